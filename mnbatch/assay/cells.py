@@ -1,0 +1,166 @@
+"""The records that travel along the pipeline: Slide -> ReadTask -> CellCrop -> CellScore.
+
+Arrays never travel without the identity of their cell. A cell that cannot be read travels too, as an
+`UnreadableCell`, so that it is counted and never silently missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Look = Literal["fluorescence", "giemsa", "unknown"]
+"""Stain and polarity of a crop: bright nuclei on dark ground, dark nuclei on light ground, or neither."""
+
+LOOKS: tuple[Look, ...] = ("fluorescence", "giemsa")
+
+UInt8Array = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of an export as the crawl saw it.
+
+    Attributes:
+        path: relative to the export root, with forward slashes, exactly as the file system spells it.
+        size: bytes.
+        mtime_ns: modification time, nanoseconds since the epoch.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file or folder that was found and not taken, and why (`reason` is a short sentence)."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slide:
+    """One slide of an export, known by its files.
+
+    Attributes:
+        slide_id: readable, unique, safe on every file system; stable from run to run.
+        name: what the laboratory calls it (folder name, file stem or layout field).
+        path: folder or file that holds it, relative to the export root.
+        donor: donor code from the path, or None where the layout knows none.
+        root: the export root (absolute).
+        files: image files in natural order; one or more.
+        layout: name of the layout (or the pattern) that found it.
+        skipped: what lies in the slide's place and was not taken (previews, hidden files, copies).
+        copy_of: slide_id of an earlier slide with byte-identical files, else None; a copy is not scored.
+        settled: False while the scanner may still be writing to it (only with --settle).
+    """
+
+    slide_id: str
+    name: str
+    path: str
+    donor: str | None
+    root: Path
+    files: tuple[SourceFile, ...]
+    layout: str
+    skipped: tuple[Skipped, ...] = ()
+    copy_of: str | None = None
+    settled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTask:
+    """One unit of decoding: a file, or a run of pages of a multi-page file.
+
+    Attributes:
+        pages: page indices, counted from 0; None for the only page of a single-page file.
+        hash_file: the reader also hashes the file's bytes (once a file).
+    """
+
+    slide_id: str
+    root: Path
+    file: SourceFile
+    pages: tuple[int, ...] | None = None
+    hash_file: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What was measured of a crop before it was scored; flags are derived from it by stated rules.
+
+    Attributes:
+        sharpness: variance of the Laplacian of the grey crop, relative to its contrast squared.
+        contrast: distance of nucleus and background grey level, 0..1 of the file's full range.
+        saturated_fraction: share of nuclear pixels at the file's highest (lowest) value.
+        nuclei: number of separate main nuclei found.
+        nucleus_fraction: nuclear area / crop area.
+    """
+
+    sharpness: float
+    contrast: float
+    saturated_fraction: float
+    nuclei: int
+    nucleus_fraction: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellCrop:
+    """One cell, ready for a network.
+
+    Attributes:
+        cell_id: stable identity (see `mnbatch.imaging.identity`).
+        source: path of the file relative to the export root.
+        page: page of a multi-page file, counted from 0; None otherwise.
+        pixels: uint8 RGB, (size, size, 3), padded to square, resized and contrast-adjusted as the model's card says.
+        digest: 32 hex digits over the decoded pixels as they lie in the file: equal for a copy under another name.
+        look: stain and polarity of this crop alone.
+        file_digest: SHA-256 of the file's bytes, or "" when another task of the same file carries it.
+    """
+
+    slide_id: str
+    cell_id: str
+    source: str
+    page: int | None
+    pixels: UInt8Array
+    digest: str
+    look: Look
+    quality: Quality
+    file_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableCell:
+    """A cell that could not be read: recorded, counted, out of the denominator.
+
+    Attributes:
+        reason: short sentence for the `reason` column.
+        transient: an I/O error that a later attempt may not meet.
+    """
+
+    slide_id: str
+    cell_id: str
+    source: str
+    page: int | None
+    reason: str
+    transient: bool = False
+    file_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellScore:
+    """A scored cell with what the gallery needs of it.
+
+    Attributes:
+        p_mn: probability that the cell has a micronucleus, 0..1.
+        maps: float32 (3, 13, 13): attention of layer 5, of layer 6 (0..1), and the exact evidence for MN in
+            logits; position i is centred at pixel 15 + 16 i of the 224-pixel input.
+    """
+
+    crop: CellCrop
+    p_mn: float
+    maps: npt.NDArray[np.float32]

@@ -1,0 +1,103 @@
+"""Every error that a person may see: what happened, to which slide, what to do now.
+
+Each class carries the exit code of `mnbatch`. The codes are a contract with cron jobs (see docs/operations.md):
+0 all slides done, 1 internal, 2 usage, 3 some slides failed, 4 no input, 5 things that do not belong together,
+10 unreadable or disk full, 11 lock held, 12 model missing or altered, 130/143 interrupted.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+EXIT_OK = 0
+EXIT_INTERNAL = 1
+EXIT_SLIDES_FAILED = 3
+
+
+class MnbatchError(Exception):
+    """Base of all expected errors: a message for the reader, and the next step to take.
+
+    Args:
+        message: what happened, to which file, slide or option; one line.
+        next_step: what the reader should do now; one line, may be empty.
+    """
+
+    exit_code: ClassVar[int] = EXIT_INTERNAL
+
+    def __init__(self, message: str, next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.next_step}".strip()
+
+
+class UsageError(MnbatchError):
+    """An option, setting, layout or sample sheet that cannot be acted on."""
+
+    exit_code = 2
+
+
+class NoInputError(MnbatchError):
+    """The export holds no slide (or does not exist)."""
+
+    exit_code = 4
+
+
+class MismatchError(MnbatchError):
+    """Things that do not belong together: an OUT of another export, a review of another result."""
+
+    exit_code = 5
+
+
+class StorageError(MnbatchError):
+    """A path that cannot be read or written, or a full disk."""
+
+    exit_code = 10
+
+
+class LockHeldError(MnbatchError):
+    """Another run holds OUT."""
+
+    exit_code = 11
+
+
+class ModelError(MnbatchError):
+    """A model directory that is missing, altered or does not fit the program."""
+
+    exit_code = 12
+
+
+class TrainingError(MnbatchError):
+    """Training data or recipe that cannot give a model (a class without images, NaN loss)."""
+
+    exit_code = 2
+
+
+class Interrupted(MnbatchError):  # noqa: N818 - a state, not a fault
+    """The run was asked to stop; what was whole is committed."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__("Interrupted; finished slides are kept.", "Run the same command again to go on.")
+        self.signal_number = signal_number
+
+    @property
+    def code(self) -> int:
+        """Shell convention: 128 + signal number (130 for SIGINT, 143 for SIGTERM)."""
+        return 128 + self.signal_number
+
+
+class SlideError(MnbatchError):
+    """One slide cannot be processed; the others go on.
+
+    Args:
+        transient: True when a later attempt may succeed with unchanged files (an I/O error), False when the
+            content itself is at fault and a retry would only fail again.
+    """
+
+    exit_code = EXIT_SLIDES_FAILED
+
+    def __init__(self, message: str, next_step: str = "", *, transient: bool = False) -> None:
+        super().__init__(message, next_step)
+        self.transient = transient

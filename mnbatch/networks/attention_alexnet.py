@@ -1,0 +1,124 @@
+"""attention-AlexNet (Wei et al., BMC Med Inform Decis Mak 22:138, 2022), with its exact evidence map.
+
+AlexNet's convolutional part, two attention modules that let its last feature look at two middle features, global
+average pooling of the three, one linear layer. About 2.8 million parameters.
+
+What the paper leaves open, and what is taken here:
+
+* Layers are counted with the pooling layers, so layer 5 is conv3, layer 6 is conv4 and the last layer L is pool5; all
+  are tapped after their ReLU.
+* The attention kernels are 1 x 1; the attended feature is the middle one.
+* Each stream is averaged over its positions before the concatenation.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import alexnet
+
+INPUT_SIZE = 224
+GRID = 13
+"""Positions a side of layers 5 and 6; position i is centred at input pixel 15 + 16 i."""
+
+
+class AttentionModule(nn.Module):
+    """Equations 1 to 5: A = sigmoid(W * ReLU(bilinear(W_l * L) + W_m * M)), attended = A . M.
+
+    Args:
+        middle_channels: channels of the middle feature M.
+        last_channels: channels of the last feature L.
+        hidden: channels in which the two meet (256 in the paper).
+    """
+
+    def __init__(self, middle_channels: int, last_channels: int, hidden: int = 256) -> None:
+        super().__init__()
+        self.from_last = nn.Conv2d(last_channels, hidden, kernel_size=1)
+        self.from_middle = nn.Conv2d(middle_channels, hidden, kernel_size=1)
+        self.to_map = nn.Conv2d(hidden, 1, kernel_size=1)
+
+    def forward(self, middle: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (attended middle feature (B, C, H, W), attention map (B, 1, H, W) in 0..1)."""
+        guide = F.interpolate(self.from_last(last), size=middle.shape[-2:], mode="bilinear", align_corners=False)
+        attention = torch.sigmoid(self.to_map(F.relu(guide + self.from_middle(middle))))
+        return attention * middle, attention
+
+
+class Explained(NamedTuple):
+    """Logits with the maps that explain them, from one pass.
+
+    Attributes:
+        logits: (B, 2), classes (no MN, MN).
+        attention5, attention6: (B, 13, 13), 0..1.
+        evidence: (B, 13, 13); sums with `bias` to the MN margin `logits[:, 1] - logits[:, 0]`.
+        bias: scalar, the classifier's own margin.
+    """
+
+    logits: Tensor
+    attention5: Tensor
+    attention6: Tensor
+    evidence: Tensor
+    bias: Tensor
+
+
+class AttentionAlexNet(nn.Module):
+    """The network of the paper; `forward` gives logits, `explain` gives logits and maps."""
+
+    classes = ("nomn", "mn")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = alexnet(weights=None).features
+        self.attention5 = AttentionModule(384, 256)
+        self.attention6 = AttentionModule(256, 256)
+        self.classifier = nn.Linear(384 + 256 + 256, 2)
+
+    def forward_features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, 224, 224) -> layer 5 (B, 384, 13, 13), layer 6 (B, 256, 13, 13), L (B, 256, 6, 6)."""
+        f = self.features
+        x = f[2](f[1](f[0](x)))  # conv1 64 x 55 x 55, pool1 64 x 27 x 27
+        x = f[5](f[4](f[3](x)))  # conv2 192 x 27 x 27, pool2 192 x 13 x 13
+        layer5 = f[7](f[6](x))  # conv3 384 x 13 x 13; its ReLU is in place, so the tap is the activated feature
+        layer6 = f[9](f[8](layer5))  # conv4 256 x 13 x 13
+        last = f[12](f[11](f[10](layer6)))  # conv5 256 x 13 x 13, pool5 256 x 6 x 6
+        return layer5, layer6, last
+
+    def _streams(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        layer5, layer6, last = self.forward_features(x)
+        attended5, map5 = self.attention5(layer5, last)
+        attended6, map6 = self.attention6(layer6, last)
+        return attended5, attended6, last, map5, map6
+
+    def _pooled_logits(self, attended5: Tensor, attended6: Tensor, last: Tensor) -> Tensor:
+        pooled = [stream.mean(dim=(2, 3)) for stream in (attended5, attended6, last)]
+        return self.classifier(torch.cat(pooled, dim=1))  # type: ignore[no-any-return]  # (B, 896) -> (B, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, 224, 224) normalised input -> (B, 2) logits."""
+        attended5, attended6, last, _, _ = self._streams(x)
+        return self._pooled_logits(attended5, attended6, last)
+
+    def explain(self, x: Tensor) -> Explained:
+        """Logits and maps from one pass.
+
+        Pooling and the linear layer are both linear, so the MN margin is a sum over the positions of each stream.
+        Position j of the 6 x 6 stream is centred at pixel 31 + 32 j, which is position 2 j + 1 of the 13 x 13
+        grid: the three streams add up exactly on one grid.
+        """
+        attended5, attended6, last, map5, map6 = self._streams(x)
+        weight = self.classifier.weight[1] - self.classifier.weight[0]  # (896,)
+        w5, w6, w_last = weight.split((384, 256, 256))
+        evidence = torch.einsum("bchw,c->bhw", attended5, w5) / (GRID * GRID)
+        evidence = evidence + torch.einsum("bchw,c->bhw", attended6, w6) / (GRID * GRID)
+        coarse = torch.einsum("bchw,c->bhw", last, w_last) / (last.shape[2] * last.shape[3])
+        evidence[:, 1:12:2, 1:12:2] += coarse
+        return Explained(
+            logits=self._pooled_logits(attended5, attended6, last),
+            attention5=map5[:, 0],
+            attention6=map6[:, 0],
+            evidence=evidence,
+            bias=self.classifier.bias[1] - self.classifier.bias[0],
+        )
