@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mnbatch.errors import SlideError
+
 Look = Literal["fluorescence", "giemsa", "unknown"]
 """Stain and polarity of a crop: bright nuclei on dark ground, dark nuclei on light ground, or neither."""
 
@@ -164,3 +166,37 @@ class CellScore:
     crop: CellCrop
     p_mn: float
     maps: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class SlideEnd:
+    """Follows the last cell of a slide through the stream.
+
+    Attributes:
+        error: why the slide as a whole cannot be used, or None.
+    """
+
+    slide_id: str
+    error: SlideError | None = None
+
+
+StreamItem = CellCrop | UnreadableCell | SlideEnd
+ScoredItem = CellScore | UnreadableCell | SlideEnd
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """What the store keeps of one cell: everything a call is made from, nothing that a threshold changes.
+
+    Attributes:
+        p_mn: probability of at least one micronucleus; None for a cell that could not be read.
+        reason: why it could not be read; "" for a scored cell.
+        quality: measured before scoring; None for a cell that could not be read.
+    """
+
+    cell_id: str
+    source: str
+    page: int | None
+    p_mn: float | None
+    reason: str
+    quality: Quality | None
