@@ -1,0 +1,1 @@
+"""Model directories, minibatches packed across slides, and the classifier that scores them."""

@@ -1,0 +1,152 @@
+"""The model card: what `model.json` must say before the weights beside it may score a cell.
+
+The card is part of every result: its preparation decides what the network sees, its threshold what is called MN, and
+its metrics, licence and limitations are printed in the reports. Unknown fields are refused, so that a misspelt one is
+never silently ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from mnbatch.imaging.preparation import Preparation
+
+SCHEMA_VERSION = 1
+
+ServedLook = Literal["fluorescence", "giemsa"]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Scale(_Frozen):
+    """How large a cell is in the crops that the model was made for; None where it is not known.
+
+    Attributes:
+        um_per_pixel: micrometres a pixel of the crop as it lies in the file, before it is resized.
+        crop_width_in_nucleus_diameters: width of the crop / diameter of one main nucleus (a scale-free measure).
+    """
+
+    um_per_pixel: Positive | None = None
+    crop_width_in_nucleus_diameters: Positive | None = None
+
+
+class Normalisation(_Frozen):
+    """`(pixel / 255 - mean) / std`, channel by channel (R, G, B)."""
+
+    mean: tuple[Finite, Finite, Finite] = (0.485, 0.456, 0.406)
+    std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
+
+
+class TrainingData(_Frozen):
+    """One set of crops that the weights were fitted on.
+
+    Attributes:
+        name: short name of the set.
+        description: where it comes from, stain, objective; what was done to it.
+        n: crops; n_mn: of these, crops with a micronucleus.
+        licence: terms of the data, "" where none is stated.
+    """
+
+    name: Text
+    description: Text
+    n: Annotated[int, Field(ge=0)]
+    n_mn: Annotated[int, Field(ge=0)]
+    licence: str = ""
+
+
+class Metric(_Frozen):
+    """One measured figure with its interval.
+
+    Attributes:
+        data: the set it was measured on (never the training set without saying so).
+        n: cells; n_mn: of these, cells with a micronucleus.
+        name: `auc`, `average_precision`, `f1`, ...
+        ci_low, ci_high: 95 % interval; None where none was computed.
+    """
+
+    data: Text
+    n: Annotated[int, Field(ge=1)]
+    n_mn: Annotated[int, Field(ge=0)]
+    name: Text
+    value: Finite
+    ci_low: Finite | None = None
+    ci_high: Finite | None = None
+
+
+class Rate(_Frozen):
+    """Sensitivity or specificity at the card's threshold, as counts, so that its uncertainty can be carried on.
+
+    Attributes:
+        data: the set it was measured on.
+        right: cells called rightly, of `total` cells of that class.
+    """
+
+    data: Text
+    right: Annotated[int, Field(ge=0)]
+    total: Annotated[int, Field(ge=1)]
+
+    @property
+    def value(self) -> float:
+        """`right / total`."""
+        return self.right / self.total
+
+    @model_validator(mode="after")
+    def _right_within_total(self) -> Self:
+        if self.right > self.total:
+            raise ValueError(f"right ({self.right}) is larger than total ({self.total})")
+        return self
+
+
+class ModelCard(_Frozen):
+    """Everything that `model.json` says about the weights beside it.
+
+    Attributes:
+        name: lower-case letters, digits and hyphens; version: of these weights.
+        architecture: a name in `mnbatch.networks.ARCHITECTURES`.
+        classes: meaning of the two logits.
+        endpoint: `mnbn`: a yes or no for each cell, not a count of micronuclei.
+        preparation: how a crop becomes network input; scale: how large cells are in it.
+        looks: stains that the model serves; a slide of another look is refused.
+        threshold: p_mn at or above which a cell is called MN; threshold_rule: how it was chosen.
+        temperature: divides the MN margin (logit of MN - logit of no MN) before the sigmoid.
+        training_data, recipe: what the weights were fitted on, and how (free JSON values by name).
+        metrics, sensitivity, specificity: measured on data that was not trained on.
+        licence, intended_use, limitations, how_to_train_own: sentences for the reader of a report.
+        weights_sha256: SHA-256 of `model.safetensors`.
+        created: time with its zone; software: versions by name.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    version: Text
+    architecture: Text
+    classes: tuple[Literal["nomn"], Literal["mn"]] = ("nomn", "mn")
+    endpoint: Literal["mnbn"] = "mnbn"
+    preparation: Preparation
+    scale: Scale = Scale()
+    normalisation: Normalisation = Normalisation()
+    looks: Annotated[tuple[ServedLook, ...], Field(min_length=1)]
+    threshold: Fraction
+    threshold_rule: Text
+    temperature: Positive = 1.0
+    training_data: tuple[TrainingData, ...]
+    recipe: dict[str, JsonValue]
+    metrics: tuple[Metric, ...]
+    sensitivity: Rate | None = None
+    specificity: Rate | None = None
+    licence: Text
+    intended_use: Text
+    limitations: Text
+    how_to_train_own: Text
+    weights_sha256: Sha256
+    created: AwareDatetime
+    software: dict[str, str]
