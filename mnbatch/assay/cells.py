@@ -122,6 +122,7 @@ class CellCrop:
         digest: 32 hex digits over the decoded pixels as they lie in the file: equal for a copy under another name.
         look: stain and polarity of this crop alone.
         file_digest: SHA-256 of the file's bytes, or "" when another task of the same file carries it.
+        jpeg: the crop as the gallery keeps it; b"" where no gallery is kept.
     """
 
     slide_id: str
@@ -133,6 +134,7 @@ class CellCrop:
     look: Look
     quality: Quality
     file_digest: str = ""
+    jpeg: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

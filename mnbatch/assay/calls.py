@@ -1,0 +1,204 @@
+"""From scores to counts: the threshold, the quality flags, copies and unreadable cells, per slide and per donor.
+
+Everything here is a pure function of stored scores and stated rules, so a report can be made again at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from mnbatch.assay.cells import ScoreRow
+from mnbatch.assay.intervals import clopper_pearson
+from mnbatch.assay.quality import QualityRules, quality_flags
+
+PER = 1000
+"""Frequencies are given per 1000 binucleated cells."""
+
+SlideStatus = Literal["done", "failed"]
+DonorStatus = Literal["done", "partial", "insufficient", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallRules:
+    """What turns scores into counts.
+
+    Attributes:
+        threshold: a cell is called MN when p_mn >= threshold.
+        max_bad_fraction: a slide with a larger share of unreadable cells is failed.
+        quality: rules of the quality flags.
+    """
+
+    threshold: float
+    max_bad_fraction: float = 0.1
+    quality: QualityRules = field(default_factory=QualityRules)
+
+    def key(self, score_key: str) -> str:
+        """Digest (16 hex digits) of the score key and these rules."""
+        text = json.dumps([score_key, asdict(self)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class CalledCell:
+    """One cell as reported; p_mn and mn are None for an excluded cell, whose reason is then given."""
+
+    cell_id: str
+    source: str
+    page: int | None
+    p_mn: float | None
+    mn: bool | None
+    qc: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frequency:
+    """MNBN cells among binucleated cells with the exact 95 % interval, per 1000 BN cells.
+
+    All three rates are None where no cell was counted: no cell is not the same as no micronucleus.
+    """
+
+    bn_cells: int
+    mnbn_cells: int
+    per_1000: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+    @classmethod
+    def of(cls, mnbn_cells: int, bn_cells: int) -> Frequency:
+        """Frequency of `mnbn_cells` among `bn_cells` with its Clopper-Pearson interval."""
+        if bn_cells == 0:
+            return cls(0, 0, None, None, None)
+        low, high = clopper_pearson(mnbn_cells, bn_cells)
+        return cls(bn_cells, mnbn_cells, PER * mnbn_cells / bn_cells, PER * low, PER * high)
+
+
+@dataclass(frozen=True, slots=True)
+class SlideCall:
+    """The counts of one slide; `cells` keeps every cell, excluded ones too.
+
+    Attributes:
+        reason: why a failed slide is failed, "" otherwise.
+        frequency: None for a failed slide.
+        excluded_cells: cells that left the denominator (unreadable or copies).
+        flagged_cells: counted cells with at least one quality flag.
+    """
+
+    status: SlideStatus
+    reason: str
+    cells: tuple[CalledCell, ...]
+    frequency: Frequency | None
+    excluded_cells: int
+    flagged_cells: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DonorCall:
+    """The pooled counts of one donor's slides.
+
+    Attributes:
+        frequency: pooled over the slides that are done; None where none is.
+    """
+
+    donor: str
+    status: DonorStatus
+    reason: str
+    slide_ids: tuple[str, ...]
+    failed_slide_ids: tuple[str, ...]
+    frequency: Frequency | None
+    excluded_cells: int
+    flagged_cells: int
+    warnings: tuple[str, ...] = ()
+
+
+def call_slide(rows: Sequence[ScoreRow], rules: CallRules, copies: Mapping[int, str]) -> SlideCall:
+    """Call every cell of a slide and count.
+
+    Args:
+        rows: the slide's stored scores, in order.
+        rules: threshold and quality rules.
+        copies: row -> cell_id of the original, for cells that are counted elsewhere.
+    """
+    cells = tuple(_call_cell(row, rules, copies.get(i)) for i, row in enumerate(rows))
+    unreadable = sum(row.p_mn is None for row in rows)
+    counted = [cell for cell in cells if cell.mn is not None]
+    excluded = len(cells) - len(counted)
+    flagged = sum(bool(cell.qc) for cell in counted)
+    reason = _failure(len(rows), unreadable, len(counted), rules)
+    if reason:
+        return SlideCall("failed", reason, cells, None, excluded, flagged)
+    frequency = Frequency.of(sum(bool(cell.mn) for cell in counted), len(counted))
+    return SlideCall("done", "", cells, frequency, excluded, flagged, _slide_warnings(counted, copies, flagged))
+
+
+def too_many_unreadable(unreadable: int, total: int, max_bad_fraction: float) -> bool:
+    """Whether a slide's unreadable cells are more than its results can bear."""
+    return total == 0 or unreadable == total or unreadable / total > max_bad_fraction
+
+
+def pool_donor(donor: str, calls: Sequence[tuple[str, SlideCall]], min_cells: int) -> DonorCall:
+    """Pool a donor's slides: counts add up, and what is missing is said.
+
+    Args:
+        donor: the donor's code.
+        calls: (slide_id, call) of every slide of the donor, failed ones too.
+        min_cells: fewer BN cells than this make the donor `insufficient`. A donor with a failed slide is
+            `partial`, whether or not the cells suffice; both are in the warnings.
+    """
+    done = [(slide_id, call) for slide_id, call in calls if call.frequency is not None]
+    failed = tuple(slide_id for slide_id, call in calls if call.frequency is None)
+    excluded = sum(call.excluded_cells for _, call in calls)
+    flagged = sum(call.flagged_cells for _, call in done)
+    slide_ids = tuple(slide_id for slide_id, _ in calls)
+    if not done:
+        reason = "no slide of this donor gave a result"
+        return DonorCall(donor, "failed", reason, slide_ids, failed, None, excluded, flagged)
+    frequency = Frequency.of(
+        sum(call.frequency.mnbn_cells for _, call in done if call.frequency),
+        sum(call.frequency.bn_cells for _, call in done if call.frequency),
+    )
+    warnings = []
+    if failed:
+        warnings.append(f"{len(failed)} of {len(calls)} slides failed: {', '.join(failed)}")
+    if frequency.bn_cells < min_cells:
+        warnings.append(f"{frequency.bn_cells} BN cells, fewer than the {min_cells} asked for")
+    status: DonorStatus = "partial" if failed else "insufficient" if frequency.bn_cells < min_cells else "done"
+    reason = "; ".join(warnings)
+    return DonorCall(donor, status, reason, slide_ids, failed, frequency, excluded, flagged, tuple(warnings))
+
+
+def _call_cell(row: ScoreRow, rules: CallRules, original: str | None) -> CalledCell:
+    flags = quality_flags(row.quality, rules.quality) if row.quality is not None else ()
+    if row.p_mn is None:
+        return CalledCell(row.cell_id, row.source, row.page, None, None, flags, row.reason)
+    if original is not None:
+        reason = f"copy of {original}, counted there"
+        return CalledCell(row.cell_id, row.source, row.page, None, None, flags, reason)
+    return CalledCell(row.cell_id, row.source, row.page, row.p_mn, row.p_mn >= rules.threshold, flags, "")
+
+
+def _failure(total: int, unreadable: int, counted: int, rules: CallRules) -> str:
+    if total == 0:
+        return "the slide has no cell"
+    if unreadable == total:
+        return f"none of its {total} cells could be read"
+    if too_many_unreadable(unreadable, total, rules.max_bad_fraction):
+        share = f"{unreadable} of {total} cells ({unreadable / total:.1%})"
+        return f"{share} could not be read; at most {rules.max_bad_fraction:.1%} are accepted (--max-bad-fraction)"
+    if counted == 0:
+        return "every readable cell is a copy of a cell that is counted in another slide"
+    return ""
+
+
+def _slide_warnings(counted: Sequence[CalledCell], copies: Mapping[int, str], flagged: int) -> tuple[str, ...]:
+    warnings = []
+    if copies:
+        warnings.append(f"{len(copies)} cells are copies of cells counted elsewhere and were taken once")
+    if flagged > len(counted) / 2:
+        warnings.append(f"{flagged} of {len(counted)} cells carry a quality flag: look at the slide before its number")
+    return tuple(warnings)

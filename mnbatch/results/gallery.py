@@ -1,0 +1,81 @@
+"""What a page needs to show a cell when the export has long been archived: a small JPEG and its coarse maps."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mnbatch.assay.cells import UInt8Array
+
+GRID = 13
+JPEG_QUALITY = 85
+
+MAP_RECORD = np.dtype(
+    [("attention", np.uint8, (2, GRID, GRID)), ("evidence", np.int8, (GRID, GRID)), ("evidence_scale", "<f4")]
+)
+"""One cell's maps, 511 bytes: attention of layers 5 and 6 in 1/255, evidence in evidence_scale/127 logits."""
+
+
+def encode_crop(pixels: UInt8Array) -> bytes:
+    """The crop (S, S, 3) as a JPEG; grey crops are stored grey, which halves their size."""
+    grey = bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all())
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if grey else pixels).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def pack_maps(maps: npt.NDArray[np.float32]) -> bytes:
+    """Quantise maps (3, 13, 13) to one `MAP_RECORD`."""
+    record = np.zeros((), MAP_RECORD)
+    record["attention"] = np.clip(np.rint(maps[:2] * 255), 0, 255)
+    scale = float(np.abs(maps[2]).max())
+    record["evidence_scale"] = scale
+    if scale > 0:
+        record["evidence"] = np.rint(maps[2] / scale * 127)
+    return record.tobytes()
+
+
+def unpack_maps(record: npt.NDArray[np.void] | np.void) -> npt.NDArray[np.float32]:
+    """The maps (3, 13, 13) of one `MAP_RECORD`."""
+    maps = np.empty((3, GRID, GRID), np.float32)
+    maps[:2] = record["attention"] / 255
+    maps[2] = record["evidence"].astype(np.float32) * (record["evidence_scale"] / 127)
+    return maps
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Crops and maps of a slide, read cell by cell.
+
+    Attributes:
+        crops, maps: files of the generation.
+        offsets: row -> (byte offset, length) of its JPEG; None for an unreadable cell.
+        positions: row -> index of its map record; None for an unreadable cell.
+    """
+
+    crops: Path
+    maps: Path
+    offsets: tuple[tuple[int, int] | None, ...]
+    positions: tuple[int | None, ...]
+
+    def jpeg(self, row: int) -> bytes | None:
+        """JPEG bytes of the cell in `row`; None for an unreadable cell."""
+        place = self.offsets[row]
+        if place is None:
+            return None
+        with self.crops.open("rb") as file:
+            file.seek(place[0])
+            return file.read(place[1])
+
+    def cell_maps(self, row: int) -> npt.NDArray[np.float32] | None:
+        """Maps (3, 13, 13) of the cell in `row`: attention 5, attention 6, evidence in logits."""
+        position = self.positions[row]
+        if position is None:
+            return None
+        record = np.fromfile(self.maps, MAP_RECORD, count=1, offset=position * MAP_RECORD.itemsize)
+        return unpack_maps(record[0])

@@ -1,0 +1,142 @@
+"""Every path in OUT, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+STAGING_PREFIX = ".staging-"
+GENERATION_PREFIX = "g"
+
+
+@dataclass(frozen=True, slots=True)
+class OutPaths:
+    """The layout of an output directory.
+
+    Attributes:
+        root: OUT, absolute.
+    """
+
+    root: Path
+
+    @property
+    def batch(self) -> Path:
+        """Which export this OUT belongs to."""
+        return self.root / "batch.json"
+
+    @property
+    def lock(self) -> Path:
+        """Who holds OUT."""
+        return self.root / "lock.json"
+
+    @property
+    def manifest(self) -> Path:
+        """The latest run."""
+        return self.root / "manifest.json"
+
+    @property
+    def runs(self) -> Path:
+        """One JSON-lines log a run."""
+        return self.root / "runs"
+
+    @property
+    def annotations(self) -> Path:
+        """A person's work: sample sheet, later reviews and curves."""
+        return self.root / "annotations"
+
+    @property
+    def samples(self) -> Path:
+        """The sample sheet in force."""
+        return self.annotations / "samples.csv"
+
+    @property
+    def private(self) -> Path:
+        """Key and mapping of a pseudonymised batch; not to be shared."""
+        return self.root / "private"
+
+    @property
+    def index(self) -> Path:
+        """The batch page."""
+        return self.root / "index.html"
+
+    @property
+    def slides_csv(self) -> Path:
+        """Table of slides."""
+        return self.root / "slides.csv"
+
+    @property
+    def donors_csv(self) -> Path:
+        """Table of donors."""
+        return self.root / "donors.csv"
+
+    @property
+    def slides(self) -> Path:
+        """One directory a slide."""
+        return self.root / "slides"
+
+    @property
+    def donors(self) -> Path:
+        """One directory a donor."""
+        return self.root / "donors"
+
+    def slide(self, slide_id: str) -> SlidePaths:
+        """Paths of one slide."""
+        return SlidePaths(self.slides / slide_id)
+
+
+@dataclass(frozen=True, slots=True)
+class SlidePaths:
+    """The layout of one slide's directory."""
+
+    root: Path
+
+    @property
+    def record(self) -> Path:
+        """The commit record."""
+        return self.root / "record.json"
+
+    @property
+    def cells_csv(self) -> Path:
+        """Derived: one row a cell, as called."""
+        return self.root / "cells.csv"
+
+    @property
+    def page(self) -> Path:
+        """Derived: the slide's page."""
+        return self.root / "index.html"
+
+    @property
+    def summary(self) -> Path:
+        """Derived: the slide's counts and the stamp of what its derived files were made from."""
+        return self.root / "summary.json"
+
+    def generation(self, name: str) -> GenerationPaths:
+        """Paths of a generation (a committed or a staged one)."""
+        return GenerationPaths(self.root / name)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationPaths:
+    """The files of one generation: what the network said."""
+
+    root: Path
+
+    @property
+    def scores(self) -> Path:
+        """One row a cell."""
+        return self.root / "scores.csv"
+
+    @property
+    def digests(self) -> Path:
+        """16 bytes a cell over its pixels, zeros for an unreadable one."""
+        return self.root / "digests.bin"
+
+    @property
+    def crops(self) -> Path:
+        """JPEGs of the readable cells, one after the other; their lengths are in scores.csv."""
+        return self.root / "crops.bin"
+
+    @property
+    def maps(self) -> Path:
+        """One fixed-size record a readable cell (see `mnbatch.results.gallery`)."""
+        return self.root / "maps.bin"
