@@ -1,8 +1,8 @@
 """The model card: what `model.json` must say before the weights beside it may score a cell.
 
-The card is part of every result: its preparation decides what the network sees, its threshold what is called MN, and
-its metrics, licence and limitations are printed in the reports. Unknown fields are refused, so that a misspelt one is
-never silently ignored.
+The card is part of every result: its preparation decides what the network sees, its threshold what is
+called MN, and its metrics, licence and limitations are printed in the reports. Unknown fields are refused, so
+that a misspelt one is never silently ignored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Scale(_Frozen):
 
     Attributes:
         um_per_pixel: micrometres a pixel of the crop as it lies in the file, before it is resized.
-        crop_width_in_nucleus_diameters: width of the crop / diameter of one main nucleus (a scale-free measure).
+        crop_width_in_nucleus_diameters: width of the crop / diameter of one main nucleus (scale-free).
     """
 
     um_per_pixel: Positive | None = None
@@ -83,7 +83,7 @@ class Metric(_Frozen):
 
 
 class Rate(_Frozen):
-    """Sensitivity or specificity at the card's threshold, as counts, so that its uncertainty can be carried on.
+    """Sensitivity or specificity at the card's threshold, as counts, so that its uncertainty goes with it.
 
     Attributes:
         data: the set it was measured on.

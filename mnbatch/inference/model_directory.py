@@ -1,6 +1,7 @@
 """Writes and loads a model directory: `model.safetensors` beside `model.json`.
 
-Weights are only ever read with safetensors: a pickle can run code, and a model directory may come from anywhere.
+Weights are only ever read with safetensors: a pickle can run code, and a model directory may come from
+anywhere.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def load_model(path: Path) -> LoadedModel:
     if build is None:
         known = ", ".join(sorted(ARCHITECTURES))
         raise ModelError(
-            f"{path / CARD_FILE} names the architecture {verified.card.architecture!r}; this version knows {known}.",
+            f"{path / CARD_FILE} names the architecture {verified.card.architecture!r}; "
+            f"this version knows {known}.",
             "Use a version of mnbatch that has it, or another model.",
         )
     network = build()

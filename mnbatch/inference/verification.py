@@ -1,6 +1,6 @@
-"""Checks a model directory without torch: both files are there, the card is whole, the weights are the card's.
+"""Checks a model directory without torch: both files there, the card whole, the weights those of the card.
 
-`load_model` builds on it; so do `mnbatch model list | show | verify` and a run that finds nothing left to score.
+`load_model` builds on it; so do `mnbatch model list | show | verify` and a run that finds nothing to score.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def verify_model(path: Path) -> VerifiedModel:
     """Read and check both files of a model directory.
 
     Raises:
-        ModelError: a file is missing or unreadable, the card breaks the schema, or the weights are not the card's.
+        ModelError: a file is missing or unreadable, the card breaks the schema, or the weights are others.
     """
     return verify_with_weights(path)[0]
 

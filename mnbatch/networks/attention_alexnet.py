@@ -1,12 +1,12 @@
 """attention-AlexNet (Wei et al., BMC Med Inform Decis Mak 22:138, 2022), with its exact evidence map.
 
-AlexNet's convolutional part, two attention modules that let its last feature look at two middle features, global
-average pooling of the three, one linear layer. About 2.8 million parameters.
+AlexNet's convolutional part, two attention modules that let its last feature look at two middle features,
+global average pooling of the three, one linear layer. About 2.8 million parameters.
 
 What the paper leaves open, and what is taken here:
 
-* Layers are counted with the pooling layers, so layer 5 is conv3, layer 6 is conv4 and the last layer L is pool5; all
-  are tapped after their ReLU.
+* Layers are counted with the pooling layers, so layer 5 is conv3, layer 6 is conv4 and the last layer L is
+  pool5; all are tapped after their ReLU.
 * The attention kernels are 1 x 1; the attended feature is the middle one.
 * Each stream is averaged over its positions before the concatenation.
 """
@@ -42,7 +42,8 @@ class AttentionModule(nn.Module):
 
     def forward(self, middle: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
         """Return (attended middle feature (B, C, H, W), attention map (B, 1, H, W) in 0..1)."""
-        guide = F.interpolate(self.from_last(last), size=middle.shape[-2:], mode="bilinear", align_corners=False)
+        size = middle.shape[-2:]
+        guide = F.interpolate(self.from_last(last), size=size, mode="bilinear", align_corners=False)
         attention = torch.sigmoid(self.to_map(F.relu(guide + self.from_middle(middle))))
         return attention * middle, attention
 
@@ -81,7 +82,7 @@ class AttentionAlexNet(nn.Module):
         f = self.features
         x = f[2](f[1](f[0](x)))  # conv1 64 x 55 x 55, pool1 64 x 27 x 27
         x = f[5](f[4](f[3](x)))  # conv2 192 x 27 x 27, pool2 192 x 13 x 13
-        layer5 = f[7](f[6](x))  # conv3 384 x 13 x 13; its ReLU is in place, so the tap is the activated feature
+        layer5 = f[7](f[6](x))  # conv3 384 x 13 x 13; its ReLU is in place: the tap is the activated feature
         layer6 = f[9](f[8](layer5))  # conv4 256 x 13 x 13
         last = f[12](f[11](f[10](layer6)))  # conv5 256 x 13 x 13, pool5 256 x 6 x 6
         return layer5, layer6, last
@@ -104,9 +105,9 @@ class AttentionAlexNet(nn.Module):
     def explain(self, x: Tensor) -> Explained:
         """Logits and maps from one pass.
 
-        Pooling and the linear layer are both linear, so the MN margin is a sum over the positions of each stream.
-        Position j of the 6 x 6 stream is centred at pixel 31 + 32 j, which is position 2 j + 1 of the 13 x 13
-        grid: the three streams add up exactly on one grid.
+        Pooling and the linear layer are both linear, so the MN margin is a sum over the positions of each
+        stream. Position j of the 6 x 6 stream is centred at pixel 31 + 32 j, which is position 2 j + 1 of the
+        13 x 13 grid: the three streams add up exactly on one grid.
         """
         attended5, attended6, last, map5, map6 = self._streams(x)
         weight = self.classifier.weight[1] - self.classifier.weight[0]  # (896,)
