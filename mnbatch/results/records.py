@@ -1,0 +1,119 @@
+"""The commit record of a slide: one small JSON that says what is true of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mnbatch.assay.cells import Look
+
+SCHEMA_VERSION = 1
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LeftOut(_Frozen):
+    """A file that lies in the slide's place and was not taken, and why."""
+
+    path: str
+    reason: str
+
+
+class ModelStamp(_Frozen):
+    """Which model scored the slide."""
+
+    name: str
+    version: str
+    digest: str
+    architecture: str
+
+
+class ScoreKeyParts(_Frozen):
+    """What the scores depend on; a difference says why a slide is scored again.
+
+    Attributes:
+        content: digest over paths and contents of the slide's files.
+        model: digest of the model directory.
+        reader: version of the reading and preparing code.
+        stain: forced stain, "" when recognised.
+        gallery: whether crops and maps were kept.
+    """
+
+    content: str
+    model: str
+    reader: str
+    stain: str
+    gallery: bool
+
+
+class CallStamp(_Frozen):
+    """The rules that a slide's calls are made with."""
+
+    key: str
+    threshold: float
+    max_bad_fraction: float
+    quality_rules: int
+
+
+class Scoring(_Frozen):
+    """How the slide was scored; recorded, and no part of a key.
+
+    Attributes:
+        seconds: wall time from the slide's first cell to its commit, other slides' cells in between included.
+    """
+
+    device: str
+    precision: str
+    minibatch: int
+    mnbatch: str
+    torch: str
+    started: str
+    finished: str
+    seconds: float
+
+
+class SlideRecord(_Frozen):
+    """What is true of a slide.
+
+    Attributes:
+        status: `scored` (its generation holds the scores; whether the slide is done or failed is for the call to
+            say), `failed` (nothing could be scored; `reason` says why) or `copy` (byte-identical to `copy_of`).
+        next_step: what a person should do about a failure.
+        transient: a failure that a later run may not meet; it is tried again each time.
+        pseudonymised: names, paths and ids are codes.
+        generation: name of the generation directory of a scored slide.
+        cells: rows of the generation.
+        unreadable: rows without a score.
+        stat_key: digest over path, size and mtime of the slide's files: unchanged means not looked at again.
+        content_key: digest over path and content of the slide's files ("" where they were never read whole).
+        score_key: digest of `parts`.
+    """
+
+    schema_version: Literal[1] = 1
+    slide_id: str
+    name: str
+    path: str
+    donor: str | None
+    layout: str
+    status: Literal["scored", "failed", "copy"]
+    reason: str = ""
+    next_step: str = ""
+    transient: bool = False
+    copy_of: str | None = None
+    pseudonymised: bool = False
+    generation: str | None = None
+    cells: int = 0
+    unreadable: int = 0
+    look: Look | None = None
+    stat_key: str
+    content_key: str = ""
+    score_key: str = ""
+    parts: ScoreKeyParts | None = None
+    call: CallStamp | None = None
+    model: ModelStamp | None = None
+    scored: Scoring | None = None
+    skipped: tuple[LeftOut, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,140 @@
+"""Options resolved once into one frozen object: command line, then environment, then `mnbatch.toml`, then defaults."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mnbatch.errors import UsageError
+
+ENVIRONMENT_PREFIX = "MNBATCH_"
+DEFAULT_MODEL = "default"
+
+
+class RunSettings(BaseModel):
+    """Everything a run depends on.
+
+    Attributes:
+        export: root of the scanner's export; read only.
+        out: output directory, outside of the export.
+        layout: name of a layout preset, or a pattern such as '{donor}/{slide}/{cell}.tif'.
+        samples: sample sheet (CSV), or None.
+        settle: seconds since a slide's newest file after which it counts as written; None takes slides as they are.
+        model: name of a bundled model or path of a model directory.
+        stain: force the model for this stain, or None to recognise each slide's look.
+        device: auto, cpu, cuda or cuda:N.
+        minibatch: cells a minibatch, or None to choose.
+        workers: decoding threads, or None to choose.
+        threshold: call MN at p_mn >= threshold, or None for the model card's.
+        max_bad_fraction: a slide with a larger share of unreadable cells fails.
+        min_cells: a donor with fewer BN cells is `insufficient`.
+        gallery: cells shown a page in each part of the gallery (highest, most uncertain).
+        keep_gallery: keep crops and maps in OUT (about 5 kB a cell).
+        pseudonymise: codes in place of source names in everything but OUT/private and the logs.
+        verify: hash the content of every file again, also of slides whose files look unchanged.
+        retry_failed: try slides again that failed for good.
+        export_moved: OUT's export lies at another path now.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    export: Path
+    out: Path
+    layout: str = "folder-per-slide"
+    samples: Path | None = None
+    settle: float | None = Field(default=None, ge=0)
+    model: str = DEFAULT_MODEL
+    stain: Literal["fluorescence", "giemsa"] | None = None
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    minibatch: int | None = Field(default=None, ge=1, le=65536)
+    workers: int | None = Field(default=None, ge=1, le=256)
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    max_bad_fraction: float = Field(default=0.1, ge=0, lt=1)
+    min_cells: int = Field(default=200, ge=0)
+    gallery: int = Field(default=24, ge=0, le=5000)
+    keep_gallery: bool = True
+    pseudonymise: bool = False
+    verify: bool = False
+    retry_failed: bool = False
+    export_moved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSettings:
+    """Settings with the origin of each value.
+
+    Attributes:
+        origins: field -> `option`, `environment MNBATCH_X`, `config FILE` or `default`.
+    """
+
+    settings: RunSettings
+    origins: Mapping[str, str]
+
+
+def resolve(
+    options: Mapping[str, Any], *, config: Path | None = None, environment: Mapping[str, str] | None = None
+) -> ResolvedSettings:
+    """Merge the sources of settings, each field from the first source that has it.
+
+    Args:
+        options: what was typed; None means not typed.
+        config: TOML file with the fields' names as keys, at the top or in a table [run]; hyphens are accepted.
+        environment: variables MNBATCH_<FIELD>; the process's own by default.
+
+    Raises:
+        UsageError: an unknown key or a value that does not fit, naming key and source.
+    """
+    environment = os.environ if environment is None else environment
+    sources: list[tuple[Mapping[str, Any], str]] = [({k: v for k, v in options.items() if v is not None}, "option")]
+    fields = RunSettings.model_fields
+    from_environment = {
+        name: environment[ENVIRONMENT_PREFIX + name.upper()]
+        for name in fields
+        if environment.get(ENVIRONMENT_PREFIX + name.upper())
+    }
+    sources.append((from_environment, f"environment {ENVIRONMENT_PREFIX}*"))
+    if config is not None:
+        sources.append((_read_config(config), f"config {config}"))
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(fields, "default")
+    for source, origin in reversed(sources):
+        values.update(source)
+        origins.update(dict.fromkeys(source, origin))
+    try:
+        return ResolvedSettings(RunSettings.model_validate(values), origins)
+    except ValidationError as error:
+        raise _usage_error(error, origins) from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"Cannot read the settings file {path}: {error.strerror}.", "Check --config.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"The settings file {path} is not valid TOML: {error}.", "Correct that line.") from error
+    flat = {**{k: v for k, v in data.items() if k != "run"}, **data.get("run", {})}
+    values = {key.replace("-", "_"): value for key, value in flat.items()}
+    unknown = sorted(set(values) - set(RunSettings.model_fields))
+    if unknown:
+        known = ", ".join(sorted(RunSettings.model_fields))
+        raise UsageError(f"The settings file {path} has unknown keys: {', '.join(unknown)}.", f"Known keys: {known}.")
+    return values
+
+
+def _usage_error(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else "?"
+    option = "--" + name.replace("_", "-")
+    if first["type"] == "missing":
+        return UsageError(f"The setting {name} is missing.", f"Give {option} (or see `mnbatch run --help`).")
+    return UsageError(
+        f"{option} cannot be {first['input']!r} (from {origins.get(name, 'option')}): {first['msg']}.",
+        "See `mnbatch run --help`.",
+    )
