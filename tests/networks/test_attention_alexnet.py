@@ -84,7 +84,7 @@ def test_attention_maps_are_fractions_and_differ_by_position(network: AttentionA
 
 
 def _receptive_field_centre(tap: int, position: int) -> tuple[float, float]:
-    """Centre of all input pixels that a position depends on, by the gradient of a network that blocks nothing.
+    """Centre of all input pixels that a position depends on, by the gradient of a network that stops nothing
 
     All weights one and no biases: a ReLU never closes; max pooling is replaced by averaging, which reads the
     same pixels. The input is larger than in use, so that the border cuts no field; the centres do not change.
