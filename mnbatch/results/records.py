@@ -85,6 +85,8 @@ class SlideRecord(_Frozen):
         transient: a failure that a later run may not meet; it is tried again each time.
         pseudonymised: names, paths and ids are codes.
         generation: name of the generation directory of a scored slide.
+        unread: indices of the files that an I/O error or missing permission kept from being read; when one of them
+            can be read later, the slide is scored again.
         cells: rows of the generation.
         unreadable: rows without a score.
         stat_key: digest over path, size and mtime of the slide's files: unchanged means not looked at again.
@@ -105,6 +107,7 @@ class SlideRecord(_Frozen):
     copy_of: str | None = None
     pseudonymised: bool = False
     generation: str | None = None
+    unread: tuple[int, ...] = ()
     cells: int = 0
     unreadable: int = 0
     look: Look | None = None

@@ -1,0 +1,1 @@
+"""A run from export to report: `mnbatch.pipeline.run.run` tells the story; the other modules are its chapters."""

@@ -1,0 +1,175 @@
+"""From scored cells to committed slides: all of a slide, or nothing."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from mnbatch.assay.calls import too_many_unreadable
+from mnbatch.assay.cells import CellCrop, CellScore, ScoredItem, Slide, SlideEnd, UnreadableCell
+from mnbatch.errors import SlideError
+from mnbatch.inference.classifier import Classifier
+from mnbatch.pipeline.pending import call_rules, call_stamp, score_parts
+from mnbatch.pipeline.reading import SlideJob
+from mnbatch.results.keys import content_key, score_key, stat_key
+from mnbatch.results.manifest import versions
+from mnbatch.results.records import LeftOut, ModelStamp, Scoring, SlideRecord
+from mnbatch.results.store import SlideWriter, Store
+from mnbatch.settings import RunSettings
+
+
+class Committer:
+    """Takes scored cells, keeps one staged generation for each slide in flight, commits at each `SlideEnd`.
+
+    Args:
+        store: of OUT.
+        settings: of the run.
+        models_digest: of the whole model set; a slide that failed before it had a model is tried again when it changes.
+        jobs: slide_id -> what the reading learned; a slide's job is removed when the slide is finished.
+    """
+
+    def __init__(self, store: Store, settings: RunSettings, models_digest: str, jobs: dict[str, SlideJob]) -> None:
+        self._store = store
+        self._settings = settings
+        self._models_digest = models_digest
+        self._jobs = jobs
+        self._writers: dict[str, SlideWriter] = {}
+
+    def take(self, item: ScoredItem) -> tuple[SlideJob, SlideRecord] | None:
+        """Take one item; returns job and record of a slide that this item finished."""
+        if isinstance(item, SlideEnd):
+            job = self._jobs.pop(item.slide_id)
+            return job, self._finish(job, item)
+        self._add(item)
+        return None
+
+    def abandon(self) -> None:
+        """Drop what is staged of unfinished slides."""
+        for writer in self._writers.values():
+            writer.abandon()
+        self._writers.clear()
+
+    def _add(self, item: CellScore | UnreadableCell) -> None:
+        slide_id = _slide_id(item)
+        job = self._jobs[slide_id]
+        if job.error is not None:
+            return
+        if slide_id not in self._writers:
+            self._writers[slide_id] = self._store.writer(slide_id, keep_gallery=self._settings.keep_gallery)
+        self._writers[slide_id].add(item)
+
+    def _finish(self, job: SlideJob, end: SlideEnd) -> SlideRecord:
+        writer = self._writers.pop(job.slide.slide_id, None)
+        error = end.error or job.error
+        if error is None and (writer is None or job.classifier is None):
+            error = SlideError(f"Slide {job.slide.name} holds no cell.", "Check the export.")
+        if error is not None:
+            if writer is not None:
+                writer.abandon()
+            record = failed_record(job, error, self._settings, self._models_digest)
+            self._store.put_record(record)
+            return record
+        assert writer is not None
+        assert job.classifier is not None
+        with writer:
+            return writer.commit(self._scored_record(job, job.classifier, writer))
+
+    def _scored_record(self, job: SlideJob, classifier: Classifier, writer: SlideWriter) -> SlideRecord:
+        settings, model = self._settings, classifier.model
+        content = _content_key(job)
+        parts = score_parts(content, model.digest, settings)
+        key = score_key(parts)
+        rules = call_rules(model.card.threshold, settings)
+        warnings = ()
+        if too_many_unreadable(writer.unreadable, writer.cells, 0.0) and writer.unreadable:
+            warnings = (f"{writer.unreadable} of {writer.cells} cells could not be read",)
+        return _common(job, settings).model_copy(
+            update={
+                "unread": tuple(i for i, file in enumerate(job.slide.files) if file.path in job.unread),
+                "content_key": content,
+                "score_key": key,
+                "parts": parts,
+                "call": call_stamp(key, rules),
+                "model": ModelStamp(
+                    name=model.card.name,
+                    version=model.card.version,
+                    digest=model.digest,
+                    architecture=model.card.architecture,
+                ),
+                "scored": _scoring(job, classifier),
+                "warnings": warnings,
+            }
+        )
+
+
+def failed_record(job: SlideJob, error: SlideError, settings: RunSettings, models_digest: str) -> SlideRecord:
+    """The record of a slide that could not be scored."""
+    content = _content_key(job)
+    return _common(job, settings).model_copy(
+        update={
+            "status": "failed",
+            "reason": error.message,
+            "next_step": error.next_step,
+            "transient": error.transient or job.cause is not None,
+            "content_key": content,
+            "parts": score_parts(content, models_digest, settings),
+        }
+    )
+
+
+def copy_record(slide: Slide, settings: RunSettings) -> SlideRecord:
+    """The record of a slide whose files are byte-identical to another's."""
+    return _common(SlideJob(slide, "copy"), settings).model_copy(
+        update={"status": "copy", "copy_of": slide.copy_of, "reason": f"copy of {slide.copy_of}, counted there"}
+    )
+
+
+def readable_text(text: str) -> str:
+    """Text that can be written as UTF-8: bytes of a file name that are none are shown as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _common(job: SlideJob, settings: RunSettings) -> SlideRecord:
+    slide = job.slide
+    return SlideRecord(
+        slide_id=slide.slide_id,
+        name=readable_text(slide.name),
+        path=readable_text(slide.path),
+        donor=None if slide.donor is None else readable_text(slide.donor),
+        layout=slide.layout,
+        status="scored",
+        pseudonymised=settings.pseudonymise,
+        look=job.look,
+        stat_key=stat_key(slide.files),
+        skipped=tuple(LeftOut(path=readable_text(s.path), reason=s.reason) for s in slide.skipped),
+    )
+
+
+def _content_key(job: SlideJob) -> str:
+    return content_key({file.path: job.file_digests.get(file.path, "") for file in job.slide.files})
+
+
+def _scoring(job: SlideJob, classifier: Classifier) -> Scoring:
+    finished = time.time()
+    known = versions()
+    return Scoring(
+        device=classifier.device_name,
+        precision=classifier.precision,
+        minibatch=classifier.minibatch,
+        mnbatch=known["mnbatch"],
+        torch=known.get("torch", ""),
+        started=_iso(job.started),
+        finished=_iso(finished),
+        seconds=round(finished - job.started, 3),
+    )
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _slide_id(item: CellScore | UnreadableCell) -> str:
+    cell: CellCrop | UnreadableCell = item if isinstance(item, UnreadableCell) else item.crop
+    return cell.slide_id
+
+

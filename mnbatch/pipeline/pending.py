@@ -1,0 +1,144 @@
+"""Which slides have to be scored, which only called anew, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mnbatch.assay.calls import CallRules
+from mnbatch.assay.cells import Slide
+from mnbatch.imaging.readers import READER_VERSION
+from mnbatch.inference.catalogue import ModelSet
+from mnbatch.results.files import hash_file
+from mnbatch.results.keys import content_key, stat_key
+from mnbatch.results.records import CallStamp, ScoreKeyParts, SlideRecord
+from mnbatch.results.store import Store
+from mnbatch.settings import RunSettings
+
+Action = Literal["score", "call", "touch", "keep", "wait", "copy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done with one slide.
+
+    Attributes:
+        slide: its files are dropped where they are not needed any more.
+        action: `score` it; `call` it anew from stored scores; `touch` its record (only times of its files changed);
+            `keep` it; `wait` for the scanner; note a `copy`.
+        why: one line; "" for a kept slide.
+        record: what is committed, or None.
+    """
+
+    slide: Slide
+    action: Action
+    why: str
+    record: SlideRecord | None
+
+
+def plan_slides(slides: Iterable[Slide], store: Store, models: ModelSet, settings: RunSettings) -> Iterable[Plan]:
+    """Decide for each slide, streaming; the files of slides that are not scored are let go."""
+    for slide in slides:
+        plan = _plan(slide, store.record(slide.slide_id), models, settings)
+        yield plan if plan.action in ("score", "touch") else replace(plan, slide=replace(slide, files=()))
+
+
+def score_parts(content: str, model_digest: str, settings: RunSettings) -> ScoreKeyParts:
+    """What the scores of a slide depend on."""
+    return ScoreKeyParts(
+        content=content,
+        model=model_digest,
+        reader=READER_VERSION,
+        stain=settings.stain or "",
+        gallery=settings.keep_gallery,
+    )
+
+
+def call_stamp(score_key: str, rules: CallRules) -> CallStamp:
+    """The rules as they are recorded with a slide."""
+    return CallStamp(
+        key=rules.key(score_key),
+        threshold=rules.threshold,
+        max_bad_fraction=rules.max_bad_fraction,
+        quality_rules=rules.quality.version,
+    )
+
+
+def call_rules(model_threshold: float, settings: RunSettings) -> CallRules:
+    """The call rules of a run: the card's threshold unless one was asked for."""
+    threshold = model_threshold if settings.threshold is None else settings.threshold
+    return CallRules(threshold=threshold, max_bad_fraction=settings.max_bad_fraction)
+
+
+def read_content_key(slide: Slide) -> str:
+    """Hash the content of all files of a slide; a file that cannot be read counts as unread, as in scoring."""
+    digests = {}
+    for file in slide.files:
+        try:
+            digests[file.path] = hash_file(slide.root / file.path)
+        except OSError:
+            digests[file.path] = ""
+    return content_key(digests)
+
+
+def _plan(slide: Slide, record: SlideRecord | None, models: ModelSet, settings: RunSettings) -> Plan:
+    if not slide.settled:
+        return Plan(slide, "wait", "still being written", record)
+    if slide.copy_of is not None:
+        known = record is not None and record.status == "copy" and record.copy_of == slide.copy_of
+        return Plan(slide, "keep" if known else "copy", f"copy of {slide.copy_of}", record)
+    if record is None:
+        return Plan(slide, "score", "new", None)
+    if record.status == "copy":
+        return Plan(slide, "score", "no longer a copy of another slide", record)
+    if record.status == "failed" and (record.transient or settings.retry_failed):
+        return Plan(slide, "score", "failed before, tried again", record)
+    if record.parts is None:
+        return Plan(slide, "score", "its record does not say what it depends on", record)
+    why = _changed_parts(record.parts, record, models, settings)
+    if why:
+        return Plan(slide, "score", why, record)
+    return _plan_files(slide, record, models, settings)
+
+
+def _plan_files(slide: Slide, record: SlideRecord, models: ModelSet, settings: RunSettings) -> Plan:
+    same_stat = stat_key(slide.files) == record.stat_key
+    if same_stat and _now_readable(slide, record):
+        return Plan(slide, "score", "files that could not be read before can be read now", record)
+    if (not same_stat or settings.verify) and read_content_key(slide) != record.content_key:
+        return Plan(slide, "score", "its files changed", record)
+    if record.status == "failed":
+        return Plan(slide, "keep" if same_stat else "touch", "failed before and unchanged", record)
+    if _call_changed(record, models, settings):
+        return Plan(slide, "call", "threshold or call rules changed", record)
+    return Plan(slide, "keep" if same_stat else "touch", "" if same_stat else "only the times of its files changed", record)
+
+
+def _changed_parts(old: ScoreKeyParts, record: SlideRecord, models: ModelSet, settings: RunSettings) -> str:
+    # A slide that failed before it had a model may be served by a new set of models, whichever member it is.
+    digest = models.digest if record.model is None else models.digest_for(settings.stain or record.look)
+    new = score_parts(old.content, digest, settings)
+    reasons = {
+        "model": "the model changed",
+        "reader": "the reading code changed",
+        "stain": "the forced stain changed",
+        "gallery": "the gallery setting changed",
+    }
+    return "; ".join(text for part, text in reasons.items() if getattr(old, part) != getattr(new, part))
+
+
+def _call_changed(record: SlideRecord, models: ModelSet, settings: RunSettings) -> bool:
+    model = models.for_look(settings.stain or record.look)
+    return record.call != call_stamp(record.score_key, call_rules(model.card.threshold, settings))
+
+
+def _now_readable(slide: Slide, record: SlideRecord) -> bool:
+    for index in record.unread:
+        try:
+            with (slide.root / slide.files[index].path).open("rb") as file:
+                file.read(1)
+        except (OSError, IndexError):
+            continue
+        return True
+    return False

@@ -1,0 +1,174 @@
+"""From pending slides to one ordered stream of cells, each with the classifier of its slide."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from mnbatch.assay.cells import CellCrop, Look, ReadTask, Slide, SlideEnd, StreamItem, UnreadableCell
+from mnbatch.errors import SlideError
+from mnbatch.imaging.look import slide_look
+from mnbatch.imaging.preparation import Preparation
+from mnbatch.imaging.readers import read_cells, read_tasks, slide_range
+from mnbatch.inference.classifier import Classifier
+from mnbatch.inference.prefetch import ordered_map
+from mnbatch.results.batch import Pseudonyms
+from mnbatch.results.gallery import encode_crop
+
+LOOK_SAMPLE = 24
+"""Readable cells that are looked at before a slide is given its model."""
+
+AHEAD_PER_WORKER = 24
+"""Decoded files that may wait for the network, a worker: enough to bridge one minibatch, bounded for memory."""
+
+
+@dataclass(slots=True)
+class SlideJob:
+    """What is learned of a slide while its cells pass by.
+
+    Attributes:
+        why: why it is scored.
+        file_digests: path -> SHA-256, "" where a file could not be read.
+        unread: paths that an I/O error kept from being read.
+        look: recognised (or forced) stain, once known.
+        classifier: scores the slide's cells, once its look is known.
+        error: the first thing that makes the slide unusable; its later cells are dropped.
+        cause: the unexpected exception behind `error`, for the log.
+    """
+
+    slide: Slide
+    why: str
+    file_digests: dict[str, str] = field(default_factory=dict)
+    unread: set[str] = field(default_factory=set)
+    look: Look | None = None
+    classifier: Classifier | None = None
+    error: SlideError | None = None
+    cause: BaseException | None = None
+    started: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    job: SlideJob
+    task: ReadTask | None
+    value_range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How cells are read: one preparation for the whole run.
+
+    Attributes:
+        classifier_for: gives the classifier of a look; raises SlideError where no model serves it.
+        stain: forced stain, or None to recognise each slide's look.
+        stop: looked at before each piece of work.
+    """
+
+    preparation: Preparation
+    classifier_for: Callable[[Look], Classifier]
+    stain: Look | None
+    keep_gallery: bool
+    pseudonyms: Pseudonyms | None
+    workers: int
+    stop: Callable[[], bool]
+
+    def stream(self, jobs: Iterable[SlideJob]) -> Iterator[tuple[SlideJob, StreamItem]]:
+        """Cells of all slides in order, a `SlideEnd` after each slide; the first one to fail ends its slide."""
+        results = ordered_map(self._read, self._work(jobs), self.workers, AHEAD_PER_WORKER * self.workers)
+        waiting: list[CellCrop | UnreadableCell] = []
+        for work, items in results:
+            job = work.job
+            if job.error is None:
+                waiting.extend(self._note(job, items))
+                if job.classifier is None and _enough(waiting):
+                    self._choose_model(job, waiting)
+            if work.task is None:
+                if job.error is None and job.classifier is None:
+                    self._choose_model(job, waiting)
+                yield from ((job, item) for item in waiting if job.error is None)
+                yield job, SlideEnd(job.slide.slide_id, job.error)
+                waiting = []
+            elif job.classifier is not None:
+                yield from ((job, item) for item in waiting)
+                waiting = []
+
+    def _work(self, jobs: Iterable[SlideJob]) -> Iterator[_Work]:
+        for job in jobs:
+            if self.stop():
+                return
+            try:
+                value_range = slide_range(job.slide, self.preparation)
+                for task in read_tasks(job.slide):
+                    if self.stop():
+                        return
+                    if job.error is not None:
+                        break
+                    yield _Work(job, task, value_range)
+            except OSError as error:
+                job.error = job.error or _unreachable(job.slide, error)
+            except SlideError as error:
+                job.error = job.error or error
+            yield _Work(job, None)
+
+    def _read(self, work: _Work) -> tuple[_Work, list[CellCrop | UnreadableCell]]:
+        """Runs in a worker thread."""
+        if work.task is None or work.job.error is not None:
+            return work, []
+        try:
+            cells = read_cells(work.task, self.preparation, work.value_range)
+            if self.keep_gallery:
+                cells = [_with_jpeg(cell) for cell in cells]
+        except Exception as error:  # noqa: BLE001 - the one broad net of reading: one slide, the others go on
+            work.job.cause = error
+            work.job.error = SlideError(
+                f"Reading {work.task.file.path} failed unexpectedly ({type(error).__name__}: {error}).",
+                "The log in OUT/runs has the traceback; please report it.",
+            )
+            return work, []
+        return work, cells
+
+    def _note(
+        self, job: SlideJob, items: list[CellCrop | UnreadableCell]
+    ) -> Iterator[CellCrop | UnreadableCell]:
+        for item in items:
+            if item.file_digest:
+                job.file_digests[item.source] = item.file_digest
+            if isinstance(item, UnreadableCell) and item.transient:
+                job.unread.add(item.source)
+            yield item if self.pseudonyms is None else self.pseudonyms.cell(item)
+
+    def _choose_model(self, job: SlideJob, seen: list[CellCrop | UnreadableCell]) -> None:
+        looks = [item.look for item in seen if isinstance(item, CellCrop)]
+        if not looks:
+            # No readable cell: the call fails the slide with the count, whichever model would have served it.
+            look: Look = self.stain or "fluorescence"
+        else:
+            job.look = look = self.stain or slide_look(looks)
+        try:
+            job.classifier = self.classifier_for(look)
+        except SlideError as error:
+            job.error = error
+
+
+def default_workers() -> int:
+    """Decoding threads: one a core that this process may use, at most 16."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(16, usable))
+
+
+def _enough(waiting: list[CellCrop | UnreadableCell]) -> bool:
+    return sum(isinstance(item, CellCrop) for item in waiting) >= LOOK_SAMPLE
+
+
+def _with_jpeg(cell: CellCrop | UnreadableCell) -> CellCrop | UnreadableCell:
+    return replace(cell, jpeg=encode_crop(cell.pixels)) if isinstance(cell, CellCrop) else cell
+
+
+def _unreachable(slide: Slide, error: OSError) -> SlideError:
+    return SlideError(
+        f"The files of slide {slide.name} cannot be reached ({error.strerror or error}).",
+        "Check the share or the scanner's export folder; the next run tries again.",
+        transient=True,
+    )

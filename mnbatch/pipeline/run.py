@@ -1,0 +1,283 @@
+"""The story of a run, top to bottom: crawl, decide what is pending, score, commit, report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from mnbatch.assay.cells import Look, Skipped, Slide, SlideEnd
+from mnbatch.assay.samples import match_samples, read_samples
+from mnbatch.console import RunProgress, SilentProgress
+from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, Interrupted, MnbatchError, NoInputError, StorageError
+from mnbatch.imaging.discovery import find_slides
+from mnbatch.inference.catalogue import ModelSet
+from mnbatch.inference.classifier import Classifier
+from mnbatch.inference.packing import score_stream
+from mnbatch.pipeline.committing import Committer, copy_record
+from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
+from mnbatch.pipeline.pending import Plan, call_rules, call_stamp, plan_slides
+from mnbatch.pipeline.reading import Reading, SlideJob, default_workers
+from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
+from mnbatch.results.batch import Batch, Pseudonyms, open_batch, refuse_out_in_export
+from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.keys import stat_key
+from mnbatch.results.lock import hold_lock
+from mnbatch.results.manifest import Manifest, RunLog
+from mnbatch.results.records import SlideRecord
+from mnbatch.results.store import Store
+from mnbatch.settings import ResolvedSettings, RunSettings
+
+BYTES_A_FILE = 8_000
+"""Room that the disk must have for each file that is still to be scored: crop, maps, row, and its share of pages."""
+
+BYTES_AT_LEAST = 50_000_000
+
+
+@dataclass(slots=True)
+class RunOutcome:
+    """What a run did.
+
+    Attributes:
+        exit_code: as in `mnbatch.errors`.
+        scored, called, kept, failed, waiting, copies: slide_ids by what happened to them in this run.
+        report: the tables as they now stand.
+    """
+
+    exit_code: int = EXIT_OK
+    scored: list[str] = field(default_factory=list)
+    called: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    copies: list[str] = field(default_factory=list)
+    report: ReportSummary | None = None
+
+
+def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunOutcome:
+    """Score what is pending of an export and bring the reports up to date.
+
+    Raises:
+        MnbatchError: anything that stops the whole run; a slide's own failure does not, it is in the outcome.
+        Interrupted: stopped by a signal; what was whole is committed and reported at the next run.
+    """
+    settings, progress = resolved.settings, progress or SilentProgress()
+    refuse_out_in_export(settings.export, settings.out)
+    if not settings.export.is_dir():
+        raise NoInputError(f"The export {settings.export} is not a directory.", "Check the path, or mount the share.")
+    models = ModelSet.open(settings.model)
+    store = Store(settings.out)
+    with storage_errors(store.paths.root):
+        store.paths.root.mkdir(parents=True, exist_ok=True)
+    with hold_lock(store.paths.lock), stop_on_signals() as stop:
+        batch = Batch(str(settings.export.resolve()), settings.layout, settings.pseudonymise)
+        open_batch(store.paths, batch, moved=settings.export_moved)
+        store.sweep()
+        manifest = Manifest(store.paths, settings.model_dump(mode="json"), resolved.origins)
+        manifest.write()
+        log = RunLog.start(store.paths)
+        try:
+            return _Run(settings, store, models, progress, manifest, log, stop).go()
+        except BaseException as error:
+            _record_end(error, manifest, log)
+            raise
+        finally:
+            log.close()
+
+
+@dataclass(slots=True)
+class _Run:
+    settings: RunSettings
+    store: Store
+    models: ModelSet
+    progress: RunProgress
+    manifest: Manifest
+    log: RunLog
+    stop: StopFlag
+    outcome: RunOutcome = field(default_factory=RunOutcome)
+    pseudonyms: Pseudonyms | None = None
+    classifiers: dict[str, Classifier] = field(default_factory=dict)
+
+    def go(self) -> RunOutcome:
+        if self.settings.pseudonymise:
+            self.pseudonyms = Pseudonyms(self.store.paths)
+        plans = self._plan()
+        pending = [plan for plan in plans if plan.action == "score"]
+        for plan in plans:
+            self._settle(plan)
+        if pending:
+            self._check_room(pending)
+            self._score(pending)
+        self.stop.check()
+        self._report()
+        self._finish(plans)
+        return self.outcome
+
+    def _plan(self) -> list[Plan]:
+        found = self._found()
+        if self.settings.samples is not None:
+            found = self._with_samples(list(found))
+        plans = []
+        for plan in plan_slides(found, self.store, self.models, self.settings):
+            self.stop.check()
+            plans.append(plan)
+            self.log.write("planned", slide=plan.slide.slide_id, action=plan.action, why=plan.why)
+        if not plans:
+            raise NoInputError(
+                f"No slide was found in {self.settings.export} with the layout {self.settings.layout}.",
+                "`mnbatch scan EXPORT --explain` shows what was seen and why it was skipped.",
+            )
+        return plans
+
+    def _found(self) -> Iterator[Slide]:
+        settings = self.settings
+        slides = find_slides(
+            settings.export, layout=settings.layout, settle_seconds=settings.settle, explain=self._note_skipped
+        )
+        return map(self.pseudonyms.slide, slides) if self.pseudonyms is not None else slides
+
+    def _note_skipped(self, skipped: Skipped) -> None:
+        self.log.write("skipped", path=skipped.path, reason=skipped.reason)
+        self.manifest.content["skipped_files"] = self.manifest.content.get("skipped_files", 0) + 1
+
+    def _with_samples(self, slides: list[Slide]) -> list[Slide]:
+        """Check the whole sample sheet before hours are spent, and keep it with the results."""
+        assert self.settings.samples is not None
+        rows = read_samples(self.settings.samples)
+        names = [(slide.slide_id, slide.name, slide.path) for slide in slides]
+        if self.pseudonyms is not None:
+            names = [(code, self.pseudonyms.plain_name(code), self.pseudonyms.plain_path(code)) for code, _, _ in names]
+        match_samples(rows, names)
+        write_atomically(self.store.paths.samples, self.settings.samples.read_bytes(), durable=True)
+        return slides
+
+    def _settle(self, plan: Plan) -> None:
+        """Do what needs no scoring; say why the rest is scored."""
+        slide_id = plan.slide.slide_id
+        self.manifest.slide(slide_id, action=plan.action, why=plan.why)
+        if plan.action == "score":
+            return
+        if plan.action == "wait":
+            self.outcome.waiting.append(slide_id)
+            self.progress.message(f"{plan.slide.name}: still being written, left to the next run")
+        elif plan.action == "copy":
+            self.outcome.copies.append(slide_id)
+            self.store.put_record(copy_record(plan.slide, self.settings))
+            self.progress.warning(f"{plan.slide.name} is a copy of {plan.slide.copy_of} and is counted once")
+        elif plan.action == "call":
+            self.outcome.called.append(slide_id)
+            self._call_anew(plan)
+        else:
+            self.outcome.kept.append(slide_id)
+            if plan.action == "touch" and plan.record is not None:
+                self.store.put_record(plan.record.model_copy(update={"stat_key": stat_key(plan.slide.files)}))
+
+    def _call_anew(self, plan: Plan) -> None:
+        record = plan.record
+        assert record is not None
+        card = self.models.for_look(self.settings.stain or record.look).card
+        stamp = call_stamp(record.score_key, call_rules(card.threshold, self.settings))
+        self.store.put_record(record.model_copy(update={"call": stamp}))
+        self.progress.message(f"{plan.slide.name}: {plan.why}; called anew from stored scores, nothing was scored")
+
+    def _check_room(self, pending: list[Plan]) -> None:
+        files = sum(len(plan.slide.files) for plan in pending)
+        needed = BYTES_AT_LEAST + (files * BYTES_A_FILE if self.settings.keep_gallery else files * 500)
+        free = shutil.disk_usage(self.store.paths.root).free
+        if free < needed:
+            raise StorageError(
+                f"The disk of {self.store.paths.root} has {free / 1e9:.2f} GB free; this run needs about {needed / 1e9:.2f} GB.",
+                "Free some space, choose another --out, or use --no-gallery (about 0.5 kB a cell).",
+            )
+
+    def _score(self, pending: list[Plan]) -> None:
+        settings = self.settings
+        self.progress.start(len(pending), sum(len(plan.slide.files) for plan in pending))
+        jobs: dict[str, SlideJob] = {}
+        committer = Committer(self.store, settings, self.models.digest, jobs)
+        reading = Reading(
+            preparation=self.models.preparation,
+            classifier_for=self._classifier,
+            stain=settings.stain,
+            keep_gallery=settings.keep_gallery,
+            pseudonyms=self.pseudonyms,
+            workers=settings.workers or default_workers(),
+            stop=self.stop,
+        )
+        cells = ((job.classifier, item) for job, item in reading.stream(_open_jobs(pending, jobs)))
+        try:
+            for item in score_stream(cells, stop=self.stop):
+                self.progress.cells(0 if isinstance(item, SlideEnd) else 1)
+                finished = committer.take(item)
+                if finished is not None:
+                    self._note_finished(*finished)
+        finally:
+            committer.abandon()
+            if self.pseudonyms is not None:
+                self.pseudonyms.save()
+
+    def _classifier(self, look: Look) -> Classifier:
+        digest = self.models.digest_for(look)
+        if digest not in self.classifiers:
+            model = self.models.load(look)
+            classifier = Classifier(model, device=self.settings.device, minibatch=self.settings.minibatch)
+            self.classifiers[digest] = classifier
+            self.manifest.content["device"] = classifier.device_name
+            self.manifest.content["models"].append({"name": model.card.name, "digest": model.digest})
+            self.progress.message(
+                f"model {model.card.name} ({digest[:12]}) on {classifier.device_name}, {classifier.precision}, "
+                f"minibatches of {classifier.minibatch}"
+            )
+        return self.classifiers[digest]
+
+    def _note_finished(self, job: SlideJob, record: SlideRecord) -> None:
+        failed = record.status == "failed"
+        self.outcome.scored.append(record.slide_id)
+        self.manifest.slide(record.slide_id, status=record.status, cells=record.cells, reason=record.reason)
+        self.log.write(
+            "slide",
+            level="error" if failed else "info",
+            error=job.cause,
+            slide=record.slide_id,
+            status=record.status,
+            cells=record.cells,
+            unreadable=record.unreadable,
+            reason=record.reason,
+        )
+        if failed:
+            self.progress.warning(f"{record.name} failed: {record.reason} {record.next_step}")
+        else:
+            self.progress.slide(record.name, f"{record.cells} cells scored ({job.why})")
+
+    def _report(self) -> None:
+        options = ReportOptions(gallery=self.settings.gallery, min_cells=self.settings.min_cells)
+        self.outcome.report = build_reports(self.store, options)
+
+    def _finish(self, plans: list[Plan]) -> None:
+        report = self.outcome.report
+        assert report is not None
+        for slide in report.slides:
+            self.manifest.slide(slide.slide_id, status=slide.status, reason=slide.reason)
+        failed = any(slide.status == "failed" for slide in report.slides)
+        self.outcome.exit_code = EXIT_SLIDES_FAILED if failed else EXIT_OK
+        self.manifest.finish("finished", self.outcome.exit_code)
+        self.log.write("finished", exit_code=self.outcome.exit_code)
+
+
+def _open_jobs(pending: Iterable[Plan], jobs: dict[str, SlideJob]) -> Iterator[SlideJob]:
+    for plan in pending:
+        job = SlideJob(plan.slide, plan.why)
+        jobs[plan.slide.slide_id] = job
+        yield job
+
+
+def _record_end(error: BaseException, manifest: Manifest, log: RunLog) -> None:
+    """Leave the truth about the end of the run; the disk may be full, so the first error stays the one that is shown."""
+    code = error.code if isinstance(error, Interrupted) else getattr(error, "exit_code", 1)
+    status = "interrupted" if isinstance(error, Interrupted) else "failed"
+    try:
+        log.write(status, level="error", error=error)
+        manifest.finish(status, code)
+    except MnbatchError:
+        return
+
+

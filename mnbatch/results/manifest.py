@@ -1,0 +1,126 @@
+"""The manifest of the latest run and the JSON-lines log of each run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any, Self
+
+from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.paths import OutPaths
+
+PACKAGES = ("mnbatch", "torch", "torchvision", "numpy", "pillow", "tifffile", "imagecodecs", "scikit-image", "pydantic")
+
+
+def now() -> str:
+    """UTC time, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a number may depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    if "mnbatch" not in found:
+        from mnbatch import __version__
+
+        found["mnbatch"] = __version__
+    return found
+
+
+class Manifest:
+    """`OUT/manifest.json`: written at the start of a run, again at its end, and readable in between.
+
+    Args:
+        paths: of OUT.
+        settings: the run's settings as plain JSON values.
+        origins: where each setting came from.
+    """
+
+    def __init__(self, paths: OutPaths, settings: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+        self._path = paths.manifest
+        self.content: dict[str, Any] = {
+            "schema_version": 1,
+            "status": "running",
+            "exit_code": None,
+            "started": now(),
+            "finished": None,
+            "command": sys.argv,
+            "settings": dict(settings),
+            "origins": dict(origins),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "platform": platform.platform(),
+            "versions": dict(versions()),
+            "device": None,
+            "models": [],
+            "slides": {},
+            "skipped": [],
+        }
+
+    def slide(self, slide_id: str, **fields: Any) -> None:
+        """Add what is known of a slide (status, why, attempts, seconds, reason)."""
+        self.content["slides"].setdefault(slide_id, {}).update(fields)
+
+    def write(self) -> None:
+        """Put the present content in place."""
+        text = json.dumps(self.content, indent=1, default=str)
+        write_atomically(self._path, text.encode() + b"\n")
+
+    def finish(self, status: str, exit_code: int) -> None:
+        """Write the end of the run."""
+        self.content.update(status=status, exit_code=exit_code, finished=now())
+        self.write()
+
+
+def read_manifest(paths: OutPaths) -> dict[str, Any] | None:
+    """The manifest of the latest run; None where there is none or it cannot be read."""
+    try:
+        content = json.loads(paths.manifest.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+class RunLog:
+    """One JSON object a line: time, level, event and its fields. Tracebacks live here and nowhere else."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with storage_errors(path):
+            self._file: IO[str] = path.open("a", encoding="utf-8")
+
+    @classmethod
+    def start(cls, paths: OutPaths) -> Self:
+        """Open the log of a new run."""
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        return cls(paths.runs / f"{stamp}-{os.getpid()}.jsonl")
+
+    def write(self, event: str, *, level: str = "info", error: BaseException | None = None, **fields: Any) -> None:
+        """Append one event; with `error`, its whole traceback."""
+        line: dict[str, Any] = {"time": now(), "level": level, "event": event, **fields}
+        if error is not None:
+            line["error"] = str(error)
+            line["traceback"] = "".join(traceback.format_exception(error))
+        with storage_errors(self.path):
+            self._file.write(json.dumps(line, default=str) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
