@@ -1,0 +1,18 @@
+"""Simulated scanner exports with known truth: cells, slides, exports, contact sheets. No torch."""
+
+from mnbatch.simulate.cells import MIN_CONTRAST, CellSpec, Micronucleus, SimulatedCell, simulate_cell
+from mnbatch.simulate.contact import contact_sheet
+from mnbatch.simulate.looks import SlideLook, draw_slide_look
+from mnbatch.simulate.plan import MAX_MN
+
+__all__ = [
+    "MAX_MN",
+    "MIN_CONTRAST",
+    "CellSpec",
+    "Micronucleus",
+    "SimulatedCell",
+    "SlideLook",
+    "contact_sheet",
+    "draw_slide_look",
+    "simulate_cell",
+]

@@ -1,0 +1,38 @@
+"""The fluorescence look: light emitted by the layers, on a dark ground."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from mnbatch.simulate.camera import illumination
+from mnbatch.simulate.looks import CameraLook, FluorescenceStain
+from mnbatch.simulate.painting import CYTOPLASM, DARK, GRANULE, NUCLEUS
+from mnbatch.simulate.shapes import FloatArray
+from mnbatch.simulate.texture import noise
+
+
+def emit(
+    layers: FloatArray,
+    rng: np.random.Generator,
+    stain: FluorescenceStain,
+    camera: CameraLook,
+    diameter: float,
+) -> FloatArray:
+    """Light from the specimen, (1, size, size), 1 = full range: layers, out-of-focus haze and background."""
+    size = layers.shape[1]
+    glow = layers[NUCLEUS] + stain.cytoplasm * layers[CYTOPLASM]
+    glow = glow + stain.granule * layers[GRANULE] + stain.dark * np.maximum(layers[DARK], 0.0)
+    if stain.haze > 0.02:
+        glow = glow + stain.haze * _haze(layers[NUCLEUS], stain.haze_width * diameter)
+    uneven = 1.0 + 0.08 * noise(rng, (size, size), size / 4)
+    light = stain.exposure * glow + stain.background * uneven
+    return (light * illumination(size, camera))[None].astype(np.float32)
+
+
+def _haze(layer: FloatArray, width: float) -> FloatArray:
+    """Wide blur, made on every fourth pixel."""
+    size = layer.shape[0]
+    small = ndimage.gaussian_filter(layer[::4, ::4], max(0.5, width / 4), truncate=2.5)
+    grown = np.repeat(np.repeat(small, 4, axis=0), 4, axis=1)[:size, :size]
+    return ndimage.uniform_filter(grown, 5).astype(np.float32)
