@@ -1,0 +1,1 @@
+"""Exports, layouts, readers, the one way a crop is prepared, quality measures; no torch."""

@@ -1,0 +1,220 @@
+"""File bytes to arrays, by content and never by extension; what is no usable crop says why."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image
+
+Decoded = npt.NDArray[Any]
+
+MAX_PIXELS = 64_000_000
+"""A cell crop has a few hundred pixels a side; what says it has more than this is damaged or hostile."""
+
+MIN_SIDE = 16
+"""Pixels. Below this no micronucleus could be told from its nucleus."""
+
+_PNG_HEADER = struct.Struct(">8s4x4sIIBB")
+_PALETTE, _GREY, _RGB = 3, 0, 2
+
+_FOREIGN: tuple[tuple[bytes, str], ...] = (
+    (b"%PDF", "PDF"),
+    (b"PK\x03\x04", "ZIP or Office file"),
+    (b"GIF8", "GIF"),
+    (b"\x00\x00\x00\x0cjP", "JPEG 2000"),
+    (b"<!DOC", "web page"),
+    (b"<html", "web page"),
+    (b"<?xml", "XML"),
+    (b"MZ", "Windows program"),
+    (b"\x7fELF", "program"),
+    (b"\x1f\x8b", "gzip"),
+    (b"\xd0\xcf\x11\xe0", "old Office file"),
+    (b"\x89HDF", "HDF5"),
+)
+
+DECODING_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    AssertionError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    tifffile.TiffFileError,
+)
+"""What Pillow, tifffile and imagecodecs raise on damaged files."""
+
+
+class UndecodableError(Exception):
+    """Not a usable crop; the message is the reason in the `reason` column."""
+
+
+def kind_of(data: bytes) -> str:
+    """Format by the first bytes: "png", "jpeg", "bmp" or "tiff".
+
+    Raises:
+        UndecodableError: empty, or another kind of file.
+    """
+    if not data:
+        raise UndecodableError("empty file (0 bytes)")
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "png"
+    if data[:3] == b"\xff\xd8\xff":
+        return "jpeg"
+    if data[:2] == b"BM" and len(data) > 18:
+        return "bmp"
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "tiff"
+    if not data[:512].strip(b"\0"):
+        raise UndecodableError("not an image (only zero bytes; an unfinished copy?)")
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        raise UndecodableError("not a served image format (WebP)")
+    name = next((name for magic, name in _FOREIGN if data.startswith(magic)), "unknown content")
+    raise UndecodableError(f"not an image ({name})")
+
+
+def decode_plain(data: bytes, kind: str) -> Decoded:
+    """Decode a PNG, JPEG or BMP; palettes become RGB, CMYK becomes RGB, an alpha channel is dropped.
+
+    Raises:
+        UndecodableError: damaged, too large or not a usable crop.
+    """
+    try:
+        decoded = _decode_png(data) if kind == "png" else _decode_with_pillow(data)
+    except DECODING_ERRORS as error:
+        raise UndecodableError(f"damaged or truncated {kind.upper()} ({_brief(error)})") from error
+    return checked(decoded)
+
+
+def _decode_png(data: bytes) -> Decoded:
+    _, chunk, width, height, depth, colour = _PNG_HEADER.unpack_from(data)
+    if chunk != b"IHDR":
+        raise ValueError("no header")
+    check_size(width, height)
+    # Pillow reduces 16-bit colour to 8 bit; imagecodecs does not, and is faster.
+    if depth == 16 or (depth == 8 and colour in (_GREY, _RGB)):
+        return _without_alpha(np.asarray(imagecodecs.png_decode(data)))
+    return _decode_with_pillow(data)
+
+
+def _decode_with_pillow(data: bytes) -> Decoded:
+    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "BMP", "DIB")) as image:
+        check_size(*image.size)
+        if image.mode in ("1", "LA"):
+            return np.asarray(image.convert("L"))
+        if image.mode in ("L", "RGB"):
+            return np.asarray(image)
+        return np.asarray(image.convert("RGB"))
+
+
+def decode_page(page: tifffile.TiffPage, file_size: int) -> Decoded:
+    """Decode one page of a TIFF as grey or RGB.
+
+    Raises:
+        UndecodableError: damaged, too large or not a usable crop.
+    """
+    try:
+        check_size(page.imagewidth, page.imagelength)
+        _check_whole(page, file_size)
+        decoded = _as_colours(page, np.asarray(page.asarray()))
+    except DECODING_ERRORS as error:
+        raise UndecodableError(f"damaged or truncated TIFF ({_brief(error)})") from error
+    return checked(decoded)
+
+
+def _check_whole(page: tifffile.TiffPage, file_size: int) -> None:
+    """Missing strips would be read as black."""
+    segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    if not segments or any(not start or not size or start + size > file_size for start, size in segments):
+        raise UndecodableError("truncated TIFF (image data missing)")
+
+
+def _as_colours(page: tifffile.TiffPage, values: Decoded) -> Decoded:
+    photometric = tifffile.PHOTOMETRIC
+    values = _channels_last(page, values)
+    if page.photometric == photometric.PALETTE and page.colormap is not None and values.ndim == 2:
+        return (np.moveaxis(page.colormap, 0, -1)[values] >> 8).astype(np.uint8)
+    if page.photometric == photometric.MINISWHITE and values.dtype.kind in "ub":
+        values = ~values if values.dtype == bool else np.iinfo(values.dtype).max - values
+    if page.photometric == photometric.SEPARATED and values.ndim == 3 and values.shape[2] == 4:
+        return _from_cmyk(values)
+    if page.photometric in (photometric.CIELAB, photometric.ICCLAB, photometric.CFA, photometric.LINEAR_RAW):
+        raise UndecodableError(f"TIFF colour model {photometric(page.photometric).name} is not served")
+    return _without_alpha(values)
+
+
+def _channels_last(page: tifffile.TiffPage, values: Decoded) -> Decoded:
+    if values.ndim == 3 and page.axes == "SYX":
+        return np.moveaxis(values, 0, -1)
+    if values.ndim not in (2, 3):
+        raise UndecodableError(f"TIFF page with {values.ndim} dimensions is not a crop")
+    return values
+
+
+def _from_cmyk(values: Decoded) -> Decoded:
+    rest = 255 - values.astype(np.uint16)
+    return (rest[..., :3] * rest[..., 3:] // 255).astype(np.uint8)
+
+
+def _without_alpha(values: Decoded) -> Decoded:
+    """Grey or RGB; opacity says nothing of the stain and is dropped, the colours below it are kept."""
+    channels = values.shape[2] if values.ndim == 3 else 1
+    if channels > 4:
+        raise UndecodableError(f"{channels} channels; neither grey nor RGB(A)")
+    if values.ndim == 2:
+        return values
+    return values[..., 0] if channels < 3 else values[..., :3]
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse a header that promises too many pixels, before any of them is decoded.
+
+    Raises:
+        UndecodableError: more than `MAX_PIXELS`, or a side below `MIN_SIDE`.
+    """
+    if width * height > MAX_PIXELS:
+        raise UndecodableError(f"{width} x {height} pixels; too large for a cell crop (decompression bomb?)")
+    if min(width, height) < MIN_SIDE:
+        raise UndecodableError(f"{width} x {height} pixels; a cell crop has at least {MIN_SIDE} a side")
+
+
+def checked(values: Decoded) -> Decoded:
+    """Bring values to uint8, uint16 or float32.
+
+    Raises:
+        UndecodableError: NaN or infinite values, a constant image, or a type that is no picture.
+    """
+    if values.dtype == bool:
+        values = values.astype(np.uint8) * np.uint8(255)
+    elif values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise UndecodableError("image holds NaN or infinite values")
+        values = values.astype(np.float32)
+    elif values.dtype.kind in "iu" and values.dtype not in (np.uint8, np.uint16):
+        fits = values.min() >= 0 and values.max() <= np.iinfo(np.uint16).max
+        values = values.astype(np.uint16 if fits else np.float32)
+    elif values.dtype.kind not in "iu":
+        raise UndecodableError(f"values of type {values.dtype} are no picture")
+    if values.min() == values.max():
+        raise UndecodableError(f"constant image (every value is {values.flat[0]:g})")
+    if values.dtype.byteorder == ">":
+        values = values.astype(values.dtype.newbyteorder("="))
+    return np.ascontiguousarray(values)
+
+
+def _brief(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 80 else f"{text[:77]}..."

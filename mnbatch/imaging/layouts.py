@@ -1,0 +1,199 @@
+"""How an export is laid out, as data: a pattern such as `{donor}/{slide}/{cell}.tif`.
+
+A pattern is a path relative to the export root, with forward slashes:
+
+* `{donor}`, `{slide}`, `{cell}` stand for a part of one folder or file name; `{slide}` must be there, each at most once.
+  Without `{cell}` every file is a slide of its own (a gallery).
+* `{ext}` stands for any extension that mnbatch reads; `{tif,png}` for one of those named.
+* `*` stands for any part of one name, `**` for any number of folders (also none).
+* Everything else stands for itself. Extensions match in any case, and `tif` also matches `tiff`, `jpg` also `jpeg`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mnbatch.errors import UsageError
+
+EXTENSIONS: tuple[str, ...] = ("tif", "tiff", "png", "bmp", "jpg", "jpeg")
+"""Extensions that are looked at, the original before its preview: of two files with one stem the first is taken."""
+
+PRESETS: dict[str, tuple[str, str]] = {
+    "folder-per-slide": (
+        "**/{slide}/{cell}.{ext}",
+        "each folder that directly holds images is a slide; donors come from a sample sheet",
+    ),
+    "donor-slide-folders": (
+        "**/{donor}/{slide}/{cell}.{ext}",
+        "each folder that directly holds images is a slide, and the folder above it is the donor",
+    ),
+    "flat-files": (
+        "**/{donor}_{slide}_{cell}.{ext}",
+        "files named donor_slide_cell.ext, in one folder or in many",
+    ),
+    "tiff-galleries": ("**/{slide}.{tif,tiff}", "each TIFF file is a slide, and each of its pages a cell"),
+}
+
+DEFAULT_LAYOUT = "folder-per-slide"
+PATTERN_EXAMPLE = "{donor}/{slide}/{cell}.tif"
+_FIELDS = ("donor", "slide", "cell")
+_TOKEN = re.compile(r"\{([^{}]*)\}|\*\*/|\*+|[^{}*]+|[{}]")
+_ALIASES = {"tif": ("tif", "tiff"), "tiff": ("tif", "tiff"), "jpg": ("jpg", "jpeg"), "jpeg": ("jpg", "jpeg")}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a file belongs.
+
+    Attributes:
+        slide: what the laboratory calls the slide.
+        donor: donor code, or None where the layout has none.
+        anchor: folder under which all files of the slide lie, "." for the root.
+        path: folder or file that holds the slide, relative to the root.
+    """
+
+    slide: str
+    donor: str | None
+    anchor: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A compiled pattern.
+
+    Attributes:
+        name: preset name, or the pattern itself.
+        pattern: the pattern.
+        explanation: what it means, for a person.
+        nested: files of one slide may lie in several folders.
+        root_is_slide: images directly in the export are a slide named after the export.
+        slide_in_file_name: the slide is no folder; its name is part of its files' names.
+        has_cell: a slide may have many files.
+    """
+
+    name: str
+    pattern: str
+    explanation: str
+    nested: bool
+    root_is_slide: bool
+    slide_in_file_name: bool
+    has_cell: bool
+    regex: re.Pattern[str]
+
+    def place(self, path: str, root_name: str) -> Place | None:
+        """Find the slide of the file at `path` (relative to the root), or None when it does not fit."""
+        match = self.regex.fullmatch(path)
+        if match is None:
+            if self.root_is_slide and "/" not in path and self.regex.fullmatch(f"_/{path}"):
+                return Place(root_name, None, ".", ".")
+            return None
+        fields = match.groupdict()
+        if self.slide_in_file_name:
+            anchor = path.rpartition("/")[0] or "."
+            return Place(fields["slide"], fields.get("donor"), anchor, self._slide_path(match, anchor))
+        end = path.index("/", match.end("slide"))
+        return Place(fields["slide"], fields.get("donor"), path[:end], path[:end])
+
+    def _slide_path(self, match: re.Match[str], anchor: str) -> str:
+        """Path of a slide that is no folder: the file itself, or the part of its name that all its files share."""
+        if not self.has_cell:
+            return match.string
+        ends = [match.end(name) for name in ("donor", "slide") if name in self.regex.groupindex]
+        if match.start("cell") >= max(ends):
+            return match.string[: max(ends)]
+        return match["slide"] if anchor == "." else f"{anchor}/{match['slide']}"
+
+
+def parse_layout(text: str) -> Layout:
+    """Compile a preset name or a pattern.
+
+    Raises:
+        UsageError: neither a preset nor a pattern that can be acted on.
+    """
+    if text in PRESETS:
+        pattern, explanation = PRESETS[text]
+        return _compile(text, pattern, explanation)
+    if "{" not in text:
+        raise UsageError(f"Unknown layout '{text}'.", _advice())
+    return _compile(text, text, "files that fit this pattern")
+
+
+def _advice() -> str:
+    return f"Use one of {', '.join(PRESETS)}, or a pattern such as '{PATTERN_EXAMPLE}'."
+
+
+def _compile(name: str, pattern: str, explanation: str) -> Layout:
+    normal = pattern.replace("\\", "/").removeprefix("./")
+    _check(name, normal)
+    parts = normal.split("/")
+    slide_part = next(index for index, part in enumerate(parts) if "{slide}" in part)
+    last = len(parts) - 1
+    return Layout(
+        name=name,
+        pattern=pattern,
+        explanation=explanation,
+        nested=slide_part != last and last - slide_part > 1,
+        root_is_slide=normal.startswith("**/{slide}/") and "{donor}" not in normal and len(parts) == 3,
+        slide_in_file_name=slide_part == last,
+        has_cell="{cell}" in normal,
+        regex=re.compile("".join(_expressions(normal)), re.DOTALL),
+    )
+
+
+def _check(name: str, pattern: str) -> None:
+    """Refuse what would silently find nothing or the wrong thing."""
+    fields = re.findall(r"\{(\w+)\}", pattern)
+    unknown = [field for field in fields if field not in (*_FIELDS, "ext") and field not in EXTENSIONS]
+    problem = ""
+    if unknown:
+        problem = (
+            f"{{{unknown[0]}}} is not a field; the fields are {{donor}}, {{slide}}, {{cell}} and {{ext}}"
+        )
+    elif "slide" not in fields:
+        problem = "it has no {slide}"
+    elif len(fields) != len(set(fields)):
+        problem = "a field stands in it twice"
+    elif pattern.startswith("/") or ".." in pattern.split("/"):
+        problem = "it must be relative to the export"
+    elif re.sub(r"\{[\w, ]+\}", "", pattern).strip("{}") != re.sub(r"\{[\w, ]+\}", "", pattern):
+        problem = "a brace is not closed"
+    elif pattern.endswith("/"):
+        problem = "it ends with a folder, not with a file"
+    elif re.search(r"\}\{(?!ext|\w+,)", pattern):
+        problem = "two fields follow each other with nothing between them"
+    if problem:
+        raise UsageError(f"The layout '{name}' cannot be used: {problem}.", _advice())
+
+
+def _expressions(pattern: str) -> Iterator[str]:
+    """Regular expression of each token; fields are non-greedy, so the first separator ends them."""
+    for token in _TOKEN.finditer(pattern):
+        text, inside = token.group(0), token.group(1)
+        if inside in _FIELDS:
+            yield f"(?P<{inside}>[^/]+?)"
+        elif inside is not None:
+            yield _extensions(EXTENSIONS if inside == "ext" else tuple(inside.split(",")))
+        elif text == "**/":
+            yield "(?:[^/]+/)*"
+        elif text.startswith("*"):
+            yield "[^/]*"
+        else:
+            yield _literal(text)
+
+
+def _extensions(names: tuple[str, ...]) -> str:
+    wanted = sorted(
+        {alias for name in names for alias in _ALIASES.get(name.strip().lower(), (name.strip(),))}
+    )
+    return f"(?i:{'|'.join(re.escape(name) for name in wanted)})"
+
+
+def _literal(text: str) -> str:
+    """A literal, of which a closing `.tif` also matches `.TIF` and `.tiff`."""
+    stem, dot, extension = text.rpartition(".")
+    if dot and extension.lower() in EXTENSIONS:
+        return re.escape(stem + dot) + _extensions((extension,))
+    return re.escape(text)

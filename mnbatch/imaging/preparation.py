@@ -1,0 +1,280 @@
+"""The one way a crop becomes a network's input: contrast, square, size; the same in training and in use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mnbatch.assay.cells import UInt8Array
+
+Decoded = npt.NDArray[Any]
+"""A decoded crop: (height, width) or (height, width, 3); uint8, uint16 or float32."""
+
+DENSITY_TOP = 230.0
+"""Grey level that the densest hundredth of a crop gets in canonical polarity; leaves room above."""
+
+_DENSITY_PERCENTILE = 99.0
+_GRID_STEP = 4
+"""Levels are estimated on every fourth pixel of every fourth row."""
+
+
+class PreparationError(ValueError):
+    """A crop that the rule cannot be applied to; the message is the reason of its exclusion."""
+
+
+class ContrastRule(BaseModel):
+    """How values of any depth become 0..255. Colour is kept: all channels get the same range.
+
+    Attributes:
+        rule: `none` maps the full range of the file's type (8 bit: as it is; 16 bit: 0..65535; float: 0..1);
+            `per_crop` maps the range between two percentiles of the crop's own values, and `per_slide` the one
+            between two percentiles of a sample of the slide's cells, linearly; what lies outside is clipped.
+        low_percentile: percentile that becomes 0.
+        high_percentile: percentile that becomes 255.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: Literal["none", "per_crop", "per_slide"] = "per_crop"
+    low_percentile: float = Field(default=0.5, ge=0, le=100)
+    high_percentile: float = Field(default=99.8, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ContrastRule:
+        if self.low_percentile >= self.high_percentile:
+            raise ValueError("low_percentile must be below high_percentile")
+        return self
+
+
+class Preparation(BaseModel):
+    """Everything that happens to a crop between the file and the network, as a model's card states it.
+
+    Attributes:
+        size: side of the network's input, pixels.
+        contrast: see `ContrastRule`.
+        padding: a crop that is not square is padded with the median colour of its own border.
+        resampling: Pillow's bicubic filter, antialiased when it reduces.
+        polarity: `as_is` gives the network the colours of the crop; `density` see `network_input`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int = Field(default=224, ge=16, le=4096)
+    contrast: ContrastRule = ContrastRule()
+    padding: Literal["border_median"] = "border_median"
+    resampling: Literal["bicubic"] = "bicubic"
+    polarity: Literal["as_is", "density"] = "as_is"
+
+    def digest(self) -> str:
+        """32 hex digits that change when any of it changes."""
+        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def prepare_crop(
+    decoded: Decoded, preparation: Preparation, slide_range: tuple[float, float] | None = None
+) -> UInt8Array:
+    """Make a decoded crop a uint8 RGB square that still looks natural.
+
+    Args:
+        decoded: (height, width) or (height, width, 3).
+        preparation: from the model's card.
+        slide_range: values that become 0 and 255; needed for the rule `per_slide` and only there.
+
+    Returns:
+        (size, size, 3), uint8.
+
+    Raises:
+        PreparationError: the contrast rule cannot be applied to these values.
+    """
+    single = decoded[..., 0] if _is_grey(decoded) else decoded
+    image = _stretched(single, contrast_range(single, preparation.contrast, slide_range))
+    return _squared(image, preparation.size)
+
+
+def contrast_range(
+    decoded: Decoded, contrast: ContrastRule, slide_range: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """Values of the crop that become 0 and 255.
+
+    Raises:
+        PreparationError: float values outside 0..1 under the rule `none`, or no range for `per_slide`.
+    """
+    if contrast.rule == "none":
+        return _type_range(decoded)
+    if contrast.rule == "per_slide":
+        if slide_range is None:
+            raise PreparationError("no contrast range could be measured for this slide")
+        return slide_range
+    return percentile_range(decoded, contrast.low_percentile, contrast.high_percentile)
+
+
+def percentile_range(values: Decoded, low: float, high: float) -> tuple[float, float]:
+    """Two percentiles of all values (the smallest value that at least this share does not exceed).
+
+    Where both fall on one value, the crop's smallest and largest are taken.
+    """
+    if values.dtype == np.uint8:
+        counts = _histogram(values)
+        levels = np.arange(256)
+    else:
+        levels, counts = np.unique(values, return_counts=True)
+    cumulative = np.cumsum(counts)
+    wanted = np.array([low, high]) / 100 * cumulative[-1]
+    first, last = (float(levels[index]) for index in np.searchsorted(cumulative, np.maximum(wanted, 1)))
+    if last > first:
+        return first, last
+    return float(values.min()), float(values.max())
+
+
+def _type_range(decoded: Decoded) -> tuple[float, float]:
+    if decoded.dtype.kind == "u":
+        return 0.0, float(np.iinfo(decoded.dtype).max)
+    if decoded.min() < 0 or decoded.max() > 1:
+        raise PreparationError("floating-point values outside 0..1, which contrast rule 'none' cannot scale")
+    return 0.0, 1.0
+
+
+def _is_grey(decoded: Decoded) -> bool:
+    """Three equal channels: one is enough until the end, at a third of the cost and with the same result."""
+    if decoded.ndim == 2:
+        return False
+    first = decoded[..., 0]
+    return np.array_equal(first, decoded[..., 1]) and np.array_equal(first, decoded[..., 2])
+
+
+def _histogram(values: UInt8Array) -> npt.NDArray[np.int64]:
+    counts = np.array(Image.fromarray(np.ascontiguousarray(values)).histogram(), dtype=np.int64)
+    return counts.reshape(-1, 256).sum(axis=0)
+
+
+def _stretched(decoded: Decoded, limits: tuple[float, float]) -> Image.Image:
+    low, high = limits
+    scale = 255.0 / (high - low) if high > low else 0.0
+    if decoded.dtype != np.uint8:
+        values = (decoded.astype(np.float32) - np.float32(low)) * np.float32(scale) + np.float32(0.5)
+        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+    image = Image.fromarray(np.ascontiguousarray(decoded))
+    if (low, high) == (0.0, 255.0):
+        return image
+    table = np.clip((np.arange(256) - low) * scale + 0.5, 0, 255).astype(np.uint8)
+    return image.point(table.tolist() * len(image.getbands()))
+
+
+def _squared(image: Image.Image, size: int) -> UInt8Array:
+    """Scale the longer side to `size` and fill the rest with the median colour of the border."""
+    width, height = image.size
+    longer = max(width, height)
+    inner = (max(1, round(width * size / longer)), max(1, round(height * size / longer)))
+    if inner != image.size:
+        image = image.resize(inner, Image.Resampling.BICUBIC)
+    rgb = np.asarray(image.convert("RGB"))
+    if inner == (size, size):
+        return rgb
+    square = np.empty((size, size, 3), np.uint8)
+    square[...] = _border_median(rgb)
+    top, left = (size - inner[1]) // 2, (size - inner[0]) // 2
+    square[top : top + inner[1], left : left + inner[0]] = rgb
+    return square
+
+
+def _border_median(rgb: UInt8Array) -> UInt8Array:
+    border = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]])
+    return np.median(border, axis=0).astype(np.uint8)
+
+
+def network_input(pixels: UInt8Array, preparation: Preparation) -> UInt8Array:
+    """What the network sees of prepared crops.
+
+    With `as_is` the crops themselves. With `density` one polarity for both looks, background 0 and nuclei
+    bright, so that one network may serve both: on dark ground the brightest channel less its background, the same in
+    all channels; on light ground the optical density -log10((I + 1) / (background + 1)) of each channel
+    (Beer-Lambert). Both are scaled so that the 99th percentile of the channels' mean becomes 230.
+
+    Args:
+        pixels: (..., size, size, 3), as `prepare_crop` gives them.
+        preparation: from the model's card.
+
+    Returns:
+        The same shape, uint8.
+    """
+    if preparation.polarity == "as_is":
+        return pixels
+    crops = pixels.reshape(-1, *pixels.shape[-3:])
+    result = np.empty_like(crops)
+    for index, crop in enumerate(crops):
+        result[index] = _density(crop)
+    return result.reshape(pixels.shape)
+
+
+def _density(crop: UInt8Array) -> UInt8Array:
+    grid = crop[::_GRID_STEP, ::_GRID_STEP]
+    ground = ground_of(grid)
+    if ground.dark:
+        single = np.maximum(np.maximum(crop[..., 0], crop[..., 1]), crop[..., 2])
+        table = _scaled(_linear_table(float(ground.colour.max())), single[::_GRID_STEP, ::_GRID_STEP, None])
+        return np.repeat(table[0][single][..., None], 3, axis=-1)
+    tables = _scaled(_optical_table(ground.colour), grid)
+    flat = tables.reshape(-1).tolist()
+    return np.asarray(Image.fromarray(crop).point(flat))
+
+
+class Ground:
+    """Background of a crop: its colour, and whether nuclei are brighter (dark ground) or darker."""
+
+    __slots__ = ("colour", "dark", "high", "level", "low")
+
+    def __init__(
+        self, colour: npt.NDArray[np.float32], level: float, low: float, high: float, dark: bool
+    ) -> None:
+        self.colour = colour
+        self.level = level
+        self.low = low
+        self.high = high
+        self.dark = dark
+
+
+def ground_of(grid: UInt8Array) -> Ground:
+    """Estimate the background of a crop.
+
+    The level is the median of the border, or, where cells touch the border, a quintile of the whole crop when
+    that lies further out. Nuclei are on the side to which the values reach further.
+
+    Args:
+        grid: (rows, columns, 3), a thinned crop.
+    """
+    flat = np.sort(grid.reshape(-1, 3), axis=0)
+    border = np.concatenate([grid[0], grid[-1], grid[:, 0], grid[:, -1]])
+    middle = np.sort(border, axis=0)[len(border) // 2].astype(np.float32)
+    count = len(flat)
+    low, dim, bright, high = (
+        flat[int(share * (count - 1))].astype(np.float32) for share in (0.005, 0.2, 0.8, 0.995)
+    )
+    level = float(middle.mean())
+    dark = float(high.mean()) - level >= level - float(low.mean())
+    colour = np.minimum(middle, dim) if dark else np.maximum(middle, bright)
+    return Ground(colour, float(colour.mean()), float(low.mean()), float(high.mean()), dark)
+
+
+def _linear_table(level: float) -> npt.NDArray[np.float32]:
+    return np.maximum(np.arange(256, dtype=np.float32) - np.float32(level), 0)[None]
+
+
+def _optical_table(colour: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    values = np.log10(np.arange(256, dtype=np.float32) + 1)
+    return np.maximum(np.log10(colour + 1)[:, None] - values[None], 0).astype(np.float32)
+
+
+def _scaled(tables: npt.NDArray[np.float32], grid: UInt8Array) -> UInt8Array:
+    """Scale tables (channels, 256) so that a high percentile of the mean density on `grid` becomes 230."""
+    density = sum(tables[channel][grid[..., channel]] for channel in range(len(tables)))
+    mean = np.sort(np.asarray(density).ravel()) / len(tables)
+    top = float(mean[int(_DENSITY_PERCENTILE / 100 * (len(mean) - 1))])
+    scale = DENSITY_TOP / top if top > 0 else 0.0
+    return np.clip(tables * scale + 0.5, 0, 255).astype(np.uint8)
