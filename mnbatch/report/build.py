@@ -1,0 +1,195 @@
+"""Makes every table and page of OUT from the result store and the annotations, and only those that are out of date."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mnbatch.assay.calls import SlideCall, pool_donor
+from mnbatch.report import pages, render, tables
+from mnbatch.report.gallery import gallery_view
+from mnbatch.report.pages import DonorItem, SlideItem
+from mnbatch.report.slides import DERIVED, Context, ReportOptions, Samples, SlideBuilder
+from mnbatch.report.summary import digest, page_stamp, remove_files, write_if_changed
+from mnbatch.report.views import CopyView
+from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.paths import OutPaths
+from mnbatch.results.records import SlideRecord
+from mnbatch.results.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSummary:
+    """What `build_reports` found and did.
+
+    Attributes:
+        slides, failed, copies, donors: numbers in the report; copies are not among the slides.
+        slides_built, donors_built: pages made again.
+        index_built: whether the batch page was made again.
+        calls: slide_id -> the slide's call, without its cells.
+    """
+
+    slides: int
+    failed: int
+    copies: int
+    donors: int
+    slides_built: int
+    donors_built: int
+    index_built: bool
+    calls: Mapping[str, SlideCall] = field(default_factory=dict)
+
+
+def build_reports(store: Store, options: ReportOptions, samples: Samples | None = None) -> ReportSummary:
+    """Bring every derived file of OUT up to date.
+
+    Args:
+        store: the results.
+        options: what a reader may choose.
+        samples: the sample sheet, by slide_id; its donor takes the place of the path's.
+
+    Raises:
+        StorageError: a file cannot be written. A slide whose stored scores cannot be read is reported as failed.
+    """
+    everything = store.records()
+    records = [record for record in everything if record.status != "copy"]
+    copied = [record for record in everything if record.status == "copy"]
+    context = Context(samples or {}, store.copies(records), _names_by_original(copied))
+    slides = SlideBuilder(store, options, context)
+    items = [slides.item(record) for record in records]
+    for record in copied:
+        remove_files(store.paths.slide(record.slide_id).root, DERIVED)
+    donors = _pool(items, options)
+    donors_built = sum(_write_donor(store.paths, donor, slides, options) for donor in donors)
+    _sweep_donors(store.paths, {donor.folder for donor in donors})
+    _write_tables(store.paths, items, donors)
+    index_built = _write_index(
+        store.paths, items, donors, _copy_views(copied, records), slides.stamps, options
+    )
+    return ReportSummary(
+        slides=len(items),
+        failed=sum(item.call.status == "failed" for item in items),
+        copies=len(copied),
+        donors=len(donors),
+        slides_built=slides.built,
+        donors_built=donors_built,
+        index_built=index_built,
+        calls={item.record.slide_id: item.call for item in items},
+    )
+
+
+def _names_by_original(copied: Sequence[SlideRecord]) -> dict[str, tuple[str, ...]]:
+    names: dict[str, tuple[str, ...]] = {}
+    for record in copied:
+        if record.copy_of is not None:
+            names[record.copy_of] = (*names.get(record.copy_of, ()), _shown_path(record))
+    return names
+
+
+def _copy_views(copied: Sequence[SlideRecord], records: Sequence[SlideRecord]) -> list[CopyView]:
+    originals = {record.slide_id: record for record in records}
+    found = []
+    for record in copied:
+        original = originals.get(record.copy_of or "")
+        name = _shown_path(original) if original else record.copy_of or ""
+        href = render.href(f"slides/{original.slide_id}/index.html") if original else ""
+        found.append(CopyView(_shown_path(record), name, href))
+    return found
+
+
+def _shown_path(record: SlideRecord) -> str:
+    return record.name if record.pseudonymised or record.path == "." else record.path
+
+
+def _pool(items: Sequence[SlideItem], options: ReportOptions) -> list[DonorItem]:
+    """Donors in the order of their codes; slides without a donor are pooled nowhere."""
+    groups: dict[str, list[SlideItem]] = {}
+    for item in items:
+        if item.donor:
+            groups.setdefault(item.donor, []).append(item)
+    donors = []
+    for donor in sorted(groups):
+        slides = groups[donor]
+        call = pool_donor(donor, [(item.record.slide_id, item.call) for item in slides], options.min_cells)
+        donors.append(DonorItem(call, slides[0].donor_folder, tuple(slides)))
+    return donors
+
+
+def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, options: ReportOptions) -> bool:
+    folder = paths.donors / donor.folder
+    stamps = [slides.stamps[item.record.slide_id] for item in donor.slides]
+    stamp = digest(donor.call.donor, stamps, options.min_cells, options.gallery)
+    page_path = folder / "index.html"
+    if not options.force and page_stamp(page_path) == stamp:
+        return False
+    candidates = [cell for item in donor.slides for cell in slides.candidates(item.record)]
+    page = pages.donor_page(donor, gallery_view(candidates, options.gallery))
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(page_path, render.render_donor(page, stamp))
+    return True
+
+
+def _sweep_donors(paths: OutPaths, folders: set[str]) -> None:
+    """Remove pages of donors that no slide belongs to any more (a corrected sample sheet)."""
+    if paths.donors.is_dir():
+        for name in sorted(set(os.listdir(paths.donors)) - folders):
+            if (paths.donors / name).is_dir():
+                remove_files(paths.donors / name, ["index.html"])
+
+
+def _write_tables(paths: OutPaths, items: Sequence[SlideItem], donors: Sequence[DonorItem]) -> None:
+    write_if_changed(paths.slides_csv, tables.slides_csv([_slide_row(item) for item in items]))
+    write_if_changed(paths.donors_csv, tables.donors_csv([_donor_row(donor) for donor in donors]))
+
+
+def _slide_row(item: SlideItem) -> tables.SlideRow:
+    record, call = item.record, item.call
+    counts = tables.CountRow(
+        status=call.status,
+        reason=call.reason,
+        frequency=call.frequency,
+        excluded_cells=call.excluded_cells,
+        flagged_cells=call.flagged_cells,
+        model=f"{record.model.name} {record.model.version}" if record.model else "",
+        model_digest=record.model.digest if record.model else "",
+        threshold=f"{record.call.threshold:g}" if record.call else "",
+        warnings=item.warnings,
+    )
+    return tables.SlideRow(record.slide_id, item.donor or "", record.name, counts, item.sample)
+
+
+def _donor_row(donor: DonorItem) -> tables.DonorRow:
+    call = donor.call
+    slides = [_slide_row(item).counts for item in donor.slides]
+    counts = tables.CountRow(
+        status=call.status,
+        reason=call.reason,
+        frequency=call.frequency,
+        excluded_cells=call.excluded_cells,
+        flagged_cells=call.flagged_cells,
+        model=_each_once(row.model for row in slides),
+        model_digest=_each_once(row.model_digest for row in slides),
+        threshold=_each_once(row.threshold for row in slides),
+        warnings=call.warnings,
+    )
+    return tables.DonorRow(call.donor, counts, len(call.slide_ids), len(call.failed_slide_ids))
+
+
+def _each_once(values: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(value for value in values if value))
+
+
+def _write_index(
+    paths: OutPaths,
+    items: Sequence[SlideItem],
+    donors: Sequence[DonorItem],
+    copies: Sequence[CopyView],
+    stamps: Mapping[str, str],
+    options: ReportOptions,
+) -> bool:
+    stamp = digest(stamps, [[copy.name, copy.original, copy.href] for copy in copies], options.min_cells)
+    if not options.force and page_stamp(paths.index) == stamp:
+        return False
+    write_atomically(paths.index, render.render_index(pages.index_page(items, donors, copies), stamp))
+    return True

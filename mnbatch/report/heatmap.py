@@ -1,0 +1,89 @@
+"""Maps of 13 x 13 positions as tiny PNGs that a page stretches over exactly the right part of the crop.
+
+Position i is centred at pixel 15 + 16 i of the 224-pixel input, so 13 positions of 16 pixels cover the box [7, 215):
+drawn there, each value lies at the centre of its receptive field. The browser interpolates between positions.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+INPUT_SIZE = 224
+BOX_START = 7
+BOX_SIZE = 208
+"""The maps' place on the crop, pixels of the network's input."""
+
+FloatArray = npt.NDArray[np.float32]
+ByteArray = npt.NDArray[np.uint8]
+
+FOR_MN = ((255, 196, 61), (230, 57, 24))
+AGAINST_MN = ((120, 180, 255), (28, 86, 200))
+ATTENTION = ((94, 234, 212), (13, 148, 136))
+"""Colours at no and at full magnitude; opacity grows with magnitude too."""
+
+MAX_OPACITY = 0.72
+
+
+def smoothed(grid: FloatArray) -> npt.NDArray[np.float64]:
+    """The evidence spread by one grid step (3 x 3 binomial kernel, mirrored edges); its sum is unchanged.
+
+    The last layer's share of the evidence lies on every second position only. Without this it would be drawn as a pattern
+    of dots that has nothing to do with the cell; a receptive field is several grid steps wide.
+    """
+    padded = np.pad(grid.astype(np.float64), 1, mode="symmetric")
+    rows = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+    return (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 4
+
+
+def evidence_limit(grids: list[FloatArray]) -> float:
+    """Full colour of one page, logits a position: 95th percentile of the cells' peaks, two significant digits.
+
+    One scale for a page, so that its cells can be compared with each other.
+    """
+    peaks = [float(np.abs(smoothed(grid)).max()) for grid in grids]
+    limit = float(np.percentile(peaks, 95)) if peaks else 1.0
+    return float(f"{limit:.2g}") or 1.0
+
+
+def evidence_png(grid: FloatArray, limit: float) -> str:
+    """Evidence (13, 13) in logits as a data URI: amber to red for MN, blue against, clear where there is none."""
+    return _png(evidence_colours(smoothed(grid) / limit))
+
+
+def attention_png(grid: FloatArray) -> str:
+    """Attention (13, 13) in 0..1 as a data URI: clear at 0, deep teal at 1."""
+    return _png(attention_colours(grid.astype(np.float64)))
+
+
+def evidence_colours(values: npt.NDArray[np.float64]) -> ByteArray:
+    """RGBA of evidence relative to the page's limit; beyond -1..1 the colour stays."""
+    return np.where((values > 0)[..., None], _blend(values, FOR_MN), _blend(-values, AGAINST_MN))
+
+
+def attention_colours(values: npt.NDArray[np.float64]) -> ByteArray:
+    """RGBA of attention, 0..1."""
+    return _blend(values, ATTENTION)
+
+
+def jpeg_uri(data: bytes) -> str:
+    """A crop as stored, as a data URI."""
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
+
+
+def _blend(magnitude: npt.NDArray[np.float64], colours: tuple[tuple[int, ...], ...]) -> ByteArray:
+    weight = np.clip(magnitude, 0.0, 1.0)[..., None]
+    low, high = (np.array(colour, dtype=float) for colour in colours)
+    rgb = low + (high - low) * weight
+    alpha = 255 * MAX_OPACITY * weight**0.8
+    return np.rint(np.concatenate([rgb, alpha], axis=-1)).astype(np.uint8)
+
+
+def _png(rgba: ByteArray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(rgba, mode="RGBA").save(buffer, format="PNG", compress_level=9)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

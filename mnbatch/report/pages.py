@@ -1,0 +1,336 @@
+"""From records and calls to what the pages show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mnbatch.assay.calls import CalledCell, DonorCall, SlideCall
+from mnbatch.report import charts, views, words
+from mnbatch.report.gallery import GalleryView
+from mnbatch.report.render import href
+from mnbatch.report.views import RowView
+from mnbatch.results.records import SlideRecord
+
+SAMPLE_LABELS = {"dose_gy": "dose (Gy)"}
+LOOK_AT_SLIDE = (
+    "See the excluded cells on the slide's page, export the slide again where they are at fault, "
+    "and run the same command again."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SlideItem:
+    """A slide as every page knows it: its record, its call (without cells) and its row of the sample sheet.
+
+    Attributes:
+        donor: code, from the sample sheet or the path; None where not known.
+        also_found: names of slides that are byte-identical to this one and were not counted.
+        call_next_step: what to do where the call failed for a reason that the record does not know.
+    """
+
+    record: SlideRecord
+    call: SlideCall
+    donor: str | None
+    donor_folder: str
+    sample: Mapping[str, str]
+    also_found: tuple[str, ...] = ()
+    call_next_step: str = ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings of the scoring, of the call, and of what was taken once."""
+        twice = (f"also found as {name}; counted once" for name in self.also_found)
+        return (*self.record.warnings, *self.call.warnings, *twice)
+
+    @property
+    def next_step(self) -> str:
+        """What to do about a failure, "" for a slide that is done."""
+        if self.call.status != "failed":
+            return ""
+        return self.record.next_step or self.call_next_step or LOOK_AT_SLIDE
+
+
+@dataclass(frozen=True, slots=True)
+class DonorItem:
+    """A donor with the pooled call and its slides, failed ones too."""
+
+    call: DonorCall
+    folder: str
+    slides: tuple[SlideItem, ...]
+
+
+def slide_row(item: SlideItem, up: str) -> RowView:
+    """A slide's row as seen from a page that lies `up` ("" or "../../") below OUT."""
+    record, call = item.record, item.call
+    place = "" if record.pseudonymised or record.path in (record.name, ".") else record.path
+    return RowView(
+        name=record.name,
+        href=href(f"{up}slides/{record.slide_id}/index.html"),
+        status=call.status,
+        reason=call.reason,
+        frequency=call.frequency,
+        excluded_cells=call.excluded_cells,
+        flagged_cells=call.flagged_cells,
+        warnings=item.warnings,
+        next_step=item.next_step,
+        place=place,
+        donor=item.donor or "",
+        donor_href=href(f"{up}donors/{item.donor_folder}/index.html") if item.donor_folder else "",
+        dose=item.sample.get("dose_gy", ""),
+    )
+
+
+def donor_row(item: DonorItem, up: str) -> RowView:
+    """A donor's row, likewise."""
+    call = item.call
+    return RowView(
+        name=call.donor,
+        href=href(f"{up}donors/{item.folder}/index.html"),
+        status=call.status,
+        reason=call.reason,
+        frequency=call.frequency,
+        excluded_cells=call.excluded_cells,
+        flagged_cells=call.flagged_cells,
+        warnings=call.warnings,
+        slides=len(call.slide_ids),
+    )
+
+
+def slide_page(item: SlideItem, cells: Sequence[CalledCell], gallery: GalleryView | None) -> views.SlidePage:
+    """The page of one slide, with its cells as called."""
+    row = slide_row(item, "../../")
+    scale = views.scale_of([row])
+    scores = [cell.p_mn for cell in cells if cell.p_mn is not None]
+    threshold = item.record.call.threshold if item.record.call else 0.5
+    skipped = () if item.record.pseudonymised else item.record.skipped
+    return views.SlidePage(
+        row=_on_scale([row], scale)[0],
+        scale=scale,
+        cells=len(cells),
+        has_table=bool(cells),
+        sample=_sample_pairs(item.sample),
+        facts=_slide_facts(item.call, len(cells)),
+        histogram=charts.histogram(scores, threshold) if scores else None,
+        histogram_text=_histogram_text(scores, threshold),
+        threshold=f"{threshold:g}",
+        flags=views.flag_counts(cells),
+        excluded=views.excluded_groups(cells),
+        skipped=views.reason_groups((left.reason, left.path) for left in skipped),
+        gallery=gallery,
+        provenance=_slide_provenance(item.record),
+    )
+
+
+def donor_page(item: DonorItem, gallery: GalleryView | None) -> views.DonorPage:
+    """The page of one donor."""
+    head = donor_row(item, "../../")
+    rows = [slide_row(slide, "../../") for slide in item.slides]
+    scale = views.scale_of([head, *rows])
+    failed = len(item.call.failed_slide_ids)
+    lede = words.plural(len(rows), "slide") + (f", of which {words.whole(failed)} failed" if failed else "")
+    return views.DonorPage(
+        row=_on_scale([head], scale)[0],
+        scale=scale,
+        lede=lede,
+        status_meaning=words.STATUS_MEANINGS[item.call.status],
+        slides=_on_scale(rows, scale),
+        show_dose=any(row.dose for row in rows),
+        gallery=gallery,
+        provenance=_shared_provenance([slide.record for slide in item.slides]),
+    )
+
+
+def index_page(
+    slides: Sequence[SlideItem], donors: Sequence[DonorItem], copies: Sequence[views.CopyView]
+) -> views.IndexPage:
+    """The page of the whole batch."""
+    slide_rows = [slide_row(item, "") for item in slides]
+    donor_rows = [donor_row(item, "") for item in donors]
+    scale = views.scale_of([*slide_rows, *donor_rows])
+    records = [item.record for item in slides]
+    models = _models(records)
+    warnings = _index_warnings(slide_rows, donor_rows, models)
+    failures = tuple(row for row in slide_rows if row.status == "failed")
+    return views.IndexPage(
+        lede=_index_lede(records, donors),
+        failures_text=f"{words.plural(len(failures), 'slide')} failed",
+        failures=failures,
+        warnings_text=words.plural(len(warnings), "warning"),
+        warnings=warnings,
+        facts=_index_facts(slides, donors),
+        scale=scale,
+        donors=_on_scale(donor_rows, scale),
+        slides=_on_scale(slide_rows, scale),
+        show_dose=any(row.dose for row in slide_rows),
+        copies=tuple(copies),
+        models=models,
+        provenance=_shared_provenance(records),
+    )
+
+
+def _on_scale(rows: Iterable[RowView], scale: charts.Scale) -> tuple[RowView, ...]:
+    marked = []
+    for row in rows:
+        place, spoken = views.mark(row.frequency, scale)
+        marked.append(replace(row, mark=place, spoken=spoken))
+    return tuple(marked)
+
+
+def _slide_facts(call: SlideCall, cells: int) -> tuple[tuple[str, str, str], ...]:
+    f = call.frequency
+    counted = cells - call.excluded_cells
+    facts = [("Cells found", words.whole(cells), "")]
+    if f is not None:
+        facts += [
+            ("BN cells counted", words.whole(f.bn_cells), ""),
+            ("MNBN", words.whole(f.mnbn_cells), "called MN"),
+        ]
+    excluded_share = words.percent(call.excluded_cells, cells) + " of all"
+    flagged_share = words.percent(call.flagged_cells, counted) + " of the counted"
+    facts.append(("Excluded", words.whole(call.excluded_cells), excluded_share))
+    if f is not None:
+        facts.append(("Flagged", words.whole(call.flagged_cells), flagged_share))
+    return tuple(facts)
+
+
+def _index_facts(
+    slides: Sequence[SlideItem], donors: Sequence[DonorItem]
+) -> tuple[tuple[str, str, str], ...]:
+    calls = [item.call for item in slides]
+    done = [call for call in calls if call.frequency is not None]
+    bn_cells = sum(call.frequency.bn_cells for call in done if call.frequency)
+    mnbn = sum(call.frequency.mnbn_cells for call in done if call.frequency)
+    excluded = sum(call.excluded_cells for call in calls)
+    flagged = sum(call.flagged_cells for call in done)
+    failed = len(calls) - len(done)
+    facts = [
+        ("Slides", words.whole(len(calls)), f"{words.whole(len(done))} done, {words.whole(failed)} failed")
+    ]
+    if donors:
+        short = sum(item.call.status != "done" for item in donors)
+        facts.append(
+            (
+                "Donors",
+                words.whole(len(donors)),
+                f"{words.whole(short)} not complete" if short else "all complete",
+            )
+        )
+    if done:
+        facts += [
+            ("BN cells", words.whole(bn_cells), "counted"),
+            ("MNBN", words.whole(mnbn), "called MN"),
+            ("Flagged", words.whole(flagged), words.percent(flagged, bn_cells) + " of the counted"),
+        ]
+    facts.append(("Excluded", words.whole(excluded), "unreadable or copies"))
+    return tuple(facts)
+
+
+def _index_lede(records: Sequence[SlideRecord], donors: Sequence[DonorItem]) -> str:
+    parts = [words.plural(len(records), "slide")]
+    if donors:
+        parts[0] += f" of {words.plural(len(donors), 'donor')}"
+    span = _scored_span(records)
+    return ", ".join([*parts, f"scored {span}"] if span else parts)
+
+
+def _index_warnings(
+    slides: Sequence[RowView], donors: Sequence[RowView], models: Sequence[views.ModelView]
+) -> tuple[views.WarningView, ...]:
+    warnings = []
+    if len({(model.digest, model.threshold) for model in models}) > 1:
+        warnings.append(
+            views.WarningView(
+                "Not all slides were scored by the same model at the same threshold: do not compare across."
+            )
+        )
+    for row in [*donors, *slides]:
+        # A failed row is said above with all it has; a donor's warnings repeat why it is partial or insufficient.
+        if row.status != "failed":
+            warnings += [views.WarningView(text, row.name, row.href) for text in row.warnings]
+    return tuple(warnings)
+
+
+def _models(records: Sequence[SlideRecord]) -> tuple[views.ModelView, ...]:
+    number: Counter[tuple[str, str, str, str, str]] = Counter()
+    for record in records:
+        if record.model and record.call and record.scored:
+            model = f"{record.model.name} {record.model.version}"
+            device = f"{record.scored.device}, {record.scored.precision}"
+            number[
+                (model, record.model.architecture, record.model.digest, f"{record.call.threshold:g}", device)
+            ] += 1
+    return tuple(
+        views.ModelView(name, architecture, words.short_digest(digest), threshold, device, slides)
+        for (name, architecture, digest, threshold, device), slides in sorted(number.items())
+    )
+
+
+def _sample_pairs(sample: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((SAMPLE_LABELS.get(name, name), value) for name, value in sample.items() if value)
+
+
+def _histogram_text(scores: Sequence[float], threshold: float) -> str:
+    called = sum(p >= threshold for p in scores)
+    return (
+        f"Histogram of the scores of {len(scores)} cells; {called} lie at or above the threshold {threshold:g}. "
+        "The scores themselves are in cells.csv."
+    )
+
+
+def _slide_provenance(record: SlideRecord) -> tuple[tuple[str, str], ...]:
+    pairs = [("Slide", record.slide_id)]
+    if not record.pseudonymised:
+        pairs += [("Path in the export", record.path)]
+    pairs += [("Layout", record.layout), ("Look", record.look or words.NOT_KNOWN)]
+    if record.model:
+        pairs += [
+            ("Model", f"{record.model.name} {record.model.version}"),
+            ("Architecture", record.model.architecture),
+        ]
+        pairs += [("Model digest", record.model.digest)]
+    if record.call:
+        pairs += [("Threshold", f"MN at p ≥ {record.call.threshold:g}")]
+        pairs += [("Unreadable cells accepted", f"at most {100 * record.call.max_bad_fraction:g} %")]
+        pairs += [("Quality rules", f"version {record.call.quality_rules}"), ("Call key", record.call.key)]
+    if record.score_key:
+        pairs += [("Score key", record.score_key)]
+    if record.scored:
+        s = record.scored
+        pairs += [("Device", f"{s.device}, {s.precision}, minibatches of {s.minibatch}")]
+        pairs += [("Versions", f"mnbatch {s.mnbatch}, torch {s.torch}")]
+        pairs += [("Scored", f"{moment(s.started)} to {moment(s.finished)} ({s.seconds:.1f} s)")]
+    return tuple(pairs)
+
+
+def _shared_provenance(records: Sequence[SlideRecord]) -> tuple[tuple[str, str], ...]:
+    """What several slides have in common; where they differ, all values are given."""
+    scored = [r.scored for r in records if r.scored]
+    models = [r.model for r in records if r.model]
+    calls = [r.call for r in records if r.call]
+    columns = {
+        "Model": [f"{m.name} {m.version}" for m in models],
+        "Model digest": [m.digest for m in models],
+        "Threshold": [f"MN at p ≥ {c.threshold:g}" for c in calls],
+        "Unreadable cells accepted": [f"at most {100 * c.max_bad_fraction:g} %" for c in calls],
+        "Layout": [r.layout for r in records],
+        "Versions": [f"mnbatch {s.mnbatch}, torch {s.torch}" for s in scored],
+    }
+    pairs = [(label, "; ".join(dict.fromkeys(values))) for label, values in columns.items() if values]
+    span = _scored_span(records)
+    return (*pairs, ("Scored", span)) if span else tuple(pairs)
+
+
+def _scored_span(records: Sequence[SlideRecord]) -> str:
+    scored = [record.scored for record in records if record.scored]
+    if not scored:
+        return ""
+    return f"{moment(min(s.started for s in scored))} to {moment(max(s.finished for s in scored))}"
+
+
+def moment(iso: str) -> str:
+    """'2026-03-01T04:05:06+00:00' -> '2026-03-01 04:05 UTC'; anything else stays as it is."""
+    if len(iso) >= 16 and iso[10] == "T" and iso.endswith(("+00:00", "Z")):
+        return f"{iso[:10]} {iso[11:16]} UTC"
+    return iso

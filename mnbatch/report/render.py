@@ -1,0 +1,98 @@
+"""Templates to bytes. Everything a page needs is inline, and nothing else may be loaded or run (CSP by hash)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from mnbatch import __version__
+from mnbatch.report import words
+from mnbatch.report.views import DonorPage, IndexPage, SlidePage
+
+
+@dataclass(frozen=True, slots=True)
+class Assets:
+    """Style and script, trusted (they are ours), with the hashes that allow them in the page's CSP."""
+
+    css: Markup
+    js: Markup
+    css_hash: str
+    js_hash: str
+
+
+def render_slide(page: SlidePage, stamp: str) -> bytes:
+    """slides/<id>/index.html."""
+    return _render("slide.html.j2", page, stamp)
+
+
+def render_donor(page: DonorPage, stamp: str) -> bytes:
+    """donors/<slug>/index.html."""
+    return _render("donor.html.j2", page, stamp)
+
+
+def render_index(page: IndexPage, stamp: str) -> bytes:
+    """index.html."""
+    return _render("index.html.j2", page, stamp)
+
+
+def href(path: str) -> str:
+    """A relative path as it may stand in a link."""
+    return quote(path, safe="/.")
+
+
+def _render(template: str, page: SlidePage | DonorPage | IndexPage, stamp: str) -> bytes:
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            page=page,
+            stamp=stamp,
+            version=__version__,
+            assets=_assets(),
+            clinical_notice=words.CLINICAL_NOTICE,
+        )
+    )
+    # A file name that is not valid UTF-8 reaches us with lone surrogates, which no page can hold: they are spelled out.
+    return text.encode("utf-8", "backslashreplace")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mnbatch.report", "templates"),
+        # Names come from a file system that others write to: everything is escaped, in every template.
+        autoescape=select_autoescape(
+            default=True, default_for_string=True, enabled_extensions=("html", "j2")
+        ),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "whole": words.whole,
+        "rate": words.rate,
+        "probability": words.probability,
+        "tick": lambda number: f"{number:g}",
+    }
+    return environment
+
+
+@cache
+def _assets() -> Assets:
+    css, js = (_asset(name) for name in ("report.css", "report.js"))
+    return Assets(Markup(css), Markup(js), _csp_hash(css), _csp_hash(js))  # noqa: S704 - our own files
+
+
+def _asset(name: str) -> str:
+    return resources.files("mnbatch.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _csp_hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

@@ -1,0 +1,157 @@
+"""Calls slides and writes their table and page where these are out of date."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from mnbatch.assay.calls import CallRules, SlideCall, call_slide
+from mnbatch.errors import StorageError
+from mnbatch.imaging.identity import slug
+from mnbatch.report import pages, render, tables
+from mnbatch.report.gallery import Candidate, gallery_view
+from mnbatch.report.pages import SlideItem
+from mnbatch.report.summary import SlideSummary, digest, files_match, read_summary, remove_files
+from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.records import SlideRecord
+from mnbatch.results.store import Store
+
+DERIVED = ("cells.csv", "index.html", "summary.json")
+
+Samples = Mapping[str, Mapping[str, str]]
+"""slide_id -> its row of the sample sheet: `donor`, and whatever else the sheet says of the slide."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What a reader may choose.
+
+    Attributes:
+        gallery: cells shown a page in each part of the gallery; 0 for none.
+        min_cells: a donor with fewer BN cells is `insufficient`.
+        force: make everything again, whatever the stamps say.
+    """
+
+    gallery: int = 24
+    min_cells: int = 200
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a slide's report depends on beside its own record.
+
+    Attributes:
+        copies: slide_id -> row -> cell_id of the original that is counted in its place.
+        also_found: slide_id -> names of byte-identical slides that were not taken.
+    """
+
+    samples: Samples
+    copies: Mapping[str, Mapping[int, str]]
+    also_found: Mapping[str, tuple[str, ...]]
+
+
+class SlideBuilder:
+    """Brings slides up to date one by one.
+
+    Attributes:
+        built: number of slides whose files were made again.
+        stamps: slide_id -> stamp of all that the slide's files show.
+    """
+
+    def __init__(self, store: Store, options: ReportOptions, context: Context) -> None:
+        self._store = store
+        self._options = options
+        self._context = context
+        self.built = 0
+        self.stamps: dict[str, str] = {}
+
+    def item(self, record: SlideRecord) -> SlideItem:
+        """The slide as other pages show it; its own files are made again if anything in them has changed."""
+        paths = self._store.paths.slide(record.slide_id)
+        stamp = self._stamp(record)
+        self.stamps[record.slide_id] = stamp
+        known = None if self._options.force else read_summary(paths.summary)
+        if known is not None and known.stamp == stamp and files_match(paths.root, known.sizes):
+            return self._item(record, known.call(), known.next_step)
+        return self._build(record, stamp)
+
+    def candidates(self, record: SlideRecord) -> list[Candidate]:
+        """The slide's counted cells for a donor's gallery."""
+        call, _ = self._call(record)
+        href = render.href(f"../../slides/{record.slide_id}/index.html")
+        return self._candidates(record, call, record.name, href) if call.frequency else []
+
+    def _stamp(self, record: SlideRecord) -> str:
+        slide_id, context = record.slide_id, self._context
+        return digest(
+            record.model_dump_json(),
+            sorted(context.copies.get(slide_id, {}).items()),
+            dict(context.samples.get(slide_id, {})),
+            context.also_found.get(slide_id, ()),
+            self._options.gallery,
+        )
+
+    def _build(self, record: SlideRecord, stamp: str) -> SlideItem:
+        call, next_step = self._call(record)
+        item = self._item(record, call, next_step)
+        candidates = self._candidates(record, call, "", "")
+        page = pages.slide_page(item, call.cells, gallery_view(candidates, self._options.gallery))
+        self._write(record, stamp, call, next_step, render.render_slide(page, stamp))
+        self.built += 1
+        # What is listed of the slide elsewhere holds no cells: a batch of 2000 slides would not fit into memory.
+        return self._item(record, _without_cells(call), next_step)
+
+    def _write(self, record: SlideRecord, stamp: str, call: SlideCall, next_step: str, page: bytes) -> None:
+        paths = self._store.paths.slide(record.slide_id)
+        files = {paths.page.name: page}
+        if call.cells:
+            files[paths.cells_csv.name] = tables.cells_csv(call.cells)
+        else:
+            remove_files(paths.root, [paths.cells_csv.name])
+        with storage_errors(paths.root):
+            paths.root.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            write_atomically(paths.root / name, data)
+        sizes = {name: len(data) for name, data in sorted(files.items())}
+        # Last, so that a kill in between leaves a stamp that does not match.
+        write_atomically(paths.summary, SlideSummary.of(stamp, call, next_step, sizes).to_bytes())
+
+    def _call(self, record: SlideRecord) -> tuple[SlideCall, str]:
+        """The slide's call, and the next step where it failed for a reason that the record does not know."""
+        if record.status != "scored" or record.call is None:
+            return SlideCall("failed", record.reason, (), None, 0, 0), ""
+        rules = CallRules(threshold=record.call.threshold, max_bad_fraction=record.call.max_bad_fraction)
+        try:
+            rows = self._store.scores(record)
+        except StorageError as error:
+            # One damaged slide must not keep the others from their report.
+            return SlideCall("failed", error.message, (), None, 0, 0), error.next_step
+        return call_slide(rows, rules, self._context.copies.get(record.slide_id, {})), ""
+
+    def _candidates(self, record: SlideRecord, call: SlideCall, name: str, href: str) -> list[Candidate]:
+        if not call.cells or record.call is None or self._options.gallery == 0:
+            return []
+        pictures, threshold = self._store.gallery(record), record.call.threshold
+        return [
+            Candidate(cell, row, pictures, threshold, name, href)
+            for row, cell in enumerate(call.cells)
+            if cell.mn is not None
+        ]
+
+    def _item(self, record: SlideRecord, call: SlideCall, next_step: str) -> SlideItem:
+        sample = dict(self._context.samples.get(record.slide_id, {}))
+        donor = sample.pop("donor", "") or record.donor
+        folder = donor_folder(donor) if donor else ""
+        also_found = self._context.also_found.get(record.slide_id, ())
+        return SlideItem(record, call, donor, folder, sample, also_found, next_step)
+
+
+def donor_folder(donor: str) -> str:
+    """Folder of a donor's page: readable, safe on every file system, different for different codes."""
+    return f"{slug(donor)}-{hashlib.sha256(donor.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
+
+
+def _without_cells(call: SlideCall) -> SlideCall:
+    return replace(call, cells=())

@@ -1,0 +1,177 @@
+"""The CSV files: cells.csv, slides.csv, donors.csv. Columns and units are documented in docs/data-dictionary.md.
+
+UTF-8 with a byte order mark: Excel reads it rightly only with one, and pandas, R and LibreOffice drop it. Text that a
+spreadsheet would take for a formula is preceded by an apostrophe; numbers are never touched. A number that does not
+exist is an empty field, never a zero.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mnbatch.assay.calls import CalledCell, Frequency
+
+BOM = "\ufeff"
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")
+"""First characters after which Excel, LibreOffice or Google Sheets may evaluate a field."""
+
+CELL_COLUMNS = ("cell_id", "source", "page", "p_mn", "mn", "qc", "reason")
+COUNT_COLUMNS = (
+    "status",
+    "reason",
+    "bn_cells",
+    "excluded_cells",
+    "flagged_cells",
+    "mnbn_cells",
+    "mnbn_per_1000",
+    "ci_low",
+    "ci_high",
+    "model",
+    "model_digest",
+    "threshold",
+    "warnings",
+)
+SLIDE_COLUMNS = ("slide_id", "donor", "slide", *COUNT_COLUMNS)
+DONOR_COLUMNS = ("donor", *COUNT_COLUMNS, "slides", "slides_done", "slides_failed")
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+Value = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CountRow:
+    """What slides.csv and donors.csv have in common.
+
+    Attributes:
+        frequency: None where none could be given; its columns are then empty.
+        model: name and version; several, separated by "; ", where pooled slides differ.
+    """
+
+    status: str
+    reason: str
+    frequency: Frequency | None
+    excluded_cells: int | None
+    flagged_cells: int | None
+    model: str
+    model_digest: str
+    threshold: str
+    warnings: tuple[str, ...] = ()
+
+    def fields(self) -> list[Value]:
+        """Values in the order of `COUNT_COLUMNS`."""
+        f = self.frequency
+        counts: list[Value] = [None] * 7
+        if f is not None:
+            rates = [_rate(f.per_1000), _rate(f.ci_low), _rate(f.ci_high)]
+            counts = [f.bn_cells, self.excluded_cells, self.flagged_cells, f.mnbn_cells, *rates]
+        else:
+            counts[1] = self.excluded_cells
+        provenance: list[Value] = [self.model, self.model_digest, Number(self.threshold)]
+        return [self.status, self.reason, *counts, *provenance, "; ".join(self.warnings)]
+
+
+@dataclass(frozen=True, slots=True)
+class SlideRow:
+    """One row of slides.csv; `sample` holds the sample sheet's further columns."""
+
+    slide_id: str
+    donor: str
+    slide: str
+    counts: CountRow
+    sample: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DonorRow:
+    """One row of donors.csv: pooled over the donor's slides that are done."""
+
+    donor: str
+    counts: CountRow
+    slides: int
+    slides_failed: int
+
+
+class Number(str):
+    """Text that is a number already and is written as it stands."""
+
+    __slots__ = ()
+
+
+def cells_csv(cells: Iterable[CalledCell]) -> bytes:
+    """cells.csv: every cell of a slide; an excluded one keeps its row with p_mn and mn empty."""
+    return _csv(CELL_COLUMNS, (_cell_fields(cell) for cell in cells))
+
+
+def slides_csv(rows: Sequence[SlideRow]) -> bytes:
+    """slides.csv; the sample sheet's further columns follow in the order of their first appearance."""
+    extra = list(dict.fromkeys(name for row in rows for name in row.sample))
+    body = (
+        [
+            row.slide_id,
+            row.donor,
+            row.slide,
+            *row.counts.fields(),
+            *(_sample(row.sample.get(name, "")) for name in extra),
+        ]
+        for row in rows
+    )
+    return _csv((*SLIDE_COLUMNS, *extra), body)
+
+
+def donors_csv(rows: Sequence[DonorRow]) -> bytes:
+    """donors.csv; only its header where no donor is known."""
+    body = (
+        [row.donor, *row.counts.fields(), row.slides, row.slides - row.slides_failed, row.slides_failed]
+        for row in rows
+    )
+    return _csv(DONOR_COLUMNS, body)
+
+
+def safe_text(text: str) -> str:
+    """`text` as one line, with an apostrophe before it where a spreadsheet would take it for a formula.
+
+    Control characters other than the tab are spelled out (a line feed in a file name becomes \\x0a), so that one line of
+    the file is one row for every reader.
+    """
+    text = CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return "'" + text if text.startswith(FORMULA_STARTS) else text
+
+
+def _cell_fields(cell: CalledCell) -> list[Value]:
+    if cell.mn is None:
+        return [cell.cell_id, cell.source, cell.page, None, None, ";".join(cell.qc), cell.reason]
+    flags = ";".join(cell.qc) or "ok"
+    return [cell.cell_id, cell.source, cell.page, cell.p_mn, int(cell.mn), flags, cell.reason]
+
+
+def _sample(text: str) -> str:
+    """A value of the sample sheet; what reads as a number stays one (-1 is no formula)."""
+    return Number(text) if NUMBER.fullmatch(text) else text
+
+
+def _rate(per_1000: float | None) -> float | None:
+    return None if per_1000 is None else round(per_1000, 4)
+
+
+def _field(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Number) or not isinstance(value, str):
+        return str(value)
+    return safe_text(value)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Value]]) -> bytes:
+    buffer = io.StringIO()
+    buffer.write(BOM)
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([safe_text(name) for name in header])
+    writer.writerows([_field(value) for value in row] for row in rows)
+    # A file name that is not valid UTF-8 reaches us with lone surrogates, which no encoding can hold: they are spelled out.
+    return buffer.getvalue().encode("utf-8", "backslashreplace")

@@ -1,0 +1,196 @@
+"""What the pages show, as plain frozen records: templates read them and compute nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mnbatch.assay.calls import CalledCell, Frequency
+from mnbatch.report import charts, words
+from mnbatch.report.gallery import GalleryView
+
+EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RowView:
+    """A slide or donor as a row of a table and as the head of its own page.
+
+    Attributes:
+        place: where it lies in the export, where that says more than the name; empty under pseudonyms.
+        mark, spoken: its interval on the page's scale and in words; None and "" without a frequency.
+        slides: number of slides (of a donor).
+    """
+
+    name: str
+    href: str
+    status: str
+    reason: str
+    frequency: Frequency | None
+    excluded_cells: int | None
+    flagged_cells: int | None
+    warnings: tuple[str, ...] = ()
+    next_step: str = ""
+    place: str = ""
+    donor: str = ""
+    donor_href: str = ""
+    dose: str = ""
+    slides: int = 1
+    mark: charts.Interval | None = None
+    spoken: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FlagCount:
+    """How many counted cells carry a flag, and how many of those are called MN."""
+
+    name: str
+    meaning: str
+    cells: int
+    called: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonGroup:
+    """Cells or files left out for the same reason, with the first names."""
+
+    reason: str
+    cells: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SlidePage:
+    """All that a slide's page shows."""
+
+    row: RowView
+    scale: charts.Scale
+    cells: int
+    has_table: bool
+    sample: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, str, str], ...]
+    histogram: charts.Histogram | None
+    histogram_text: str
+    threshold: str
+    flags: tuple[FlagCount, ...]
+    excluded: tuple[ReasonGroup, ...]
+    skipped: tuple[ReasonGroup, ...]
+    gallery: GalleryView | None
+    provenance: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DonorPage:
+    """All that a donor's page shows."""
+
+    row: RowView
+    scale: charts.Scale
+    lede: str
+    status_meaning: str
+    slides: tuple[RowView, ...]
+    show_dose: bool
+    gallery: GalleryView | None
+    provenance: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WarningView:
+    """One warning on the batch page; `href` and `name` are empty for one of the whole batch."""
+
+    text: str
+    name: str = ""
+    href: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyView:
+    """A slide that is byte-identical to another and was taken once."""
+
+    name: str
+    original: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """One combination of model, threshold and device, and how many slides it scored."""
+
+    name: str
+    architecture: str
+    digest: str
+    threshold: str
+    device: str
+    slides: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPage:
+    """All that the batch page shows."""
+
+    lede: str
+    failures_text: str
+    failures: tuple[RowView, ...]
+    warnings_text: str
+    warnings: tuple[WarningView, ...]
+    facts: tuple[tuple[str, str, str], ...]
+    scale: charts.Scale
+    donors: tuple[RowView, ...]
+    slides: tuple[RowView, ...]
+    show_dose: bool
+    copies: tuple[CopyView, ...]
+    models: tuple[ModelView, ...]
+    provenance: tuple[tuple[str, str], ...]
+
+
+def scale_of(rows: Iterable[RowView]) -> charts.Scale:
+    """The common axis of a page's interval bars."""
+    pairs = []
+    for row in rows:
+        f = row.frequency
+        if f is not None and f.per_1000 is not None and f.ci_high is not None:
+            pairs.append((f.per_1000, f.ci_high))
+    return charts.common_scale(pairs)
+
+
+def mark(frequency: Frequency | None, scale: charts.Scale) -> tuple[charts.Interval | None, str]:
+    """A frequency's place on a scale, and the same in words for a reader who cannot see it."""
+    f = frequency
+    if f is None or f.per_1000 is None or f.ci_low is None or f.ci_high is None:
+        return None, ""
+    spoken = (
+        f"{words.rate(f.per_1000)} per 1000, 95 % interval {words.rate(f.ci_low)} to {words.rate(f.ci_high)}"
+    )
+    return charts.interval(scale, f.per_1000, f.ci_low, f.ci_high), spoken
+
+
+def flag_counts(cells: Sequence[CalledCell]) -> tuple[FlagCount, ...]:
+    """Flags of the counted cells, the most frequent first."""
+    counted = [cell for cell in cells if cell.mn is not None]
+    number = Counter(flag for cell in counted for flag in cell.qc)
+    called = Counter(flag for cell in counted if cell.mn for flag in cell.qc)
+    return tuple(
+        FlagCount(flag.replace("_", " "), words.flag_meaning(flag), n, called[flag])
+        for flag, n in sorted(number.items(), key=lambda pair: (-pair[1], pair[0]))
+    )
+
+
+def reason_groups(pairs: Iterable[tuple[str, str]]) -> tuple[ReasonGroup, ...]:
+    """Group (reason, name) by reason, the most frequent first."""
+    groups: dict[str, list[str]] = {}
+    for reason, name in pairs:
+        groups.setdefault(reason, []).append(name)
+    ordered = sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    return tuple(ReasonGroup(reason, len(names), tuple(names[:EXAMPLES])) for reason, names in ordered)
+
+
+def excluded_groups(cells: Sequence[CalledCell]) -> tuple[ReasonGroup, ...]:
+    """Excluded cells by reason; copies have as many reasons as originals and are one group."""
+    return reason_groups(
+        (
+            "copy of a cell that is counted elsewhere" if cell.reason.startswith("copy of ") else cell.reason,
+            words.cell_label(cell.source, cell.page),
+        )
+        for cell in cells
+        if cell.mn is None
+    )

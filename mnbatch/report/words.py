@@ -1,0 +1,80 @@
+"""How numbers, statuses and quality flags are written for a reader; shared by pages and tables."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+NOT_KNOWN = "–"
+"""Shown where there is no number: a failed slide has no frequency, and least of all a zero."""
+
+STATUS_WORDS = {
+    "done": "done",
+    "partial": "partial",
+    "insufficient": "insufficient",
+    "failed": "failed",
+}
+
+STATUS_MEANINGS = {
+    "done": "Every slide was counted.",
+    "partial": "At least one slide failed; the counts are those of the others.",
+    "insufficient": "Fewer cells than --min-cells asks for; the counts are shown, the frequency is not settled.",
+    "failed": "No frequency could be given.",
+}
+
+FLAG_MEANINGS = {
+    "blurred": "Edges are soft for this much contrast: the nucleus is probably out of focus.",
+    "weak_stain": "Nucleus and background differ little.",
+    "several_cells": "More main nuclei than one binucleated cell has.",
+    "no_nucleus": "No main nucleus was found.",
+    "saturated": "Many nuclear pixels lie at the end of the intensity range.",
+}
+"""Flags mark a cell for a reader and exclude nothing."""
+
+CLINICAL_NOTICE = "For research use. Not validated for clinical or diagnostic use."
+
+
+def whole(number: int | None) -> str:
+    """12480 -> '12 480' with narrow no-break spaces; None -> a dash."""
+    return NOT_KNOWN if number is None else f"{number:,}".replace(",", "\u202f")
+
+
+def rate(per_1000: float | None) -> str:
+    """A frequency per 1000 cells with one decimal; None -> a dash."""
+    return NOT_KNOWN if per_1000 is None else f"{per_1000:.1f}"
+
+
+def probability(p: float | None) -> str:
+    """Three decimals, never rounded up to a certainty that the network did not state."""
+    if p is None:
+        return NOT_KNOWN
+    if p > 0.9995:
+        return "> 0.999"
+    if p < 0.0005:
+        return "< 0.001"
+    return f"{p:.3f}"
+
+
+def percent(part: int, total: int) -> str:
+    """Share with one decimal, '–' of nothing."""
+    return NOT_KNOWN if total == 0 else f"{100 * part / total:.1f} %"
+
+
+def plural(number: int, singular: str, several: str | None = None) -> str:
+    """plural(1, 'slide') -> '1 slide', plural(3, 'slide') -> '3 slides'."""
+    return f"{whole(number)} {singular if number == 1 else several or singular + 's'}"
+
+
+def short_digest(digest: str) -> str:
+    """First 12 hex digits: enough to tell models apart; the full one is in the tables."""
+    return digest.removeprefix("sha256:")[:12]
+
+
+def cell_label(source: str, page: int | None) -> str:
+    """File name of a cell, with its page (counted from 0, as in cells.csv) where the file has several."""
+    name = PurePosixPath(source).name
+    return name if page is None else f"{name} #{page}"
+
+
+def flag_meaning(flag: str) -> str:
+    """One sentence on a quality flag; a flag of a later version is shown by its name."""
+    return FLAG_MEANINGS.get(flag, flag.replace("_", " "))
