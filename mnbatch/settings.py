@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mnbatch.errors import UsageError
 
@@ -63,6 +63,11 @@ class RunSettings(BaseModel):
     verify: bool = False
     retry_failed: bool = False
     export_moved: bool = False
+
+    @field_validator("minibatch", mode="before")
+    @classmethod
+    def _auto_is_none(cls, value: object) -> object:
+        return None if value == "auto" else value
 
 
 @dataclass(frozen=True, slots=True)

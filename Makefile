@@ -1,0 +1,43 @@
+# Each target does all of its own set-up; nothing is needed but Python 3.11 or newer and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := demo
+
+.PHONY: demo test test-slow test-gpu lint format clean
+
+demo: $(STAMP)
+	rm -rf $(DEMO)
+	$(BIN)/mnbatch simulate $(DEMO) --donors 4 --slides 2 --cells 150 --seed 1 --dose 0,1,2,4
+	$(BIN)/mnbatch run $(DEMO)/export --out $(DEMO)/results --layout donor-slide-folders --samples $(DEMO)/samples.csv
+	@echo
+	@echo "Open $(CURDIR)/$(DEMO)/results/index.html in a browser."
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: $(STAMP)
+	$(BIN)/python -m pytest -m gpu
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# torch and torchvision come together from the registry, so that their binaries match.
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info

@@ -1,0 +1,144 @@
+"""`mnbatch run`: an export in, reports out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mnbatch.pipeline.run import RunOutcome
+    from mnbatch.settings import ResolvedSettings
+
+_INPUT = "What to read"
+_MODEL = "How to score and call"
+_OUTPUT = "What to leave"
+_OPERATION = "Operation"
+
+
+def run(
+    export: Annotated[Path | None, typer.Argument(help="Root of the scanner's export; never written to.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Output directory, outside the export.")] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="Layout preset or pattern; see `mnbatch scan --explain`.", rich_help_panel=_INPUT),
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="Sample sheet (CSV: slide, donor, dose_gy, ...).", rich_help_panel=_INPUT)
+    ] = None,
+    settle: Annotated[
+        float | None,
+        typer.Option(help="Leave slides younger than SECONDS to the next run.", rich_help_panel=_INPUT),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Bundled model's name or a model directory.", rich_help_panel=_MODEL)
+    ] = None,
+    stain: Annotated[
+        str | None,
+        typer.Option(help="fluorescence or giemsa: force the stain, not recognise it.", rich_help_panel=_MODEL),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Call MN at p_mn >= THRESHOLD (default: the model card's).", rich_help_panel=_MODEL)
+    ] = None,
+    max_bad_fraction: Annotated[
+        float | None, typer.Option(help="A slide with more unreadable cells fails [0.1].", rich_help_panel=_MODEL)
+    ] = None,
+    min_cells: Annotated[
+        int | None, typer.Option(help="A donor with fewer BN cells is `insufficient` [200].", rich_help_panel=_MODEL)
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N [auto].", rich_help_panel=_OPERATION)] = None,
+    minibatch: Annotated[
+        str | None, typer.Option(help="Cells a minibatch, or auto [auto].", rich_help_panel=_OPERATION)
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Decoding threads.", rich_help_panel=_OPERATION)] = None,
+    gallery: Annotated[
+        int | None, typer.Option(help="Cells shown in each part of a page's gallery [24].", rich_help_panel=_OUTPUT)
+    ] = None,
+    no_gallery: Annotated[
+        bool, typer.Option("--no-gallery", help="Keep no crops and maps (5 kB a cell).", rich_help_panel=_OUTPUT)
+    ] = False,
+    pseudonymise: Annotated[
+        bool, typer.Option("--pseudonymise", help="Codes in place of source names.", rich_help_panel=_OUTPUT)
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Hash all files again, also unchanged ones.", rich_help_panel=_OPERATION)
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try slides again that failed for good.", rich_help_panel=_OPERATION)
+    ] = False,
+    export_moved: Annotated[
+        bool, typer.Option("--export-moved", help="The export of this OUT has a new path.", rich_help_panel=_OPERATION)
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file (TOML) [mnbatch.toml is not read unasked].", rich_help_panel=_OPERATION)
+    ] = None,
+    show_settings: Annotated[
+        bool, typer.Option("--show-settings", help="Print every setting and where it comes from; do nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings on stderr.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line a slide, also in a log file.")] = False,
+) -> None:
+    """Score what is new or changed of an EXPORT and bring the reports in --out up to date.
+
+    Exit codes: 0 all slides done; 2 usage; 3 some slides failed; 4 no input; 5 things that do not belong
+    together; 10 unreadable or disk full; 11 OUT is held by another run; 12 model missing or altered;
+    130/143 interrupted (run again to go on).
+    """
+    from mnbatch.settings import resolve
+
+    options: dict[str, Any] = {
+        "export": export,
+        "out": out,
+        "layout": layout,
+        "samples": samples,
+        "settle": settle,
+        "model": model,
+        "stain": stain,
+        "threshold": threshold,
+        "max_bad_fraction": max_bad_fraction,
+        "min_cells": min_cells,
+        "device": device,
+        "minibatch": minibatch,
+        "workers": workers,
+        "gallery": gallery,
+        # A flag that was not typed must not hide what environment or settings file say.
+        "keep_gallery": False if no_gallery else None,
+        "pseudonymise": pseudonymise or None,
+        "verify": verify or None,
+        "retry_failed": retry_failed or None,
+        "export_moved": export_moved or None,
+    }
+    resolved = resolve(options, config=config)
+    if show_settings:
+        _print_settings(resolved)
+        return
+    from mnbatch.console import ConsoleProgress
+    from mnbatch.pipeline.run import run as run_pipeline
+
+    with ConsoleProgress(quiet=quiet, verbose=verbose) as progress:
+        outcome = run_pipeline(resolved, progress)
+    _print_outcome(outcome, resolved)
+    raise typer.Exit(outcome.exit_code)
+
+
+def _print_settings(resolved: ResolvedSettings) -> None:
+    for name, value in resolved.settings.model_dump(mode="json").items():
+        shown = "" if value is None else value
+        typer.echo(f"{name:18} {shown!s:30} {resolved.origins[name]}")
+
+
+def _print_outcome(outcome: RunOutcome, resolved: ResolvedSettings) -> None:
+    report = outcome.report
+    assert report is not None
+    failed = [slide for slide in report.slides if slide.status == "failed"]
+    typer.echo(f"slides: {len(report.slides)} in OUT, {len(report.slides) - len(failed)} done, {len(failed)} failed")
+    if outcome.scored or outcome.called:
+        typer.echo(f"this run: {len(outcome.scored)} scored, {len(outcome.called)} called anew, {len(outcome.kept)} unchanged")
+    else:
+        typer.echo(f"this run: nothing to do, {len(outcome.kept)} slides unchanged")
+    if outcome.waiting:
+        typer.echo(f"left to the next run (still being written): {len(outcome.waiting)}")
+    for slide in failed:
+        typer.echo(f"failed: {slide.slide_id}: {slide.reason}")
+    typer.echo(f"report: {(resolved.settings.out / 'index.html').resolve()}")

@@ -1,0 +1,76 @@
+"""`mnbatch status`: what an OUT holds and what its latest run did."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mnbatch.errors import EXIT_SLIDES_FAILED, NoInputError
+
+
+def status(
+    out: Annotated[Path, typer.Argument(help="Output directory of `mnbatch run`.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Say what is done, failed and running in OUT. Exit code 3 when slides are failed, as `run` has it."""
+    from mnbatch.results.lock import read_holder
+    from mnbatch.results.manifest import read_manifest
+    from mnbatch.results.paths import OutPaths
+
+    paths = OutPaths(out.resolve())
+    if not paths.batch.exists():
+        raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
+    manifest, holder = read_manifest(paths), read_holder(paths.lock)
+    content = _content(out, manifest, held_by=None if holder is None else f"{holder.host}:{holder.pid}")
+    typer.echo(json.dumps(content, indent=1) if as_json else _as_text(content))
+    raise typer.Exit(EXIT_SLIDES_FAILED if content["failed"] else 0)
+
+
+def _content(out: Path, manifest: dict[str, Any] | None, held_by: str | None) -> dict[str, Any]:
+    from mnbatch.results.store import Store
+
+    records = Store(out).records()
+    summaries = {record.slide_id: _slide(out, record.slide_id) for record in records}
+    failed = [
+        {"slide_id": record.slide_id, "slide": record.name, "reason": record.reason or summaries[record.slide_id]["reason"]}
+        for record in records
+        if record.status == "failed" or summaries[record.slide_id]["status"] == "failed"
+    ]
+    run = {} if manifest is None else {k: manifest.get(k) for k in ("status", "exit_code", "started", "finished", "host")}
+    if run.get("status") == "running" and held_by is None:
+        run["status"] = "killed"
+    return {
+        "out": str(out),
+        "slides": sum(record.status != "copy" for record in records),
+        "done": sum(summaries[record.slide_id]["status"] == "done" for record in records),
+        "failed": failed,
+        "copies": [record.slide_id for record in records if record.status == "copy"],
+        "held_by": held_by,
+        "latest_run": run,
+    }
+
+
+def _slide(out: Path, slide_id: str) -> dict[str, Any]:
+    from mnbatch.results.paths import OutPaths
+
+    try:
+        summary = json.loads(OutPaths(out).slide(slide_id).summary.read_bytes())
+    except (OSError, ValueError):
+        return {"status": "not reported yet", "reason": ""}
+    return {"status": summary.get("status"), "reason": summary.get("reason", "")}
+
+
+def _as_text(content: dict[str, Any]) -> str:
+    run = content["latest_run"]
+    lines = [
+        f"{content['out']}: {content['slides']} slides, {content['done']} done, {len(content['failed'])} failed",
+        f"latest run: {run.get('status', 'unknown')}, started {run.get('started')}, exit code {run.get('exit_code')}",
+    ]
+    if content["held_by"]:
+        lines.append(f"held by {content['held_by']}")
+    lines += [f"failed: {slide['slide_id']}: {slide['reason']}" for slide in content["failed"]]
+    lines += [f"copy, counted once: {slide_id}" for slide_id in content["copies"]]
+    return "\n".join(lines)

@@ -1,0 +1,88 @@
+import pytest
+
+from mnbatch.assay.calls import CallRules, Frequency, call_slide, pool_donor
+from mnbatch.assay.cells import Quality, ScoreRow
+from mnbatch.assay.intervals import clopper_pearson
+
+GOOD = Quality(sharpness=1.0, contrast=0.5, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
+
+
+def row(index: int, p_mn: float | None, reason: str = "") -> ScoreRow:
+    return ScoreRow(f"s:{index}", f"{index}.tif", None, p_mn, reason, GOOD if p_mn is not None else None)
+
+
+def rows(*scores: float | None) -> list[ScoreRow]:
+    return [row(i, p, "" if p is not None else "truncated") for i, p in enumerate(scores)]
+
+
+def test_a_score_at_the_threshold_is_called_mn():
+    call = call_slide(rows(0.5, 0.49999), CallRules(0.5), {})
+    assert [cell.mn for cell in call.cells] == [True, False]
+
+
+def test_unreadable_cells_leave_the_denominator_and_keep_their_rows():
+    call = call_slide(rows(*[0.9] * 2, *[0.1] * 17, None), CallRules(0.5), {})
+    assert call.frequency is not None
+    assert (call.frequency.bn_cells, call.frequency.mnbn_cells, call.excluded_cells) == (19, 2, 1)
+    assert call.frequency.per_1000 == pytest.approx(2000 / 19)
+    low, high = clopper_pearson(2, 19)
+    assert (call.frequency.ci_low, call.frequency.ci_high) == pytest.approx((1000 * low, 1000 * high))
+    last = call.cells[-1]
+    assert (last.p_mn, last.mn, last.reason) == (None, None, "truncated")
+
+
+def test_copies_are_counted_once_and_named():
+    call = call_slide(rows(0.9, 0.9, 0.1), CallRules(0.5), {1: "other:cell"})
+    assert call.frequency is not None
+    assert (call.frequency.bn_cells, call.frequency.mnbn_cells, call.excluded_cells) == (2, 1, 1)
+    assert call.cells[1].reason == "copy of other:cell, counted there"
+    assert any("taken once" in warning for warning in call.warnings)
+
+
+@pytest.mark.parametrize(
+    ("scores", "copies", "reason"),
+    [
+        ([], {}, "no cell"),
+        ([None, None], {}, "none of its 2 cells"),
+        ([0.9] * 8 + [None] * 2, {}, "2 of 10 cells"),
+        ([0.9], {0: "x"}, "copy"),
+    ],
+)
+def test_a_slide_that_cannot_be_trusted_fails_and_has_no_number(scores, copies, reason):
+    call = call_slide(rows(*scores), CallRules(0.5), copies)
+    assert call.status == "failed"
+    assert reason in call.reason
+    assert call.frequency is None
+
+
+def test_the_accepted_share_of_unreadable_cells_is_inclusive():
+    assert call_slide(rows(*[0.9] * 9, None), CallRules(0.5, max_bad_fraction=0.1), {}).status == "done"
+
+
+def test_pooling_adds_counts_and_says_what_is_missing():
+    done = call_slide(rows(*[0.9] * 10, *[0.1] * 190), CallRules(0.5), {})
+    failed = call_slide(rows(None), CallRules(0.5), {})
+    donor = pool_donor("d", [("a", done), ("b", done)], min_cells=200)
+    assert (donor.status, donor.frequency) == ("done", Frequency.of(20, 400))
+    partial = pool_donor("d", [("a", done), ("b", failed)], min_cells=1000)
+    assert partial.status == "partial"
+    assert partial.frequency == Frequency.of(10, 200)
+    assert "b" in partial.reason
+    assert "1000" in partial.reason
+    assert pool_donor("d", [("a", done)], min_cells=201).status == "insufficient"
+
+
+def test_a_donor_without_a_result_is_failed_and_not_zero():
+    donor = pool_donor("d", [("a", call_slide([], CallRules(0.5), {}))], min_cells=0)
+    assert (donor.status, donor.frequency) == ("failed", None)
+
+
+def test_no_cell_gives_no_rate():
+    assert Frequency.of(0, 0).per_1000 is None
+
+
+def test_the_call_key_follows_every_rule():
+    base = CallRules(0.5)
+    assert base.key("k") == CallRules(0.5).key("k")
+    others = [CallRules(0.6), CallRules(0.5, max_bad_fraction=0.2)]
+    assert len({base.key("k"), base.key("other"), *(rules.key("k") for rules in others)}) == 4

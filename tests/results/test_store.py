@@ -1,0 +1,134 @@
+import os
+
+import numpy as np
+import pytest
+
+from mnbatch.errors import StorageError
+from mnbatch.results.paths import STAGING_PREFIX
+
+
+def commit(store, record, items, keep_gallery=True):
+    with store.writer(record.slide_id, keep_gallery=keep_gallery) as writer:
+        for item in items:
+            writer.add(item)
+        return writer.commit(record)
+
+
+def tree(root):
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def test_what_was_committed_is_read_back(store, make_record, make_score, make_unreadable):
+    items = [make_score(0, 0.25), make_unreadable(1), make_score(2, 0.99999987)]
+    record = commit(store, make_record(), items)
+    assert store.records() == [record]
+    assert (record.cells, record.unreadable, record.generation) == (3, 1, "g1")
+    first, second, third = store.scores(record)
+    assert (first.p_mn, second.p_mn, third.p_mn) == (0.25, None, 0.9999999)
+    assert second.reason == "truncated"
+    assert first.quality == items[0].crop.quality
+    assert store.digests(record).tolist()[1] == [0] * 16
+    assert store.digests(record)[2].tobytes().hex() == items[2].crop.digest
+
+
+def test_crops_and_maps_come_back_for_their_own_cells(store, make_record, make_score, make_unreadable):
+    items = [make_score(0), make_unreadable(1), make_score(2)]
+    gallery = store.gallery(commit(store, make_record(), items))
+    assert gallery.jpeg(1) is None
+    assert gallery.cell_maps(1) is None
+    for row in (0, 2):
+        assert gallery.jpeg(row).startswith(b"\xff\xd8")
+        expected = items[row].maps
+        assert np.abs(gallery.cell_maps(row)[:2] - expected[:2]).max() <= 0.5 / 255 + 1e-6
+        assert np.abs(gallery.cell_maps(row)[2] - expected[2]).max() <= np.abs(expected[2]).max() * 0.5 / 127 + 1e-6
+    assert gallery.jpeg(0) != gallery.jpeg(2)
+
+
+def test_a_slide_without_gallery_keeps_scores_alone(store, make_record, make_score):
+    record = commit(store, make_record(), [make_score(0)], keep_gallery=False)
+    assert store.gallery(record) is None
+    assert len(store.scores(record)) == 1
+
+
+def test_a_new_generation_replaces_the_old_and_leaves_nothing_behind(store, make_record, make_score):
+    commit(store, make_record(), [make_score(0)])
+    record = commit(store, make_record(), [make_score(0), make_score(1)])
+    folder = store.paths.slide(record.slide_id).root
+    assert record.generation == "g2"
+    assert sorted(os.listdir(folder)) == ["g2", "record.json"]
+
+
+def test_the_same_scores_give_the_same_bytes(tmp_path, make_record, make_score):
+    from mnbatch.results.store import Store
+
+    trees = []
+    for name in ("one", "two"):
+        store = Store(tmp_path / name)
+        commit(store, make_record(), [make_score(0), make_score(1)])
+        trees.append(tree(store.paths.root))
+    assert trees[0] == trees[1]
+
+
+def test_an_abandoned_slide_keeps_its_old_truth(store, make_record, make_score):
+    record = commit(store, make_record(), [make_score(0)])
+    with store.writer(record.slide_id, keep_gallery=True) as writer:
+        writer.add(make_score(5))
+    assert store.records() == [record]
+    assert not [n for n in os.listdir(store.paths.slide(record.slide_id).root) if n.startswith(STAGING_PREFIX)]
+
+
+@pytest.mark.parametrize("instant", ["staged", "renamed"])
+def test_a_kill_before_the_record_is_switched_leaves_the_old_truth(
+    store, make_record, make_score, monkeypatch, instant
+):
+    old = commit(store, make_record(), [make_score(0)])
+    before = tree(store.paths.root)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*args, **kwargs):
+        raise Killed
+
+    target = "mnbatch.results.store.write_record" if instant == "renamed" else "mnbatch.results.store.sync_folder"
+    writer = store.writer(old.slide_id, keep_gallery=True)
+    writer.add(make_score(7))
+    with monkeypatch.context() as patch:
+        patch.setattr(target, kill)
+        with pytest.raises(Killed):
+            writer.commit(make_record())
+    assert store.records() == [old]
+    store.sweep()
+    assert tree(store.paths.root) == before
+    assert commit(store, make_record(), [make_score(7)]).generation == "g2"
+
+
+def test_copies_name_the_original_and_spare_slides_that_fail(store, make_record, make_score, make_unreadable):
+    digest = "ab" * 16
+    first = make_record("a-000001", path="a")
+    second = make_record("b-000002", path="b")
+    broken = make_record("0-000003", path="0")
+    from mnbatch.results.records import CallStamp
+
+    stamp = CallStamp(key="k", threshold=0.5, max_bad_fraction=0.1, quality_rules=1)
+    commit(store, broken.model_copy(update={"call": stamp}), [make_score(0, digest=digest), *map(make_unreadable, range(5))])
+    commit(store, first.model_copy(update={"call": stamp}), [make_score(1), make_score(2, slide_id="a-000001", digest=digest)])
+    commit(store, second.model_copy(update={"call": stamp}), [make_score(3, digest=digest)])
+    assert store.copies(store.records()) == {"b-000002": {0: "a-000001:2.tif"}}
+
+
+def test_a_torn_record_is_named(store, make_record, make_score):
+    record = commit(store, make_record(), [make_score(0)])
+    path = store.paths.slide(record.slide_id).record
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(StorageError, match=r"record\.json"):
+        store.records()
+
+
+def test_names_that_are_no_text_are_shown_as_escapes(store, make_record, make_score):
+    from dataclasses import replace
+
+    score = make_score(0)
+    crop = replace(score.crop, source="caf\udce9.tif", cell_id="s:caf\udce9.tif")
+    record = commit(store, make_record(), [replace(score, crop=crop)])
+    assert store.scores(record)[0].source == "caf\\udce9.tif"
