@@ -1,0 +1,84 @@
+"""The house keeps its own rules: imports point down, and help needs no torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "mnbatch"
+
+MAY_IMPORT = {
+    "errors": set(),
+    "settings": {"errors"},
+    "console": set(),
+    "assay": {"errors"},
+    "imaging": {"errors", "assay"},
+    "networks": set(),
+    "inference": {"errors", "assay", "imaging", "networks"},
+    "results": {"errors", "assay", "settings"},
+    "report": {"errors", "assay", "results"},
+    "pipeline": {"errors", "settings", "console", "assay", "imaging", "inference", "results", "report"},
+    "simulate": {"errors", "assay", "imaging"},
+    "training": {"errors", "settings", "assay", "imaging", "networks", "inference", "simulate"},
+}
+HEAVY = {"torch", "torchvision", "tifffile", "skimage", "matplotlib", "pandas", "sklearn", "statsmodels", "scipy"}
+WITHOUT = {
+    "assay": {"torch", "torchvision", "tifffile", "skimage", "PIL"},
+    "imaging": {"torch", "torchvision"},
+    "report": {"torch", "torchvision"},
+    "results": {"torch", "torchvision"},
+    "networks": {"PIL", "skimage", "tifffile"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def modules(room: str) -> list[Path]:
+    folder = PACKAGE / room
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{room}.py"]
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_imports_point_down(room):
+    allowed = MAY_IMPORT[room] | {room}
+    for path in modules(room):
+        rooms = {name.split(".")[1] for name in imported(path) if name.startswith("mnbatch.")}
+        # `from mnbatch import __version__` is no room.
+        assert rooms - {"__version__"} <= allowed, f"{path} imports {sorted(rooms - allowed)}"
+
+
+@pytest.mark.parametrize("room", sorted(WITHOUT))
+def test_rooms_keep_heavy_packages_out(room):
+    for path in modules(room):
+        packages = {name.split(".")[0] for name in imported(path)}
+        assert not packages & WITHOUT[room], f"{path} imports {sorted(packages & WITHOUT[room])}"
+
+
+def test_every_room_has_a_rule():
+    rooms = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert rooms - {"__init__", "__main__", "cli"} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"], ["train", "--help"]])
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        "import sys; from mnbatch.cli import main\n"
+        f"sys.argv = ['mnbatch', *{arguments!r}]\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        f"heavy = {HEAVY!r} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
