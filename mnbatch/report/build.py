@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from mnbatch.assay.calls import SlideCall, pool_donor
+from mnbatch.assay.calls import SlideStatus, pool_donor
 from mnbatch.report import pages, render, tables
 from mnbatch.report.gallery import gallery_view
 from mnbatch.report.pages import DonorItem, SlideItem
@@ -20,24 +20,31 @@ from mnbatch.results.store import Store
 
 
 @dataclass(frozen=True, slots=True)
+class ReportedSlide:
+    """A slide as the report has it: whether it was counted, and why not."""
+
+    slide_id: str
+    status: SlideStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReportSummary:
     """What `build_reports` found and did.
 
     Attributes:
-        slides, failed, copies, donors: numbers in the report; copies are not among the slides.
+        slides: every slide of the report, in its order; copies are not among them.
+        copies, donors: numbers in the report.
         slides_built, donors_built: pages made again.
         index_built: whether the batch page was made again.
-        calls: slide_id -> the slide's call, without its cells.
     """
 
-    slides: int
-    failed: int
+    slides: tuple[ReportedSlide, ...]
     copies: int
     donors: int
     slides_built: int
     donors_built: int
     index_built: bool
-    calls: Mapping[str, SlideCall] = field(default_factory=dict)
 
 
 def build_reports(store: Store, options: ReportOptions, samples: Samples | None = None) -> ReportSummary:
@@ -67,14 +74,12 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         store.paths, items, donors, _copy_views(copied, records), slides.stamps, options
     )
     return ReportSummary(
-        slides=len(items),
-        failed=sum(item.call.status == "failed" for item in items),
+        slides=tuple(ReportedSlide(i.record.slide_id, i.call.status, i.call.reason) for i in items),
         copies=len(copied),
         donors=len(donors),
         slides_built=slides.built,
         donors_built=donors_built,
         index_built=index_built,
-        calls={item.record.slide_id: item.call for item in items},
     )
 
 
