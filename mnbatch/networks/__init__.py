@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
-
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
 
-ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
+ARCHITECTURES: dict[str, Callable[[], AttentionAlexNet]] = {
     "attention-alexnet": AttentionAlexNet,
 }

@@ -23,6 +23,27 @@ from torchvision.models import alexnet
 INPUT_SIZE = 224
 GRID = 13
 """Positions a side of layers 5 and 6; position i is centred at input pixel 15 + 16 i."""
+WHOLE_VECTORS = 64
+"""Elements; a multiple of every vector that torch's CPU kernels unroll (2 x 16 float32 with AVX-512)."""
+
+
+def _sigmoid(x: Tensor) -> Tensor:
+    """(B, 1, H, W) -> (B, 1, H, W): the sigmoid, at every place of a minibatch rounded alike.
+
+    On a CPU torch takes the last elements of an array, those that do not fill a vector, with another `exp` than the
+    rest, so the last cell of a minibatch would differ in its last bit. Cells padded to whole vectors leave no rest.
+    """
+    flat = x.flatten(start_dim=1)
+    padded = F.pad(flat, (0, -flat.shape[1] % WHOLE_VECTORS))
+    return torch.sigmoid(padded)[:, : flat.shape[1]].reshape(x.shape)
+
+
+def _weigh_channels(feature: Tensor, weight: Tensor) -> Tensor:
+    """(B, C, H, W), (C,) -> (B, H, W): weighted sum over the channels, as a 1 x 1 convolution.
+
+    Not `einsum`: its matrix product rounds differently with the place in the minibatch.
+    """
+    return F.conv2d(feature, weight.view(1, -1, 1, 1))[:, 0]
 
 
 class AttentionModule(nn.Module):
@@ -44,7 +65,8 @@ class AttentionModule(nn.Module):
         """Return (attended middle feature (B, C, H, W), attention map (B, 1, H, W) in 0..1)."""
         size = middle.shape[-2:]
         guide = F.interpolate(self.from_last(last), size=size, mode="bilinear", align_corners=False)
-        attention = torch.sigmoid(self.to_map(F.relu(guide + self.from_middle(middle))))
+        hidden = F.relu(guide + self.from_middle(middle))
+        attention = _sigmoid(self.to_map(hidden))
         return attention * middle, attention
 
 
@@ -87,34 +109,38 @@ class AttentionAlexNet(nn.Module):
         last = f[12](f[11](f[10](layer6)))  # conv5 256 x 13 x 13, pool5 256 x 6 x 6
         return layer5, layer6, last
 
-    def _streams(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        layer5, layer6, last = self.forward_features(x)
+    def _streams(self, layer5: Tensor, layer6: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         attended5, map5 = self.attention5(layer5, last)
         attended6, map6 = self.attention6(layer6, last)
-        return attended5, attended6, last, map5, map6
+        return attended5, attended6, map5, map6
 
     def _pooled_logits(self, attended5: Tensor, attended6: Tensor, last: Tensor) -> Tensor:
         pooled = [stream.mean(dim=(2, 3)) for stream in (attended5, attended6, last)]
-        return self.classifier(torch.cat(pooled, dim=1))  # type: ignore[no-any-return]  # (B, 896) -> (B, 2)
+        vector = torch.cat(pooled, dim=1).unsqueeze(1)  # (B, 1, 896)
+        return (vector * self.classifier.weight).sum(dim=2) + self.classifier.bias  # (B, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 224, 224) normalised input -> (B, 2) logits."""
-        attended5, attended6, last, _, _ = self._streams(x)
+        layer5, layer6, last = self.forward_features(x)
+        attended5, attended6, _, _ = self._streams(layer5, layer6, last)
         return self._pooled_logits(attended5, attended6, last)
 
     def explain(self, x: Tensor) -> Explained:
-        """Logits and maps from one pass.
+        """(B, 3, 224, 224) normalised input -> logits and maps from one pass."""
+        return self.explain_features(*self.forward_features(x))
+
+    def explain_features(self, layer5: Tensor, layer6: Tensor, last: Tensor) -> Explained:
+        """Logits and maps from what `forward_features` gives.
 
         Pooling and the linear layer are both linear, so the MN margin is a sum over the positions of each
         stream. Position j of the 6 x 6 stream is centred at pixel 31 + 32 j, which is position 2 j + 1 of the
         13 x 13 grid: the three streams add up exactly on one grid.
         """
-        attended5, attended6, last, map5, map6 = self._streams(x)
+        attended5, attended6, map5, map6 = self._streams(layer5, layer6, last)
         weight = self.classifier.weight[1] - self.classifier.weight[0]  # (896,)
         w5, w6, w_last = weight.split((384, 256, 256))
-        evidence = torch.einsum("bchw,c->bhw", attended5, w5) / (GRID * GRID)
-        evidence = evidence + torch.einsum("bchw,c->bhw", attended6, w6) / (GRID * GRID)
-        coarse = torch.einsum("bchw,c->bhw", last, w_last) / (last.shape[2] * last.shape[3])
+        evidence = (_weigh_channels(attended5, w5) + _weigh_channels(attended6, w6)) / (GRID * GRID)
+        coarse = _weigh_channels(last, w_last) / (last.shape[2] * last.shape[3])
         evidence[:, 1:12:2, 1:12:2] += coarse
         return Explained(
             logits=self._pooled_logits(attended5, attended6, last),
