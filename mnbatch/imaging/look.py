@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from mnbatch.assay.cells import LOOKS, Look, UInt8Array
-from mnbatch.imaging.preparation import Ground, ground_of
+from mnbatch.imaging.ground import Ground, ground_of, thinned
 
-_GRID_STEP = 4
 _DARKEST_LIGHT_GROUND = 130.0
 _BRIGHTEST_DARK_GROUND = 110.0
 _LEAST_SPAN = 12.0
@@ -23,7 +22,7 @@ def recognise_look(crop: UInt8Array) -> Look:
     Args:
         crop: (size, size, 3), uint8 RGB.
     """
-    return look_of_ground(ground_of(crop[::_GRID_STEP, ::_GRID_STEP]))
+    return look_of_ground(ground_of(thinned(crop)))
 
 
 def look_of_ground(ground: Ground) -> Look:

@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mnbatch.assay.cells import UInt8Array
+from mnbatch.imaging.ground import ground_of, thinned
 
 Decoded = npt.NDArray[Any]
 """A decoded crop: (height, width) or (height, width, 3); uint8, uint16 or float32."""
@@ -20,8 +21,7 @@ DENSITY_TOP = 230.0
 """Grey level that the densest hundredth of a crop gets in canonical polarity; leaves room above."""
 
 _DENSITY_PERCENTILE = 99.0
-_GRID_STEP = 4
-"""Levels are estimated on every fourth pixel of every fourth row."""
+_LEVELS = np.arange(256, dtype=np.float32)
 
 
 class PreparationError(ValueError):
@@ -93,9 +93,20 @@ def prepare_crop(
     Raises:
         PreparationError: the contrast rule cannot be applied to these values.
     """
+    return np.asarray(prepare_image(decoded, preparation, slide_range)[0].convert("RGB"))
+
+
+def prepare_image(
+    decoded: Decoded, preparation: Preparation, slide_range: tuple[float, float] | None = None
+) -> tuple[Image.Image, tuple[float, float]]:
+    """`prepare_crop` as a Pillow image, "L" for a grey crop, with the values that became 0 and 255.
+
+    Raises:
+        PreparationError: the contrast rule cannot be applied to these values.
+    """
     single = decoded[..., 0] if _is_grey(decoded) else decoded
-    image = _stretched(single, contrast_range(single, preparation.contrast, slide_range))
-    return _squared(image, preparation.size)
+    limits = contrast_range(single, preparation.contrast, slide_range)
+    return _squared(_stretched(single, limits), preparation.size), limits
 
 
 def contrast_range(
@@ -160,33 +171,34 @@ def _stretched(decoded: Decoded, limits: tuple[float, float]) -> Image.Image:
     if decoded.dtype != np.uint8:
         values = (decoded.astype(np.float32) - np.float32(low)) * np.float32(scale) + np.float32(0.5)
         return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
-    image = Image.fromarray(np.ascontiguousarray(decoded))
     if (low, high) == (0.0, 255.0):
-        return image
-    table = np.clip((np.arange(256) - low) * scale + 0.5, 0, 255).astype(np.uint8)
-    return image.point(table.tolist() * len(image.getbands()))
+        return Image.fromarray(np.ascontiguousarray(decoded))
+    table = np.clip((_LEVELS - np.float32(low)) * np.float32(scale) + np.float32(0.5), 0, 255)
+    return Image.fromarray(_looked_up(decoded, table.astype(np.uint8)))
 
 
-def _squared(image: Image.Image, size: int) -> UInt8Array:
+def _looked_up(values: UInt8Array, table: UInt8Array) -> UInt8Array:
+    """`table[values]`, faster: indexing would widen every value to 8 bytes first."""
+    return np.frombuffer(values.tobytes().translate(table.tobytes()), np.uint8).reshape(values.shape)
+
+
+def _squared(image: Image.Image, size: int) -> Image.Image:
     """Scale the longer side to `size` and fill the rest with the median colour of the border."""
     width, height = image.size
     longer = max(width, height)
     inner = (max(1, round(width * size / longer)), max(1, round(height * size / longer)))
     if inner != image.size:
         image = image.resize(inner, Image.Resampling.BICUBIC)
-    rgb = np.asarray(image.convert("RGB"))
     if inner == (size, size):
-        return rgb
-    square = np.empty((size, size, 3), np.uint8)
-    square[...] = _border_median(rgb)
-    top, left = (size - inner[1]) // 2, (size - inner[0]) // 2
-    square[top : top + inner[1], left : left + inner[0]] = rgb
+        return image
+    square = Image.new(image.mode, (size, size), _border_median(np.asarray(image)))
+    square.paste(image, ((size - inner[0]) // 2, (size - inner[1]) // 2))
     return square
 
 
-def _border_median(rgb: UInt8Array) -> UInt8Array:
-    border = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]])
-    return np.median(border, axis=0).astype(np.uint8)
+def _border_median(values: UInt8Array) -> tuple[int, ...]:
+    border = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+    return tuple(np.atleast_1d(np.median(border, axis=0)).astype(int).tolist())
 
 
 def network_input(pixels: UInt8Array, preparation: Preparation) -> UInt8Array:
@@ -214,67 +226,36 @@ def network_input(pixels: UInt8Array, preparation: Preparation) -> UInt8Array:
 
 
 def _density(crop: UInt8Array) -> UInt8Array:
-    grid = crop[::_GRID_STEP, ::_GRID_STEP]
+    grid = thinned(crop)
     ground = ground_of(grid)
+    result = np.empty_like(crop)
     if ground.dark:
         single = np.maximum(np.maximum(crop[..., 0], crop[..., 1]), crop[..., 2])
-        table = _scaled(_linear_table(float(ground.colour.max())), single[::_GRID_STEP, ::_GRID_STEP, None])
-        return np.repeat(table[0][single][..., None], 3, axis=-1)
-    tables = _scaled(_optical_table(ground.colour), grid)
-    flat = tables.reshape(-1).tolist()
-    return np.asarray(Image.fromarray(crop).point(flat))
-
-
-class Ground:
-    """Background of a crop: its colour, and whether nuclei are brighter (dark ground) or darker."""
-
-    __slots__ = ("colour", "dark", "high", "level", "low")
-
-    def __init__(
-        self, colour: npt.NDArray[np.float32], level: float, low: float, high: float, dark: bool
-    ) -> None:
-        self.colour = colour
-        self.level = level
-        self.low = low
-        self.high = high
-        self.dark = dark
-
-
-def ground_of(grid: UInt8Array) -> Ground:
-    """Estimate the background of a crop.
-
-    The level is the median of the border, or, where cells touch the border, a quintile of the whole crop when
-    that lies further out. Nuclei are on the side to which the values reach further.
-
-    Args:
-        grid: (rows, columns, 3), a thinned crop.
-    """
-    flat = np.sort(grid.reshape(-1, 3), axis=0)
-    border = np.concatenate([grid[0], grid[-1], grid[:, 0], grid[:, -1]])
-    middle = np.sort(border, axis=0)[len(border) // 2].astype(np.float32)
-    count = len(flat)
-    low, dim, bright, high = (
-        flat[int(share * (count - 1))].astype(np.float32) for share in (0.005, 0.2, 0.8, 0.995)
-    )
-    level = float(middle.mean())
-    dark = float(high.mean()) - level >= level - float(low.mean())
-    colour = np.minimum(middle, dim) if dark else np.maximum(middle, bright)
-    return Ground(colour, float(colour.mean()), float(low.mean()), float(high.mean()), dark)
+        table = _scaled(_linear_table(float(ground.colour.max())), thinned(single))
+        single = _looked_up(single, table[0])
+        for channel in range(3):
+            result[..., channel] = single
+        return result
+    tables = _scaled(_optical_tables(ground.colour), grid)
+    for channel in range(3):
+        result[..., channel] = _looked_up(crop[..., channel], tables[channel])
+    return result
 
 
 def _linear_table(level: float) -> npt.NDArray[np.float32]:
-    return np.maximum(np.arange(256, dtype=np.float32) - np.float32(level), 0)[None]
+    return np.maximum(_LEVELS - np.float32(level), 0)[None]
 
 
-def _optical_table(colour: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    values = np.log10(np.arange(256, dtype=np.float32) + 1)
-    return np.maximum(np.log10(colour + 1)[:, None] - values[None], 0).astype(np.float32)
+def _optical_tables(colour: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.maximum(np.log10(colour + 1)[:, None] - np.log10(_LEVELS + 1), 0)
 
 
 def _scaled(tables: npt.NDArray[np.float32], grid: UInt8Array) -> UInt8Array:
     """Scale tables (channels, 256) so that a high percentile of the mean density on `grid` becomes 230."""
-    density = sum(tables[channel][grid[..., channel]] for channel in range(len(tables)))
-    mean = np.sort(np.asarray(density).ravel()) / len(tables)
-    top = float(mean[int(_DENSITY_PERCENTILE / 100 * (len(mean) - 1))])
-    scale = DENSITY_TOP / top if top > 0 else 0.0
-    return np.clip(tables * scale + 0.5, 0, 255).astype(np.uint8)
+    density = np.zeros(grid.shape[1], np.float32)
+    for table, channel in zip(tables, grid, strict=True):
+        density += table[channel]
+    density.sort()
+    top = float(density[int(_DENSITY_PERCENTILE / 100 * (len(density) - 1))]) / len(tables)
+    scale = np.float32(DENSITY_TOP / top if top > 0 else 0.0)
+    return np.clip(tables * scale + np.float32(0.5), 0, 255).astype(np.uint8)

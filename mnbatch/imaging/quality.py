@@ -2,65 +2,112 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
 from mnbatch.assay.cells import Quality, UInt8Array
-from mnbatch.imaging.preparation import Ground, ground_of
+from mnbatch.imaging.ground import Ground, ground_of, thinned
 
-_STEP = 2
-"""Measured on every second pixel after averaging blocks of 2 x 2: 112 x 112 of 224 x 224."""
+_REDUCTION = 2
+"""Measured on blocks of 2 x 2 averaged: 112 x 112 of 224 x 224."""
 
 _MAIN_SHARE = 0.3
 """A main nucleus has at least this share of the largest one's area; micronuclei have at most a ninth."""
 
+_DEEP_BITS = 8
 
-def measure(crop: UInt8Array, *, gain: float = 1.0, ground: Ground | None = None) -> Quality:
+
+@dataclass(frozen=True, slots=True)
+class FileScale:
+    """How a prepared crop's levels relate to its file's values.
+
+    Attributes:
+        gain: 255 levels of the prepared crop as a share of the file's full range; the contrast rule stretches a
+            weak stain, and this undoes it.
+        at_top: share of the file's pixels that have the highest value there is (in the fullest channel).
+        at_bottom: share of the file's pixels that have the value 0 (in the green channel).
+    """
+
+    gain: float
+    at_top: float
+    at_bottom: float
+
+
+def file_scale(decoded: npt.NDArray[np.generic], limits: tuple[float, float]) -> FileScale:
+    """Relate a crop to its file.
+
+    The full range is 255 for 8-bit files. A camera's 12 bits in a 16-bit file do not say so; there it is the smallest
+    power of two above the crop's highest value (at least 256), and for floating point 1 or, above, the highest value.
+
+    Args:
+        decoded: (height, width) or (height, width, 3), as decoded.
+        limits: the values that became 0 and 255.
+    """
+    span = limits[1] - limits[0]
+    if decoded.dtype.kind == "f":
+        return FileScale(min(1.0, span / max(1.0, float(decoded.max()))), 0.0, 0.0)
+    top = 255
+    if decoded.dtype != np.uint8:
+        top = (1 << max(_DEEP_BITS, int(decoded.max()).bit_length())) - 1
+    planes = [decoded] if decoded.ndim == 2 else [decoded[..., channel] for channel in range(3)]
+    at_top = max(int(np.count_nonzero(plane == top)) for plane in planes)
+    at_bottom = int(np.count_nonzero(planes[len(planes) // 2] == 0))
+    return FileScale(span / top, at_top / planes[0].size, at_bottom / planes[0].size)
+
+
+def measure(crop: UInt8Array) -> Quality:
+    """Measure one prepared crop as if it were the file: (size, size, 3), uint8 RGB."""
+    return measure_image(Image.fromarray(crop), ground_of(thinned(crop)), file_scale(crop, (0.0, 255.0)))
+
+
+def measure_image(image: Image.Image, ground: Ground, scale: FileScale) -> Quality:
     """Measure one prepared crop.
 
     Args:
-        crop: (size, size, 3), uint8 RGB.
-        gain: what one grey level of the crop was in the file, as a share of 1/255 of the file's full range; the
-            contrast rule stretches a weak stain, and this undoes it.
-        ground: background of the crop where it is already known.
+        image: the prepared crop, "L" or "RGB".
+        ground: its background.
+        scale: how it relates to its file.
     """
-    ground = ground or ground_of(crop[::4, ::4])
-    grey = _signal(crop, ground)
-    threshold = _otsu(grey)
-    mask = grey > threshold
-    inside = float(grey[mask].mean()) if mask.any() else 0.0
-    outside = float(grey[~mask].mean()) if not mask.all() else 0.0
-    contrast = max(inside - outside, 0.0)
+    grey = _signal(image, ground)
+    mask = grey > _otsu(grey)
+    inner = np.count_nonzero(mask)
+    share = inner / mask.size
+    total = float(grey.sum(dtype=np.float64))
+    inside = float(grey.sum(where=mask, dtype=np.float64))
+    contrast = inside / inner - (total - inside) / (mask.size - inner) if 0 < inner < mask.size else 0.0
     nuclei, area = _nuclei(mask)
+    clipped = scale.at_top if ground.dark else scale.at_bottom
     return Quality(
         sharpness=_sharpness(grey, contrast),
-        contrast=contrast * gain / 255,
-        saturated_fraction=float((grey[mask] >= 250).mean()) if mask.any() else 0.0,
+        contrast=contrast * scale.gain / 255,
+        saturated_fraction=min(1.0, clipped / share) if share else 0.0,
         nuclei=nuclei,
         nucleus_fraction=area / mask.size,
     )
 
 
-def _signal(crop: UInt8Array, ground: Ground) -> npt.NDArray[np.float32]:
-    """Grey crop at half size in which nuclei are bright."""
-    even = crop[: crop.shape[0] // 2 * 2, : crop.shape[1] // 2 * 2]
-    small = np.asarray(Image.fromarray(even).reduce(_STEP))
+def _signal(image: Image.Image, ground: Ground) -> UInt8Array:
+    """Grey crop at half size in which nuclei are bright: the brightest channel, or the inverted green one."""
+    small = np.asarray(image.reduce(_REDUCTION))
+    if small.ndim == 2:
+        return small if ground.dark else 255 - small
     if ground.dark:
-        return np.maximum(np.maximum(small[..., 0], small[..., 1]), small[..., 2]).astype(np.float32)
-    return (255 - small[..., 1]).astype(np.float32)
+        return np.maximum(np.maximum(small[..., 0], small[..., 1]), small[..., 2])
+    return 255 - small[..., 1]
 
 
-def _otsu(grey: npt.NDArray[np.float32]) -> float:
+def _otsu(grey: UInt8Array) -> int:
     """Threshold that separates two classes best (Otsu 1979), on 256 levels."""
-    counts = np.bincount(grey.astype(np.uint8).ravel(), minlength=256).astype(np.float64)
+    counts = np.array(Image.fromarray(grey).histogram(), dtype=np.float64)
     below = np.cumsum(counts)
     weighted = np.cumsum(counts * np.arange(256))
-    above = below[-1] - below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = (weighted[-1] * below / below[-1] - weighted) ** 2 / (below * above)
-    return float(np.nanargmax(between[:-1]))
+    product = below * (below[-1] - below)
+    between = (weighted[-1] * below / below[-1] - weighted) ** 2 / np.maximum(product, 1)
+    return int(between.argmax())
 
 
 def _nuclei(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
@@ -73,10 +120,10 @@ def _nuclei(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
     return int(main.sum()), int(areas[main].sum())
 
 
-def _sharpness(grey: npt.NDArray[np.float32], contrast: float) -> float:
+def _sharpness(grey: UInt8Array, contrast: float) -> float:
     """Variance of the 4-neighbour Laplacian over squared contrast; 0 without contrast."""
     if contrast <= 0:
         return 0.0
-    middle = grey[1:-1, 1:-1]
-    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * middle
-    return float(laplacian.var()) / contrast**2
+    wide = grey.astype(np.int16)
+    laplacian = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:] - 4 * wide[1:-1, 1:-1]
+    return float(laplacian.var(dtype=np.float32)) / contrast**2

@@ -23,16 +23,16 @@ from mnbatch.imaging.decoding import (
     decode_plain,
     kind_of,
 )
+from mnbatch.imaging.ground import ground_of, thinned
 from mnbatch.imaging.identity import cell_id
 from mnbatch.imaging.look import look_of_ground
 from mnbatch.imaging.preparation import (
     Preparation,
     PreparationError,
-    ground_of,
     percentile_range,
-    prepare_crop,
+    prepare_image,
 )
-from mnbatch.imaging.quality import measure
+from mnbatch.imaging.quality import file_scale, measure_image
 
 PAGES_PER_TASK = 64
 _LARGE_FILE = 1 << 20
@@ -143,11 +143,12 @@ def _cell(
     reason = page.reason
     if page.decoded is not None:
         try:
-            pixels = prepare_crop(page.decoded, preparation, limits)
+            image, used = prepare_image(page.decoded, preparation, limits)
         except PreparationError as error:
             reason = str(error)
         else:
-            ground = ground_of(pixels[::4, ::4])
+            pixels = np.asarray(image.convert("RGB"))
+            ground = ground_of(thinned(pixels if image.mode == "RGB" else np.asarray(image)))
             return CellCrop(
                 slide_id=task.slide_id,
                 cell_id=identity,
@@ -156,7 +157,7 @@ def _cell(
                 pixels=pixels,
                 digest=pixel_digest(page.decoded),
                 look=look_of_ground(ground),
-                quality=measure(pixels, ground=ground),
+                quality=measure_image(image, ground, file_scale(page.decoded, used)),
                 file_digest=file_digest,
             )
     return UnreadableCell(task.slide_id, identity, source, page.page, reason, page.transient, file_digest)
