@@ -1,9 +1,10 @@
 """Simulated scanner exports with known truth: cells, slides, exports, contact sheets. No torch."""
 
-from mnbatch.simulate.cells import MIN_CONTRAST, CellSpec, Micronucleus, SimulatedCell, simulate_cell
+from mnbatch.simulate.cells import CellSpec, Micronucleus, SimulatedCell, simulate_cell
 from mnbatch.simulate.contact import contact_sheet
 from mnbatch.simulate.looks import SlideLook, draw_slide_look
 from mnbatch.simulate.plan import MAX_MN
+from mnbatch.simulate.visibility import MIN_CONTRAST
 
 __all__ = [
     "MAX_MN",

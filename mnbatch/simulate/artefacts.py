@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mnbatch.assay.cells import Look
 from mnbatch.simulate.painting import CYTOPLASM, DARK, GRANULE, NUCLEUS, RED, paint_stroke
 from mnbatch.simulate.shapes import FloatArray, blob
 from mnbatch.simulate.texture import noise, speckle
@@ -48,7 +49,7 @@ def paint_precipitate(layers: FloatArray, rng: np.random.Generator, x: float, y:
 
 
 def paint_blot(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
-    """A drop of stain: as large as a micronucleus, but far darker (or flat and paler) than nuclei, very sharp."""
+    """A drop of stain, as large as a micronucleus, very sharp; far darker than nuclei, or flat and paler."""
     radius = max(1.2, d * float(rng.uniform(0.04, 0.11)))
     dark = rng.random() < 0.7
     density = float(rng.uniform(0.8, 1.6) if dark else rng.uniform(0.2, 0.4))
@@ -115,6 +116,16 @@ def paint_fragments(layers: FloatArray, rng: np.random.Generator, x: float, y: f
     layers[NUCLEUS][patch.box] += soft * holes * np.float32(rng.uniform(0.25, 0.8))
 
 
+def paint_free_body(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
+    """A smooth round body that has left its cell: like a micronucleus, but in nobody's cytoplasm."""
+    radius = max(1.5, d * float(rng.uniform(0.05, 0.16)))
+    patch = blob(rng, x, y, radius, aspect=rng.uniform(0.7, 1.0), roughness=0.04).patch(layers.shape[1], 3)
+    if patch is None:
+        return
+    texture = 1.0 + 0.15 * noise(rng, patch.shape, max(1.5, 0.5 * radius))
+    layers[NUCLEUS][patch.box] += patch.cover(1.5) * texture * np.float32(rng.uniform(0.4, 1.0))
+
+
 def paint_grains(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
     """A cluster of cytoplasmic granules."""
     radius = d * float(rng.uniform(0.1, 0.25))
@@ -168,33 +179,53 @@ def _speck(
         layers[layer][patch.box] += density * patch.cover(1.0)
 
 
-ANYWHERE: dict[str, tuple[Painter, float]] = {
-    "platelet": (paint_platelet, 0.3),
-    "platelet_clump": (paint_platelet_clump, 0.08),
-    "precipitate": (paint_precipitate, 0.22),
-    "bacteria": (paint_bacteria, 0.08),
-    "refractile": (paint_refractile, 0.1),
-    "smudge": (paint_smudge, 0.14),
-    "fibre": (paint_fibre, 0.08),
-}
-"""Debris that may lie anywhere, with its weight."""
+Table = dict[str, tuple[Painter, float]]
+"""Painters by name, with their weights."""
 
-OUTSIDE: dict[str, tuple[Painter, float]] = {"fragments": (paint_fragments, 1.0)}
+ANYWHERE: dict[Look, Table] = {
+    "giemsa": {
+        "platelet": (paint_platelet, 0.3),
+        "platelet_clump": (paint_platelet_clump, 0.08),
+        "precipitate": (paint_precipitate, 0.22),
+        "bacteria": (paint_bacteria, 0.08),
+        "refractile": (paint_refractile, 0.1),
+        "smudge": (paint_smudge, 0.14),
+        "fibre": (paint_fibre, 0.08),
+    },
+    "fluorescence": {
+        "speck": (paint_precipitate, 0.35),
+        "platelet": (paint_platelet, 0.1),
+        "bacteria": (paint_bacteria, 0.15),
+        "smudge": (paint_smudge, 0.25),
+        "fibre": (paint_fibre, 0.15),
+    },
+}
+"""Debris that may lie anywhere."""
+
+OUTSIDE: Table = {"fragments": (paint_fragments, 0.7), "free_body": (paint_free_body, 0.3)}
 """Debris with chromatin in it: only outside the cell, where a reader would not count it."""
 
-DECOYS: dict[str, tuple[Painter, float]] = {
-    "platelet": (paint_platelet, 0.4),
-    "blot": (paint_blot, 0.2),
-    "precipitate": (paint_precipitate, 0.12),
-    "grains": (paint_grains, 0.08),
-    "rimmed_vacuole": (paint_rimmed_vacuole, 0.08),
-    "refractile": (paint_refractile, 0.06),
-    "smudge": (paint_smudge, 0.06),
+DECOYS: dict[Look, Table] = {
+    "giemsa": {
+        "platelet": (paint_platelet, 0.42),
+        "blot": (paint_blot, 0.2),
+        "precipitate": (paint_precipitate, 0.12),
+        "grains": (paint_grains, 0.08),
+        "rimmed_vacuole": (paint_rimmed_vacuole, 0.08),
+        "refractile": (paint_refractile, 0.05),
+        "smudge": (paint_smudge, 0.05),
+    },
+    "fluorescence": {
+        "speck": (paint_precipitate, 0.4),
+        "bacteria": (paint_bacteria, 0.15),
+        "smudge": (paint_smudge, 0.25),
+        "platelet": (paint_platelet, 0.2),
+    },
 }
-"""Things over or beside the cytoplasm that are taken for micronuclei, with their weights."""
+"""Things over or beside the cytoplasm that are taken for micronuclei."""
 
 
-def choose(rng: np.random.Generator, among: dict[str, tuple[Painter, float]]) -> tuple[str, Painter]:
+def choose(rng: np.random.Generator, among: Table) -> tuple[str, Painter]:
     """One of a table by weight."""
     names = list(among)
     weights = np.array([among[name][1] for name in names])

@@ -15,12 +15,12 @@ from mnbatch.simulate.texture import noise
 
 
 def illumination(size: int, camera: CameraLook) -> FloatArray:
-    """Light across the crop relative to its middle, (size, size): one gradient and a fall towards the corners."""
+    """Light relative to the middle, (size, size): one gradient and a fall towards the corners."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     xs, ys = axis[None, :], axis[:, None]
     slope = xs * np.cos(camera.gradient_angle) + ys * np.sin(camera.gradient_angle)
     light = 1.0 - 0.5 * camera.gradient * slope - 0.5 * camera.vignette * (xs**2 + ys**2)
-    return light.astype(np.float32)
+    return np.asarray(light, dtype=np.float32)
 
 
 def expose(light: FloatArray, rng: np.random.Generator, camera: CameraLook, blur: float) -> FloatArray:
@@ -49,7 +49,7 @@ def _shifted(plane: FloatArray, by: float) -> FloatArray:
     neighbour = np.roll(plane, 1 if by > 0 else -1, axis=1)
     edge = 0 if by > 0 else -1
     neighbour[:, edge] = plane[:, edge]
-    return ((1 - abs(by)) * plane + abs(by) * neighbour).astype(np.float32)
+    return np.asarray(((1 - abs(by)) * plane + abs(by) * neighbour), dtype=np.float32)
 
 
 def to_file_size(pixels: npt.NDArray[np.uint8], size: int, camera: CameraLook) -> npt.NDArray[np.uint8]:

@@ -7,22 +7,18 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from mnbatch.assay.cells import Look
 from mnbatch.simulate import camera as optics
-from mnbatch.simulate.artefacts import ANYWHERE, DECOYS, OUTSIDE, choose, paint_red_cell
 from mnbatch.simulate.fluorescence import emit
-from mnbatch.simulate.giemsa import luminance, transmit
+from mnbatch.simulate.giemsa import transmit
 from mnbatch.simulate.looks import SlideLook
 from mnbatch.simulate.painting import Brush, cell_brush, empty_layers, paint_cell, paint_nucleus
-from mnbatch.simulate.plan import MAX_MN, CellPlan, Kind, Room, plan_cell, plan_neighbour
+from mnbatch.simulate.plan import MAX_MN, CellPlan, Kind, Room, plan_cell
 from mnbatch.simulate.shapes import BoolArray, FloatArray, Outline
+from mnbatch.simulate.surroundings import scatter, surround
+from mnbatch.simulate.visibility import MIN_CONTRAST, contrasts_of
 
-MIN_CONTRAST = 0.15
-"""A micronucleus counts only if it differs from its surroundings by this share of the main nuclei's own contrast."""
-
-_MIN_GREY_STEP = 0.02
 _SMALLEST_NUCLEUS = 26.0
 _REDRAWS = 8
 
@@ -57,7 +53,7 @@ class CellSpec:
 
 @dataclass(frozen=True, slots=True)
 class Micronucleus:
-    """A drawn micronucleus in px of the crop; `contrast` as in MIN_CONTRAST, measured in the finished picture."""
+    """A drawn micronucleus, px of the crop; `contrast` as in MIN_CONTRAST, as measured in the picture."""
 
     x: float
     y: float
@@ -113,7 +109,7 @@ def simulate_cell(rng: np.random.Generator, spec: CellSpec, slide: SlideLook) ->
     """Draw one cell crop.
 
     Raises:
-        ValueError: look of spec and slide differ, n_mn outside 0..MAX_MN, or micronuclei in an apoptotic cell.
+        ValueError: looks of spec and slide differ; n_mn outside 0..MAX_MN, or above 0 in an apoptotic cell.
         RuntimeError: no visible arrangement found in several redraws (knobs that contradict each other).
     """
     _check(spec, slide)
@@ -145,9 +141,9 @@ def _attempt(streams: _Streams, spec: CellSpec, slide: SlideLook) -> SimulatedCe
     names: set[str] = set()
     brush = cell_brush(streams.paint, slide.culture, frame.diameter, frame.weak)
     layers = empty_layers(frame.size)
-    _surroundings(layers, streams.debris, plan, room, spec, slide, names)
+    surround(layers, streams.debris, plan, room, slide, spec.neighbours, names)
     paint_cell(layers, streams.paint, plan, brush)
-    _debris(layers, streams.debris, plan, spec, slide, names)
+    scatter(layers, streams.debris, plan, slide, (spec.debris, spec.decoys), names)
     places = plan.places[: spec.n_mn]
     exposed, contrasts = _with_micronuclei(layers, streams, places, plan, brush, frame, slide)
     if any(c < MIN_CONTRAST for c in contrasts):
@@ -176,114 +172,6 @@ def _smallest_mn(frame: _Frame, slide: SlideLook) -> float:
     return max(frame.diameter / 16, 3.0, 2.4 * sigma)
 
 
-def _surroundings(
-    layers: FloatArray,
-    rng: np.random.Generator,
-    plan: CellPlan,
-    room: Room,
-    spec: CellSpec,
-    slide: SlideLook,
-    names: set[str],
-) -> None:
-    """Red cells and neighbouring cells; they may touch the cell and never cover its places."""
-    culture = slide.culture
-    for _ in range(min(8, int(rng.poisson(culture.red_cells)))):
-        x, y = rng.uniform(-0.1, 1.1, 2) * room.size
-        if plan.cell.depth(np.float32([x]), np.float32([y]))[0][0] < -0.25 * room.diameter:
-            paint_red_cell(layers, rng, x, y, room.diameter, culture.ghosts, float(rng.uniform(0.5, 1.1)))
-            names.add("ghost" if culture.ghosts else "red_cell")
-    drawn = int(rng.poisson(culture.neighbours))
-    for _ in range(min(4, drawn) if spec.neighbours is None else spec.neighbours):
-        kind: Kind = "binucleated" if rng.random() < 0.45 else "mononucleated"
-        other = plan_neighbour(rng, kind, room, culture, plan.cell)
-        if any(_over(other.cell, place) for place in plan.places):
-            continue
-        brush = cell_brush(rng, culture, room.diameter, bool(rng.random() < 0.15))
-        paint_cell(layers, rng, other, brush)
-        names.add("neighbour")
-        if _touch(plan.cell, other.cell):
-            names.add("touching")
-        if rng.random() < 0.02:
-            _neighbour_mn(layers, rng, other, plan, brush, names)
-
-
-def _neighbour_mn(
-    layers: FloatArray,
-    rng: np.random.Generator,
-    other: CellPlan,
-    plan: CellPlan,
-    brush: Brush,
-    names: set[str],
-) -> None:
-    """Now and then a neighbour has a micronucleus of its own; it is no truth of this crop, and recorded."""
-    x, y = other.cell.at(float(rng.uniform(0, 2 * np.pi)), 0.8)
-    radius = 0.09 * brush.diameter
-    body = Outline(x, y, np.full(plan.cell.radii.shape, radius, dtype=np.float32))
-    clear = plan.cell.depth(np.float32([x]), np.float32([y]))[0][0] < -2 * radius
-    if clear and all(n.depth(np.float32([x]), np.float32([y]))[0][0] < -radius for n in other.nuclei):
-        paint_nucleus(layers, rng, body, brush, 0.9)
-        names.add("neighbour_mn")
-
-
-def _over(cell: Outline, place: Outline) -> bool:
-    return float(cell.depth(np.float32([place.x]), np.float32([place.y]))[0][0]) > -place.reach - 1.0
-
-
-def _touch(one: Outline, other: Outline) -> bool:
-    """Whether two outlines meet or overlap (checked on every tenth edge point of the other)."""
-    angles = np.linspace(0, 2 * np.pi, other.radii.size, endpoint=False)[::10]
-    xs = (other.x + other.radii[::10] * np.cos(angles)).astype(np.float32)
-    ys = (other.y + other.radii[::10] * np.sin(angles)).astype(np.float32)
-    return bool((one.depth(xs, ys)[0] > -1.5).any())
-
-
-def _debris(
-    layers: FloatArray,
-    rng: np.random.Generator,
-    plan: CellPlan,
-    spec: CellSpec,
-    slide: SlideLook,
-    names: set[str],
-) -> None:
-    drawn = int(rng.poisson(slide.culture.debris)), int(rng.poisson(slide.culture.decoys))
-    d, size = plan.diameter, layers.shape[1]
-    for _ in range(min(8, drawn[0]) if spec.debris is None else spec.debris):
-        outside = rng.random() < 0.12
-        name, painter = choose(rng, OUTSIDE if outside else ANYWHERE)
-        at = _free_spot(rng, plan, size, (-9.0, -0.3) if outside else (-9.0, 9.0))
-        if at is not None:
-            painter(layers, rng, at[0], at[1], d)
-            names.update(("debris", name))
-    for _ in range(min(3, drawn[1]) if spec.decoys is None else spec.decoys):
-        name, painter = choose(rng, DECOYS)
-        at = _free_spot(rng, plan, size, (-0.15, 9.0), off_nuclei=True)
-        if at is not None:
-            painter(layers, rng, at[0], at[1], d)
-            names.update(("decoy", name))
-
-
-def _free_spot(
-    rng: np.random.Generator, plan: CellPlan, size: int, band: tuple[float, float], off_nuclei: bool = False
-) -> tuple[float, float] | None:
-    """A random position that keeps off all places for micronuclei, whether they are taken or not.
-
-    Args:
-        band: allowed depth inside the cell, relative to d (negative: outside).
-        off_nuclei: keep the centre off the main nuclei.
-    """
-    xs, ys = rng.uniform(0, size, (2, 60)).astype(np.float32)
-    depth = plan.cell.depth(xs, ys)[0] / plan.diameter
-    free = (depth > band[0]) & (depth < band[1])
-    for place in plan.places:
-        free &= np.hypot(xs - place.x, ys - place.y) > place.reach + 0.28 * plan.diameter
-    for nucleus in plan.nuclei if off_nuclei else ():
-        free &= nucleus.depth(xs, ys)[0] < 0
-    if not free.any():
-        return None
-    first = int(np.argmax(free))
-    return float(xs[first]), float(ys[first])
-
-
 def _with_micronuclei(
     layers: FloatArray,
     streams: _Streams,
@@ -309,7 +197,7 @@ def _with_micronuclei(
         for place, density, sharp in zip(places, densities, focus, strict=False):
             paint_nucleus(stack, brushwork, place, brush, density, sharp)
         exposed = _expose(stack, streams.light(), frame, slide)
-        contrasts = _contrasts(exposed, places, plan)
+        contrasts = contrasts_of(exposed, places, plan)
         faint = [c < MIN_CONTRAST for c in contrasts]
         if not any(faint):
             break
@@ -326,33 +214,6 @@ def _expose(layers: FloatArray, rng: np.random.Generator, frame: _Frame, slide: 
     else:
         raise ValueError("the slide's look has neither a Giemsa nor a fluorescence stain")
     return optics.expose(light, rng, slide.camera, frame.blur)
-
-
-def _contrasts(exposed: FloatArray, places: tuple[Outline, ...], plan: CellPlan) -> list[float]:
-    """Contrast of each micronucleus with the ring around it / contrast of the nuclei with the cytoplasm; 0..1 or more.
-
-    A step of fewer than _MIN_GREY_STEP of the full range counts as none.
-    """
-    if not places:
-        return []
-    grey = luminance(exposed) if exposed.shape[0] == 3 else exposed[0]
-    size = grey.shape[0]
-    nuclei = np.zeros(grey.shape, dtype=bool)
-    for nucleus in (*plan.nuclei, *plan.buds):
-        nuclei |= nucleus.mask(size)
-    bodies = [place.mask(size) for place in places]
-    taken = np.logical_or.reduce([nuclei, *bodies])
-    cytoplasm = plan.cell.mask(size) & ~ndimage.binary_dilation(taken, iterations=2)
-    ground = float(grey[cytoplasm].mean()) if cytoplasm.any() else float(np.median(grey))
-    own = abs(float(grey[nuclei].mean()) - ground)
-    sign = np.sign(float(grey[nuclei].mean()) - ground)
-    out = []
-    for body in bodies:
-        ring = ndimage.binary_dilation(body, iterations=3) & ~ndimage.binary_dilation(taken, iterations=1)
-        around = float(grey[ring].mean()) if ring.sum() > 4 else ground
-        step = float(sign * (grey[body & ~nuclei].mean() - around)) if (body & ~nuclei).any() else 0.0
-        out.append(step / own if own > 0 and step >= _MIN_GREY_STEP else 0.0)
-    return out
 
 
 def _states(plan: CellPlan, frame: _Frame) -> set[str]:

@@ -27,7 +27,7 @@ def emit(
         glow = glow + stain.haze * _haze(layers[NUCLEUS], stain.haze_width * diameter)
     uneven = 1.0 + 0.08 * noise(rng, (size, size), size / 4)
     light = stain.exposure * glow + stain.background * uneven
-    return (light * illumination(size, camera))[None].astype(np.float32)
+    return np.asarray((light * illumination(size, camera))[None], dtype=np.float32)
 
 
 def _haze(layer: FloatArray, width: float) -> FloatArray:
@@ -35,4 +35,4 @@ def _haze(layer: FloatArray, width: float) -> FloatArray:
     size = layer.shape[0]
     small = ndimage.gaussian_filter(layer[::4, ::4], max(0.5, width / 4), truncate=2.5)
     grown = np.repeat(np.repeat(small, 4, axis=0), 4, axis=1)[:size, :size]
-    return ndimage.uniform_filter(grown, 5).astype(np.float32)
+    return np.asarray(ndimage.uniform_filter(grown, 5), dtype=np.float32)

@@ -26,10 +26,11 @@ def transmit(
     # The share of eosin wanders within a nucleus, so that its colour is not flat.
     drift = noise(rng, (size, size), max(4.0, size / 16))
     absorbance = np.tensordot(vectors.T, layers, axes=1)
-    absorbance[0] *= 1.0 + 0.06 * drift
-    absorbance[2] *= 1.0 - 0.09 * drift
+    absorbance[0] += 0.03 * drift * np.minimum(absorbance[0], 1.0)
+    absorbance[2] -= 0.05 * drift * np.minimum(absorbance[2], 1.0)
     film = stain.ground * (noise(rng, (size, size), size / 5) + 0.5 * noise(rng, (size, size), size / 22))
-    light = np.exp(-absorbance - film) * illumination(size, camera)
+    light = (1 - camera.glare) * np.exp(-absorbance - film) + camera.glare
+    light *= illumination(size, camera)
     light *= np.array(stain.background, dtype=np.float32)[:, None, None]
     grey = np.tensordot(_LUMA, light, axes=1)
     return (grey + (light - grey) * np.float32(stain.saturation)).astype(np.float32)

@@ -1,7 +1,7 @@
 """What all cells of one slide share: culture, stain and camera, drawn once a slide.
 
-Slides of different laboratories differ far more than cells of one slide, so the wide distributions are here and each
-cell only varies around its slide. Lengths without a unit are shares of the main nucleus's diameter `d`.
+Slides of different laboratories differ far more than cells of one slide, so the wide distributions are here
+and each cell only varies around its slide. Lengths without a unit are shares of a main nucleus's diameter.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ class CultureLook:
         roughness: relative deviation of the nuclear outline from an ellipse.
         gap: mean distance between the two nuclei's edges; negative where they overlap.
         clump, reticulated, contrast: chromatin: distance of clumps, net (1) or cloud (0), relative deviation.
-        rim: relative density added at the nuclear edge; dome: thinning towards it; softness: width of the edge.
+        rim: relative density added at the nuclear edge; dome: thinning towards it; softness: its width.
         nucleoli: mean number a nucleus.
         cyto_contrast, cyto_scale: texture of the cytoplasm.
         cyto_rise, cyto_edge: density added towards the cell's edge, and on the membrane.
         halo: thinning around the nuclei.
-        ruffles: relative roughness of the cell's outline.
+        ruffles: relative roughness of the cell's outline; roundness: 0 with a waist, 1 a disc.
+        cyto_softness: width of the cell's edge; wide where the cytoplasm is lysed.
         granules, vacuoles: mean share of cells with granules; mean number of vacuoles a cell.
         mn_size: median diameter of a micronucleus; mn_density: mean density relative to the main nuclei.
         debris, decoys, neighbours, red_cells: mean numbers a crop.
@@ -55,6 +56,8 @@ class CultureLook:
     cyto_edge: float
     halo: float
     ruffles: float
+    roundness: float
+    cyto_softness: float
     granules: float
     vacuoles: float
     mn_size: float
@@ -82,6 +85,7 @@ class CameraLook:
         sharpen: amount of the scanner's unsharp mask.
         jpeg: quality 1..100, or 0 for none.
         smooth_upsampling: bicubic (True) or bilinear.
+        glare: stray light, as a share of the empty slide's (Giemsa).
         gamma: exponent applied to the light before it is stored.
     """
 
@@ -97,6 +101,7 @@ class CameraLook:
     sharpen: float
     jpeg: int
     smooth_upsampling: bool
+    glare: float
     gamma: float
 
 
@@ -162,12 +167,11 @@ class _Draw:
     def between(self, low: float, high: float, power: float = 1.0) -> float:
         """Between low and high; power > 1 prefers the low end."""
         share = float(self.rng.random())
-        return low + (high - low) * (0.5 + (share - 0.5) * self.variety) ** power
+        return float(low + (high - low) * (0.5 + (share - 0.5) * self.variety) ** power)
 
     def chance(self, probability: float) -> bool:
         """True with this probability; at variety 0 the more likely answer."""
-        share = 0.5 + (float(self.rng.random()) - 0.5) * self.variety
-        return share < probability
+        return bool(0.5 + (float(self.rng.random()) - 0.5) * self.variety < probability)
 
     def pick(self, weights: tuple[float, ...]) -> int:
         """Index by weight; at variety 0 the heaviest."""
@@ -209,17 +213,19 @@ def _culture(draw: _Draw, stained: bool) -> CultureLook:
         gap=draw.between(-0.1, 0.3),
         clump=draw.between(0.07, 0.22),
         reticulated=max(0.0, draw.between(-0.5, 0.9)),
-        contrast=draw.between(0.05, 0.3),
+        contrast=draw.between(0.08, 0.34),
         rim=draw.between(-0.08, 0.28),
         dome=draw.between(0.05, 0.4),
-        softness=draw.between(0.01, 0.05),
+        softness=draw.between(0.015, 0.07 if stained else 0.09),
         nucleoli=draw.between(0.0, 2.0),
         cyto_contrast=draw.between(0.08, 0.4),
-        cyto_scale=draw.between(0.05, 0.2),
+        cyto_scale=draw.between(0.02, 0.16),
         cyto_rise=draw.between(-0.2, 0.9),
-        cyto_edge=draw.between(0.0, 0.9, 1.5),
-        halo=draw.between(0.0, 0.6),
+        cyto_edge=draw.between(0.0, 0.9, 1.5) if stained else 0.0,
+        halo=draw.between(0.0, 0.6) if stained else 0.0,
         ruffles=draw.between(0.01, 0.06),
+        roundness=draw.between(0.1, 0.75),
+        cyto_softness=draw.between(0.015, 0.25, 2.5),
         granules=draw.between(0.0, 0.35),
         vacuoles=draw.between(0.0, 1.6, 1.6),
         mn_size=draw.between(0.14, 0.21),
@@ -248,6 +254,7 @@ def _camera(draw: _Draw, stained: bool) -> CameraLook:
         sharpen=max(0.0, draw.between(-0.8, 1.2)),
         jpeg=int(draw.between(45, 96)) if draw.chance(0.55 if stained else 0.3) else 0,
         smooth_upsampling=draw.chance(0.7),
+        glare=draw.between(0.0, 0.12, 1.5) if stained else 0.0,
         gamma=draw.between(0.8, 1.2),
     )
 
@@ -278,23 +285,23 @@ _BACKGROUNDS: tuple[Colour, ...] = (
     (0.82, 0.81, 0.78),
     (0.96, 0.92, 0.72),
     (0.93, 0.86, 0.91),
-    (0.86, 0.88, 0.93),
+    (0.87, 0.87, 0.93),
     (0.97, 0.93, 0.86),
 )
 
 
 def _giemsa(draw: _Draw) -> GiemsaStain:
     tone = _NUCLEUS_TONES[draw.pick((0.4, 0.22, 0.2, 0.1, 0.08))]
-    cytoplasm = _CYTOPLASM_TONES[draw.pick((0.36, 0.2, 0.2, 0.14, 0.1))]
+    cytoplasm = _CYTOPLASM_TONES[draw.pick((0.42, 0.17, 0.2, 0.15, 0.06))]
     background = _BACKGROUNDS[draw.pick((0.3, 0.2, 0.12, 0.16, 0.1, 0.12))]
     strength = draw.between(0.65, 2.3, 1.2)
     return GiemsaStain(
         nucleus=_toned(draw, tone, strength, 0.15),
-        cytoplasm=_toned(draw, cytoplasm, strength * draw.between(0.07, 0.34), 0.15),
+        cytoplasm=_toned(draw, cytoplasm, strength * draw.between(0.04, 0.34, 1.4), 0.15),
         granule=_toned(draw, (0.45, 1.0, 0.45), strength * draw.between(0.35, 0.85), 0.2),
         dark=_toned(draw, (1.0, 1.1, 0.85), draw.between(1.0, 2.0), 0.15),
         red=_toned(draw, (0.12, 0.5, 0.45), draw.between(0.3, 1.0), 0.3),
-        background=_toned(draw, background, draw.between(0.9, 1.03), 0.03),
+        background=_toned(draw, background, draw.between(0.9, 1.03), 0.02),
         saturation=0.0 if draw.chance(0.06) else draw.between(0.6, 1.25),
         ground=draw.between(0.0, 0.03, 1.5),
     )

@@ -1,7 +1,8 @@
 """Painting of a planned cell as densities: how much of each substance lies over each pixel.
 
-A picture is a stack of layers, float32 (LAYERS, size, size). Both looks are made from the same stack: light absorbed
-by it (Giemsa) or emitted by it (fluorescence). Density 1 of the nucleus layer is a typical main nucleus of the slide.
+A picture is a stack of layers, float32 (LAYERS, size, size). Both looks are made from the same stack: light
+absorbed by it (Giemsa) or emitted by it (fluorescence). Density 1 of the nucleus layer is a typical main
+nucleus of the slide.
 """
 
 from __future__ import annotations
@@ -169,24 +170,24 @@ def paint_cytoplasm(layers: FloatArray, rng: np.random.Generator, plan: CellPlan
     """Cytoplasm with texture, a denser edge, a halo around the nuclei, granules and vacuoles."""
     size = layers.shape[1]
     culture, d = brush.culture, brush.diameter
-    softness = max(1.0, 0.03 * d)
+    softness = max(1.0, culture.cyto_softness * d)
     patch = plan.cell.patch(size, softness + 1)
     if patch is None:
         return
     texture = noise(rng, patch.shape, max(1.5, culture.cyto_scale * d))
     texture += 0.6 * noise(rng, patch.shape, max(1.2, 0.4 * culture.cyto_scale * d))
     texture += 0.8 * noise(rng, patch.shape, 0.7 * d)
-    body = 1.0 + culture.cyto_contrast * 0.7 * np.tanh(texture)
+    body = np.asarray(1.0 + culture.cyto_contrast * 0.7 * np.tanh(texture), dtype=np.float32)
     body += culture.cyto_rise * (np.clip(patch.rho, 0.0, 1.0) ** 3 - 0.4)
     body += culture.cyto_edge * np.exp(-(((patch.depth - 0.02 * d) / (0.02 * d + 0.8)) ** 2))
     if culture.halo > 0.12:
-        body *= 1.0 - culture.halo * _nearness(plan.nuclei, patch, 0.09 * d)
+        body *= np.float32(1.0) - culture.halo * _nearness(plan.nuclei, patch, 0.09 * d)
     cover = patch.cover(softness)
     _vacuoles(body, rng, plan, patch, culture, d)
     layers[CYTOPLASM][patch.box] += cover * np.clip(body, 0.05, 3.0) * np.float32(brush.cyto_density)
     if rng.random() < culture.granules:
-        grains = speckle(rng, patch.shape, max(1.3, d * rng.uniform(0.02, 0.06)), rng.uniform(0.02, 0.25))
-        layers[GRANULE][patch.box] += cover * grains * np.float32(rng.uniform(0.1, 0.5))
+        grains = speckle(rng, patch.shape, max(1.2, d * rng.uniform(0.012, 0.035)), rng.uniform(0.02, 0.14))
+        layers[GRANULE][patch.box] += cover * grains * np.float32(rng.uniform(0.08, 0.35))
 
 
 def _nearness(nuclei: tuple[Outline, ...], patch: Patch, width: float) -> FloatArray:

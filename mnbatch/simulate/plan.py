@@ -1,7 +1,7 @@
 """Where the parts of a cell lie, before anything is painted.
 
-A cell is planned with places for micronuclei whether or not it will have any, so that its shape, its room and the
-debris around it say nothing about the number of micronuclei.
+A cell is planned with places for micronuclei whether or not it will have any, so that its shape, its room and
+the debris around it say nothing about the number of micronuclei.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ def plan_cell(
     for attempt in range(_TRIES):
         margin = culture.margin * (1.0 + 0.12 * attempt)
         nuclei = _nuclei(rng, kind, room.diameter, culture, x, y)
+        if not _inside(nuclei, room) and attempt < _TRIES - 1:
+            continue
         cell = _cytoplasm(rng, nuclei, room.diameter, margin, culture)
         places = _places(rng, nuclei, cell, room, culture)
         if places is not None:
@@ -78,7 +80,7 @@ def plan_cell(
 def plan_neighbour(
     rng: np.random.Generator, kind: Kind, room: Room, culture: CultureLook, away_from: Outline
 ) -> CellPlan:
-    """Plan a cell that touches or nearly touches another one, mostly outside the picture; it needs no places."""
+    """Plan a cell that touches or nearly touches another, mostly outside the picture; it needs no places."""
     d = room.diameter
     nuclei = _nuclei(rng, kind, d, culture, 0.0, 0.0)
     cell = _cytoplasm(rng, nuclei, d, culture.margin, culture)
@@ -133,6 +135,12 @@ def _nuclei(
     )
 
 
+def _inside(nuclei: tuple[Outline, ...], room: Room) -> bool:
+    """Whether the nuclei lie within the crop, as scanners centre them; a tenth of them may be cut."""
+    low, high = -0.1 * room.diameter, room.size - 1 + 0.1 * room.diameter
+    return all(min(n.x, n.y) - n.mean_radius > low and max(n.x, n.y) + n.mean_radius < high for n in nuclei)
+
+
 def _nucleus(
     rng: np.random.Generator, x: float, y: float, radius: float, culture: CultureLook, partner: float | None
 ) -> Outline:
@@ -166,7 +174,8 @@ def _cytoplasm(
     mean = margin * float(np.exp(rng.normal(0, 0.22)))
     uneven = np.exp(wobble(rng, 0.3, 1, 5))
     extra = (d * mean * uneven).astype(np.float32)
-    cell = envelope(nuclei, extra)
+    roundness = float(np.clip(culture.roundness + rng.normal(0, 0.15), 0.0, 0.95))
+    cell = envelope(nuclei, extra, roundness)
     radii = cell.radii * np.exp(
         wobble(rng, culture.ruffles * 0.6, 3, 9) + wobble(rng, culture.ruffles * 0.35, 8, 30, 0.7)
     )

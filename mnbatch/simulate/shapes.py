@@ -1,12 +1,12 @@
 """Outlines of nuclei, cells and debris: a centre and a radius for every direction.
 
-Positions are pixels of the picture that is being drawn (x to the right, y down, pixel centres at whole numbers).
+Positions are pixels of the picture being drawn (x to the right, y down, pixel centres at whole numbers).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,7 @@ class Patch:
     def cover(self, softness: float = 1.0) -> FloatArray:
         """Share of each pixel that is inside, 0..1, with an edge `softness` px wide (smooth step)."""
         t = np.clip(self.depth / max(softness, 0.7) + 0.5, 0.0, 1.0)
-        return (t * t * (3.0 - 2.0 * t)).astype(np.float32)
+        return np.asarray((t * t * (3.0 - 2.0 * t)), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +55,16 @@ class Outline:
     x: float
     y: float
     radii: FloatArray
+    _tilt: FloatArray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Radial distance overstates the true one where the edge is oblique: to first order by this cosine.
+        step = 4 * np.pi / DIRECTIONS
+        slope = np.empty_like(self.radii)
+        slope[1:-1] = self.radii[2:] - self.radii[:-2]
+        slope[0], slope[-1] = self.radii[1] - self.radii[-1], self.radii[0] - self.radii[-2]
+        tilt = 1.0 / np.sqrt(1.0 + (slope / (step * self.radii)) ** 2)
+        object.__setattr__(self, "_tilt", tilt.astype(np.float32))
 
     @property
     def reach(self) -> float:
@@ -67,17 +77,19 @@ class Outline:
         return float(np.sqrt(np.mean(self.radii**2)))
 
     def depth(self, xs: FloatArray, ys: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Signed distance to the outline in px (positive inside; first order) and relative radius, at points."""
+        """Signed distance to the outline (px, positive inside, first order), relative radius; at points."""
         dx, dy = xs - np.float32(self.x), ys - np.float32(self.y)
         rho = np.sqrt(dx * dx + dy * dy)
         index = (np.arctan2(dy, dx) * np.float32(DIRECTIONS / (2 * np.pi))).astype(np.int32) % DIRECTIONS
-        slope = (np.roll(self.radii, -1) - np.roll(self.radii, 1)) / (4 * np.pi / DIRECTIONS)
-        tilt = (1.0 / np.sqrt(1.0 + (slope / self.radii) ** 2)).astype(np.float32)
         radius = self.radii[index]
-        return (radius - rho) * tilt[index], rho / radius
+        return (radius - rho) * self._tilt[index], rho / radius
+
+    def depth_at(self, x: float, y: float) -> float:
+        """Signed distance to the outline at one point, px, positive inside."""
+        return float(self.depth(np.array([x], dtype=np.float32), np.array([y], dtype=np.float32))[0][0])
 
     def patch(self, size: int, pad: float = 2.0) -> Patch | None:
-        """What of the outline lies in a size x size picture, with `pad` px around it; None if nothing does."""
+        """What of the outline lies in a size x size picture, with `pad` px around; None if nothing does."""
         reach = self.reach + pad
         x0, x1 = max(0, int(self.x - reach)), min(size, int(self.x + reach) + 2)
         y0, y1 = max(0, int(self.y - reach)), min(size, int(self.y + reach) + 2)
@@ -111,32 +123,32 @@ class Outline:
 def wobble(
     rng: np.random.Generator, amount: float, first: int = 2, last: int = 7, fall: float = 1.3
 ) -> FloatArray:
-    """Smooth random function of direction, (DIRECTIONS,): harmonics first..last, amplitude falling as k^-fall.
+    """Smooth random function of direction, (DIRECTIONS,), with a standard deviation of about `amount`.
 
-    Its standard deviation is about `amount`.
+    It is a sum of the harmonics first..last with random phases and amplitudes that fall as k^-fall.
     """
     orders = np.arange(first, last + 1)
     weights = (orders / first) ** -fall
     weights = amount * weights / np.sqrt(np.sum(weights**2) / 2)
     amplitudes = weights * rng.normal(0.0, 0.7, len(orders))
     phases = rng.uniform(0.0, 2 * np.pi, len(orders))
-    waves = amplitudes[:, None] * np.cos(orders[:, None] * ANGLES[None, :] + phases[:, None])
-    return waves.sum(axis=0).astype(np.float32)
+    spectrum = np.zeros(DIRECTIONS // 2 + 1, dtype=np.complex128)
+    spectrum[first : last + 1] = amplitudes * np.exp(1j * phases) * (DIRECTIONS / 2)
+    return np.asarray(np.fft.irfft(spectrum, DIRECTIONS), dtype=np.float32)
 
 
 def ellipse_radii(radius: float, aspect: float, angle: float) -> FloatArray:
-    """Radii of an ellipse with the area of a circle of `radius`; `aspect` = short / long axis, long axis at `angle`."""
+    """Radii of an ellipse with the area of a circle of `radius`; `aspect` = short / long axis."""
     long, short = radius / np.sqrt(aspect), radius * np.sqrt(aspect)
     turned = ANGLES - angle
-    return (long * short / np.sqrt((short * np.cos(turned)) ** 2 + (long * np.sin(turned)) ** 2)).astype(
-        np.float32
-    )
+    radii = long * short / np.sqrt((short * np.cos(turned)) ** 2 + (long * np.sin(turned)) ** 2)
+    return np.asarray(radii, dtype=np.float32)
 
 
 def bump(angle: float, width: float) -> FloatArray:
     """A bell of height 1 around a direction, (DIRECTIONS,); `width` in radians."""
     away = np.angle(np.exp(1j * (ANGLES - angle)))
-    return np.exp(-0.5 * (away / width) ** 2).astype(np.float32)
+    return np.asarray(np.exp(-0.5 * (away / width) ** 2), dtype=np.float32)
 
 
 def blob(
@@ -156,12 +168,15 @@ def blob(
     return Outline(x, y, np.maximum(ellipse_radii(radius, aspect, turn) * factor, 0.4).astype(np.float32))
 
 
-def envelope(parts: Sequence[Outline], margin: FloatArray, smooth: float = 0.35) -> Outline:
+def envelope(
+    parts: Sequence[Outline], margin: FloatArray, roundness: float = 0.0, smooth: float = 0.35
+) -> Outline:
     """One outline around several: their common reach in every direction, smoothed, plus `margin` px.
 
     Args:
         parts: outlines to enclose; one or more.
         margin: px, (DIRECTIONS,).
+        roundness: 0 follows the parts with a waist between them, 1 is a circle around them.
         smooth: width of the smoothing in radians; fills the waist between two nuclei.
     """
     weights = np.array([p.mean_radius**2 for p in parts])
@@ -174,6 +189,7 @@ def envelope(parts: Sequence[Outline], margin: FloatArray, smooth: float = 0.35)
         index = (np.arctan2(dy, dx) * (DIRECTIONS / (2 * np.pi))).astype(np.int32) % DIRECTIONS
         np.maximum.at(reach, index, np.hypot(dx, dy).astype(np.float32))
     reach = _fill_gaps(reach)
+    reach = reach + np.float32(roundness) * (reach.max() - reach)
     smoothed = _smooth_turn(reach, smooth)
     return Outline(x, y, np.maximum(np.maximum(smoothed, reach * 0.97) + margin, 1.0).astype(np.float32))
 
@@ -182,11 +198,13 @@ def _fill_gaps(reach: FloatArray) -> FloatArray:
     known = np.flatnonzero(reach > 0)
     if known.size == reach.size:
         return reach
-    return np.interp(np.arange(reach.size), known, reach[known], period=reach.size).astype(np.float32)
+    filled = np.interp(np.arange(reach.size), known, reach[known], period=reach.size)
+    return np.asarray(filled, dtype=np.float32)
 
 
 def _smooth_turn(values: FloatArray, width: float) -> FloatArray:
     """Gaussian smoothing around the full turn (radians), by Fourier coefficients."""
     spectrum = np.fft.rfft(values)
     orders = np.arange(spectrum.size)
-    return np.fft.irfft(spectrum * np.exp(-0.5 * (orders * width) ** 2), values.size).astype(np.float32)
+    spectrum *= np.exp(-0.5 * (orders * width) ** 2)
+    return np.asarray(np.fft.irfft(spectrum, values.size), dtype=np.float32)

@@ -21,7 +21,7 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Flo
     x, y = 1 + rng.random(), 1 + rng.random()
     box = (x, y, x + width / scale, y + height / scale)
     stretched = Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(stretched, dtype=np.float32) * np.float32(_STRETCH_GAIN)
+    return np.asarray(np.asarray(stretched) * _STRETCH_GAIN, dtype=np.float32)
 
 
 def chromatin(
@@ -40,7 +40,7 @@ def chromatin(
     if reticulated > 0:
         strands = 1.7 * (0.62 - np.abs(middle)) + 0.45 * coarse + 0.3 * fine
         cloudy = (1 - reticulated) * cloudy + reticulated * strands
-    return np.tanh(cloudy * 0.8).astype(np.float32) * np.float32(1.35)
+    return np.asarray((1.35 * np.tanh(0.8 * cloudy)), dtype=np.float32)
 
 
 def speckle(rng: np.random.Generator, shape: tuple[int, int], scale: float, share: float) -> FloatArray:
@@ -49,4 +49,4 @@ def speckle(rng: np.random.Generator, shape: tuple[int, int], scale: float, shar
     # Normal quantile for the small shares used here, within 3 % (Abramowitz and Stegun 26.2.22).
     t = np.sqrt(-2.0 * np.log(min(max(share, 1e-4), 0.5)))
     level = t - (2.30753 + 0.27061 * t) / (1 + 0.99229 * t + 0.04481 * t * t)
-    return np.clip((field - level) * 2.5, 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip((field - level) * 2.5, 0.0, 1.0), dtype=np.float32)

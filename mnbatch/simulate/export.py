@@ -1,0 +1,149 @@
+"""Whole simulated exports: donors, slides, crops, a sample sheet, and the truth beside the export."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mnbatch.errors import StorageError
+from mnbatch.simulate.cells import CellSpec, simulate_cell
+from mnbatch.simulate.export_plan import ExportPlan, SlideJob, slide_jobs, slide_look_of
+from mnbatch.simulate.files import slide_path, slide_writer
+from mnbatch.simulate.folder import prepare
+from mnbatch.simulate.looks import draw_slide_look
+from mnbatch.simulate.plan import MAX_MN, Kind
+
+TRUTH_COLUMNS = ("slide", "donor", "dose_gy", "file", "page", "n_mn", "mn", "look", "kind", "artefacts")
+SAMPLE_COLUMNS = ("slide", "donor", "dose_gy", "culture", "sex", "age", "note")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSummary:
+    """What was made."""
+
+    export: Path
+    truth: Path
+    samples: Path
+    slides: int
+    cells: int
+    cells_with_mn: int
+    micronuclei: int
+
+
+def simulate_export(
+    out: Path,
+    plan: ExportPlan | None = None,
+    *,
+    force: bool = False,
+    workers: int = 1,
+    progress: Callable[[str], None] | None = None,
+    **options: Any,
+) -> ExportSummary:
+    """Write `out`/export, `out`/truth.csv and `out`/samples.csv.
+
+    A slide is drawn from its own random stream, so slides can be made in parallel (`workers` processes) and
+    more donors, slides or cells never change those made before.
+
+    Args:
+        plan: what to simulate; options: fields of `ExportPlan` to change in it.
+        force: write into a directory that holds other things (nothing of it is deleted).
+        progress: called with a slide's name when it is finished.
+
+    Raises:
+        UsageError: a plan that cannot be made, or a directory with other things in it.
+        StorageError: the directory cannot be written.
+    """
+    plan = replace(plan or ExportPlan(), **options)
+    plan.check()
+    try:
+        prepare(out, plan.seed, force)
+        _write_samples(out / "samples.csv", plan)
+        return _write_slides(out, plan, workers, progress)
+    except OSError as error:
+        raise StorageError(
+            f"Cannot write the simulated export under {out}: {error.strerror or error}.",
+            "Check free space and permissions, or choose another directory.",
+        ) from error
+
+
+def simulate_slide(export: Path, plan: ExportPlan, job: SlideJob) -> list[tuple[object, ...]]:
+    """Draw and write the crops of one slide; the rows for truth.csv come back."""
+    look = slide_look_of(plan, job)
+    key = [plan.seed, job.donor, job.number]
+    slide = draw_slide_look(np.random.default_rng([*key, 0]), look, plan.variety)
+    dose = plan.doses[job.donor % len(plan.doses)]
+    bits: Literal[8, 16] = 8 if plan.fmt == "jpg" else plan.bits
+    where = slide_path(plan.layout, job.donor_code, job.name)
+    rows: list[tuple[object, ...]] = []
+    with slide_writer(export, plan.layout, job.donor_code, job.name, plan.fmt) as writer:
+        for number in range(plan.cells):
+            rng = np.random.default_rng([*key, number + 1])
+            count = min(MAX_MN, int(rng.poisson(plan.curve.mean(dose))))
+            kind = _kind(rng, plan.odd_cells)
+            cell = simulate_cell(rng, CellSpec(look, count, kind, plan.size, bits=bits), slide)
+            place = writer.write(cell.image)
+            labels = (cell.n_mn, int(cell.n_mn > 0), look, kind, ";".join(cell.artefacts))
+            rows.append((where, job.donor_code, _number(dose), place.file, place.page, *labels))
+    return rows
+
+
+def _kind(rng: np.random.Generator, odd_share: float) -> Kind:
+    odd, many = rng.random() < odd_share, rng.random() < 0.4
+    if not odd:
+        return "binucleated"
+    return "multinucleated" if many else "mononucleated"
+
+
+def _write_slides(
+    out: Path, plan: ExportPlan, workers: int, progress: Callable[[str], None] | None
+) -> ExportSummary:
+    cells = with_mn = micronuclei = slides = 0
+    truth = out / "truth.csv"
+    with truth.open("w", newline="", encoding="utf-8") as handle:
+        table = csv.writer(handle, lineterminator="\n")
+        table.writerow(TRUTH_COLUMNS)
+        with _results(out / "export", plan, workers) as results:
+            for job, rows in zip(slide_jobs(plan), results, strict=True):
+                table.writerows(rows)
+                counts = [row[TRUTH_COLUMNS.index("n_mn")] for row in rows]
+                numbers = [n for n in counts if isinstance(n, int)]
+                slides, cells = slides + 1, cells + len(rows)
+                with_mn, micronuclei = with_mn + sum(n > 0 for n in numbers), micronuclei + sum(numbers)
+                if progress is not None:
+                    progress(job.name)
+    return ExportSummary(out / "export", truth, out / "samples.csv", slides, cells, with_mn, micronuclei)
+
+
+@contextmanager
+def _results(export: Path, plan: ExportPlan, workers: int) -> Iterator[Iterator[list[tuple[object, ...]]]]:
+    """Rows of each slide in order, made here or in `workers` processes."""
+    jobs = list(slide_jobs(plan))
+    if workers <= 1 or len(jobs) == 1:
+        yield (simulate_slide(export, plan, job) for job in jobs)
+        return
+    with ProcessPoolExecutor(min(workers, len(jobs))) as pool:
+        yield pool.map(simulate_slide, [export] * len(jobs), [plan] * len(jobs), jobs)
+
+
+def _write_samples(path: Path, plan: ExportPlan) -> None:
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        table = csv.writer(handle, lineterminator="\n")
+        table.writerow(SAMPLE_COLUMNS)
+        for job in slide_jobs(plan):
+            person = np.random.default_rng([plan.seed, job.donor])
+            sex, age = "FM"[int(person.integers(2))], int(person.integers(20, 66))
+            dose = _number(plan.doses[job.donor % len(plan.doses)])
+            culture = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[job.number] if job.number < 26 else str(job.number + 1)
+            table.writerow((job.name, job.donor_code, dose, culture, sex, age, "simulated"))
+
+
+def _number(value: float) -> int | float:
+    """2 rather than 2.0 in a table."""
+    return int(value) if float(value).is_integer() else float(value)
