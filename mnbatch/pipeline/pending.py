@@ -8,7 +8,7 @@ from typing import Literal
 
 from mnbatch.assay.calls import CallRules
 from mnbatch.assay.cells import Slide
-from mnbatch.imaging.readers import READER_VERSION
+from mnbatch.imaging.version import READER_VERSION
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.results.files import hash_file
 from mnbatch.results.keys import content_key, stat_key

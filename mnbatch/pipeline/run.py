@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mnbatch.assay.cells import Look, Skipped, Slide, SlideEnd
 from mnbatch.assay.samples import match_samples, read_samples
@@ -19,8 +20,9 @@ from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
 from mnbatch.pipeline.pending import Plan, call_rules, call_stamp, plan_slides
 from mnbatch.pipeline.reading import Reading, SlideJob, default_workers
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
+from mnbatch.results.annotations import load_samples, save_samples
 from mnbatch.results.batch import Batch, Pseudonyms, open_batch, refuse_out_in_export
-from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.files import storage_errors
 from mnbatch.results.keys import stat_key
 from mnbatch.results.lock import hold_lock
 from mnbatch.results.manifest import Manifest, RunLog
@@ -113,11 +115,8 @@ class _Run:
         return self.outcome
 
     def _plan(self) -> list[Plan]:
-        found = self._found()
-        if self.settings.samples is not None:
-            found = self._with_samples(list(found))
         plans = []
-        for plan in plan_slides(found, self.store, self.models, self.settings):
+        for plan in plan_slides(self._found(), self.store, self.models, self.settings):
             self.stop.check()
             plans.append(plan)
             self.log.write("planned", slide=plan.slide.slide_id, action=plan.action, why=plan.why)
@@ -133,7 +132,17 @@ class _Run:
         slides = find_slides(
             settings.export, layout=settings.layout, settle_seconds=settings.settle, explain=self._note_skipped
         )
-        return map(self.pseudonyms.slide, slides) if self.pseudonyms is not None else slides
+        if settings.samples is not None:
+            slides = iter(self._with_samples(list(slides), settings.samples))
+        return slides if self.pseudonyms is None else map(self.pseudonyms.slide, slides)
+
+    def _with_samples(self, slides: list[Slide], sheet: Path) -> list[Slide]:
+        """Check the whole sample sheet before hours are spent, and keep it with the results."""
+        matched = match_samples(read_samples(sheet), [(slide.slide_id, slide.name, slide.path) for slide in slides])
+        if self.pseudonyms is not None:
+            matched = {self.pseudonyms.slide_code(slide_id): row for slide_id, row in matched.items()}
+        save_samples(self.store.paths, matched)
+        return slides
 
     def _note_skipped(self, skipped: Skipped) -> None:
         self.log.write("skipped", path=skipped.path, reason=skipped.reason)
@@ -250,7 +259,7 @@ class _Run:
 
     def _report(self) -> None:
         options = ReportOptions(gallery=self.settings.gallery, min_cells=self.settings.min_cells)
-        self.outcome.report = build_reports(self.store, options)
+        self.outcome.report = build_reports(self.store, options, load_samples(self.store.paths))
 
     def _finish(self, plans: list[Plan]) -> None:
         report = self.outcome.report

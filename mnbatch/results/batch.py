@@ -115,11 +115,15 @@ class Pseudonyms:
         self.names[code] = name
         return code
 
+    def slide_code(self, slide_id: str) -> str:
+        """The code that stands for a slide_id."""
+        return self.code("slide", slide_id)
+
     def slide(self, slide: Slide) -> Slide:
         """The slide under its code; its files keep their names, which are needed to read them."""
-        code = self.code("slide", slide.slide_id)
+        code = self.slide_code(slide.slide_id)
         donor = None if slide.donor is None else self.code("donor", slide.donor)
-        copy_of = None if slide.copy_of is None else self.code("slide", slide.copy_of)
+        copy_of = None if slide.copy_of is None else self.slide_code(slide.copy_of)
         return replace(slide, slide_id=code, name=code, path=code, donor=donor, copy_of=copy_of, skipped=())
 
     def cell(self, cell: CellCrop | UnreadableCell) -> CellCrop | UnreadableCell:

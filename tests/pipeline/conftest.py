@@ -1,0 +1,134 @@
+"""A small export of simulated crops, and models with random weights: enough for everything but accuracy."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnbatch.settings import resolve
+from mnbatch.simulate.cells import CellSpec, simulate_cell
+from mnbatch.simulate.looks import draw_slide_look
+
+CELLS = 6
+
+
+def write_slide(folder: Path, seed: int, cells: int = CELLS, look: str = "fluorescence") -> None:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    slide_look = draw_slide_look(rng, look)
+    for i in range(cells):
+        spec = CellSpec(look=look, n_mn=i % 2, size=96, weak_stain=False, blur=False)
+        Image.fromarray(simulate_cell(rng, spec, slide_look).image).save(folder / f"cell_{i:03d}.png")
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    """Two donors with two slides of six cells each."""
+    root = tmp_path / "export"
+    for donor in ("D1", "D2"):
+        for slide in ("A", "B"):
+            write_slide(root / donor / slide, seed=len(donor) * 10 + ord(slide) + int(donor[1]))
+    return root
+
+
+def write_random_model(path: Path, seed: int, looks: tuple[str, ...]) -> Path:
+    import torch
+
+    from mnbatch.inference.model_directory import write_model_directory
+    from mnbatch.networks import ARCHITECTURES
+
+    torch.manual_seed(seed)
+    fields = {
+        "name": f"random-{seed}",
+        "version": "1",
+        "architecture": "attention-alexnet",
+        "preparation": {
+            "contrast": {"rule": "per_crop", "low_percentile": 0.5, "high_percentile": 99.8},
+            "padding": "border_median",
+            "resampling": "bicubic",
+        },
+        "looks": looks,
+        "threshold": 0.5,
+        "threshold_rule": "none: random weights",
+        "training_data": (),
+        "recipe": {},
+        "metrics": (),
+        "licence": "none",
+        "intended_use": "tests of mechanics",
+        "limitations": "knows nothing",
+        "how_to_train_own": "mnbatch train",
+    }
+    write_model_directory(path, ARCHITECTURES["attention-alexnet"](), fields)
+    return path
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two models that serve both stains, and one that serves Giemsa alone."""
+    root = tmp_path_factory.mktemp("models")
+    both = ("fluorescence", "giemsa")
+    return {
+        "one": write_random_model(root / "one", 1, both),
+        "two": write_random_model(root / "two", 2, both),
+        "giemsa": write_random_model(root / "giemsa", 3, ("giemsa",)),
+    }
+
+
+@pytest.fixture
+def settings(export: Path, tmp_path: Path, models: dict[str, Path]) -> Callable[..., object]:
+    """Resolved settings of a run over `export`, with anything replaced."""
+
+    def make(**options: object) -> object:
+        base = {
+            "export": export,
+            "out": tmp_path / "out",
+            "model": str(models["one"]),
+            "layout": "donor-slide-folders",
+            "min_cells": 1,
+            "device": "cpu",
+        }
+        return resolve(base | options, environment={})
+
+    return make
+
+
+TIMES = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\+00:00|Z| UTC)?")
+SECONDS = re.compile(rb'"seconds": [0-9.e-]+')
+
+
+def results_without_times(out: Path) -> dict[str, bytes]:
+    """Every byte of OUT but the run's own diary, with times masked."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if path.is_dir() or name.startswith("runs/") or name in ("manifest.json", "lock.json"):
+            continue
+        data = SECONDS.sub(b'"seconds": 0', TIMES.sub(b"TIME", path.read_bytes()))
+        # A page's stamp and its rendered duration follow from the record's times.
+        found[name] = data if path.suffix != ".html" and name.split("/")[-1] != "summary.json" else b""
+    return found
+
+
+@pytest.fixture
+def without_times() -> Callable[[Path], dict[str, bytes]]:
+    return results_without_times
+
+
+@pytest.fixture
+def new_slide() -> Callable[..., None]:
+    return write_slide
+
+
+@pytest.fixture
+def touch() -> Callable[[Path], None]:
+    """Give a file another modification time."""
+
+    def change(path: Path) -> None:
+        stat = path.stat()
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 5_000_000_000))
+
+    return change

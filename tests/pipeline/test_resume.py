@@ -1,0 +1,173 @@
+"""What is done again, and why; and that a kill costs nothing but time."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mnbatch.pipeline.run import run
+from mnbatch.results.store import Store
+
+
+def generations(out):
+    return {record.path: record.generation for record in Store(out).records()}
+
+
+@pytest.fixture
+def no_scoring(monkeypatch):
+    """From here on, making a classifier is a failure of the test."""
+
+    def fail(*args, **kwargs):
+        raise AssertionError("the network was asked")
+
+    def forbid():
+        monkeypatch.setattr("mnbatch.pipeline.run.Classifier", fail)
+
+    return forbid
+
+
+def test_a_second_identical_run_does_nothing(settings, without_times, no_scoring, tmp_path):
+    first = run(settings())
+    assert (len(first.scored), first.exit_code) == (4, 0)
+    before = without_times(tmp_path / "out")
+    no_scoring()
+    second = run(settings())
+    assert (second.scored, second.called, len(second.kept)) == ([], [], 4)
+    assert (second.report.slides_built, second.report.index_built) == (0, False)
+    assert without_times(tmp_path / "out") == before
+
+
+def test_a_changed_image_redoes_its_slide_alone_and_says_why(settings, export, tmp_path):
+    run(settings())
+    shutil.copy(export / "D2/B/cell_001.png", export / "D1/A/cell_000.png")
+    outcome = run(settings())
+    assert generations(tmp_path / "out") == {"D1/A": "g2", "D1/B": "g1", "D2/A": "g1", "D2/B": "g1"}
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["slides"][outcome.scored[0]]["why"] == "its files changed"
+
+
+def test_a_new_time_alone_scores_nothing(settings, export, touch, no_scoring):
+    run(settings())
+    touch(export / "D1/A/cell_000.png")
+    no_scoring()
+    assert len(run(settings()).kept) == 4
+    assert len(run(settings()).kept) == 4
+
+
+def test_content_changed_behind_an_unchanged_time_is_found_with_verify(settings, export, tmp_path):
+    run(settings())
+    path = export / "D1/A/cell_000.png"
+    stat, data = path.stat(), bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert len(run(settings()).kept) == 4
+    assert len(run(settings(verify=True)).scored) == 1
+
+
+def test_a_new_threshold_calls_anew_without_scoring(settings, no_scoring, tmp_path):
+    run(settings())
+    no_scoring()
+    outcome = run(settings(threshold=0.0001))
+    assert (len(outcome.called), outcome.scored) == (4, [])
+    assert all(",1," in line for line in (tmp_path / "out").glob("slides/*/cells.csv").__next__().read_text().splitlines()[1:])
+    for record in Store(tmp_path / "out").records():
+        assert record.call.threshold == 0.0001
+    back = run(settings())
+    assert len(back.called) == 4
+
+
+def test_a_new_model_scores_everything_again(settings, models, tmp_path):
+    run(settings())
+    outcome = run(settings(model=str(models["two"])))
+    assert len(outcome.scored) == 4
+    assert {record.model.name for record in Store(tmp_path / "out").records()} == {"random-2"}
+
+
+def test_a_new_slide_is_the_only_one_scored(settings, export, new_slide):
+    run(settings())
+    new_slide(export / "D3" / "A", seed=99)
+    outcome = run(settings())
+    assert (len(outcome.scored), len(outcome.kept)) == (1, 4)
+
+
+def test_deleted_report_files_come_back(settings, tmp_path, without_times):
+    run(settings())
+    out = tmp_path / "out"
+    before = without_times(out)
+    (out / "index.html").unlink()
+    next(out.glob("slides/*/cells.csv")).unlink()
+    next(out.glob("slides/*/index.html")).write_text("torn")
+    run(settings())
+    assert without_times(out) == before
+
+
+def start(settings_options, tmp_path):
+    command = [sys.executable, "-m", "mnbatch", "run"]
+    command += [str(settings_options["export"]), "--out", str(settings_options["out"]), "--model", settings_options["model"]]
+    command += ["--layout", "donor-slide-folders", "--min-cells", "1", "--device", "cpu", "--minibatch", "2"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, process, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        if process.poll() is not None:
+            return condition()
+        time.sleep(0.005)
+    raise AssertionError("waited in vain")
+
+
+@pytest.fixture
+def long_export(export, new_slide):
+    for i in range(6):
+        new_slide(export / "D9" / f"S{i}", seed=500 + i, cells=40)
+    return export
+
+
+@pytest.mark.parametrize("moment", ["first staging", "first record", "third record", "first table"])
+def test_a_killed_run_ends_with_the_same_bytes_as_one_that_was_not(
+    moment, long_export, settings, tmp_path, models, without_times
+):
+    conditions = {
+        "first staging": lambda out: any(out.glob("slides/*/.staging-*")),
+        "first record": lambda out: any(out.glob("slides/*/record.json")),
+        "third record": lambda out: len(list(out.glob("slides/*/record.json"))) >= 3,
+        "first table": lambda out: any(out.glob("slides/*/cells.csv")),
+    }
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    options = {"export": long_export, "out": killed, "model": str(models["one"])}
+    process = start(options, tmp_path)
+    wait_for(lambda: conditions[moment](killed), process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed"
+    run(settings(out=killed, minibatch=2))
+    run(settings(out=whole, minibatch=2))
+    assert without_times(killed) == without_times(whole)
+    assert not list(killed.glob("slides/*/.staging-*"))
+
+
+def test_sigterm_commits_what_is_whole_and_leaves_with_143(long_export, tmp_path, models, settings):
+    out = tmp_path / "out"
+    process = start({"export": long_export, "out": out, "model": str(models["one"])}, tmp_path)
+    wait_for(lambda: any(out.glob("slides/*/record.json")), process)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143, stderr
+    assert "run" in stderr.lower()
+    assert "Traceback" not in stderr
+    done = generations(out)
+    assert 0 < len(done) < 10
+    assert json.loads((out / "manifest.json").read_text())["status"] == "interrupted"
+    assert not list(out.glob("slides/*/.staging-*"))
+    outcome = run(settings())
+    assert len(outcome.kept) == len(done)
+    assert len(generations(out)) == 10
