@@ -28,10 +28,11 @@ WHOLE_VECTORS = 64
 
 
 def _sigmoid(x: Tensor) -> Tensor:
-    """(B, 1, H, W) -> (B, 1, H, W): the sigmoid, at every place of a minibatch rounded alike.
+    """(B, 1, H, W) -> (B, 1, H, W): the sigmoid, rounded alike at every place of a minibatch.
 
-    On a CPU torch takes the last elements of an array, those that do not fill a vector, with another `exp` than the
-    rest, so the last cell of a minibatch would differ in its last bit. Cells padded to whole vectors leave no rest.
+    On a CPU torch takes the last elements of an array, those that do not fill a vector, with another `exp` than
+    the rest, so the last cell of a minibatch would differ in its last bit. Cells padded to whole vectors leave
+    no rest.
     """
     flat = x.flatten(start_dim=1)
     padded = F.pad(flat, (0, -flat.shape[1] % WHOLE_VECTORS))
@@ -138,7 +139,7 @@ class AttentionAlexNet(nn.Module):
         """
         attended5, attended6, map5, map6 = self._streams(layer5, layer6, last)
         weight = self.classifier.weight[1] - self.classifier.weight[0]  # (896,)
-        w5, w6, w_last = weight.split((384, 256, 256))
+        w5, w6, w_last = torch.split(weight, [384, 256, 256])
         evidence = (_weigh_channels(attended5, w5) + _weigh_channels(attended6, w6)) / (GRID * GRID)
         coarse = _weigh_channels(last, w_last) / (last.shape[2] * last.shape[3])
         evidence[:, 1:12:2, 1:12:2] += coarse

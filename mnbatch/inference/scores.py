@@ -1,0 +1,90 @@
+"""What a network says of cells, and the small steps that every device shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import expit
+from torch import Tensor
+
+from mnbatch.inference.card import ModelCard
+from mnbatch.networks.attention_alexnet import AttentionAlexNet, Explained
+
+MAPS = ("attention5", "attention6", "evidence")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Scores of n cells, in the order in which they were given.
+
+    Attributes:
+        p_mn: float64 (n,), probability that the cell has a micronucleus, 0..1.
+        maps: float32 (n, 3, 13, 13): attention of layer 5, of layer 6 (0..1), evidence for MN in logits.
+    """
+
+    p_mn: npt.NDArray[np.float64]
+    maps: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.p_mn)
+
+    @staticmethod
+    def joined(parts: list[Scores]) -> Scores:
+        """Scores of several minibatches one after the other."""
+        return Scores(np.concatenate([p.p_mn for p in parts]), np.concatenate([p.maps for p in parts]))
+
+
+class Normaliser:
+    """uint8 crops to normalised network input, on the device that holds them.
+
+    Args:
+        card: gives mean and standard deviation a channel.
+        device: where the crops will be.
+    """
+
+    def __init__(self, card: ModelCard, device: torch.device) -> None:
+        mean, std = np.array(card.normalisation.mean), np.array(card.normalisation.std)
+        # One row of pixels, so that the arithmetic runs over long contiguous rows, not over three channels.
+        size = card.preparation.size
+        self._scale = torch.tensor(np.tile(1 / (255 * std), size), dtype=torch.float32, device=device)
+        self._shift = torch.tensor(np.tile(-mean / std, size), dtype=torch.float32, device=device)
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """(B, S, S, 3) uint8 -> (B, 3, S, S) float32, channels-last in memory."""
+        rows = crops.flatten(start_dim=2).to(torch.float32)
+        rows = rows.mul_(self._scale).add_(self._shift)
+        return rows.view(crops.shape).permute(0, 3, 1, 2)
+
+
+def explain_in_float32(network: AttentionAlexNet, x: Tensor, convolutions: torch.dtype) -> Explained:
+    """Convolutions in the given type, everything after them in float32.
+
+    The attention modules and the linear layer are a few per cent of the work; in bfloat16 they would cost the
+    probabilities most of their digits.
+    """
+    if convolutions == torch.float32:
+        return network.explain(x)
+    with torch.autocast(x.device.type, dtype=convolutions):
+        features = network.forward_features(x)
+    layer5, layer6, last = (feature.float() for feature in features)
+    return network.explain_features(layer5, layer6, last)
+
+
+def packed(explained: Explained) -> Tensor:
+    """(B, 2 + 3 * 13 * 13) float32: logits and maps in one tensor, so that one copy brings them back."""
+    maps = torch.stack([explained.attention5, explained.attention6, explained.evidence], dim=1)
+    return torch.cat([explained.logits, maps.flatten(start_dim=1)], dim=1)
+
+
+def unpacked(values: npt.NDArray[np.float32], temperature: float) -> Scores:
+    """Scores from the first n rows of what `packed` made.
+
+    `p_mn = sigmoid((logit of MN - logit of no MN) / temperature)`: the softmax of two classes.
+    """
+    margin = values[:, 1].astype(np.float64) - values[:, 0].astype(np.float64)
+    side = round(((values.shape[1] - 2) / len(MAPS)) ** 0.5)
+    maps = values[:, 2:].reshape(len(values), len(MAPS), side, side)
+    return Scores(expit(margin / temperature), maps.copy())
