@@ -1,4 +1,4 @@
-"""Makes every table and page of OUT from the result store and the annotations, and only those that are out of date."""
+"""Makes the tables and pages of OUT from the result store and the annotations: those that are out of date."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
+
+__all__ = ["ReportOptions", "ReportSummary", "ReportedSlide", "build_reports"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         samples: the sample sheet, by slide_id; its donor takes the place of the path's.
 
     Raises:
-        StorageError: a file cannot be written. A slide whose stored scores cannot be read is reported as failed.
+        StorageError: a file cannot be written. A slide whose stored scores cannot be read is reported as
+        failed.
     """
     everything = store.records()
     records = [record for record in everything if record.status != "copy"]
@@ -154,7 +157,7 @@ def _slide_row(item: SlideItem) -> tables.SlideRow:
         status=call.status,
         reason=call.reason,
         frequency=call.frequency,
-        excluded_cells=call.excluded_cells,
+        excluded_cells=item.excluded_cells,
         flagged_cells=call.flagged_cells,
         model=f"{record.model.name} {record.model.version}" if record.model else "",
         model_digest=record.model.digest if record.model else "",

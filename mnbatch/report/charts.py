@@ -1,7 +1,7 @@
 """Geometry of the two charts: interval bars on a common scale, and the histogram of scores.
 
-Positions are percentages of the drawing's width, so that the SVG stretches with the page while text and strokes keep
-their size. Nothing here knows HTML.
+Positions are percentages of the drawing's width, so that the SVG stretches with the page while text and
+strokes keep their size. Nothing here knows HTML.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ class Scale:
     top: float
     ticks: tuple[float, ...]
 
+    @property
+    def band(self) -> tuple[float, float, float]:
+        """Places of the background reference: lower quartile, median, upper quartile."""
+        low, high = BACKGROUND_QUARTILES
+        return self.x(low), self.x(BACKGROUND_MEDIAN), self.x(high)
+
     def x(self, per_1000: float) -> float:
         """Place on the axis, percent of its width, clipped to it."""
         return round(100 * min(max(per_1000 / self.top, 0.0), 1.0), 2)
@@ -44,7 +50,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """One histogram bin: x and width in percent, heights in pixels, and how much of it lies above the threshold."""
+    """One histogram bin: x and width in percent, height in pixels, and its part above the threshold."""
 
     x: float
     width: float
@@ -65,21 +71,20 @@ class Histogram:
     height: float = HISTOGRAM_HEIGHT
 
 
-def nice_top(value: float) -> float:
-    """The next of 1, 2, 3, 4, 5, 6, 8 x 10^k at or above `value`."""
+def nice_axis(value: float) -> tuple[float, ...]:
+    """Ticks from 0 to the next round number at or above `value`, in three to five equal round parts."""
     power = 10.0 ** math.floor(math.log10(value))
-    for step in (1, 2, 3, 4, 5, 6, 8):
-        if step * power >= value * (1 - 1e-9):
-            return step * power
-    return 10 * power
+    axes = ((1, 4), (2, 4), (3, 3), (4, 4), (5, 5), (6, 3), (8, 4), (10, 4))
+    mantissa, parts = next(axis for axis in axes if axis[0] * power >= value * (1 - 1e-9))
+    return tuple(mantissa * power * part / parts for part in range(parts + 1))
 
 
 def common_scale(intervals: Iterable[tuple[float, float]]) -> Scale:
     """Scale that holds the (point, upper limit) of all rows.
 
-    One slide with a handful of cells has an interval of hundreds per 1000 and would flatten all others, so the axis ends at
-    three times the largest estimate or at the median upper limit, whichever is larger; longer bars are cut and marked.
-    It always shows the background reference.
+    One slide with a handful of cells has an interval of hundreds per 1000 and would flatten all others, so
+    the axis ends at three times the largest estimate or at the median upper limit, whichever is larger;
+    longer bars are cut and marked. It always shows the background reference.
     """
     rows = list(intervals)
     highs = [high for _, high in rows]
@@ -87,8 +92,8 @@ def common_scale(intervals: Iterable[tuple[float, float]]) -> Scale:
     if highs:
         points = max(point for point, _ in rows)
         floor = max(floor, min(max(highs), max(3 * points, float(np.median(highs)))))
-    top = min(nice_top(floor), 1000.0)
-    return Scale(top, tuple(top * part / 4 for part in range(5)))
+    ticks = nice_axis(min(floor, 1000.0))
+    return Scale(ticks[-1], ticks)
 
 
 def interval(scale: Scale, point: float, low: float, high: float) -> Interval:
@@ -99,7 +104,8 @@ def interval(scale: Scale, point: float, low: float, high: float) -> Interval:
 def histogram(p_mn: Sequence[float], threshold: float) -> Histogram:
     """Histogram of scores with a logarithmic count axis.
 
-    Counts are drawn as log(1 + n): nearly all cells of a slide lie at the left, and the few at the right are the result.
+    Counts are drawn as log(1 + n): nearly all cells of a slide lie at the left, and the few at the right
+    are the result.
     """
     counts, _ = np.histogram(np.asarray(p_mn, dtype=float), bins=HISTOGRAM_BINS, range=(0.0, 1.0))
     largest = max(int(counts.max()), 10)

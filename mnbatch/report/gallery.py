@@ -99,7 +99,8 @@ class GalleryView:
 
 
 def choose(cells: Sequence[Candidate], number: int) -> tuple[list[Candidate], list[Candidate]]:
-    """The `number` highest cells that are called MN, and the `number` nearest to the threshold among the rest.
+    """The `number` highest cells that are called MN, and the `number` nearest to the threshold among the
+    rest.
 
     Ties keep the order of the cells, so that a page is the same each time it is made.
     """

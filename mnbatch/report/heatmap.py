@@ -1,7 +1,8 @@
 """Maps of 13 x 13 positions as tiny PNGs that a page stretches over exactly the right part of the crop.
 
-Position i is centred at pixel 15 + 16 i of the 224-pixel input, so 13 positions of 16 pixels cover the box [7, 215):
-drawn there, each value lies at the centre of its receptive field. The browser interpolates between positions.
+Position i is centred at pixel 15 + 16 i of the 224-pixel input, so 13 positions of 16 pixels cover the box
+[7, 215): drawn there, each value lies at the centre of its receptive field. The browser interpolates
+between positions.
 """
 
 from __future__ import annotations
@@ -26,14 +27,19 @@ AGAINST_MN = ((120, 180, 255), (28, 86, 200))
 ATTENTION = ((94, 234, 212), (13, 148, 136))
 """Colours at no and at full magnitude; opacity grows with magnitude too."""
 
-MAX_OPACITY = 0.72
+MAX_OPACITY = 0.66
+
+ZOOM = 4
+LEVELS = 65
+"""Colours of a map; odd, so that no evidence is exactly clear."""
 
 
 def smoothed(grid: FloatArray) -> npt.NDArray[np.float64]:
     """The evidence spread by one grid step (3 x 3 binomial kernel, mirrored edges); its sum is unchanged.
 
-    The last layer's share of the evidence lies on every second position only. Without this it would be drawn as a pattern
-    of dots that has nothing to do with the cell; a receptive field is several grid steps wide.
+    The last layer's share of the evidence lies on every second position only. Without this it would be
+    drawn as a pattern of dots that has nothing to do with the cell; a receptive field is several grid steps
+    wide.
     """
     padded = np.pad(grid.astype(np.float64), 1, mode="symmetric")
     rows = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
@@ -41,7 +47,8 @@ def smoothed(grid: FloatArray) -> npt.NDArray[np.float64]:
 
 
 def evidence_limit(grids: list[FloatArray]) -> float:
-    """Full colour of one page, logits a position: 95th percentile of the cells' peaks, two significant digits.
+    """Full colour of one page, logits a position: 95th percentile of the cells' peaks, two significant
+    digits.
 
     One scale for a page, so that its cells can be compared with each other.
     """
@@ -51,18 +58,21 @@ def evidence_limit(grids: list[FloatArray]) -> float:
 
 
 def evidence_png(grid: FloatArray, limit: float) -> str:
-    """Evidence (13, 13) in logits as a data URI: amber to red for MN, blue against, clear where there is none."""
-    return _png(evidence_colours(smoothed(grid) / limit))
+    """Evidence (13, 13), logits, as a data URI: amber to red for MN, blue against, clear at 0."""
+    return _png(smoothed(grid) / limit, evidence_colours(np.linspace(-1, 1, LEVELS)), -1.0)
 
 
 def attention_png(grid: FloatArray) -> str:
     """Attention (13, 13) in 0..1 as a data URI: clear at 0, deep teal at 1."""
-    return _png(attention_colours(grid.astype(np.float64)))
+    return _png(grid.astype(np.float64), attention_colours(np.linspace(0, 1, LEVELS)), 0.0)
 
 
 def evidence_colours(values: npt.NDArray[np.float64]) -> ByteArray:
     """RGBA of evidence relative to the page's limit; beyond -1..1 the colour stays."""
-    return np.where((values > 0)[..., None], _blend(values, FOR_MN), _blend(-values, AGAINST_MN))
+    colours: ByteArray = np.where(
+        (values > 0)[..., None], _blend(values, FOR_MN), _blend(-values, AGAINST_MN)
+    )
+    return colours
 
 
 def attention_colours(values: npt.NDArray[np.float64]) -> ByteArray:
@@ -79,11 +89,32 @@ def _blend(magnitude: npt.NDArray[np.float64], colours: tuple[tuple[int, ...], .
     weight = np.clip(magnitude, 0.0, 1.0)[..., None]
     low, high = (np.array(colour, dtype=float) for colour in colours)
     rgb = low + (high - low) * weight
-    alpha = 255 * MAX_OPACITY * weight**0.8
-    return np.rint(np.concatenate([rgb, alpha], axis=-1)).astype(np.uint8)
+    alpha = 255 * MAX_OPACITY * weight**1.2
+    rgba: ByteArray = np.rint(np.concatenate([rgb, alpha], axis=-1)).astype(np.uint8)
+    return rgba
 
 
-def _png(rgba: ByteArray) -> str:
+def enlarged(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Each position as `ZOOM` x `ZOOM` points, bilinear between the positions' centres, flat beyond the
+    outer ones.
+
+    The grid still fills the same box. Browsers smooth an enlarged image on the screen, but not all do in
+    print.
+    """
+    size = len(values)
+    centres = np.clip((np.arange(size * ZOOM) + 0.5) / ZOOM - 0.5, 0, size - 1)
+    low = np.minimum(centres.astype(int), size - 2)
+    share = centres - low
+    rows = values[low] * (1 - share)[:, None] + values[low + 1] * share[:, None]
+    enlarged_: npt.NDArray[np.float64] = rows[:, low] * (1 - share) + rows[:, low + 1] * share
+    return enlarged_
+
+
+def _png(values: npt.NDArray[np.float64], colours: ByteArray, lowest: float) -> str:
+    """`values` between `lowest` and 1 as a palette image of `colours` (LEVELS, 4)."""
+    relative = (np.clip(enlarged(values), lowest, 1.0) - lowest) / (1.0 - lowest)
+    image = Image.fromarray(np.rint(relative * (LEVELS - 1)).astype(np.uint8), mode="P")
+    image.putpalette(colours[:, :3].tobytes())
     buffer = io.BytesIO()
-    Image.fromarray(rgba, mode="RGBA").save(buffer, format="PNG", compress_level=9)
+    image.save(buffer, format="PNG", transparency=colours[:, 3].tobytes(), optimize=False, compress_level=9)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mnbatch.assay.calls import CalledCell, DonorCall, SlideCall
-from mnbatch.report import charts, views, words
+from mnbatch.report import charts, provenance, views, words
 from mnbatch.report.gallery import GalleryView
 from mnbatch.report.render import href
 from mnbatch.report.views import RowView
 from mnbatch.results.records import SlideRecord
+
+FAILURES_OPEN = 10
+"""Failures that the batch page shows at once; the others unfold."""
 
 SAMPLE_LABELS = {"dose_gy": "dose (Gy)"}
 LOOK_AT_SLIDE = (
@@ -45,6 +47,11 @@ class SlideItem:
         return (*self.record.warnings, *self.call.warnings, *twice)
 
     @property
+    def excluded_cells(self) -> int | None:
+        """Cells that left the denominator; None for a slide of which no cell was ever looked at."""
+        return self.call.excluded_cells if self.record.status == "scored" else None
+
+    @property
     def next_step(self) -> str:
         """What to do about a failure, "" for a slide that is done."""
         if self.call.status != "failed":
@@ -64,14 +71,15 @@ class DonorItem:
 def slide_row(item: SlideItem, up: str) -> RowView:
     """A slide's row as seen from a page that lies `up` ("" or "../../") below OUT."""
     record, call = item.record, item.call
-    place = "" if record.pseudonymised or record.path in (record.name, ".") else record.path
+    told = {".", record.name, f"{record.donor}/{record.name}"}
+    place = "" if record.pseudonymised or record.path in told else record.path
     return RowView(
         name=record.name,
         href=href(f"{up}slides/{record.slide_id}/index.html"),
         status=call.status,
         reason=call.reason,
         frequency=call.frequency,
-        excluded_cells=call.excluded_cells,
+        excluded_cells=item.excluded_cells,
         flagged_cells=call.flagged_cells,
         warnings=item.warnings,
         next_step=item.next_step,
@@ -119,7 +127,7 @@ def slide_page(item: SlideItem, cells: Sequence[CalledCell], gallery: GalleryVie
         excluded=views.excluded_groups(cells),
         skipped=views.reason_groups((left.reason, left.path) for left in skipped),
         gallery=gallery,
-        provenance=_slide_provenance(item.record),
+        provenance=provenance.slide_provenance(item.record),
     )
 
 
@@ -138,7 +146,7 @@ def donor_page(item: DonorItem, gallery: GalleryView | None) -> views.DonorPage:
         slides=_on_scale(rows, scale),
         show_dose=any(row.dose for row in rows),
         gallery=gallery,
-        provenance=_shared_provenance([slide.record for slide in item.slides]),
+        provenance=provenance.shared_provenance([slide.record for slide in item.slides]),
     )
 
 
@@ -150,13 +158,14 @@ def index_page(
     donor_rows = [donor_row(item, "") for item in donors]
     scale = views.scale_of([*slide_rows, *donor_rows])
     records = [item.record for item in slides]
-    models = _models(records)
+    models = provenance.models_used(records)
     warnings = _index_warnings(slide_rows, donor_rows, models)
     failures = tuple(row for row in slide_rows if row.status == "failed")
     return views.IndexPage(
         lede=_index_lede(records, donors),
         failures_text=f"{words.plural(len(failures), 'slide')} failed",
         failures=failures,
+        failures_open=FAILURES_OPEN,
         warnings_text=words.plural(len(warnings), "warning"),
         warnings=warnings,
         facts=_index_facts(slides, donors),
@@ -166,7 +175,7 @@ def index_page(
         show_dose=any(row.dose for row in slide_rows),
         copies=tuple(copies),
         models=models,
-        provenance=_shared_provenance(records),
+        provenance=provenance.shared_provenance(records),
     )
 
 
@@ -183,10 +192,7 @@ def _slide_facts(call: SlideCall, cells: int) -> tuple[tuple[str, str, str], ...
     counted = cells - call.excluded_cells
     facts = [("Cells found", words.whole(cells), "")]
     if f is not None:
-        facts += [
-            ("BN cells counted", words.whole(f.bn_cells), ""),
-            ("MNBN", words.whole(f.mnbn_cells), "called MN"),
-        ]
+        facts.append(("BN cells counted", words.whole(f.bn_cells), ""))
     excluded_share = words.percent(call.excluded_cells, cells) + " of all"
     flagged_share = words.percent(call.flagged_cells, counted) + " of the counted"
     facts.append(("Excluded", words.whole(call.excluded_cells), excluded_share))
@@ -231,7 +237,7 @@ def _index_lede(records: Sequence[SlideRecord], donors: Sequence[DonorItem]) -> 
     parts = [words.plural(len(records), "slide")]
     if donors:
         parts[0] += f" of {words.plural(len(donors), 'donor')}"
-    span = _scored_span(records)
+    span = provenance.scored_span(records)
     return ", ".join([*parts, f"scored {span}"] if span else parts)
 
 
@@ -246,25 +252,11 @@ def _index_warnings(
             )
         )
     for row in [*donors, *slides]:
-        # A failed row is said above with all it has; a donor's warnings repeat why it is partial or insufficient.
+        # A failed row is said above with all it has; a donor's warnings repeat why it is partial or
+        # insufficient.
         if row.status != "failed":
             warnings += [views.WarningView(text, row.name, row.href) for text in row.warnings]
     return tuple(warnings)
-
-
-def _models(records: Sequence[SlideRecord]) -> tuple[views.ModelView, ...]:
-    number: Counter[tuple[str, str, str, str, str]] = Counter()
-    for record in records:
-        if record.model and record.call and record.scored:
-            model = f"{record.model.name} {record.model.version}"
-            device = f"{record.scored.device}, {record.scored.precision}"
-            number[
-                (model, record.model.architecture, record.model.digest, f"{record.call.threshold:g}", device)
-            ] += 1
-    return tuple(
-        views.ModelView(name, architecture, words.short_digest(digest), threshold, device, slides)
-        for (name, architecture, digest, threshold, device), slides in sorted(number.items())
-    )
 
 
 def _sample_pairs(sample: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -274,63 +266,6 @@ def _sample_pairs(sample: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 def _histogram_text(scores: Sequence[float], threshold: float) -> str:
     called = sum(p >= threshold for p in scores)
     return (
-        f"Histogram of the scores of {len(scores)} cells; {called} lie at or above the threshold {threshold:g}. "
+        f"Histogram of the scores of {len(scores)} cells; {called} lie at or above {threshold:g}. "
         "The scores themselves are in cells.csv."
     )
-
-
-def _slide_provenance(record: SlideRecord) -> tuple[tuple[str, str], ...]:
-    pairs = [("Slide", record.slide_id)]
-    if not record.pseudonymised:
-        pairs += [("Path in the export", record.path)]
-    pairs += [("Layout", record.layout), ("Look", record.look or words.NOT_KNOWN)]
-    if record.model:
-        pairs += [
-            ("Model", f"{record.model.name} {record.model.version}"),
-            ("Architecture", record.model.architecture),
-        ]
-        pairs += [("Model digest", record.model.digest)]
-    if record.call:
-        pairs += [("Threshold", f"MN at p ≥ {record.call.threshold:g}")]
-        pairs += [("Unreadable cells accepted", f"at most {100 * record.call.max_bad_fraction:g} %")]
-        pairs += [("Quality rules", f"version {record.call.quality_rules}"), ("Call key", record.call.key)]
-    if record.score_key:
-        pairs += [("Score key", record.score_key)]
-    if record.scored:
-        s = record.scored
-        pairs += [("Device", f"{s.device}, {s.precision}, minibatches of {s.minibatch}")]
-        pairs += [("Versions", f"mnbatch {s.mnbatch}, torch {s.torch}")]
-        pairs += [("Scored", f"{moment(s.started)} to {moment(s.finished)} ({s.seconds:.1f} s)")]
-    return tuple(pairs)
-
-
-def _shared_provenance(records: Sequence[SlideRecord]) -> tuple[tuple[str, str], ...]:
-    """What several slides have in common; where they differ, all values are given."""
-    scored = [r.scored for r in records if r.scored]
-    models = [r.model for r in records if r.model]
-    calls = [r.call for r in records if r.call]
-    columns = {
-        "Model": [f"{m.name} {m.version}" for m in models],
-        "Model digest": [m.digest for m in models],
-        "Threshold": [f"MN at p ≥ {c.threshold:g}" for c in calls],
-        "Unreadable cells accepted": [f"at most {100 * c.max_bad_fraction:g} %" for c in calls],
-        "Layout": [r.layout for r in records],
-        "Versions": [f"mnbatch {s.mnbatch}, torch {s.torch}" for s in scored],
-    }
-    pairs = [(label, "; ".join(dict.fromkeys(values))) for label, values in columns.items() if values]
-    span = _scored_span(records)
-    return (*pairs, ("Scored", span)) if span else tuple(pairs)
-
-
-def _scored_span(records: Sequence[SlideRecord]) -> str:
-    scored = [record.scored for record in records if record.scored]
-    if not scored:
-        return ""
-    return f"{moment(min(s.started for s in scored))} to {moment(max(s.finished for s in scored))}"
-
-
-def moment(iso: str) -> str:
-    """'2026-03-01T04:05:06+00:00' -> '2026-03-01 04:05 UTC'; anything else stays as it is."""
-    if len(iso) >= 16 and iso[10] == "T" and iso.endswith(("+00:00", "Z")):
-        return f"{iso[:10]} {iso[11:16]} UTC"
-    return iso

@@ -1,4 +1,4 @@
-"""Templates to bytes. Everything a page needs is inline, and nothing else may be loaded or run (CSP by hash)."""
+"""Templates to bytes. What a page needs is inline; nothing else may be loaded or run (CSP by hash)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def _render(template: str, page: SlidePage | DonorPage | IndexPage, stamp: str) 
             clinical_notice=words.CLINICAL_NOTICE,
         )
     )
-    # A file name that is not valid UTF-8 reaches us with lone surrogates, which no page can hold: they are spelled out.
+    # A file name that is not valid UTF-8 reaches us with lone surrogates, which no page can hold: they
+    # are spelled out.
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -87,7 +88,7 @@ def _environment() -> Environment:
 @cache
 def _assets() -> Assets:
     css, js = (_asset(name) for name in ("report.css", "report.js"))
-    return Assets(Markup(css), Markup(js), _csp_hash(css), _csp_hash(js))  # noqa: S704 - our own files
+    return Assets(Markup(css), Markup(js), _csp_hash(css), _csp_hash(js))
 
 
 def _asset(name: str) -> str:

@@ -100,7 +100,8 @@ class SlideBuilder:
         page = pages.slide_page(item, call.cells, gallery_view(candidates, self._options.gallery))
         self._write(record, stamp, call, next_step, render.render_slide(page, stamp))
         self.built += 1
-        # What is listed of the slide elsewhere holds no cells: a batch of 2000 slides would not fit into memory.
+        # What is listed of the slide elsewhere holds no cells: a batch of 2000 slides would not fit
+        # into memory.
         return self._item(record, _without_cells(call), next_step)
 
     def _write(self, record: SlideRecord, stamp: str, call: SlideCall, next_step: str, page: bytes) -> None:

@@ -27,7 +27,8 @@ class SlideSummary:
 
     Attributes:
         stamp: digest of everything that the derived files depend on.
-        sizes: name -> bytes of the derived files as written; one that was torn, edited or deleted is made again.
+        sizes: name -> bytes of the derived files as written; one that was torn, edited or deleted is made
+            again.
     """
 
     stamp: str
@@ -73,7 +74,7 @@ class SlideSummary:
 
 
 def read_summary(path: Path) -> SlideSummary | None:
-    """The summary at `path`; None where there is none that this version understands: it is derived, so it is made again."""
+    """The summary at `path`; None where there is none that this version understands: it is made again."""
     try:
         data = json.loads(path.read_bytes())
         frequency = Frequency(**data["frequency"]) if data["frequency"] is not None else None

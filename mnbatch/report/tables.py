@@ -1,8 +1,9 @@
-"""The CSV files: cells.csv, slides.csv, donors.csv. Columns and units are documented in docs/data-dictionary.md.
+"""The CSV files: cells.csv, slides.csv, donors.csv. Columns and units are documented in
+docs/data-dictionary.md.
 
-UTF-8 with a byte order mark: Excel reads it rightly only with one, and pandas, R and LibreOffice drop it. Text that a
-spreadsheet would take for a formula is preceded by an apostrophe; numbers are never touched. A number that does not
-exist is an empty field, never a zero.
+UTF-8 with a byte order mark: Excel reads it rightly only with one, and pandas, R and LibreOffice drop it.
+Text that a spreadsheet would take for a formula is preceded by an apostrophe; numbers are never touched. A
+number that does not exist is an empty field, never a zero.
 """
 
 from __future__ import annotations
@@ -136,8 +137,8 @@ def donors_csv(rows: Sequence[DonorRow]) -> bytes:
 def safe_text(text: str) -> str:
     """`text` as one line, with an apostrophe before it where a spreadsheet would take it for a formula.
 
-    Control characters other than the tab are spelled out (a line feed in a file name becomes \\x0a), so that one line of
-    the file is one row for every reader.
+    Control characters other than the tab are spelled out (a line feed in a file name becomes \\x0a), so
+    that one line of the file is one row for every reader.
     """
     text = CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
     return "'" + text if text.startswith(FORMULA_STARTS) else text
@@ -173,5 +174,6 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[Value]]) -> bytes:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([safe_text(name) for name in header])
     writer.writerows([_field(value) for value in row] for row in rows)
-    # A file name that is not valid UTF-8 reaches us with lone surrogates, which no encoding can hold: they are spelled out.
+    # A file name that is not valid UTF-8 reaches us with lone surrogates, which no encoding can hold:
+    # they are spelled out.
     return buffer.getvalue().encode("utf-8", "backslashreplace")

@@ -131,6 +131,7 @@ class IndexPage:
     lede: str
     failures_text: str
     failures: tuple[RowView, ...]
+    failures_open: int
     warnings_text: str
     warnings: tuple[WarningView, ...]
     facts: tuple[tuple[str, str, str], ...]

@@ -17,7 +17,7 @@ STATUS_WORDS = {
 STATUS_MEANINGS = {
     "done": "Every slide was counted.",
     "partial": "At least one slide failed; the counts are those of the others.",
-    "insufficient": "Fewer cells than --min-cells asks for; the counts are shown, the frequency is not settled.",
+    "insufficient": "Fewer cells than --min-cells asks for: the counts stand, the frequency is not settled.",
     "failed": "No frequency could be given.",
 }
 

@@ -66,7 +66,7 @@ def add_slide(
     keep_gallery: bool = True,
     **fields: object,
 ) -> SlideRecord:
-    """Commit a slide whose cell i has scores[i] (None: unreadable); pixel digests count from `first_digest`."""
+    """Commit a slide whose cell i has scores[i] (None: unreadable); digests count from `first_digest`."""
     base = {"name": slide_id, "path": f"d/{slide_id}", "donor": "D1", "layout": "donor-slide", "model": MODEL}
     base |= {"call": call_stamp(), "scored": scoring(), "look": "fluorescence", "score_key": "score"}
     record = SlideRecord(slide_id=slide_id, status="scored", stat_key="stat", **(base | fields))
@@ -74,7 +74,9 @@ def add_slide(
         for i, p in enumerate(scores):
             source = f"d/{slide_id}/cell{i:04d}.tif"
             if p is None:
-                writer.add(UnreadableCell(slide_id, f"{slide_id}:{source}", source, None, "the file is truncated"))
+                writer.add(
+                    UnreadableCell(slide_id, f"{slide_id}:{source}", source, None, "the file is truncated")
+                )
                 continue
             crop = CellCrop(
                 slide_id=slide_id,
@@ -90,10 +92,17 @@ def add_slide(
         return writer.commit(record)
 
 
-def add_failed(store: Store, slide_id: str, reason: str, next_step: str = "", **fields: object) -> SlideRecord:
+def add_failed(
+    store: Store, slide_id: str, reason: str, next_step: str = "", **fields: object
+) -> SlideRecord:
     base = {"name": slide_id, "path": f"d/{slide_id}", "donor": "D1", "layout": "donor-slide"}
     record = SlideRecord(
-        slide_id=slide_id, status="failed", reason=reason, next_step=next_step, stat_key="stat", **(base | fields)
+        slide_id=slide_id,
+        status="failed",
+        reason=reason,
+        next_step=next_step,
+        stat_key="stat",
+        **(base | fields),
     )
     store.put_record(record)
     return record
@@ -106,10 +115,17 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def batch(store: Store) -> Store:
-    """Two donors, three slides that are done, one that failed, one whose cells nearly all failed, and a copy."""
+    """Two donors: three slides that are done, one with too many bad cells, one that failed, and a copy."""
     add_slide(store, "a1", [0.02, 0.97, 0.4, None, *[0.01] * 16], first_digest=1)
     add_slide(store, "a2", [0.1, 0.6, *[0.03] * 8], first_digest=100, quality=BLURRED)
-    add_slide(store, "b1", [0.2, 0.3, 0.8], first_digest=200, donor="D2", skipped=(LeftOut(path="x.db", reason="hidden"),))
+    add_slide(
+        store,
+        "b1",
+        [0.2, 0.3, 0.8],
+        first_digest=200,
+        donor="D2",
+        skipped=(LeftOut(path="x.db", reason="hidden"),),
+    )
     add_slide(store, "b2", [None, None, 0.9], first_digest=300, donor="D2")
     add_failed(store, "b3", "no model serves its look", "Give --stain, or train a model.", donor="D2")
     add_failed(store, "c1", "", donor="D2", path="z/c1")

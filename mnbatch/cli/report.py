@@ -1,0 +1,62 @@
+"""`mnbatch report`: tables and pages again, from the store alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, NoInputError
+
+
+def report(
+    out: Annotated[Path, typer.Argument(help="Output directory of `mnbatch run`.")],
+    gallery: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=5000, help="Cells a page shows in each part of the gallery [default: as last run]."
+        ),
+    ] = None,
+    min_cells: Annotated[
+        int | None,
+        typer.Option(min=0, help="A donor with fewer BN cells is `insufficient` [default: as last run]."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make everything again, not only what is out of date.")
+    ] = False,
+) -> None:
+    """Make tables and pages of OUT again, from the stored results: no model, no export and no GPU is needed.
+
+    Exit codes: 0 all slides done; 3 some slides failed; 4 OUT holds no results; 10 unreadable or disk full;
+    11 OUT is held by a run.
+    """
+    from mnbatch.report.build import ReportOptions, build_reports
+    from mnbatch.results.lock import hold_lock
+    from mnbatch.results.manifest import read_manifest
+    from mnbatch.results.store import Store
+
+    store = Store(out)
+    if not store.paths.slides.is_dir():
+        raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
+    last = (read_manifest(store.paths) or {}).get("settings") or {}
+    options = ReportOptions(
+        gallery=_first(gallery, last.get("gallery"), ReportOptions().gallery),
+        min_cells=_first(min_cells, last.get("min_cells"), ReportOptions().min_cells),
+        force=force,
+    )
+    with hold_lock(store.paths.lock):
+        made = build_reports(store, options)
+    failed = [slide for slide in made.slides if slide.status == "failed"]
+    typer.echo(f"slides: {len(made.slides)}, {len(made.slides) - len(failed)} done, {len(failed)} failed")
+    pages = made.slides_built + made.donors_built + made.index_built
+    typer.echo(f"pages made again: {pages}" if pages else "every page was up to date")
+    for slide in failed:
+        typer.echo(f"failed: {slide.slide_id}: {slide.reason}")
+    typer.echo(f"report: {store.paths.index}")
+    raise typer.Exit(EXIT_SLIDES_FAILED if failed else EXIT_OK)
+
+
+def _first(*values: Any) -> int:
+    """The first value that is a number: what was typed, what the last run used, the default."""
+    return next(int(value) for value in values if isinstance(value, int))
