@@ -96,10 +96,10 @@ class Quality:
     """What was measured of a crop before it was scored; flags are derived from it by stated rules.
 
     Attributes:
-        sharpness: variance of the Laplacian of the grey crop, relative to its contrast squared.
+        sharpness: steepness of the nuclear outline, in contrasts per nuclear diameter (see `imaging.quality`).
         contrast: distance of nucleus and background grey level, 0..1 of the file's full range.
         saturated_fraction: share of nuclear pixels at the file's highest (lowest) value.
-        nuclei: number of separate main nuclei found.
+        nuclei: number of separate main nuclei that lie wholly inside the crop.
         nucleus_fraction: nuclear area / crop area.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +17,14 @@ _REDUCTION = 2
 """Measured on blocks of 2 x 2 averaged: 112 x 112 of 224 x 224."""
 
 _MAIN_SHARE = 0.3
-"""A main nucleus has at least this share of the largest one's area; micronuclei have at most a ninth."""
+"""A main nucleus has at least this share of the largest one's area; a micronucleus has at most a ninth."""
 
-_DEEP_BITS = 8
+_LEAST_AREA = 0.006
+"""Share of the crop below which nothing is a main nucleus: a disc of a twelfth of the crop's width."""
+
+_LEAST_BITS = 8
+
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,23 @@ class FileScale:
     at_bottom: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Nuclei:
+    """Main nuclei of a crop, in pixels of half size.
+
+    Attributes:
+        whole: how many lie wholly inside the crop; neighbours touch its border.
+        area: of all of them, also of those at the border.
+        diameter: of a disc as large as the largest.
+        outline: their outermost pixels, without the outermost row and column of the crop.
+    """
+
+    whole: int
+    area: int
+    diameter: float
+    outline: BoolArray
+
+
 def file_scale(decoded: npt.NDArray[np.generic], limits: tuple[float, float]) -> FileScale:
     """Relate a crop to its file.
 
@@ -52,7 +75,7 @@ def file_scale(decoded: npt.NDArray[np.generic], limits: tuple[float, float]) ->
         return FileScale(min(1.0, span / max(1.0, float(decoded.max()))), 0.0, 0.0)
     top = 255
     if decoded.dtype != np.uint8:
-        top = (1 << max(_DEEP_BITS, int(decoded.max()).bit_length())) - 1
+        top = (1 << max(_LEAST_BITS, int(decoded.max()).bit_length())) - 1
     planes = [decoded] if decoded.ndim == 2 else [decoded[..., channel] for channel in range(3)]
     at_top = max(int(np.count_nonzero(plane == top)) for plane in planes)
     at_bottom = int(np.count_nonzero(planes[len(planes) // 2] == 0))
@@ -74,19 +97,16 @@ def measure_image(image: Image.Image, ground: Ground, scale: FileScale) -> Quali
     """
     grey = _signal(image, ground)
     mask = grey > _otsu(grey)
-    inner = np.count_nonzero(mask)
-    share = inner / mask.size
-    total = float(grey.sum(dtype=np.float64))
-    inside = float(grey.sum(where=mask, dtype=np.float64))
-    contrast = inside / inner - (total - inside) / (mask.size - inner) if 0 < inner < mask.size else 0.0
-    nuclei, area = _nuclei(mask)
+    share = np.count_nonzero(mask) / mask.size
+    contrast = _contrast(grey, mask, share)
+    nuclei = _main_nuclei(mask)
     clipped = scale.at_top if ground.dark else scale.at_bottom
     return Quality(
-        sharpness=_sharpness(grey, contrast),
+        sharpness=_sharpness(grey, nuclei, contrast),
         contrast=contrast * scale.gain / 255,
         saturated_fraction=min(1.0, clipped / share) if share else 0.0,
-        nuclei=nuclei,
-        nucleus_fraction=area / mask.size,
+        nuclei=nuclei.whole,
+        nucleus_fraction=nuclei.area / mask.size,
     )
 
 
@@ -110,20 +130,53 @@ def _otsu(grey: UInt8Array) -> int:
     return int(between.argmax())
 
 
-def _nuclei(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """Number of main nuclei, and the area of all of them in pixels of the mask."""
-    labels, count = ndimage.label(mask)
-    if not count:
-        return 0, 0
-    areas = np.bincount(labels.ravel())[1:]
-    main = areas >= _MAIN_SHARE * areas.max()
-    return int(main.sum()), int(areas[main].sum())
-
-
-def _sharpness(grey: UInt8Array, contrast: float) -> float:
-    """Variance of the 4-neighbour Laplacian over squared contrast; 0 without contrast."""
-    if contrast <= 0:
+def _contrast(grey: UInt8Array, mask: BoolArray, share: float) -> float:
+    """Mean of the nuclear pixels less the mean of the others, grey levels."""
+    if not 0 < share < 1:
         return 0.0
-    wide = grey.astype(np.int16)
-    laplacian = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:] - 4 * wide[1:-1, 1:-1]
-    return float(laplacian.var(dtype=np.float32)) / contrast**2
+    inside = float(grey.sum(where=mask, dtype=np.float64)) / grey.size
+    outside = float(grey.mean(dtype=np.float64)) - inside
+    return inside / share - outside / (1 - share)
+
+
+def _main_nuclei(mask: BoolArray) -> _Nuclei:
+    """Find the main nuclei in a mask.
+
+    The mask is eroded by one pixel first: noise and debris vanish, nuclei that just touch come apart.
+    """
+    core = mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+    labels, _ = ndimage.label(core)
+    areas = np.bincount(labels.ravel(), minlength=1)
+    areas[0] = 0
+    largest = int(areas.max())
+    main = areas >= max(_MAIN_SHARE * largest, _LEAST_AREA * mask.size)
+    inside = main.copy()
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        inside[edge] = False
+    nuclei = main[labels]
+    grown = nuclei.copy()
+    grown[1:] |= nuclei[:-1]
+    grown[:-1] |= nuclei[1:]
+    grown[:, 1:] |= nuclei[:, :-1]
+    grown[:, :-1] |= nuclei[:, 1:]
+    outline = grown & ~nuclei
+    outline &= mask[1:-1, 1:-1]
+    area = np.count_nonzero(nuclei) + np.count_nonzero(outline)
+    return _Nuclei(int(inside.sum()), area, 2 * (largest / math.pi) ** 0.5 + 2, outline)
+
+
+def _sharpness(grey: UInt8Array, nuclei: _Nuclei, contrast: float) -> float:
+    """90th percentile of the gradient along the nuclear outlines, in contrasts per nuclear diameter; 0 without any.
+
+    An edge that is blurred by a Gaussian of sigma s has d / (s sqrt(2 pi)), with d the diameter. The outline is where
+    the signal is largest against noise; the variance of the Laplacian over the whole crop follows the noise of the
+    ground instead. Related to the diameter because the micronuclei that blur would hide are.
+    """
+    rows, columns = np.nonzero(nuclei.outline)
+    if not len(rows) or contrast <= 0:
+        return 0.0
+    values = grey.astype(np.int16)
+    across = values[rows + 1, columns + 2] - values[rows + 1, columns]
+    down = values[rows + 2, columns + 1] - values[rows, columns + 1]
+    gradient = np.sort(np.hypot(across, down, dtype=np.float32))
+    return float(gradient[int(0.9 * (len(gradient) - 1))]) / (2 * contrast) * nuclei.diameter

@@ -1,0 +1,228 @@
+"""The sample sheet: what the laboratory knows of its slides, which overrides what paths say."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnbatch.errors import StorageError, UsageError
+
+COLUMNS: tuple[str, ...] = ("slide", "donor", "dose_gy", "culture", "sex", "age", "note")
+REQUIRED: tuple[str, ...] = ("slide", "donor")
+_SEXES = {"": "", "f": "f", "female": "f", "m": "m", "male": "m"}
+_OLDEST = 130.0
+_SHOWN = 3
+
+SlideIdentity = tuple[str, str, str]
+"""(slide_id, name, path relative to the export)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """One line of the sample sheet.
+
+    Attributes:
+        slide: the slide's path in the export, its slide_id, or its name where that is unique.
+        donor: donor code, never a name.
+        dose_gy: known dose in Gy, None where it is not known.
+        culture: culture or replicate.
+        sex: "f", "m" or "" for unknown.
+        age: years, None for unknown.
+        note: free text.
+        line: line of the file, counted from 1.
+    """
+
+    slide: str
+    donor: str
+    dose_gy: float | None = None
+    culture: str = ""
+    sex: str = ""
+    age: float | None = None
+    note: str = ""
+    line: int = 0
+
+
+def read_samples(path: Path) -> list[SampleRow]:
+    """Read a sample sheet: CSV, UTF-8, comma or semicolon, first line column names.
+
+    With semicolons numbers may have a decimal comma, as Excel writes them in many countries. Lines without any entry
+    are skipped.
+
+    Raises:
+        UsageError: missing or unknown column, a line without slide or donor, a bad number; names the line.
+        StorageError: the file cannot be read.
+    """
+    text = _read(path)
+    separator = _separator(text)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        return _rows(path, lines, separator)
+    except csv.Error as error:
+        raise UsageError(
+            f"{path}, line {lines.line_num}: {error}.", "Save it as CSV (UTF-8) again."
+        ) from error
+
+
+def match_samples(rows: Sequence[SampleRow], slides: Iterable[SlideIdentity]) -> dict[str, SampleRow]:
+    """Give each row its slide.
+
+    Args:
+        rows: from `read_samples`.
+        slides: every slide of the export.
+
+    Returns:
+        Rows by slide_id; slides that the sheet does not name are absent.
+
+    Raises:
+        UsageError: a slide that is not in the export, a name that several slides have, a slide named twice.
+    """
+    identities = list(slides)
+    exact = {key: slide_id for slide_id, _, path in identities for key in (path, slide_id)}
+    names: dict[str, list[str]] = {}
+    for slide_id, name, _ in identities:
+        names.setdefault(name, []).append(slide_id)
+    paths = {slide_id: path for slide_id, _, path in identities}
+    matched: dict[str, SampleRow] = {}
+    for row in rows:
+        slide_id = _slide_of(row, exact, names, paths)
+        if slide_id in matched:
+            raise UsageError(
+                f"Sample sheet, line {row.line}: the slide '{row.slide}' stands already in line "
+                f"{matched[slide_id].line}.",
+                "Keep one line for each slide.",
+            )
+        matched[slide_id] = row
+    return matched
+
+
+def _slide_of(
+    row: SampleRow, exact: dict[str, str], names: dict[str, list[str]], paths: dict[str, str]
+) -> str:
+    wanted = row.slide.replace("\\", "/").removeprefix("./").rstrip("/") or row.slide
+    for key in (row.slide, wanted):
+        if key in exact:
+            return exact[key]
+    found = names.get(row.slide, [])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(
+            f"Sample sheet, line {row.line}: {len(found)} slides are named '{row.slide}'.",
+            f"Write the path instead: {_listed([paths[slide_id] for slide_id in found])}.",
+        )
+    raise UsageError(
+        f"Sample sheet, line {row.line}: there is no slide '{row.slide}' in the export.",
+        f"`mnbatch scan` lists the slides; the first are {_listed(list(paths.values()))}.",
+    )
+
+
+def _listed(values: Sequence[str]) -> str:
+    shown = ", ".join(f"'{value}'" for value in values[:_SHOWN])
+    return shown + (", ..." if len(values) > _SHOWN else "")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no sample sheet {path}.", "Check --samples.") from error
+    except OSError as error:
+        raise StorageError(
+            f"The sample sheet {path} cannot be read: {error.strerror}.",
+            "Check --samples and its permissions.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"The sample sheet {path} is not UTF-8 text.", "Save it as 'CSV UTF-8' (in Excel: Save As)."
+        ) from error
+
+
+def _separator(text: str) -> str:
+    first = text.splitlines()[0] if text.strip() else ""
+    return ";" if first.count(";") > first.count(",") else ","
+
+
+def _rows(path: Path, lines: csv.reader, separator: str) -> list[SampleRow]:  # type: ignore[valid-type]
+    header: list[str] | None = None
+    rows = []
+    for cells in lines:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if header is None:
+            header = _header(path, cells)
+            continue
+        rows.append(_row(path, lines.line_num, dict(_pairs(path, lines.line_num, header, cells)), separator))
+    if header is None:
+        raise UsageError(f"The sample sheet {path} is empty.", f"Its first line names {', '.join(COLUMNS)}.")
+    return rows
+
+
+def _header(path: Path, cells: Sequence[str]) -> list[str]:
+    header = [cell.strip().lower() for cell in cells]
+    while header and not header[-1]:
+        header.pop()
+    missing = [column for column in REQUIRED if column not in header]
+    unknown = [column for column in header if column not in COLUMNS]
+    if missing:
+        problem = f"has no column '{missing[0]}'"
+    elif unknown:
+        problem = f"has an unknown column '{unknown[0]}'"
+    elif len(set(header)) < len(header):
+        problem = "names a column twice"
+    else:
+        return header
+    raise UsageError(
+        f"The sample sheet {path} {problem}.",
+        f"Columns are {', '.join(COLUMNS)}; the first two are needed; separators are ',' or ';'.",
+    )
+
+
+def _pairs(path: Path, line: int, header: list[str], cells: Sequence[str]) -> Iterable[tuple[str, str]]:
+    if any(cell.strip() for cell in cells[len(header) :]):
+        raise UsageError(
+            f"{path}, line {line}: {len(cells)} entries for {len(header)} columns.",
+            "Put entries that hold the separator in double quotes.",
+        )
+    padded = [*cells, *[""] * (len(header) - len(cells))]
+    return zip(header, (cell.strip() for cell in padded), strict=False)
+
+
+def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> SampleRow:
+    for column in REQUIRED:
+        if not cells[column]:
+            raise UsageError(f"{path}, line {line}: no {column} is given.", "Fill it in, or delete the line.")
+    sex = cells.get("sex", "").lower()
+    if sex not in _SEXES:
+        raise UsageError(f"{path}, line {line}: sex '{sex}' is not known.", "Use f, m, or leave it empty.")
+    return SampleRow(
+        slide=cells["slide"],
+        donor=cells["donor"],
+        dose_gy=_number(path, line, "dose_gy", cells, separator, math.inf),
+        culture=cells.get("culture", ""),
+        sex=_SEXES[sex],
+        age=_number(path, line, "age", cells, separator, _OLDEST),
+        note=cells.get("note", ""),
+        line=line,
+    )
+
+
+def _number(
+    path: Path, line: int, column: str, cells: dict[str, str], separator: str, largest: float
+) -> float | None:
+    text = cells.get(column, "")
+    if not text:
+        return None
+    try:
+        value = float(text.replace(",", ".") if separator == ";" else text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and 0 <= value <= largest):
+        raise UsageError(
+            f"{path}, line {line}: {column} '{text}' is not a number that can be used.",
+            "Write a number of 0 or more without a unit, or leave it empty.",
+        )
+    return value
