@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -128,7 +129,8 @@ def _results(export: Path, plan: ExportPlan, workers: int) -> Iterator[Iterator[
     if workers <= 1 or len(jobs) == 1:
         yield (simulate_slide(export, plan, job) for job in jobs)
         return
-    with ProcessPoolExecutor(min(workers, len(jobs))) as pool:
+    # Spawned, not forked: the caller may have threads (a notebook, a test run with torch loaded).
+    with ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn")) as pool:
         yield pool.map(simulate_slide, [export] * len(jobs), [plan] * len(jobs), jobs)
 
 

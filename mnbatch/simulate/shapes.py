@@ -123,7 +123,7 @@ class Outline:
 def wobble(
     rng: np.random.Generator, amount: float, first: int = 2, last: int = 7, fall: float = 1.3
 ) -> FloatArray:
-    """Smooth random function of direction, (DIRECTIONS,), with a standard deviation of about `amount`.
+    """Smooth random function of direction, (DIRECTIONS,), with a standard deviation of about 0.7 `amount`.
 
     It is a sum of the harmonics first..last with random phases and amplitudes that fall as k^-fall.
     """
