@@ -1,9 +1,9 @@
 """How minibatches are run: on the cores of a processor, or on a GPU.
 
-Both take crops as `mnbatch.imaging.preparation.prepare_crop` gives them, apply the card's `network_input` (here,
-in worker threads), fill the minibatch up to its fixed size and give back the scores of the crops that came in.
-Every minibatch has the same size and no kernel mixes cells, so a score depends on neither neighbours nor place.
-"""
+Both take crops as `mnbatch.imaging.preparation.prepare_crop` gives them, apply the card's `network_input`
+(here, in worker threads), fill the minibatch up to its fixed size and give back the scores of the crops that
+came in. Every minibatch has the same size and no kernel mixes cells, so a score depends on neither neighbours
+nor place. """
 
 from __future__ import annotations
 
@@ -67,14 +67,15 @@ def available_cores() -> int:
 
 def _own_network(model: LoadedModel, device: torch.device) -> AttentionAlexNet:
     network = copy.deepcopy(model.network).eval().requires_grad_(False)
-    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,
+    no-any-return]
 
 
 class CpuEngine:
     """One minibatch a core, each computed by a single thread, in float32 and channels-last.
 
-    Measured against one minibatch spread over all cores this is about 15 % faster on two cores, and the scores
-    do not depend on the number of cores.
+    Measured against one minibatch spread over all cores this is about 15 % faster on two cores, and the
+    scores do not depend on the number of cores.
 
     Args:
         threads: minibatches computed at once; all cores this process may use by default.
@@ -182,8 +183,8 @@ class _Parts:
 class DeviceEngine:
     """Large minibatches on a GPU: page-locked memory, copies that do not wait, one minibatch ahead.
 
-    Convolutions run in bfloat16 and channels-last, the rest in float32. Out of memory halves the minibatch and
-    goes on; nothing moves to the CPU.
+    Convolutions run in bfloat16 and channels-last, the rest in float32. Out of memory halves the minibatch
+    and goes on; nothing moves to the CPU.
 
     Args:
         device: the GPU (the same code runs on "cpu", which is how it is tested without one).

@@ -1,8 +1,8 @@
 """Packs cells across slides into minibatches, so that small slides keep a large device full.
 
 Each classifier has a lane. A lane keeps its items in the order in which they came: crops become scores,
-everything else (an unreadable cell, the end of a slide) passes through in its place. A slide belongs to one lane,
-so the order within a slide is exactly kept; slides of different lanes may overtake each other.
+everything else (an unreadable cell, the end of a slide) passes through in its place. A slide belongs to one
+lane, so the order within a slide is exactly kept; slides of different lanes may overtake each other.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ R = TypeVar("R")
 def ordered_map(function: Callable[[T], R], tasks: Iterator[T], workers: int, ahead: int) -> Iterator[R]:
     """Apply `function` to tasks in worker threads and yield the results in the order of the tasks.
 
-    Tasks are taken from the iterator in the consumer's thread. An exception, of the function or of the iterator,
-    comes up at its place: after the results of all tasks before it, and nothing follows it. A consumer that
-    stops early waits only for the tasks that have started.
+    Tasks are taken from the iterator in the consumer's thread. An exception, of the function or of the
+    iterator, comes up at its place: after the results of all tasks before it, and nothing follows it. A
+    consumer that stops early waits only for the tasks that have started.
 
     Args:
         workers: threads, at least 1.

@@ -30,9 +30,9 @@ WHOLE_VECTORS = 64
 def _sigmoid(x: Tensor) -> Tensor:
     """(B, 1, H, W) -> (B, 1, H, W): the sigmoid, rounded alike at every place of a minibatch.
 
-    On a CPU torch takes the last elements of an array, those that do not fill a vector, with another `exp` than
-    the rest, so the last cell of a minibatch would differ in its last bit. Cells padded to whole vectors leave
-    no rest.
+    On a CPU torch takes the last elements of an array, those that do not fill a vector, with another `exp`
+    than the rest, so the last cell of a minibatch would differ in its last bit. Cells padded to whole vectors
+    leave no rest.
     """
     flat = x.flatten(start_dim=1)
     padded = F.pad(flat, (0, -flat.shape[1] % WHOLE_VECTORS))

@@ -1,0 +1,178 @@
+"""Bundled models by name, and the set of models of which each slide gets the one for its look.
+
+A model *set* is a directory of model directories that serve different looks. No torch here: a run that finds
+nothing left to score, and `mnbatch model`, need only what the cards say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mnbatch
+from mnbatch.assay.cells import Look
+from mnbatch.errors import ModelError, SlideError
+from mnbatch.imaging.preparation import Preparation
+from mnbatch.inference.verification import CARD_FILE, WEIGHTS_FILE, VerifiedModel, verify_model
+
+if TYPE_CHECKING:
+    from mnbatch.inference.model_directory import LoadedModel
+
+DEFAULT = "attention-alexnet"
+
+
+def models_directory() -> Path:
+    """Where the bundled models lie: in the installed package, or beside it in a checkout."""
+    package = Path(mnbatch.__file__).resolve().parent
+    installed = package / "models"
+    return installed if installed.is_dir() else package.parent / "models"
+
+
+def list_models() -> list[Path]:
+    """Bundled models and model sets, by name."""
+    root = models_directory()
+    if not root.is_dir():
+        return []
+    return sorted(path for path in root.iterdir() if path.is_dir() and member_paths(path))
+
+
+def member_paths(path: Path) -> list[Path]:
+    """The model directories of a model or a model set; none where it is neither.
+
+    A directory with only one of the two files is a model directory too: a damaged one, which is to be named.
+    """
+    if _looks_like_model(path):
+        return [path]
+    return sorted(child for child in path.iterdir() if child.is_dir() and _looks_like_model(child))
+
+
+def _looks_like_model(path: Path) -> bool:
+    return (path / CARD_FILE).exists() or (path / WEIGHTS_FILE).exists()
+
+
+def resolve_model(name_or_path: str | Path) -> Path:
+    """The directory of a bundled model's name, or of a path.
+
+    A name without a path separator is looked up among the bundled models first; `./name` is always a path.
+
+    Raises:
+        ModelError: there is neither; says what there is.
+    """
+    text = str(name_or_path)
+    bundled = models_directory() / text
+    if "/" not in text and "\\" not in text and text not in {"", ".", ".."} and bundled.is_dir():
+        return bundled
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path
+    known = ", ".join(model.name for model in list_models()) or "none"
+    raise ModelError(
+        f"There is no model {text!r}: neither a bundled one (there: {known}) nor a directory.",
+        "Give one of these names or the path of a model directory; `mnbatch model list` shows them.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSet:
+    """One verified model, or several that serve different looks.
+
+    Attributes:
+        path: the directory that was asked for.
+        members: by path; no two serve the same look, and all prepare crops alike.
+    """
+
+    path: Path
+    members: tuple[VerifiedModel, ...]
+
+    @classmethod
+    def open(cls, name_or_path: str | Path) -> ModelSet:
+        """Verify a model or every model of a set.
+
+        Raises:
+            ModelError: not there, damaged, or models that cannot stand side by side.
+        """
+        path = resolve_model(name_or_path)
+        # A directory without any model is handed to verify_model, which says what is missing.
+        models = cls(path, tuple(verify_model(member) for member in member_paths(path) or [path]))
+        models._check_members()
+        return models
+
+    def _check_members(self) -> None:
+        served: dict[str, str] = {}
+        for member in self.members:
+            for look in member.card.looks:
+                if look in served:
+                    raise ModelError(
+                        f"Two models in {self.path} serve {look} slides: "
+                        f"{served[look]} and {member.path.name}.",
+                        "Give the path of the one to use with --model.",
+                    )
+                served[look] = member.path.name
+            if member.card.preparation != self.preparation:
+                raise ModelError(
+                    f"The models in {self.path} prepare crops differently ({self.members[0].path.name} and "
+                    f"{member.path.name}), so one run cannot use both.",
+                    "Give the path of one of them with --model.",
+                )
+
+    @property
+    def preparation(self) -> Preparation:
+        """How crops are prepared; the same for all members."""
+        return self.members[0].card.preparation
+
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """Looks that some member serves."""
+        return tuple(sorted(look for member in self.members for look in member.card.looks))
+
+    @property
+    def digest(self) -> str:
+        """The model's digest; of a set, the SHA-256 over its members' digests in sorted order."""
+        if len(self.members) == 1:
+            return self.members[0].digest
+        return sha256("\n".join(sorted(member.digest for member in self.members)).encode()).hexdigest()
+
+    def for_look(self, look: Look) -> VerifiedModel:
+        """The model that serves slides of a look (with `--stain`, of the forced one).
+
+        Raises:
+            SlideError: none does; the slide fails with this reason and is never scored by another model.
+        """
+        for member in self.members:
+            if look in member.card.looks:
+                return member
+        served = " and ".join(self.looks)
+        if look == "unknown":
+            raise SlideError(
+                f"The stain of this slide was not recognised; {self.path.name} serves {served}.",
+                "Look at its images; if it is one of these stains, force it with --stain.",
+            )
+        raise SlideError(
+            f"This slide looks like {look}, which {self.path.name} does not serve (it serves {served}).",
+            "Use a model for this stain with --model, or --stain if the stain was recognised wrongly.",
+        )
+
+    def digest_for(self, look: Look) -> str:
+        """Digest of the model that serves a look; raises as `for_look`."""
+        return self.for_look(look).digest
+
+    def load(self, look: Look) -> LoadedModel:
+        """Load the model that serves a look, and make sure that it is still the one that was verified.
+
+        Raises:
+            SlideError: as `for_look`.
+            ModelError: as `load_model`, or the directory changed since this set was opened.
+        """
+        from mnbatch.inference.model_directory import load_model
+
+        verified = self.for_look(look)
+        model = load_model(verified.path)
+        if model.digest != verified.digest:
+            raise ModelError(
+                f"The model {verified.path} changed while the program ran: digest {model.digest}, "
+                f"expected {verified.digest}.",
+                "Start again when nobody is writing to it.",
+            )
+        return model
