@@ -1,0 +1,244 @@
+"""The training loop: pools of prepared cells in, the best averaged weights out."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnbatch.errors import TrainingError
+from mnbatch.training.augment import augmented
+from mnbatch.training.metrics import Labels, Scores, auc
+from mnbatch.training.recipe import Recipe
+
+UInt8Array = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """Prepared cells of one source.
+
+    Attributes:
+        name: for messages and the card.
+        pixels: uint8 (N, S, S, C), as the preparation leaves them.
+        labels: bool (N,), True where the cell has a micronucleus.
+        share: of an epoch's cells that are drawn from this pool.
+    """
+
+    name: str
+    pixels: UInt8Array
+    labels: Labels
+    share: float = 1.0
+
+
+class ToInput(Protocol):
+    """How prepared pixels become network input: (B, C, S, S) in 0..1 -> (B, 3, S, S) normalised."""
+
+    def __call__(self, cells: Tensor) -> Tensor:
+        """Normalise a minibatch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one epoch came to.
+
+    Attributes:
+        number: counted from 1.
+        loss: mean over the epoch's training cells.
+        aucs: by validation pool, of the averaged weights.
+        seconds: wall time.
+    """
+
+    number: int
+    loss: float
+    aucs: Mapping[str, float]
+    seconds: float
+
+    @property
+    def score(self) -> float:
+        """What checkpoints are chosen by: the mean AUC over the validation pools."""
+        return float(np.mean(list(self.aucs.values())))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """The best weights (by validation AUC) and how the run went."""
+
+    network: nn.Module
+    best: Epoch
+    history: tuple[Epoch, ...]
+
+
+def focal_loss(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
+    """Mean of -(1 - p)^gamma log p, p the probability of the true class (Lin et al. 2017; equation 8 of the paper).
+
+    Args:
+        logits: (B, 2); labels: int64 (B,). gamma 0 is cross-entropy.
+    """
+    log_p = F.log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
+    return -((1 - log_p.exp()) ** gamma * log_p).mean()
+
+
+def epoch_order(pools: Sequence[Pool], cells: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Draw one epoch: (pool, cell) pairs, as many with as without micronuclei from each pool, in random order."""
+    total = sum(pool.share for pool in pools)
+    drawn: list[tuple[int, int]] = []
+    for index, pool in enumerate(pools):
+        wanted = round(cells * pool.share / total / 2)
+        for label in (True, False):
+            members = np.flatnonzero(pool.labels == label)
+            rounds = [rng.permutation(members) for _ in range(math.ceil(wanted / len(members)))]
+            drawn += [(index, int(i)) for i in np.concatenate([*rounds, members[:0]])[:wanted]]
+    return [drawn[i] for i in rng.permutation(len(drawn))]
+
+
+def minibatches(
+    pools: Sequence[Pool], recipe: Recipe, rng: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Augmented minibatches of one epoch: cells (B, C, S, S) in 0..1, labels (B,)."""
+    order = epoch_order(pools, recipe.cells_per_epoch, rng)
+    for start in range(0, len(order), recipe.minibatch):
+        chosen = order[start : start + recipe.minibatch]
+        pixels = np.stack([pools[p].pixels[i] for p, i in chosen])
+        cells = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+        labels = torch.tensor([int(pools[p].labels[i]) for p, i in chosen])
+        yield augmented(cells, recipe.augmentation, rng), labels
+
+
+@torch.no_grad()
+def score(
+    network: nn.Module, pixels: UInt8Array, to_input: ToInput, device: torch.device, turns: int = 1
+) -> Scores:
+    """Probability of a micronucleus for prepared cells (N, S, S, C).
+
+    Args:
+        turns: 1, or 4 to average the logits over quarter turns.
+    """
+    network.eval()
+    margins = []
+    for start in range(0, len(pixels), 64):
+        cells = torch.from_numpy(pixels[start : start + 64]).permute(0, 3, 1, 2).float() / 255
+        inputs = to_input(cells).to(device)
+        turned = [network(torch.rot90(inputs, turn, (2, 3))).float() for turn in range(turns)]
+        logits = torch.stack(turned).mean(0)
+        margins.append((logits[:, 1] - logits[:, 0]).cpu())
+    return torch.sigmoid(torch.cat(margins)).double().numpy()
+
+
+class Trainer:
+    """One run of one recipe.
+
+    Args:
+        network: initialised; trained in place.
+        training, validation: pools; every training pool has cells of both classes.
+        report: called after every epoch with its figures and the best so far.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        training: Sequence[Pool],
+        validation: Sequence[Pool],
+        recipe: Recipe,
+        to_input: ToInput,
+        seed: int,
+        device: torch.device,
+        report: Callable[[Epoch, Trained], None] | None = None,
+    ) -> None:
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = copy.deepcopy(self.network)
+        self.training, self.validation, self.recipe = training, validation, recipe
+        self.to_input, self.device, self.report = to_input, device, report
+        self.rng = np.random.default_rng(seed)
+        torch.manual_seed(seed)
+        self.optimiser = self._make_optimiser()
+        self.step = 0
+        self.steps = recipe.epochs * math.ceil(recipe.cells_per_epoch / recipe.minibatch)
+
+    def run(self) -> Trained:
+        """All epochs of the recipe.
+
+        Raises:
+            TrainingError: the loss is no longer a number.
+        """
+        history: list[Epoch] = []
+        best: Trained | None = None
+        for number in range(1, self.recipe.epochs + 1):
+            epoch = self._epoch(number)
+            history.append(epoch)
+            if best is None or epoch.score > best.best.score:
+                best = Trained(copy.deepcopy(self.averaged).eval(), epoch, tuple(history))
+            best = Trained(best.network, best.best, tuple(history))
+            if self.report is not None:
+                self.report(epoch, best)
+        assert best is not None  # a recipe has at least one epoch
+        return best
+
+    def _epoch(self, number: int) -> Epoch:
+        started = time.monotonic()
+        loss = self._train_epoch(number)
+        aucs = {
+            pool.name: auc(score(self.averaged, pool.pixels, self.to_input, self.device), pool.labels)
+            for pool in self.validation
+        }
+        return Epoch(number, loss, aucs, time.monotonic() - started)
+
+    def _make_optimiser(self) -> torch.optim.Optimizer:
+        recipe, weights = self.recipe, self.network.parameters()
+        if recipe.optimiser == "sgd":
+            return torch.optim.SGD(
+                weights, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
+            )
+        return torch.optim.AdamW(weights, recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+    def _rate(self) -> float:
+        """Learning rate of the coming step."""
+        recipe, done = self.recipe, self.step / self.steps
+        if recipe.schedule == "steps":
+            return recipe.learning_rate * 0.1 ** math.floor(3 * done)
+        warming = min(1.0, (self.step + 1) * recipe.epochs / self.steps) if recipe.epochs > 2 else 1.0
+        return recipe.learning_rate * warming * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+
+    def _train_epoch(self, number: int) -> float:
+        self.network.train()
+        losses = []
+        for cells, labels in minibatches(self.training, self.recipe, self.rng):
+            for group in self.optimiser.param_groups:
+                group["lr"] = self._rate()
+            loss = self._loss(cells, labels.to(self.device))
+            if not bool(torch.isfinite(loss)):
+                raise TrainingError(
+                    f"The loss is {loss.item()} in epoch {number}: training has diverged.",
+                    f"Lower the learning rate (now {self.recipe.learning_rate:g}).",
+                )
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+            self.optimiser.step()
+            self.step += 1
+            self._average()
+            losses.append(loss.item())
+        return float(np.mean(losses))
+
+    def _loss(self, cells: Tensor, labels: Tensor) -> Tensor:
+        inputs = self.to_input(cells).to(self.device, memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
+            logits = self.network(inputs)
+        return focal_loss(logits.float(), labels, self.recipe.gamma if self.recipe.loss == "focal" else 0.0)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Exponential moving average; short at first, so that the untrained start is soon forgotten."""
+        keep = min(self.recipe.averaging, self.step / (self.step + 10))
+        for mean, weight in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+            mean.lerp_(weight, 1 - keep)

@@ -1,0 +1,79 @@
+"""Training cells that are made, not photographed whole: composites, dressed crops, smear pastes, simulated cells.
+
+Each maker yields (picture, label) for each index of a range; a cell depends on the seed and its index alone, so that a pool
+can be made again exactly, and in parts by several processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from PIL import Image
+
+from mnbatch.assay.cells import Look
+from mnbatch.simulate.cells import CellSpec, simulate_cell
+from mnbatch.simulate.looks import draw_slide_look
+from mnbatch.simulate.plan import Kind
+from mnbatch.training.dressed import dressed_cell
+from mnbatch.training.patches import PatchLibrary
+from mnbatch.training.smear import SmearCell, paste_on
+from mnbatch.training.stain import UInt8Array, composite_cell
+
+Made = tuple[UInt8Array, bool]
+
+COUNTS = ((1, 2, 3, 4), (0.70, 0.20, 0.07, 0.03))
+"""Micronuclei of a made cell that has any, and their chances."""
+
+KINDS: tuple[tuple[Kind, ...], tuple[float, ...]] = (
+    ("binucleated", "mononucleated", "multinucleated"),
+    (0.7, 0.22, 0.08),
+)
+"""Kinds of simulated cells, and their chances in either class."""
+
+
+def composites(indices: range, seed: int, library: PatchLibrary, stained: float = 0.8) -> Iterator[Made]:
+    """Composite cells, every other one with micronuclei; `stained` of them in the Giemsa look."""
+    for index in indices:
+        rng = np.random.default_rng([seed, index, 1])
+        wanted = int(rng.choice(COUNTS[0], p=COUNTS[1])) if index % 2 == 0 else 0
+        picture, drawn = composite_cell(rng, library, wanted, stained=bool(rng.uniform() < stained))
+        yield picture, drawn > 0
+
+
+def dressed(
+    indices: range, seed: int, library: PatchLibrary, crops: Sequence[UInt8Array], labels: Sequence[bool]
+) -> Iterator[Made]:
+    """Fluorescence crops (224 x 224 grey) as stained cells, both classes in turn; crops without a nucleus are skipped."""
+    rng = np.random.default_rng([seed, 2])
+    with_mn = rng.permutation(np.flatnonzero(labels))
+    without = rng.permutation(np.flatnonzero(~np.asarray(labels, bool)))
+    for index in indices:
+        members = with_mn if index % 2 == 0 else without
+        chosen = int(members[(index // 2) % len(members)])
+        picture = dressed_cell(np.random.default_rng([seed, index, 3]), library, crops[chosen])
+        if picture is not None:
+            yield picture, bool(labels[chosen])
+
+
+def smears(indices: range, seed: int, cells: Sequence[SmearCell]) -> Iterator[Made]:
+    """Real stained white cells with a pasted micronucleus, or with something else pasted."""
+    for index in indices:
+        rng = np.random.default_rng([seed, index, 4])
+        with_mn = index % 2 == 0
+        yield paste_on(rng, cells[int(rng.integers(len(cells)))], with_mn), with_mn
+
+
+def simulated(indices: range, seed: int, giemsa: float = 0.75) -> Iterator[Made]:
+    """Cells of the simulator, each from a slide of its own, every other one with micronuclei."""
+    for index in indices:
+        rng = np.random.default_rng([seed, index, 5])
+        look: Look = "giemsa" if rng.uniform() < giemsa else "fluorescence"
+        wanted = int(rng.choice(COUNTS[0], p=COUNTS[1])) if index % 2 == 0 else 0
+        kind: Kind = KINDS[0][int(rng.choice(len(KINDS[0]), p=KINDS[1]))]
+        if wanted == 0 and rng.uniform() < 0.05:
+            kind = "apoptotic"
+        slide = draw_slide_look(rng, look)
+        cell = simulate_cell(rng, CellSpec(look=look, n_mn=wanted, kind=kind), slide)
+        picture = np.asarray(Image.fromarray(cell.image).convert("RGB"))
+        yield picture, cell.n_mn > 0

@@ -1,0 +1,119 @@
+"""Figures of a yes/no classifier, with bootstrap intervals over cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+from sklearn.metrics import average_precision_score, f1_score
+
+from mnbatch.errors import TrainingError
+
+Scores = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95 % percentile bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Counts of cells at a threshold (a cell is called MN at p >= threshold)."""
+
+    true_positive: int
+    false_negative: int
+    true_negative: int
+    false_positive: int
+
+    @property
+    def sensitivity(self) -> float:
+        """Cells with MN that are called MN / all cells with MN."""
+        return self.true_positive / max(1, self.true_positive + self.false_negative)
+
+    @property
+    def specificity(self) -> float:
+        """Cells without MN that are called so / all cells without MN."""
+        return self.true_negative / max(1, self.true_negative + self.false_positive)
+
+
+def auc(scores: Scores, labels: Labels) -> float:
+    """Area under the ROC curve: the chance that a cell with MN scores above one without (ties count half).
+
+    Raises:
+        TrainingError: one of the classes is absent.
+    """
+    positives, negatives = int(labels.sum()), int((~labels).sum())
+    if positives == 0 or negatives == 0:
+        raise TrainingError(
+            f"An AUC needs both classes; there are {positives} cells with and {negatives} without micronuclei.",
+            "Add labelled cells of the missing class to the validation data.",
+        )
+    ranks = rankdata(scores)
+    return float((ranks[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def average_precision(scores: Scores, labels: Labels) -> float:
+    """Area under the precision-recall steps; it depends on the prevalence in the data."""
+    return float(average_precision_score(labels, scores))
+
+
+def f1_at(scores: Scores, labels: Labels, threshold: float) -> float:
+    """Harmonic mean of precision and recall of the calls `scores >= threshold`."""
+    return float(f1_score(labels, scores >= threshold, zero_division=0.0))
+
+
+def confusion(scores: Scores, labels: Labels, threshold: float) -> Confusion:
+    """Counts of right and wrong calls at a threshold."""
+    called = scores >= threshold
+    return Confusion(
+        true_positive=int((called & labels).sum()),
+        false_negative=int((~called & labels).sum()),
+        true_negative=int((~called & ~labels).sum()),
+        false_positive=int((called & ~labels).sum()),
+    )
+
+
+def bootstrap(
+    figure: Callable[[Scores, Labels], float],
+    scores: Scores,
+    labels: Labels,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> Estimate:
+    """A figure with its interval from resampled cells; the number of each class is kept (stratified)."""
+    rng = np.random.default_rng(seed)
+    with_mn, without = np.flatnonzero(labels), np.flatnonzero(~labels)
+    values = []
+    for _ in range(resamples):
+        drawn = np.concatenate([rng.choice(with_mn, len(with_mn)), rng.choice(without, len(without))])
+        values.append(figure(scores[drawn], labels[drawn]))
+    low, high = np.quantile(values, (0.025, 0.975))
+    return Estimate(figure(scores, labels), float(low), float(high))
+
+
+def weighted_youden_threshold(sets: Sequence[tuple[Scores, Labels]], specificity_weight: float) -> float:
+    """The threshold with the largest mean over the sets of sensitivity + weight x specificity.
+
+    Slides hold ten to a hundred cells without MN for one with, so a lost point of specificity costs more than a
+    lost point of sensitivity; the weight says how much more. Every set counts alike, whatever its size. Where a range of
+    thresholds does equally well, its middle is taken.
+    """
+    levels = np.unique(np.concatenate([scores for scores, _ in sets]))
+    candidates = np.concatenate([levels[:1], (levels[1:] + levels[:-1]) / 2])
+    gains = np.zeros(len(candidates))
+    for scores, labels in sets:
+        with_mn, without = np.sort(scores[labels]), np.sort(scores[~labels])
+        sensitivity = 1 - np.searchsorted(with_mn, candidates) / len(with_mn)
+        specificity = np.searchsorted(without, candidates) / len(without)
+        gains += sensitivity + specificity_weight * specificity
+    best = np.flatnonzero(np.isclose(gains, gains.max()))
+    return float(candidates[best[len(best) // 2]])

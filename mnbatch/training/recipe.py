@@ -1,0 +1,133 @@
+"""What a training run does, in one frozen record: built-in recipes by name, or a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mnbatch.errors import TrainingError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Augmentation(BaseModel):
+    """How far training cells are changed; every number is the end of a drawn range.
+
+    Attributes:
+        scale_low, scale_high: zoom of the crop (above 1: larger cell).
+        shift: of the centre, share of the crop's width.
+        gamma: exponent between 1 / gamma and gamma.
+        contrast, brightness: factor 1 +- contrast, offset +- brightness (0..1).
+        blur: largest Gaussian sigma, pixels; noise: largest standard deviation (0..1).
+        coarse: chance of sampling the crop down (to no less than 0.3 of its width) and up again.
+        jpeg: chance of JPEG compression (quality 30 to 95).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    scale_low: float = Field(default=0.7, gt=0.3, le=1.0)
+    scale_high: float = Field(default=1.35, ge=1.0, lt=3.0)
+    shift: float = Field(default=0.05, ge=0.0, lt=0.3)
+    gamma: float = Field(default=1.35, ge=1.0)
+    contrast: float = Field(default=0.25, ge=0.0, lt=1.0)
+    brightness: float = Field(default=0.08, ge=0.0, lt=0.5)
+    blur: float = Field(default=1.2, ge=0.0)
+    noise: float = Field(default=0.04, ge=0.0)
+    coarse: Share = 0.3
+    jpeg: Share = 0.3
+
+
+class Recipe(BaseModel):
+    """Everything but the data that decides a training run.
+
+    Attributes:
+        epochs, cells_per_epoch, minibatch: size of the run.
+        optimiser, learning_rate, momentum, weight_decay: of the weights; `schedule` `cosine` decays to 2 % of
+            the rate after one warming epoch, `steps` divides it by 10 after each third of the epochs.
+        averaging: decay a step of the exponential average of weights that is validated and kept; 0: none.
+        loss: `focal` with `gamma`, or `cross_entropy`.
+        labelled, dressed, composite, smear, simulated: shares of an epoch drawn from the laboratory's own crops, from
+            its fluorescence crops drawn as stained cells, from composite cells, from smears, from the simulator.
+        made_cells: number of cells that are drawn once for each made source.
+        specificity_weight: of the rule that picks the threshold.
+        bf16: mixed precision.
+        polarity, contrast: of the preparation, see `mnbatch.imaging.preparation`.
+        colour_shares: the network sees this mixture of red, green and blue in each of its channels (its first layer is
+            tied); None leaves the colours apart.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    epochs: int = Field(default=14, ge=1)
+    cells_per_epoch: int = Field(default=4000, ge=4)
+    minibatch: int = Field(default=48, ge=2)
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(default=2e-4, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.02, ge=0)
+    schedule: Literal["cosine", "steps"] = "cosine"
+    averaging: float = Field(default=0.995, ge=0, lt=1)
+    loss: Literal["focal", "cross_entropy"] = "focal"
+    gamma: float = Field(default=2.0, ge=0)
+    labelled: Share = 0.35
+    dressed: Share = 0.15
+    composite: Share = 0.25
+    smear: Share = 0.05
+    simulated: Share = 0.2
+    made_cells: int = Field(default=4000, ge=2)
+    specificity_weight: float = Field(default=2.0, gt=0)
+    bf16: bool = True
+    polarity: Literal["as_is", "density"] = "density"
+    contrast: Literal["none", "per_crop"] = "none"
+    colour_shares: tuple[float, float, float] | None = (0.4, 0.4, 0.2)
+    augmentation: Augmentation = Augmentation()
+
+    @property
+    def makes_stained(self) -> bool:
+        """Whether cells in the Giemsa look are made for training."""
+        return self.dressed + self.composite + self.smear + self.simulated > 0
+
+
+PAPER = Recipe(
+    epochs=60,
+    optimiser="sgd",
+    learning_rate=0.01,
+    weight_decay=0.0,
+    schedule="steps",
+    averaging=0.0,
+    labelled=1.0,
+    dressed=0.0,
+    composite=0.0,
+    smear=0.0,
+    simulated=0.0,
+    bf16=False,
+    polarity="as_is",
+    contrast="per_crop",
+    colour_shares=None,
+    augmentation=Augmentation(gamma=1, contrast=0, brightness=0, blur=0, noise=0, coarse=0, jpeg=0, shift=0),
+)
+"""Wei et al. 2022: 60 epochs, rate 0.01 divided by 10 every 20, focal loss; rotation, flips and scale only."""
+
+RECIPES: dict[str, Recipe] = {"default": Recipe(), "paper": PAPER}
+
+
+def load_recipe(name_or_file: str) -> Recipe:
+    """A built-in recipe by name, or one read from a TOML file with the fields of `Recipe`.
+
+    Raises:
+        TrainingError: no such recipe or file, or the file has unknown fields or values out of range.
+    """
+    if name_or_file in RECIPES:
+        return RECIPES[name_or_file]
+    file = Path(name_or_file)
+    if not file.is_file():
+        raise TrainingError(
+            f"There is no recipe {name_or_file!r}.", f"Give a TOML file, or one of: {', '.join(RECIPES)}."
+        )
+    try:
+        return Recipe.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (ValidationError, tomllib.TOMLDecodeError) as error:
+        raise TrainingError(
+            f"The recipe {file} is not valid: {error}", "Correct the field it names."
+        ) from error

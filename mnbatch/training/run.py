@@ -1,0 +1,112 @@
+"""The story of a training run: check, read, make, train, measure, write the model directory."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from mnbatch.errors import TrainingError
+from mnbatch.imaging.preparation import ContrastRule, Preparation
+from mnbatch.inference.card import ModelCard
+from mnbatch.inference.model_directory import write_model_directory
+from mnbatch.networks import ARCHITECTURES
+from mnbatch.training.data import LabelledCell, load_crops, read_labels, split_cells
+from mnbatch.training.initial import initialise, tie_colours
+from mnbatch.training.loop import Epoch, Trained, Trainer, score
+from mnbatch.training.recipe import Recipe
+from mnbatch.training.request import Request
+from mnbatch.training.sources import Labelled, PoolMaker, Preparer
+from mnbatch.training.write_card import card_fields, served_looks
+
+MEAN, STD = 0.449, 0.226
+"""Of all three channels alike (ImageNet's means over the colours), so that their mixture can be tied exactly."""
+
+
+def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) -> ModelCard:
+    """Train attention-AlexNet as asked and write its model directory.
+
+    The directory is written again whenever an epoch is the best so far, so that nothing that was trained is lost.
+
+    Raises:
+        TrainingError: data, recipe or weights that cannot give a model, found before training where possible.
+    """
+    device = _device(request.device)
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    preparation = Preparation(polarity=recipe.polarity, contrast=ContrastRule(rule=recipe.contrast))
+    training_cells, validation_cells = _cells(request)
+    network = ARCHITECTURES["attention-alexnet"]()
+    started_from = initialise(network, request.init, request.seed)
+    if recipe.colour_shares is not None:
+        tie_colours(network, recipe.colour_shares)
+    own = Labelled(*load_crops(training_cells, preparation))
+    held_out = Labelled(*load_crops(validation_cells, preparation))
+    preparer = Preparer(preparation, recipe.colour_shares)
+    maker = PoolMaker(recipe, request.sources, preparer, request.seed, request.workers, say)
+    training, validation = maker.training(own), maker.validation(held_out)
+    say(f"training on {sum(len(pool.labels) for pool in training)} cells, starting from {started_from}")
+
+    looks = served_looks(list(own.crops), recipe.makes_stained)
+
+    def keep(trained: Trained) -> ModelCard:
+        finished = _finished(trained.network, recipe)
+        scores = {pool.name: score(trained.network, pool.pixels, to_input, device) for pool in validation}
+        fields = card_fields(
+            request,
+            recipe,
+            preparation,
+            training,
+            validation,
+            looks,
+            scores,
+            trained,
+            started_from,
+            (MEAN, STD),
+        )
+        return write_model_directory(request.out, finished, fields)
+
+    def report(epoch: Epoch, so_far: Trained) -> None:
+        say(describe(epoch, recipe.epochs))
+        if so_far.best is epoch:
+            keep(so_far)
+
+    trained = Trainer(network, training, validation, recipe, to_input, request.seed, device, report).run()
+    return keep(trained)
+
+
+def to_input(cells: Tensor) -> Tensor:
+    """Prepared cells (B, 1 or 3, S, S) in 0..1 -> normalised network input (B, 3, S, S)."""
+    return ((cells - MEAN) / STD).expand(-1, 3, -1, -1)
+
+
+def describe(epoch: Epoch, epochs: int) -> str:
+    """One line on an epoch."""
+    aucs = ", ".join(f"{name} {value:.3f}" for name, value in epoch.aucs.items())
+    left = epoch.seconds * (epochs - epoch.number) / 60
+    return f"epoch {epoch.number}/{epochs}: loss {epoch.loss:.4f}, AUC {aucs} ({epoch.seconds:.0f} s; {left:.0f} min left)"
+
+
+def _cells(request: Request) -> tuple[list[LabelledCell], list[LabelledCell]]:
+    cells = read_labels(request.data)
+    if request.validation is not None:
+        return cells, read_labels(request.validation)
+    return split_cells(cells, request.validation_share, request.seed)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError("There is no CUDA device here.", "Train with --device cpu.")
+    return torch.device(name)
+
+
+def _finished(network: nn.Module, recipe: Recipe) -> nn.Module:
+    """The network for three-channel input: trained on one channel, it is the same with its colours tied."""
+    finished = copy.deepcopy(network).cpu().float().to(memory_format=torch.contiguous_format)
+    if recipe.colour_shares is not None:
+        tie_colours(finished, recipe.colour_shares)
+    return finished

@@ -1,0 +1,191 @@
+"""The pools of one run: the laboratory's crops, and what is made from them, from building blocks and from nothing."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from mnbatch.errors import TrainingError
+from mnbatch.imaging.look import recognise_look
+from mnbatch.imaging.preparation import Preparation, network_input, prepare_crop
+from mnbatch.training import made
+from mnbatch.training.data import UInt8Array
+from mnbatch.training.loop import Pool
+from mnbatch.training.metrics import Labels
+from mnbatch.training.patches import PatchLibrary, load_library
+from mnbatch.training.recipe import Recipe
+from mnbatch.training.scene import CANVAS
+from mnbatch.training.smear import SmearCell, smear_cells
+
+SMEARS_FOR_TRAINING = 0.75
+"""Share of the smear images (in name order) that feed training; validation composites are made from the rest."""
+VALIDATION_CELLS = 300
+VALIDATION_SEED_STEP = 1_000_003
+"""Added to the seed for validation cells, so that none of them is a training cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where building blocks of made cells come from; each may be absent.
+
+    Attributes:
+        nuclei: folder of fluorescence fields with instance masks (`images/`, `labels/`).
+        smears: folder of stained smears with boxes (`images/`, `annotations/`).
+    """
+
+    nuclei: Path | None = None
+    smears: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preparer:
+    """From pictures to what a pool holds: the network's input before it is normalised.
+
+    Attributes:
+        colour_shares: of red, green and blue in the one channel that is kept; None keeps all three.
+    """
+
+    preparation: Preparation
+    colour_shares: tuple[float, float, float] | None
+
+    def picture(self, picture: UInt8Array) -> UInt8Array:
+        """A picture as decoded -> (S, S, C)."""
+        return self.crop(prepare_crop(picture, self.preparation))
+
+    def crop(self, crop: UInt8Array) -> UInt8Array:
+        """A prepared crop (S, S, 3) -> (S, S, C)."""
+        seen = network_input(crop, self.preparation)
+        if self.colour_shares is None:
+            return seen
+        return (seen @ np.array(self.colour_shares, np.float32) + 0.5).astype(np.uint8)[..., None]
+
+
+Maker = Callable[[range], Iterator[made.Made]]
+
+
+def _made_part(maker: Maker, preparer: Preparer, indices: range) -> tuple[list[UInt8Array], list[bool]]:
+    cells = [(preparer.picture(picture), label) for picture, label in maker(indices)]
+    return [pixels for pixels, _ in cells], [label for _, label in cells]
+
+
+def made_pool(name: str, maker: Maker, count: int, preparer: Preparer, share: float, workers: int) -> Pool:
+    """Make `count` cells and prepare them, in `workers` processes (0: in this one); the result is the same."""
+    if workers == 0:
+        parts = [_made_part(maker, preparer, range(count))]
+    else:
+        step = math.ceil(count / workers)
+        ranges = [range(start, min(start + step, count)) for start in range(0, count, step)]
+        with ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), initializer=_one_thread
+        ) as processes:
+            parts = list(processes.map(partial(_made_part, maker, preparer), ranges))
+    pixels = np.stack([cell for part, _ in parts for cell in part])
+    return Pool(name, pixels, np.array([label for _, part in parts for label in part]), share)
+
+
+def _one_thread() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def labelled_pool(name: str, crops: UInt8Array, labels: Labels, preparer: Preparer, share: float) -> Pool:
+    """A pool of labelled crops as `load_crops` gives them."""
+    return Pool(name, np.stack([preparer.crop(crop) for crop in crops]), labels, share)
+
+
+def fluorescent(crops: UInt8Array, labels: Labels) -> tuple[list[UInt8Array], list[bool]]:
+    """Grey planes and labels of the crops with bright nuclei on dark ground (224 pixels wide)."""
+    chosen = [
+        i for i, crop in enumerate(crops) if recognise_look(crop) == "fluorescence" and len(crop) == CANVAS
+    ]
+    return [crops[i, ..., 1] for i in chosen], [bool(labels[i]) for i in chosen]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """Prepared crops (N, S, S, 3) with labels (N,)."""
+
+    crops: UInt8Array
+    labels: Labels
+
+
+class PoolMaker:
+    """Makes the pools that a recipe asks for.
+
+    Args:
+        workers: processes that make cells.
+        say: told what is being made.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        sources: Sources,
+        preparer: Preparer,
+        seed: int,
+        workers: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self.recipe, self.sources, self.preparer = recipe, sources, preparer
+        self.seed, self.workers, self.say = seed, workers, say
+
+    def training(self, own: Labelled) -> list[Pool]:
+        """Training pools, the laboratory's own crops first."""
+        recipe = self.recipe
+        pools = [labelled_pool("labelled", own.crops, own.labels, self.preparer, recipe.labelled)]
+        makers = self._makers(own, self.seed, held_out=False)
+        counts = {"smear": recipe.made_cells // 3, "dressed": recipe.made_cells // 2}
+        return pools + self._made(makers, lambda name: counts.get(name, recipe.made_cells))
+
+    def validation(self, own: Labelled) -> list[Pool]:
+        """Validation pools: held-out crops, and cells made from them, from held-out smears and from other seeds."""
+        pools = [labelled_pool("labelled", own.crops, own.labels, self.preparer, 1.0)]
+        makers = self._makers(own, self.seed + VALIDATION_SEED_STEP, held_out=True)
+        return pools + self._made(makers, lambda _: VALIDATION_CELLS)
+
+    def _made(self, makers: dict[str, Maker], count: Callable[[str], int]) -> list[Pool]:
+        pools = []
+        for name, maker in makers.items():
+            self.say(f"making {count(name)} {name} cells")
+            share = float(getattr(self.recipe, name))
+            pools.append(made_pool(name, maker, count(name), self.preparer, share, self.workers))
+        return pools
+
+    def _makers(self, own: Labelled, seed: int, held_out: bool) -> dict[str, Maker]:
+        recipe, sources = self.recipe, self.sources
+        makers: dict[str, Maker] = {}
+        library = PatchLibrary()
+        if recipe.dressed or recipe.composite:
+            library = load_library(sources.nuclei, sources.smears, smear_share=SMEARS_FOR_TRAINING)
+        if recipe.dressed:
+            greys, labels = fluorescent(own.crops, own.labels)
+            if any(labels) and not all(labels):
+                makers["dressed"] = partial(
+                    made.dressed, seed=seed, library=library, crops=greys, labels=labels
+                )
+        if recipe.composite:
+            makers["composite"] = partial(made.composites, seed=seed, library=library)
+        if recipe.smear and sources.smears is not None:
+            makers["smear"] = partial(made.smears, seed=seed, cells=self._smears(sources.smears, held_out))
+        if recipe.simulated:
+            makers["simulated"] = partial(made.simulated, seed=seed)
+        return makers
+
+    def _smears(self, folder: Path, held_out: bool) -> list[SmearCell]:
+        cells = (
+            smear_cells(folder, SMEARS_FOR_TRAINING, 1.0)
+            if held_out
+            else smear_cells(folder, 0.0, SMEARS_FOR_TRAINING)
+        )
+        if not cells:
+            raise TrainingError(
+                f"No white cell could be cut from the smears in {folder}.", "Check the folder's layout."
+            )
+        return cells
