@@ -42,8 +42,9 @@ def simulate(
     """Draw a plausible scanner export with known truth into DIR.
 
     DIR/export is the export, DIR/samples.csv a sample sheet for `mnbatch run --samples`, and DIR/truth.csv
-    what was drawn; `mnbatch run` never reads the truth. Micronuclei a cell follow a Poisson law around a published
-    X-ray curve. The pictures are drawn: what is measured on them does not say how well real cells are scored.
+    what was drawn; `mnbatch run` never reads the truth. Micronuclei a cell follow a Poisson law around a
+    published X-ray curve. The pictures are drawn: what is measured on them does not say how well real cells
+    are scored.
     """
     from mnbatch.simulate.export import simulate_export
     from mnbatch.simulate.export_plan import ExportPlan
