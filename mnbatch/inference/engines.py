@@ -3,7 +3,7 @@
 Both take crops as `mnbatch.imaging.preparation.prepare_crop` gives them, apply the card's `network_input`
 (here, in worker threads), fill the minibatch up to its fixed size and give back the scores of the crops that
 came in. Every minibatch has the same size and no kernel mixes cells, so a score depends on neither neighbours
-nor place. """
+nor place."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def available_cores() -> int:
 
 def _own_network(model: LoadedModel, device: torch.device) -> AttentionAlexNet:
     network = copy.deepcopy(model.network).eval().requires_grad_(False)
-    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,
-    no-any-return]
+    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 class CpuEngine:
