@@ -2,7 +2,8 @@
 
 from mnbatch.simulate.cells import CellSpec, Micronucleus, SimulatedCell, simulate_cell
 from mnbatch.simulate.contact import contact_sheet
-from mnbatch.simulate.looks import SlideLook, draw_slide_look
+from mnbatch.simulate.look_parts import SlideLook
+from mnbatch.simulate.looks import draw_slide_look
 from mnbatch.simulate.plan import MAX_MN
 from mnbatch.simulate.visibility import MIN_CONTRAST
 

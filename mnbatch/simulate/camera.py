@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from mnbatch.simulate.looks import CameraLook
+from mnbatch.simulate.look_parts import CameraLook
 from mnbatch.simulate.shapes import FloatArray
 from mnbatch.simulate.texture import noise
 

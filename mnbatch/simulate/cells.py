@@ -12,7 +12,7 @@ from mnbatch.assay.cells import Look
 from mnbatch.simulate import camera as optics
 from mnbatch.simulate.fluorescence import emit
 from mnbatch.simulate.giemsa import transmit
-from mnbatch.simulate.looks import SlideLook
+from mnbatch.simulate.look_parts import SlideLook
 from mnbatch.simulate.painting import Brush, cell_brush, empty_layers, paint_cell, paint_nucleus
 from mnbatch.simulate.plan import MAX_MN, CellPlan, Kind, Room, plan_cell
 from mnbatch.simulate.shapes import BoolArray, FloatArray, Outline

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from mnbatch.simulate.camera import illumination
-from mnbatch.simulate.looks import CameraLook, FluorescenceStain
+from mnbatch.simulate.look_parts import CameraLook, FluorescenceStain
 from mnbatch.simulate.painting import CYTOPLASM, DARK, GRANULE, NUCLEUS
 from mnbatch.simulate.shapes import FloatArray
 from mnbatch.simulate.texture import noise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mnbatch.simulate.camera import illumination
-from mnbatch.simulate.looks import CameraLook, GiemsaStain
+from mnbatch.simulate.look_parts import CameraLook, GiemsaStain
 from mnbatch.simulate.shapes import FloatArray
 from mnbatch.simulate.texture import noise
 

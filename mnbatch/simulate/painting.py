@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mnbatch.simulate.looks import CultureLook
+from mnbatch.simulate.look_parts import CultureLook
 from mnbatch.simulate.plan import CellPlan
 from mnbatch.simulate.shapes import FloatArray, Outline, Patch, blob
 from mnbatch.simulate.texture import chromatin, noise, speckle

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from mnbatch.simulate.looks import CultureLook
+from mnbatch.simulate.look_parts import CultureLook
 from mnbatch.simulate.shapes import BoolArray, FloatArray, Outline, blob, bump, envelope, wobble
 
 Kind = Literal["binucleated", "mononucleated", "multinucleated", "apoptotic"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from mnbatch.simulate.artefacts import ANYWHERE, DECOYS, OUTSIDE, choose, paint_red_cell
-from mnbatch.simulate.looks import SlideLook
+from mnbatch.simulate.look_parts import SlideLook
 from mnbatch.simulate.painting import Brush, cell_brush, paint_cell, paint_nucleus
 from mnbatch.simulate.plan import CellPlan, Kind, Room, plan_neighbour
 from mnbatch.simulate.shapes import DIRECTIONS, FloatArray, Outline
