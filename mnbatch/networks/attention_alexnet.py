@@ -13,62 +13,20 @@ What the paper leaves open, and what is taken here:
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import alexnet
 
-INPUT_SIZE = 224
+from mnbatch.networks.attention import AttentionFactory, AttentionModule
+from mnbatch.networks.network import INPUT_SIZE, Stream, Streamed, StreamNetwork
+from mnbatch.networks.network import weigh_channels as _weigh_channels
+
+__all__ = ["GRID", "INPUT_SIZE", "AttentionAlexNet", "AttentionModule", "Explained"]
+
 GRID = 13
 """Positions a side of layers 5 and 6; position i is centred at input pixel 15 + 16 i."""
-WHOLE_VECTORS = 64
-"""Elements; a multiple of every vector that torch's CPU kernels unroll (2 x 16 float32 with AVX-512)."""
-
-
-def _sigmoid(x: Tensor) -> Tensor:
-    """(B, 1, H, W) -> (B, 1, H, W): the sigmoid, rounded alike at every place of a minibatch.
-
-    On a CPU torch takes the last elements of an array, those that do not fill a vector, with another `exp`
-    than the rest, so the last cell of a minibatch would differ in its last bit. Cells padded to whole vectors
-    leave no rest.
-    """
-    flat = x.flatten(start_dim=1)
-    padded = F.pad(flat, (0, -flat.shape[1] % WHOLE_VECTORS))
-    return torch.sigmoid(padded)[:, : flat.shape[1]].reshape(x.shape)
-
-
-def _weigh_channels(feature: Tensor, weight: Tensor) -> Tensor:
-    """(B, C, H, W), (C,) -> (B, H, W): weighted sum over the channels, as a 1 x 1 convolution.
-
-    Not `einsum`: its matrix product rounds differently with the place in the minibatch.
-    """
-    return F.conv2d(feature, weight.view(1, -1, 1, 1))[:, 0]
-
-
-class AttentionModule(nn.Module):
-    """Equations 1 to 5: A = sigmoid(W * ReLU(bilinear(W_l * L) + W_m * M)), attended = A . M.
-
-    Args:
-        middle_channels: channels of the middle feature M.
-        last_channels: channels of the last feature L.
-        hidden: channels in which the two meet (256 in the paper).
-    """
-
-    def __init__(self, middle_channels: int, last_channels: int, hidden: int = 256) -> None:
-        super().__init__()
-        self.from_last = nn.Conv2d(last_channels, hidden, kernel_size=1)
-        self.from_middle = nn.Conv2d(middle_channels, hidden, kernel_size=1)
-        self.to_map = nn.Conv2d(hidden, 1, kernel_size=1)
-
-    def forward(self, middle: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (attended middle feature (B, C, H, W), attention map (B, 1, H, W) in 0..1)."""
-        size = middle.shape[-2:]
-        guide = F.interpolate(self.from_last(last), size=size, mode="bilinear", align_corners=False)
-        hidden = F.relu(guide + self.from_middle(middle))
-        attention = _sigmoid(self.to_map(hidden))
-        return attention * middle, attention
 
 
 class Explained(NamedTuple):
@@ -88,16 +46,24 @@ class Explained(NamedTuple):
     bias: Tensor
 
 
-class AttentionAlexNet(nn.Module):
-    """The network of the paper; `forward` gives logits, `explain` gives logits and maps."""
+class AttentionAlexNet(StreamNetwork):
+    """The network of the paper; `forward` gives logits, `explain` gives logits and maps.
 
-    classes = ("nomn", "mn")
+    (`maps` gives the same maps in the form that all networks of streams share.)
+    """
 
-    def __init__(self) -> None:
+    pretrained: ClassVar[str | None] = "alexnet"
+
+    def __init__(self, attention: AttentionFactory = AttentionModule) -> None:
         super().__init__()
+        self.streams = (
+            Stream("conv3", 384, 13, 15, 16),
+            Stream("conv4", 256, 13, 15, 16),
+            Stream("pool5", 256, 6, 31, 32),
+        )
         self.features = alexnet(weights=None).features
-        self.attention5 = AttentionModule(384, 256)
-        self.attention6 = AttentionModule(256, 256)
+        self.attention5 = attention(384, 256)
+        self.attention6 = attention(256, 256)
         self.classifier = nn.Linear(384 + 256 + 256, 2)
 
     def forward_features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -119,6 +85,12 @@ class AttentionAlexNet(nn.Module):
         pooled = [stream.mean(dim=(2, 3)) for stream in (attended5, attended6, last)]
         vector = torch.cat(pooled, dim=1).unsqueeze(1)  # (B, 1, 896)
         return (vector * self.classifier.weight).sum(dim=2) + self.classifier.bias  # (B, 2)
+
+    def forward_streams(self, x: Tensor) -> Streamed:
+        """See `StreamNetwork`."""
+        layer5, layer6, last = self.forward_features(x)
+        attended5, attended6, map5, map6 = self._streams(layer5, layer6, last)
+        return Streamed((attended5, attended6, last), {"conv3": map5[:, 0], "conv4": map6[:, 0]})
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 224, 224) normalised input -> (B, 2) logits."""

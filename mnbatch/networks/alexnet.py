@@ -1,0 +1,31 @@
+"""AlexNet (Krizhevsky, "One weird trick", 2014; torchvision's), dense layers and all, with two outputs."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+from torchvision.models import alexnet
+
+from mnbatch.networks.network import Network
+
+
+class AlexNet(Network):
+    """57 million parameters, 95 % of them in the dense layers (61 million with ImageNet's 1000 classes).
+
+    No evidence map: the dense layers do not add up over positions.
+    """
+
+    pretrained: ClassVar[str | None] = "alexnet"
+
+    def __init__(self) -> None:
+        super().__init__()
+        whole = alexnet(weights=None, num_classes=2)
+        self.features = whole.features  # 3 x 224 x 224 -> 256 x 6 x 6
+        self.avgpool = whole.avgpool  # to 6 x 6, which it is
+        self.classifier = whole.classifier  # dropout, 9216 -> 4096, dropout, 4096 -> 4096, 4096 -> 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, 224, 224) normalised input -> (B, 2) logits."""
+        logits: Tensor = self.classifier(self.avgpool(self.features(x)).flatten(start_dim=1))
+        return logits
