@@ -175,7 +175,7 @@ def index_page(
         show_dose=any(row.dose for row in slide_rows),
         copies=tuple(copies),
         models=models,
-        provenance=provenance.shared_provenance(records),
+        provenance=provenance.batch_provenance(records),
     )
 
 

@@ -20,7 +20,7 @@ def models_used(records: Sequence[SlideRecord]) -> tuple[views.ModelView, ...]:
                 (model, record.model.architecture, record.model.digest, f"{record.call.threshold:g}", device)
             ] += 1
     return tuple(
-        views.ModelView(name, architecture, words.short_digest(digest), threshold, device, slides)
+        views.ModelView(name, architecture, digest, threshold, device, slides)
         for (name, architecture, digest, threshold, device), slides in sorted(number.items())
     )
 
@@ -88,3 +88,9 @@ def moment(iso: str) -> str:
     if len(iso) >= 16 and iso[10] == "T" and iso.endswith(("+00:00", "Z")):
         return f"{iso[:10]} {iso[11:16]} UTC"
     return iso
+
+
+def batch_provenance(records: Sequence[SlideRecord]) -> tuple[tuple[str, str], ...]:
+    """As `shared_provenance`, less what the table of models says."""
+    told = {"Model", "Model digest", "Threshold"}
+    return tuple(pair for pair in shared_provenance(records) if pair[0] not in told)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from mnbatch.assay.calls import CallRules, SlideCall, call_slide
+from mnbatch.assay.samples import SampleRow
 from mnbatch.errors import StorageError
 from mnbatch.imaging.identity import slug
 from mnbatch.report import pages, render, tables
@@ -19,8 +20,8 @@ from mnbatch.results.store import Store
 
 DERIVED = ("cells.csv", "index.html", "summary.json")
 
-Samples = Mapping[str, Mapping[str, str]]
-"""slide_id -> its row of the sample sheet: `donor`, and whatever else the sheet says of the slide."""
+Samples = Mapping[str, SampleRow]
+"""slide_id -> its row of the sample sheet; its donor takes the place of the path's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class SlideBuilder:
         return digest(
             record.model_dump_json(),
             sorted(context.copies.get(slide_id, {}).items()),
-            dict(context.samples.get(slide_id, {})),
+            asdict(context.samples[slide_id]) if slide_id in context.samples else None,
             context.also_found.get(slide_id, ()),
             self._options.gallery,
         )
@@ -142,11 +143,19 @@ class SlideBuilder:
         ]
 
     def _item(self, record: SlideRecord, call: SlideCall, next_step: str) -> SlideItem:
-        sample = dict(self._context.samples.get(record.slide_id, {}))
-        donor = sample.pop("donor", "") or record.donor
+        row = self._context.samples.get(record.slide_id)
+        sample = sample_columns(row, record.pseudonymised) if row else {}
+        donor = row.donor if row else record.donor
         folder = donor_folder(donor) if donor else ""
         also_found = self._context.also_found.get(record.slide_id, ())
         return SlideItem(record, call, donor, folder, sample, also_found, next_step)
+
+
+def sample_columns(row: SampleRow, pseudonymised: bool) -> dict[str, str]:
+    """What the sample sheet says, by column; a free note may hold names, so pseudonyms leave it out."""
+    dose, age = ("" if number is None else f"{number:g}" for number in (row.dose_gy, row.age))
+    note = "" if pseudonymised else row.note
+    return {"dose_gy": dose, "culture": row.culture, "sex": row.sex, "age": age, "note": note}
 
 
 def donor_folder(donor: str) -> str:

@@ -36,7 +36,8 @@ COUNT_COLUMNS = (
     "threshold",
     "warnings",
 )
-SLIDE_COLUMNS = ("slide_id", "donor", "slide", *COUNT_COLUMNS)
+SAMPLE_COLUMNS = ("dose_gy", "culture", "sex", "age", "note")
+SLIDE_COLUMNS = ("slide_id", "donor", "slide", *COUNT_COLUMNS, *SAMPLE_COLUMNS)
 DONOR_COLUMNS = ("donor", *COUNT_COLUMNS, "slides", "slides_done", "slides_failed")
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -79,7 +80,7 @@ class CountRow:
 
 @dataclass(frozen=True, slots=True)
 class SlideRow:
-    """One row of slides.csv; `sample` holds the sample sheet's further columns."""
+    """One row of slides.csv; `sample` holds what the sample sheet says in `SAMPLE_COLUMNS`."""
 
     slide_id: str
     donor: str
@@ -110,19 +111,18 @@ def cells_csv(cells: Iterable[CalledCell]) -> bytes:
 
 
 def slides_csv(rows: Sequence[SlideRow]) -> bytes:
-    """slides.csv; the sample sheet's further columns follow in the order of their first appearance."""
-    extra = list(dict.fromkeys(name for row in rows for name in row.sample))
+    """slides.csv; the sample sheet's columns stand at the end, empty where there is none."""
     body = (
         [
             row.slide_id,
             row.donor,
             row.slide,
             *row.counts.fields(),
-            *(_sample(row.sample.get(name, "")) for name in extra),
+            *(_sample(row.sample.get(name, "")) for name in SAMPLE_COLUMNS),
         ]
         for row in rows
     )
-    return _csv((*SLIDE_COLUMNS, *extra), body)
+    return _csv(SLIDE_COLUMNS, body)
 
 
 def donors_csv(rows: Sequence[DonorRow]) -> bytes:

@@ -64,11 +64,6 @@ def plural(number: int, singular: str, several: str | None = None) -> str:
     return f"{whole(number)} {singular if number == 1 else several or singular + 's'}"
 
 
-def short_digest(digest: str) -> str:
-    """First 12 hex digits: enough to tell models apart; the full one is in the tables."""
-    return digest.removeprefix("sha256:")[:12]
-
-
 def cell_label(source: str, page: int | None) -> str:
     """File name of a cell, with its page (counted from 0, as in cells.csv) where the file has several."""
     name = PurePosixPath(source).name

@@ -113,6 +113,27 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "out")
 
 
+@pytest.fixture(name="add_slide")
+def _add_slide() -> Callable[..., SlideRecord]:
+    return add_slide
+
+
+@pytest.fixture(name="add_failed")
+def _add_failed() -> Callable[..., SlideRecord]:
+    return add_failed
+
+
+@pytest.fixture(name="call_stamp")
+def _call_stamp() -> Callable[..., CallStamp]:
+    return call_stamp
+
+
+@pytest.fixture
+def hostile() -> str:
+    """A name that attacks spreadsheets, pages and readers."""
+    return HOSTILE
+
+
 @pytest.fixture
 def batch(store: Store) -> Store:
     """Two donors: three slides that are done, one with too many bad cells, one that failed, and a copy."""

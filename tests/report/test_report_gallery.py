@@ -1,0 +1,46 @@
+from mnbatch.assay.calls import CalledCell
+from mnbatch.report.gallery import Candidate, choose, gallery_view
+
+
+def candidates(scores: list[float], threshold: float = 0.5) -> list[Candidate]:
+    return [
+        Candidate(CalledCell(f"s:{i}", f"{i}", None, p, p >= threshold, (), ""), i, None, threshold)
+        for i, p in enumerate(scores)
+    ]
+
+
+def test_highest_called_cells_first_then_the_nearest_of_the_others() -> None:
+    called, uncertain = choose(candidates([0.1, 0.99, 0.45, 0.7, 0.52, 0.01]), 2)
+    assert [c.p_mn for c in called] == [0.99, 0.7]
+    assert [c.p_mn for c in uncertain] == [0.52, 0.45]
+
+
+def test_a_cell_that_is_not_called_is_never_shown_as_called() -> None:
+    called, uncertain = choose(candidates([0.1, 0.49, 0.6]), 24)
+    assert [c.p_mn for c in called] == [0.6]
+    assert [c.p_mn for c in uncertain] == [0.49, 0.1]
+
+
+def test_equal_scores_keep_the_order_of_the_cells() -> None:
+    called, uncertain = choose(candidates([0.9, 0.9, 0.9, 0.2, 0.2, 0.2]), 2)
+    assert [c.row for c in called] == [0, 1]
+    assert [c.row for c in uncertain] == [3, 4]
+
+
+def test_no_gallery_is_drawn_when_none_is_wanted() -> None:
+    assert gallery_view(candidates([0.9]), 0) is None
+
+
+def test_without_kept_crops_the_cells_are_listed_all_the_same() -> None:
+    view = gallery_view(candidates([0.9, 0.2]), 5)
+    assert view is not None
+    assert [(card.p_mn, card.crop, card.maps) for card in view.called] == [(0.9, "", ())]
+
+
+def test_the_text_says_how_many_of_how_many_are_shown() -> None:
+    view = gallery_view(candidates([0.9] * 7 + [0.1]), 3)
+    assert view is not None
+    assert view.called_text.startswith("3 of 7 cells called MN")
+    none = gallery_view(candidates([0.1]), 3)
+    assert none is not None
+    assert none.called_text == "No cell was called MN."
