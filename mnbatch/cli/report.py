@@ -32,6 +32,7 @@ def report(
     11 OUT is held by a run.
     """
     from mnbatch.report.build import ReportOptions, build_reports
+    from mnbatch.results.annotations import load_samples
     from mnbatch.results.lock import hold_lock
     from mnbatch.results.manifest import read_manifest
     from mnbatch.results.store import Store
@@ -46,7 +47,7 @@ def report(
         force=force,
     )
     with hold_lock(store.paths.lock):
-        made = build_reports(store, options)
+        made = build_reports(store, options, load_samples(store.paths))
     failed = [slide for slide in made.slides if slide.status == "failed"]
     typer.echo(f"slides: {len(made.slides)}, {len(made.slides) - len(failed)} done, {len(failed)} failed")
     pages = made.slides_built + made.donors_built + made.index_built

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from mnbatch.assay.calls import CallRules, SlideCall, call_slide
-from mnbatch.assay.samples import SampleRow
 from mnbatch.errors import StorageError
 from mnbatch.imaging.identity import slug
 from mnbatch.report import pages, render, tables
@@ -20,8 +19,8 @@ from mnbatch.results.store import Store
 
 DERIVED = ("cells.csv", "index.html", "summary.json")
 
-Samples = Mapping[str, SampleRow]
-"""slide_id -> its row of the sample sheet; its donor takes the place of the path's."""
+Samples = Mapping[str, Mapping[str, str]]
+"""slide_id -> column -> text of the sample sheet; its donor takes the place of the path's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class SlideBuilder:
         return digest(
             record.model_dump_json(),
             sorted(context.copies.get(slide_id, {}).items()),
-            asdict(context.samples[slide_id]) if slide_id in context.samples else None,
+            dict(context.samples.get(slide_id, {})),
             context.also_found.get(slide_id, ()),
             self._options.gallery,
         )
@@ -143,19 +142,19 @@ class SlideBuilder:
         ]
 
     def _item(self, record: SlideRecord, call: SlideCall, next_step: str) -> SlideItem:
-        row = self._context.samples.get(record.slide_id)
-        sample = sample_columns(row, record.pseudonymised) if row else {}
-        donor = row.donor if row else record.donor
+        row = self._context.samples.get(record.slide_id, {})
+        sample = sample_columns(row, record.pseudonymised)
+        donor = row.get("donor") or record.donor
         folder = donor_folder(donor) if donor else ""
         also_found = self._context.also_found.get(record.slide_id, ())
         return SlideItem(record, call, donor, folder, sample, also_found, next_step)
 
 
-def sample_columns(row: SampleRow, pseudonymised: bool) -> dict[str, str]:
-    """What the sample sheet says, by column; a free note may hold names, so pseudonyms leave it out."""
-    dose, age = ("" if number is None else f"{number:g}" for number in (row.dose_gy, row.age))
-    note = "" if pseudonymised else row.note
-    return {"dose_gy": dose, "culture": row.culture, "sex": row.sex, "age": age, "note": note}
+def sample_columns(row: Mapping[str, str], pseudonymised: bool) -> dict[str, str]:
+    """What the sheet says beside the donor; a free note may hold names, so pseudonyms leave it out."""
+    kept = {name: row.get(name, "") for name in tables.SAMPLE_COLUMNS}
+    kept |= {name: f"{float(kept[name]):g}" for name in ("dose_gy", "age") if tables.is_number(kept[name])}
+    return kept | {"note": ""} if pseudonymised else kept
 
 
 def donor_folder(donor: str) -> str:

@@ -144,6 +144,11 @@ def safe_text(text: str) -> str:
     return "'" + text if text.startswith(FORMULA_STARTS) else text
 
 
+def is_number(text: str) -> bool:
+    """Whether `text` is a plain decimal number."""
+    return NUMBER.fullmatch(text) is not None
+
+
 def _cell_fields(cell: CalledCell) -> list[Value]:
     if cell.mn is None:
         return [cell.cell_id, cell.source, cell.page, None, None, ";".join(cell.qc), cell.reason]
@@ -153,7 +158,7 @@ def _cell_fields(cell: CalledCell) -> list[Value]:
 
 def _sample(text: str) -> str:
     """A value of the sample sheet; what reads as a number stays one (-1 is no formula)."""
-    return Number(text) if NUMBER.fullmatch(text) else text
+    return Number(text) if is_number(text) else text
 
 
 def _rate(per_1000: float | None) -> float | None:

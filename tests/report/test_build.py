@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from mnbatch.assay.samples import SampleRow
 from mnbatch.report.build import ReportOptions, build_reports
 from mnbatch.results.store import Store
 
@@ -151,7 +150,7 @@ def test_the_sample_sheet_moves_a_slide_to_its_donor_and_adds_columns(
     batch: Store, read_csv: ReadCsv
 ) -> None:
     build_reports(batch, OPTIONS)
-    samples = {name: SampleRow(name, "D9", dose_gy=2.0, note="n") for name in ("a1", "a2")}
+    samples = {name: {"donor": "D9", "dose_gy": "2.0", "note": "n"} for name in ("a1", "a2")}
     build_reports(batch, OPTIONS, samples)
     row = by(read_csv(batch.paths.slides_csv), "slide_id")["a1"]
     assert (row["donor"], row["dose_gy"]) == ("D9", "2")
