@@ -61,7 +61,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         StorageError: a file cannot be written. A slide whose stored scores cannot be read is reported as
         failed.
     """
-    everything = store.records()
+    everything = _fail_contradictions(store.records(), samples or {})
     records = [record for record in everything if record.status != "copy"]
     copied = [record for record in everything if record.status == "copy"]
     context = Context(samples or {}, store.copies(records), _names_by_original(copied))
@@ -84,6 +84,25 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         donors_built=donors_built,
         index_built=index_built,
     )
+
+
+def _fail_contradictions(records: Sequence[SlideRecord], samples: Samples) -> list[SlideRecord]:
+    """A copy within one donor is taken once; the same pictures under two donors mean that one of them is wrong."""
+    donors = {r.slide_id: samples.get(r.slide_id, {}).get("donor") or r.donor for r in records}
+    checked = []
+    for record in records:
+        donor, original = donors[record.slide_id], donors.get(record.copy_of or "")
+        if record.status == "copy" and donor and original and donor != original:
+            record = record.model_copy(
+                update={
+                    "status": "failed",
+                    "reason": f"its files are identical to those of slide {record.copy_of} of donor {original}, "
+                    f"so they cannot be donor {donor}'s as well",
+                    "next_step": "Find out whose slide it is; remove the wrong copy or correct the sample sheet.",
+                }
+            )
+        checked.append(record)
+    return checked
 
 
 def _names_by_original(copied: Sequence[SlideRecord]) -> dict[str, tuple[str, ...]]:
@@ -174,7 +193,7 @@ def _donor_row(donor: DonorItem) -> tables.DonorRow:
         status=call.status,
         reason=call.reason,
         frequency=call.frequency,
-        excluded_cells=call.excluded_cells,
+        excluded_cells=donor.excluded_cells,
         flagged_cells=call.flagged_cells,
         model=_each_once(row.model for row in slides),
         model_digest=_each_once(row.model_digest for row in slides),

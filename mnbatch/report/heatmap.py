@@ -53,7 +53,8 @@ def evidence_limit(grids: list[FloatArray]) -> float:
     One scale for a page, so that its cells can be compared with each other.
     """
     peaks = [float(np.abs(smoothed(grid)).max()) for grid in grids]
-    limit = float(np.percentile(peaks, 95)) if peaks else 1.0
+    # One outlier does not pale the others, and the one MN among a few cells is no mere outlier.
+    limit = max(float(np.percentile(peaks, 95)), max(peaks) / 2) if peaks else 1.0
     return float(f"{limit:.2g}") or 1.0
 
 

@@ -67,6 +67,15 @@ class DonorItem:
     folder: str
     slides: tuple[SlideItem, ...]
 
+    @property
+    def excluded_cells(self) -> int | None:
+        """Cells that left the denominator; None where no slide was ever looked at."""
+        return (
+            self.call.excluded_cells
+            if any(slide.excluded_cells is not None for slide in self.slides)
+            else None
+        )
+
 
 def slide_row(item: SlideItem, up: str) -> RowView:
     """A slide's row as seen from a page that lies `up` ("" or "../../") below OUT."""
@@ -99,7 +108,7 @@ def donor_row(item: DonorItem, up: str) -> RowView:
         status=call.status,
         reason=call.reason,
         frequency=call.frequency,
-        excluded_cells=call.excluded_cells,
+        excluded_cells=item.excluded_cells,
         flagged_cells=call.flagged_cells,
         warnings=call.warnings,
         slides=len(call.slide_ids),

@@ -12,7 +12,7 @@ from mnbatch.assay.cells import CellCrop, CellScore, Quality, UnreadableCell
 from mnbatch.results.records import CallStamp, LeftOut, ModelStamp, Scoring, SlideRecord
 from mnbatch.results.store import Store
 
-GOOD = Quality(sharpness=0.5, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
+GOOD = Quality(sharpness=1e6, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
 BLURRED = Quality(sharpness=0.0, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
 MODEL = ModelStamp(name="attention-alexnet", version="1", digest="ab" * 32, architecture="attention-alexnet")
 HOSTILE = "=cmd|' /C calc'!A0 <script>alert(1)</script> \"&\u202e"

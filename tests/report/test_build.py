@@ -38,7 +38,8 @@ def test_slides_table_has_counts_failures_and_reasons(batch: Store, read_csv: Re
         "1",
         "1",
     )
-    assert (rows["a2"]["flagged_cells"], rows["a2"]["threshold"]) == ("10", "0.5")
+    assert (rows["a1"]["flagged_cells"], rows["a2"]["flagged_cells"]) == ("0", "10")
+    assert rows["a2"]["threshold"] == "0.5"
     assert rows["b2"]["status"] == "failed"
     assert "2 of 3 cells" in rows["b2"]["reason"]
     assert (rows["b3"]["reason"], rows["b3"]["mnbn_cells"]) == ("no model serves its look", "")

@@ -62,3 +62,8 @@ def test_the_limit_is_common_to_a_page_and_never_0() -> None:
     assert heatmap.evidence_limit([np.zeros((13, 13), np.float32)]) == 1.0
     flat = np.ones((13, 13), np.float32)
     assert heatmap.evidence_limit([flat * 0.1] * 10 + [flat * 0.2] * 10) == pytest.approx(0.2)
+
+
+def test_one_strong_cell_among_many_does_not_swamp_its_own_map() -> None:
+    flat = np.ones((13, 13), np.float32)
+    assert heatmap.evidence_limit([flat * 0.01] * 99 + [flat]) == pytest.approx(0.5)

@@ -52,6 +52,11 @@
     apply();
   }
 
+  // Paper has no way to unfold what is folded.
+  window.addEventListener("beforeprint", () => {
+    for (const details of document.querySelectorAll("details")) details.open = true;
+  });
+
   const cells = document.querySelector("[data-map]");
   if (!cells) return;
   const toggle = document.querySelector("[data-toggle-heat]");
