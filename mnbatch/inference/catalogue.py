@@ -65,7 +65,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
     if "/" not in text and "\\" not in text and text not in {"", ".", ".."} and bundled.is_dir():
         return bundled
     path = Path(name_or_path)
-    if path.is_dir():
+    if text and path.is_dir():
         return path
     known = ", ".join(model.name for model in list_models()) or "none"
     raise ModelError(

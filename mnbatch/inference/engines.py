@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mnbatch.assay.cells import UInt8Array
-from mnbatch.errors import MnbatchError
+from mnbatch.errors import MnbatchError, ModelError
 from mnbatch.imaging.preparation import network_input
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.scores import Normaliser, Scores, explain_in_float32, packed, unpacked
@@ -67,8 +67,13 @@ def available_cores() -> int:
 
 def _own_network(model: LoadedModel, device: torch.device) -> AttentionAlexNet:
     network = copy.deepcopy(model.network).eval().requires_grad_(False)
-    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network
+    if not isinstance(network, AttentionAlexNet):
+        raise ModelError(
+            f"{model.path} holds a {model.card.architecture}, which gives no evidence map; "
+            "slides are scored with attention-alexnet.",
+            "Choose another model with --model; `mnbatch model list` shows the bundled ones.",
+        )
+    return network.to(device).to(memory_format=torch.channels_last)
 
 
 class CpuEngine:

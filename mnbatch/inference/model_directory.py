@@ -27,7 +27,6 @@ from mnbatch.errors import ModelError, StorageError
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.verification import CARD_FILE, RESTORE, WEIGHTS_FILE, verify_with_weights
 from mnbatch.networks import ARCHITECTURES
-from mnbatch.networks.attention_alexnet import AttentionAlexNet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +41,7 @@ class LoadedModel:
     path: Path
     card: ModelCard
     digest: str
-    network: AttentionAlexNet
+    network: nn.Module
 
 
 def load_model(path: Path) -> LoadedModel:

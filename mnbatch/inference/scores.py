@@ -11,7 +11,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from mnbatch.inference.card import ModelCard
-from mnbatch.networks.attention_alexnet import AttentionAlexNet, Explained
+from mnbatch.networks.attention_alexnet import GRID, AttentionAlexNet, Explained
 
 MAPS = ("attention5", "attention6", "evidence")
 
@@ -34,6 +34,8 @@ class Scores:
     @staticmethod
     def joined(parts: list[Scores]) -> Scores:
         """Scores of several minibatches one after the other."""
+        if not parts:
+            return Scores(np.zeros(0), np.zeros((0, len(MAPS), GRID, GRID), np.float32))
         return Scores(np.concatenate([p.p_mn for p in parts]), np.concatenate([p.maps for p in parts]))
 
 
@@ -85,6 +87,5 @@ def unpacked(values: npt.NDArray[np.float32], temperature: float) -> Scores:
     `p_mn = sigmoid((logit of MN - logit of no MN) / temperature)`: the softmax of two classes.
     """
     margin = values[:, 1].astype(np.float64) - values[:, 0].astype(np.float64)
-    side = round(((values.shape[1] - 2) / len(MAPS)) ** 0.5)
-    maps = values[:, 2:].reshape(len(values), len(MAPS), side, side)
+    maps = values[:, 2:].reshape(len(values), len(MAPS), GRID, GRID)
     return Scores(expit(margin / temperature), maps.copy())

@@ -1,0 +1,96 @@
+"""Order, bounds, errors at their place, and no thread left behind."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from mnbatch.inference.prefetch import ordered_map
+
+
+def test_results_come_in_the_order_of_the_tasks() -> None:
+    delays = [random.Random(1).uniform(0, 0.01) for _ in range(60)]
+
+    def work(number: int) -> int:
+        time.sleep(delays[number])
+        return number
+
+    assert list(ordered_map(work, iter(range(60)), workers=4, ahead=10)) == list(range(60))
+
+
+def test_look_ahead_is_bounded() -> None:
+    taken = 0
+
+    def tasks() -> Iterator[int]:
+        nonlocal taken
+        for number in range(1000):
+            taken += 1
+            yield number
+
+    for seen, _ in enumerate(ordered_map(lambda number: number, tasks(), workers=3, ahead=7), start=1):
+        assert taken <= seen + 7
+
+
+def test_works_in_as_many_threads_as_asked() -> None:
+    together = threading.Barrier(3, timeout=5)
+
+    def meet(_: int) -> int:
+        return together.wait()
+
+    assert len(list(ordered_map(meet, iter(range(3)), workers=3, ahead=3))) == 3
+
+
+def test_exception_comes_up_after_the_results_before_it() -> None:
+    def work(number: int) -> int:
+        if number == 5:
+            raise ValueError("five")
+        return number
+
+    results = ordered_map(work, iter(range(20)), workers=4, ahead=8)
+    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="five"):
+        next(results)
+
+
+def test_exception_of_the_tasks_comes_up_after_the_results_before_it() -> None:
+    def tasks() -> Iterator[int]:
+        yield from range(3)
+        raise OSError("the share went away")
+
+    results = ordered_map(lambda number: number, tasks(), workers=2, ahead=10)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(OSError, match="went away"):
+        next(results)
+
+
+def test_consumer_that_stops_early_leaves_no_thread_and_starts_nothing_more() -> None:
+    before = threading.active_count()
+    started: list[int] = []
+
+    def work(number: int) -> int:
+        started.append(number)
+        time.sleep(0.01)
+        return number
+
+    results = ordered_map(work, iter(range(10_000)), workers=2, ahead=50)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    count = len(started)
+    assert count < 20
+    assert threading.active_count() == before
+    time.sleep(0.05)
+    assert len(started) == count
+
+
+def test_no_task_gives_no_result() -> None:
+    assert list(ordered_map(lambda number: number, iter(()), workers=2, ahead=2)) == []
+
+
+@pytest.mark.parametrize(("workers", "ahead"), [(0, 1), (1, 0)])
+def test_nonsense_is_refused_at_once(workers: int, ahead: int) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        ordered_map(lambda number: number, iter(range(3)), workers, ahead)
