@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mnbatch.errors import UsageError
 
 ENVIRONMENT_PREFIX = "MNBATCH_"
-DEFAULT_MODEL = "default"
+DEFAULT_MODEL = "attention-alexnet"
 
 
 class RunSettings(BaseModel):

@@ -10,6 +10,7 @@ from mnbatch.assay.calls import CallRules
 from mnbatch.assay.cells import Slide
 from mnbatch.imaging.version import READER_VERSION
 from mnbatch.inference.catalogue import ModelSet
+from mnbatch.inference.verification import VerifiedModel
 from mnbatch.results.files import hash_file
 from mnbatch.results.keys import content_key, stat_key
 from mnbatch.results.records import CallStamp, ScoreKeyParts, SlideRecord
@@ -110,15 +111,13 @@ def _plan_files(slide: Slide, record: SlideRecord, models: ModelSet, settings: R
         return Plan(slide, "score", "its files changed", record)
     if record.status == "failed":
         return Plan(slide, "keep" if same_stat else "touch", "failed before and unchanged", record)
-    if _call_changed(record, models, settings):
+    if record.call != new_call(record, models, settings):
         return Plan(slide, "call", "threshold or call rules changed", record)
     return Plan(slide, "keep" if same_stat else "touch", "" if same_stat else "only the times of its files changed", record)
 
 
 def _changed_parts(old: ScoreKeyParts, record: SlideRecord, models: ModelSet, settings: RunSettings) -> str:
-    # A slide that failed before it had a model may be served by a new set of models, whichever member it is.
-    digest = models.digest if record.model is None else models.digest_for(settings.stain or record.look)
-    new = score_parts(old.content, digest, settings)
+    new = score_parts(old.content, _expected_digest(record, models, settings), settings)
     reasons = {
         "model": "the model changed",
         "reader": "the reading code changed",
@@ -128,9 +127,23 @@ def _changed_parts(old: ScoreKeyParts, record: SlideRecord, models: ModelSet, se
     return "; ".join(text for part, text in reasons.items() if getattr(old, part) != getattr(new, part))
 
 
-def _call_changed(record: SlideRecord, models: ModelSet, settings: RunSettings) -> bool:
-    model = models.for_look(settings.stain or record.look)
-    return record.call != call_stamp(record.score_key, call_rules(model.card.threshold, settings))
+def _expected_digest(record: SlideRecord, models: ModelSet, settings: RunSettings) -> str:
+    look = settings.stain or record.look
+    # A slide that failed before it had a model may be served by a new set of models, whichever member it is.
+    if record.model is None or (look is not None and look not in models.looks):
+        return models.digest
+    return _model_of(record, models, settings).digest
+
+
+def _model_of(record: SlideRecord, models: ModelSet, settings: RunSettings) -> VerifiedModel:
+    look = settings.stain or record.look
+    # Without a readable cell no look is known, and any model will do to say so.
+    return models.members[0] if look is None else models.for_look(look)
+
+
+def new_call(record: SlideRecord, models: ModelSet, settings: RunSettings) -> CallStamp:
+    """The call that this run makes of a slide's stored scores."""
+    return call_stamp(record.score_key, call_rules(_model_of(record, models, settings).card.threshold, settings))
 
 
 def _now_readable(slide: Slide, record: SlideRecord) -> bool:

@@ -62,12 +62,14 @@ class Reading:
 
     Attributes:
         classifier_for: gives the classifier of a look; raises SlideError where no model serves it.
+        any_look: a look that some model serves, for slides that show none.
         stain: forced stain, or None to recognise each slide's look.
         stop: looked at before each piece of work.
     """
 
     preparation: Preparation
     classifier_for: Callable[[Look], Classifier]
+    any_look: Look
     stain: Look | None
     keep_gallery: bool
     pseudonyms: Pseudonyms | None
@@ -143,7 +145,7 @@ class Reading:
         looks = [item.look for item in seen if isinstance(item, CellCrop)]
         if not looks:
             # No readable cell: the call fails the slide with the count, whichever model would have served it.
-            look: Look = self.stain or "fluorescence"
+            look: Look = self.stain or self.any_look
         else:
             job.look = look = self.stain or slide_look(looks)
         try:

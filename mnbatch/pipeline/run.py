@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.packing import score_stream
 from mnbatch.pipeline.committing import Committer, copy_record
 from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
-from mnbatch.pipeline.pending import Plan, call_rules, call_stamp, plan_slides
+from mnbatch.pipeline.pending import Plan, new_call, plan_slides
 from mnbatch.pipeline.reading import Reading, SlideJob, default_workers
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
 from mnbatch.results.annotations import load_samples, save_samples
@@ -64,8 +65,8 @@ def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunO
     """
     settings, progress = resolved.settings, progress or SilentProgress()
     refuse_out_in_export(settings.export, settings.out)
-    if not settings.export.is_dir():
-        raise NoInputError(f"The export {settings.export} is not a directory.", "Check the path, or mount the share.")
+    if not os.path.isdir(settings.export):
+        raise NoInputError(f"The export {settings.export} is not a directory that can be read.", "Check the path and its permissions, or mount the share.")
     models = ModelSet.open(settings.model)
     store = Store(settings.out)
     with storage_errors(store.paths.root):
@@ -148,17 +149,6 @@ class _Run:
         self.log.write("skipped", path=skipped.path, reason=skipped.reason)
         self.manifest.content["skipped_files"] = self.manifest.content.get("skipped_files", 0) + 1
 
-    def _with_samples(self, slides: list[Slide]) -> list[Slide]:
-        """Check the whole sample sheet before hours are spent, and keep it with the results."""
-        assert self.settings.samples is not None
-        rows = read_samples(self.settings.samples)
-        names = [(slide.slide_id, slide.name, slide.path) for slide in slides]
-        if self.pseudonyms is not None:
-            names = [(code, self.pseudonyms.plain_name(code), self.pseudonyms.plain_path(code)) for code, _, _ in names]
-        match_samples(rows, names)
-        write_atomically(self.store.paths.samples, self.settings.samples.read_bytes(), durable=True)
-        return slides
-
     def _settle(self, plan: Plan) -> None:
         """Do what needs no scoring; say why the rest is scored."""
         slide_id = plan.slide.slide_id
@@ -183,8 +173,7 @@ class _Run:
     def _call_anew(self, plan: Plan) -> None:
         record = plan.record
         assert record is not None
-        card = self.models.for_look(self.settings.stain or record.look).card
-        stamp = call_stamp(record.score_key, call_rules(card.threshold, self.settings))
+        stamp = new_call(record, self.models, self.settings)
         self.store.put_record(record.model_copy(update={"call": stamp}))
         self.progress.message(f"{plan.slide.name}: {plan.why}; called anew from stored scores, nothing was scored")
 
@@ -206,6 +195,7 @@ class _Run:
         reading = Reading(
             preparation=self.models.preparation,
             classifier_for=self._classifier,
+            any_look=self.models.members[0].card.looks[0],
             stain=settings.stain,
             keep_gallery=settings.keep_gallery,
             pseudonyms=self.pseudonyms,

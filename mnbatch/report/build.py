@@ -87,7 +87,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
 
 
 def _fail_contradictions(records: Sequence[SlideRecord], samples: Samples) -> list[SlideRecord]:
-    """A copy within one donor is taken once; the same pictures under two donors mean that one of them is wrong."""
+    """A copy within one donor is taken once; the same pictures under two donors: one of them is wrong."""
     donors = {r.slide_id: samples.get(r.slide_id, {}).get("donor") or r.donor for r in records}
     checked = []
     for record in records:
@@ -96,9 +96,10 @@ def _fail_contradictions(records: Sequence[SlideRecord], samples: Samples) -> li
             record = record.model_copy(
                 update={
                     "status": "failed",
-                    "reason": f"its files are identical to those of slide {record.copy_of} of donor {original}, "
-                    f"so they cannot be donor {donor}'s as well",
-                    "next_step": "Find out whose slide it is; remove the wrong copy or correct the sample sheet.",
+                    "reason": f"its files are identical to those of slide {record.copy_of} of donor "
+                    f"{original}, so they cannot be donor {donor}'s as well",
+                    "next_step": "Find out whose slide it is; remove the wrong copy "
+                    "or correct the sample sheet.",
                 }
             )
         checked.append(record)
