@@ -194,7 +194,15 @@ class Trainer:
         return Epoch(number, loss, aucs, time.monotonic() - started)
 
     def _make_optimiser(self) -> torch.optim.Optimizer:
-        recipe, weights = self.recipe, self.network.parameters()
+        recipe = self.recipe
+        named = list(self.network.named_parameters())
+        weights = [
+            {"params": [weight for name, weight in named if name.startswith("features.")], "factor": 1.0},
+            {
+                "params": [weight for name, weight in named if not name.startswith("features.")],
+                "factor": recipe.head_factor,
+            },
+        ]
         if recipe.optimiser == "sgd":
             return torch.optim.SGD(
                 weights, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
@@ -202,7 +210,7 @@ class Trainer:
         return torch.optim.AdamW(weights, recipe.learning_rate, weight_decay=recipe.weight_decay)
 
     def _rate(self) -> float:
-        """Learning rate of the coming step."""
+        """Learning rate of the backbone for the coming step."""
         recipe, done = self.recipe, self.step / self.steps
         if recipe.schedule == "steps":
             return recipe.learning_rate * 0.1 ** math.floor(3 * done)
@@ -214,7 +222,7 @@ class Trainer:
         losses = []
         for cells, labels in minibatches(self.training, self.recipe, self.rng):
             for group in self.optimiser.param_groups:
-                group["lr"] = self._rate()
+                group["lr"] = self._rate() * group["factor"]
             loss = self._loss(cells, labels.to(self.device))
             if not bool(torch.isfinite(loss)):
                 raise TrainingError(

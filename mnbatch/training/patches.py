@@ -116,7 +116,7 @@ def optical_density(rgb: npt.NDArray[np.uint8]) -> FloatArray:
     """(H, W, 3) uint8 -> optical density, log10 of the background (98th percentile of a channel) over the pixel."""
     light = rgb.astype(np.float32) + 1
     background = np.percentile(light.reshape(-1, 3), 98, axis=0)
-    return np.log10(background / light).clip(0).astype(np.float32)
+    return np.asarray(np.log10(background / light).clip(0), np.float32)
 
 
 def body_in_box(density: FloatArray, box: Box, margin: int = 6) -> Patch | None:

@@ -46,6 +46,8 @@ class Recipe(BaseModel):
         epochs, cells_per_epoch, minibatch: size of the run.
         optimiser, learning_rate, momentum, weight_decay: of the weights; `schedule` `cosine` decays to 2 % of
             the rate after one warming epoch, `steps` divides it by 10 after each third of the epochs.
+        head_factor: learning rate of the weights that start at random (all but the convolutions of the backbone) /
+            `learning_rate`.
         averaging: decay a step of the exponential average of weights that is validated and kept; 0: none.
         loss: `focal` with `gamma`, or `cross_entropy`.
         labelled, dressed, composite, smear, simulated: shares of an epoch drawn from the laboratory's own crops, from
@@ -59,23 +61,24 @@ class Recipe(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    epochs: int = Field(default=14, ge=1)
-    cells_per_epoch: int = Field(default=4000, ge=4)
-    minibatch: int = Field(default=48, ge=2)
+    epochs: int = Field(default=18, ge=1)
+    cells_per_epoch: int = Field(default=3600, ge=4)
+    minibatch: int = Field(default=32, ge=2)
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(default=2e-4, gt=0)
+    learning_rate: float = Field(default=3e-4, gt=0)
+    head_factor: float = Field(default=6.0, ge=1)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=0.02, ge=0)
     schedule: Literal["cosine", "steps"] = "cosine"
     averaging: float = Field(default=0.995, ge=0, lt=1)
     loss: Literal["focal", "cross_entropy"] = "focal"
     gamma: float = Field(default=2.0, ge=0)
-    labelled: Share = 0.35
-    dressed: Share = 0.15
-    composite: Share = 0.25
-    smear: Share = 0.05
-    simulated: Share = 0.2
-    made_cells: int = Field(default=4000, ge=2)
+    labelled: Share = 0.3
+    dressed: Share = 0.17
+    composite: Share = 0.23
+    smear: Share = 0.08
+    simulated: Share = 0.22
+    made_cells: int = Field(default=4500, ge=2)
     specificity_weight: float = Field(default=2.0, gt=0)
     bf16: bool = True
     polarity: Literal["as_is", "density"] = "density"
@@ -93,6 +96,7 @@ PAPER = Recipe(
     epochs=60,
     optimiser="sgd",
     learning_rate=0.01,
+    head_factor=1.0,
     weight_decay=0.0,
     schedule="steps",
     averaging=0.0,

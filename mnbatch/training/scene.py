@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
+from scipy.special import expit
 
 from mnbatch.training.patches import PATCH, FloatArray, Patch, PatchLibrary
 
@@ -60,7 +61,7 @@ def smooth_noise(rng: np.random.Generator, grain: float, size: int = CANVAS) -> 
         return coarse[:size, :size]
     fine = ndimage.zoom(coarse, size / (cells - 3), order=3, mode="nearest", grid_mode=False)
     fine = fine[:size, :size]
-    return ((fine - fine.mean()) / max(float(fine.std()), 1e-6)).astype(np.float32)
+    return np.asarray((fine - fine.mean()) / max(float(fine.std()), 1e-6), np.float32)
 
 
 def drawn_patch(rng: np.random.Generator, roughness: float = 0.06) -> Patch:
@@ -181,7 +182,8 @@ def cell_outline(rng: np.random.Generator, bodies: list[Disc], margin: float, so
     ys, xs = np.mgrid[0:CANVAS, 0:CANVAS].astype(np.float32)
     angle = np.arctan2(ys - middle_y, xs - middle_x) % (2 * np.pi)
     edge = np.interp(angle, angles, reach)
-    return (1 / (1 + np.exp((np.hypot(xs - middle_x, ys - middle_y) - edge) / soft))).astype(np.float32)
+    outside = (np.hypot(xs - middle_x, ys - middle_y) - edge) / soft
+    return np.asarray(expit(-outside), np.float32)
 
 
 def _rounded(reach: FloatArray) -> FloatArray:

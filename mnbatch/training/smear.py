@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
+from scipy.special import expit
 from skimage.filters import threshold_otsu
 
 from mnbatch.training.patches import Box, FloatArray, optical_density, read_boxes, smear_pairs
@@ -107,7 +108,7 @@ def _soft_disc(
     ys, xs = np.mgrid[0 : shape[0], 0 : shape[1]]
     angle = np.arctan2(ys - y, xs - x)
     edge = radius * (1 + 0.08 * rng.standard_normal() * np.cos(2 * angle + rng.uniform(0, 6.3)))
-    return (1 / (1 + np.exp((np.hypot(xs - x, ys - y) - edge) / rng.uniform(0.6, 1.6)))).astype(np.float32)
+    return np.asarray(expit((edge - np.hypot(xs - x, ys - y)) / rng.uniform(0.6, 1.6)), np.float32)
 
 
 def _mn_density(rng: np.random.Generator, cell: SmearCell, density: FloatArray) -> FloatArray:
@@ -116,7 +117,7 @@ def _mn_density(rng: np.random.Generator, cell: SmearCell, density: FloatArray) 
     core = density[depth > 0.4 * depth.max()]
     noise = ndimage.gaussian_filter(rng.standard_normal(density.shape[:2]), 2.0)
     stain = np.median(core, axis=0) * rng.uniform(0.7, 1.05)
-    return (stain * (1 + 0.6 * noise[..., None])).astype(np.float32)
+    return np.asarray(stain * (1 + 0.6 * noise[..., None]), np.float32)
 
 
 def _other_density(
@@ -131,9 +132,9 @@ def _other_density(
     """What a cell without micronucleus gets instead: its cytoplasm smoothed, paler or tinted stain, or a platelet."""
     kind = rng.uniform()
     if kind < 0.35 or not cell.platelets:
-        return ndimage.gaussian_filter(density, (2, 2, 0))
+        return np.asarray(ndimage.gaussian_filter(density, (2, 2, 0)), np.float32)
     if kind < 0.55:
-        return (ndimage.gaussian_filter(density, (3, 3, 0)) * rng.uniform(0.5, 1.35)).astype(np.float32)
+        return np.asarray(ndimage.gaussian_filter(density, (3, 3, 0)) * rng.uniform(0.5, 1.35), np.float32)
     picture = cell.platelets[int(rng.integers(len(cell.platelets)))]
     side = max(4, int(2.2 * radius))
     small = (

@@ -41,7 +41,7 @@ def absorb(rng: np.random.Generator, scene: Scene) -> FloatArray:
     density = density + scene.platelet[..., None] * _drawn_vector(rng, PLATELET)
     density = density + scene.debris[..., None] * _drawn_vector(rng, DEBRIS)
     uneven = 1 + rng.uniform(0, 0.06) * smooth_noise(rng, 110)
-    return (ground * uneven[..., None] * 10 ** (-depth * density)).astype(np.float32)
+    return np.asarray(ground * uneven[..., None] * 10 ** (-depth * density), np.float32)
 
 
 def glow(rng: np.random.Generator, scene: Scene) -> FloatArray:
