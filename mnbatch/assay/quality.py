@@ -15,11 +15,11 @@ class QualityRules:
 
     Attributes:
         version: changes with any threshold or with the way the measures are taken; part of the call key.
-        least_sharpness: below it `blurred`. 8 is an edge blurred by 5 % of the nuclear diameter (Gaussian sigma,
-            1 / (8 sqrt(2 pi))), which smears the smallest micronuclei (a sixteenth of the diameter) away.
+        least_sharpness: below it `blurred`. 8 is an edge blurred by 5 % of the nuclear diameter (Gaussian
+            sigma, 1 / (8 sqrt(2 pi))), which smears the smallest micronuclei (a sixteenth of it) away.
         least_contrast: below it `weak_stain` (share of the file's full range).
-        most_nuclei: above it `several_cells`; a binucleated cell has two, and neighbours that the crop's border cuts
-            are not counted.
+        most_nuclei: above it `several_cells`; a binucleated cell has two, and neighbours that the crop's
+            border cuts are not counted.
         least_nucleus_fraction: below it `no_nucleus` (share of the crop).
         most_nucleus_fraction: above it `no_nucleus` too: what was found is the ground.
         most_saturated: above it `saturated` (share of nuclear pixels).

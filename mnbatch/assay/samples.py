@@ -49,8 +49,8 @@ class SampleRow:
 def read_samples(path: Path) -> list[SampleRow]:
     """Read a sample sheet: CSV, UTF-8, comma or semicolon, first line column names.
 
-    With semicolons numbers may have a decimal comma, as Excel writes them in many countries. Lines without any entry
-    are skipped.
+    With semicolons numbers may have a decimal comma, as Excel writes them in many countries. Lines without
+    any entry are skipped.
 
     Raises:
         UsageError: missing or unknown column, a line without slide or donor, a bad number; names the line.
@@ -58,13 +58,17 @@ def read_samples(path: Path) -> list[SampleRow]:
     """
     text = _read(path)
     separator = _separator(text)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        return _rows(path, lines, separator)
+        lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
         raise UsageError(
-            f"{path}, line {lines.line_num}: {error}.", "Save it as CSV (UTF-8) again."
+            f"{path}, line {reader.line_num}: {error}.", "Save it as CSV (UTF-8) again."
         ) from error
+    if not lines:
+        raise UsageError(f"The sample sheet {path} is empty.", f"Its first line names {', '.join(COLUMNS)}.")
+    header = _header(path, lines[0][1])
+    return [_row(path, line, _by_column(path, line, header, cells), separator) for line, cells in lines[1:]]
 
 
 def match_samples(rows: Sequence[SampleRow], slides: Iterable[SlideIdentity]) -> dict[str, SampleRow]:
@@ -146,21 +150,6 @@ def _separator(text: str) -> str:
     return ";" if first.count(";") > first.count(",") else ","
 
 
-def _rows(path: Path, lines: csv.reader, separator: str) -> list[SampleRow]:  # type: ignore[valid-type]
-    header: list[str] | None = None
-    rows = []
-    for cells in lines:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if header is None:
-            header = _header(path, cells)
-            continue
-        rows.append(_row(path, lines.line_num, dict(_pairs(path, lines.line_num, header, cells)), separator))
-    if header is None:
-        raise UsageError(f"The sample sheet {path} is empty.", f"Its first line names {', '.join(COLUMNS)}.")
-    return rows
-
-
 def _header(path: Path, cells: Sequence[str]) -> list[str]:
     header = [cell.strip().lower() for cell in cells]
     while header and not header[-1]:
@@ -181,14 +170,14 @@ def _header(path: Path, cells: Sequence[str]) -> list[str]:
     )
 
 
-def _pairs(path: Path, line: int, header: list[str], cells: Sequence[str]) -> Iterable[tuple[str, str]]:
+def _by_column(path: Path, line: int, header: list[str], cells: Sequence[str]) -> dict[str, str]:
     if any(cell.strip() for cell in cells[len(header) :]):
         raise UsageError(
             f"{path}, line {line}: {len(cells)} entries for {len(header)} columns.",
             "Put entries that hold the separator in double quotes.",
         )
     padded = [*cells, *[""] * (len(header) - len(cells))]
-    return zip(header, (cell.strip() for cell in padded), strict=False)
+    return {column: cell.strip() for column, cell in zip(header, padded, strict=False)}
 
 
 def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> SampleRow:

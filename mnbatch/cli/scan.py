@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -173,7 +174,7 @@ def _print_table(found: _Findings) -> None:
         typer.echo("\t".join(line))
 
 
-def _print_rich(lines: list[tuple[str, ...]]) -> None:
+def _print_rich(lines: Sequence[tuple[str, ...]]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -195,8 +196,8 @@ def _print_summary(found: _Findings, *, explained: bool) -> None:
     without = sum(row.donor is None for row in found.rows)
     if without:
         typer.echo(
-            f"{without} slides have no donor and will not be pooled; a sample sheet (--samples) or the layout "
-            "donor-slide-folders names donors",
+            f"{without} slides have no donor and will not be pooled; a sample sheet (--samples) or the "
+            "layout donor-slide-folders names donors",
             err=True,
         )
 

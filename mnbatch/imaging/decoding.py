@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
+import warnings
 import zlib
 from typing import Any
 
@@ -58,6 +60,12 @@ DECODING_ERRORS = (
 """What Pillow, tifffile and imagecodecs raise on damaged files."""
 
 
+# The size is checked before anything is decoded; Pillow's own warning would only litter stderr. tifffile logs
+# what it raises anyway; with this handler that goes to a log file, if there is one, and not to stderr.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
 class UndecodableError(Exception):
     """Not a usable crop; the message is the reason in the `reason` column."""
 
@@ -94,8 +102,10 @@ def decode_plain(data: bytes, kind: str) -> Decoded:
     """
     try:
         decoded = _decode_png(data) if kind == "png" else _decode_with_pillow(data)
+    except Image.DecompressionBombError as error:
+        raise UndecodableError("too many pixels for a cell crop (decompression bomb?)") from error
     except DECODING_ERRORS as error:
-        raise UndecodableError(f"damaged or truncated {kind.upper()} ({_brief(error)})") from error
+        raise UndecodableError(f"damaged or truncated {kind.upper()} ({brief(error)})") from error
     return checked(decoded)
 
 
@@ -131,7 +141,8 @@ def decode_page(page: tifffile.TiffPage, file_size: int) -> Decoded:
         _check_whole(page, file_size)
         decoded = _as_colours(page, np.asarray(page.asarray()))
     except DECODING_ERRORS as error:
-        raise UndecodableError(f"damaged or truncated TIFF ({_brief(error)})") from error
+        reraise_io(error)
+        raise UndecodableError(f"damaged or truncated TIFF ({brief(error)})") from error
     return checked(decoded)
 
 
@@ -146,7 +157,8 @@ def _as_colours(page: tifffile.TiffPage, values: Decoded) -> Decoded:
     photometric = tifffile.PHOTOMETRIC
     values = _channels_last(page, values)
     if page.photometric == photometric.PALETTE and page.colormap is not None and values.ndim == 2:
-        return (np.moveaxis(page.colormap, 0, -1)[values] >> 8).astype(np.uint8)
+        colours = np.asarray(page.colormap).T
+        return np.asarray(colours[values] >> 8, dtype=np.uint8)
     if page.photometric == photometric.MINISWHITE and values.dtype.kind in "ub":
         values = ~values if values.dtype == bool else np.iinfo(values.dtype).max - values
     if page.photometric == photometric.SEPARATED and values.ndim == 3 and values.shape[2] == 4:
@@ -215,6 +227,13 @@ def checked(values: Decoded) -> Decoded:
     return np.ascontiguousarray(values)
 
 
-def _brief(error: BaseException) -> str:
+def reraise_io(error: BaseException) -> None:
+    """Let an I/O error pass, which may be tried again; decoders raise OSError too, but without an errno."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
+
+
+def brief(error: BaseException) -> str:
+    """Message of an error on one line of at most 80 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from mnbatch.assay.cells import Skipped, Slide, SourceFile
-from mnbatch.errors import MismatchError, NoInputError, StorageError
+from mnbatch.assay.cells import Skipped, Slide
+from mnbatch.errors import NoInputError, UsageError
 from mnbatch.imaging.duplicates import SlideCopies
-from mnbatch.imaging.identity import slide_id
-from mnbatch.imaging.layouts import DEFAULT_LAYOUT, EXTENSIONS, Layout, Place, parse_layout
+from mnbatch.imaging.layouts import DEFAULT_LAYOUT, Layout, parse_layout
 from mnbatch.imaging.settling import when_settled
+from mnbatch.imaging.walk import Walk
 
 Explain = Callable[[Skipped], None]
-
-_JUNK = frozenset(
-    {
-        "thumbs.db",
-        "ehthumbs.db",
-        "desktop.ini",
-        "__macosx",
-        "@eadir",
-        "$recycle.bin",
-        "system volume information",
-        "lost+found",
-    }
-)
-"""Names (in lower case) that operating systems and file servers leave in folders; some hold thumbnails."""
-
-_RANK = {extension: rank for rank, extension in enumerate(EXTENSIONS)}
-_DIGITS = re.compile(r"([0-9]+)")
 
 
 def find_slides(
@@ -47,12 +29,12 @@ def find_slides(
     Args:
         root: the export directory.
         layout: preset name or pattern (see `mnbatch.imaging.layouts`).
-        settle_seconds: a slide whose newest file is younger than this, or that changed between two looks, comes
-            with `settled=False`; None takes every slide as it is.
+        settle_seconds: a slide whose newest file is younger than this, or that changed between two looks,
+            comes with `settled=False`; None takes every slide as it is.
         explain: is told of every file and folder that is not taken, and why.
 
     Raises:
-        UsageError: unknown layout (at once).
+        UsageError: unknown layout (at once); two slides with one slide-id.
         NoInputError: the export does not exist (at once) or holds no slide (at the end of the walk).
         StorageError: the export cannot be read.
     """
@@ -64,21 +46,14 @@ def find_slides(
     return _find(top, parsed, settle_seconds, explain or (lambda _: None))
 
 
-def natural_key(name: str) -> tuple[list[str | int], str]:
-    """Sort key that puts `cell2` before `cell10` and ignores case; equal keys fall back to the spelling."""
-    parts: list[str | int] = list(_DIGITS.split(name.casefold()))
-    parts[1::2] = [int(digits) for digits in parts[1::2]]
-    return parts, name
-
-
 def _find(root: Path, layout: Layout, settle_seconds: float | None, explain: Explain) -> Iterator[Slide]:
-    walk = _Walk(root, layout, explain)
+    walk = Walk(root, layout, explain)
     copies = SlideCopies()
     ids: set[str] = set()
     slides = (_marked_copy(slide, copies, explain) for slide in walk.slides())
     for slide in when_settled(slides, settle_seconds, explain):
         if slide.slide_id in ids:
-            raise MismatchError(
+            raise UsageError(
                 f"Two slides of {root} would have the same slide-id {slide.slide_id}; one is {slide.path}.",
                 "Rename one of the two folders.",
             )
@@ -98,203 +73,3 @@ def _marked_copy(slide: Slide, copies: SlideCopies, explain: Explain) -> Slide:
         return slide
     explain(Skipped(slide.path, f"copy of slide {original}: the same files by content"))
     return replace(slide, copy_of=original)
-
-
-@dataclass(slots=True)
-class _Group:
-    """A slide that is being put together."""
-
-    place: Place
-    files: list[SourceFile] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Listing:
-    """One folder, sorted."""
-
-    files: list[os.DirEntry[str]] = field(default_factory=list)
-    folders: list[os.DirEntry[str]] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-
-
-class _Walk:
-    """State of one walk: what was seen, and the slides that are not complete yet."""
-
-    def __init__(self, root: Path, layout: Layout, explain: Explain) -> None:
-        self._root = root
-        self._real_root = os.path.realpath(root)
-        self._layout = layout
-        self._explain = explain
-        self._seen: set[tuple[int, int]] = set()
-        self._open: dict[str, _Group] = {}
-        self.unfitting = 0
-
-    def slides(self) -> Iterator[Slide]:
-        """Depth first, each folder's own slides before those of its subfolders."""
-        stack = [""]
-        while stack:
-            folder = stack.pop()
-            yield from self._closed(folder)
-            listing = self._list(folder)
-            if listing is None:
-                continue
-            self._gather(folder, listing)
-            if not self._layout.nested:
-                yield from self._closed(None)
-            stack.extend(self._join(folder, entry.name) for entry in reversed(listing.folders))
-        yield from self._closed(None)
-
-    def _closed(self, folder: str | None) -> Iterator[Slide]:
-        """Slides to which nothing can come any more when the walk enters `folder` (None: all of them)."""
-        for path, group in list(self._open.items()):
-            anchor = group.place.anchor
-            inside = folder is not None and (anchor == "." or f"{folder}/".startswith(f"{anchor}/"))
-            if not inside:
-                del self._open[path]
-                yield self._slide(group)
-
-    def _slide(self, group: _Group) -> Slide:
-        place = group.place
-        return Slide(
-            slide_id=slide_id(place.path),
-            name=place.slide,
-            path=place.path,
-            donor=place.donor,
-            root=self._root,
-            files=tuple(group.files),
-            layout=self._layout.name,
-            skipped=tuple(group.skipped),
-        )
-
-    def _list(self, folder: str) -> _Listing | None:
-        """Read one folder; None when it was taken before or cannot be read (which is said)."""
-        path = os.path.join(self._root, folder) if folder else os.fspath(self._root)
-        try:
-            status = os.stat(path)
-            if (status.st_dev, status.st_ino) in self._seen:
-                self._skip(folder, "reached before by another way (a link)")
-                return None
-            self._seen.add((status.st_dev, status.st_ino))
-            with os.scandir(path) as entries:
-                found = sorted(entries, key=lambda entry: natural_key(entry.name))
-        except OSError as error:
-            if not folder:
-                raise StorageError(
-                    f"The export {self._root} cannot be read: {error.strerror}.",
-                    "Check that the share is mounted and that this user may read it.",
-                ) from error
-            self._skip(folder, f"folder cannot be read: {error.strerror}")
-            return None
-        return self._sorted(folder, found)
-
-    def _sorted(self, folder: str, entries: list[os.DirEntry[str]]) -> _Listing:
-        listing = _Listing()
-        for entry in entries:
-            path = self._join(folder, entry.name)
-            reason = self._why_not(entry, path)
-            if reason:
-                listing.skipped.append(self._skip(path, reason))
-            elif entry.is_dir():
-                listing.folders.append(entry)
-            else:
-                listing.files.append(entry)
-        return listing
-
-    def _why_not(self, entry: os.DirEntry[str], path: str) -> str:
-        """Why an entry is left out before any layout is asked; "" for a candidate."""
-        name = entry.name
-        if name.startswith("."):
-            return "hidden"
-        if name.casefold() in _JUNK:
-            return "left there by an operating system or file server, not by a scanner"
-        if entry.is_symlink():
-            reason = self._why_not_link(entry, path)
-            if reason:
-                return reason
-        if entry.is_dir():
-            return ""
-        if not entry.is_file():
-            return "neither a file nor a folder"
-        if name.rpartition(".")[2].lower() not in _RANK or "." not in name:
-            return "not an image file by its extension"
-        return ""
-
-    def _why_not_link(self, entry: os.DirEntry[str], path: str) -> str:
-        """Links are followed, unless what they lead to is reached anyway, was reached, or holds the export."""
-        target = os.path.realpath(os.path.join(self._root, path))
-        if not os.path.exists(target):
-            return "link that leads nowhere"
-        if f"{self._real_root}{os.sep}".startswith(target.rstrip(os.sep) + os.sep):
-            return "link that leads back to a folder above (a loop)"
-        if target.startswith(self._real_root + os.sep):
-            inside = os.path.relpath(target, self._real_root).replace(os.sep, "/")
-            if self._is_walked(inside, entry.is_dir()):
-                return f"link to {inside}, which is taken there"
-        if entry.is_dir():
-            return ""
-        status = entry.stat()
-        if (status.st_dev, status.st_ino) in self._seen:
-            return "link to a file that was taken before"
-        self._seen.add((status.st_dev, status.st_ino))
-        return ""
-
-    def _is_walked(self, path: str, is_folder: bool) -> bool:
-        """The walk comes to this path by itself (it is not hidden, and a file fits the layout)."""
-        parts = path.split("/")
-        if any(part.startswith(".") or part.casefold() in _JUNK for part in parts):
-            return False
-        return is_folder or self._layout.place(path, self._root.name) is not None
-
-    def _gather(self, folder: str, listing: _Listing) -> None:
-        """Put the files of one folder into their slides."""
-        fitting: list[tuple[os.DirEntry[str], str, Place]] = []
-        best: dict[str, str] = {}
-        for entry in listing.files:
-            path = self._join(folder, entry.name)
-            place = self._layout.place(path, self._root.name)
-            if place is None:
-                self.unfitting += 1
-                listing.skipped.append(self._skip(path, f"does not fit the layout '{self._layout.name}'"))
-                continue
-            fitting.append((entry, path, place))
-            stem = entry.name.rpartition(".")[0]
-            if stem not in best or _rank(entry.name) < _rank(best[stem]):
-                best[stem] = entry.name
-        for entry, path, place in fitting:
-            original = best[entry.name.rpartition(".")[0]]
-            self._take(entry, path, place, original)
-        own = self._open.get(folder or ".")
-        if own is not None:
-            own.skipped.extend(listing.skipped)
-
-    def _take(self, entry: os.DirEntry[str], path: str, place: Place, original: str) -> None:
-        if original != entry.name:
-            reason = f"preview or second copy beside {original}, which is taken"
-            skipped = self._skip(path, reason)
-            if place.path in self._open:
-                self._open[place.path].skipped.append(skipped)
-            return
-        try:
-            status = entry.stat()
-            file = SourceFile(path, status.st_size, status.st_mtime_ns)
-        except FileNotFoundError:
-            self._skip(path, "vanished while the folder was read")
-            return
-        except OSError:
-            # It is there and cannot be examined: the reader will say so, and the cell is counted as unreadable.
-            file = SourceFile(path, 0, 0)
-        self._open.setdefault(place.path, _Group(place)).files.append(file)
-
-    def _skip(self, path: str, reason: str) -> Skipped:
-        skipped = Skipped(path, reason)
-        self._explain(skipped)
-        return skipped
-
-    @staticmethod
-    def _join(folder: str, name: str) -> str:
-        return f"{folder}/{name}" if folder else name
-
-
-def _rank(name: str) -> int:
-    return _RANK[name.rpartition(".")[2].lower()]

@@ -1,8 +1,8 @@
 """Whole slides copied under another name, found by content and cheaply.
 
-Three sieves, each only for what the one before could not tell apart: the sizes of the files; a few hundred bytes
-from the middle of each file; the whole content. Uncompressed crops of one size would otherwise make every slide a
-candidate, and a crawl would read the whole export.
+Three sieves, each only for what the one before could not tell apart: the sizes of the files; a few
+hundred bytes from the middle of each file; the whole content. Uncompressed crops of one size would
+otherwise make every slide a candidate, and a crawl would read the whole export.
 """
 
 from __future__ import annotations

@@ -47,8 +47,9 @@ def thinned(crop: UInt8Array) -> UInt8Array:
 def ground_of(grid: UInt8Array) -> Ground:
     """Estimate the background of a square crop.
 
-    It is the median of the border, or, where cells touch the border, the darkest (brightest) fifth of the whole crop
-    if that lies further out. Nuclei are on the side to which the values reach further from the border.
+    It is the median of the border, or, where cells touch the border, the darkest (brightest) fifth of the
+    whole crop if that lies further out. Nuclei are on the side to which the values reach further from the
+    border.
 
     Args:
         grid: (channels, pixels), a square crop as `thinned` gives it.

@@ -37,8 +37,8 @@ def cell_id(slide_id: str, source: str, page: int | None) -> str:
 def slug(text: str) -> str:
     """ASCII spelling of `text` that every file system takes, at most 64 characters.
 
-    Accents are dropped and letters without an ASCII base are written by their code (`u4e2d`), so that names in
-    other scripts stay apart. Of a long text the end is kept: folder names differ there.
+    Accents are dropped and letters without an ASCII base are written by their code (`u4e2d`), so that names
+    in other scripts stay apart. Of a long text the end is kept: folder names differ there.
     """
     plain = "".join(_ascii(letter) for letter in unicodedata.normalize("NFKD", text))
     joined = re.sub(r"[^A-Za-z0-9_.]+", "-", plain)

@@ -2,11 +2,11 @@
 
 A pattern is a path relative to the export root, with forward slashes:
 
-* `{donor}`, `{slide}`, `{cell}` stand for a part of one folder or file name; `{slide}` must be there, each at most once.
-  Without `{cell}` every file is a slide of its own (a gallery).
+* `{donor}`, `{slide}`, `{cell}` stand for a part of one folder or file name; `{slide}` must be there, each at
+  most once. Without `{cell}` every file is a slide of its own (a gallery).
 * `{ext}` stands for any extension that mnbatch reads; `{tif,png}` for one of those named.
 * `*` stands for any part of one name, `**` for any number of folders (also none).
-* Everything else stands for itself. Extensions match in any case, and `tif` also matches `tiff`, `jpg` also `jpeg`.
+* Everything else stands for itself. Extensions match in any case; `tif` also matches `tiff`, `jpg` `jpeg`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from mnbatch.errors import UsageError
 
 EXTENSIONS: tuple[str, ...] = ("tif", "tiff", "png", "bmp", "jpg", "jpeg")
-"""Extensions that are looked at, the original before its preview: of two files with one stem the first is taken."""
+"""Extensions that are looked at; of two files with one stem the one whose extension comes first is taken."""
 
 PRESETS: dict[str, tuple[str, str]] = {
     "folder-per-slide": (
@@ -98,7 +98,7 @@ class Layout:
         return Place(fields["slide"], fields.get("donor"), path[:end], path[:end])
 
     def _slide_path(self, match: re.Match[str], anchor: str) -> str:
-        """Path of a slide that is no folder: the file itself, or the part of its name that all its files share."""
+        """Path of a slide that is no folder: its file, or the part of the name that all its files share."""
         if not self.has_cell:
             return match.string
         ends = [match.end(name) for name in ("donor", "slide") if name in self.regex.groupindex]

@@ -12,15 +12,11 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mnbatch.assay.cells import UInt8Array
-from mnbatch.imaging.ground import ground_of, thinned
+from mnbatch.imaging.density import density, looked_up
 
 Decoded = npt.NDArray[Any]
 """A decoded crop: (height, width) or (height, width, 3); uint8, uint16 or float32."""
 
-DENSITY_TOP = 230.0
-"""Grey level that the densest hundredth of a crop gets in canonical polarity; leaves room above."""
-
-_DENSITY_PERCENTILE = 99.0
 _LEVELS = np.arange(256, dtype=np.float32)
 
 
@@ -33,8 +29,8 @@ class ContrastRule(BaseModel):
 
     Attributes:
         rule: `none` maps the full range of the file's type (8 bit: as it is; 16 bit: 0..65535; float: 0..1);
-            `per_crop` maps the range between two percentiles of the crop's own values, and `per_slide` the one
-            between two percentiles of a sample of the slide's cells, linearly; what lies outside is clipped.
+            `per_crop` the range between two percentiles of the crop's own values, and `per_slide` the one
+            between two percentiles of a sample of the slide's cells; linear, and clipped outside.
         low_percentile: percentile that becomes 0.
         high_percentile: percentile that becomes 255.
     """
@@ -162,7 +158,7 @@ def _is_grey(decoded: Decoded) -> bool:
 
 def _histogram(values: UInt8Array) -> npt.NDArray[np.int64]:
     counts = np.array(Image.fromarray(np.ascontiguousarray(values)).histogram(), dtype=np.int64)
-    return counts.reshape(-1, 256).sum(axis=0)
+    return np.asarray(counts.reshape(-1, 256).sum(axis=0))
 
 
 def _stretched(decoded: Decoded, limits: tuple[float, float]) -> Image.Image:
@@ -174,12 +170,7 @@ def _stretched(decoded: Decoded, limits: tuple[float, float]) -> Image.Image:
     if (low, high) == (0.0, 255.0):
         return Image.fromarray(np.ascontiguousarray(decoded))
     table = np.clip((_LEVELS - np.float32(low)) * np.float32(scale) + np.float32(0.5), 0, 255)
-    return Image.fromarray(_looked_up(decoded, table.astype(np.uint8)))
-
-
-def _looked_up(values: UInt8Array, table: UInt8Array) -> UInt8Array:
-    """`table[values]`, faster: indexing would widen every value to 8 bytes first."""
-    return np.frombuffer(values.tobytes().translate(table.tobytes()), np.uint8).reshape(values.shape)
+    return Image.fromarray(looked_up(decoded, table.astype(np.uint8)))
 
 
 def _squared(image: Image.Image, size: int) -> Image.Image:
@@ -205,9 +196,9 @@ def network_input(pixels: UInt8Array, preparation: Preparation) -> UInt8Array:
     """What the network sees of prepared crops.
 
     With `as_is` the crops themselves. With `density` one polarity for both looks, background 0 and nuclei
-    bright, so that one network may serve both: on dark ground the brightest channel less its background, the same in
-    all channels; on light ground the optical density -log10((I + 1) / (background + 1)) of each channel
-    (Beer-Lambert). Both are scaled so that the 99th percentile of the channels' mean becomes 230.
+    bright, so that one network may serve both: on dark ground the brightest channel less its background, the
+    same in all channels; on light ground the optical density -log10((I + 1) / (background + 1)) of each
+    channel (Beer-Lambert). Both are scaled so that the 99th percentile of the channels' mean becomes 230.
 
     Args:
         pixels: (..., size, size, 3), as `prepare_crop` gives them.
@@ -221,41 +212,5 @@ def network_input(pixels: UInt8Array, preparation: Preparation) -> UInt8Array:
     crops = pixels.reshape(-1, *pixels.shape[-3:])
     result = np.empty_like(crops)
     for index, crop in enumerate(crops):
-        result[index] = _density(crop)
+        result[index] = density(crop)
     return result.reshape(pixels.shape)
-
-
-def _density(crop: UInt8Array) -> UInt8Array:
-    grid = thinned(crop)
-    ground = ground_of(grid)
-    result = np.empty_like(crop)
-    if ground.dark:
-        single = np.maximum(np.maximum(crop[..., 0], crop[..., 1]), crop[..., 2])
-        table = _scaled(_linear_table(float(ground.colour.max())), thinned(single))
-        single = _looked_up(single, table[0])
-        for channel in range(3):
-            result[..., channel] = single
-        return result
-    tables = _scaled(_optical_tables(ground.colour), grid)
-    for channel in range(3):
-        result[..., channel] = _looked_up(crop[..., channel], tables[channel])
-    return result
-
-
-def _linear_table(level: float) -> npt.NDArray[np.float32]:
-    return np.maximum(_LEVELS - np.float32(level), 0)[None]
-
-
-def _optical_tables(colour: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return np.maximum(np.log10(colour + 1)[:, None] - np.log10(_LEVELS + 1), 0)
-
-
-def _scaled(tables: npt.NDArray[np.float32], grid: UInt8Array) -> UInt8Array:
-    """Scale tables (channels, 256) so that a high percentile of the mean density on `grid` becomes 230."""
-    density = np.zeros(grid.shape[1], np.float32)
-    for table, channel in zip(tables, grid, strict=True):
-        density += table[channel]
-    density.sort()
-    top = float(density[int(_DENSITY_PERCENTILE / 100 * (len(density) - 1))]) / len(tables)
-    scale = np.float32(DENSITY_TOP / top if top > 0 else 0.0)
-    return np.clip(tables * scale + np.float32(0.5), 0, 255).astype(np.uint8)

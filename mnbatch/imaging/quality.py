@@ -32,8 +32,8 @@ class FileScale:
     """How a prepared crop's levels relate to its file's values.
 
     Attributes:
-        gain: 255 levels of the prepared crop as a share of the file's full range; the contrast rule stretches a
-            weak stain, and this undoes it.
+        gain: 255 levels of the prepared crop as a share of the file's full range; the contrast rule stretches
+            a weak stain, and this undoes it.
         at_top: share of the file's pixels that have the highest value there is (in the fullest channel).
         at_bottom: share of the file's pixels that have the value 0 (in the green channel).
     """
@@ -63,8 +63,9 @@ class _Nuclei:
 def file_scale(decoded: npt.NDArray[np.generic], limits: tuple[float, float]) -> FileScale:
     """Relate a crop to its file.
 
-    The full range is 255 for 8-bit files. A camera's 12 bits in a 16-bit file do not say so; there it is the smallest
-    power of two above the crop's highest value (at least 256), and for floating point 1 or, above, the highest value.
+    The full range is 255 for 8-bit files. A camera's 12 bits in a 16-bit file do not say so; there it is the
+    smallest power of two above the crop's highest value (at least 256). For floating point it is 1, or the
+    highest value if that is above.
 
     Args:
         decoded: (height, width) or (height, width, 3), as decoded.
@@ -116,7 +117,7 @@ def _signal(image: Image.Image, ground: Ground) -> UInt8Array:
     if small.ndim == 2:
         return small if ground.dark else 255 - small
     if ground.dark:
-        return np.maximum(np.maximum(small[..., 0], small[..., 1]), small[..., 2])
+        return np.asarray(np.maximum(np.maximum(small[..., 0], small[..., 1]), small[..., 2]))
     return 255 - small[..., 1]
 
 
@@ -161,16 +162,16 @@ def _main_nuclei(mask: BoolArray) -> _Nuclei:
     grown[:, :-1] |= nuclei[:, 1:]
     outline = grown & ~nuclei
     outline &= mask[1:-1, 1:-1]
-    area = np.count_nonzero(nuclei) + np.count_nonzero(outline)
+    area = int(np.count_nonzero(nuclei)) + int(np.count_nonzero(outline))
     return _Nuclei(int(inside.sum()), area, 2 * (largest / math.pi) ** 0.5 + 2, outline)
 
 
 def _sharpness(grey: UInt8Array, nuclei: _Nuclei, contrast: float) -> float:
-    """90th percentile of the gradient along the nuclear outlines, in contrasts per nuclear diameter; 0 without any.
+    """90th percentile of the gradient along nuclear outlines, in contrasts per nuclear diameter; 0 without any.
 
-    An edge that is blurred by a Gaussian of sigma s has d / (s sqrt(2 pi)), with d the diameter. The outline is where
-    the signal is largest against noise; the variance of the Laplacian over the whole crop follows the noise of the
-    ground instead. Related to the diameter because the micronuclei that blur would hide are.
+    An edge that is blurred by a Gaussian of sigma s has d / (s sqrt(2 pi)), with d the diameter. The outline
+    is where the signal is largest against noise; the variance of the Laplacian over the whole crop follows
+    the noise of the ground instead. Related to the diameter because the size of micronuclei is, too.
     """
     rows, columns = np.nonzero(nuclei.outline)
     if not len(rows) or contrast <= 0:

@@ -33,8 +33,8 @@ def when_settled(
 ) -> Iterator[Slide]:
     """Pass slides on in their order, those that are not settled with `settled=False`.
 
-    A slide is settled when its newest file is at least `settle_seconds` old and neither its files (size, time)
-    nor the folders that hold them changed between two looks. None or 0 passes every slide as it is.
+    A slide is settled when its newest file is at least `settle_seconds` old and neither its files (size,
+    time) nor the folders that hold them changed between two looks. None or 0 passes every slide as it is.
     """
     if not settle_seconds:
         yield from slides

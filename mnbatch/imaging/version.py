@@ -1,3 +1,3 @@
-"""The version of reading and preparing: raised whenever the same file would give other pixels, scores or quality values."""
+"""Version of reading and preparing: raised when the same file would give other pixels or quality values."""
 
 READER_VERSION = "1"

@@ -1,0 +1,200 @@
+"""From a path to decoded pages: one read, one hash, bounded retries; a bad file becomes a reason."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO, TypeVar
+
+import tifffile
+
+from mnbatch.assay.cells import ReadTask
+from mnbatch.imaging.decoding import (
+    DECODING_ERRORS,
+    Decoded,
+    UndecodableError,
+    brief,
+    decode_page,
+    decode_plain,
+    kind_of,
+    reraise_io,
+)
+
+_LARGEST_FILE = 1 << 30
+"""Bytes that are read at once for one crop; more cannot be a crop of at most 64 megapixels."""
+
+_ATTEMPTS = 3
+_PAUSE_SECONDS = 0.05
+_LASTING = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+_NOT_A_CROP = 0b101
+"""TIFF NewSubfileType bits: a reduced-resolution version, a transparency mask."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPage:
+    """One decoded cell, or why it could not be decoded."""
+
+    page: int | None
+    decoded: Decoded | None
+    reason: str = ""
+    transient: bool = False
+
+
+def load(task: ReadTask) -> tuple[str, list[DecodedPage]]:
+    """SHA-256 of the file (or "") and its decoded pages."""
+    path = os.path.join(task.root, task.file.path)
+    digest = ""
+    try:
+        if task.pages is not None:
+            digest = _retried(lambda: _hash(path)) if task.hash_file else ""
+            return digest, _retried(lambda: _pages_of_gallery(path, task.pages or ()))
+        data = _retried(lambda: _read(path))
+        digest = hashlib.sha256(data).hexdigest() if task.hash_file else ""
+        kind = kind_of(data)
+        if kind == "tiff":
+            return digest, _pages_in_memory(data)
+        return digest, [DecodedPage(None, decode_plain(data, kind))]
+    except UndecodableError as error:
+        pages: tuple[int | None, ...] = task.pages or (None,)
+        return digest, [DecodedPage(page, None, str(error)) for page in pages]
+    except OSError as error:
+        pages = task.pages or (None,)
+        return digest, [DecodedPage(page, None, _io_reason(error), transient=True) for page in pages]
+
+
+def _io_reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "file vanished while the run was going on"
+    if isinstance(error, PermissionError):
+        return "no permission to read the file"
+    return f"file could not be read: {error.strerror or error}"
+
+
+def _retried(action: Callable[[], T]) -> T:
+    """Try an I/O action three times; what will not change by waiting is not tried again."""
+    for attempt in range(1, _ATTEMPTS):
+        try:
+            return action()
+        except OSError as error:
+            if error.errno in _LASTING:
+                raise
+            time.sleep(_PAUSE_SECONDS * attempt)
+    return action()
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > _LARGEST_FILE:
+            raise UndecodableError(f"file of {size >> 20} MiB; too large for a cell crop")
+        return stream.readall()
+
+
+def _hash(path: str) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def page_count(path: str) -> int:
+    """Pages of a TIFF; 1 for anything that cannot be counted, which the reader will then explain."""
+    try:
+        with open(path, "rb") as stream:
+            return count_pages(stream)
+    except DECODING_ERRORS:
+        return 1
+
+
+def count_pages(stream: BinaryIO) -> int:
+    """Count the image directories of a TIFF by following their chain.
+
+    A chain that breaks off after several pages counts one more: what a truncated gallery has lost then shows
+    as an unreadable cell, where it would silently be missing.
+
+    Raises:
+        ValueError: no TIFF.
+    """
+    header = stream.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(header[:2])
+    big = header[2:4] in (b"+\0", b"\0+")
+    if order is None or len(header) < (16 if big else 8):
+        raise ValueError("no TIFF header")
+    count, entry, pointer = ("Q", 20, "Q") if big else ("H", 12, "I")
+    offset = struct.unpack_from(order + pointer, header, 8 if big else 4)[0]
+    seen: set[int] = set()
+    while offset and offset not in seen:
+        try:
+            stream.seek(offset)
+            entries = _unpack(stream, order + count)
+            stream.seek(entries * entry, os.SEEK_CUR)
+            following = _unpack(stream, order + pointer)
+        except (EOFError, OverflowError, OSError):
+            return len(seen) + (len(seen) > 1)
+        seen.add(offset)
+        offset = following
+    return len(seen)
+
+
+def _unpack(stream: BinaryIO, layout: str) -> int:
+    size = struct.calcsize(layout)
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError
+    return int(struct.unpack(layout, data)[0])
+
+
+def _pages_in_memory(data: bytes) -> list[DecodedPage]:
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+            count = count_pages(io.BytesIO(data))
+            pages = [_decoded(tiff, index, len(data), single=count == 1) for index in range(count)]
+    except DECODING_ERRORS as error:
+        raise UndecodableError(f"damaged or truncated TIFF ({brief(error)})") from error
+    cells = [page for page in pages if page is not None]
+    if not cells:
+        raise UndecodableError("TIFF without a full-resolution page")
+    return cells
+
+
+def _pages_of_gallery(path: str, wanted: tuple[int, ...]) -> list[DecodedPage]:
+    with open(path, "rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        try:
+            tiff = tifffile.TiffFile(stream)
+        except DECODING_ERRORS as error:
+            reraise_io(error)
+            raise UndecodableError(f"damaged or truncated TIFF ({brief(error)})") from error
+        pages = [_decoded(tiff, index, size, single=False) for index in wanted]
+    return [page for page in pages if page is not None]
+
+
+def _decoded(tiff: tifffile.TiffFile, index: int, size: int, *, single: bool) -> DecodedPage | None:
+    """One page, or None when it is no cell but a reduced version of another page."""
+    number = None if single else index
+    try:
+        page = tiff.pages[index]
+        if page.subfiletype & _NOT_A_CROP:
+            return None
+        return DecodedPage(number, decode_page(page, size))
+    except UndecodableError as error:
+        return DecodedPage(number, None, str(error))
+    except IndexError:
+        return DecodedPage(number, None, "truncated TIFF (this page and what followed it are missing)")
+    except DECODING_ERRORS as error:
+        reraise_io(error)
+        return DecodedPage(number, None, f"damaged or truncated TIFF ({brief(error)})")

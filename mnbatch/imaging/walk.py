@@ -1,0 +1,248 @@
+"""One walk through an export: folders in natural order, links followed once, every omission said."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mnbatch.assay.cells import Skipped, Slide, SourceFile
+from mnbatch.errors import StorageError
+from mnbatch.imaging.identity import slide_id
+from mnbatch.imaging.layouts import EXTENSIONS, Layout, Place
+
+_JUNK = frozenset(
+    {
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "__macosx",
+        "@eadir",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+    }
+)
+"""Names (in lower case) that operating systems and file servers leave in folders; some hold thumbnails."""
+
+_RANK = {extension: rank for rank, extension in enumerate(EXTENSIONS)}
+_DIGITS = re.compile(r"([0-9]+)")
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """Sort key that puts `cell2` before `cell10` and ignores case; equal keys fall back to the spelling."""
+    parts: list[str | int] = list(_DIGITS.split(name.casefold()))
+    parts[1::2] = [int(digits) for digits in parts[1::2]]
+    return parts, name
+
+
+@dataclass(slots=True)
+class _Group:
+    """A slide that is being put together."""
+
+    place: Place
+    files: list[SourceFile] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Listing:
+    """One folder, sorted."""
+
+    files: list[os.DirEntry[str]] = field(default_factory=list)
+    folders: list[os.DirEntry[str]] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+class Walk:
+    """State of one walk: what was seen, and the slides that are not complete yet."""
+
+    def __init__(self, root: Path, layout: Layout, explain: Callable[[Skipped], None]) -> None:
+        self._root = root
+        self._real_root = os.path.realpath(root)
+        self._layout = layout
+        self._explain = explain
+        self._seen: set[tuple[int, int]] = set()
+        self._open: dict[str, _Group] = {}
+        self.unfitting = 0
+
+    def slides(self) -> Iterator[Slide]:
+        """Depth first, each folder's own slides before those of its subfolders."""
+        stack = [""]
+        while stack:
+            folder = stack.pop()
+            yield from self._closed(folder)
+            listing = self._list(folder)
+            if listing is None:
+                continue
+            self._gather(folder, listing)
+            if not self._layout.nested:
+                yield from self._closed(None)
+            stack.extend(_join(folder, entry.name) for entry in reversed(listing.folders))
+        yield from self._closed(None)
+
+    def _closed(self, folder: str | None) -> Iterator[Slide]:
+        """Slides to which nothing can come any more when the walk enters `folder` (None: all of them)."""
+        for path, group in list(self._open.items()):
+            anchor = group.place.anchor
+            inside = folder is not None and (anchor == "." or f"{folder}/".startswith(f"{anchor}/"))
+            if not inside:
+                del self._open[path]
+                yield self._slide(group)
+
+    def _slide(self, group: _Group) -> Slide:
+        place = group.place
+        return Slide(
+            slide_id=slide_id(place.path),
+            name=place.slide,
+            path=place.path,
+            donor=place.donor,
+            root=self._root,
+            files=tuple(group.files),
+            layout=self._layout.name,
+            skipped=tuple(group.skipped),
+        )
+
+    def _list(self, folder: str) -> _Listing | None:
+        """Read one folder; None when it was taken before or cannot be read (which is said)."""
+        path = os.path.join(self._root, folder) if folder else os.fspath(self._root)
+        try:
+            status = os.stat(path)
+            if (status.st_dev, status.st_ino) in self._seen:
+                self._skip(folder, "reached before by another way (a link)")
+                return None
+            self._seen.add((status.st_dev, status.st_ino))
+            with os.scandir(path) as entries:
+                found = sorted(entries, key=lambda entry: natural_key(entry.name))
+        except OSError as error:
+            if not folder:
+                raise StorageError(
+                    f"The export {self._root} cannot be read: {error.strerror}.",
+                    "Check that the share is mounted and that this user may read it.",
+                ) from error
+            self._skip(folder, f"folder cannot be read: {error.strerror}")
+            return None
+        return self._sorted(folder, found)
+
+    def _sorted(self, folder: str, entries: list[os.DirEntry[str]]) -> _Listing:
+        listing = _Listing()
+        for entry in entries:
+            path = _join(folder, entry.name)
+            reason = self._why_not(entry, path)
+            if reason:
+                listing.skipped.append(self._skip(path, reason))
+            elif entry.is_dir():
+                listing.folders.append(entry)
+            else:
+                listing.files.append(entry)
+        return listing
+
+    def _why_not(self, entry: os.DirEntry[str], path: str) -> str:
+        """Why an entry is left out before any layout is asked; "" for a candidate."""
+        name = entry.name
+        if name.startswith("."):
+            return "hidden"
+        if name.casefold() in _JUNK:
+            return "left there by an operating system or file server, not by a scanner"
+        if entry.is_symlink():
+            reason = self._why_not_link(entry, path)
+            if reason:
+                return reason
+        if entry.is_dir():
+            return ""
+        if not entry.is_file():
+            return "neither a file nor a folder"
+        if name.rpartition(".")[2].lower() not in _RANK or "." not in name:
+            return "not an image file by its extension"
+        return ""
+
+    def _why_not_link(self, entry: os.DirEntry[str], path: str) -> str:
+        """Links are followed, unless they lead to what is reached anyway, was taken, or holds the export."""
+        target = os.path.realpath(os.path.join(self._root, path))
+        if not os.path.exists(target):
+            return "link that leads nowhere"
+        if f"{self._real_root}{os.sep}".startswith(target.rstrip(os.sep) + os.sep):
+            return "link that leads back to a folder above (a loop)"
+        if target.startswith(self._real_root + os.sep):
+            inside = os.path.relpath(target, self._real_root).replace(os.sep, "/")
+            if self._is_walked(inside, entry.is_dir()):
+                return f"link to {inside}, which is taken there"
+        if entry.is_dir():
+            return ""
+        status = entry.stat()
+        if (status.st_dev, status.st_ino) in self._seen:
+            return "link to a file that was taken before"
+        self._seen.add((status.st_dev, status.st_ino))
+        return ""
+
+    def _is_walked(self, path: str, is_folder: bool) -> bool:
+        """The walk comes to this path by itself (it is not hidden, and a file fits the layout)."""
+        parts = path.split("/")
+        if any(part.startswith(".") or part.casefold() in _JUNK for part in parts):
+            return False
+        return is_folder or self._layout.place(path, self._root.name) is not None
+
+    def _gather(self, folder: str, listing: _Listing) -> None:
+        """Put the files of one folder into their slides."""
+        fitting = self._fitting(folder, listing)
+        best: dict[str, str] = {}
+        for entry, _, _ in fitting:
+            stem = _stem(entry.name)
+            if stem not in best or _rank(entry.name) < _rank(best[stem]):
+                best[stem] = entry.name
+        for entry, path, place in fitting:
+            if best[_stem(entry.name)] == entry.name:
+                self._take(entry, path, place)
+        for entry, path, place in fitting:
+            original = best[_stem(entry.name)]
+            if original != entry.name:
+                skipped = self._skip(path, f"preview or second copy beside {original}, which is taken")
+                if place.path in self._open:
+                    self._open[place.path].skipped.append(skipped)
+        own = self._open.get(folder or ".")
+        if own is not None:
+            own.skipped.extend(listing.skipped)
+
+    def _fitting(self, folder: str, listing: _Listing) -> list[tuple[os.DirEntry[str], str, Place]]:
+        """Files that the layout knows a place for; the others are said."""
+        fitting = []
+        for entry in listing.files:
+            path = _join(folder, entry.name)
+            place = self._layout.place(path, self._root.name)
+            if place is not None:
+                fitting.append((entry, path, place))
+                continue
+            self.unfitting += 1
+            listing.skipped.append(self._skip(path, f"does not fit the layout '{self._layout.name}'"))
+        return fitting
+
+    def _take(self, entry: os.DirEntry[str], path: str, place: Place) -> None:
+        try:
+            status = entry.stat()
+            file = SourceFile(path, status.st_size, status.st_mtime_ns)
+        except FileNotFoundError:
+            self._skip(path, "vanished while the folder was read")
+            return
+        except OSError:
+            # It is there and cannot be examined: the reader will say so, and the cell counts as unreadable.
+            file = SourceFile(path, 0, 0)
+        self._open.setdefault(place.path, _Group(place)).files.append(file)
+
+    def _skip(self, path: str, reason: str) -> Skipped:
+        skipped = Skipped(path, reason)
+        self._explain(skipped)
+        return skipped
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _rank(name: str) -> int:
+    return _RANK[name.rpartition(".")[2].lower()]
