@@ -15,12 +15,12 @@ def report(
     gallery: Annotated[
         int | None,
         typer.Option(
-            min=0, max=5000, help="Cells a page shows in each part of the gallery [default: as last run]."
+            min=0, max=5000, help="Cells a page shows in each part of the gallery; otherwise as in the last run."
         ),
     ] = None,
     min_cells: Annotated[
         int | None,
-        typer.Option(min=0, help="A donor with fewer BN cells is `insufficient` [default: as last run]."),
+        typer.Option(min=0, help="A donor with fewer BN cells is `insufficient`; otherwise as in the last run."),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Make everything again, not only what is out of date.")
@@ -28,8 +28,8 @@ def report(
 ) -> None:
     """Make tables and pages of OUT again, from the stored results: no model, no export and no GPU is needed.
 
-    Exit codes: 0 all slides done; 3 some slides failed; 4 OUT holds no results; 10 unreadable or disk full;
-    11 OUT is held by a run.
+    Exit codes: 0 all slides done; 3 some slides failed; 4 OUT holds no results; 10 unreadable or disk
+    full; 11 OUT is held by a run.
     """
     from mnbatch.report.build import ReportOptions, build_reports
     from mnbatch.results.annotations import load_samples

@@ -73,9 +73,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
     donors_built = sum(_write_donor(store.paths, donor, slides, options) for donor in donors)
     _sweep_donors(store.paths, {donor.folder for donor in donors})
     _write_tables(store.paths, items, donors)
-    index_built = _write_index(
-        store.paths, items, donors, _copy_views(copied, records), slides.stamps, options
-    )
+    index_built = _write_index(store.paths, items, donors, _copy_views(copied, records), slides.stamps, options)
     return ReportSummary(
         slides=tuple(ReportedSlide(i.record.slide_id, i.call.status, i.call.reason) for i in items),
         copies=len(copied),
@@ -98,8 +96,7 @@ def _fail_contradictions(records: Sequence[SlideRecord], samples: Samples) -> li
                     "status": "failed",
                     "reason": f"its files are identical to those of slide {record.copy_of} of donor "
                     f"{original}, so they cannot be donor {donor}'s as well",
-                    "next_step": "Find out whose slide it is; remove the wrong copy "
-                    "or correct the sample sheet.",
+                    "next_step": "Find out whose slide it is; remove the wrong copy or correct the sample sheet.",
                 }
             )
         checked.append(record)

@@ -118,9 +118,7 @@ def gallery_view(cells: Sequence[Candidate], number: int) -> GalleryView | None:
     called, uncertain = choose(cells, number)
     maps = [_maps(candidate) for candidate in [*called, *uncertain]]
     limit = heatmap.evidence_limit([grid[2] for grid in maps if grid is not None])
-    cards = [
-        _card(candidate, grid, limit) for candidate, grid in zip([*called, *uncertain], maps, strict=True)
-    ]
+    cards = [_card(candidate, grid, limit) for candidate, grid in zip([*called, *uncertain], maps, strict=True)]
     total = sum(bool(candidate.cell.mn) for candidate in cells)
     return GalleryView(
         called=tuple(cards[: len(called)]),

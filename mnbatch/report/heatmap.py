@@ -47,8 +47,7 @@ def smoothed(grid: FloatArray) -> npt.NDArray[np.float64]:
 
 
 def evidence_limit(grids: list[FloatArray]) -> float:
-    """Full colour of one page, logits a position: 95th percentile of the cells' peaks, two significant
-    digits.
+    """Full colour of one page, logits a position: near the cells' highest peaks, two significant digits.
 
     One scale for a page, so that its cells can be compared with each other.
     """
@@ -70,9 +69,7 @@ def attention_png(grid: FloatArray) -> str:
 
 def evidence_colours(values: npt.NDArray[np.float64]) -> ByteArray:
     """RGBA of evidence relative to the page's limit; beyond -1..1 the colour stays."""
-    colours: ByteArray = np.where(
-        (values > 0)[..., None], _blend(values, FOR_MN), _blend(-values, AGAINST_MN)
-    )
+    colours: ByteArray = np.where((values > 0)[..., None], _blend(values, FOR_MN), _blend(-values, AGAINST_MN))
     return colours
 
 

@@ -17,7 +17,7 @@ FAILURES_OPEN = 10
 
 SAMPLE_LABELS = {"dose_gy": "dose (Gy)"}
 LOOK_AT_SLIDE = (
-    "See the excluded cells on the slide's page, export the slide again where they are at fault, "
+    "Look at its excluded cells and their reasons; where the files are at fault, export the slide again, "
     "and run the same command again."
 )
 
@@ -70,11 +70,7 @@ class DonorItem:
     @property
     def excluded_cells(self) -> int | None:
         """Cells that left the denominator; None where no slide was ever looked at."""
-        return (
-            self.call.excluded_cells
-            if any(slide.excluded_cells is not None for slide in self.slides)
-            else None
-        )
+        return self.call.excluded_cells if any(slide.excluded_cells is not None for slide in self.slides) else None
 
 
 def slide_row(item: SlideItem, up: str) -> RowView:
@@ -210,9 +206,7 @@ def _slide_facts(call: SlideCall, cells: int) -> tuple[tuple[str, str, str], ...
     return tuple(facts)
 
 
-def _index_facts(
-    slides: Sequence[SlideItem], donors: Sequence[DonorItem]
-) -> tuple[tuple[str, str, str], ...]:
+def _index_facts(slides: Sequence[SlideItem], donors: Sequence[DonorItem]) -> tuple[tuple[str, str, str], ...]:
     calls = [item.call for item in slides]
     done = [call for call in calls if call.frequency is not None]
     bn_cells = sum(call.frequency.bn_cells for call in done if call.frequency)
@@ -220,9 +214,7 @@ def _index_facts(
     excluded = sum(call.excluded_cells for call in calls)
     flagged = sum(call.flagged_cells for call in done)
     failed = len(calls) - len(done)
-    facts = [
-        ("Slides", words.whole(len(calls)), f"{words.whole(len(done))} done, {words.whole(failed)} failed")
-    ]
+    facts = [("Slides", words.whole(len(calls)), f"{words.whole(len(done))} done, {words.whole(failed)} failed")]
     if donors:
         short = sum(item.call.status != "done" for item in donors)
         facts.append(

@@ -16,9 +16,7 @@ def models_used(records: Sequence[SlideRecord]) -> tuple[views.ModelView, ...]:
         if record.model and record.call and record.scored:
             model = f"{record.model.name} {record.model.version}"
             device = f"{record.scored.device}, {record.scored.precision}"
-            number[
-                (model, record.model.architecture, record.model.digest, f"{record.call.threshold:g}", device)
-            ] += 1
+            number[(model, record.model.architecture, record.model.digest, f"{record.call.threshold:g}", device)] += 1
     return tuple(
         views.ModelView(name, architecture, digest, threshold, device, slides)
         for (name, architecture, digest, threshold, device), slides in sorted(number.items())

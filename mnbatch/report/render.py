@@ -69,9 +69,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mnbatch.report", "templates"),
         # Names come from a file system that others write to: everything is escaped, in every template.
-        autoescape=select_autoescape(
-            default=True, default_for_string=True, enabled_extensions=("html", "j2")
-        ),
+        autoescape=select_autoescape(default=True, default_for_string=True, enabled_extensions=("html", "j2")),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mnbatch.assay.calls import CallRules, SlideCall, call_slide
 from mnbatch.errors import StorageError
-from mnbatch.imaging.identity import slug
 from mnbatch.report import pages, render, tables
 from mnbatch.report.gallery import Candidate, gallery_view
 from mnbatch.report.pages import SlideItem
@@ -17,6 +18,7 @@ from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
 
+DONOR_LETTERS = 48
 DERIVED = ("cells.csv", "index.html", "summary.json")
 
 Samples = Mapping[str, Mapping[str, str]]
@@ -159,7 +161,9 @@ def sample_columns(row: Mapping[str, str], pseudonymised: bool) -> dict[str, str
 
 def donor_folder(donor: str) -> str:
     """Folder of a donor's page: readable, safe on every file system, different for different codes."""
-    return f"{slug(donor)}-{hashlib.sha256(donor.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
+    plain = unicodedata.normalize("NFKD", donor).encode("ascii", "ignore").decode("ascii")
+    readable = re.sub(r"[^A-Za-z0-9_]+", "-", plain).strip("-")[:DONOR_LETTERS] or "donor"
+    return f"{readable}-{hashlib.sha256(donor.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def _without_cells(call: SlideCall) -> SlideCall:

@@ -128,8 +128,7 @@ def slides_csv(rows: Sequence[SlideRow]) -> bytes:
 def donors_csv(rows: Sequence[DonorRow]) -> bytes:
     """donors.csv; only its header where no donor is known."""
     body = (
-        [row.donor, *row.counts.fields(), row.slides, row.slides - row.slides_failed, row.slides_failed]
-        for row in rows
+        [row.donor, *row.counts.fields(), row.slides, row.slides - row.slides_failed, row.slides_failed] for row in rows
     )
     return _csv(DONOR_COLUMNS, body)
 

@@ -159,9 +159,7 @@ def mark(frequency: Frequency | None, scale: charts.Scale) -> tuple[charts.Inter
     f = frequency
     if f is None or f.per_1000 is None or f.ci_low is None or f.ci_high is None:
         return None, ""
-    spoken = (
-        f"{words.rate(f.per_1000)} per 1000, 95 % interval {words.rate(f.ci_low)} to {words.rate(f.ci_high)}"
-    )
+    spoken = f"{words.rate(f.per_1000)} per 1000, 95 % interval {words.rate(f.ci_low)} to {words.rate(f.ci_high)}"
     return charts.interval(scale, f.per_1000, f.ci_low, f.ci_high), spoken
 
 

@@ -74,9 +74,7 @@ def add_slide(
         for i, p in enumerate(scores):
             source = f"d/{slide_id}/cell{i:04d}.tif"
             if p is None:
-                writer.add(
-                    UnreadableCell(slide_id, f"{slide_id}:{source}", source, None, "the file is truncated")
-                )
+                writer.add(UnreadableCell(slide_id, f"{slide_id}:{source}", source, None, "the file is truncated"))
                 continue
             crop = CellCrop(
                 slide_id=slide_id,
@@ -92,9 +90,7 @@ def add_slide(
         return writer.commit(record)
 
 
-def add_failed(
-    store: Store, slide_id: str, reason: str, next_step: str = "", **fields: object
-) -> SlideRecord:
+def add_failed(store: Store, slide_id: str, reason: str, next_step: str = "", **fields: object) -> SlideRecord:
     base = {"name": slide_id, "path": f"d/{slide_id}", "donor": "D1", "layout": "donor-slide"}
     record = SlideRecord(
         slide_id=slide_id,

@@ -44,9 +44,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def report(batch: Store, add_slide: Callable[..., object], hostile: str) -> Store:
-    add_slide(
-        batch, "h-1", [0.9, 0.55, 0.2], first_digest=900, name=hostile, path="h/" + "long" * 60, donor=hostile
-    )
+    add_slide(batch, "h-1", [0.9, 0.55, 0.2], first_digest=900, name=hostile, path="h/" + "long" * 60, donor=hostile)
     build_reports(batch, ReportOptions(gallery=3, min_cells=5))
     return batch
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mnbatch.report.build import ReportOptions, build_reports
+from mnbatch.report.slides import donor_folder
 from mnbatch.results.store import Store
 
 OPTIONS = ReportOptions(gallery=3, min_cells=50)
@@ -92,9 +93,7 @@ def test_a_failed_slide_shows_reason_and_next_step_and_no_number(batch: Store) -
         assert "Give --stain, or train a model." in text(page)
     assert 'class="number"' not in text(batch.paths.slide("b3").page)
     assert not batch.paths.slide("b3").cells_csv.exists()
-    assert text(batch.paths.index).index("2 slides failed") < text(batch.paths.index).index(
-        'id="donor-table"'
-    )
+    assert text(batch.paths.index).index("2 slides failed") < text(batch.paths.index).index('id="donor-table"')
 
 
 def test_the_same_store_gives_the_same_bytes(batch: Store, tmp_path: Path) -> None:
@@ -147,9 +146,7 @@ def test_min_cells_changes_donors_and_no_slide(batch: Store, read_csv: ReadCsv) 
     assert by(read_csv(batch.paths.donors_csv), "donor")["D1"]["status"] == "done"
 
 
-def test_the_sample_sheet_moves_a_slide_to_its_donor_and_adds_columns(
-    batch: Store, read_csv: ReadCsv
-) -> None:
+def test_the_sample_sheet_moves_a_slide_to_its_donor_and_adds_columns(batch: Store, read_csv: ReadCsv) -> None:
     build_reports(batch, OPTIONS)
     samples = {name: {"donor": "D9", "dose_gy": "2.0", "note": "n"} for name in ("a1", "a2")}
     build_reports(batch, OPTIONS, samples)
@@ -171,9 +168,7 @@ def test_an_empty_store_gives_an_index_that_says_so(store: Store) -> None:
     assert "There is no result yet" in text(store.paths.index)
 
 
-def test_no_micronucleus_is_a_zero_with_its_interval(
-    store: Store, read_csv: ReadCsv, add_slide: Make
-) -> None:
+def test_no_micronucleus_is_a_zero_with_its_interval(store: Store, read_csv: ReadCsv, add_slide: Make) -> None:
     add_slide(store, "a", [0.1] * 30)
     build_reports(store, OPTIONS)
     row = read_csv(store.paths.slides_csv)[0]
@@ -189,9 +184,7 @@ def test_damaged_scores_fail_one_slide_and_not_the_report(batch: Store) -> None:
     assert "Restore OUT from a copy" in text(batch.paths.slide("a2").page)
 
 
-def test_hostile_names_are_text_everywhere(
-    store: Store, add_slide: Make, add_failed: Make, hostile: str
-) -> None:
+def test_hostile_names_are_text_everywhere(store: Store, add_slide: Make, add_failed: Make, hostile: str) -> None:
     add_slide(store, "h-1", [0.9, None], name=hostile, path=hostile, donor=hostile, warnings=(hostile,))
     add_failed(store, "h-2", hostile, hostile, name=hostile, path="y", donor=hostile)
     build_reports(store, OPTIONS)
@@ -212,9 +205,7 @@ def test_names_that_are_no_valid_utf8_do_not_stop_the_report(store: Store, add_f
 
 def test_pages_of_a_pseudonymised_batch_hold_no_path(store: Store, add_slide: Make) -> None:
     left = {"path": "Jane Doe/Thumbs.db", "reason": "hidden"}
-    add_slide(
-        store, "slide-12ab", [0.9], pseudonymised=True, path="Jane Doe/s1", name="slide-12ab", skipped=(left,)
-    )
+    add_slide(store, "slide-12ab", [0.9], pseudonymised=True, path="Jane Doe/s1", name="slide-12ab", skipped=(left,))
     build_reports(store, OPTIONS)
     for page in store.paths.root.rglob("*.html"):
         assert "Jane" not in text(page)
@@ -237,3 +228,19 @@ def test_pages_say_what_made_them_and_what_they_are_not_for(batch: Store) -> Non
     for part in ("ab" * 32, "attention-alexnet", "p ≥ 0.5", "minibatches of 64", "torch 2.11", "21:05"):
         assert part in page
     assert "Not validated for clinical or diagnostic use" in page
+
+
+def test_the_same_slide_under_two_donors_fails_instead_of_counting_for_one(batch: Store) -> None:
+    record = batch.record("c1")
+    assert record is not None
+    batch.put_record(record.model_copy(update={"donor": "D1"}))
+    made = build_reports(batch, OPTIONS)
+    assert {slide.slide_id: slide.status for slide in made.slides}["c1"] == "failed"
+    assert "so they cannot be donor D1&#39;s as well" in text(batch.paths.index)
+
+
+def test_donor_folders_are_safe_and_never_shared() -> None:
+    codes = ["D 1", "D-1", "d-1", "../..", "CON", "Ö", "Ø", "中", "x" * 300, "a\udce9"]
+    folders = [donor_folder(code) for code in codes]
+    assert len({folder.lower() for folder in folders}) == len(codes)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,60}", folder) for folder in folders)
