@@ -1,8 +1,8 @@
 """Memory and resume cost against the number of slides.
 
-Prints two tables: peak memory of `mnbatch run` over few and over many slides, each in a process of its own, and the time that
-a run over finished slides takes for each slide. The crops are copies of a few simulated ones with one pixel altered, so that no
-two are equal; their content plays no part in what is measured here.
+Prints two tables: peak memory of `mnbatch run` over few and over many slides, each in a process of its own, and the
+time that a run over finished slides takes for each slide. The crops are copies of a few simulated ones with some pixels
+altered, so that no two are equal; their content plays no part in what is measured here.
 
     python benchmarks/scaling.py [--slides 1000] [--finished 2000]
 """

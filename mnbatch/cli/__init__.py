@@ -67,7 +67,7 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of our output went away (`mnbatch scan ... | head`): nobody is left to tell.
         raise SystemExit(EXIT_INTERNAL) from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last net: exit code 1 instead of a bare traceback
         print(f"mnbatch: internal error: {type(error).__name__}: {error}", file=sys.stderr)
         print("This is a fault of mnbatch; please report it with the lines below.", file=sys.stderr)
         traceback.print_exc()

@@ -39,15 +39,18 @@ def run(
         typer.Option(help="fluorescence or giemsa: force the stain, not recognise it.", rich_help_panel=_MODEL),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Call MN at p_mn >= THRESHOLD (default: the model card's).", rich_help_panel=_MODEL)
+        float | None,
+        typer.Option(help="Call MN at p_mn >= THRESHOLD [the model card's].", rich_help_panel=_MODEL),
     ] = None,
     max_bad_fraction: Annotated[
         float | None, typer.Option(help="A slide with more unreadable cells fails [0.1].", rich_help_panel=_MODEL)
     ] = None,
     min_cells: Annotated[
-        int | None, typer.Option(help="A donor with fewer BN cells is `insufficient` [200].", rich_help_panel=_MODEL)
+        int | None, typer.Option(help="Fewer BN cells make a donor `insufficient` [200].", rich_help_panel=_MODEL)
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N [auto].", rich_help_panel=_OPERATION)] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or cuda:N [auto].", rich_help_panel=_OPERATION)
+    ] = None,
     minibatch: Annotated[
         str | None, typer.Option(help="Cells a minibatch, or auto [auto].", rich_help_panel=_OPERATION)
     ] = None,
@@ -71,7 +74,8 @@ def run(
         bool, typer.Option("--export-moved", help="The export of this OUT has a new path.", rich_help_panel=_OPERATION)
     ] = False,
     config: Annotated[
-        Path | None, typer.Option(help="Settings file (TOML) [mnbatch.toml is not read unasked].", rich_help_panel=_OPERATION)
+        Path | None,
+        typer.Option(help="Settings file (TOML); none is read unasked.", rich_help_panel=_OPERATION),
     ] = None,
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="Print every setting and where it comes from; do nothing.")
@@ -134,7 +138,9 @@ def _print_outcome(outcome: RunOutcome, resolved: ResolvedSettings) -> None:
     failed = [slide for slide in report.slides if slide.status == "failed"]
     typer.echo(f"slides: {len(report.slides)} in OUT, {len(report.slides) - len(failed)} done, {len(failed)} failed")
     if outcome.scored or outcome.called:
-        typer.echo(f"this run: {len(outcome.scored)} scored, {len(outcome.called)} called anew, {len(outcome.kept)} unchanged")
+        typer.echo(
+            f"this run: {len(outcome.scored)} scored, {len(outcome.called)} called anew, {len(outcome.kept)} unchanged"
+        )
     else:
         typer.echo(f"this run: nothing to do, {len(outcome.kept)} slides unchanged")
     if outcome.waiting:

@@ -35,11 +35,17 @@ def _content(out: Path, manifest: dict[str, Any] | None, held_by: str | None) ->
     records = Store(out).records()
     summaries = {record.slide_id: _slide(out, record.slide_id) for record in records}
     failed = [
-        {"slide_id": record.slide_id, "slide": record.name, "reason": record.reason or summaries[record.slide_id]["reason"]}
+        {
+            "slide_id": record.slide_id,
+            "slide": record.name,
+            "reason": record.reason or summaries[record.slide_id]["reason"],
+        }
         for record in records
         if record.status == "failed" or summaries[record.slide_id]["status"] == "failed"
     ]
-    run = {} if manifest is None else {k: manifest.get(k) for k in ("status", "exit_code", "started", "finished", "host")}
+    run = (
+        {} if manifest is None else {k: manifest.get(k) for k in ("status", "exit_code", "started", "finished", "host")}
+    )
     if run.get("status") == "running" and held_by is None:
         run["status"] = "killed"
     return {

@@ -14,7 +14,8 @@ from mnbatch.pipeline.reading import SlideJob
 from mnbatch.results.keys import content_key, score_key, stat_key
 from mnbatch.results.manifest import versions
 from mnbatch.results.records import LeftOut, ModelStamp, Scoring, SlideRecord
-from mnbatch.results.store import SlideWriter, Store
+from mnbatch.results.store import Store
+from mnbatch.results.writer import SlideWriter
 from mnbatch.settings import RunSettings
 
 
@@ -80,7 +81,7 @@ class Committer:
         parts = score_parts(content, model.digest, settings)
         key = score_key(parts)
         rules = call_rules(model.card.threshold, settings)
-        warnings = ()
+        warnings: tuple[str, ...] = ()
         if too_many_unreadable(writer.unreadable, writer.cells, 0.0) and writer.unreadable:
             warnings = (f"{writer.unreadable} of {writer.cells} cells could not be read",)
         return _common(job, settings).model_copy(
@@ -171,5 +172,3 @@ def _iso(seconds: float) -> str:
 def _slide_id(item: CellScore | UnreadableCell) -> str:
     cell: CellCrop | UnreadableCell = item if isinstance(item, UnreadableCell) else item.crop
     return cell.slide_id
-
-

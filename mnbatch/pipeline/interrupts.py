@@ -20,6 +20,7 @@ class StopFlag:
         self.signal_number = 0
 
     def __call__(self) -> bool:
+        """Whether a stop was asked for."""
         return self.signal_number != 0
 
     def check(self) -> None:

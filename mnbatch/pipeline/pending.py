@@ -113,7 +113,9 @@ def _plan_files(slide: Slide, record: SlideRecord, models: ModelSet, settings: R
         return Plan(slide, "keep" if same_stat else "touch", "failed before and unchanged", record)
     if record.call != new_call(record, models, settings):
         return Plan(slide, "call", "threshold or call rules changed", record)
-    return Plan(slide, "keep" if same_stat else "touch", "" if same_stat else "only the times of its files changed", record)
+    return Plan(
+        slide, "keep" if same_stat else "touch", "" if same_stat else "only the times of its files changed", record
+    )
 
 
 def _changed_parts(old: ScoreKeyParts, record: SlideRecord, models: ModelSet, settings: RunSettings) -> str:

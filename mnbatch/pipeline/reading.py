@@ -131,9 +131,7 @@ class Reading:
             return work, []
         return work, cells
 
-    def _note(
-        self, job: SlideJob, items: list[CellCrop | UnreadableCell]
-    ) -> Iterator[CellCrop | UnreadableCell]:
+    def _note(self, job: SlideJob, items: list[CellCrop | UnreadableCell]) -> Iterator[CellCrop | UnreadableCell]:
         for item in items:
             if item.file_digest:
                 job.file_digests[item.source] = item.file_digest

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mnbatch.assay.cells import Look, Skipped, Slide, SlideEnd
+from mnbatch.assay.cells import Skipped, Slide
 from mnbatch.assay.samples import match_samples, read_samples
 from mnbatch.console import RunProgress, SilentProgress
 from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, Interrupted, MnbatchError, NoInputError, StorageError
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.inference.classifier import Classifier
-from mnbatch.inference.packing import score_stream
-from mnbatch.pipeline.committing import Committer, copy_record
+from mnbatch.pipeline.committing import copy_record
 from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
 from mnbatch.pipeline.pending import Plan, new_call, plan_slides
-from mnbatch.pipeline.reading import Reading, SlideJob, default_workers
+from mnbatch.pipeline.reading import SlideJob
+from mnbatch.pipeline.scoring import Tools, score_slides
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
 from mnbatch.results.annotations import load_samples, save_samples
 from mnbatch.results.batch import Batch, Pseudonyms, open_batch, refuse_out_in_export
@@ -66,7 +66,10 @@ def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunO
     settings, progress = resolved.settings, progress or SilentProgress()
     refuse_out_in_export(settings.export, settings.out)
     if not os.path.isdir(settings.export):
-        raise NoInputError(f"The export {settings.export} is not a directory that can be read.", "Check the path and its permissions, or mount the share.")
+        raise NoInputError(
+            f"The export {settings.export} is not a directory that can be read.",
+            "Check the path and its permissions, or mount the share.",
+        )
     models = ModelSet.open(settings.model)
     store = Store(settings.out)
     with storage_errors(store.paths.root):
@@ -98,7 +101,6 @@ class _Run:
     stop: StopFlag
     outcome: RunOutcome = field(default_factory=RunOutcome)
     pseudonyms: Pseudonyms | None = None
-    classifiers: dict[str, Classifier] = field(default_factory=dict)
 
     def go(self) -> RunOutcome:
         if self.settings.pseudonymise:
@@ -183,65 +185,34 @@ class _Run:
         free = shutil.disk_usage(self.store.paths.root).free
         if free < needed:
             raise StorageError(
-                f"The disk of {self.store.paths.root} has {free / 1e9:.2f} GB free; this run needs about {needed / 1e9:.2f} GB.",
+                f"The disk of {self.store.paths.root} has {free / 1e9:.2f} GB free; "
+                f"this run needs about {needed / 1e9:.2f} GB.",
                 "Free some space, choose another --out, or use --no-gallery (about 0.5 kB a cell).",
             )
 
     def _score(self, pending: list[Plan]) -> None:
-        settings = self.settings
-        self.progress.start(len(pending), sum(len(plan.slide.files) for plan in pending))
-        jobs: dict[str, SlideJob] = {}
-        committer = Committer(self.store, settings, self.models.digest, jobs)
-        reading = Reading(
-            preparation=self.models.preparation,
-            classifier_for=self._classifier,
-            any_look=self.models.members[0].card.looks[0],
-            stain=settings.stain,
-            keep_gallery=settings.keep_gallery,
-            pseudonyms=self.pseudonyms,
-            workers=settings.workers or default_workers(),
-            stop=self.stop,
-        )
-        cells = ((job.classifier, item) for job, item in reading.stream(_open_jobs(pending, jobs)))
-        try:
-            for item in score_stream(cells, stop=self.stop):
-                self.progress.cells(0 if isinstance(item, SlideEnd) else 1)
-                finished = committer.take(item)
-                if finished is not None:
-                    self._note_finished(*finished)
-        finally:
-            committer.abandon()
-            if self.pseudonyms is not None:
-                self.pseudonyms.save()
+        for job, record in score_slides(pending, self.store, self.models, self.settings, self._tools()):
+            self._note_finished(job, record)
 
-    def _classifier(self, look: Look) -> Classifier:
-        digest = self.models.digest_for(look)
-        if digest not in self.classifiers:
-            model = self.models.load(look)
-            classifier = Classifier(model, device=self.settings.device, minibatch=self.settings.minibatch)
-            self.classifiers[digest] = classifier
-            self.manifest.content["device"] = classifier.device_name
-            self.manifest.content["models"].append({"name": model.card.name, "digest": model.digest})
-            self.progress.message(
-                f"model {model.card.name} ({digest[:12]}) on {classifier.device_name}, {classifier.precision}, "
-                f"minibatches of {classifier.minibatch}"
-            )
-        return self.classifiers[digest]
+    def _tools(self) -> Tools:
+        return Tools(self.progress, self.pseudonyms, self.stop, self._note_classifier)
+
+    def _note_classifier(self, classifier: Classifier) -> None:
+        card, digest = classifier.model.card, classifier.model.digest
+        self.manifest.content["device"] = classifier.device_name
+        self.manifest.content["models"].append({"name": card.name, "version": card.version, "digest": digest})
+        self.progress.message(
+            f"model {card.name} ({digest[:12]}) on {classifier.device_name}, {classifier.precision}, "
+            f"minibatches of {classifier.minibatch}"
+        )
 
     def _note_finished(self, job: SlideJob, record: SlideRecord) -> None:
         failed = record.status == "failed"
         self.outcome.scored.append(record.slide_id)
-        self.manifest.slide(record.slide_id, status=record.status, cells=record.cells, reason=record.reason)
-        self.log.write(
-            "slide",
-            level="error" if failed else "info",
-            error=job.cause,
-            slide=record.slide_id,
-            status=record.status,
-            cells=record.cells,
-            unreadable=record.unreadable,
-            reason=record.reason,
-        )
+        known = {"status": record.status, "cells": record.cells, "reason": record.reason}
+        self.manifest.slide(record.slide_id, unreadable=record.unreadable, **known)
+        level = "error" if failed else "info"
+        self.log.write("slide", level=level, error=job.cause, slide=record.slide_id, **known)
         if failed:
             self.progress.warning(f"{record.name} failed: {record.reason} {record.next_step}")
         else:
@@ -262,15 +233,8 @@ class _Run:
         self.log.write("finished", exit_code=self.outcome.exit_code)
 
 
-def _open_jobs(pending: Iterable[Plan], jobs: dict[str, SlideJob]) -> Iterator[SlideJob]:
-    for plan in pending:
-        job = SlideJob(plan.slide, plan.why)
-        jobs[plan.slide.slide_id] = job
-        yield job
-
-
 def _record_end(error: BaseException, manifest: Manifest, log: RunLog) -> None:
-    """Leave the truth about the end of the run; the disk may be full, so the first error stays the one that is shown."""
+    """Leave the truth about the end of the run; where the disk is full, the first error stays the one that is shown."""
     code = error.code if isinstance(error, Interrupted) else getattr(error, "exit_code", 1)
     status = "interrupted" if isinstance(error, Interrupted) else "failed"
     try:
@@ -278,5 +242,3 @@ def _record_end(error: BaseException, manifest: Manifest, log: RunLog) -> None:
         manifest.finish(status, code)
     except MnbatchError:
         return
-
-

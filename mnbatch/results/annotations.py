@@ -36,6 +36,4 @@ def load_samples(paths: OutPaths) -> dict[str, dict[str, str]]:
     with storage_errors(paths.samples):
         text = paths.samples.read_text(encoding="utf-8")
     rows = csv.DictReader(io.StringIO(text, newline=""))
-    return {
-        row["slide"]: {name: value for name, value in row.items() if name != "slide" and value} for row in rows
-    }
+    return {row["slide"]: {name: value for name, value in row.items() if name != "slide" and value} for row in rows}

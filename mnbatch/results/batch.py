@@ -7,6 +7,7 @@ import hmac
 import json
 import secrets
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from mnbatch.assay.cells import CellCrop, Slide, UnreadableCell
 from mnbatch.errors import MismatchError, StorageError, UsageError
@@ -53,7 +54,9 @@ def open_batch(paths: OutPaths, batch: Batch, *, moved: bool) -> None:
     if known is not None:
         _check_same(known, batch, paths, moved)
     if known != batch:
-        text = json.dumps({"export": batch.export, "layout": batch.layout, "pseudonymised": batch.pseudonymised}, indent=1)
+        text = json.dumps(
+            {"export": batch.export, "layout": batch.layout, "pseudonymised": batch.pseudonymised}, indent=1
+        )
         write_atomically(paths.batch, text.encode("utf-8", "surrogateescape") + b"\n", durable=True)
 
 
@@ -69,7 +72,9 @@ def read_batch(paths: OutPaths) -> Batch | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{paths.batch} cannot be understood ({error}).", "Restore it, or choose a new --out.") from error
+        raise StorageError(
+            f"{paths.batch} cannot be understood ({error}).", "Restore it, or choose a new --out."
+        ) from error
 
 
 def _check_same(known: Batch, batch: Batch, paths: OutPaths, moved: bool) -> None:
@@ -80,7 +85,8 @@ def _check_same(known: Batch, batch: Batch, paths: OutPaths, moved: bool) -> Non
         )
     if known.layout != batch.layout:
         raise MismatchError(
-            f"{paths.root} was made with --layout {known.layout}, this run asks for {batch.layout}: slides would be counted twice.",
+            f"{paths.root} was made with --layout {known.layout}, this run asks for {batch.layout}: "
+            "slides would be counted twice.",
             "Use the same layout, or choose another --out.",
         )
     if known.pseudonymised != batch.pseudonymised:
@@ -139,4 +145,3 @@ class Pseudonyms:
         text = json.dumps(known | self.names, indent=1, sort_keys=True)
         write_atomically(path, text.encode() + b"\n", durable=True)
         path.chmod(0o600)
-

@@ -26,7 +26,8 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     """The message for an I/O error at `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(
-            f"The disk that holds {path} is full.", "Free some space and run the same command again; finished slides are kept."
+            f"The disk that holds {path} is full.",
+            "Free some space and run the same command again; finished slides are kept.",
         )
     what = error.strerror or str(error)
     return StorageError(f"Cannot write {path}: {what}.", "Check that the path exists and that you may write there.")

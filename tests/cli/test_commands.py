@@ -70,14 +70,15 @@ def test_simulate_scan_run_status_report_speak_on_the_right_streams(tmp_path):
     export, out = tmp_path / "sim/export", tmp_path / "out"
     scanned = mnbatch("scan", export, "--layout", "donor-slide-folders", "--json")
     assert len(json.loads(scanned.stdout)["slides"]) == 2
-    done = mnbatch("run", export, "--out", out, "--layout", "donor-slide-folders", "--samples", tmp_path / "sim/samples.csv")
+    arguments = ["run", export, "--out", out, "--layout", "donor-slide-folders"]
+    done = mnbatch(*arguments, "--samples", tmp_path / "sim/samples.csv")
     assert done.returncode == 0, done.stderr
     assert f"report: {out / 'index.html'}" in done.stdout
     assert "2 done" in done.stdout
     assert "\x1b" not in done.stderr
     assert "\r" not in done.stderr
     assert "%" not in done.stderr, "no progress bar off a terminal"
-    again = mnbatch("run", export, "--out", out, "--layout", "donor-slide-folders", "--quiet")
+    again = mnbatch(*arguments, "--quiet")
     assert "nothing to do" in again.stdout
     assert again.stderr == ""
     status = mnbatch("status", out, "--json")

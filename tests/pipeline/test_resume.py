@@ -26,7 +26,7 @@ def no_scoring(monkeypatch):
         raise AssertionError("the network was asked")
 
     def forbid():
-        monkeypatch.setattr("mnbatch.pipeline.run.Classifier", fail)
+        monkeypatch.setattr("mnbatch.pipeline.scoring.Classifier", fail)
 
     return forbid
 
@@ -75,7 +75,9 @@ def test_a_new_threshold_calls_anew_without_scoring(settings, no_scoring, tmp_pa
     no_scoring()
     outcome = run(settings(threshold=0.0001))
     assert (len(outcome.called), outcome.scored) == (4, [])
-    assert all(",1," in line for line in (tmp_path / "out").glob("slides/*/cells.csv").__next__().read_text().splitlines()[1:])
+    assert all(
+        ",1," in line for line in (tmp_path / "out").glob("slides/*/cells.csv").__next__().read_text().splitlines()[1:]
+    )
     for record in Store(tmp_path / "out").records():
         assert record.call.threshold == 0.0001
     back = run(settings())
@@ -109,7 +111,13 @@ def test_deleted_report_files_come_back(settings, tmp_path, without_times):
 
 def start(settings_options, tmp_path):
     command = [sys.executable, "-m", "mnbatch", "run"]
-    command += [str(settings_options["export"]), "--out", str(settings_options["out"]), "--model", settings_options["model"]]
+    command += [
+        str(settings_options["export"]),
+        "--out",
+        str(settings_options["out"]),
+        "--model",
+        settings_options["model"],
+    ]
     command += ["--layout", "donor-slide-folders", "--min-cells", "1", "--device", "cpu", "--minibatch", "2"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

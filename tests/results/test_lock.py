@@ -35,7 +35,10 @@ def other_process(lock):
 
 
 def test_a_second_run_is_refused_and_told_who_holds_it(lock, other_process):
-    with pytest.raises(LockHeldError, match=f"process {other_process.pid} on host {socket.gethostname()}"), hold_lock(lock):
+    with (
+        pytest.raises(LockHeldError, match=f"process {other_process.pid} on host {socket.gethostname()}"),
+        hold_lock(lock),
+    ):
         pass
 
 

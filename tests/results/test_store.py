@@ -90,7 +90,7 @@ def test_a_kill_before_the_record_is_switched_leaves_the_old_truth(
     def kill(*args, **kwargs):
         raise Killed
 
-    target = "mnbatch.results.store.write_record" if instant == "renamed" else "mnbatch.results.store.sync_folder"
+    target = "mnbatch.results.writer.write_record" if instant == "renamed" else "mnbatch.results.writer.sync_folder"
     writer = store.writer(old.slide_id, keep_gallery=True)
     writer.add(make_score(7))
     with monkeypatch.context() as patch:
@@ -111,8 +111,16 @@ def test_copies_name_the_original_and_spare_slides_that_fail(store, make_record,
     from mnbatch.results.records import CallStamp
 
     stamp = CallStamp(key="k", threshold=0.5, max_bad_fraction=0.1, quality_rules=1)
-    commit(store, broken.model_copy(update={"call": stamp}), [make_score(0, digest=digest), *map(make_unreadable, range(5))])
-    commit(store, first.model_copy(update={"call": stamp}), [make_score(1), make_score(2, slide_id="a-000001", digest=digest)])
+    commit(
+        store,
+        broken.model_copy(update={"call": stamp}),
+        [make_score(0, digest=digest), *map(make_unreadable, range(5))],
+    )
+    commit(
+        store,
+        first.model_copy(update={"call": stamp}),
+        [make_score(1), make_score(2, slide_id="a-000001", digest=digest)],
+    )
     commit(store, second.model_copy(update={"call": stamp}), [make_score(3, digest=digest)])
     assert store.copies(store.records()) == {"b-000002": {0: "a-000001:2.tif"}}
 

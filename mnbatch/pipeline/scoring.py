@@ -1,0 +1,98 @@
+"""From pending slides to committed ones: reading, packing, the network and committing, joined into one stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from mnbatch.assay.cells import Look, SlideEnd
+from mnbatch.console import RunProgress
+from mnbatch.inference.catalogue import ModelSet
+from mnbatch.inference.classifier import Classifier
+from mnbatch.inference.packing import score_stream
+from mnbatch.pipeline.committing import Committer
+from mnbatch.pipeline.pending import Plan
+from mnbatch.pipeline.reading import Reading, SlideJob, default_workers
+from mnbatch.results.batch import Pseudonyms
+from mnbatch.results.records import SlideRecord
+from mnbatch.results.store import Store
+from mnbatch.settings import RunSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a run lends to its scoring.
+
+    Attributes:
+        pseudonyms: codes in place of names, or None.
+        stop: asked before each piece of work.
+        on_classifier: told of each model that is put on a device.
+    """
+
+    progress: RunProgress
+    pseudonyms: Pseudonyms | None
+    stop: Callable[[], bool]
+    on_classifier: Callable[[Classifier], None]
+
+
+def score_slides(
+    pending: list[Plan], store: Store, models: ModelSet, settings: RunSettings, tools: Tools
+) -> Iterator[tuple[SlideJob, SlideRecord]]:
+    """Score slides and commit each when its last cell has come back; yields each finished slide with its record."""
+    tools.progress.start(len(pending), sum(len(plan.slide.files) for plan in pending))
+    jobs: dict[str, SlideJob] = {}
+    committer = Committer(store, settings, models.digest, jobs)
+    classifiers = _Classifiers(models, settings, tools.on_classifier)
+    reading = Reading(
+        preparation=models.preparation,
+        classifier_for=classifiers.for_look,
+        any_look=models.members[0].card.looks[0],
+        stain=settings.stain,
+        keep_gallery=settings.keep_gallery,
+        pseudonyms=tools.pseudonyms,
+        workers=settings.workers or default_workers(),
+        stop=tools.stop,
+    )
+    cells = ((job.classifier, item) for job, item in reading.stream(_open_jobs(pending, jobs)))
+    try:
+        for item in score_stream(cells, stop=tools.stop):
+            tools.progress.cells(0 if isinstance(item, SlideEnd) else 1)
+            finished = committer.take(item)
+            if finished is not None:
+                yield finished
+    finally:
+        committer.abandon()
+        classifiers.close()
+        if tools.pseudonyms is not None:
+            tools.pseudonyms.save()
+
+
+class _Classifiers:
+    """Each model on the device once, and only those that some slide needs."""
+
+    def __init__(self, models: ModelSet, settings: RunSettings, on_new: Callable[[Classifier], None]) -> None:
+        self._models = models
+        self._settings = settings
+        self._on_new = on_new
+        self._by_digest: dict[str, Classifier] = {}
+
+    def for_look(self, look: Look) -> Classifier:
+        """The classifier of a look; raises SlideError where no model serves it."""
+        digest = self._models.digest_for(look)
+        if digest not in self._by_digest:
+            model, settings = self._models.load(look), self._settings
+            self._by_digest[digest] = Classifier(model, device=settings.device, minibatch=settings.minibatch)
+            self._on_new(self._by_digest[digest])
+        return self._by_digest[digest]
+
+    def close(self) -> None:
+        """Free the devices' workers."""
+        for classifier in self._by_digest.values():
+            classifier.close()
+
+
+def _open_jobs(pending: Iterable[Plan], jobs: dict[str, SlideJob]) -> Iterator[SlideJob]:
+    for plan in pending:
+        job = SlideJob(plan.slide, plan.why)
+        jobs[plan.slide.slide_id] = job
+        yield job
