@@ -18,8 +18,8 @@ WHOLE_VECTORS = 64
 AttentionFactory = Callable[[int, int], nn.Module]
 """(channels of the middle feature, channels of the last feature) -> a module.
 
-Its `forward(middle, last)` gives the attended middle feature (B, C, H, W) and the map (B, 1, H, W) in 0..1, or
-None where the attention is not one of positions.
+Its `forward(middle, last)` gives the attended middle feature (B, C, H, W) and the map (B, 1, H, W) in 0..1,
+or None where the attention is not one of positions.
 """
 
 
