@@ -38,9 +38,7 @@ def warped(cells: Tensor, settings: Augmentation, rng: np.random.Generator) -> T
     flip = rng.choice([-1.0, 1.0], count)
     shift = rng.uniform(-2 * settings.shift, 2 * settings.shift, (count, 2))
     cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
-    matrix = np.stack([flip * cos, -sin, shift[:, 0], flip * sin, cos, shift[:, 1]], axis=1).reshape(
-        count, 2, 3
-    )
+    matrix = np.stack([flip * cos, -sin, shift[:, 0], flip * sin, cos, shift[:, 1]], axis=1).reshape(count, 2, 3)
     grid = F.affine_grid(torch.from_numpy(matrix.astype(np.float32)), list(cells.shape), align_corners=False)
     return F.grid_sample(cells, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 

@@ -56,9 +56,7 @@ def read_labels(data: Path) -> list[LabelledCell]:
     elif data.is_file():
         cells = _from_csv(data)
     else:
-        raise TrainingError(
-            f"There is nothing at {data}.", "Give a folder with mn/ and nomn/, or a CSV of labels."
-        )
+        raise TrainingError(f"There is nothing at {data}.", "Give a folder with mn/ and nomn/, or a CSV of labels.")
     return checked_classes(cells, str(data))
 
 
@@ -80,9 +78,7 @@ def checked_classes(cells: list[LabelledCell], where: str) -> list[LabelledCell]
 def _from_folders(data: Path) -> list[LabelledCell]:
     missing = [name for name in FOLDERS if not (data / name).is_dir()]
     if missing:
-        raise TrainingError(
-            f"{data} has no folder {missing[0]}.", "Sort the crops into mn/ and nomn/, or give a CSV."
-        )
+        raise TrainingError(f"{data} has no folder {missing[0]}.", "Sort the crops into mn/ and nomn/, or give a CSV.")
     return [
         LabelledCell(path, label)
         for name, label in FOLDERS.items()
@@ -106,9 +102,7 @@ def _from_csv(data: Path) -> list[LabelledCell]:
 def _from_row(row: dict[str, str], data: Path, number: int) -> LabelledCell:
     path = data.parent / (row["file"] or "")
     if not path.is_file():
-        raise TrainingError(
-            f"{data}, line {number}: there is no file {path}.", "Correct the line or add the file."
-        )
+        raise TrainingError(f"{data}, line {number}: there is no file {path}.", "Correct the line or add the file.")
     word = (row.get("label") or "").strip().lower()
     count = (row.get("mn_count") or "").strip()
     if word in YES | NO:
@@ -148,9 +142,7 @@ def split_cells(
     return training, validation
 
 
-def load_crops(
-    cells: Sequence[LabelledCell], preparation: Preparation
-) -> tuple[UInt8Array, npt.NDArray[np.bool_]]:
+def load_crops(cells: Sequence[LabelledCell], preparation: Preparation) -> tuple[UInt8Array, npt.NDArray[np.bool_]]:
     """Read and prepare every cell as `mnbatch run` does.
 
     Returns:
@@ -171,6 +163,4 @@ def _crop(path: Path, preparation: Preparation) -> UInt8Array:
     if len(found) == 1 and isinstance(found[0], CellCrop):
         return found[0].pixels
     reason = f"{len(found)} images in one file" if len(found) != 1 else getattr(found[0], "reason", "")
-    raise TrainingError(
-        f"The training image {path} cannot be used: {reason}.", "Repair it or take it out of the data."
-    )
+    raise TrainingError(f"The training image {path} cannot be used: {reason}.", "Repair it or take it out of the data.")

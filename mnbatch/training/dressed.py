@@ -28,9 +28,7 @@ def chromatin_of(grey: UInt8Array) -> tuple[FloatArray, Disc] | None:
     light = grey.astype(np.float32)
     ground = float(np.percentile(light, 20))
     smooth = ndimage.gaussian_filter(light, 1.0)
-    bodies = label(
-        smooth > min(threshold_otsu(smooth), ground + 0.45 * (float(np.percentile(light, 99)) - ground))
-    )
+    bodies = label(smooth > min(threshold_otsu(smooth), ground + 0.45 * (float(np.percentile(light, 99)) - ground)))
     middle = bodies[CANVAS // 2 - 12 : CANVAS // 2 + 12, CANVAS // 2 - 12 : CANVAS // 2 + 12]
     ids = np.bincount(middle.ravel())[1:]
     if ids.sum() == 0:
@@ -61,9 +59,7 @@ class DressedDrawer(SceneDrawer):
     def _wide_cytoplasm(self, scene: Scene, density: FloatArray, nucleus: Disc) -> None:
         """Cytoplasm wide enough for the cell's own micronuclei, and round its neighbours too."""
         rng = self.rng
-        bulk = ndimage.gaussian_filter(
-            (density > 0.4).astype(np.float32), rng.uniform(0.45, 0.8) * nucleus.radius
-        )
+        bulk = ndimage.gaussian_filter((density > 0.4).astype(np.float32), rng.uniform(0.45, 0.8) * nucleus.radius)
         spread = 0.06 * smooth_noise(rng, 0.8 * nucleus.radius)
         soft = rng.uniform(0.01, 0.03)
         outline = 1 / (1 + np.exp((rng.uniform(0.04, 0.09) + spread * 0.3 - bulk) / soft))

@@ -102,9 +102,7 @@ def epoch_order(pools: Sequence[Pool], cells: int, rng: np.random.Generator) -> 
     return [drawn[i] for i in rng.permutation(len(drawn))]
 
 
-def minibatches(
-    pools: Sequence[Pool], recipe: Recipe, rng: np.random.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
+def minibatches(pools: Sequence[Pool], recipe: Recipe, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
     """Augmented minibatches of one epoch: cells (B, C, S, S) in 0..1, labels (B,)."""
     order = epoch_order(pools, recipe.cells_per_epoch, rng)
     for start in range(0, len(order), recipe.minibatch):
@@ -116,9 +114,7 @@ def minibatches(
 
 
 @torch.no_grad()
-def score(
-    network: nn.Module, pixels: UInt8Array, to_input: ToInput, device: torch.device, turns: int = 1
-) -> Scores:
+def score(network: nn.Module, pixels: UInt8Array, to_input: ToInput, device: torch.device, turns: int = 1) -> Scores:
     """Probability of a micronucleus for prepared cells (N, S, S, C).
 
     Args:
@@ -204,9 +200,7 @@ class Trainer:
             },
         ]
         if recipe.optimiser == "sgd":
-            return torch.optim.SGD(
-                weights, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
-            )
+            return torch.optim.SGD(weights, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay)
         return torch.optim.AdamW(weights, recipe.learning_rate, weight_decay=recipe.weight_decay)
 
     def _rate(self) -> float:

@@ -121,9 +121,7 @@ def optical_density(rgb: npt.NDArray[np.uint8]) -> FloatArray:
 
 def body_in_box(density: FloatArray, box: Box, margin: int = 6) -> Patch | None:
     """The largest compact body above Otsu's threshold within a box, or None where there is none."""
-    window = density[
-        max(0, box.top - margin) : box.bottom + margin, max(0, box.left - margin) : box.right + margin
-    ]
+    window = density[max(0, box.top - margin) : box.bottom + margin, max(0, box.left - margin) : box.right + margin]
     if float(np.ptp(window)) < 0.1:
         return None
     bodies = label(window > threshold_otsu(window))
@@ -196,8 +194,6 @@ def _thinned(patches: list[Patch], most: int) -> list[Patch]:
 
 def _pairs(images: Path, pattern: str, partners: Path, suffix: str) -> list[tuple[Path, Path]]:
     if not images.is_dir() or not partners.is_dir():
-        raise TrainingError(
-            f"{images.parent} has no folders images and {partners.name}.", "Check the folder's layout."
-        )
+        raise TrainingError(f"{images.parent} has no folders images and {partners.name}.", "Check the folder's layout.")
     pairs = [(image, partners / (image.stem + suffix)) for image in sorted(images.glob(pattern))]
     return [pair for pair in pairs if pair[1].is_file()]

@@ -61,8 +61,8 @@ class Recipe(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    epochs: int = Field(default=18, ge=1)
-    cells_per_epoch: int = Field(default=3600, ge=4)
+    epochs: int = Field(default=14, ge=1)
+    cells_per_epoch: int = Field(default=3000, ge=4)
     minibatch: int = Field(default=32, ge=2)
     optimiser: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=3e-4, gt=0)
@@ -78,7 +78,7 @@ class Recipe(BaseModel):
     composite: Share = 0.23
     smear: Share = 0.08
     simulated: Share = 0.22
-    made_cells: int = Field(default=4500, ge=2)
+    made_cells: int = Field(default=3000, ge=2)
     specificity_weight: float = Field(default=2.0, gt=0)
     bf16: bool = True
     polarity: Literal["as_is", "density"] = "density"
@@ -132,6 +132,4 @@ def load_recipe(name_or_file: str) -> Recipe:
     try:
         return Recipe.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except (ValidationError, tomllib.TOMLDecodeError) as error:
-        raise TrainingError(
-            f"The recipe {file} is not valid: {error}", "Correct the field it names."
-        ) from error
+        raise TrainingError(f"The recipe {file} is not valid: {error}", "Correct the field it names.") from error

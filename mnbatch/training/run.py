@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from mnbatch.inference.model_directory import write_model_directory
 from mnbatch.networks import ARCHITECTURES
 from mnbatch.training.data import LabelledCell, load_crops, read_labels, split_cells
 from mnbatch.training.initial import initialise, tie_colours
-from mnbatch.training.loop import Epoch, Trained, Trainer, score
+from mnbatch.training.loop import Epoch, Pool, Trained, Trainer, score
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.request import Request
 from mnbatch.training.sources import Labelled, PoolMaker, Preparer
@@ -33,10 +33,10 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
     Raises:
         TrainingError: data, recipe or weights that cannot give a model, found before training where possible.
     """
-    device = _device(request.device)
+    _device(request.device)
     if request.threads:
         torch.set_num_threads(request.threads)
-    preparation = Preparation(polarity=recipe.polarity, contrast=ContrastRule(rule=recipe.contrast))
+    preparation = _preparation(recipe)
     training_cells, validation_cells = _cells(request)
     network = ARCHITECTURES["attention-alexnet"]()
     started_from = initialise(network, request.init, request.seed)
@@ -44,12 +44,27 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         tie_colours(network, recipe.colour_shares)
     own = Labelled(*load_crops(training_cells, preparation))
     held_out = Labelled(*load_crops(validation_cells, preparation))
-    preparer = Preparer(preparation, recipe.colour_shares)
-    maker = PoolMaker(recipe, request.sources, preparer, request.seed, request.workers, say)
+    looks = served_looks(list(own.crops), recipe.makes_stained)
+    maker = PoolMaker(
+        recipe, request.sources, Preparer(preparation, recipe.colour_shares), request.seed, request.workers, say
+    )
     training, validation = maker.training(own), maker.validation(held_out)
     say(f"training on {sum(len(pool.labels) for pool in training)} cells, starting from {started_from}")
+    return fit(request, recipe, network, training, validation, looks, started_from, say)
 
-    looks = served_looks(list(own.crops), recipe.makes_stained)
+
+def fit(
+    request: Request,
+    recipe: Recipe,
+    network: nn.Module,
+    training: Sequence[Pool],
+    validation: Sequence[Pool],
+    looks: Sequence[str],
+    started_from: str,
+    say: Callable[[str], None],
+) -> ModelCard:
+    """Train on pools, and write the model directory whenever an epoch is the best so far."""
+    device = _device(request.device)
 
     def keep(trained: Trained) -> ModelCard:
         finished = _finished(trained.network, recipe)
@@ -57,7 +72,7 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         fields = card_fields(
             request,
             recipe,
-            preparation,
+            _preparation(recipe),
             training,
             validation,
             looks,
@@ -73,8 +88,11 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         if so_far.best is epoch:
             keep(so_far)
 
-    trained = Trainer(network, training, validation, recipe, to_input, request.seed, device, report).run()
-    return keep(trained)
+    return keep(Trainer(network, training, validation, recipe, to_input, request.seed, device, report).run())
+
+
+def _preparation(recipe: Recipe) -> Preparation:
+    return Preparation(polarity=recipe.polarity, contrast=ContrastRule(rule=recipe.contrast))
 
 
 def to_input(cells: Tensor) -> Tensor:
@@ -86,7 +104,9 @@ def describe(epoch: Epoch, epochs: int) -> str:
     """One line on an epoch."""
     aucs = ", ".join(f"{name} {value:.3f}" for name, value in epoch.aucs.items())
     left = epoch.seconds * (epochs - epoch.number) / 60
-    return f"epoch {epoch.number}/{epochs}: loss {epoch.loss:.4f}, AUC {aucs} ({epoch.seconds:.0f} s; {left:.0f} min left)"
+    return (
+        f"epoch {epoch.number}/{epochs}: loss {epoch.loss:.4f}, AUC {aucs} ({epoch.seconds:.0f} s; {left:.0f} min left)"
+    )
 
 
 def _cells(request: Request) -> tuple[list[LabelledCell], list[LabelledCell]]:

@@ -71,20 +71,13 @@ def drawn_patch(rng: np.random.Generator, roughness: float = 0.06) -> Patch:
     angle = np.arctan2(y, x)
     edge = np.ones_like(x)
     for order in range(2, 6):
-        edge += (
-            roughness
-            / (order - 1)
-            * rng.standard_normal()
-            * np.cos(order * angle + rng.uniform(0, 2 * np.pi))
-        )
+        edge += roughness / (order - 1) * rng.standard_normal() * np.cos(order * angle + rng.uniform(0, 2 * np.pi))
     alpha = 1 / (1 + np.exp((np.hypot(x, y) - edge) * rng.uniform(14, 30)))
     texture = 1 + rng.uniform(0.02, 0.2) * smooth_noise(rng, rng.uniform(3, 12), PATCH)
     return Patch(texture.clip(0.3, 2).astype(np.float32), alpha.astype(np.float32))
 
 
-def stamp(
-    layer: FloatArray, patch: Patch, place: Disc, density: float, turn: float, contrast: float = 1.0
-) -> None:
+def stamp(layer: FloatArray, patch: Patch, place: Disc, density: float, turn: float, contrast: float = 1.0) -> None:
     """Add a body to a layer, in place: denser wins, a little of the other shines through an overlap.
 
     Args:
@@ -104,12 +97,8 @@ def stamp(
     cos, sin = np.cos(turn), np.sin(turn)
     grid = [(PATCH - 1) / 2 + dx * sin + dy * cos, (PATCH - 1) / 2 + dx * cos - dy * sin]
     soften = max(0.0, 0.4 * scale - 0.4)
-    body = ndimage.map_coordinates(
-        ndimage.gaussian_filter(patch.density, soften), grid, order=1, mode="nearest"
-    )
-    alpha = ndimage.map_coordinates(
-        ndimage.gaussian_filter(patch.alpha, soften), grid, order=1, mode="constant"
-    )
+    body = ndimage.map_coordinates(ndimage.gaussian_filter(patch.density, soften), grid, order=1, mode="nearest")
+    alpha = ndimage.map_coordinates(ndimage.gaussian_filter(patch.alpha, soften), grid, order=1, mode="constant")
     added = density * alpha * (1 + contrast * (body - 1)).clip(0.2, 2.2)
     window = layer[y0:y1, x0:x1]
     layer[y0:y1, x0:x1] = np.maximum(window, added) + 0.25 * np.minimum(window, added)
@@ -174,9 +163,7 @@ def cell_outline(rng: np.random.Generator, bodies: list[Disc], margin: float, so
         [(b.x - middle_x) * np.cos(angles) + (b.y - middle_y) * np.sin(angles) + b.radius for b in bodies],
         axis=0,
     )
-    wave = sum(
-        rng.standard_normal() / k * np.cos(k * angles + rng.uniform(0, 2 * np.pi)) for k in range(2, 6)
-    )
+    wave = sum(rng.standard_normal() / k * np.cos(k * angles + rng.uniform(0, 2 * np.pi)) for k in range(2, 6))
     reach = _rounded(reach)
     reach = np.maximum(reach * (1 + margin) + 0.04 * float(reach.mean()) * wave, 4)
     ys, xs = np.mgrid[0:CANVAS, 0:CANVAS].astype(np.float32)
@@ -257,9 +244,7 @@ class SceneDrawer:
     def _lookalike(self, scene: Scene, slot: Disc) -> None:
         """In a micronucleus's place: pale platelet, vacuole, granules, speck, or a bud that is part of the nucleus."""
         rng = self.rng
-        kind = rng.choice(
-            ["platelet", "vacuole", "granules", "speck", "nothing"], p=[0.35, 0.15, 0.15, 0.2, 0.15]
-        )
+        kind = rng.choice(["platelet", "vacuole", "granules", "speck", "nothing"], p=[0.35, 0.15, 0.15, 0.2, 0.15])
         if kind == "platelet":
             stamp(scene.platelet, self._platelet(), slot, rng.uniform(0.15, 0.5), rng.uniform(0, 6.3))
         elif kind == "vacuole":
@@ -278,9 +263,7 @@ class SceneDrawer:
                 )
         elif kind == "speck":
             size = rng.uniform(0.8, 1.6)
-            stamp(
-                scene.debris, drawn_patch(rng, 0.25), Disc(slot.x, slot.y, size), rng.uniform(0.6, 1.8), 0.0
-            )
+            stamp(scene.debris, drawn_patch(rng, 0.25), Disc(slot.x, slot.y, size), rng.uniform(0.6, 1.8), 0.0)
 
     def _bridge(self, scene: Scene, nuclei: list[Disc]) -> None:
         """A thin nucleoplasmic bridge between two main nuclei."""
@@ -301,9 +284,7 @@ class SceneDrawer:
         margin = rng.uniform(0.08, 0.7)
         outline = cell_outline(rng, nuclei + slots, margin, rng.uniform(0.8, 4))
         level = float(
-            rng.choice(
-                [rng.uniform(0.0, 0.12), rng.uniform(0.1, 0.35), rng.uniform(0.3, 0.6)], p=[0.25, 0.5, 0.25]
-            )
+            rng.choice([rng.uniform(0.0, 0.12), rng.uniform(0.1, 0.35), rng.uniform(0.3, 0.6)], p=[0.25, 0.5, 0.25])
         )
         texture = 1 + rng.uniform(0.02, 0.25) * smooth_noise(rng, rng.uniform(1.5, 5))
         texture += rng.uniform(0.02, 0.25) * smooth_noise(rng, rng.uniform(12, 50))

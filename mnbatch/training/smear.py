@@ -50,10 +50,7 @@ def smear_cells(folder: Path, first: float = 0.0, last: float = 1.0) -> list[Sme
     pairs = pairs[round(first * len(pairs)) : round(last * len(pairs))]
     read = [(np.asarray(Image.open(image).convert("RGB")), read_boxes(boxes)) for image, boxes in pairs]
     platelets = tuple(
-        image[b.top : b.bottom, b.left : b.right]
-        for image, boxes in read
-        for b in boxes
-        if b.kind == "Platelets"
+        image[b.top : b.bottom, b.left : b.right] for image, boxes in read for b in boxes if b.kind == "Platelets"
     )
     found = [_cell(image, box, platelets) for image, boxes in read for box in boxes if box.kind == "WBC"]
     return [cell for cell in found if cell is not None]
@@ -91,20 +88,14 @@ def paste_on(rng: np.random.Generator, cell: SmearCell, with_mn: bool) -> UInt8A
     ground = np.percentile(light.reshape(-1, 3), 98, axis=0).astype(np.float32)
     density = np.log10(ground / light)
     alpha = _soft_disc(rng, density.shape[:2], x, y, radius)[..., None]
-    source = (
-        _mn_density(rng, cell, density)
-        if with_mn
-        else _other_density(rng, cell, density, ground, x, y, radius)
-    )
+    source = _mn_density(rng, cell, density) if with_mn else _other_density(rng, cell, density, ground, x, y, radius)
     mixed = density * (1 - alpha) + source * alpha
     picture = Image.fromarray((ground * 10**-mixed - 1).clip(0, 255).astype(np.uint8))
     width = int(rng.uniform(70, 225))
     return recompressed(rng, picture.resize((width, width), Image.Resampling.BILINEAR))
 
 
-def _soft_disc(
-    rng: np.random.Generator, shape: tuple[int, int], x: float, y: float, radius: float
-) -> FloatArray:
+def _soft_disc(rng: np.random.Generator, shape: tuple[int, int], x: float, y: float, radius: float) -> FloatArray:
     ys, xs = np.mgrid[0 : shape[0], 0 : shape[1]]
     angle = np.arctan2(ys - y, xs - x)
     edge = radius * (1 + 0.08 * rng.standard_normal() * np.cos(2 * angle + rng.uniform(0, 6.3)))
@@ -137,9 +128,7 @@ def _other_density(
         return np.asarray(ndimage.gaussian_filter(density, (3, 3, 0)) * rng.uniform(0.5, 1.35), np.float32)
     picture = cell.platelets[int(rng.integers(len(cell.platelets)))]
     side = max(4, int(2.2 * radius))
-    small = (
-        np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR), np.float32) + 1
-    )
+    small = np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR), np.float32) + 1
     stamped = density.copy()
     top, left = int(y - side / 2), int(x - side / 2)
     y0, x0 = max(0, top), max(0, left)

@@ -27,8 +27,8 @@ from mnbatch.training.smear import SmearCell, smear_cells
 
 SMEARS_FOR_TRAINING = 0.75
 """Share of the smear images (in name order) that feed training; validation composites are made from the rest."""
-VALIDATION_CELLS = 300
-VALIDATION_SEED_STEP = 1_000_003
+VALIDATION_CELLS = 200
+VALIDATION_SEED_STEP = 98
 """Added to the seed for validation cells, so that none of them is a training cell."""
 
 
@@ -83,9 +83,7 @@ def made_pool(name: str, maker: Maker, count: int, preparer: Preparer, share: fl
     else:
         step = math.ceil(count / workers)
         ranges = [range(start, min(start + step, count)) for start in range(0, count, step)]
-        with ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), initializer=_one_thread
-        ) as processes:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_one_thread) as processes:
             parts = list(processes.map(partial(_made_part, maker, preparer), ranges))
     pixels = np.stack([cell for part, _ in parts for cell in part])
     return Pool(name, pixels, np.array([label for _, part in parts for label in part]), share)
@@ -102,9 +100,7 @@ def labelled_pool(name: str, crops: UInt8Array, labels: Labels, preparer: Prepar
 
 def fluorescent(crops: UInt8Array, labels: Labels) -> tuple[list[UInt8Array], list[bool]]:
     """Grey planes and labels of the crops with bright nuclei on dark ground (224 pixels wide)."""
-    chosen = [
-        i for i, crop in enumerate(crops) if recognise_look(crop) == "fluorescence" and len(crop) == CANVAS
-    ]
+    chosen = [i for i, crop in enumerate(crops) if recognise_look(crop) == "fluorescence" and len(crop) == CANVAS]
     return [crops[i, ..., 1] for i in chosen], [bool(labels[i]) for i in chosen]
 
 
@@ -167,22 +163,19 @@ class PoolMaker:
         if recipe.dressed:
             greys, labels = fluorescent(own.crops, own.labels)
             if any(labels) and not all(labels):
-                makers["dressed"] = partial(
-                    made.dressed, seed=seed, library=library, crops=greys, labels=labels
-                )
+                makers["dressed"] = partial(made.dressed, seed=seed, library=library, crops=greys, labels=labels)
         if recipe.composite:
             makers["composite"] = partial(made.composites, seed=seed, library=library)
         if recipe.smear and sources.smears is not None:
             makers["smear"] = partial(made.smears, seed=seed, cells=self._smears(sources.smears, held_out))
         if recipe.simulated:
-            makers["simulated"] = partial(made.simulated, seed=seed)
+            # Labelled crops stand for fluorescence in validation, so simulated cells are all stained there.
+            makers["simulated"] = partial(made.simulated, seed=seed, giemsa=1.0 if held_out else 0.75)
         return makers
 
     def _smears(self, folder: Path, held_out: bool) -> list[SmearCell]:
         cells = (
-            smear_cells(folder, SMEARS_FOR_TRAINING, 1.0)
-            if held_out
-            else smear_cells(folder, 0.0, SMEARS_FOR_TRAINING)
+            smear_cells(folder, SMEARS_FOR_TRAINING, 1.0) if held_out else smear_cells(folder, 0.0, SMEARS_FOR_TRAINING)
         )
         if not cells:
             raise TrainingError(

@@ -34,7 +34,12 @@ def test_auc_of_one_class_is_a_clear_error(label):
 
 def test_confusion_counts_a_cell_at_the_threshold_as_called():
     calls = metrics.confusion(np.array([0.2, 0.5, 0.5, 0.9]), np.array([True, True, False, True]), 0.5)
-    assert (calls.true_positive, calls.false_negative, calls.true_negative, calls.false_positive) == (2, 1, 0, 1)
+    assert (calls.true_positive, calls.false_negative, calls.true_negative, calls.false_positive) == (
+        2,
+        1,
+        0,
+        1,
+    )
     assert calls.sensitivity == pytest.approx(2 / 3)
     assert calls.specificity == 0
 

@@ -1,0 +1,112 @@
+"""A whole small training: real data in, a loadable model directory with a filled card out."""
+
+import numpy as np
+import pytest
+import torch
+from typer import Typer
+from typer.testing import CliRunner
+
+from mnbatch.cli.train import train
+from mnbatch.errors import TrainingError
+from mnbatch.imaging.preparation import network_input
+from mnbatch.inference.model_directory import load_model
+from mnbatch.training import sources
+from mnbatch.training.data import load_crops, read_labels
+from mnbatch.training.metrics import auc
+from mnbatch.training.recipe import Recipe
+from mnbatch.training.request import Request
+from mnbatch.training.run import train_model
+from mnbatch.training.sources import Preparer
+
+TINY = Recipe(epochs=2, cells_per_epoch=16, minibatch=8, made_cells=6, smear=0.0, bf16=False)
+
+
+@pytest.fixture(autouse=True)
+def _few_validation_cells(monkeypatch):
+    monkeypatch.setattr(sources, "VALIDATION_CELLS", 6)
+
+
+def test_training_writes_a_loadable_model_that_scores_as_it_was_validated(crop_folder, tmp_path):
+    lines: list[str] = []
+    request = Request(crop_folder, tmp_path / "model", crop_folder, init="random", threads=1, device="cpu")
+    card = train_model(request, TINY, lines.append)
+    model = load_model(tmp_path / "model")
+    assert model.card == card
+    assert card.looks == ("fluorescence", "giemsa")
+    assert [data.name for data in card.training_data] == ["labelled", "dressed", "composite", "simulated"]
+    assert card.sensitivity is not None
+    assert card.sensitivity.total == 8
+    assert sum("epoch" in line for line in lines) == 2
+    stated = next(m for m in card.metrics if m.name == "auc" and m.data == "validation, labelled")
+    assert stated.value == pytest.approx(product_auc(model, crop_folder), abs=0.02)
+
+
+def product_auc(model, folder) -> float:
+    """AUC by the very steps of a run: prepare, network input, normalise, network."""
+    crops, labels = load_crops(read_labels(folder), model.card.preparation)
+    seen = torch.from_numpy(network_input(crops, model.card.preparation)).permute(0, 3, 1, 2).float() / 255
+    mean = torch.tensor(model.card.normalisation.mean).view(1, 3, 1, 1)
+    std = torch.tensor(model.card.normalisation.std).view(1, 3, 1, 1)
+    with torch.no_grad():
+        logits = model.network((seen - mean) / std)
+    return auc((logits[:, 1] - logits[:, 0]).double().numpy(), labels)
+
+
+def test_the_same_seed_gives_the_same_weights(crop_folder, tmp_path):
+    digests = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        request = Request(crop_folder, tmp_path / name, crop_folder, init="random", seed=seed, threads=1)
+        digests.append(train_model(request, TINY, lambda line: None).weights_sha256)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_made_cells_are_the_same_from_one_process_and_from_two():
+    from functools import partial
+
+    from mnbatch.imaging.preparation import Preparation
+    from mnbatch.training.made import simulated
+
+    preparer = Preparer(Preparation(polarity="density"), (0.4, 0.4, 0.2))
+    pools = [
+        sources.made_pool("simulated", partial(simulated, seed=3), 6, preparer, 1.0, workers) for workers in (0, 2)
+    ]
+    assert np.array_equal(pools[0].pixels, pools[1].pixels)
+    assert np.array_equal(pools[0].labels, pools[1].labels)
+
+
+def test_a_part_of_the_data_is_set_aside_when_no_validation_is_given(crop_folder, tmp_path):
+    recipe = TINY.model_copy(update={"dressed": 0.0, "composite": 0.0, "simulated": 0.0, "epochs": 1})
+    request = Request(crop_folder, tmp_path / "m", validation_share=0.5, init="random", threads=1, seed=3)
+    card = train_model(request, recipe, lambda line: None)
+    assert card.training_data[0].n == 8
+    assert card.looks == ("fluorescence",)
+
+
+def test_the_command_says_what_it_wrote(crop_folder, tmp_path):
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text("cells_per_epoch = 16\nmade_cells = 4\nsmear = 0.0\ndressed = 0.0\ncomposite = 0.0\n")
+    app = Typer()
+    app.command()(train)
+    arguments = [
+        str(crop_folder),
+        "--validation",
+        str(crop_folder),
+        "--out",
+        str(tmp_path / "model"),
+        "--init",
+        "random",
+    ]
+    result = CliRunner().invoke(app, [*arguments, "--recipe", str(recipe), "--epochs", "1", "--threads", "1"])
+    assert result.exit_code == 0, result.output
+    assert "written to" in result.output
+    assert load_model(tmp_path / "model").card.recipe["epochs"] == 1
+
+
+def test_errors_of_the_data_come_before_anything_is_made(tmp_path, crop_folder):
+    lines: list[str] = []
+    with pytest.raises(TrainingError, match="nothing at"):
+        train_model(Request(tmp_path / "absent", tmp_path / "m"), TINY, lines.append)
+    with pytest.raises(TrainingError, match="no file of weights"):
+        train_model(Request(crop_folder, tmp_path / "m", crop_folder, init="absent.pth"), TINY, lines.append)
+    assert lines == []
+    assert not (tmp_path / "m").exists()
