@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from mnbatch.assay.calls import too_many_unreadable
 from mnbatch.assay.cells import CellCrop, CellScore, ScoredItem, Slide, SlideEnd, UnreadableCell
 from mnbatch.errors import SlideError
-from mnbatch.inference.classifier import Classifier
 from mnbatch.pipeline.pending import call_rules, call_stamp, score_parts
 from mnbatch.pipeline.reading import SlideJob
 from mnbatch.results.keys import content_key, score_key, stat_key
@@ -17,6 +17,9 @@ from mnbatch.results.records import LeftOut, ModelStamp, Scoring, SlideRecord
 from mnbatch.results.store import Store
 from mnbatch.results.writer import SlideWriter
 from mnbatch.settings import RunSettings
+
+if TYPE_CHECKING:
+    from mnbatch.inference.classifier import Classifier
 
 
 class Committer:

@@ -42,6 +42,8 @@ def plan_slides(slides: Iterable[Slide], store: Store, models: ModelSet, setting
     """Decide for each slide, streaming; the files of slides that are not scored are let go."""
     for slide in slides:
         plan = _plan(slide, store.record(slide.slide_id), models, settings)
+        if plan.record is not None and plan.action in ("call", "touch", "keep") and store.damage(plan.record):
+            plan = Plan(slide, "score", "its stored result is damaged", plan.record)
         yield plan if plan.action in ("score", "touch") else replace(plan, slide=replace(slide, files=()))
 
 

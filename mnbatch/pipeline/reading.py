@@ -6,16 +6,19 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from mnbatch.assay.cells import CellCrop, Look, ReadTask, Slide, SlideEnd, StreamItem, UnreadableCell
 from mnbatch.errors import SlideError
 from mnbatch.imaging.look import slide_look
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells, read_tasks, slide_range
-from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.prefetch import ordered_map
 from mnbatch.results.batch import Pseudonyms
 from mnbatch.results.gallery import encode_crop
+
+if TYPE_CHECKING:
+    from mnbatch.inference.classifier import Classifier
 
 LOOK_SAMPLE = 24
 """Readable cells that are looked at before a slide is given its model."""

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnbatch.assay.cells import Skipped, Slide
 from mnbatch.assay.samples import match_samples, read_samples
@@ -14,12 +15,10 @@ from mnbatch.console import RunProgress, SilentProgress
 from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, Interrupted, MnbatchError, NoInputError, StorageError
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.inference.catalogue import ModelSet
-from mnbatch.inference.classifier import Classifier
 from mnbatch.pipeline.committing import copy_record
 from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
 from mnbatch.pipeline.pending import Plan, new_call, plan_slides
 from mnbatch.pipeline.reading import SlideJob
-from mnbatch.pipeline.scoring import Tools, score_slides
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
 from mnbatch.results.annotations import load_samples, save_samples
 from mnbatch.results.batch import Batch, Pseudonyms, open_batch, refuse_out_in_export
@@ -30,6 +29,9 @@ from mnbatch.results.manifest import Manifest, RunLog
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
 from mnbatch.settings import ResolvedSettings, RunSettings
+
+if TYPE_CHECKING:
+    from mnbatch.inference.classifier import Classifier
 
 BYTES_A_FILE = 8_000
 """Room that the disk must have for each file that is still to be scored: crop, maps, row, and its share of pages."""
@@ -191,11 +193,12 @@ class _Run:
             )
 
     def _score(self, pending: list[Plan]) -> None:
-        for job, record in score_slides(pending, self.store, self.models, self.settings, self._tools()):
-            self._note_finished(job, record)
+        # torch takes seconds to load, which a run with nothing to score need not spend.
+        from mnbatch.pipeline.scoring import Tools, score_slides
 
-    def _tools(self) -> Tools:
-        return Tools(self.progress, self.pseudonyms, self.stop, self._note_classifier)
+        tools = Tools(self.progress, self.pseudonyms, self.stop, self._note_classifier)
+        for job, record in score_slides(pending, self.store, self.models, self.settings, tools):
+            self._note_finished(job, record)
 
     def _note_classifier(self, classifier: Classifier) -> None:
         card, digest = classifier.model.card, classifier.model.digest

@@ -65,3 +65,18 @@ def next_generation(paths: SlidePaths) -> str:
     if record is None or record.generation is None:
         return f"{GENERATION_PREFIX}1"
     return f"{GENERATION_PREFIX}{int(record.generation[len(GENERATION_PREFIX) :]) + 1}"
+
+
+def damage(paths: SlidePaths, record: SlideRecord) -> str:
+    """What is wrong with a scored slide's generation, from the sizes of its files; "" where nothing is."""
+    if record.generation is None:
+        return ""
+    folder = paths.generation(record.generation).root
+    for name, size in record.sizes.items():
+        try:
+            actual = (folder / name).stat().st_size
+        except OSError as error:
+            return f"{folder / name} cannot be read ({error.strerror})"
+        if actual != size:
+            return f"{folder / name} has {actual} bytes, {size} were written"
+    return ""

@@ -85,6 +85,7 @@ class SlideRecord(_Frozen):
         transient: a failure that a later run may not meet; it is tried again each time.
         pseudonymised: names, paths and ids are codes.
         generation: name of the generation directory of a scored slide.
+        sizes: file of the generation -> its bytes, so that a damaged result is noticed and not reported.
         unread: indices of the files that an I/O error or missing permission kept from being read; when one of them
             can be read later, the slide is scored again.
         cells: rows of the generation.
@@ -107,6 +108,7 @@ class SlideRecord(_Frozen):
     copy_of: str | None = None
     pseudonymised: bool = False
     generation: str | None = None
+    sizes: dict[str, int] = {}
     unread: tuple[int, ...] = ()
     cells: int = 0
     unreadable: int = 0

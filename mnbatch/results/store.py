@@ -15,7 +15,7 @@ from mnbatch.assay.calls import too_many_unreadable
 from mnbatch.assay.cells import Quality, ScoreRow
 from mnbatch.assay.copies import DIGEST_BYTES, find_copies
 from mnbatch.errors import StorageError
-from mnbatch.results.commit import has_leftovers, read_record, sweep_slide, write_record
+from mnbatch.results.commit import damage, has_leftovers, read_record, sweep_slide, write_record
 from mnbatch.results.files import storage_errors
 from mnbatch.results.gallery import Gallery
 from mnbatch.results.paths import GenerationPaths, OutPaths
@@ -56,8 +56,22 @@ class Store:
         found = (read_record(self.paths.slide(name)) for name in sorted(os.listdir(self.paths.slides)))
         return sorted((record for record in found if record is not None), key=lambda r: (r.path, r.slide_id))
 
+    def damage(self, record: SlideRecord) -> str:
+        """What is wrong with the slide's stored result; "" where nothing is."""
+        return damage(self.paths.slide(record.slide_id), record)
+
     def scores(self, record: SlideRecord) -> list[ScoreRow]:
-        """The stored scores of a scored slide, in the order of its cells."""
+        """The stored scores of a scored slide, in the order of its cells.
+
+        Raises:
+            StorageError: its generation is damaged.
+        """
+        wrong = self.damage(record)
+        if wrong:
+            raise StorageError(
+                f"The stored result of slide {record.slide_id} is damaged: {wrong}.",
+                "Run again to score it anew, or restore OUT from a copy.",
+            )
         return [_score_row(fields) for fields in self._read_scores(record)]
 
     def digests(self, record: SlideRecord) -> npt.NDArray[np.uint8]:
@@ -84,9 +98,10 @@ class Store:
     def copies(self, records: Sequence[SlideRecord]) -> Mapping[str, Mapping[int, str]]:
         """For each slide, row -> cell_id of the original, for cells that are counted elsewhere.
 
-        A slide with too many unreadable cells to be counted is no original: it would take cells from one that is.
+        A slide that is not counted (too many unreadable cells, a damaged result) is no original: it would take cells
+        from one that is.
         """
-        usable = [r for r in records if r.status == "scored" and not _too_bad(r)]
+        usable = [r for r in records if r.status == "scored" and not _too_bad(r) and not self.damage(r)]
         found = find_copies([(record.slide_id, self.digests(record)) for record in usable])
         by_id = {record.slide_id: record for record in usable}
         names: dict[str, list[ScoreRow]] = {}
@@ -114,14 +129,7 @@ class Store:
         return self.paths.slide(record.slide_id).generation(record.generation)
 
     def _read_scores(self, record: SlideRecord) -> Iterator[dict[str, str]]:
-        path = self._generation(record).scores
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise StorageError(
-                f"The stored scores of slide {record.slide_id} cannot be read ({path}: {error.strerror}).",
-                "Restore OUT from a copy, or delete this slide's directory and run again.",
-            ) from error
+        text = self._generation(record).scores.read_text(encoding="utf-8")
         return csv.DictReader(io.StringIO(text, newline=""))
 
 

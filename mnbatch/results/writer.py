@@ -79,12 +79,12 @@ class SlideWriter:
         """Make the staged generation and `record` true in one step; returns the record as written."""
         with storage_errors(self._paths.root):
             self._close(sync=True)
+            sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._staged.root)}
             name = next_generation(self._paths)
             self._staged.root.rename(self._paths.root / name)
             sync_folder(self._paths.root)
-        whole = record.model_copy(
-            update={"generation": name, "cells": self.cells, "unreadable": self.unreadable, "status": "scored"}
-        )
+        known = {"generation": name, "sizes": dict(sorted(sizes.items())), "status": "scored"}
+        whole = record.model_copy(update=known | {"cells": self.cells, "unreadable": self.unreadable})
         write_record(self._paths, whole)
         sweep_slide(self._paths, whole)
         return whole

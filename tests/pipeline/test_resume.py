@@ -179,3 +179,28 @@ def test_sigterm_commits_what_is_whole_and_leaves_with_143(long_export, tmp_path
     outcome = run(settings())
     assert len(outcome.kept) == len(done)
     assert len(generations(out)) == 10
+
+
+def test_a_damaged_result_is_scored_again(settings, tmp_path):
+    run(settings())
+    path = next((tmp_path / "out").glob("slides/*/g1/maps.bin"))
+    path.write_bytes(path.read_bytes()[:100])
+    outcome = run(settings())
+    assert len(outcome.scored) == 1
+    assert outcome.exit_code == 0
+
+
+def test_a_run_with_nothing_to_score_loads_no_torch(settings, export, models, tmp_path):
+    run(settings())
+    arguments = ["run", str(export), "--out", str(tmp_path / "out"), "--model", str(models["one"]), "--min-cells", "1"]
+    arguments += ["--layout", "donor-slide-folders", "--device", "cpu"]
+    code = (
+        "import sys; from mnbatch.cli import main\n"
+        f"sys.argv = ['mnbatch', *{arguments!r}]\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do" in done.stdout

@@ -140,3 +140,14 @@ def test_names_that_are_no_text_are_shown_as_escapes(store, make_record, make_sc
     crop = replace(score.crop, source="caf\udce9.tif", cell_id="s:caf\udce9.tif")
     record = commit(store, make_record(), [replace(score, crop=crop)])
     assert store.scores(record)[0].source == "caf\\udce9.tif"
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "digests.bin", "crops.bin", "maps.bin"])
+@pytest.mark.parametrize("kind", ["torn", "gone"])
+def test_a_damaged_generation_is_named_and_takes_no_cells_from_others(store, make_record, make_score, name, kind):
+    record = commit(store, make_record(), [make_score(0), make_score(1)])
+    path = store.paths.slide(record.slide_id).generation("g1").root / name
+    path.unlink() if kind == "gone" else path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(StorageError, match=name):
+        store.scores(record)
+    assert store.copies([record]) == {}
