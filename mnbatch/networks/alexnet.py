@@ -22,10 +22,10 @@ class AlexNet(Network):
         super().__init__()
         whole = alexnet(weights=None, num_classes=2)
         self.features = whole.features  # 3 x 224 x 224 -> 256 x 6 x 6
-        self.avgpool = whole.avgpool  # to 6 x 6, which it is
         self.classifier = whole.classifier  # dropout, 9216 -> 4096, dropout, 4096 -> 4096, 4096 -> 2
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 224, 224) normalised input -> (B, 2) logits."""
-        logits: Tensor = self.classifier(self.avgpool(self.features(x)).flatten(start_dim=1))
+        # torchvision pools to 6 x 6 here, which it is at 224 pixels; on a GPU that step has no deterministic gradient.
+        logits: Tensor = self.classifier(self.features(x).flatten(start_dim=1))
         return logits

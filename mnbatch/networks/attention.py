@@ -73,9 +73,7 @@ class ChannelAttention(nn.Module):
     def __init__(self, middle_channels: int, last_channels: int, reduction: int = 16) -> None:
         super().__init__()
         hidden = middle_channels // reduction
-        self.mlp = nn.Sequential(
-            nn.Linear(middle_channels, hidden), nn.ReLU(), nn.Linear(hidden, middle_channels)
-        )
+        self.mlp = nn.Sequential(nn.Linear(middle_channels, hidden), nn.ReLU(), nn.Linear(hidden, middle_channels))
 
     def forward(self, middle: Tensor, last: Tensor) -> tuple[Tensor, None]:
         """Return (attended middle feature (B, C, H, W), None)."""

@@ -89,9 +89,7 @@ def cost_table() -> str:
     for cost in map(cost_of, ARCHITECTURES):
         maps = " | ".join("yes" if has else "no" for has in (cost.attention, cost.evidence))
         source = f"torchvision `{cost.pretrained}`" if cost.pretrained else "none, from scratch"
-        rows.append(
-            f"| `{cost.name}` | {cost.parameters / 1e6:.2f} | {cost.flop / 1e9:.2f} | {maps} | {source} |"
-        )
+        rows.append(f"| `{cost.name}` | {cost.parameters / 1e6:.2f} | {cost.flop / 1e9:.2f} | {maps} | {source} |")
     return "\n".join(rows)
 
 

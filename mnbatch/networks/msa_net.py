@@ -35,9 +35,7 @@ DILATIONS = (0, 1, 2, 4)
 def _branch(channels_in: int, channels_out: int, dilation: int) -> nn.Sequential:
     """Convolution that keeps the size, with batch normalisation and ReLU."""
     kernel = 3 if dilation else 1
-    convolution = nn.Conv2d(
-        channels_in, channels_out, kernel, padding=dilation, dilation=max(dilation, 1), bias=False
-    )
+    convolution = nn.Conv2d(channels_in, channels_out, kernel, padding=dilation, dilation=max(dilation, 1), bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(channels_out), nn.ReLU())
 
 

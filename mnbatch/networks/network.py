@@ -57,9 +57,7 @@ class Network(nn.Module, ABC):
         root = self.backbone_in or self.backbone_is
         absent = [k for k in own if k.startswith(root) and k not in fitting and "num_batches" not in k]
         if absent or not fitting:
-            raise ValueError(
-                f"{len(absent)} backbone tensors are absent or misshapen, first {absent[:1] or root!r}"
-            )
+            raise ValueError(f"{len(absent)} backbone tensors are absent or misshapen, first {absent[:1] or root!r}")
         self.load_state_dict(fitting, strict=False)
         return tuple(name for name, _ in self.named_parameters() if name not in fitting)
 
@@ -180,9 +178,7 @@ class StreamNetwork(Network):
 
 def _shares(fine: Stream, coarse: Stream) -> Tensor:
     """(fine.size, coarse.size) float64: shares of coarse positions on the fine grid; columns sum to 1."""
-    centre = (
-        coarse.origin + coarse.step * torch.arange(coarse.size, dtype=torch.float64) - fine.origin
-    ) / fine.step
+    centre = (coarse.origin + coarse.step * torch.arange(coarse.size, dtype=torch.float64) - fine.origin) / fine.step
     positions = torch.arange(fine.size, dtype=torch.float64)
     nearness = (1 - (positions[:, None] - centre.clamp(0, fine.size - 1)).abs()).clamp(min=0)
     return nearness / nearness.sum(dim=0)

@@ -19,10 +19,10 @@ class Vgg16(Network):
         super().__init__()
         whole = vgg16(weights=None, num_classes=2)
         self.features = whole.features  # 3 x 224 x 224 -> 512 x 7 x 7
-        self.avgpool = whole.avgpool  # to 7 x 7, which it is
         self.classifier = whole.classifier  # 25088 -> 4096, dropout, 4096 -> 4096, dropout, 4096 -> 2
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 224, 224) normalised input -> (B, 2) logits."""
-        logits: Tensor = self.classifier(self.avgpool(self.features(x)).flatten(start_dim=1))
+        # torchvision pools to 7 x 7 here, which it is at 224 pixels; on a GPU that step has no deterministic gradient.
+        logits: Tensor = self.classifier(self.features(x).flatten(start_dim=1))
         return logits

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from mnbatch.networks import ARCHITECTURES
 from mnbatch.networks.network import INPUT_SIZE, Maps, Stream, StreamNetwork
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NAMES = {
     "attention-alexnet", "alex-light", "alex-ca", "alexnet", "mobilenet", "vgg16", "googlenet", "resnet18",
     "resnet50", "vgg16-att", "googlenet-att", "resnet18-att", "resnet50-att", "msa-net",
@@ -51,9 +53,7 @@ def _run(name: str) -> Seen:
             module.momentum = 1.0  # the running means are those of this minibatch: nothing explodes later
     trained = network.train()(x)
     F.cross_entropy(trained, torch.tensor([0, 1])).backward()
-    gradients = {
-        n: None if p.grad is None else float(p.grad.abs().max()) for n, p in network.named_parameters()
-    }
+    gradients = {n: None if p.grad is None else float(p.grad.abs().max()) for n, p in network.named_parameters()}
     network.zero_grad(set_to_none=True)
     with torch.device("meta"):
         twin = ARCHITECTURES[name]()
@@ -95,9 +95,7 @@ def test_training_mode_gives_two_finite_logits(seen: Seen) -> None:
 
 @every
 def test_every_parameter_gets_a_gradient(seen: Seen) -> None:
-    assert [
-        name for name, size in seen.gradients.items() if size is None or not 0 < size < float("inf")
-    ] == []
+    assert [name for name, size in seen.gradients.items() if size is None or not 0 < size < float("inf")] == []
 
 
 @every

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from mnbatch.networks.alex_ca import AlexCA
 from mnbatch.networks.attention import AttentionModule, ChannelAttention
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_channel_attention_weighs_channels_and_not_positions() -> None:

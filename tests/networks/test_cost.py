@@ -11,6 +11,8 @@ from torch import nn
 from mnbatch.networks import ARCHITECTURES
 from mnbatch.networks.cost import cost_of, cost_table, count_flops, count_parameters
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # Published sizes with 1000 classes, less the 998 outputs that are not there.
 KNOWN_MILLIONS = {
     "attention-alexnet": 2.77,
@@ -58,6 +60,4 @@ def test_flop_of_one_convolution_are_two_a_multiply_add_and_the_mode_is_kept() -
 
 def test_documentation_prints_what_the_code_counts() -> None:
     page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
-    assert cost_table() in page, (
-        "run `python -m mnbatch.networks.cost` and put its table into docs/networks.md"
-    )
+    assert cost_table() in page, "run `python -m mnbatch.networks.cost` and put its table into docs/networks.md"

@@ -12,13 +12,13 @@ from mnbatch.networks.attended import AttendedNetwork
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
 from mnbatch.networks.network import Maps, Stream, StreamNetwork
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def _marked(builder: str) -> dict[str, Tensor]:
     """A state dict of torchvision's network, every value 0.25, made without computing its initialisation."""
     with torch.device("meta"):
-        state = models.get_model(
-            builder, **({"init_weights": False} if builder == "googlenet" else {})
-        ).state_dict()
+        state = models.get_model(builder, **({"init_weights": False} if builder == "googlenet" else {})).state_dict()
     return {name: torch.full(value.shape, 0.25) for name, value in state.items()}
 
 
