@@ -1,4 +1,4 @@
-"""Labelled crops: from folders `mn/` and `nomn/` or a CSV, checked before any time is spent, read as `run` reads them."""
+"""Labelled crops from folders `mn/` and `nomn/` or a CSV: checked before time is spent, read as `run` reads them."""
 
 from __future__ import annotations
 

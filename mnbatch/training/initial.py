@@ -21,8 +21,8 @@ def initialise(network: nn.Module, init: str, seed: int) -> str:
     Args:
         network: with torchvision's AlexNet convolutions under `features`.
         init: `random`, `imagenet` (torchvision's weights, fetched where a network is there), or a file whose
-            keys are `features.N.weight` and `features.N.bias` (others, such as dense layers, are passed over). A folder with
-            exactly one such file is taken for the file.
+            keys are `features.N.weight` and `features.N.bias` (others, such as dense layers, are passed over). A
+            folder with exactly one such file is taken for the file.
         seed: of the weights that are not filled.
 
     Returns:

@@ -1,7 +1,7 @@
 """Training cells that are made, not photographed whole: composites, dressed crops, smear pastes, simulated cells.
 
-Each maker yields (picture, label) for each index of a range; a cell depends on the seed and its index alone, so that a pool
-can be made again exactly, and in parts by several processes.
+Each maker yields (picture, label) for each index of a range; a cell depends on the seed and its index alone, so that
+a pool can be made again exactly, and in parts by several processes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def composites(indices: range, seed: int, library: PatchLibrary, stained: float 
 def dressed(
     indices: range, seed: int, library: PatchLibrary, crops: Sequence[UInt8Array], labels: Sequence[bool]
 ) -> Iterator[Made]:
-    """Fluorescence crops (224 x 224 grey) as stained cells, both classes in turn; crops without a nucleus are skipped."""
+    """Fluorescence crops (224 x 224 grey) as stained cells, both classes in turn; those without a nucleus are skipped."""
     rng = np.random.default_rng([seed, 2])
     with_mn = rng.permutation(np.flatnonzero(labels))
     without = rng.permutation(np.flatnonzero(~np.asarray(labels, bool)))

@@ -104,8 +104,8 @@ def weighted_youden_threshold(sets: Sequence[tuple[Scores, Labels]], specificity
     """The threshold with the largest mean over the sets of sensitivity + weight x specificity.
 
     Slides hold ten to a hundred cells without MN for one with, so a lost point of specificity costs more than a
-    lost point of sensitivity; the weight says how much more. Every set counts alike, whatever its size. Where a range of
-    thresholds does equally well, its middle is taken.
+    lost point of sensitivity; the weight says how much more. Every set counts alike, whatever its size. Where a
+    range of thresholds does equally well, its middle is taken.
     """
     levels = np.unique(np.concatenate([scores for scores, _ in sets]))
     candidates = np.concatenate([levels[:1], (levels[1:] + levels[:-1]) / 2])

@@ -82,7 +82,7 @@ class Recipe(BaseModel):
     specificity_weight: float = Field(default=2.0, gt=0)
     bf16: bool = True
     polarity: Literal["as_is", "density"] = "density"
-    contrast: Literal["none", "per_crop"] = "none"
+    contrast: Literal["none", "per_crop", "deep_per_crop"] = "deep_per_crop"
     colour_shares: tuple[float, float, float] | None = (0.4, 0.4, 0.2)
     augmentation: Augmentation = Augmentation()
 

@@ -242,11 +242,14 @@ class SceneDrawer:
         scene.n_mn += 1
 
     def _lookalike(self, scene: Scene, slot: Disc) -> None:
-        """In a micronucleus's place: pale platelet, vacuole, granules, speck, or a bud that is part of the nucleus."""
+        """In a micronucleus's place: pale platelet, ragged precipitate, vacuole, granules, speck."""
         rng = self.rng
-        kind = rng.choice(["platelet", "vacuole", "granules", "speck", "nothing"], p=[0.35, 0.15, 0.15, 0.2, 0.15])
+        kind = rng.choice(["platelet", "crumb", "vacuole", "granules", "speck"], p=[0.42, 0.14, 0.12, 0.14, 0.18])
         if kind == "platelet":
-            stamp(scene.platelet, self._platelet(), slot, rng.uniform(0.15, 0.5), rng.uniform(0, 6.3))
+            stamp(scene.platelet, self._platelet(), slot, rng.uniform(0.15, 0.6), rng.uniform(0, 6.3))
+        elif kind == "crumb":
+            size = Disc(slot.x, slot.y, min(slot.radius, 8))
+            stamp(scene.debris, drawn_patch(rng, rng.uniform(0.3, 0.5)), size, rng.uniform(0.6, 1.7), 0.0)
         elif kind == "vacuole":
             hole = np.zeros_like(scene.cytoplasm)
             stamp(hole, drawn_patch(rng), slot, rng.uniform(0.4, 1.0), 0.0, 0.0)
