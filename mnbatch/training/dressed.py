@@ -11,8 +11,9 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.measure import label, regionprops
 
+from mnbatch.training.bodies import CANVAS, Disc, smooth_noise
 from mnbatch.training.patches import FloatArray, PatchLibrary
-from mnbatch.training.scene import CANVAS, Disc, Scene, SceneDrawer, smooth_noise
+from mnbatch.training.scene import Scene, SceneDrawer
 from mnbatch.training.stain import UInt8Array, absorb, expose
 
 

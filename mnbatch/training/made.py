@@ -44,7 +44,7 @@ def composites(indices: range, seed: int, library: PatchLibrary, stained: float 
 def dressed(
     indices: range, seed: int, library: PatchLibrary, crops: Sequence[UInt8Array], labels: Sequence[bool]
 ) -> Iterator[Made]:
-    """Fluorescence crops (224 x 224 grey) as stained cells, both classes in turn; those without a nucleus are skipped."""
+    """Fluorescence crops (224 x 224 grey) as stained cells, both classes in turn; without a nucleus none is made."""
     rng = np.random.default_rng([seed, 2])
     with_mn = rng.permutation(np.flatnonzero(labels))
     without = rng.permutation(np.flatnonzero(~np.asarray(labels, bool)))

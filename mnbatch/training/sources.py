@@ -17,12 +17,12 @@ from mnbatch.errors import TrainingError
 from mnbatch.imaging.look import recognise_look
 from mnbatch.imaging.preparation import Preparation, network_input, prepare_crop
 from mnbatch.training import made
+from mnbatch.training.bodies import CANVAS
 from mnbatch.training.data import UInt8Array
 from mnbatch.training.loop import Pool
 from mnbatch.training.metrics import Labels
 from mnbatch.training.patches import PatchLibrary, load_library
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.scene import CANVAS
 from mnbatch.training.smear import SmearCell, smear_cells
 
 SMEARS_FOR_TRAINING = 0.75

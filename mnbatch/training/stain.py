@@ -9,8 +9,9 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
+from mnbatch.training.bodies import CANVAS, smooth_noise
 from mnbatch.training.patches import FloatArray, PatchLibrary
-from mnbatch.training.scene import CANVAS, Scene, SceneDrawer, smooth_noise
+from mnbatch.training.scene import Scene, SceneDrawer
 
 UInt8Array = npt.NDArray[np.uint8]
 

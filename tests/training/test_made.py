@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from mnbatch.imaging.look import recognise_look
+from mnbatch.training.bodies import CANVAS, Disc, place_slot
 from mnbatch.training.dressed import chromatin_of
 from mnbatch.training.made import composites, dressed, simulated, smears
 from mnbatch.training.patches import PATCH, Box, PatchLibrary, instance_patches, load_library, smear_patches
-from mnbatch.training.scene import CANVAS, Disc, SceneDrawer, place_slot
+from mnbatch.training.scene import SceneDrawer
 from mnbatch.training.smear import smear_cells
 from mnbatch.training.stain import composite_cell
 
