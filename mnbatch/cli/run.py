@@ -40,23 +40,28 @@ def run(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Call MN at p_mn >= THRESHOLD [the model card's].", rich_help_panel=_MODEL),
+        typer.Option(help="Call MN at p_mn >= THRESHOLD (default: the model card's).", rich_help_panel=_MODEL),
     ] = None,
     max_bad_fraction: Annotated[
-        float | None, typer.Option(help="A slide with more unreadable cells fails [0.1].", rich_help_panel=_MODEL)
+        float | None,
+        typer.Option(help="A larger share of unreadable cells fails a slide (default: 0.1).", rich_help_panel=_MODEL),
     ] = None,
     min_cells: Annotated[
-        int | None, typer.Option(help="Fewer BN cells make a donor `insufficient` [200].", rich_help_panel=_MODEL)
+        int | None,
+        typer.Option(help="Fewer BN cells make a donor `insufficient` (default: 200).", rich_help_panel=_MODEL),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda or cuda:N [auto].", rich_help_panel=_OPERATION)
+        str | None, typer.Option(help="auto, cpu, cuda or cuda:N (default: auto).", rich_help_panel=_OPERATION)
     ] = None,
     minibatch: Annotated[
-        str | None, typer.Option(help="Cells a minibatch, or auto [auto].", rich_help_panel=_OPERATION)
+        str | None, typer.Option(help="Cells a minibatch, or auto (default).", rich_help_panel=_OPERATION)
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Decoding threads.", rich_help_panel=_OPERATION)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Decoding threads (default: one a core).", rich_help_panel=_OPERATION)
+    ] = None,
     gallery: Annotated[
-        int | None, typer.Option(help="Cells shown in each part of a page's gallery [24].", rich_help_panel=_OUTPUT)
+        int | None,
+        typer.Option(help="Cells shown in each part of a page's gallery (default: 24).", rich_help_panel=_OUTPUT),
     ] = None,
     no_gallery: Annotated[
         bool, typer.Option("--no-gallery", help="Keep no crops and maps (5 kB a cell).", rich_help_panel=_OUTPUT)
