@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import struct
 import warnings
 import zlib
@@ -24,7 +25,9 @@ MIN_SIDE = 16
 """Pixels. Below this no micronucleus could be told from its nucleus."""
 
 _PNG_HEADER = struct.Struct(">8s4x4sIIBB")
-_PALETTE, _GREY, _RGB = 3, 0, 2
+_PNG_CHUNK = struct.Struct(">I4s")
+_PNG_CRC = struct.Struct(">I")
+_GREY, _RGB = 0, 2
 
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "PDF"),
@@ -114,10 +117,23 @@ def _decode_png(data: bytes) -> Decoded:
     if chunk != b"IHDR":
         raise ValueError("no header")
     check_size(width, height)
+    _check_chunks(data)
     # Pillow reduces 16-bit colour to 8 bit; imagecodecs does not, and is faster.
     if depth == 16 or (depth == 8 and colour in (_GREY, _RGB)):
         return _without_alpha(np.asarray(imagecodecs.png_decode(data)))
     return _decode_with_pillow(data)
+
+
+def _check_chunks(data: bytes) -> None:
+    """Verify the checksums: decoders only warn when they fail in the pixels, and go on with wrong ones."""
+    start, kind = 8, b""
+    while kind != b"IEND":
+        length, kind = _PNG_CHUNK.unpack_from(data, start)
+        end = start + 8 + length
+        (expected,) = _PNG_CRC.unpack_from(data, end)
+        if zlib.crc32(data[start + 4 : end]) != expected:
+            raise ValueError(f"checksum of {kind.decode('latin-1')!r} does not match")
+        start = end + 4
 
 
 def _decode_with_pillow(data: bytes) -> Decoded:
@@ -138,6 +154,8 @@ def decode_page(page: tifffile.TiffPage, file_size: int) -> Decoded:
     """
     try:
         check_size(page.imagewidth, page.imagelength)
+        _check_channels(page.samplesperpixel * page.imagedepth)
+        _check_segments(page)
         _check_whole(page, file_size)
         decoded = _as_colours(page, np.asarray(page.asarray()))
     except DECODING_ERRORS as error:
@@ -146,10 +164,17 @@ def decode_page(page: tifffile.TiffPage, file_size: int) -> Decoded:
     return checked(decoded)
 
 
+def _check_segments(page: tifffile.TiffPage) -> None:
+    """A small image may promise huge strips or tiles, which would be allocated whole."""
+    if math.prod(page.chunks) > 4 * MAX_PIXELS:
+        raise UndecodableError("TIFF with huge strips or tiles (decompression bomb?)")
+
+
 def _check_whole(page: tifffile.TiffPage, file_size: int) -> None:
     """Missing strips would be read as black."""
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-    if not segments or any(not start or not size or start + size > file_size for start, size in segments):
+    complete = len(segments) == math.prod(page.chunked)
+    if not complete or any(not start or not size or start + size > file_size for start, size in segments):
         raise UndecodableError("truncated TIFF (image data missing)")
 
 
@@ -183,12 +208,15 @@ def _from_cmyk(values: Decoded) -> Decoded:
 
 def _without_alpha(values: Decoded) -> Decoded:
     """Grey or RGB; opacity says nothing of the stain and is dropped, the colours below it are kept."""
-    channels = values.shape[2] if values.ndim == 3 else 1
-    if channels > 4:
-        raise UndecodableError(f"{channels} channels; neither grey nor RGB(A)")
     if values.ndim == 2:
         return values
-    return values[..., 0] if channels < 3 else values[..., :3]
+    _check_channels(values.shape[2])
+    return values[..., 0] if values.shape[2] < 3 else values[..., :3]
+
+
+def _check_channels(channels: int) -> None:
+    if channels > 4:
+        raise UndecodableError(f"{channels} channels; neither grey nor RGB(A)")
 
 
 def check_size(width: int, height: int) -> None:

@@ -123,8 +123,8 @@ def page_count(path: str) -> int:
 def count_pages(stream: BinaryIO) -> int:
     """Count the image directories of a TIFF by following their chain.
 
-    A chain that breaks off after several pages counts one more: what a truncated gallery has lost then shows
-    as an unreadable cell, where it would silently be missing.
+    A chain that breaks off counts one page more: what a truncated gallery has lost then shows as an unreadable
+    cell, where it would silently be missing.
 
     Raises:
         ValueError: no TIFF.
@@ -144,7 +144,7 @@ def count_pages(stream: BinaryIO) -> int:
             stream.seek(entries * entry, os.SEEK_CUR)
             following = _unpack(stream, order + pointer)
         except (EOFError, OverflowError, OSError):
-            return len(seen) + (len(seen) > 1)
+            return len(seen) + bool(seen)
         seen.add(offset)
         offset = following
     return len(seen)
@@ -165,6 +165,8 @@ def _pages_in_memory(data: bytes) -> list[DecodedPage]:
             pages = [_decoded(tiff, index, len(data), single=count == 1) for index in range(count)]
     except DECODING_ERRORS as error:
         raise UndecodableError(f"damaged or truncated TIFF ({brief(error)})") from error
+    if not pages:
+        raise UndecodableError("truncated TIFF (its image directory is missing)")
     cells = [page for page in pages if page is not None]
     if not cells:
         raise UndecodableError("TIFF without a full-resolution page")

@@ -31,13 +31,15 @@ class ContrastRule(BaseModel):
         rule: `none` maps the full range of the file's type (8 bit: as it is; 16 bit: 0..65535; float: 0..1);
             `per_crop` the range between two percentiles of the crop's own values, and `per_slide` the one
             between two percentiles of a sample of the slide's cells; linear, and clipped outside.
+            `deep_per_crop` leaves 8 bit as it is and treats deeper files as `per_crop` does: camera counts
+            have no natural full range, while stretching 8-bit absorbance would distort it.
         low_percentile: percentile that becomes 0.
         high_percentile: percentile that becomes 255.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rule: Literal["none", "per_crop", "per_slide"] = "per_crop"
+    rule: Literal["none", "per_crop", "per_slide", "deep_per_crop"] = "per_crop"
     low_percentile: float = Field(default=0.5, ge=0, le=100)
     high_percentile: float = Field(default=99.8, ge=0, le=100)
 
@@ -113,7 +115,7 @@ def contrast_range(
     Raises:
         PreparationError: float values outside 0..1 under the rule `none`, or no range for `per_slide`.
     """
-    if contrast.rule == "none":
+    if contrast.rule == "none" or (contrast.rule == "deep_per_crop" and decoded.dtype == np.uint8):
         return _type_range(decoded)
     if contrast.rule == "per_slide":
         if slide_range is None:
@@ -165,7 +167,9 @@ def _stretched(decoded: Decoded, limits: tuple[float, float]) -> Image.Image:
     low, high = limits
     scale = 255.0 / (high - low) if high > low else 0.0
     if decoded.dtype != np.uint8:
-        values = (decoded.astype(np.float32) - np.float32(low)) * np.float32(scale) + np.float32(0.5)
+        # Floating-point files may hold any number; in 32 bits their differences could overflow.
+        real = np.dtype(np.float64 if decoded.dtype.kind == "f" else np.float32)
+        values = (decoded.astype(real) - real.type(low)) * real.type(scale) + real.type(0.5)
         return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
     if (low, high) == (0.0, 255.0):
         return Image.fromarray(np.ascontiguousarray(decoded))

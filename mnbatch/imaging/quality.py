@@ -98,7 +98,7 @@ def measure_image(image: Image.Image, ground: Ground, scale: FileScale) -> Quali
     """
     grey = _signal(image, ground)
     mask = grey > _otsu(grey)
-    share = np.count_nonzero(mask) / mask.size
+    share = int(np.count_nonzero(mask)) / mask.size
     contrast = _contrast(grey, mask, share)
     nuclei = _main_nuclei(mask)
     clipped = scale.at_top if ground.dark else scale.at_bottom

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mnbatch.assay.samples import SampleRow, match_samples, read_samples
+from mnbatch.errors import UsageError
+
+SLIDES = [("s1-aaaaaa", "s1", "D1/s1"), ("s2-bbbbbb", "s2", "D1/s2"), ("s2-cccccc", "s2", "D2/s2")]
+
+
+def sheet(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / "samples.csv"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def test_a_full_line_is_read(tmp_path: Path) -> None:
+    text = 'slide,donor,dose_gy,culture,sex,age,note\ns1,D7,0.5,A,F,41,"left, lower"\n'
+    assert read_samples(sheet(tmp_path, text)) == [
+        SampleRow("s1", "D7", 0.5, "A", "f", 41.0, "left, lower", 2)
+    ]
+
+
+def test_excel_sheets_of_many_countries_are_read(tmp_path: Path) -> None:
+    text = "\ufeffDonor;Slide;Dose_Gy\r\nD7;s1;0,25\r\n;;\r\nD8;s2;\r\n"
+    rows = read_samples(sheet(tmp_path, text))
+    assert [(row.slide, row.donor, row.dose_gy, row.line) for row in rows] == [
+        ("s1", "D7", 0.25, 2),
+        ("s2", "D8", None, 4),
+    ]
+
+
+def test_short_lines_leave_the_rest_empty(tmp_path: Path) -> None:
+    (row,) = read_samples(sheet(tmp_path, "slide,donor,dose_gy,note\ns1,D7\n"))
+    assert (row.dose_gy, row.note) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+        ("slide,dose_gy\ns1,1\n", "no column 'donor'"),
+        ("slide,donor,dose\ns1,D1,1\n", "unknown column 'dose'"),
+        ("slide,donor,slide\ns1,D1,s1\n", "a column twice"),
+        ("slide,donor\n,D1\n", "line 2: no slide"),
+        ("slide,donor\ns1,D1\ns2,\n", "line 3: no donor"),
+        ("slide,donor,dose_gy\ns1,D1,2 Gy\n", "line 2: dose_gy '2 Gy'"),
+        ("slide,donor,dose_gy\ns1,D1,-1\n", "line 2: dose_gy '-1'"),
+        ("slide,donor,dose_gy\ns1,D1,nan\n", "line 2: dose_gy 'nan'"),
+        ("slide,donor,dose_gy\ns1,D1,1,5\n", "line 2: 4 entries for 3 columns"),
+        ("slide,donor,age\ns1,D1,1980\n", "line 2: age '1980'"),
+        ("slide,donor,sex\ns1,D1,x\n", "line 2: sex 'x'"),
+        ('slide,donor\n"s1,D1\n', "line"),
+        ("slide,donor\ns1,Müller\n".encode("latin-1"), "not UTF-8"),
+    ],
+)
+def test_a_sheet_that_cannot_be_used_names_the_line_and_what_to_do(
+    tmp_path: Path, text: str | bytes, message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_samples(sheet(tmp_path, text))
+    assert message in caught.value.message
+    assert caught.value.next_step
+
+
+def test_an_absent_sheet_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="There is no sample sheet"):
+        read_samples(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize("written", ["D1/s1", "s1-aaaaaa", "s1", "D1\\s1", "./D1/s1/"])
+def test_a_slide_is_known_by_path_id_or_unique_name(written: str) -> None:
+    row = SampleRow(written, "D9", line=2)
+    assert match_samples([row], SLIDES) == {"s1-aaaaaa": row}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([SampleRow("s3", "D1", line=2)], "line 2: there is no slide 's3'"),
+        ([SampleRow("s2", "D1", line=2)], "line 2: 2 slides are named 's2'"),
+        ([SampleRow("s1", "D1", line=2), SampleRow("D1/s1", "D1", line=5)], "stands already in line 2"),
+    ],
+)
+def test_a_line_without_one_slide_of_its_own_is_refused(rows: list[SampleRow], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        match_samples(rows, SLIDES)
+    assert message in caught.value.message
+    assert caught.value.next_step
+
+
+def test_an_ambiguous_name_is_answered_with_the_paths() -> None:
+    with pytest.raises(UsageError) as caught:
+        match_samples([SampleRow("s2", "D1", line=2)], SLIDES)
+    assert "'D1/s2', 'D2/s2'" in caught.value.next_step
+
+
+def test_slides_that_the_sheet_does_not_name_are_left_out() -> None:
+    assert match_samples([], SLIDES) == {}
