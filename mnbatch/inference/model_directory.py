@@ -59,15 +59,16 @@ def load_model(path: Path) -> LoadedModel:
             f"this version knows {known}.",
             "Use a version of mnbatch that has it, or another model.",
         )
-    network = build()
+    with torch.device("meta"):  # no time is spent on random weights that are replaced at once
+        network = build()
     _fill(network, weights, path / WEIGHTS_FILE)
     return LoadedModel(path, verified.card, verified.digest, network.eval())
 
 
 def _fill(network: nn.Module, weights: bytes, file: Path) -> None:
     try:
-        state = load(weights)
-        network.load_state_dict(state, strict=True)
+        state = {name: _single(tensor) for name, tensor in load(weights).items()}
+        network.load_state_dict(state, strict=True, assign=True)
     except (safetensors.SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:400]
         raise ModelError(
@@ -122,9 +123,13 @@ def write_model_directory(path: Path, network: nn.Module, card_fields: Mapping[s
 
 def _cpu_state(network: nn.Module) -> dict[str, Tensor]:
     return {
-        name: tensor.detach().to("cpu", torch.float32).contiguous().clone()
-        for name, tensor in network.state_dict().items()
+        name: _single(tensor.detach().cpu()).contiguous() for name, tensor in network.state_dict().items()
     }
+
+
+def _single(tensor: Tensor) -> Tensor:
+    """A copy in float32; integers, such as the counters of batch normalisation, stay integers."""
+    return tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
 
 
 def _make_card(fields: Mapping[str, object], weights_sha256: str) -> ModelCard:
