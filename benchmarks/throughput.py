@@ -66,14 +66,10 @@ class Measured(NamedTuple):
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--format", choices=("jpg", "png", "tif"), default="png", help="of simulated cells")
     parser.add_argument("--cells", type=int, default=2000, help="cells to simulate")
-    parser.add_argument(
-        "--data", type=Path, help="an export of class or slide folders, instead of simulated cells"
-    )
+    parser.add_argument("--data", type=Path, help="an export of class or slide folders, instead of simulated cells")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--model", default="attention-alexnet")
     arguments = parser.parse_args()
@@ -109,9 +105,7 @@ def model_path(name: str, folder: Path) -> Path:
         "recipe": {},
         "metrics": (),
     }
-    write_model_directory(
-        folder / "random", AttentionAlexNet(), {**fields, **more, "preparation": preparation}
-    )
+    write_model_directory(folder / "random", AttentionAlexNet(), {**fields, **more, "preparation": preparation})
     return folder / "random"
 
 
@@ -231,9 +225,7 @@ def print_table(measured: dict[str, list[Measured]], slides: list[Slide], miniba
     """Machine, table, ratios."""
     files = sum(len(slide.files) for slide in slides)
     print(f"{processor()}, {available_cores()} cores, torch {torch.__version__}, {platform.platform()}")
-    print(
-        f"{files} files on {len(slides)} slides, minibatches of {minibatch} (user's loop: {USER_MINIBATCH})\n"
-    )
+    print(f"{files} files on {len(slides)} slides, minibatches of {minibatch} (user's loop: {USER_MINIBATCH})\n")
     print(f"{'cells per second':<20} {'median':>8} {'smallest':>9} {'largest':>8} {'CPU ms a cell':>14}")
     middle = {}
     for name, runs in measured.items():
@@ -251,9 +243,7 @@ def processor() -> str:
     """Name of the CPU."""
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line
-        ]
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
         if names:
             return names[0]
     return platform.processor() or platform.machine()

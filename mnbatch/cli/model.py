@@ -36,9 +36,7 @@ def list_command(as_json: Annotated[bool, _JSON] = False) -> None:
             typer.echo(f"{mark} {path.name}  DAMAGED: {fault}")
         else:
             looks = ", ".join(card.looks)
-            typer.echo(
-                f"{mark} {path.name}  {card.name} {card.version}  {looks}  threshold {card.threshold:g}"
-            )
+            typer.echo(f"{mark} {path.name}  {card.name} {card.version}  {looks}  threshold {card.threshold:g}")
     if not rows:
         typer.echo("No bundled models were found; give the path of a model directory to --model.", err=True)
 

@@ -105,8 +105,7 @@ class ModelSet:
             for look in member.card.looks:
                 if look in served:
                     raise ModelError(
-                        f"Two models in {self.path} serve {look} slides: "
-                        f"{served[look]} and {member.path.name}.",
+                        f"Two models in {self.path} serve {look} slides: {served[look]} and {member.path.name}.",
                         "Give the path of the one to use with --model.",
                     )
                 served[look] = member.path.name

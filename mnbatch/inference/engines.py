@@ -257,9 +257,7 @@ class DeviceEngine:
 
     def _halve(self) -> None:
         self.minibatch //= 2
-        _log.warning(
-            "Out of memory on %s: going on with minibatches of %d.", self.device_name, self.minibatch
-        )
+        _log.warning("Out of memory on %s: going on with minibatches of %d.", self.device_name, self.minibatch)
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
             torch.cuda.empty_cache()

@@ -55,8 +55,7 @@ def load_model(path: Path) -> LoadedModel:
     if build is None:
         known = ", ".join(sorted(ARCHITECTURES))
         raise ModelError(
-            f"{path / CARD_FILE} names the architecture {verified.card.architecture!r}; "
-            f"this version knows {known}.",
+            f"{path / CARD_FILE} names the architecture {verified.card.architecture!r}; this version knows {known}.",
             "Use a version of mnbatch that has it, or another model.",
         )
     with torch.device("meta"):  # no time is spent on random weights that are replaced at once
@@ -71,9 +70,7 @@ def _fill(network: nn.Module, weights: bytes, file: Path) -> None:
         network.load_state_dict(state, strict=True, assign=True)
     except (safetensors.SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:400]
-        raise ModelError(
-            f"The weights in {file} do not fit the card's architecture: {reason}.", RESTORE
-        ) from error
+        raise ModelError(f"The weights in {file} do not fit the card's architecture: {reason}.", RESTORE) from error
     broken = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
         raise ModelError(
@@ -122,9 +119,7 @@ def write_model_directory(path: Path, network: nn.Module, card_fields: Mapping[s
 
 
 def _cpu_state(network: nn.Module) -> dict[str, Tensor]:
-    return {
-        name: _single(tensor.detach().cpu()).contiguous() for name, tensor in network.state_dict().items()
-    }
+    return {name: _single(tensor.detach().cpu()).contiguous() for name, tensor in network.state_dict().items()}
 
 
 def _single(tensor: Tensor) -> Tensor:

@@ -62,9 +62,7 @@ class _Lane:
         elif self._crops:
             self._packing.append(item)
         elif self._under_way:
-            self._under_way[-1][0].append(
-                item
-            )  # a slide that ends with a minibatch need not wait for the next
+            self._under_way[-1][0].append(item)  # a slide that ends with a minibatch need not wait for the next
         else:
             yield item
 

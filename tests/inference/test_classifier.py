@@ -57,9 +57,7 @@ def _normalisation(model: LoadedModel) -> tuple[tuple[float, ...], tuple[float, 
 
 
 @pytest.mark.parametrize("minibatch", [1, 3, 5, 8])
-def test_score_is_the_same_bits_at_every_place_beside_any_neighbours(
-    model: LoadedModel, minibatch: int
-) -> None:
+def test_score_is_the_same_bits_at_every_place_beside_any_neighbours(model: LoadedModel, minibatch: int) -> None:
     pixels = crops(minibatch)
     with Classifier(model, device="cpu", minibatch=minibatch, threads=2) as classifier:
         reference = classifier.score(pixels)
@@ -78,9 +76,7 @@ def test_score_is_the_same_bits_in_the_padded_last_minibatch(classifier: Classif
     pixels = crops(2 * classifier.minibatch)
     reference = classifier.score(pixels)
     for count in range(1, len(pixels)):
-        assert _same_bits(
-            classifier.score(pixels[:count]), Scores(reference.p_mn[:count], reference.maps[:count])
-        )
+        assert _same_bits(classifier.score(pixels[:count]), Scores(reference.p_mn[:count], reference.maps[:count]))
 
 
 def test_score_is_the_same_bits_with_the_default_minibatch(model: LoadedModel) -> None:
@@ -174,9 +170,7 @@ def test_caller_keeps_its_own_number_of_torch_threads(model: LoadedModel) -> Non
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize(
-    "bad", [np.zeros((2, 224, 224, 3), np.float32), np.zeros((2, 3, 224, 224), np.uint8)]
-)
+@pytest.mark.parametrize("bad", [np.zeros((2, 224, 224, 3), np.float32), np.zeros((2, 3, 224, 224), np.uint8)])
 def test_arrays_of_another_kind_are_refused(classifier: Classifier, bad: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected uint8"):
         classifier.score(bad)
@@ -195,9 +189,7 @@ def test_absent_gpu_is_an_error_and_never_the_cpu() -> None:
 
 
 @pytest.mark.parametrize(("minibatch", "threads"), [(0, None), (-3, None), (None, 0)])
-def test_nonsense_sizes_are_usage_errors(
-    model: LoadedModel, minibatch: int | None, threads: int | None
-) -> None:
+def test_nonsense_sizes_are_usage_errors(model: LoadedModel, minibatch: int | None, threads: int | None) -> None:
     with pytest.raises(UsageError):
         Classifier(model, device="cpu", minibatch=minibatch, threads=threads)
 
@@ -283,9 +275,7 @@ class TestOnGpu:
         with Classifier(model, device="cuda", minibatch=8) as classifier:
             yield classifier
 
-    def test_cpu_and_gpu_agree_within_the_stated_tolerance(
-        self, on_gpu: Classifier, classifier: Classifier
-    ) -> None:
+    def test_cpu_and_gpu_agree_within_the_stated_tolerance(self, on_gpu: Classifier, classifier: Classifier) -> None:
         pixels = crops(20)
         assert np.abs(on_gpu.score(pixels).p_mn - classifier.score(pixels).p_mn).max() < P_TOLERANCE
 

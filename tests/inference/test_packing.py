@@ -61,9 +61,7 @@ def _slide(slide_id: str, count: int, unreadable: Sequence[int] = ()) -> list[St
     items: list[StreamItem] = []
     for number in range(count):
         if number in unreadable:
-            items.append(
-                UnreadableCell(slide_id, f"{slide_id}:{number}.png", f"{number}.png", None, "damaged")
-            )
+            items.append(UnreadableCell(slide_id, f"{slide_id}:{number}.png", f"{number}.png", None, "damaged"))
         else:
             items.append(cell(slide_id, number, np.full((1, 1, 3), number % 256, np.uint8)))
     return [*items, SlideEnd(slide_id)]
@@ -189,9 +187,7 @@ def test_real_classifier_gives_the_bits_of_scoring_alone(classifier: Classifier)
     stream: list[StreamItem] = []
     for slide_id, numbers in (("a", range(3)), ("b", range(3, 4)), ("c", range(4, 12))):
         stream += [*(cell(slide_id, number, pixels[number]) for number in numbers), SlideEnd(slide_id)]
-    scored = [
-        item for item in score_stream((classifier, item) for item in stream) if isinstance(item, CellScore)
-    ]
+    scored = [item for item in score_stream((classifier, item) for item in stream) if isinstance(item, CellScore)]
     alone = classifier.score(pixels)
     assert [item.p_mn for item in scored] == alone.p_mn.tolist()
     assert np.stack([item.maps for item in scored]).tobytes() == alone.maps.tobytes()
