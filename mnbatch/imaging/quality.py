@@ -23,6 +23,7 @@ _LEAST_AREA = 0.006
 """Share of the crop below which nothing is a main nucleus: a disc of a twelfth of the crop's width."""
 
 _LEAST_BITS = 8
+_LEVELS = np.arange(256)
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -97,9 +98,8 @@ def measure_image(image: Image.Image, ground: Ground, scale: FileScale) -> Quali
         scale: how it relates to its file.
     """
     grey = _signal(image, ground)
-    mask = grey > _otsu(grey)
-    share = int(np.count_nonzero(mask)) / mask.size
-    contrast = _contrast(grey, mask, share)
+    threshold, share, contrast = _otsu(grey)
+    mask = grey > threshold
     nuclei = _main_nuclei(mask)
     clipped = scale.at_top if ground.dark else scale.at_bottom
     return Quality(
@@ -121,23 +121,23 @@ def _signal(image: Image.Image, ground: Ground) -> UInt8Array:
     return 255 - small[..., 1]
 
 
-def _otsu(grey: UInt8Array) -> int:
-    """Threshold that separates two classes best (Otsu 1979), on 256 levels."""
+def _otsu(grey: UInt8Array) -> tuple[int, float, float]:
+    """Threshold that separates two classes best (Otsu 1979), on 256 levels.
+
+    Returns:
+        The threshold, the share of pixels above it, and the mean above it less the mean of the others.
+    """
     counts = np.array(Image.fromarray(grey).histogram(), dtype=np.float64)
     below = np.cumsum(counts)
-    weighted = np.cumsum(counts * np.arange(256))
+    weighted = np.cumsum(counts * _LEVELS)
     product = below * (below[-1] - below)
     between = (weighted[-1] * below / below[-1] - weighted) ** 2 / np.maximum(product, 1)
-    return int(between.argmax())
-
-
-def _contrast(grey: UInt8Array, mask: BoolArray, share: float) -> float:
-    """Mean of the nuclear pixels less the mean of the others, grey levels."""
-    if not 0 < share < 1:
-        return 0.0
-    inside = float(grey.sum(where=mask, dtype=np.float64)) / grey.size
-    outside = float(grey.mean(dtype=np.float64)) - inside
-    return inside / share - outside / (1 - share)
+    threshold = int(between.argmax())
+    under, total = float(below[threshold]), float(below[-1])
+    if not 0 < under < total:
+        return threshold, 0.0, 0.0
+    dark, all_light = float(weighted[threshold]), float(weighted[-1])
+    return threshold, 1 - under / total, (all_light - dark) / (total - under) - dark / under
 
 
 def _main_nuclei(mask: BoolArray) -> _Nuclei:
