@@ -75,7 +75,7 @@ class TrainingError(MnbatchError):
     exit_code = 2
 
 
-class Interrupted(MnbatchError):  # noqa: N818 - a state, not a fault
+class Interrupted(MnbatchError):
     """The run was asked to stop; what was whole is committed."""
 
     def __init__(self, signal_number: int) -> None:

@@ -62,9 +62,7 @@ def read_samples(path: Path) -> list[SampleRow]:
     try:
         lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
-        raise UsageError(
-            f"{path}, line {reader.line_num}: {error}.", "Save it as CSV (UTF-8) again."
-        ) from error
+        raise UsageError(f"{path}, line {reader.line_num}: {error}.", "Save it as CSV (UTF-8) again.") from error
     if not lines:
         raise UsageError(f"The sample sheet {path} is empty.", f"Its first line names {', '.join(COLUMNS)}.")
     header = _header(path, lines[0][1])
@@ -103,9 +101,7 @@ def match_samples(rows: Sequence[SampleRow], slides: Iterable[SlideIdentity]) ->
     return matched
 
 
-def _slide_of(
-    row: SampleRow, exact: dict[str, str], names: dict[str, list[str]], paths: dict[str, str]
-) -> str:
+def _slide_of(row: SampleRow, exact: dict[str, str], names: dict[str, list[str]], paths: dict[str, str]) -> str:
     wanted = row.slide.replace("\\", "/").removeprefix("./").rstrip("/") or row.slide
     for key in (row.slide, wanted):
         if key in exact:
@@ -199,9 +195,7 @@ def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> Sample
     )
 
 
-def _number(
-    path: Path, line: int, column: str, cells: dict[str, str], separator: str, largest: float
-) -> float | None:
+def _number(path: Path, line: int, column: str, cells: dict[str, str], separator: str, largest: float) -> float | None:
     text = cells.get(column, "")
     if not text:
         return None

@@ -124,9 +124,7 @@ class _Findings:
         """Let the sample sheet override the donors of the paths."""
         from mnbatch.assay.samples import match_samples, read_samples
 
-        matched = match_samples(
-            read_samples(sheet), [(row.slide_id, row.slide, row.path) for row in self.rows]
-        )
+        matched = match_samples(read_samples(sheet), [(row.slide_id, row.slide, row.path) for row in self.rows])
         for row in self.rows:
             sample = matched.get(row.slide_id)
             if sample is not None:

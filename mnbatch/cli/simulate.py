@@ -19,9 +19,7 @@ def simulate(
     cells: Annotated[int, typer.Option(help="Cells a slide.")] = 300,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
     dose: Annotated[str, typer.Option(help="Doses in Gy, separated by commas.")] = "0,1,2,4",
-    look: Annotated[
-        str, typer.Option(help="fluorescence, giemsa or both (slides in turn).")
-    ] = "fluorescence",
+    look: Annotated[str, typer.Option(help="fluorescence, giemsa or both (slides in turn).")] = "fluorescence",
     kind: Annotated[str, typer.Option(help="crops (a file a cell) or gallery (one TIFF a slide).")] = "crops",
     layout: Annotated[
         str, typer.Option(help="Of crops: donor-slide-folders, folder-per-slide or flat-files.")
@@ -29,9 +27,7 @@ def simulate(
     fmt: Annotated[str, typer.Option("--format", help="tif, png or jpg.")] = "tif",
     bits: Annotated[int, typer.Option(help="Of fluorescence files, 8 or 16 (jpg has 8).")] = 16,
     size: Annotated[int, typer.Option(help="Width and height of a crop in px.")] = 224,
-    variety: Annotated[
-        float, typer.Option(help="0: all slides alike; 1: as unlike as laboratories are.")
-    ] = 0.6,
+    variety: Annotated[float, typer.Option(help="0: all slides alike; 1: as unlike as laboratories are.")] = 0.6,
     odd_cells: Annotated[
         float, typer.Option("--odd-cells", help="Share of crops with one nucleus, or three and more.")
     ] = 0.0,
@@ -73,9 +69,7 @@ def simulate(
         if not quiet:
             typer.echo(f"slide {name} drawn", err=True)
 
-    made = simulate_export(
-        directory, plan, force=force, workers=workers or os.cpu_count() or 1, progress=progress
-    )
+    made = simulate_export(directory, plan, force=force, workers=workers or os.cpu_count() or 1, progress=progress)
     typer.echo(f"export:  {made.export} ({made.slides} slides, {made.cells} cells, layout {plan.layout})")
     typer.echo(f"truth:   {made.truth} ({made.cells_with_mn} cells with {made.micronuclei} micronuclei)")
     typer.echo(f"samples: {made.samples}")

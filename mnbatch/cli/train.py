@@ -16,9 +16,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Model directory to write.")],
     validation: Annotated[
         Path | None,
-        typer.Option(
-            "--validation", help="Labelled crops to validate on; without it a part of DATA is set aside."
-        ),
+        typer.Option("--validation", help="Labelled crops to validate on; without it a part of DATA is set aside."),
     ] = None,
     validation_share: Annotated[
         float,
@@ -31,52 +29,32 @@ def train(
     ] = 0.2,
     init: Annotated[
         str,
-        typer.Option(
-            "--init", help="imagenet (fetched), random, or a file of AlexNet weights (.pth, .safetensors)."
-        ),
+        typer.Option("--init", help="imagenet (fetched), random, or a file of AlexNet weights (.pth, .safetensors)."),
     ] = "imagenet",
     recipe: Annotated[str, typer.Option("--recipe", help="default, paper, or a TOML file.")] = "default",
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")] = None,
     made_cells: Annotated[
         int | None,
-        typer.Option(
-            "--made-cells", min=2, help="Cells to make for each made source, instead of the recipe's."
-        ),
+        typer.Option("--made-cells", min=2, help="Cells to make for each made source, instead of the recipe's."),
     ] = None,
     nuclei: Annotated[
         Path | None,
-        typer.Option(
-            "--nuclei", help="Fluorescence fields with masks (images/, labels/) for composite cells."
-        ),
+        typer.Option("--nuclei", help="Fluorescence fields with masks (images/, labels/) for composite cells."),
     ] = None,
     smears: Annotated[
         Path | None,
-        typer.Option(
-            "--smears", help="Stained smears with boxes (images/, annotations/) for composite cells."
-        ),
+        typer.Option("--smears", help="Stained smears with boxes (images/, annotations/) for composite cells."),
     ] = None,
-    name: Annotated[
-        str, typer.Option("--name", help="Name of the model, for its card.")
-    ] = "attention-alexnet",
-    version: Annotated[
-        str, typer.Option("--model-version", help="Version of the weights, for the card.")
-    ] = "1",
-    licence: Annotated[
-        str, typer.Option("--licence", help="Licence of the model, for the card.")
-    ] = "not stated",
-    data_licence: Annotated[
-        str, typer.Option("--data-licence", help="Licence of the data, for the card.")
-    ] = "",
-    note: Annotated[
-        str, typer.Option("--note", help="What the card should say first about the data's limits.")
-    ] = "",
+    name: Annotated[str, typer.Option("--name", help="Name of the model, for its card.")] = "attention-alexnet",
+    version: Annotated[str, typer.Option("--model-version", help="Version of the weights, for the card.")] = "1",
+    licence: Annotated[str, typer.Option("--licence", help="Licence of the model, for the card.")] = "not stated",
+    data_licence: Annotated[str, typer.Option("--data-licence", help="Licence of the data, for the card.")] = "",
+    note: Annotated[str, typer.Option("--note", help="What the card should say first about the data's limits.")] = "",
     crop_width: Annotated[
         float | None,
         typer.Option("--crop-width", min=1.0, help="Width of the crops in nucleus diameters, for the card."),
     ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Same seed, same device, same threads: same model.")
-    ] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same device, same threads: same model.")] = 1,
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes that make cells; 0: none beside this one.")
     ] = 0,
@@ -92,9 +70,7 @@ def train(
     from mnbatch.training.sources import Sources
 
     changes = {"epochs": epochs, "made_cells": made_cells}
-    chosen = load_recipe(recipe).model_copy(
-        update={key: value for key, value in changes.items() if value is not None}
-    )
+    chosen = load_recipe(recipe).model_copy(update={key: value for key, value in changes.items() if value is not None})
     request = Request(
         data=data,
         out=out,

@@ -149,9 +149,7 @@ def _check(name: str, pattern: str) -> None:
     unknown = [field for field in fields if field not in (*_FIELDS, "ext") and field not in EXTENSIONS]
     problem = ""
     if unknown:
-        problem = (
-            f"{{{unknown[0]}}} is not a field; the fields are {{donor}}, {{slide}}, {{cell}} and {{ext}}"
-        )
+        problem = f"{{{unknown[0]}}} is not a field; the fields are {{donor}}, {{slide}}, {{cell}} and {{ext}}"
     elif "slide" not in fields:
         problem = "it has no {slide}"
     elif len(fields) != len(set(fields)):
@@ -185,9 +183,7 @@ def _expressions(pattern: str) -> Iterator[str]:
 
 
 def _extensions(names: tuple[str, ...]) -> str:
-    wanted = sorted(
-        {alias for name in names for alias in _ALIASES.get(name.strip().lower(), (name.strip(),))}
-    )
+    wanted = sorted({alias for name in names for alias in _ALIASES.get(name.strip().lower(), (name.strip(),))})
     return f"(?i:{'|'.join(re.escape(name) for name in wanted)})"
 
 

@@ -67,9 +67,7 @@ def slide_range(slide: Slide, preparation: Preparation) -> tuple[float, float] |
 
 def _sample_of(slide: Slide) -> list[ReadTask]:
     single = [
-        ReadTask(
-            task.slide_id, task.root, task.file, None if task.pages is None else (page,), hash_file=False
-        )
+        ReadTask(task.slide_id, task.root, task.file, None if task.pages is None else (page,), hash_file=False)
         for task in read_tasks(slide)
         for page in (task.pages or (0,))
     ]

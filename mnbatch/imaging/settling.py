@@ -55,9 +55,7 @@ def _second_look(first: _FirstLook, settle: float, gap: float, explain: Callable
     age = time.time() - newest
     if age < settle:
         when = f"{age:.0f} s old" if age >= 0 else "dated in the future"
-        explain(
-            Skipped(slide.path, f"left for the next run: its newest file is {when} (--settle {settle:g})")
-        )
+        explain(Skipped(slide.path, f"left for the next run: its newest file is {when} (--settle {settle:g})"))
         return replace(slide, settled=False)
     time.sleep(max(0.0, gap - _age(first)))
     if not _unchanged(slide, first.folders):

@@ -117,9 +117,7 @@ def simulate_cell(rng: np.random.Generator, spec: CellSpec, slide: SlideLook) ->
         cell = _attempt(_Streams(rng), spec, slide)
         if cell is not None:
             return cell
-    raise RuntimeError(
-        f"no visible arrangement of {spec.n_mn} micronuclei found; use a larger nucleus_fraction"
-    )
+    raise RuntimeError(f"no visible arrangement of {spec.n_mn} micronuclei found; use a larger nucleus_fraction")
 
 
 def _check(spec: CellSpec, slide: SlideLook) -> None:
@@ -184,8 +182,7 @@ def _with_micronuclei(
     """Add the micronuclei and expose; those that came out too faint are painted again, denser."""
     culture = slide.culture
     densities = [
-        float(np.clip(culture.mn_density * np.exp(streams.mn.normal(0, 0.13)), 0.5, 1.3))
-        for _ in range(MAX_MN)
+        float(np.clip(culture.mn_density * np.exp(streams.mn.normal(0, 0.13)), 0.5, 1.3)) for _ in range(MAX_MN)
     ]
     focus = [1.0 + 1.5 * float(streams.mn.random() < 0.15) for _ in range(MAX_MN)]
     seed = int(streams.mn.integers(2**63))
@@ -259,9 +256,7 @@ def _finish(
     )
 
 
-def _to_image(
-    exposed: FloatArray, spec: CellSpec, slide: SlideLook
-) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+def _to_image(exposed: FloatArray, spec: CellSpec, slide: SlideLook) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
     if slide.fluorescence is not None and spec.bits == 16:
         plane = np.clip(optics.resized(exposed[0], spec.size, slide.camera), 0.0, 1.0)
         counts = slide.fluorescence.offset + plane * slide.fluorescence.full_scale

@@ -102,9 +102,7 @@ def _kind(rng: np.random.Generator, odd_share: float) -> Kind:
     return "multinucleated" if many else "mononucleated"
 
 
-def _write_slides(
-    out: Path, plan: ExportPlan, workers: int, progress: Callable[[str], None] | None
-) -> ExportSummary:
+def _write_slides(out: Path, plan: ExportPlan, workers: int, progress: Callable[[str], None] | None) -> ExportSummary:
     cells = with_mn = micronuclei = slides = 0
     truth = out / "truth.csv"
     with truth.open("w", newline="", encoding="utf-8") as handle:

@@ -60,9 +60,7 @@ class ExportPlan:
         if self.layout == "tiff-galleries" and self.fmt != "tif":
             raise UsageError(f"A gallery is a TIFF file, not {self.fmt}.", "Leave --format out.")
         if not 0 <= self.variety <= 1 or not 0 <= self.odd_cells <= 1:
-            raise UsageError(
-                "Variety and the share of odd cells lie between 0 and 1.", "Give another number."
-            )
+            raise UsageError("Variety and the share of odd cells lie between 0 and 1.", "Give another number.")
         if self.seed < 0:
             raise UsageError("The seed must be 0 or more.", "Use for example --seed 1.")
 

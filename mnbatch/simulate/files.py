@@ -110,6 +110,4 @@ def encoded(pixels: Pixels, fmt: Format) -> bytes:
 def _add_page(tiff: tifffile.TiffWriter, pixels: Pixels) -> None:
     photometric = "rgb" if pixels.ndim == 3 else "minisblack"
     # Without metadata and software tag the bytes depend on the pixels alone.
-    tiff.write(
-        pixels, photometric=photometric, compression="lzw", metadata=None, software=False, contiguous=False
-    )
+    tiff.write(pixels, photometric=photometric, compression="lzw", metadata=None, software=False, contiguous=False)

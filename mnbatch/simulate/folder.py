@@ -10,9 +10,7 @@ from mnbatch.errors import UsageError
 
 MARKER = ".mnbatch-simulated.json"
 
-_OWN_FILE = re.compile(
-    r"(D\d+/)?D\d+-\d+/cell_\d+\.(tif|png|jpg)|D\d+_D\d+-\d+_\d+\.(tif|png|jpg)|D\d+-\d+\.tif"
-)
+_OWN_FILE = re.compile(r"(D\d+/)?D\d+-\d+/cell_\d+\.(tif|png|jpg)|D\d+_D\d+-\d+_\d+\.(tif|png|jpg)|D\d+-\d+\.tif")
 
 
 def prepare(out: Path, seed: int, force: bool) -> None:
@@ -27,9 +25,7 @@ def prepare(out: Path, seed: int, force: bool) -> None:
     occupied = out.is_dir() and any(out.iterdir())
     ours = (out / MARKER).is_file()
     if occupied and not ours and not force:
-        raise UsageError(
-            f"{out} is not empty and no simulated export.", "Choose a new directory, or --force."
-        )
+        raise UsageError(f"{out} is not empty and no simulated export.", "Choose a new directory, or --force.")
     foreign = _clear_export(out / "export") if ours else None
     if foreign is not None and not force:
         raise UsageError(

@@ -12,9 +12,7 @@ from mnbatch.simulate.texture import noise
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
-def transmit(
-    layers: FloatArray, rng: np.random.Generator, stain: GiemsaStain, camera: CameraLook
-) -> FloatArray:
+def transmit(layers: FloatArray, rng: np.random.Generator, stain: GiemsaStain, camera: CameraLook) -> FloatArray:
     """Light through the stained slide, (3, size, size), 1 = full range.
 
     Transmittance is exp(-sum over layers of density x absorbance), per colour.

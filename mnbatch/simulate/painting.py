@@ -106,9 +106,7 @@ def _lighten_nucleoli(
     for _ in range(int(rng.poisson(culture.nucleoli))):
         x, y = outline.at(float(rng.uniform(0, 2 * np.pi)), 0.7 * float(np.sqrt(rng.random())))
         x0, y0 = patch.box[1].start, patch.box[0].start
-        spot = blob(
-            rng, x - x0, y - y0, d * rng.uniform(0.05, 0.12), aspect=rng.uniform(0.6, 1), roughness=0.1
-        )
+        spot = blob(rng, x - x0, y - y0, d * rng.uniform(0.05, 0.12), aspect=rng.uniform(0.6, 1), roughness=0.1)
         depth, _ = spot.depth(
             np.arange(patch.shape[1], dtype=np.float32)[None, :],
             np.arange(patch.shape[0], dtype=np.float32)[:, None],

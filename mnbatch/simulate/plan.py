@@ -87,9 +87,7 @@ def plan_neighbour(
     angle = float(rng.uniform(0, 2 * np.pi))
     edge_x, edge_y = away_from.at(angle)
     to_border = _border_distance(away_from.x, away_from.y, angle, room.size)
-    reach = float(np.hypot(edge_x - away_from.x, edge_y - away_from.y)) + cell.mean_radius * rng.uniform(
-        0.93, 1.15
-    )
+    reach = float(np.hypot(edge_x - away_from.x, edge_y - away_from.y)) + cell.mean_radius * rng.uniform(0.93, 1.15)
     distance = max(reach, to_border - d * rng.uniform(0.0, 0.6))
     dx, dy = away_from.x + distance * np.cos(angle), away_from.y + distance * np.sin(angle)
     nuclei = tuple(n.moved(dx, dy) for n in nuclei)
@@ -116,9 +114,7 @@ def _nuclei(
         count = int(rng.integers(3, 5))
         ring = d * rng.uniform(0.55, 0.75)
         turns = angle + 2 * np.pi * np.arange(count) / count + rng.normal(0, 0.15, count)
-        return tuple(
-            _nucleus(rng, x + ring * np.cos(t), y + ring * np.sin(t), d * 0.45, culture, None) for t in turns
-        )
+        return tuple(_nucleus(rng, x + ring * np.cos(t), y + ring * np.sin(t), d * 0.45, culture, None) for t in turns)
     first = d / 2 * float(np.exp(rng.normal(0, 0.05)))
     second = first * float(np.exp(rng.normal(0, 0.07)))
     gap = (culture.gap + rng.normal(0, 0.13)) * d
@@ -162,9 +158,7 @@ def _fragments(rng: np.random.Generator, d: float, x: float, y: float) -> tuple[
     for _ in range(int(rng.integers(4, 10))):
         angle, distance = rng.uniform(0, 2 * np.pi), d * 0.55 * np.sqrt(rng.random())
         radius = d * rng.uniform(0.08, 0.28)
-        parts.append(
-            blob(rng, x + distance * np.cos(angle), y + distance * np.sin(angle), radius, roughness=0.04)
-        )
+        parts.append(blob(rng, x + distance * np.cos(angle), y + distance * np.sin(angle), radius, roughness=0.04))
     return tuple(parts)
 
 
@@ -256,9 +250,7 @@ def _hard_cases(
         edge_x, edge_y = nucleus.at(angle)
         # The centre lies just outside the edge: at least a third of the bud stays merged with the nucleus.
         out = radius * rng.uniform(0.0, 0.4)
-        buds = (
-            blob(rng, edge_x + out * np.cos(angle), edge_y + out * np.sin(angle), radius, roughness=0.03),
-        )
+        buds = (blob(rng, edge_x + out * np.cos(angle), edge_y + out * np.sin(angle), radius, roughness=0.03),)
     if kind == "binucleated" and rng.random() < 0.04:
         a, b = nuclei[0], nuclei[1]
         bridge = (a.x, a.y, b.x, b.y, d * float(rng.uniform(0.04, 0.12)))

@@ -120,9 +120,7 @@ class Outline:
         return self.x + radius * float(np.cos(angle)), self.y + radius * float(np.sin(angle))
 
 
-def wobble(
-    rng: np.random.Generator, amount: float, first: int = 2, last: int = 7, fall: float = 1.3
-) -> FloatArray:
+def wobble(rng: np.random.Generator, amount: float, first: int = 2, last: int = 7, fall: float = 1.3) -> FloatArray:
     """Smooth random function of direction, (DIRECTIONS,), with a standard deviation of about 0.7 `amount`.
 
     It is a sum of the harmonics first..last with random phases and amplitudes that fall as k^-fall.
@@ -168,9 +166,7 @@ def blob(
     return Outline(x, y, np.maximum(ellipse_radii(radius, aspect, turn) * factor, 0.4).astype(np.float32))
 
 
-def envelope(
-    parts: Sequence[Outline], margin: FloatArray, roundness: float = 0.0, smooth: float = 0.35
-) -> Outline:
+def envelope(parts: Sequence[Outline], margin: FloatArray, roundness: float = 0.0, smooth: float = 0.35) -> Outline:
     """One outline around several: their common reach in every direction, smoothed, plus `margin` px.
 
     Args:

@@ -24,9 +24,7 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Flo
     return np.asarray(np.asarray(stretched) * _STRETCH_GAIN, dtype=np.float32)
 
 
-def chromatin(
-    rng: np.random.Generator, shape: tuple[int, int], scale: float, reticulated: float
-) -> FloatArray:
+def chromatin(rng: np.random.Generator, shape: tuple[int, int], scale: float, reticulated: float) -> FloatArray:
     """Chromatin density around 0, standard deviation about 1, bounded.
 
     Args:

@@ -18,9 +18,7 @@ def sheet(tmp_path: Path, text: str | bytes) -> Path:
 
 def test_a_full_line_is_read(tmp_path: Path) -> None:
     text = 'slide,donor,dose_gy,culture,sex,age,note\ns1,D7,0.5,A,F,41,"left, lower"\n'
-    assert read_samples(sheet(tmp_path, text)) == [
-        SampleRow("s1", "D7", 0.5, "A", "f", 41.0, "left, lower", 2)
-    ]
+    assert read_samples(sheet(tmp_path, text)) == [SampleRow("s1", "D7", 0.5, "A", "f", 41.0, "left, lower", 2)]
 
 
 def test_excel_sheets_of_many_countries_are_read(tmp_path: Path) -> None:

@@ -194,9 +194,7 @@ def test_young_slides_are_left_for_the_next_run(export: Path) -> None:
     assert "next run" in skipped["young"]
 
 
-def test_a_slide_that_changes_between_two_looks_is_not_settled(
-    export: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slide_that_changes_between_two_looks_is_not_settled(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = time.time() - 3600
     for name in ("grows", "gains", "rests"):
         os.utime(put(export, f"{name}/1.png", seed=len(name)), (old, old))

@@ -196,9 +196,7 @@ def test_a_header_that_promises_too_much_is_refused_before_decoding(
         assert "too large for a cell crop" in reason_of(tmp_path, content)
 
 
-def test_tiles_that_would_be_allocated_whole_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tiles_that_would_be_allocated_whole_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mnbatch.imaging.decoding.MAX_PIXELS", 10_000)
     assert "huge strips or tiles" in reason_of(tmp_path, tiff(GREY, tile=(256, 256)))
 
@@ -266,9 +264,7 @@ def test_a_large_gallery_is_read_in_runs_and_hashed_once(export: Path) -> None:
     assert {cell.file_digest for cell in cells} == {hashlib.sha256(content).hexdigest(), ""}
 
 
-def test_a_small_gallery_has_the_same_cells_as_a_large_one(
-    export: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_small_gallery_has_the_same_cells_as_a_large_one(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(export, "g.tif", gallery(5))
     (slide,) = find_slides(export, layout="tiff-galleries")
     small = [cell.cell_id for task in read_tasks(slide) for cell in read_cells(task, NATURAL)]
@@ -290,9 +286,7 @@ def test_a_truncated_gallery_shows_that_cells_are_missing(
 
 
 def test_identical_pixels_in_other_files_have_one_digest(tmp_path: Path) -> None:
-    digests = {
-        crop_of(tmp_path, content).digest for content in (encoded(GREY), tiff(GREY), encoded(GREY, "bmp"))
-    }
+    digests = {crop_of(tmp_path, content).digest for content in (encoded(GREY), tiff(GREY), encoded(GREY, "bmp"))}
     assert len(digests) == 1
     assert crop_of(tmp_path, encoded(draw_cell(seed=5))).digest not in digests
     assert crop_of(tmp_path, tiff(DEEP)).digest not in digests
@@ -304,9 +298,7 @@ def test_preparation_is_no_part_of_the_digest(tmp_path: Path) -> None:
     assert one.digest == other.digest
 
 
-def test_a_vanished_file_and_a_forbidden_one_may_come_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_vanished_file_and_a_forbidden_one_may_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (gone,) = read_cells(ReadTask("s-1", tmp_path, SourceFile("gone.png", 9, 0)), NATURAL)
     assert isinstance(gone, UnreadableCell)
     assert gone.transient

@@ -141,8 +141,7 @@ def test_weak_stain_and_blur_change_the_picture_as_named() -> None:
 def test_nucleus_fraction_sets_the_size() -> None:
     slide = some_slides("fluorescence", 1)[0]
     areas = [
-        draw(4, slide, kind="mononucleated", nucleus_fraction=fraction).nucleus_mask.sum()
-        for fraction in (0.25, 0.5)
+        draw(4, slide, kind="mononucleated", nucleus_fraction=fraction).nucleus_mask.sum() for fraction in (0.25, 0.5)
     ]
     assert 3.2 < areas[1] / areas[0] < 4.8
 

@@ -75,3 +75,12 @@ def test_tied_colours_see_the_weighted_mean_and_nothing_else():
     on_grey = network(grey.expand(-1, 3, -1, -1))
     tie_colours(network, (0.4, 0.4, 0.2))
     assert torch.allclose(network(colours), on_grey, atol=1e-6)
+
+
+def test_the_weights_of_a_whole_model_are_all_taken(tmp_path):
+    torch.manual_seed(3)
+    model = AttentionAlexNet()
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    network = AttentionAlexNet()
+    assert initialise(network, str(tmp_path), 1).startswith("all weights of the model")
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), model.parameters(), strict=True))
