@@ -22,7 +22,8 @@ def initialise(network: nn.Module, init: str, seed: int) -> str:
         network: with torchvision's AlexNet convolutions under `features`.
         init: `random`, `imagenet` (torchvision's weights, fetched where a network is there), or a file whose
             keys are `features.N.weight` and `features.N.bias` (others, such as dense layers, are passed over). A
-            folder with exactly one such file is taken for the file.
+            folder with exactly one such file is taken for the file. A file with all of the network's weights, such
+            as `model.safetensors` of a model directory, fills all of them: training goes on from that model.
         seed: of the weights that are not filled.
 
     Returns:
@@ -38,7 +39,10 @@ def initialise(network: nn.Module, init: str, seed: int) -> str:
     if init == "random":
         return "random weights"
     state = _imagenet() if init == "imagenet" else _from_file(Path(init))
-    _fill_features(network, state, init)
+    if set(network.state_dict()) <= set(state):
+        _fill(network, state, init, prefix="")
+        return f"all weights of the model in {_the_file(Path(init))}"
+    _fill(network, state, init, prefix="features.")
     return (
         "convolution weights of torchvision's AlexNet trained on ImageNet"
         if init == "imagenet"
@@ -46,8 +50,8 @@ def initialise(network: nn.Module, init: str, seed: int) -> str:
     )
 
 
-def _fill_features(network: nn.Module, state: dict[str, Tensor], init: str) -> None:
-    wanted = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("features.")}
+def _fill(network: nn.Module, state: dict[str, Tensor], init: str, prefix: str) -> None:
+    wanted = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(prefix)}
     unfit = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
     if unfit:
         raise TrainingError(f"The weights of {init} do not fit this network ({unfit[0]}).", NEXT_STEP)

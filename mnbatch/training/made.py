@@ -71,9 +71,14 @@ def simulated(indices: range, seed: int, giemsa: float = 0.75) -> Iterator[Made]
         look: Look = "giemsa" if rng.uniform() < giemsa else "fluorescence"
         wanted = int(rng.choice(COUNTS[0], p=COUNTS[1])) if index % 2 == 0 else 0
         kind: Kind = KINDS[0][int(rng.choice(len(KINDS[0]), p=KINDS[1]))]
-        if wanted == 0 and rng.uniform() < 0.05:
+        # Look-alikes and extreme scales more often than on the simulator's usual slide, in both classes alike.
+        decoys = int(rng.integers(1, 4)) if rng.uniform() < 0.4 else None
+        debris = int(rng.integers(1, 5)) if rng.uniform() < 0.3 else None
+        width = float(rng.uniform(0.18, 0.60)) if rng.uniform() < 0.5 else None
+        if wanted == 0 and rng.uniform() < 0.08:
             kind = "apoptotic"
         slide = draw_slide_look(rng, look)
-        cell = simulate_cell(rng, CellSpec(look=look, n_mn=wanted, kind=kind), slide)
+        spec = CellSpec(look, wanted, kind, nucleus_fraction=width, decoys=decoys, debris=debris)
+        cell = simulate_cell(rng, spec, slide)
         picture = np.asarray(Image.fromarray(cell.image).convert("RGB"))
         yield picture, cell.n_mn > 0

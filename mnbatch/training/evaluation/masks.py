@@ -1,0 +1,140 @@
+"""Where the micronuclei of a crop are: a mask for each crop, or a cut from the mask of its field.
+
+A mask is an image in which micronuclei are not 0 (not transparent, where it has an alpha channel). Fields whose
+masks give each cell a colour of its own also tell which micronuclei are the cell's own.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from mnbatch.errors import TrainingError
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskPlace:
+    """Which part of which mask belongs to a crop.
+
+    Attributes:
+        path: the mask image.
+        box: left, top and side in pixels of the mask; None for the whole image.
+        colour: 0xRRGGBB of the cell's own micronuclei; None where the mask does not tell cells apart.
+    """
+
+    path: Path
+    box: tuple[int, int, int] | None = None
+    colour: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Masks by the path of the crop's file without its suffix, as the list or the folder spells it."""
+
+    by_path: Mapping[str, MaskPlace]
+
+    def of(self, file: str) -> MaskPlace | None:
+        """The mask of a crop: under its whole path, else the only one under its bare name, else None."""
+        path = PurePosixPath(file).with_suffix("")
+        if str(path) in self.by_path:
+            return self.by_path[str(path)]
+        named = [place for key, place in self.by_path.items() if PurePosixPath(key).name == path.name]
+        return named[0] if len(named) == 1 else None
+
+
+def find_masks(masks: Path) -> Masks:
+    """Masks of crops.
+
+    Args:
+        masks: a folder of masks that are named like their crops (the suffix may differ); or a CSV with `file` and
+            either `mask` (path relative to the CSV) or `split`, `dataset` and `field` (mnfinder: the mask is
+            `fields/<split>/<dataset>/mn_masks/<field>.png`), and, for field masks, x, y, window: left, top and side
+            of the crop in the field, and optionally `colour` (RRGGBB).
+
+    Raises:
+        TrainingError: neither of the two, or a row that cannot be understood.
+    """
+    if masks.is_dir():
+        files = [path for path in sorted(masks.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+        return Masks({path.relative_to(masks).with_suffix("").as_posix(): MaskPlace(path) for path in files})
+    if not masks.is_file():
+        raise TrainingError(f"There are no masks at {masks}.", "Give a folder of masks, or a CSV that places crops.")
+    with masks.open(encoding="utf-8-sig", newline="") as stream:
+        rows = csv.DictReader(stream)
+        columns = set(rows.fieldnames or ())
+        if "file" not in columns or not (columns >= {"mask"} or columns >= {"split", "dataset", "field"}):
+            raise TrainingError(
+                f"{masks} needs the columns file and mask (or split, dataset, field).", "Add them to its first line."
+            )
+        numbered = list(enumerate(rows, start=2))
+    return Masks(
+        {str(PurePosixPath(row["file"]).with_suffix("")): _place(row, masks, n) for n, row in numbered if row["file"]}
+    )
+
+
+def _place(row: dict[str, str], masks: Path, line: int) -> MaskPlace:
+    mnfinder = not row.get("mask")
+    try:
+        if mnfinder:
+            folder = masks.parent / "fields" / row["split"] / row["dataset"] / "mn_masks"
+            path, colour = folder / f"{Path(row['field']).stem}.png", _mnfinder_colour(row["file"])
+        else:
+            path, colour = masks.parent / row["mask"], int(row["colour"], 16) if row.get("colour") else None
+        box = (int(row["x"]), int(row["y"]), int(row["window"])) if row.get("window") else None
+    except ValueError as error:
+        raise TrainingError(f"{masks}, line {line}: {error}.", "x, y and window are whole pixels.") from error
+    return MaskPlace(path, box, colour)
+
+
+def _mnfinder_colour(file: str) -> int | None:
+    """The cell's colour in mnfinder's masks: the crop's name ends in `__RRGGBB`, one above it."""
+    tail = Path(file).stem.rsplit("__", 1)[-1]
+    return int(tail, 16) - 1 if len(tail) == 6 else None
+
+
+def crop_masks(place: MaskPlace, size: int) -> tuple[Mask, Mask | None]:
+    """Micronuclei in a crop of `size` pixels: of all cells, and the cell's own where colours tell.
+
+    Nearest-pixel resizing about pixel centres, as the crop's own resizing is centred.
+
+    Raises:
+        TrainingError: the mask cannot be read, or the crop lies outside it.
+    """
+    colours = _read(place.path)
+    if place.box is not None:
+        left, top, side = place.box
+        height, width = colours.shape
+        if left < 0 or top < 0 or side < 1 or left + side > width or top + side > height:
+            raise TrainingError(
+                f"A crop at {left}, {top} of side {side} lies outside {place.path} ({width} x {height}).",
+                "Correct x, y and window.",
+            )
+        colours = colours[top : top + side, left : left + side]
+    rows, columns = (((np.arange(size) + 0.5) * n / size).astype(int) for n in colours.shape)
+    cut = colours[np.ix_(rows, columns)]
+    return cut != 0, None if place.colour is None else cut == place.colour
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path) -> npt.NDArray[np.int64]:
+    """A mask as one number a pixel: 0 for none, else its colour 0xRRGGBB (or its grey value)."""
+    try:
+        with Image.open(path) as image:
+            values = np.asarray(image).astype(np.int64)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise TrainingError(f"The mask {path} cannot be read: {error}.", "Repair it or take it out.") from error
+    if values.ndim == 2:
+        return values
+    if values.shape[2] == 2:
+        return np.asarray(np.where(values[..., 1] > 0, values[..., 0], 0))
+    colour = (values[..., 0] << 16) | (values[..., 1] << 8) | values[..., 2]
+    return np.asarray(np.where(values[..., 3] > 0, colour, 0) if values.shape[2] == 4 else colour)

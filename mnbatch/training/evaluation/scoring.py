@@ -1,0 +1,184 @@
+"""Labelled cells through the product's own path: reader, preparation, look, model, as `mnbatch run` does it."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mnbatch.assay.cells import CellCrop, Look, ReadTask, Slide, SourceFile, UInt8Array, UnreadableCell
+from mnbatch.errors import SlideError
+from mnbatch.imaging.look import slide_look
+from mnbatch.imaging.preparation import Preparation
+from mnbatch.imaging.readers import read_cells, slide_range
+from mnbatch.inference.catalogue import ModelSet
+from mnbatch.inference.classifier import Classifier
+from mnbatch.inference.prefetch import ordered_map
+from mnbatch.training.data import LabelledCell
+
+LOOK_SAMPLE = 24
+"""Readable cells by which a slide's look is judged, as in a run."""
+_AHEAD = 32
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredCells:
+    """What a model says of labelled cells, in their order.
+
+    Attributes:
+        scores: p_mn, NaN where a cell was not scored, (n,).
+        called: p_mn is at or above the threshold of the model that scored it, (n,).
+        maps: float32 (n, 3, 13, 13), attention of layer 5, of layer 6, evidence; NaN where not scored.
+        reasons: why a cell was not scored; "" for a scored one.
+        thresholds: of the models that were used, by look.
+    """
+
+    scores: npt.NDArray[np.float64]
+    called: npt.NDArray[np.bool_]
+    maps: npt.NDArray[np.float32]
+    reasons: tuple[str, ...]
+    thresholds: dict[str, float]
+
+
+class Scorer:
+    """Scores cells slide by slide with the member of a model set that serves each slide's look.
+
+    Cells without a slide are taken as one slide.
+
+    Args:
+        models: verified.
+        stain: forced look; None recognises it.
+        device, threads: as for `Classifier`.
+    """
+
+    def __init__(self, models: ModelSet, stain: Look | None, device: str, threads: int | None) -> None:
+        self.models = models
+        self._stain, self._device, self._threads = stain, device, threads
+        self._classifiers: dict[str, Classifier] = {}
+
+    def score(self, cells: Sequence[LabelledCell]) -> ScoredCells:
+        """Read and score every cell; one that cannot be is kept with its reason.
+
+        Raises:
+            ModelError, UsageError: as `ModelSet.load` and `Classifier`.
+        """
+        slides: dict[str, list[int]] = defaultdict(list)
+        for place, cell in enumerate(cells):
+            slides[cell.slide].append(place)
+        result = _Result(len(cells))
+        for name, places in slides.items():
+            self._score_slide(name, [cells[place].path for place in places], places, result)
+        thresholds = {look: self._classifiers[look].model.card.threshold for look in self._classifiers}
+        return ScoredCells(result.scores, result.called, result.maps, tuple(result.reasons), thresholds)
+
+    def close(self) -> None:
+        """Free the classifiers' workers."""
+        for classifier in self._classifiers.values():
+            classifier.close()
+
+    def classifier(self, look: Look) -> Classifier:
+        """The classifier of a look.
+
+        Raises:
+            SlideError: no model serves it.
+        """
+        digest = self.models.digest_for(look)
+        for known in self._classifiers.values():
+            if known.model.digest == digest:
+                self._classifiers.setdefault(look, known)
+        if look not in self._classifiers:
+            self._classifiers[look] = Classifier(self.models.load(look), self._device, threads=self._threads)
+        return self._classifiers[look]
+
+    def _score_slide(self, name: str, paths: list[Path], places: list[int], result: _Result) -> None:
+        waiting: list[tuple[int, CellCrop]] = []
+        classifier: Classifier | None = None
+        for place, item in zip(places, read_files(name, paths, self.models.preparation), strict=True):
+            if isinstance(item, str):
+                result.reasons[place] = item
+                continue
+            waiting.append((place, item))
+            if len(waiting) >= (_AT_ONCE if classifier else LOOK_SAMPLE):
+                classifier = classifier or self._choose(waiting, result)
+                if classifier is None:
+                    break
+                result.add(classifier, waiting)
+                waiting = []
+        if waiting and (classifier := classifier or self._choose(waiting, result)):
+            result.add(classifier, waiting)
+        if classifier is None and result.refused:
+            for place in places:
+                result.reasons[place] = result.reasons[place] or result.refused
+
+    def _choose(self, seen: list[tuple[int, CellCrop]], result: _Result) -> Classifier | None:
+        look = self._stain or slide_look([crop.look for _, crop in seen])
+        try:
+            return self.classifier(look)
+        except SlideError as error:
+            result.refused = error.message
+            return None
+
+
+class _Result:
+    """Arrays that fill up as minibatches come back."""
+
+    def __init__(self, count: int) -> None:
+        self.scores = np.full(count, np.nan)
+        self.called = np.zeros(count, bool)
+        self.maps = np.full((count, 3, 13, 13), np.nan, np.float32)
+        self.reasons = [""] * count
+        self.refused = ""
+
+    def add(self, classifier: Classifier, crops: Sequence[tuple[int, CellCrop]]) -> None:
+        scores = classifier.score(np.stack([crop.pixels for _, crop in crops]))
+        places = [place for place, _ in crops]
+        self.scores[places] = scores.p_mn
+        self.called[places] = scores.p_mn >= classifier.model.card.threshold
+        self.maps[places] = scores.maps
+
+
+def read_files(name: str, paths: Sequence[Path], preparation: Preparation) -> Iterator[CellCrop | str]:
+    """Crops of files in their order, each prepared as in a run; the reason where a file is not one readable crop.
+
+    Args:
+        name: of their slide; with the contrast rule `per_slide` all files are taken as this slide.
+    """
+    root = Path(paths[0].anchor or ".").resolve()
+    files = tuple(_source(path) for path in paths)
+    slide = Slide(name or "evaluation", name, "", None, root, files, "labels")
+    limits = slide_range(slide, preparation)
+
+    def read(file: SourceFile) -> CellCrop | str:
+        return _only(read_cells(ReadTask(slide.slide_id, root, file, hash_file=False), preparation, limits))
+
+    return ordered_map(read, iter(files), 2, _AHEAD)
+
+
+def pixels_of(paths: Sequence[Path], preparation: Preparation) -> UInt8Array:
+    """Prepared crops of files that are known to be readable, (n, size, size, 3).
+
+    Raises:
+        SlideError: one of them cannot be read any more.
+    """
+    crops = list(read_files("", paths, preparation))
+    for path, crop in zip(paths, crops, strict=True):
+        if isinstance(crop, str):
+            raise SlideError(f"{path} could be read before and cannot now: {crop}.", "Run the same command again.")
+    return np.stack([crop.pixels for crop in crops if not isinstance(crop, str)])
+
+
+def _source(path: Path) -> SourceFile:
+    # Size and time serve the bookkeeping of a run; reading needs neither.
+    return SourceFile(os.path.abspath(path), 0, 0)
+
+
+def _only(found: list[CellCrop | UnreadableCell]) -> CellCrop | str:
+    if len(found) != 1:
+        return f"{len(found)} images in one file"
+    return found[0].reason if isinstance(found[0], UnreadableCell) else found[0]
