@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from mnbatch.errors import TrainingError
+from mnbatch.training.evaluation.labels import LabelledSet
 
 Mask = npt.NDArray[np.bool_]
 
@@ -119,9 +120,56 @@ def crop_masks(place: MaskPlace, size: int) -> tuple[Mask, Mask | None]:
                 "Correct x, y and window.",
             )
         colours = colours[top : top + side, left : left + side]
+    colours = _square(colours)
     rows, columns = (((np.arange(size) + 0.5) * n / size).astype(int) for n in colours.shape)
     cut = colours[np.ix_(rows, columns)]
     return cut != 0, None if place.colour is None else cut == place.colour
+
+
+def _square(colours: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Padded on both sides like a crop that is not square."""
+    height, width = colours.shape
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    return np.pad(colours, ((top, side - height - top), (left, side - width - left)))
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedCells:
+    """Cells with micronuclei whose masks show one.
+
+    Attributes:
+        places: in the labelled set; wanted: all cells with micronuclei there.
+        of_any: micronuclei of all cells in the crop; of_own: the crop's own cell's, None where not known.
+    """
+
+    places: tuple[int, ...]
+    wanted: int
+    of_any: tuple[Mask, ...]
+    of_own: tuple[Mask | None, ...]
+
+
+def masked_cells(data: LabelledSet, masks: Path, size: int) -> MaskedCells:
+    """Find and cut the masks of all cells that are labelled as having micronuclei.
+
+    Raises:
+        TrainingError: as `find_masks` and `crop_masks`, or there is none for any of the cells.
+    """
+    found = find_masks(masks)
+    wanted = [place for place, cell in enumerate(data.cells) if cell.has_mn]
+    cut = []
+    for place in wanted:
+        where = found.of(data.files[place])
+        pair = crop_masks(where, size) if where else None
+        if pair is not None and pair[0].any():
+            cut.append((place, *pair))
+    if not cut:
+        raise TrainingError(
+            f"None of the {len(wanted)} cells with micronuclei has a mask in {masks} that shows one.",
+            "Masks are found by the crop's file name; see docs/evaluation.md.",
+        )
+    places, of_any, of_own = zip(*cut, strict=True)
+    return MaskedCells(places, len(wanted), of_any, of_own)
 
 
 @lru_cache(maxsize=8)

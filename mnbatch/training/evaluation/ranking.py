@@ -59,13 +59,13 @@ def area_under_roc(true_positive: Floats, false_positive: Floats) -> Floats:
     """AUC by the trapezoidal rule, ties counted half; NaN where a class has no weight. (..., k) -> (...)."""
     rise = true_positive - _step(true_positive) / 2
     area = (rise * _step(false_positive)).sum(axis=-1)
-    return _ratio(area, true_positive[..., -1] * false_positive[..., -1])
+    return ratio(area, true_positive[..., -1] * false_positive[..., -1])
 
 
 def average_precision(true_positive: Floats, false_positive: Floats) -> Floats:
     """Sum over levels of (recall gained) x precision, without interpolation; NaN without positives."""
-    precision = np.nan_to_num(_ratio(true_positive, true_positive + false_positive))
-    return _ratio((precision * _step(true_positive)).sum(axis=-1), true_positive[..., -1])
+    precision = np.nan_to_num(ratio(true_positive, true_positive + false_positive))
+    return ratio((precision * _step(true_positive)).sum(axis=-1), true_positive[..., -1])
 
 
 def best_f1(true_positive: Floats, false_positive: Floats) -> Floats:
@@ -76,7 +76,8 @@ def best_f1(true_positive: Floats, false_positive: Floats) -> Floats:
 
 def f1_of(true_positive: Floats, false_positive: Floats, positives: Floats) -> Floats:
     """2 TP / (TP + FP + P), the harmonic mean of precision and recall; NaN where nothing is positive."""
-    return _ratio(2 * true_positive, true_positive + false_positive + positives)
+    f1 = ratio(2 * true_positive, true_positive + false_positive + positives)
+    return np.asarray(np.where(positives > 0, f1, np.nan))
 
 
 def prevalence_weights(weights: Floats, labels: Bools, prevalence: float) -> Floats:
@@ -92,8 +93,8 @@ def prevalence_weights(weights: Floats, labels: Bools, prevalence: float) -> Flo
     negative = (weights * ~labels).sum(axis=-1, keepdims=True)
     scale = np.where(
         labels,
-        _ratio(np.full_like(positive, prevalence), positive),
-        _ratio(np.full_like(negative, 1 - prevalence), negative),
+        ratio(np.full_like(positive, prevalence), positive),
+        ratio(np.full_like(negative, 1 - prevalence), negative),
     )
     return np.asarray(weights * scale)
 
@@ -102,10 +103,7 @@ def _step(cumulative: Floats) -> Floats:
     return np.diff(cumulative, axis=-1, prepend=0.0)
 
 
-def _ratio(upper: Floats, lower: Floats) -> Floats:
+def ratio(upper: Floats, lower: Floats) -> Floats:
+    """`upper / lower`, NaN where `lower` is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(lower > 0, upper / lower, np.nan))
-
-
-ratio = _ratio
-"""`upper / lower`, NaN where `lower` is 0."""

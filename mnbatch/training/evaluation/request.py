@@ -75,7 +75,6 @@ class Comparison:
 
     model: ModelFacts
     measured: Measured
-    cells: int
     delong: DeLong
     mcnemar: McNemar
 
@@ -87,7 +86,7 @@ class Evaluation:
     Attributes:
         scored, scored_against: in the order of `data.cells`.
         calibration: of the first model.
-        pointing: "" `pointing_note` where masks were given and cells were found; why not all of them, otherwise.
+        pointing: of the first model, where masks were given.
         warnings: sentences for the reader.
     """
 

@@ -9,14 +9,13 @@ import numpy as np
 from mnbatch.errors import TrainingError
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.training.evaluation.calibration import reliability
-from mnbatch.training.evaluation.gradcam import grad_cam
 from mnbatch.training.evaluation.labels import LabelledSet, read_labelled_set
-from mnbatch.training.evaluation.masks import Mask, crop_masks, find_masks
+from mnbatch.training.evaluation.masks import MaskedCells, masked_cells
 from mnbatch.training.evaluation.paired import delong, mcnemar
 from mnbatch.training.evaluation.pointing import Pointing, play
 from mnbatch.training.evaluation.ranking import Bools, Integers
 from mnbatch.training.evaluation.request import Comparison, Evaluation, Group, ModelFacts, Request
-from mnbatch.training.evaluation.scoring import ScoredCells, Scorer, pixels_of
+from mnbatch.training.evaluation.scoring import ScoredCells, Scorer
 from mnbatch.training.evaluation.statistics import Measured, Sample, measure
 
 Say = Callable[[str], None]
@@ -35,20 +34,17 @@ def evaluate(request: Request, say: Say = lambda line: None) -> Evaluation:
     data = read_labelled_set(request.data)
     names = data.column(request.group_by) if request.group_by else ()
     say(f"{len(data.cells)} labelled cells in {data.path}.")
-    scorer = Scorer(models, request.stain, request.device, request.threads)
-    try:
-        scored = scorer.score(data.cells)
-        labels = np.array([cell.has_mn for cell in data.cells])
-        kept = _kept(scored, labels, data)
-        pointing = _point(request, data, scored, scorer) if request.masks else ((), "")
-    finally:
-        scorer.close()
+    masked = masked_cells(data, request.masks, models.preparation.size) if request.masks else None
+    scored = _scored(request, models, data, frozenset(masked.places) if masked else frozenset())
+    labels = np.array([cell.has_mn for cell in data.cells])
+    kept = _kept(scored, labels, data)
+    pointing, note = _point(request, masked, scored) if masked else ([], "")
     say(f"{len(kept)} cells scored, {len(data.cells) - len(kept)} not.")
     overall = _measured(request, data, scored, labels, kept, curves=True)
     groups = _groups(request, data, scored, labels, kept, names)
-    against = _score_against(request, data, others) if others else None
+    against = _scored(request, others, data) if others else None
     comparison = _compare(request, data, labels, scored, against, others) if against and others else None
-    warnings = (overall.warning, _lost(data, kept), pointing[1], _independence(comparison, overall))
+    warnings = (overall.warning, _lost(data, kept), note, _independence(comparison, overall))
     return Evaluation(
         request=request,
         data=data,
@@ -59,7 +55,7 @@ def evaluate(request: Request, say: Say = lambda line: None) -> Evaluation:
         groups=groups,
         comparison=comparison,
         scored_against=against,
-        pointing=tuple(pointing[0]),
+        pointing=tuple(pointing),
         warnings=tuple(warning for warning in warnings if warning),
     )
 
@@ -107,10 +103,12 @@ def _groups(
     )
 
 
-def _score_against(request: Request, data: LabelledSet, others: ModelSet) -> ScoredCells:
-    scorer = Scorer(others, request.stain, request.device, request.threads)
+def _scored(
+    request: Request, models: ModelSet, data: LabelledSet, cam_for: frozenset[int] = frozenset()
+) -> ScoredCells:
+    scorer = Scorer(models, request.stain, request.device, request.threads)
     try:
-        return scorer.score(data.cells)
+        return scorer.score(data.cells, cam_for)
     finally:
         scorer.close()
 
@@ -128,7 +126,6 @@ def _compare(
     return Comparison(
         model=_facts(str(request.against), others, against),
         measured=_measured(request, data, against, labels, both),
-        cells=len(both),
         delong=delong(scored.scores[both], against.scores[both], labels[both]),
         mcnemar=mcnemar(scored.called[both], against.called[both], labels[both]),
     )
@@ -156,43 +153,18 @@ def _independence(comparison: Comparison | None, overall: Measured) -> str:
     return "The tests between the models take cells as independent; cells of one cluster are not."
 
 
-def _point(
-    request: Request, data: LabelledSet, scored: ScoredCells, scorer: Scorer
-) -> tuple[list[Pointing], str]:
-    """The pointing game on the scored cells with MN that have a mask, and a word on those that have none."""
-    masks = find_masks(request.masks) if request.masks else None
-    places, every, own = [], [], []
-    wanted = [place for place, cell in enumerate(data.cells) if cell.has_mn and not scored.reasons[place]]
-    for place in wanted:
-        found = masks.of(data.files[place]) if masks else None
-        if found is None:
-            continue
-        of_any, of_own = crop_masks(found, scorer.models.preparation.size)
-        if of_any.any():
-            places.append(place)
-            every.append(of_any)
-            own.append(of_own)
-    if not places:
-        raise TrainingError(
-            f"None of the {len(wanted)} cells with micronuclei has a mask in {request.masks} that shows one.",
-            "Masks are found by the crop's file name; see docs/evaluation.md.",
-        )
-    maps = _maps(data, scored, scorer, places)
-    known: list[Mask] = [mask for mask in own if mask is not None and mask.any()]
-    rounds = play(maps, every, "any")
-    if len(known) == len(places):
-        rounds += play(maps, known, "own")
-    lost = len(wanted) - len(places)
-    note = f"{lost} of {len(wanted)} cells with micronuclei have no mask that shows one; they were not played."
+def _point(request: Request, masked: MaskedCells, scored: ScoredCells) -> tuple[list[Pointing], str]:
+    """The pointing game on the scored cells that show a micronucleus, and a word on those that do not."""
+    played = [number for number, place in enumerate(masked.places) if not scored.reasons[place]]
+    if not played:
+        raise TrainingError(f"No cell with a mask in {request.masks} could be scored.", "Repair the images.")
+    places = [masked.places[number] for number in played]
+    maps = dict(zip(("attention5", "attention6", "evidence"), scored.maps[places].swapaxes(0, 1), strict=True))
+    maps["grad_cam"] = scored.cams[places]
+    rounds = play(maps, [masked.of_any[number] for number in played], "any")
+    own = [mask for number in played if (mask := masked.of_own[number]) is not None and mask.any()]
+    if len(own) == len(played):
+        rounds += play(maps, own, "own")
+    lost = masked.wanted - len(played)
+    note = f"{lost} of {masked.wanted} cells with micronuclei have no mask that shows one; they were not played."
     return rounds, note if lost else ""
-
-
-def _maps(
-    data: LabelledSet, scored: ScoredCells, scorer: Scorer, places: list[int]
-) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-    attention5, attention6, evidence = (scored.maps[places][:, layer] for layer in range(3))
-    cams = np.zeros_like(evidence)
-    for model, members in scorer.by_model(scored, places):
-        paths = [data.cells[places[member]].path for member in members]
-        cams[members] = grad_cam(model, pixels_of(paths, scorer.models.preparation))
-    return {"attention5": attention5, "attention6": attention6, "evidence": evidence, "grad_cam": cams}

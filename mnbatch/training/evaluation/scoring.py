@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mnbatch.assay.cells import CellCrop, Look, ReadTask, Slide, SourceFile, UInt8Array, UnreadableCell
+from mnbatch.assay.cells import CellCrop, Look, ReadTask, Slide, SourceFile, UnreadableCell
 from mnbatch.errors import SlideError
 from mnbatch.imaging.look import slide_look
 from mnbatch.imaging.preparation import Preparation
@@ -20,6 +20,7 @@ from mnbatch.inference.catalogue import ModelSet
 from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.prefetch import ordered_map
 from mnbatch.training.data import LabelledCell
+from mnbatch.training.evaluation.gradcam import grad_cam
 
 LOOK_SAMPLE = 24
 """Readable cells by which a slide's look is judged, as in a run."""
@@ -35,13 +36,15 @@ class ScoredCells:
         scores: p_mn, NaN where a cell was not scored, (n,).
         called: p_mn is at or above the threshold of the model that scored it, (n,).
         maps: float32 (n, 3, 13, 13), attention of layer 5, of layer 6, evidence; NaN where not scored.
-        reasons: why a cell was not scored; "" for a scored one.
+        cams: float32 (n, 13, 13), Grad-CAM of the cells it was asked for; NaN elsewhere.
+    reasons: why a cell was not scored; "" for a scored one.
         thresholds: of the models that were used, by look.
     """
 
     scores: npt.NDArray[np.float64]
     called: npt.NDArray[np.bool_]
     maps: npt.NDArray[np.float32]
+    cams: npt.NDArray[np.float32]
     reasons: tuple[str, ...]
     thresholds: dict[str, float]
 
@@ -62,8 +65,11 @@ class Scorer:
         self._stain, self._device, self._threads = stain, device, threads
         self._classifiers: dict[str, Classifier] = {}
 
-    def score(self, cells: Sequence[LabelledCell]) -> ScoredCells:
+    def score(self, cells: Sequence[LabelledCell], cam_for: frozenset[int] = frozenset()) -> ScoredCells:
         """Read and score every cell; one that cannot be is kept with its reason.
+
+        Args:
+            cam_for: places of the cells for which Grad-CAM is wanted too.
 
         Raises:
             ModelError, UsageError: as `ModelSet.load` and `Classifier`.
@@ -71,11 +77,11 @@ class Scorer:
         slides: dict[str, list[int]] = defaultdict(list)
         for place, cell in enumerate(cells):
             slides[cell.slide].append(place)
-        result = _Result(len(cells))
+        result = _Result(len(cells), cam_for)
         for name, places in slides.items():
             self._score_slide(name, [cells[place].path for place in places], places, result)
         thresholds = {look: self._classifiers[look].model.card.threshold for look in self._classifiers}
-        return ScoredCells(result.scores, result.called, result.maps, tuple(result.reasons), thresholds)
+        return ScoredCells(result.scores, result.called, result.maps, result.cams, tuple(result.reasons), thresholds)
 
     def close(self) -> None:
         """Free the classifiers' workers."""
@@ -128,10 +134,12 @@ class Scorer:
 class _Result:
     """Arrays that fill up as minibatches come back."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, cam_for: frozenset[int]) -> None:
         self.scores = np.full(count, np.nan)
         self.called = np.zeros(count, bool)
         self.maps = np.full((count, 3, 13, 13), np.nan, np.float32)
+        self.cams = np.full((count, 13, 13), np.nan, np.float32)
+        self.cam_for = cam_for
         self.reasons = [""] * count
         self.refused = ""
 
@@ -141,6 +149,10 @@ class _Result:
         self.scores[places] = scores.p_mn
         self.called[places] = scores.p_mn >= classifier.model.card.threshold
         self.maps[places] = scores.maps
+        asked = [(place, crop.pixels) for place, crop in crops if place in self.cam_for]
+        if asked:
+            cams = grad_cam(classifier.model, np.stack([pixels for _, pixels in asked]))
+            self.cams[[place for place, _ in asked]] = cams
 
 
 def read_files(name: str, paths: Sequence[Path], preparation: Preparation) -> Iterator[CellCrop | str]:
@@ -158,19 +170,6 @@ def read_files(name: str, paths: Sequence[Path], preparation: Preparation) -> It
         return _only(read_cells(ReadTask(slide.slide_id, root, file, hash_file=False), preparation, limits))
 
     return ordered_map(read, iter(files), 2, _AHEAD)
-
-
-def pixels_of(paths: Sequence[Path], preparation: Preparation) -> UInt8Array:
-    """Prepared crops of files that are known to be readable, (n, size, size, 3).
-
-    Raises:
-        SlideError: one of them cannot be read any more.
-    """
-    crops = list(read_files("", paths, preparation))
-    for path, crop in zip(paths, crops, strict=True):
-        if isinstance(crop, str):
-            raise SlideError(f"{path} could be read before and cannot now: {crop}.", "Run the same command again.")
-    return np.stack([crop.pixels for crop in crops if not isinstance(crop, str)])
 
 
 def _source(path: Path) -> SourceFile:

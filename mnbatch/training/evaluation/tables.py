@@ -1,0 +1,188 @@
+"""metrics.csv, metrics.json and scores.csv of an evaluation, and whole-file writes.
+
+The same rules as for the tables of a run (docs/data-dictionary.md): UTF-8 with a byte order mark, text that a
+spreadsheet would take for a formula preceded by an apostrophe, an empty field for a number that does not exist.
+`results` and `report` have these too, but training imports neither (docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from mnbatch import __version__
+from mnbatch.errors import StorageError
+from mnbatch.training.evaluation.request import Evaluation, ModelFacts
+from mnbatch.training.evaluation.statistics import Figure, Measured
+
+METRIC_COLUMNS = (
+    "model",
+    "group",
+    "figure",
+    "prevalence",
+    "value",
+    "ci_low",
+    "ci_high",
+    "interval",
+    "cells",
+    "with_mn",
+)
+SCORE_COLUMNS = ("file", "slide", "donor", "has_mn", "p_mn", "called_mn", "reason")
+ALL = "all"
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+Value = str | int | float | bool | None
+
+
+def metrics_csv(found: Evaluation) -> bytes:
+    """One row a figure: of all cells, of every group, and of the second model."""
+    rows: list[Sequence[Value]] = []
+    for model, group, measured in _parts(found):
+        rows += [
+            [model, group, *_figure_fields(figure), measured.cells, measured.with_mn] for figure in measured.figures
+        ]
+    for game in found.pointing:
+        name = f"pointing_{game.name}_{game.target}"
+        method = "Clopper-Pearson over cells" if game.low is not None else ""
+        rows.append(
+            [found.model.name, ALL, name, None, game.share, game.low, game.high, method, game.cells, game.cells]
+        )
+    return csv_bytes(METRIC_COLUMNS, rows)
+
+
+def _parts(found: Evaluation) -> Iterator[tuple[str, str, Measured]]:
+    yield found.model.name, ALL, found.overall
+    for group in found.groups:
+        yield found.model.name, group.name, group.measured
+    if found.comparison is not None:
+        yield f"{found.comparison.model.name} (against)", ALL, found.comparison.measured
+
+
+def _figure_fields(figure: Figure) -> list[Value]:
+    return [figure.name, figure.prevalence, figure.value, figure.low, figure.high, figure.method]
+
+
+def metrics_json(found: Evaluation) -> bytes:
+    """Everything but the scores of the cells, for programs."""
+    request = found.request
+    content = {
+        "mnbatch": __version__,
+        "data": str(found.data.path),
+        "labelled": len(found.data.cells),
+        "not_scored": [{"file": file, "reason": why} for file, why in found.not_scored],
+        "bootstrap": {"resamples": request.bootstrap, "seed": request.seed},
+        "model": _model(found.model),
+        "overall": {**_measured(found.overall), "curves": _curves(found.overall)},
+        "calibration": [asdict(part) for part in found.calibration],
+        "group_by": request.group_by,
+        "groups": [{"name": group.name, **_measured(group.measured)} for group in found.groups],
+        "against": _comparison(found),
+        "pointing": [asdict(game) for game in found.pointing],
+        "warnings": list(found.warnings),
+    }
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _model(facts: ModelFacts) -> dict[str, object]:
+    return {
+        "asked_for": facts.asked_for,
+        "name": facts.name,
+        "version": facts.version,
+        "digest": facts.digest,
+        "thresholds": dict(facts.thresholds),
+    }
+
+
+def _measured(measured: Measured) -> dict[str, object]:
+    return {
+        "cells": measured.cells,
+        "with_mn": measured.with_mn,
+        "confusion": asdict(measured.confusion),
+        "best_f1_threshold": measured.best_threshold,
+        "figures": [asdict(figure) for figure in measured.figures],
+        "warning": measured.warning,
+    }
+
+
+def _curves(measured: Measured) -> dict[str, object]:
+    curves = {"roc": measured.roc, "precision_recall": measured.precision_recall}
+    return {name: {"x": curve.x.tolist(), "y": curve.y.tolist()} for name, curve in curves.items() if curve is not None}
+
+
+def _comparison(found: Evaluation) -> dict[str, object] | None:
+    against = found.comparison
+    if against is None:
+        return None
+    delong = asdict(against.delong)
+    # JSON has no infinity: a difference without any error has no z.
+    delong["z"] = None if against.delong.z in (float("inf"), float("-inf")) else against.delong.z
+    return {
+        "model": _model(against.model),
+        **_measured(against.measured),
+        "delong": delong,
+        "mcnemar": asdict(against.mcnemar),
+    }
+
+
+def scores_csv(found: Evaluation) -> bytes:
+    """One row a cell, in the order of the data; cells that were not scored keep their row with the reason."""
+    second = found.scored_against
+    columns = (*SCORE_COLUMNS, "p_mn_against", "called_mn_against", "reason_against") if second else SCORE_COLUMNS
+    rows = []
+    for place, (cell, file) in enumerate(zip(found.data.cells, found.data.files, strict=True)):
+        row: list[Value] = [file, cell.slide, cell.donor, int(cell.has_mn)]
+        for scored in (found.scored, second) if second else (found.scored,):
+            why = scored.reasons[place]
+            score: list[Value] = [None, None] if why else [float(scored.scores[place]), int(scored.called[place])]
+            row += [*score, why]
+        rows.append(row)
+    return csv_bytes(columns, rows)
+
+
+def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[Value]]) -> bytes:
+    """A table as a spreadsheet may open it."""
+    buffer = io.StringIO()
+    buffer.write("\ufeff")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([_field(value) for value in row] for row in rows)
+    return buffer.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _field(value: Value) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return str(value)
+    text = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", value)
+    return "'" + text if text.startswith(_FORMULA_STARTS) else text
+
+
+def write_files(out: Path, files: dict[str, bytes]) -> None:
+    """Write files into a folder, made where it is absent; each is whole or absent.
+
+    Raises:
+        StorageError: the place cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            handle, staged = tempfile.mkstemp(prefix=f".{name}.", dir=out)
+            try:
+                with os.fdopen(handle, "wb") as stream:
+                    stream.write(content)
+                os.chmod(staged, 0o644)
+                os.replace(staged, out / name)
+            finally:
+                Path(staged).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{out} cannot be written: {error.strerror}.", "Choose another place with --out.") from error
