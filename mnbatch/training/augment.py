@@ -27,7 +27,7 @@ def augmented(cells: Tensor, settings: Augmentation, rng: np.random.Generator) -
     cells = warped(cells, settings, rng)
     cells = toned(cells, settings, rng)
     cells = degraded(cells, settings, rng)
-    return compressed(cells, settings.jpeg, rng)
+    return compressed(cells, settings.jpeg, settings.jpeg_worst, rng)
 
 
 def warped(cells: Tensor, settings: Augmentation, rng: np.random.Generator) -> Tensor:
@@ -64,7 +64,7 @@ def degraded(cells: Tensor, settings: Augmentation, rng: np.random.Generator) ->
     for cell in cells:
         kind = rng.uniform()
         if kind < settings.coarse:
-            small = int(size * rng.uniform(0.3, 0.9))
+            small = int(size * rng.uniform(settings.coarsest, max(0.9, settings.coarsest)))
             less = F.interpolate(cell[None], size=small, mode="bilinear", antialias=True, align_corners=False)
             cell = F.interpolate(less, size=size, mode="bilinear", align_corners=False)[0]
         elif kind < settings.coarse + 0.3 and settings.blur > 0:
@@ -86,13 +86,13 @@ def _blurred(cells: Tensor, sigma: float) -> Tensor:
     return F.conv2d(rows, taps[:, None, None, :], groups=cells.shape[1])
 
 
-def compressed(cells: Tensor, chance: float, rng: np.random.Generator) -> Tensor:
+def compressed(cells: Tensor, chance: float, worst: int, rng: np.random.Generator) -> Tensor:
     """JPEG for a share of the cells."""
     result = cells.clone()
     for index in np.flatnonzero(rng.uniform(size=len(cells)) < chance):
         pixels = (cells[index].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
         buffer = io.BytesIO()
-        Image.fromarray(pixels.squeeze()).save(buffer, "JPEG", quality=int(rng.integers(30, 96)))
+        Image.fromarray(pixels.squeeze()).save(buffer, "JPEG", quality=int(rng.integers(worst, 96)))
         decoded = np.array(Image.open(buffer), dtype=np.float32) / 255
         result[index] = torch.from_numpy(decoded.reshape(pixels.shape)).permute(2, 0, 1)
     return result

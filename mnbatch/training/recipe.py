@@ -22,8 +22,8 @@ class Augmentation(BaseModel):
         gamma: exponent between 1 / gamma and gamma.
         contrast, brightness: factor 1 +- contrast, offset +- brightness (0..1).
         blur: largest Gaussian sigma, pixels; noise: largest standard deviation (0..1).
-        coarse: chance of sampling the crop down (to no less than 0.3 of its width) and up again.
-        jpeg: chance of JPEG compression (quality 30 to 95).
+        coarse: chance of sampling the crop down (to no less than `coarsest` of its width) and up again.
+        jpeg: chance of JPEG compression (quality `jpeg_worst` to 95).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,8 +35,10 @@ class Augmentation(BaseModel):
     brightness: float = Field(default=0.08, ge=0.0, lt=0.5)
     blur: float = Field(default=1.2, ge=0.0)
     noise: float = Field(default=0.04, ge=0.0)
-    coarse: Share = 0.3
-    jpeg: Share = 0.3
+    coarse: Share = 0.2
+    coarsest: float = Field(default=0.4, gt=0.05, le=0.9)
+    jpeg: Share = 0.2
+    jpeg_worst: int = Field(default=40, ge=1, le=95)
 
 
 class Recipe(BaseModel):
@@ -61,7 +63,7 @@ class Recipe(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    epochs: int = Field(default=14, ge=1)
+    epochs: int = Field(default=24, ge=1)
     cells_per_epoch: int = Field(default=3000, ge=4)
     minibatch: int = Field(default=32, ge=2)
     optimiser: Literal["adamw", "sgd"] = "adamw"
@@ -78,7 +80,7 @@ class Recipe(BaseModel):
     composite: Share = 0.23
     smear: Share = 0.08
     simulated: Share = 0.22
-    made_cells: int = Field(default=3000, ge=2)
+    made_cells: int = Field(default=7000, ge=2)
     specificity_weight: float = Field(default=2.0, gt=0)
     bf16: bool = True
     polarity: Literal["as_is", "density"] = "density"
@@ -113,7 +115,14 @@ PAPER = Recipe(
 )
 """Wei et al. 2022: 60 epochs, rate 0.01 divided by 10 every 20, focal loss; rotation, flips and scale only."""
 
-RECIPES: dict[str, Recipe] = {"default": Recipe(), "paper": PAPER}
+FIRST_STAGE = Recipe(
+    epochs=14,
+    made_cells=3000,
+    augmentation=Augmentation(coarse=0.3, coarsest=0.3, jpeg=0.3, jpeg_worst=30),
+)
+"""First stage of the bundled model; the second is `default`, going on from its weights (docs/training-log.md)."""
+
+RECIPES: dict[str, Recipe] = {"default": Recipe(), "paper": PAPER, "bundled-first-stage": FIRST_STAGE}
 
 
 def load_recipe(name_or_file: str) -> Recipe:

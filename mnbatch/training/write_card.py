@@ -14,7 +14,9 @@ from mnbatch.training.metrics import (
     bootstrap,
     confusion,
     f1_at,
+    fit_temperature,
     weighted_youden_threshold,
+    with_temperature,
 )
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ def card_fields(
     normalisation: tuple[float, float],
 ) -> dict[str, object]:
     """Fields of `ModelCard`, all but those that `write_model_directory` fills in."""
+    temperature = round(fit_temperature([(scores[pool.name], pool.labels) for pool in validation]), 4)
+    scores = {name: with_temperature(values, temperature) for name, values in scores.items()}
     sets = [(scores[pool.name], pool.labels) for pool in validation]
     threshold = weighted_youden_threshold(sets, recipe.specificity_weight)
     own = validation[0]
@@ -73,6 +77,7 @@ def card_fields(
         "scale": {"crop_width_in_nucleus_diameters": request.crop_width},
         "looks": tuple(looks),
         "threshold": round(threshold, 4),
+        "temperature": temperature,
         "threshold_rule": _threshold_rule(recipe, validation),
         "training_data": [_data(pool, request.data_licence) for pool in training],
         "recipe": _recipe(request, recipe, trained, started_from),

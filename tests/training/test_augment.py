@@ -33,7 +33,7 @@ def test_nothing_changes_but_the_turn_when_all_ranges_are_empty(cells):
     rng = np.random.default_rng(0)
     for step in (toned, degraded):
         assert torch.allclose(step(cells, STILL, rng), cells, atol=1e-6)
-    assert torch.equal(compressed(cells, 0.0, rng), cells)
+    assert torch.equal(compressed(cells, 0.0, 40, rng), cells)
 
 
 def test_a_turn_keeps_distances_from_the_middle():
@@ -58,5 +58,5 @@ def test_noise_and_jpeg_change_little_of_a_smooth_cell():
     smooth = torch.linspace(0.2, 0.8, 64).expand(2, 1, 64, 64).contiguous()
     rough = degraded(smooth, STILL.model_copy(update={"noise": 0.04}), np.random.default_rng(0))
     assert 0 < (rough - smooth).abs().mean() < 0.04
-    coded = compressed(smooth, 1.0, np.random.default_rng(0))
+    coded = compressed(smooth, 1.0, 40, np.random.default_rng(0))
     assert 0 < (coded - smooth).abs().mean() < 0.03

@@ -79,3 +79,14 @@ def test_threshold_counts_each_set_alike_whatever_its_size():
     both = metrics.weighted_youden_threshold([small, large], 1.0)
     swapped = metrics.weighted_youden_threshold([large, small], 1.0)
     assert both == swapped
+
+
+def test_temperature_recovers_the_one_that_flattened_the_scores():
+    rng = np.random.default_rng(0)
+    margins = rng.normal(0, 2, 20000)
+    labels = rng.uniform(size=20000) < 1 / (1 + np.exp(-margins))
+    flattened = 1 / (1 + np.exp(-margins / 4))
+    found = metrics.fit_temperature([(flattened, labels)])
+    assert found == pytest.approx(0.25, rel=0.05)
+    sharpened = metrics.with_temperature(flattened, 0.25)
+    assert np.allclose(sharpened, 1 / (1 + np.exp(-margins)), atol=1e-6)
