@@ -87,5 +87,5 @@ def test_simulate_scan_run_status_report_speak_on_the_right_streams(tmp_path):
     rebuilt = mnbatch("report", out)
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert (out / "index.html").exists()
-    log = next((out / "runs").glob("*.jsonl")).read_text().splitlines()
-    assert {"planned", "slide", "finished"} <= {json.loads(line)["event"] for line in log}
+    logs = [json.loads(line) for path in (out / "runs").glob("*.jsonl") for line in path.read_text().splitlines()]
+    assert {"planned", "slide", "finished"} <= {line["event"] for line in logs}

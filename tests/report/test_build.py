@@ -181,7 +181,7 @@ def test_damaged_scores_fail_one_slide_and_not_the_report(batch: Store) -> None:
     (batch.paths.slide("a2").generation("g1").scores).unlink()
     made = build_reports(batch, OPTIONS)
     assert [s.status for s in made.slides[:3]] == ["done", "failed", "done"]
-    assert "Restore OUT from a copy" in text(batch.paths.slide("a2").page)
+    assert "restore OUT from a copy" in text(batch.paths.slide("a2").page)
 
 
 def test_hostile_names_are_text_everywhere(store: Store, add_slide: Make, add_failed: Make, hostile: str) -> None:
