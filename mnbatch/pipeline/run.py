@@ -158,6 +158,7 @@ class _Run:
         slide_id = plan.slide.slide_id
         self.manifest.slide(slide_id, action=plan.action, why=plan.why)
         if plan.action == "score":
+            self.manifest.attempt(slide_id)
             return
         if plan.action == "wait":
             self.outcome.waiting.append(slide_id)
@@ -213,7 +214,8 @@ class _Run:
         failed = record.status == "failed"
         self.outcome.scored.append(record.slide_id)
         known = {"status": record.status, "cells": record.cells, "reason": record.reason}
-        self.manifest.slide(record.slide_id, unreadable=record.unreadable, **known)
+        times = record.scored.model_dump(include={"started", "finished", "seconds"}) if record.scored else {}
+        self.manifest.slide(record.slide_id, unreadable=record.unreadable, **known, **times)
         level = "error" if failed else "info"
         self.log.write("slide", level=level, error=job.cause, slide=record.slide_id, **known)
         if failed:

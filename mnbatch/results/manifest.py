@@ -54,6 +54,10 @@ class Manifest:
 
     def __init__(self, paths: OutPaths, settings: Mapping[str, Any], origins: Mapping[str, str]) -> None:
         self._path = paths.manifest
+        before = read_manifest(paths) or {}
+        self._attempts: dict[str, int] = {
+            slide_id: int(known.get("attempts", 0)) for slide_id, known in before.get("slides", {}).items()
+        }
         self.content: dict[str, Any] = {
             "schema_version": 1,
             "status": "running",
@@ -75,7 +79,13 @@ class Manifest:
 
     def slide(self, slide_id: str, **fields: Any) -> None:
         """Add what is known of a slide (status, why, attempts, seconds, reason)."""
-        self.content["slides"].setdefault(slide_id, {}).update(fields)
+        known = self.content["slides"].setdefault(slide_id, {"attempts": self._attempts.get(slide_id, 0)})
+        known.update(fields)
+
+    def attempt(self, slide_id: str) -> None:
+        """Count that a slide is about to be scored; the number goes on from the run before."""
+        self._attempts[slide_id] = self._attempts.get(slide_id, 0) + 1
+        self.slide(slide_id, attempts=self._attempts[slide_id])
 
     def write(self) -> None:
         """Put the present content in place."""
