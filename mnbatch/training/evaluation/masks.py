@@ -7,7 +7,8 @@ masks give each cell a colour of its own also tell which micronuclei are the cel
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -39,17 +40,28 @@ class MaskPlace:
 
 @dataclass(frozen=True, slots=True)
 class Masks:
-    """Masks by the path of the crop's file without its suffix, as the list or the folder spells it."""
+    """Masks of crops.
+
+    Attributes:
+        by_path: by the crop's path without its suffix, as the list or the folder spells it.
+        by_name: by its bare name, where only one crop has it.
+    """
 
     by_path: Mapping[str, MaskPlace]
+    by_name: Mapping[str, MaskPlace]
+
+    @classmethod
+    def keyed(cls, places: Iterable[tuple[str, MaskPlace]]) -> Masks:
+        """Masks by the paths of their crops' files."""
+        by_path = {str(PurePosixPath(file).with_suffix("")): place for file, place in places}
+        names = Counter(PurePosixPath(path).name for path in by_path)
+        by_name = {name: by_path[path] for path in by_path if names[name := PurePosixPath(path).name] == 1}
+        return cls(by_path, by_name)
 
     def of(self, file: str) -> MaskPlace | None:
         """The mask of a crop: under its whole path, else the only one under its bare name, else None."""
         path = PurePosixPath(file).with_suffix("")
-        if str(path) in self.by_path:
-            return self.by_path[str(path)]
-        named = [place for key, place in self.by_path.items() if PurePosixPath(key).name == path.name]
-        return named[0] if len(named) == 1 else None
+        return self.by_path.get(str(path)) or self.by_name.get(path.name)
 
 
 def find_masks(masks: Path) -> Masks:
@@ -66,7 +78,7 @@ def find_masks(masks: Path) -> Masks:
     """
     if masks.is_dir():
         files = [path for path in sorted(masks.rglob("*")) if path.is_file() and not path.name.startswith(".")]
-        return Masks({path.relative_to(masks).with_suffix("").as_posix(): MaskPlace(path) for path in files})
+        return Masks.keyed((path.relative_to(masks).as_posix(), MaskPlace(path)) for path in files)
     if not masks.is_file():
         raise TrainingError(f"There are no masks at {masks}.", "Give a folder of masks, or a CSV that places crops.")
     with masks.open(encoding="utf-8-sig", newline="") as stream:
@@ -77,9 +89,7 @@ def find_masks(masks: Path) -> Masks:
                 f"{masks} needs the columns file and mask (or split, dataset, field).", "Add them to its first line."
             )
         numbered = list(enumerate(rows, start=2))
-    return Masks(
-        {str(PurePosixPath(row["file"]).with_suffix("")): _place(row, masks, n) for n, row in numbered if row["file"]}
-    )
+    return Masks.keyed((row["file"], _place(row, masks, number)) for number, row in numbered if row["file"])
 
 
 def _place(row: dict[str, str], masks: Path, line: int) -> MaskPlace:
