@@ -70,9 +70,9 @@ def explain_in_float32(network: AttentionAlexNet, x: Tensor, convolutions: torch
     if convolutions == torch.float32:
         return network.explain(x)
     with torch.autocast(x.device.type, dtype=convolutions):
-        features = network.forward_features(x)
-    layer5, layer6, last = (feature.float() for feature in features)
-    return network.explain_features(layer5, layer6, last)
+        features = network.convolutions(x)
+    layer5, layer6, layer7 = (feature.float() for feature in features)
+    return network.explain_features(layer5, layer6, layer7)
 
 
 def packed(explained: Explained) -> Tensor:

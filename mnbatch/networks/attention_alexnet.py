@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import ClassVar, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import alexnet
 
@@ -66,15 +67,20 @@ class AttentionAlexNet(StreamNetwork):
         self.attention6 = attention(256, 256)
         self.classifier = nn.Linear(384 + 256 + 256, 2)
 
-    def forward_features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3, 224, 224) -> layer 5 (B, 384, 13, 13), layer 6 (B, 256, 13, 13), L (B, 256, 6, 6)."""
+    def convolutions(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, 224, 224) -> layer 5 (B, 384, 13, 13), layers 6 and 7 (B, 256, 13, 13)."""
         f = self.features
         x = f[2](f[1](f[0](x)))  # conv1 64 x 55 x 55, pool1 64 x 27 x 27
         x = f[5](f[4](f[3](x)))  # conv2 192 x 27 x 27, pool2 192 x 13 x 13
         layer5 = f[7](f[6](x))  # conv3 384 x 13 x 13; its ReLU is in place: the tap is the activated feature
         layer6 = f[9](f[8](layer5))  # conv4 256 x 13 x 13
-        last = f[12](f[11](f[10](layer6)))  # conv5 256 x 13 x 13, pool5 256 x 6 x 6
-        return layer5, layer6, last
+        layer7 = f[11](f[10](layer6))  # conv5 256 x 13 x 13
+        return layer5, layer6, layer7
+
+    def forward_features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, 224, 224) -> layer 5 (B, 384, 13, 13), layer 6 (B, 256, 13, 13), L (B, 256, 6, 6)."""
+        layer5, layer6, layer7 = self.convolutions(x)
+        return layer5, layer6, self.features[12](layer7)  # pool5 256 x 6 x 6
 
     def _streams(self, layer5: Tensor, layer6: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         attended5, map5 = self.attention5(layer5, last)
@@ -100,21 +106,23 @@ class AttentionAlexNet(StreamNetwork):
 
     def explain(self, x: Tensor) -> Explained:
         """(B, 3, 224, 224) normalised input -> logits and maps from one pass."""
-        return self.explain_features(*self.forward_features(x))
+        return self.explain_features(*self.convolutions(x))
 
-    def explain_features(self, layer5: Tensor, layer6: Tensor, last: Tensor) -> Explained:
-        """Logits and maps from what `forward_features` gives.
+    def explain_features(self, layer5: Tensor, layer6: Tensor, layer7: Tensor) -> Explained:
+        """Logits and maps from what `convolutions` gives.
 
-        Pooling and the linear layer are both linear, so the MN margin is a sum over the positions of each
-        stream. Position j of the 6 x 6 stream is centred at pixel 31 + 32 j, which is position 2 j + 1 of the
-        13 x 13 grid: the three streams add up exactly on one grid.
+        Average pooling and the linear layer are both linear, so the MN margin is a sum over the positions of each
+        stream. What a channel of L adds at one of its 6 x 6 positions is credited to the position of layer 7 whose
+        value the maximum pooling took: the streams add up exactly on one 13 x 13 grid, and evidence lies where it
+        was seen, not at the middle of the pooling window.
         """
+        last, taken = F.max_pool2d(layer7, kernel_size=3, stride=2, return_indices=True)
         attended5, attended6, map5, map6 = self._streams(layer5, layer6, last)
         weight = self.classifier.weight[1] - self.classifier.weight[0]  # (896,)
         w5, w6, w_last = torch.split(weight, [384, 256, 256])
         evidence = (_weigh_channels(attended5, w5) + _weigh_channels(attended6, w6)) / (GRID * GRID)
-        coarse = _weigh_channels(last, w_last) / (last.shape[2] * last.shape[3])
-        evidence[:, 1:12:2, 1:12:2] += coarse
+        share = last * w_last.view(1, -1, 1, 1) / (last.shape[2] * last.shape[3])
+        evidence = evidence.flatten(1).scatter_add(1, taken.flatten(1), share.flatten(1)).view_as(evidence)
         return Explained(
             logits=self._pooled_logits(attended5, attended6, last),
             attention5=map5[:, 0],

@@ -37,9 +37,9 @@ LEVELS = 65
 def smoothed(grid: FloatArray) -> npt.NDArray[np.float64]:
     """The evidence spread by one grid step (3 x 3 binomial kernel, mirrored edges); its sum is unchanged.
 
-    The last layer's share of the evidence lies on every second position only. Without this it would be
-    drawn as a pattern of dots that has nothing to do with the cell; a receptive field is several grid steps
-    wide.
+    Evidence is credited to single positions, but a receptive field is several grid steps wide: what is seen at a
+    position lies somewhere round it. Spread by one step, the strongest point of the map is more often on the
+    micronucleus (docs/models.md has the figures).
     """
     padded = np.pad(grid.astype(np.float64), 1, mode="symmetric")
     rows = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4

@@ -254,14 +254,14 @@ class TestDeviceEngine:
 
 
 def _limit_memory(monkeypatch: pytest.MonkeyPatch, engine: DeviceEngine, cells: int) -> None:
-    forward = engine._network.forward_features
+    forward = engine._network.convolutions
 
     def limited(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         if len(x) > cells:
             raise torch.OutOfMemoryError("simulated")
         return forward(x)
 
-    monkeypatch.setattr(engine._network, "forward_features", limited)
+    monkeypatch.setattr(engine._network, "convolutions", limited)
 
 
 @pytest.mark.gpu

@@ -116,8 +116,7 @@ def test_position_j_of_the_coarse_grid_is_centred_at_31_plus_32_j() -> None:
         assert _receptive_field_centre(2, position) == (centre, centre)
 
 
-def test_coarse_evidence_falls_on_the_odd_positions_of_the_fine_grid(network: AttentionAlexNet) -> None:
-    """With only the last stream's weights left, evidence lies nowhere but at 2 j + 1, where its centre is."""
+def test_evidence_of_the_last_stream_lies_where_its_maxima_were_taken(network: AttentionAlexNet) -> None:
     twin = AttentionAlexNet().eval()
     twin.load_state_dict(network.state_dict())
     with torch.no_grad():
@@ -125,11 +124,14 @@ def test_coarse_evidence_falls_on_the_odd_positions_of_the_fine_grid(network: At
     inputs = _inputs(1)
     with torch.no_grad():
         evidence = twin.explain(inputs).evidence[0]
-        last = twin.forward_features(inputs)[2][0]
+        layer7 = twin.convolutions(inputs)[2][0]
     weight = (twin.classifier.weight[1] - twin.classifier.weight[0])[384 + 256 :].detach()
     expected = torch.zeros(GRID, GRID)
-    for j in range(6):
-        for k in range(6):
-            expected[2 * j + 1, 2 * k + 1] = (weight * last[:, j, k]).sum() / 36
+    for channel in range(256):
+        for j in range(6):
+            for k in range(6):
+                window = layer7[channel, 2 * j : 2 * j + 3, 2 * k : 2 * k + 3]
+                row, column = divmod(int(window.argmax()), 3)
+                expected[2 * j + row, 2 * k + column] += weight[channel] * window.max() / 36
     assert expected.abs().max() > 0
     assert torch.allclose(evidence, expected, atol=1e-5)

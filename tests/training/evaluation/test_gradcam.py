@@ -17,12 +17,10 @@ def test_grad_cam_weighs_features_by_their_mean_gradient(model_directories):
     network = model.network.double()
     with torch.no_grad():
         x = Normaliser(model.card, torch.device("cpu"))(torch.from_numpy(pixels)).double()
-        layer5, layer6, _ = network.forward_features(x)
-        feature = network.features[11](network.features[10](layer6))
+        layer5, layer6, feature = network.convolutions(x)
 
         def margin(shift):
-            last = network.features[12](feature + shift)
-            logits = network.explain_features(layer5, layer6, last).logits
+            logits = network.explain_features(layer5, layer6, feature + shift).logits
             return float(logits[0, 1] - logits[0, 0])
 
         step = 1e-6
