@@ -92,6 +92,6 @@ def summary_line(found: Evaluation) -> str:
         tests = found.comparison
         parts.append(f"AUC difference {tests.delong.difference:+.3f} (DeLong p {tests.delong.p_value:.2g}")
         parts[-1] += f", McNemar p {tests.mcnemar.p_value:.2g})"
-    played = [game for game in found.pointing if game.target == "any" and game.name in ("attention6", "evidence")]
+    played = [game for game in found.pointing if game.target == "any" and game.name in ("attention5", "evidence_drawn")]
     parts += [f"{game.name} points at MN {game.share:.2f}" for game in played]
     return f"{found.model.name}: {'; '.join(parts)}."

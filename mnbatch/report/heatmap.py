@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mnbatch.assay.maps import spread
+
 INPUT_SIZE = 224
 BOX_START = 7
 BOX_SIZE = 208
@@ -34,24 +36,12 @@ LEVELS = 65
 """Colours of a map; odd, so that no evidence is exactly clear."""
 
 
-def smoothed(grid: FloatArray) -> npt.NDArray[np.float64]:
-    """The evidence spread by one grid step (3 x 3 binomial kernel, mirrored edges); its sum is unchanged.
-
-    Evidence is credited to single positions, but a receptive field is several grid steps wide: what is seen at a
-    position lies somewhere round it. Spread by one step, the strongest point of the map is more often on the
-    micronucleus (docs/models.md has the figures).
-    """
-    padded = np.pad(grid.astype(np.float64), 1, mode="symmetric")
-    rows = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
-    return (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 4
-
-
 def evidence_limit(grids: list[FloatArray]) -> float:
     """Full colour of one page, logits a position: near the cells' highest peaks, two significant digits.
 
     One scale for a page, so that its cells can be compared with each other.
     """
-    peaks = [float(np.abs(smoothed(grid)).max()) for grid in grids]
+    peaks = [float(np.abs(spread(grid)).max()) for grid in grids]
     # One outlier does not pale the others, and the one MN among a few cells is no mere outlier.
     limit = max(float(np.percentile(peaks, 95)), max(peaks) / 2) if peaks else 1.0
     return float(f"{limit:.2g}") or 1.0
@@ -59,7 +49,7 @@ def evidence_limit(grids: list[FloatArray]) -> float:
 
 def evidence_png(grid: FloatArray, limit: float) -> str:
     """Evidence (13, 13), logits, as a data URI: amber to red for MN, blue against, clear at 0."""
-    return _png(smoothed(grid) / limit, evidence_colours(np.linspace(-1, 1, LEVELS)), -1.0)
+    return _png(spread(grid) / limit, evidence_colours(np.linspace(-1, 1, LEVELS)), -1.0)
 
 
 def attention_png(grid: FloatArray) -> str:

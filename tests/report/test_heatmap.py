@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnbatch.assay.maps import spread
 from mnbatch.report import heatmap
 
 
@@ -30,13 +31,13 @@ def test_a_position_is_drawn_at_the_centre_of_its_receptive_field(x: int, y: int
 
 def test_smoothing_keeps_the_sum_also_at_the_edges() -> None:
     grid = np.random.default_rng(0).normal(size=(13, 13)).astype(np.float32)
-    assert heatmap.smoothed(grid).sum() == pytest.approx(grid.sum(), abs=1e-4)
+    assert spread(grid).sum() == pytest.approx(grid.sum(), abs=1e-4)
 
 
 def test_smoothing_hides_the_pattern_of_the_coarse_stream() -> None:
     grid = np.zeros((13, 13), np.float32)
     grid[1:12:2, 1:12:2] = 1
-    inner = heatmap.smoothed(grid)[2:11, 2:11]
+    inner = spread(grid)[2:11, 2:11]
     assert inner.std() < 1e-9
 
 

@@ -32,6 +32,7 @@ MAPS = {
     "attention5": "Attention of layer 5",
     "attention6": "Attention of layer 6",
     "evidence": "Exact evidence",
+    "evidence_drawn": "Exact evidence, spread by one step as the report draws it",
     "grad_cam": "Grad-CAM (last convolution)",
     "random": "A point drawn at random (expected)",
     "reachable": "Any point of the grid (upper bound)",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mnbatch.assay.maps import spread
 from mnbatch.errors import TrainingError
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.training.evaluation.calibration import reliability
@@ -160,6 +161,7 @@ def _point(request: Request, masked: MaskedCells, scored: ScoredCells) -> tuple[
         raise TrainingError(f"No cell with a mask in {request.masks} could be scored.", "Repair the images.")
     places = [masked.places[number] for number in played]
     maps = dict(zip(("attention5", "attention6", "evidence"), scored.maps[places].swapaxes(0, 1), strict=True))
+    maps["evidence_drawn"] = spread(maps["evidence"]).astype(np.float32)
     maps["grad_cam"] = scored.cams[places]
     rounds = play(maps, [masked.of_any[number] for number in played], "any")
     own = [mask for number in played if (mask := masked.of_own[number]) is not None and mask.any()]

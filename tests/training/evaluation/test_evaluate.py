@@ -47,7 +47,7 @@ def test_command_writes_tables_and_page_and_says_one_line(labelled, model_direct
     content = json.loads((out / "metrics.json").read_text())
     assert content["overall"]["cells"] == 24
     assert content["against"]["mcnemar"]["p_value"] <= 1
-    assert len(content["pointing"]) == 6
+    assert len(content["pointing"]) == 7
     assert "Do the maps point at micronuclei?" in (out / "index.html").read_text()
 
 
@@ -132,7 +132,7 @@ def test_pointing_is_played_on_cells_with_masks_only(labelled, model_directories
     found = run(labelled, model_directories, masks=labelled.parent / "masks")
     assert {game.cells for game in found.pointing} == {11}
     assert [game.name for game in found.pointing] == [
-        "attention5", "attention6", "evidence", "grad_cam", "random", "reachable",
+        "attention5", "attention6", "evidence", "evidence_drawn", "grad_cam", "random", "reachable",
     ]  # fmt: skip
     assert any("1 of 12 cells with micronuclei have no mask" in warning for warning in found.warnings)
     shutil.rmtree(labelled.parent / "masks" / "crops")
