@@ -26,8 +26,10 @@ def augmented(cells: Tensor, settings: Augmentation, rng: np.random.Generator) -
     """
     cells = warped(cells, settings, rng)
     cells = toned(cells, settings, rng)
-    cells = degraded(cells, settings, rng)
-    return compressed(cells, settings.jpeg, settings.jpeg_worst, rng)
+    spared = torch.from_numpy(rng.uniform(size=len(cells)) < settings.clean).view(-1, 1, 1, 1)
+    worse = degraded(cells, settings, rng)
+    worse = compressed(worse, settings.jpeg, settings.jpeg_worst, rng)
+    return torch.where(spared, cells, worse)
 
 
 def warped(cells: Tensor, settings: Augmentation, rng: np.random.Generator) -> Tensor:

@@ -41,7 +41,8 @@ def initialise(network: nn.Module, init: str, seed: int) -> str:
     state = _imagenet() if init == "imagenet" else _from_file(Path(init))
     if set(network.state_dict()) <= set(state):
         _fill(network, state, init, prefix="")
-        return f"all weights of the model in {_the_file(Path(init))}"
+        file = _the_file(Path(init))
+        return f"all weights of the model {file.parent.name}/{file.name}"
     _fill(network, state, init, prefix="features.")
     return (
         "convolution weights of torchvision's AlexNet trained on ImageNet"

@@ -23,6 +23,7 @@ class Augmentation(BaseModel):
         contrast, brightness: factor 1 +- contrast, offset +- brightness (0..1).
         blur: largest Gaussian sigma, pixels; noise: largest standard deviation (0..1).
         coarse: chance of sampling the crop down (to no less than `coarsest` of its width) and up again.
+        clean: chance of neither blur nor noise, coarse sampling or compression.
         jpeg: chance of JPEG compression (quality `jpeg_worst` to 95).
     """
 
@@ -37,6 +38,7 @@ class Augmentation(BaseModel):
     noise: float = Field(default=0.04, ge=0.0)
     coarse: Share = 0.2
     coarsest: float = Field(default=0.4, gt=0.05, le=0.9)
+    clean: Share = 0.4
     jpeg: Share = 0.2
     jpeg_worst: int = Field(default=40, ge=1, le=95)
 
@@ -63,7 +65,7 @@ class Recipe(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    epochs: int = Field(default=24, ge=1)
+    epochs: int = Field(default=30, ge=1)
     cells_per_epoch: int = Field(default=3000, ge=4)
     minibatch: int = Field(default=32, ge=2)
     optimiser: Literal["adamw", "sgd"] = "adamw"
@@ -72,14 +74,14 @@ class Recipe(BaseModel):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=0.02, ge=0)
     schedule: Literal["cosine", "steps"] = "cosine"
-    averaging: float = Field(default=0.995, ge=0, lt=1)
+    averaging: float = Field(default=0.998, ge=0, lt=1)
     loss: Literal["focal", "cross_entropy"] = "focal"
     gamma: float = Field(default=2.0, ge=0)
-    labelled: Share = 0.3
-    dressed: Share = 0.17
-    composite: Share = 0.23
-    smear: Share = 0.08
-    simulated: Share = 0.22
+    labelled: Share = 0.42
+    dressed: Share = 0.14
+    composite: Share = 0.19
+    smear: Share = 0.07
+    simulated: Share = 0.18
     made_cells: int = Field(default=7000, ge=2)
     specificity_weight: float = Field(default=2.0, gt=0)
     bf16: bool = True
@@ -115,14 +117,18 @@ PAPER = Recipe(
 )
 """Wei et al. 2022: 60 epochs, rate 0.01 divided by 10 every 20, focal loss; rotation, flips and scale only."""
 
+_STAGE_SHARES = {"labelled": 0.3, "dressed": 0.17, "composite": 0.23, "smear": 0.08, "simulated": 0.22}
 FIRST_STAGE = Recipe(
     epochs=14,
     made_cells=3000,
-    augmentation=Augmentation(coarse=0.3, coarsest=0.3, jpeg=0.3, jpeg_worst=30),
+    averaging=0.995,
+    augmentation=Augmentation(coarse=0.3, coarsest=0.3, jpeg=0.3, jpeg_worst=30, clean=0.0),
+    **_STAGE_SHARES,
 )
-"""First stage of the bundled model; the second is `default`, going on from its weights (docs/training-log.md)."""
+SECOND_STAGE = Recipe(epochs=16, averaging=0.995, augmentation=Augmentation(clean=0.0), **_STAGE_SHARES)
+"""First stages of the bundled model; the third is `default`, each going on from the last (docs/training-log.md)."""
 
-RECIPES: dict[str, Recipe] = {"default": Recipe(), "paper": PAPER, "bundled-first-stage": FIRST_STAGE}
+RECIPES: dict[str, Recipe] = {"default": Recipe(), "paper": PAPER, "stage-1": FIRST_STAGE, "stage-2": SECOND_STAGE}
 
 
 def load_recipe(name_or_file: str) -> Recipe:

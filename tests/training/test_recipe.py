@@ -29,5 +29,5 @@ def test_a_wrong_file_is_refused(tmp_path, text):
 
 
 def test_an_unknown_recipe_is_refused_with_the_known_ones():
-    with pytest.raises(TrainingError, match="default, paper, bundled-first-stage"):
+    with pytest.raises(TrainingError, match="default, paper, stage-1, stage-2"):
         load_recipe("best")
