@@ -1,0 +1,113 @@
+"""TAD and TVAD: which cells a part of the data holds, and in which form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mnbatch.training.comparison.changes import COPIES, UNCHANGED, Change, draw_change
+from mnbatch.training.comparison.split import Bools, Cells, Integers, split_in_three
+
+Protocol = Literal["tad", "tvad"]
+PROTOCOLS: dict[Protocol, str] = {
+    "tad": "only the training part is augmented and balanced",
+    "tvad": "the training and the validation part are augmented and balanced",
+}
+FOLD = 1 + len(COPIES)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One part of the data as a network sees it.
+
+    Attributes:
+        places: of the cells among all cells, (n,); a cell that is augmented is there several times.
+        changes: what is done to each.
+        labels: (n,).
+    """
+
+    places: Integers
+    changes: tuple[Change, ...]
+    labels: Bools
+
+    def counts(self) -> tuple[int, int]:
+        """Cells with and without micronuclei."""
+        with_mn = int(self.labels.sum())
+        return with_mn, len(self.labels) - with_mn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """The three parts under one protocol."""
+
+    training: Part
+    validation: Part
+    test: Part
+
+
+def make_plan(data: Cells, protocol: Protocol, seed: int, limit: int | None = None) -> Plan:
+    """Split the cells and augment what the protocol says; the same seed gives both protocols the same split.
+
+    Args:
+        limit: at most so many training cells after augmentation, and a third as many validation cells (6:2), drawn
+            with the classes' shares; the test part is never cut.
+
+    Raises:
+        TrainingError: a part is left without one of the classes.
+    """
+    training, validation, test = split_in_three(data.labels, data.units, seed)
+    rng = np.random.default_rng([seed, 2])
+    augmented = balanced(training, data.labels, rng)
+    held_out = balanced(validation, data.labels, rng) if protocol == "tvad" else as_it_is(validation, data.labels)
+    if limit is not None:
+        augmented, held_out = cut(augmented, limit, rng), cut(held_out, max(2, limit // 3), rng)
+    return Plan(augmented, held_out, as_it_is(test, data.labels))
+
+
+def as_it_is(places: Integers, labels: Bools) -> Part:
+    """Every cell once, unchanged."""
+    return Part(places, (UNCHANGED,) * len(places), labels[places])
+
+
+def balanced(places: Integers, labels: Bools, rng: np.random.Generator) -> Part:
+    """Five times the rarer class, and as many cells of the other.
+
+    The paper's cells with micronuclei (6.5 %) become five times as many and those without are downsampled to their
+    number. Where the other class has fewer than five times the rarer one's cells, or the class without micronuclei is
+    the rarer, the paper has no rule; then the class that lacks cells is augmented in the same way. Every cell of a
+    class that is augmented is there unchanged.
+    """
+    chosen = labels[places]
+    target = FOLD * int(min(chosen.sum(), (~chosen).sum()))
+    parts = [_to_number(places[chosen == label], target, rng) for label in (True, False)]
+    found = np.concatenate([part for part, _ in parts])
+    return Part(found, parts[0][1] + parts[1][1], labels[found])
+
+
+def _to_number(places: Integers, target: int, rng: np.random.Generator) -> tuple[Integers, tuple[Change, ...]]:
+    """`target` cells of one class: a random choice, or all of them and changed copies, one kind after the other."""
+    if len(places) >= target:
+        kept = np.sort(rng.permutation(places)[:target])
+        return kept, (UNCHANGED,) * target
+    found, changes = [places], [UNCHANGED] * len(places)
+    for kind in COPIES:
+        lacking = target - len(changes)
+        copied = places if lacking >= len(places) else np.sort(rng.permutation(places)[: max(0, lacking)])
+        found.append(copied)
+        changes += [draw_change(kind, rng) for _ in copied]
+    return np.concatenate(found), tuple(changes)
+
+
+def cut(part: Part, limit: int, rng: np.random.Generator) -> Part:
+    """At most `limit` cells, drawn at random with the classes' shares, at least one of each class."""
+    if len(part.labels) <= limit:
+        return part
+    with_mn = min(limit - 1, max(1, round(limit * float(part.labels.mean()))))
+    kept = [
+        rng.permutation(np.flatnonzero(part.labels == label))[:number]
+        for label, number in ((True, with_mn), (False, limit - with_mn))
+    ]
+    order = np.sort(np.concatenate(kept))
+    return Part(part.places[order], tuple(part.changes[i] for i in order), part.labels[order])

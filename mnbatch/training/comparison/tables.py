@@ -1,0 +1,205 @@
+"""comparison.csv and comparison.md: what the paper's Tables 1 to 6 and Figure 5 hold, for this data."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+
+from mnbatch.training.comparison.grouping import Row, Spread, difference_from_method, grouped
+from mnbatch.training.comparison.measure import Outcome
+from mnbatch.training.comparison.protocols import PROTOCOLS
+from mnbatch.training.comparison.run import Comparison
+from mnbatch.training.comparison.settings import METHOD, Settings
+
+FIGURES = {"AP": "average_precision", "F1": "f1", "AUC": "auc"}
+STARTS = {"weights": "from backbone weights", "scratch": "from scratch"}
+CONFUSION = ("true_positive", "false_negative", "true_negative", "false_positive")
+_PLAIN = ("status", "reason", "started_from", "parameters", "flop", "best_epoch")
+_TIMES = ("train_seconds", "trained_cells", "test_seconds", "tested_cells")
+_FIGURES = (*FIGURES.values(), "sensitivity", "specificity", "brier")
+
+
+def comparison_csv(found: Comparison) -> bytes:
+    """One line a run of the table, failed ones too; an empty field where there is no number."""
+    stream = io.StringIO()
+    rows = [_csv_row(outcome, found.settings) for outcome in found.outcomes]
+    writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else ["network"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue().encode("utf-8-sig")
+
+
+def _csv_row(outcome: Outcome, settings: Settings) -> dict[str, object]:
+    row: dict[str, object] = {
+        "network": outcome.network,
+        "loss": outcome.loss,
+        "start": outcome.start,
+        "protocol": outcome.protocol,
+        "seed": outcome.seed,
+        "reduced": settings.reduced,
+        **{name: getattr(outcome, name) for name in _PLAIN},
+    }
+    at_prevalence = [f"{name}_at_prevalence" for name in ("average_precision", "f1")]
+    for name in (*_FIGURES, *(at_prevalence if settings.prevalence is not None else ())):
+        figure = outcome.figures.get(name)
+        row[name] = _rounded(figure.value if figure else None)
+        row[f"{name}_low"] = _rounded(figure.low if figure else None)
+        row[f"{name}_high"] = _rounded(figure.high if figure else None)
+    row |= {name: outcome.confusion.get(name, "") for name in CONFUSION}
+    for part in ("training", "validation", "test"):
+        row[f"{part}_mn"], row[f"{part}_nomn"] = outcome.cells.get(part, ("", ""))
+    row |= {name: _rounded(getattr(outcome, name), 3) for name in _TIMES}
+    return row | {"epochs": settings.recipe.epochs, "device": outcome.device, "torch": outcome.torch}
+
+
+def _rounded(value: float | None, digits: int = 5) -> object:
+    return "" if value is None else round(value, digits)
+
+
+def comparison_markdown(found: Comparison) -> str:
+    """The whole page; a reduced run says so at every table."""
+    rows = grouped(found.outcomes)
+    mark = " (reduced)" if found.settings.reduced else ""
+    parts = [f"# Comparison of networks{mark}", *_about(found), *_parts_table(found, mark)]
+    parts += [*_method_table(found, rows, mark), *_all_tables(found, rows, mark)]
+    parts += [*_confusion_table(rows, mark), *_time_table(rows, mark), *_failures(found, mark)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _about(found: Comparison) -> Iterable[str]:
+    settings, data, recipe = found.settings, found.data, found.settings.recipe
+    if settings.reduced:
+        yield (
+            f"**Reduced run: {settings.reduced}.** Networks are far from trained; their order here says little about "
+            "their order when they are."
+        )
+    if len(found.outcomes) < found.planned:
+        yield f"**Not finished: {len(found.outcomes)} of {found.planned} runs are here.**"
+    with_mn = int(data.labels.sum())
+    split = f"by donor or slide ({data.groups})" if not data.warning else "at random"
+    lines = [
+        f"Data: {len(data.labels)} cells, {with_mn} with micronuclei ({100 * with_mn / len(data.labels):.1f} %), "
+        f"split 6:2:2 {split}; the test part is neither augmented nor cut. {data.warning}".strip(),
+        f"Training: {recipe.epochs} epochs of SGD, rate {recipe.learning_rate:g} divided by 10 after each third, "
+        f"momentum {recipe.momentum:g}, minibatch {recipe.minibatch}, focal loss (gamma {recipe.gamma:g}) unless "
+        f"marked, {'bfloat16 autocast' if recipe.bf16 else 'float32'}; tested in float32; checkpoint: validation AUC.",
+        f"Seeds: {settings.seeds}. Calls (F1, confusion) at p >= 0.5. With one seed brackets hold 95 % intervals of "
+        "the test part, else the smallest and largest value over the seeds. Only systems with the same start compare.",
+        f"Machine: {', '.join(sorted({outcome.device for outcome in found.outcomes})) or settings.device}; "
+        f"{os.cpu_count()} cores; torch {', '.join(sorted({outcome.torch for outcome in found.outcomes}))}.",
+    ]
+    intervals = sorted({outcome.interval for outcome in found.outcomes if outcome.interval})
+    yield "\n".join(f"* {line}" for line in [*lines, *(f"Intervals: {interval}." for interval in intervals)])
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table: the first column to the left, numbers to the right."""
+    lines = [f"| {' | '.join(header)} |", f"|---|{'---:|' * (len(header) - 1)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(str(value) for value in row)} |" for row in rows)])
+
+
+def shown(spread: Spread | None, signed: bool = False) -> str:
+    """`0.932 [0.901, 0.955]`; empty where there is none."""
+    if spread is None:
+        return ""
+    sign = "+" if signed else ""
+    if spread.low is None or spread.high is None:
+        return f"{spread.mean:{sign}.3f}"
+    return f"{spread.mean:{sign}.3f} [{spread.low:{sign}.3f}, {spread.high:{sign}.3f}]"
+
+
+def _parts_table(found: Comparison, mark: str) -> Iterable[str]:
+    yield f"## Cells of each part{mark} (the paper's Tables 1 and 2)"
+    counts = {(o.protocol, o.seed): o.cells for o in found.outcomes if o.cells}
+    header = ("protocol", "seed", "training: MN", "no MN", "validation: MN", "no MN", "test: MN", "no MN")
+    yield table(
+        header,
+        [
+            (protocol.upper(), seed, *(n for part in ("training", "validation", "test") for n in cells[part]))
+            for (protocol, seed), cells in sorted(counts.items())
+        ],
+    )
+    yield "\n".join(f"* {name.upper()}: {words}." for name, words in PROTOCOLS.items())
+
+
+def _method_table(found: Comparison, rows: Sequence[Row], mark: str) -> Iterable[str]:
+    yield f"## The method under both protocols{mark} (the paper's Table 3)"
+    own = [row for row in rows if row.name == METHOD]
+    names = _shown_figures(found.settings)
+    header = ("protocol", "start", *names)
+    yield table(
+        header, [(r.protocol.upper(), STARTS[r.start], *(shown(r.figure(f)) for f in names.values())) for r in own]
+    )
+
+
+def _shown_figures(settings: Settings) -> dict[str, str]:
+    if settings.prevalence is None:
+        return FIGURES
+    return FIGURES | {f"AP at {100 * settings.prevalence:g} %": "average_precision_at_prevalence"}
+
+
+def _all_tables(found: Comparison, rows: Sequence[Row], mark: str) -> Iterable[str]:
+    names = _shown_figures(found.settings)
+    for protocol in found.settings.protocols:
+        for start, words in STARTS.items():
+            chosen = [row for row in rows if (row.protocol, row.start) == (protocol, start)]
+            if not chosen:
+                continue
+            yield f"## All systems, {protocol.upper()}, {words}{mark} (the paper's Table 6)"
+            header = ("system", "parameters (M)", "GFLOP a cell", *names, "AUC - method's", "seeds")
+            yield table(header, [_system(row, rows, names) for row in chosen])
+
+
+def _system(row: Row, rows: Sequence[Row], names: dict[str, str]) -> tuple[object, ...]:
+    parameters, gflop = row.mean("parameters") / 1e6, row.mean("flop") / 1e9
+    figures = (shown(row.figure(name)) for name in names.values())
+    difference = shown(difference_from_method(row, rows), signed=True)
+    return (f"`{row.name}`", f"{parameters:.2f}", f"{gflop:.2f}", *figures, difference, len(row.outcomes))
+
+
+def _confusion_table(rows: Sequence[Row], mark: str) -> Iterable[str]:
+    yield f"## Confusion matrices{mark} (the paper's Tables 4 and 5), summed over the seeds' test parts"
+    header = ("system", "start", "protocol", "MN called MN", "MN called no MN", "no MN called no MN", "no MN called MN")
+    yield table(
+        header,
+        [
+            (f"`{row.name}`", STARTS[row.start], row.protocol.upper(), *(row.confusion(name) for name in CONFUSION))
+            for row in sorted(rows, key=lambda row: row.name != METHOD)
+        ],
+    )
+
+
+def _time_table(rows: Sequence[Row], mark: str) -> Iterable[str]:
+    yield f"## Time{mark} (the paper's Figure 5)"
+    header = (
+        "system",
+        "start",
+        "protocol",
+        "training (s)",
+        "testing (s)",
+        "training (ms a cell)",
+        "testing (ms a cell)",
+    )
+    yield table(
+        header,
+        [
+            (
+                f"`{row.name}`",
+                STARTS[row.start],
+                row.protocol.upper(),
+                f"{row.mean('train_seconds'):.1f}",
+                f"{row.mean('test_seconds'):.1f}",
+                *(f"{value:.1f}" for value in row.milliseconds),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _failures(found: Comparison, mark: str) -> Iterable[str]:
+    failed = [outcome for outcome in found.outcomes if outcome.status == "failed"]
+    if failed:
+        yield f"## Runs that failed{mark}"
+        yield table(("run", "reason"), [(f"`{outcome.cell.key}`", outcome.reason) for outcome in failed])
