@@ -3,14 +3,14 @@
 All four see the same cells on the same machine in the same run, several times in turn, so that whatever else
 the machine does meets all of them. Printed are median, smallest and largest, and the ratios of the medians.
 
-    python benchmarks/throughput.py [--cells 2000] [--format png] [--data DIR] [--repeats 5] [--model NAME_OR_PATH]
+    python benchmarks/throughput.py [--cells 2000] [--format png] [--data DIR] [--repeats 5] [--model NAME] [--device cuda]
 
 * end to end: `mnbatch.pipeline.run.run`: crawl, hash, decode, prepare, measure quality, score, JPEGs and maps
   for the gallery, commit, reports.
 * bare network: the same network, channels-last, minibatches of the same size one after the other over all
   cores, normalised float32 tensors already in memory, maps included; nothing else.
 * one a core: the same, but one minibatch a core, as the CPU engine runs it: nothing in the end-to-end run can
-  be faster than this.
+  be faster than this. (On a GPU both rows are one: the engine on crops in memory.)
 * decoding: `mnbatch.imaging.readers.read_cells` in the threads that a run uses.
 * user's loop: torchvision's ImageFolder, a DataLoader with 2 worker processes, float32 in default memory
   format, `torch.no_grad`; logits only, nothing is kept.
@@ -30,19 +30,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from mnbatch.assay.cells import CellCrop, ReadTask, Slide
+from mnbatch.assay.cells import CellCrop, ReadTask, Slide, UInt8Array
 from mnbatch.errors import ModelError
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.preparation import Preparation, network_input
 from mnbatch.imaging.readers import read_cells, read_tasks
 from mnbatch.inference.card import ModelCard
-from mnbatch.inference.catalogue import resolve_model
+from mnbatch.inference.catalogue import ModelSet
 from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.engines import available_cores
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
@@ -72,12 +73,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="an export of class or slide folders, instead of simulated cells")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--model", default="attention-alexnet")
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mnbatch-throughput-") as name:
         folder = Path(name)
         export = arguments.data or simulated(folder / "simulated", arguments.cells, arguments.format)
         model = load_model(model_path(arguments.model, folder))
-        measure(export, model, arguments.repeats, folder)
+        measure(export, model, arguments, folder)
 
 
 def simulated(folder: Path, cells: int, file_format: str) -> Path:
@@ -90,7 +92,7 @@ def simulated(folder: Path, cells: int, file_format: str) -> Path:
 def model_path(name: str, folder: Path) -> Path:
     """The model asked for; where none is bundled, one with random weights, which is as fast."""
     try:
-        return resolve_model(name)
+        return ModelSet.open(name).for_look("fluorescence").path
     except ModelError as error:
         print(f"{error.message} Measuring with random weights.")
     fields = dict.fromkeys(
@@ -109,27 +111,38 @@ def model_path(name: str, folder: Path) -> Path:
     return folder / "random"
 
 
-def measure(export: Path, model: LoadedModel, repeats: int, folder: Path) -> None:
-    """Run every way `repeats` times in turn and print the table."""
+def measure(export: Path, model: LoadedModel, arguments: argparse.Namespace, folder: Path) -> None:
+    """Run every way `--repeats` times in turn and print the table."""
+    device, repeats = arguments.device, arguments.repeats
     slides = list(find_slides(export))
     tasks = [task for slide in slides for task in read_tasks(slide)]
-    with Classifier(model, device="cpu") as classifier:
-        minibatch = classifier.minibatch
-    inputs = prepared(tasks, model.card, minibatch)
-    network = model.network.requires_grad_(False).to(memory_format=torch.channels_last)
+    with Classifier(model, device=device) as classifier:
+        minibatch, engine = classifier.minibatch, classifier.device_name
     numbers = iter(range(1_000_000))
     ways: dict[str, Callable[[], int]] = {
-        "end to end": lambda: end_to_end(export, model.path, folder / f"out{next(numbers)}"),
-        "bare network": lambda: bare_network(network, inputs, len(tasks)),
-        "bare, one a core": lambda: one_a_core(network, inputs, len(tasks)),
+        "end to end": lambda: end_to_end(export, model.path, folder / f"out{next(numbers)}", device),
+        **bare_ways(model, tasks, minibatch, device),
         "decoding": lambda: decoding(tasks, model.card.preparation),
-        "user's loop": lambda: users_loop(export, model),
+        "user's loop": lambda: users_loop(export, model, device),
     }
     measured: dict[str, list[Measured]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, way in ways.items():
             measured[name].append(timed(way))
-    print_table(measured, slides, minibatch)
+    print_table(measured, slides, f"{engine}, minibatches of {minibatch}")
+
+
+def bare_ways(model: LoadedModel, tasks: list[ReadTask], minibatch: int, device: str) -> dict[str, Callable[[], int]]:
+    """The network on arrays in memory."""
+    if device != "cpu":
+        crops = np.stack(some_crops(tasks, model.card, len(tasks)))
+        return {"bare network": lambda: in_memory(model, crops, device)}
+    inputs = prepared(tasks, model.card, minibatch)
+    network = model.network.requires_grad_(False).to(memory_format=torch.channels_last)
+    return {
+        "bare network": lambda: bare_network(network, inputs, len(tasks)),
+        "bare, one a core": lambda: one_a_core(network, inputs, len(tasks)),
+    }
 
 
 def timed(way: Callable[[], int]) -> Measured:
@@ -148,22 +161,34 @@ def cpu_seconds() -> float:
 def prepared(tasks: list[ReadTask], card: ModelCard, minibatch: int) -> list[Tensor]:
     """Eight minibatches of normalised network input."""
     normalise = Normaliser(card, torch.device("cpu"))
-    crops = []
-    for task in tasks:
-        crops += [cell.pixels for cell in read_cells(task, card.preparation) if isinstance(cell, CellCrop)]
-        if len(crops) >= 8 * minibatch:
-            break
+    crops = some_crops(tasks, card, 8 * minibatch)
     stacked = torch.stack([torch.from_numpy(network_input(crop, card.preparation).copy()) for crop in crops])
     return [normalise(part) for part in stacked.split(minibatch) if len(part) == minibatch]
 
 
-def end_to_end(export: Path, model: Path, out: Path) -> int:
+def some_crops(tasks: list[ReadTask], card: ModelCard, count: int) -> list[UInt8Array]:
+    """At least `count` prepared crops, or all there are."""
+    crops: list[UInt8Array] = []
+    for task in tasks:
+        crops += [cell.pixels for cell in read_cells(task, card.preparation) if isinstance(cell, CellCrop)]
+        if len(crops) >= count:
+            break
+    return crops
+
+
+def end_to_end(export: Path, model: Path, out: Path, device: str) -> int:
     """A whole run, reports included; returns the cells scored."""
-    outcome = run(resolve({"export": export, "out": out, "model": str(model), "device": "cpu"}))
+    outcome = run(resolve({"export": export, "out": out, "model": str(model), "device": device}))
     if outcome.exit_code:
         raise SystemExit(f"the run ended with exit code {outcome.exit_code}")
     with (out / "slides.csv").open(encoding="utf-8-sig", newline="") as stream:
         return sum(int(row["bn_cells"]) for row in csv.DictReader(stream))
+
+
+def in_memory(model: LoadedModel, crops: UInt8Array, device: str) -> int:
+    """The engine on prepared crops in memory."""
+    with Classifier(model, device=device) as classifier:
+        return len(classifier.score(crops))
 
 
 def repeated(inputs: list[Tensor], cells: int) -> Iterator[Tensor]:
@@ -197,7 +222,7 @@ def decoding(tasks: list[ReadTask], preparation: Preparation) -> int:
     return sum(len(cells) for cells in results)
 
 
-def users_loop(export: Path, model: LoadedModel) -> int:
+def users_loop(export: Path, model: LoadedModel, device: str) -> int:
     """What one writes first."""
     torch.set_num_threads(available_cores())
     steps = [
@@ -208,11 +233,11 @@ def users_loop(export: Path, model: LoadedModel) -> int:
     loader = DataLoader(ImageFolder(str(export), transforms.Compose(steps)), USER_MINIBATCH, num_workers=2)
     network = AttentionAlexNet().eval()
     network.load_state_dict(model.network.state_dict())
-    network.to(memory_format=torch.contiguous_format)
+    network.to(device)
     cells = 0
     with torch.no_grad():
         for images, _ in loader:
-            cells += len(torch.softmax(network(images), dim=1))
+            cells += len(torch.softmax(network(images.to(device)), dim=1).cpu())
     return cells
 
 
@@ -221,11 +246,11 @@ def normalisation(card: ModelCard) -> tuple[list[float], list[float]]:
     return list(card.normalisation.mean), list(card.normalisation.std)
 
 
-def print_table(measured: dict[str, list[Measured]], slides: list[Slide], minibatch: int) -> None:
+def print_table(measured: dict[str, list[Measured]], slides: list[Slide], engine: str) -> None:
     """Machine, table, ratios."""
     files = sum(len(slide.files) for slide in slides)
     print(f"{processor()}, {available_cores()} cores, torch {torch.__version__}, {platform.platform()}")
-    print(f"{files} files on {len(slides)} slides, minibatches of {minibatch} (user's loop: {USER_MINIBATCH})\n")
+    print(f"{files} files on {len(slides)} slides; {engine} (user's loop: {USER_MINIBATCH})\n")
     print(f"{'cells per second':<20} {'median':>8} {'smallest':>9} {'largest':>8} {'CPU ms a cell':>14}")
     middle = {}
     for name, runs in measured.items():
@@ -235,6 +260,8 @@ def print_table(measured: dict[str, list[Measured]], slides: list[Slide], miniba
         print(f"{name:<20} {middle[name]:>8.0f} {min(rates):>9.0f} {max(rates):>8.0f} {cpu:>14.2f}")
     print()
     for other, wanted in (("bare network", 0.9), ("bare, one a core", None), ("user's loop", 1.15)):
+        if other not in middle:
+            continue
         goal = "" if wanted is None else f" (wanted: at least {wanted})"
         print(f"end to end / {other + ':':<18} {middle['end to end'] / middle[other]:.2f}{goal}")
 
