@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from mnbatch.training.comparison.run import Comparison
     from mnbatch.training.recipe import Recipe
 
 
@@ -78,9 +79,14 @@ def compare(
         device=device,
         threads=threads or os.cpu_count() or 1,
     )
-    found = compare_networks(data, out, wanted, lambda line: typer.echo(line, err=True), retry_failed)
-    page = {"comparison.csv": comparison_csv(found), "comparison.md": comparison_markdown(found).encode()}
-    write_files(out, {**page, **comparison_figure(found)})
+
+    def publish(table: Comparison) -> None:
+        page = {"comparison.csv": comparison_csv(table), "comparison.md": comparison_markdown(table).encode()}
+        write_files(out, page)
+
+    found = compare_networks(data, out, wanted, lambda line: typer.echo(line, err=True), retry_failed, publish)
+    publish(found)
+    write_files(out, comparison_figure(found))
     failed = sum(outcome.status == "failed" for outcome in found.outcomes)
     typer.echo(f"{len(found.outcomes)} of {found.planned} runs in {out}/comparison.md; {failed} failed.")
 

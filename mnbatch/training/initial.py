@@ -38,7 +38,7 @@ def initialise(network: nn.Module, init: str, seed: int) -> str:
             module.reset_parameters()
     if init == "random":
         return "random weights"
-    state = _imagenet() if init == "imagenet" else _from_file(Path(init))
+    state = _imagenet() if init == "imagenet" else read_state(Path(init))
     if set(network.state_dict()) <= set(state):
         _fill(network, state, init, prefix="")
         file = _the_file(Path(init))
@@ -67,7 +67,7 @@ def _the_file(path: Path) -> Path:
     return path
 
 
-def _from_file(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
     """Weights only: nothing in the file is ever executed."""
     file = _the_file(path)
     if not file.is_file():

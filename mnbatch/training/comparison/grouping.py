@@ -6,16 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
-from mnbatch.training.comparison.measure import Outcome
+from mnbatch.training.comparison.measure import RESAMPLES, THRESHOLD, Outcome
 from mnbatch.training.comparison.protocols import Protocol
-from mnbatch.training.comparison.settings import METHOD, Start
-from mnbatch.training.evaluation.paired import delong
+from mnbatch.training.comparison.settings import Start
+from mnbatch.training.evaluation.ranking import Bools, Floats, Ranking, area_under_roc, average_precision, f1_of
+from mnbatch.training.evaluation.resampling import Units, percentile_interval, resampled_weights
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A mean with its ends: the range over seeds, or the 95 % interval of a single seed's figure.
+    """A mean with its ends: the range over seeds, or a 95 % interval (of one seed's figure, of a difference).
 
     Attributes:
         seeds: how many figures the mean is of.
@@ -73,23 +75,58 @@ def grouped(outcomes: Iterable[Outcome]) -> list[Row]:
     return [Row(name, start, protocol, tuple(group)) for (name, start, protocol), group in found.items()]
 
 
-def difference_from_method(row: Row, rows: Sequence[Row]) -> Spread | None:
-    """AUC of a system minus that of the method from the same start, on the same test cells, seed by seed.
+def find_row(rows: Sequence[Row], name: str, start: Start, protocol: Protocol) -> Row | None:
+    """The row of a system, if any seed of it is finished."""
+    return next((row for row in rows if (row.name, row.start, row.protocol) == (name, start, protocol)), None)
 
-    For one seed the ends are those of DeLong's 95 % interval, else the smallest and largest difference.
+
+def difference(first: Row | None, second: Row | None, figure: str) -> Spread | None:
+    """A figure of the first row minus that of the second, on the same test cells, seed by seed.
+
+    The ends are those of a 95 % interval: of a paired bootstrap for one seed, Student's over the seeds' differences
+    for several. Splits of the same data overlap, so the latter is somewhat too narrow (Nadeau and Bengio 2003).
+
+    Args:
+        figure: "average_precision", "f1" or "auc".
 
     Returns:
-        None for the method itself, and where it has no seed in common.
+        None where the rows have no seed in common, or the figure is undefined.
     """
-    method = next((r for r in rows if (r.name, r.start, r.protocol) == (METHOD, row.start, row.protocol)), None)
-    if method is None or method is row:
+    if first is None or second is None:
         return None
-    by_seed = {outcome.seed: outcome for outcome in method.outcomes}
-    pairs = [(outcome, by_seed[outcome.seed]) for outcome in row.outcomes if outcome.seed in by_seed]
-    tests = [delong(np.array(own.scores), np.array(its.scores), np.array(own.labels)) for own, its in pairs]
-    if not tests:
+    by_seed = {outcome.seed: outcome for outcome in second.outcomes}
+    pairs = [(outcome, by_seed[outcome.seed]) for outcome in first.outcomes if outcome.seed in by_seed]
+    values = [float(_differences(*pair, figure, None)[0]) for pair in pairs]
+    if not values or not np.isfinite(values).all():
         return None
-    values = [test.difference for test in tests]
-    if len(tests) == 1:
-        return Spread(values[0], tests[0].low, tests[0].high, 1)
-    return Spread(float(np.mean(values)), min(values), max(values), len(values))
+    if len(values) > 1:
+        half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+        mean = float(np.mean(values))
+        return Spread(mean, mean - half, mean + half, len(values))
+    low, high = percentile_interval(_differences(*pairs[0], figure, RESAMPLES)) or (None, None)
+    return Spread(values[0], low, high, 1)
+
+
+def _differences(first: Outcome, second: Outcome, figure: str, resamples: int | None) -> Floats:
+    """The difference in each of the resamples, (resamples,); without resamples that of the data, (1,)."""
+    labels = np.array(first.labels)
+    if resamples is None:
+        blocks = iter([np.ones((1, len(labels)))])
+    else:
+        index = np.array(first.clusters, dtype=np.intp) if first.clusters else None
+        units = Units("cluster", index, len(labels) if index is None else int(index.max()) + 1)
+        blocks = resampled_weights(labels, units, resamples, seed=1)
+    found = []
+    for weights in blocks:
+        values = [_value(np.array(outcome.scores), labels, weights, figure) for outcome in (first, second)]
+        found.append(values[0] - values[1])
+    return np.concatenate(found)
+
+
+def _value(scores: Floats, labels: Bools, weights: Floats, figure: str) -> Floats:
+    """A figure under each row of weights, (m, n) -> (m,)."""
+    if figure == "f1":
+        called = scores >= THRESHOLD
+        return f1_of(weights @ (called & labels), weights @ (called & ~labels), weights @ labels)
+    counts = Ranking.of(scores, labels).counts(weights)
+    return area_under_roc(*counts) if figure == "auc" else average_precision(*counts)

@@ -50,6 +50,7 @@ class Outcome(BaseModel):
         test_seconds: of the test part, for `tested_cells` cells, the making of the input included.
         history: number, loss, validation AUC and seconds of each epoch.
         scores, labels: of the test part, in the order of the data.
+        clusters: number of the donor or slide of each cell of the test part, for resampling; empty where none has one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -78,6 +79,7 @@ class Outcome(BaseModel):
     history: tuple[dict[str, float], ...] = ()
     scores: tuple[float, ...] = ()
     labels: tuple[bool, ...] = ()
+    clusters: tuple[int, ...] = ()
 
     @property
     def cell(self) -> TableCell:
@@ -184,6 +186,7 @@ def _test_facts(scores: Scores, labels: Labels, settings: Settings, data: Cells,
         },
         "scores": [round(float(score), 7) for score in scores],
         "labels": [bool(label) for label in labels],
+        "clusters": [] if units.index is None else [int(number) for number in units.index],
     }
 
 

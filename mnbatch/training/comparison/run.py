@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +38,19 @@ class Comparison:
     planned: int
 
 
-def compare(data_path: Path, out: Path, settings: Settings, say: Say, retry_failed: bool = False) -> Comparison:
+def compare(
+    data_path: Path,
+    out: Path,
+    settings: Settings,
+    say: Say,
+    retry_failed: bool = False,
+    publish: Callable[[Comparison], None] | None = None,
+) -> Comparison:
     """Run what is not yet there of the table and keep each run's outcome in `out/cells/`.
 
     Args:
         retry_failed: run those that failed again; else a failure with the same settings stands.
+        publish: called with the table so far after every run, so that a killed comparison has one.
 
     Raises:
         TrainingError: data that cannot be split, or images that cannot be read: before anything is trained.
@@ -61,9 +69,15 @@ def compare(data_path: Path, out: Path, settings: Settings, say: Say, retry_fail
     kept = {cell: work.kept(cell, retry_failed) for cell in cells}
     missing = [cell for cell, outcome in kept.items() if outcome is None]
     say(f"{len(cells)} runs in the table, {len(cells) - len(missing)} of them there already")
+
+    def so_far() -> Comparison:
+        return Comparison(settings, data, tuple(outcome for outcome in kept.values() if outcome), len(cells))
+
     for outcome in work.run(missing):
         kept[outcome.cell] = outcome
-    return Comparison(settings, data, tuple(outcome for outcome in kept.values() if outcome), len(cells))
+        if publish is not None:
+            publish(so_far())
+    return so_far()
 
 
 def check_device(name: str) -> None:
@@ -98,10 +112,10 @@ class _Work:
             return None
         return None if retry_failed and outcome.status == "failed" else outcome
 
-    def run(self, cells: list[TableCell]) -> list[Outcome]:
-        """Run these; all splits are made and all images read first, so that bad data cost no hours."""
+    def run(self, cells: list[TableCell]) -> Iterator[Outcome]:
+        """Run these, one at a time; all splits are made and all images read first, so that bad data cost no hours."""
         if not cells:
-            return []
+            return
         seeds = sorted({cell.seed for cell in cells})
         plans: dict[tuple[int, Protocol], Plan] = {
             (seed, protocol): make_plan(self.data, protocol, seed, self.settings.limit)
@@ -109,10 +123,8 @@ class _Work:
             for protocol in self.settings.protocols
         }
         pixels = read_pixels(self.data, list(plans.values()), self.settings.recipe)
-        return [
-            self._one(cell, plans[cell.seed, cell.protocol], pixels, f"{number}/{len(cells)}")
-            for number, cell in enumerate(cells, start=1)
-        ]
+        for number, cell in enumerate(cells, start=1):
+            yield self._one(cell, plans[cell.seed, cell.protocol], pixels, f"{number}/{len(cells)}")
 
     def _one(self, cell: TableCell, plan: Plan, pixels: Pixels, number: str) -> Outcome:
         started = time.monotonic()
@@ -120,7 +132,7 @@ class _Work:
         outcome = measured(
             cell, self.settings, self.digest(cell), self.data, plan, pixels, self.weights(cell), self.say
         )
-        write_files(self.folder, {f"{cell.key}.json": outcome.model_dump_json(indent=1).encode()})
+        write_files(self.folder, {f"{cell.key}.json": outcome.model_dump_json().encode()})
         self.say(f"  {_summary(outcome)} ({time.monotonic() - started:.0f} s in all)")
         return outcome
 

@@ -7,7 +7,8 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 
-from mnbatch.training.comparison.grouping import Row, Spread, difference_from_method, grouped
+from mnbatch.training.comparison.claims import EXPLANATION, judged
+from mnbatch.training.comparison.grouping import Row, Spread, difference, find_row, grouped
 from mnbatch.training.comparison.measure import Outcome
 from mnbatch.training.comparison.protocols import PROTOCOLS
 from mnbatch.training.comparison.run import Comparison
@@ -64,7 +65,8 @@ def comparison_markdown(found: Comparison) -> str:
     mark = " (reduced)" if found.settings.reduced else ""
     parts = [f"# Comparison of networks{mark}", *_about(found), *_parts_table(found, mark)]
     parts += [*_method_table(found, rows, mark), *_all_tables(found, rows, mark)]
-    parts += [*_confusion_table(rows, mark), *_time_table(rows, mark), *_failures(found, mark)]
+    parts += [*_confusion_table(rows, mark), *_time_table(rows, mark)]
+    parts += [*_claims_table(rows, mark), *_failures(found, mark)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -86,7 +88,8 @@ def _about(found: Comparison) -> Iterable[str]:
         f"momentum {recipe.momentum:g}, minibatch {recipe.minibatch}, focal loss (gamma {recipe.gamma:g}) unless "
         f"marked, {'bfloat16 autocast' if recipe.bf16 else 'float32'}; tested in float32; checkpoint: validation AUC.",
         f"Seeds: {settings.seeds}. Calls (F1, confusion) at p >= 0.5. With one seed brackets hold 95 % intervals of "
-        "the test part, else the smallest and largest value over the seeds. Only systems with the same start compare.",
+        "the test part, else the smallest and largest value over the seeds; of differences always 95 % intervals "
+        "(one seed: paired bootstrap; several: Student's). Only systems with the same start compare.",
         f"Machine: {', '.join(sorted({outcome.device for outcome in found.outcomes})) or settings.device}; "
         f"{os.cpu_count()} cores; torch {', '.join(sorted({outcome.torch for outcome in found.outcomes}))}.",
     ]
@@ -155,8 +158,14 @@ def _all_tables(found: Comparison, rows: Sequence[Row], mark: str) -> Iterable[s
 def _system(row: Row, rows: Sequence[Row], names: dict[str, str]) -> tuple[object, ...]:
     parameters, gflop = row.mean("parameters") / 1e6, row.mean("flop") / 1e9
     figures = (shown(row.figure(name)) for name in names.values())
-    difference = shown(difference_from_method(row, rows), signed=True)
-    return (f"`{row.name}`", f"{parameters:.2f}", f"{gflop:.2f}", *figures, difference, len(row.outcomes))
+    against = _against_method(row, rows)
+    return (f"`{row.name}`", f"{parameters:.2f}", f"{gflop:.2f}", *figures, against, len(row.outcomes))
+
+
+def _against_method(row: Row, rows: Sequence[Row]) -> str:
+    if row.name == METHOD:
+        return ""
+    return shown(difference(row, find_row(rows, METHOD, row.start, row.protocol), "auc"), signed=True)
 
 
 def _confusion_table(rows: Sequence[Row], mark: str) -> Iterable[str]:
@@ -195,6 +204,16 @@ def _time_table(rows: Sequence[Row], mark: str) -> Iterable[str]:
             )
             for row in rows
         ],
+    )
+
+
+def _claims_table(rows: Sequence[Row], mark: str) -> Iterable[str]:
+    yield f"## What the paper says, and what was found here{mark}"
+    yield EXPLANATION
+    header = ("statement", "start", "protocol", "verdict", "found")
+    yield table(
+        header,
+        [(f.claim.words, STARTS[f.start], f.protocol.upper(), f.verdict, f.shown) for f in judged(rows, shown)],
     )
 
 

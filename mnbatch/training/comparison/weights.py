@@ -14,7 +14,7 @@ from torch import Tensor
 from mnbatch.errors import TrainingError
 from mnbatch.networks import ARCHITECTURES
 from mnbatch.networks.network import Network
-from mnbatch.training.initial import _from_file
+from mnbatch.training.initial import read_state
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ def read_weights(files: Sequence[Path]) -> tuple[Weights, ...]:
 
 
 def _read(file: Path) -> Weights:
-    state = {name: tensor.float() for name, tensor in _from_file(file).items()}
+    state = {name: tensor.float() for name, tensor in read_state(file).items()}
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(name.encode() + state[name].contiguous().numpy().tobytes())
