@@ -3,7 +3,7 @@
 All four see the same cells on the same machine in the same run, several times in turn, so that whatever else
 the machine does meets all of them. Printed are median, smallest and largest, and the ratios of the medians.
 
-    python benchmarks/throughput.py [--cells 2000] [--format png] [--data DIR] [--repeats 5] [--model NAME] [--device cuda]
+    python benchmarks/throughput.py [--cells 2000] [--format png] [--data DIR] [--model NAME] [--device cuda]
 
 * end to end: `mnbatch.pipeline.run.run`: crawl, hash, decode, prepare, measure quality, score, JPEGs and maps
   for the gallery, commit, reports.

@@ -54,6 +54,10 @@ def train(
         float | None,
         typer.Option("--crop-width", min=1.0, help="Width of the crops in nucleus diameters, for the card."),
     ] = None,
+    serves: Annotated[
+        list[str] | None,
+        typer.Option("--serves", help="Stain that the card states (repeatable): for a set with a model a stain."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same device, same threads: same model.")] = 1,
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes that make cells; 0: none beside this one.")
@@ -84,6 +88,7 @@ def train(
         data_licence=data_licence,
         note=note,
         crop_width=crop_width,
+        serves=tuple(serves) if serves else None,
         seed=seed,
         workers=workers,
         threads=threads,

@@ -20,6 +20,7 @@ class Request:
         init: see `mnbatch.training.initial.initialise`.
         name, version, licence, data_licence, note: for the card; the note opens its limitations.
         crop_width: width of the crops in diameters of a main nucleus, None where it is not known.
+        serves: looks that the card states, for a set of models that each serve one; None: those it was trained on.
         seed: of everything that is drawn.
         workers: processes that make cells; threads: of torch (0: its own choice); device: as torch names it, or `auto`.
     """
@@ -36,6 +37,7 @@ class Request:
     data_licence: str = ""
     note: str = ""
     crop_width: float | None = None
+    serves: tuple[str, ...] | None = None
     seed: int = 1
     workers: int = 0
     threads: int = 0

@@ -19,7 +19,7 @@ from mnbatch.training.loop import Epoch, Pool, Trained, Trainer, score
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.request import Request
 from mnbatch.training.sources import Labelled, PoolMaker, Preparer
-from mnbatch.training.write_card import card_fields, served_looks
+from mnbatch.training.write_card import asked_looks, card_fields, served_looks
 
 MEAN, STD = 0.449, 0.226
 """Of all three channels alike (ImageNet's means over the colours), so that their mixture can be tied exactly."""
@@ -44,7 +44,7 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         tie_colours(network, recipe.colour_shares)
     own = Labelled(*load_crops(training_cells, preparation))
     held_out = Labelled(*load_crops(validation_cells, preparation))
-    looks = served_looks(list(own.crops), recipe.makes_stained)
+    looks = asked_looks(request.serves, served_looks(list(own.crops), recipe.makes_stained))
     maker = PoolMaker(
         recipe, request.sources, Preparer(preparation, recipe.colour_shares), request.seed, request.workers, say
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mnbatch.errors import TrainingError
 from mnbatch.imaging.look import recognise_look
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.training.metrics import (
@@ -98,6 +99,23 @@ def served_looks(crops: Sequence[object], made_stained: bool) -> list[str]:
     if made_stained and "giemsa" not in looks:
         looks.append("giemsa")
     return looks
+
+
+def asked_looks(asked: Sequence[str] | None, trained: Sequence[str]) -> list[str]:
+    """The looks that the card states: those asked for, which must be among those trained on, or all of these.
+
+    Raises:
+        TrainingError: a look was asked for that no training cell shows.
+    """
+    if asked is None:
+        return list(trained)
+    strange = [look for look in asked if look not in trained]
+    if strange or not asked:
+        raise TrainingError(
+            f"The model cannot serve {', '.join(strange) or 'nothing'}: it is trained on {', '.join(trained)}.",
+            "Correct --serves, or add cells of that stain.",
+        )
+    return list(asked)
 
 
 def _threshold_rule(recipe: Recipe, validation: Sequence[Pool]) -> str:
