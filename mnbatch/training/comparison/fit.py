@@ -69,7 +69,7 @@ def fit(
         network.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
     )
     torch.manual_seed(seed)  # of dropout
-    rng = np.random.default_rng([seed, 3])
+    rng = np.random.default_rng([seed, 4])
     epochs: list[Epoch] = []
     best: Fitted | None = None
     for number in range(1, recipe.epochs + 1):

@@ -179,7 +179,7 @@ def _test_facts(scores: Scores, labels: Labels, settings: Settings, data: Cells,
     counts = found.confusion
     return {
         "figures": figures,
-        "interval": units.method,
+        "interval": f"{units.method}. {units.warning}".strip(" ."),
         "confusion": {
             name: getattr(counts, name)
             for name in ("true_positive", "false_negative", "true_negative", "false_positive")

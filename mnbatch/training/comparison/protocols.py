@@ -48,7 +48,7 @@ class Plan:
 
 
 def make_plan(data: Cells, protocol: Protocol, seed: int, limit: int | None = None) -> Plan:
-    """Split the cells and augment what the protocol says; the same seed gives both protocols the same split.
+    """Split the cells and augment what the protocol says; for a seed the protocols differ in the validation part only.
 
     Args:
         limit: at most so many training cells after augmentation, and a third as many validation cells (6:2), drawn
@@ -58,11 +58,14 @@ def make_plan(data: Cells, protocol: Protocol, seed: int, limit: int | None = No
         TrainingError: a part is left without one of the classes.
     """
     training, validation, test = split_in_three(data.labels, data.units, seed)
-    rng = np.random.default_rng([seed, 2])
-    augmented = balanced(training, data.labels, rng)
-    held_out = balanced(validation, data.labels, rng) if protocol == "tvad" else as_it_is(validation, data.labels)
+    # Two streams, so that a protocol that draws more for validation trains on the same cells.
+    for_training, for_validation = (np.random.default_rng([seed, part]) for part in (2, 3))
+    augmented, held_out = balanced(training, data.labels, for_training), as_it_is(validation, data.labels)
+    if protocol == "tvad":
+        held_out = balanced(validation, data.labels, for_validation)
     if limit is not None:
-        augmented, held_out = cut(augmented, limit, rng), cut(held_out, max(2, limit // 3), rng)
+        augmented = cut(augmented, limit, for_training)
+        held_out = cut(held_out, max(2, limit // 3), for_validation)
     return Plan(augmented, held_out, as_it_is(test, data.labels))
 
 

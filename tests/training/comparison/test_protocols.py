@@ -50,8 +50,9 @@ def test_tad_leaves_validation_as_it_is_and_tvad_augments_it(rare):
     assert set(tvad.validation.places.tolist()) <= set(tad.validation.places.tolist())
 
 
-def test_both_protocols_train_and_test_on_the_same_cells(rare):
-    tad, tvad = (make_plan(rare, protocol, 3) for protocol in ("tad", "tvad"))
+@pytest.mark.parametrize("limit", [None, 60])
+def test_both_protocols_train_and_test_on_the_same_cells(rare, limit):
+    tad, tvad = (make_plan(rare, protocol, 3, limit) for protocol in ("tad", "tvad"))
     assert np.array_equal(tad.test.places, tvad.test.places)
     assert np.array_equal(tad.training.places, tvad.training.places)
     assert tad.training.changes == tvad.training.changes

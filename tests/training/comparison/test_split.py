@@ -26,11 +26,12 @@ def test_no_donor_is_divided_and_parts_come_near_their_shares(seed):
     parts = split_in_three(labels, list(units), seed)
     donors = [set(units[part]) for part in parts]
     assert sum(map(len, donors)) == len(set.union(*donors)) == 25
-    assert [len(part) / len(units) for part in parts] == pytest.approx([0.6, 0.2, 0.2], abs=0.05)
+    assert [len(part) / len(units) for part in parts] == pytest.approx([0.6, 0.2, 0.2], abs=0.06)
 
 
-def test_seeds_split_differently_and_repeatably():
-    labels, units = np.arange(100) % 2 == 0, [str(i) for i in range(100)]
+@pytest.mark.parametrize("units", [[str(i) for i in range(400)], [str(int(i**0.5)) for i in range(400)]])
+def test_seeds_split_differently_and_repeatably(units):
+    labels = np.arange(400) % 2 == 0
     first, again, other = (split_in_three(labels, units, seed)[2] for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
