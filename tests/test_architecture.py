@@ -70,7 +70,10 @@ def test_every_room_has_a_rule():
     assert rooms - {"__init__", "__main__", "cli"} == set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"], ["train", "--help"], ["evaluate", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["run", "--help"], ["--version"], ["train", "--help"], ["evaluate", "--help"], ["compare", "--help"]],
+)
 def test_help_imports_nothing_heavy(arguments):
     code = (
         "import sys; from mnbatch.cli import main\n"

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mnbatch import __version__
+from mnbatch.cli.compare import compare
 from mnbatch.cli.evaluate import evaluate
 from mnbatch.cli.model import model_app
 from mnbatch.cli.report import report
@@ -33,6 +34,7 @@ app.command("status")(status)
 app.add_typer(model_app, name="model")
 app.command("train")(train)
 app.command("evaluate")(evaluate)
+app.command("compare")(compare)
 app.command("simulate")(simulate)
 
 

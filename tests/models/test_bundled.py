@@ -1,0 +1,67 @@
+"""The models that ship: whole, told apart by stain, and as good on real crops as their cards say."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from mnbatch.inference.catalogue import DEFAULT, ModelSet
+from mnbatch.pipeline.run import run
+from mnbatch.settings import resolve
+from mnbatch.training.metrics import auc
+
+
+def cells(out: Path) -> list[dict[str, str]]:
+    rows = []
+    for path in sorted(out.glob("slides/*/cells.csv")):
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows += list(csv.DictReader(file))
+    return rows
+
+
+def test_the_bundled_models_are_whole_and_serve_both_stains():
+    models = ModelSet.open(DEFAULT)
+    assert models.looks == ("fluorescence", "giemsa")
+    for member in models.members:
+        card = member.card
+        assert card.sensitivity is not None
+        assert card.specificity is not None
+        assert card.training_data
+        assert all(metric.ci_low is not None for metric in card.metrics)
+        assert "Not validated for clinical" in card.intended_use
+
+
+def test_a_run_over_real_crops_reaches_the_auc_of_the_card(shared_data, tmp_path):
+    import numpy as np
+
+    export = shared_data / "mnfinder" / "crops" / "validation"
+    outcome = run(resolve({"export": export, "out": tmp_path / "out", "device": "cpu"}, environment={}))
+    assert outcome.exit_code == 0
+    rows = cells(tmp_path / "out")
+    labels = np.array([row["source"].startswith("mn/") for row in rows])
+    scores = np.array([float(row["p_mn"]) for row in rows])
+    assert len(rows) == 113
+    found = auc(scores, labels)
+    assert found >= 0.94
+    card = ModelSet.open(DEFAULT).for_look("fluorescence").card
+    stated = next(metric.value for metric in card.metrics if metric.name == "auc")
+    assert found == pytest.approx(stated, abs=0.005)
+
+
+def test_simulated_giemsa_slides_are_told_from_their_look_and_scored_better_than_chance(tmp_path):
+    import numpy as np
+
+    from mnbatch.simulate.export import simulate_export
+
+    simulate_export(tmp_path / "sim", donors=1, slides=1, cells=80, seed=77, doses=(4.0,), look="giemsa")
+    settings = {"export": tmp_path / "sim/export", "out": tmp_path / "out", "layout": "donor-slide-folders"}
+    outcome = run(resolve(settings | {"device": "cpu"}, environment={}))
+    assert outcome.exit_code == 0
+    with (tmp_path / "sim/truth.csv").open(encoding="utf-8", newline="") as file:
+        truth = {row["file"]: row["mn"] == "1" for row in csv.DictReader(file)}
+    rows = cells(tmp_path / "out")
+    labels = np.array([next(mn for name, mn in truth.items() if row["source"].endswith(name)) for row in rows])
+    scores = np.array([float(row["p_mn"]) for row in rows])
+    assert auc(scores, labels) > 0.8
+    with (tmp_path / "out/slides.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert {row["model"].split()[0] for row in csv.DictReader(file)} == {"attention-alexnet-giemsa"}
