@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from mnbatch.training.comparison.grouping import Row, grouped
 from mnbatch.training.comparison.run import Comparison
@@ -74,6 +75,10 @@ def _draw_time(axes: Axes, rows: Sequence[Row], place: int, words: str) -> None:
         if row.protocol == rows[-1].protocol:
             axes.annotate(row.name, (x, spread.mean), fontsize=6, xytext=(3, 2), textcoords="offset points")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.2)
     axes.set_xlabel(words)
     axes.set_ylabel("AUC")
     axes.grid(linewidth=0.3)

@@ -17,6 +17,8 @@ from mnbatch.training.comparison.settings import METHOD, Settings
 FIGURES = {"AP": "average_precision", "F1": "f1", "AUC": "auc"}
 STARTS = {"weights": "from backbone weights", "scratch": "from scratch"}
 CONFUSION = ("true_positive", "false_negative", "true_negative", "false_positive")
+_NUMBER = ("", *"+-0123456789")
+"""What a number begins with; an empty field is one that is absent."""
 _PLAIN = ("status", "reason", "started_from", "parameters", "flop", "best_epoch")
 _TIMES = ("train_seconds", "trained_cells", "test_seconds", "tested_cells")
 _FIGURES = (*FIGURES.values(), "sensitivity", "specificity", "brier")
@@ -98,9 +100,15 @@ def _about(found: Comparison) -> Iterable[str]:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table: the first column to the left, numbers to the right."""
-    lines = [f"| {' | '.join(header)} |", f"|---|{'---:|' * (len(header) - 1)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(str(value) for value in row)} |" for row in rows)])
+    """A Markdown table; columns of numbers to the right, of words to the left."""
+    cells = [[str(value) for value in row] for row in rows]
+    numbers = [all(row[i][:1] in _NUMBER for row in cells) for i in range(len(header))]
+    rule = "".join("---:|" if is_number else "---|" for is_number in numbers)
+    return "\n".join([_line(header), f"|{rule}", *map(_line, cells)])
+
+
+def _line(values: Sequence[str]) -> str:
+    return f"| {' | '.join(values)} |"
 
 
 def shown(spread: Spread | None, signed: bool = False) -> str:
