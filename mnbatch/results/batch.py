@@ -57,7 +57,7 @@ def open_batch(paths: OutPaths, batch: Batch, *, moved: bool) -> None:
         text = json.dumps(
             {"export": batch.export, "layout": batch.layout, "pseudonymised": batch.pseudonymised}, indent=1
         )
-        write_atomically(paths.batch, text.encode("utf-8", "surrogateescape") + b"\n", durable=True)
+        write_atomically(paths.batch, text.encode() + b"\n", durable=True)
 
 
 def read_batch(paths: OutPaths) -> Batch | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 
 from hypothesis import given
@@ -7,7 +8,11 @@ from hypothesis import strategies as st
 
 from mnbatch.imaging.identity import cell_id, slide_id, slug
 
-paths = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=200)
+# What a file system can spell: any text, and any bytes as Python hands them over (undecodable ones as surrogates).
+paths = st.one_of(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=200),
+    st.binary(min_size=1, max_size=200).map(lambda name: os.fsdecode(name.replace(b"\0", b"x"))),
+)
 
 
 @given(paths)
