@@ -10,7 +10,7 @@ from mnbatch.training.comparison.grouping import Row, Spread, difference, find_r
 from mnbatch.training.comparison.protocols import Protocol
 from mnbatch.training.comparison.settings import METHOD, Start
 
-Verdict = Literal["held", "did not hold", "undecided"]
+Verdict = Literal["held", "did not hold", "undecided", "not testable"]
 
 CROSS_ENTROPY = f"{METHOD} (cross-entropy)"
 SLOWER = 1.5
@@ -20,6 +20,8 @@ EXPLANATION = (
     "A statement held where the whole 95 % interval of the difference is on the paper's side of 0, did not hold where "
     "it is wholly on the other, and is undecided between the two. Where the paper says no more than better, the AUC "
     "decides, because AP and F1 depend on the share of cells with micronuclei. "
+    "It is not testable where one of the two is no better than chance (its AUC's interval reaches 0.5). An interval of "
+    "one seed is about the test cells alone; another seed may turn it round. "
     f"Times decide at a factor of {SLOWER:g}, in training and in testing. Statements without both systems are left out."
 )
 
@@ -98,21 +100,35 @@ def judged(rows: Sequence[Row], show: Callable[[Spread, bool], str]) -> list[Fin
 def _of_start(
     rows: Sequence[Row], start: Start, protocols: Sequence[Protocol], show: Callable[[Spread, bool], str]
 ) -> Iterable[Finding]:
-    tvad, tad = (find_row(rows, METHOD, start, protocol) for protocol in ("tvad", "tad"))
+    tvad, tad = find_row(rows, METHOD, start, "tvad"), find_row(rows, METHOD, start, "tad")
     found = difference(tvad, tad, "auc")
-    if found is not None:
-        yield Finding(BETWEEN_PROTOCOLS, start, "tvad", verdict_on(found), f"AUC {show(found, True)}")
+    if found is not None and tvad is not None and tad is not None:
+        yield _compared(BETWEEN_PROTOCOLS, tvad, tad, found, show)
     for claim in CLAIMS:
         for protocol in protocols:
             better, worse = (find_row(rows, name, start, protocol) for name in (claim.better, claim.worse))
+            if better is None or worse is None:
+                continue
             if claim.figure == "time":
-                if better is not None and worse is not None:
-                    yield _timed(claim, better, worse)
+                yield _timed(claim, better, worse)
                 continue
             found = difference(better, worse, claim.figure)
             if found is not None:
-                word = {"average_precision": "AP", "f1": "F1", "auc": "AUC"}[claim.figure]
-                yield Finding(claim, start, protocol, verdict_on(found), f"{word} {show(found, True)}")
+                yield _compared(claim, better, worse, found, show)
+
+
+def _compared(claim: Claim, better: Row, worse: Row, found: Spread, show: Callable[[Spread, bool], str]) -> Finding:
+    """A finding on figures; networks that learned nothing differ by luck, so they test nothing."""
+    word = {"average_precision": "AP", "f1": "F1", "auc": "AUC"}[claim.figure]
+    verdict = verdict_on(found) if beats_chance(better) and beats_chance(worse) else "not testable"
+    seeds = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}"
+    return Finding(claim, better.start, better.protocol, verdict, f"{word} {show(found, True)}, {seeds}")
+
+
+def beats_chance(row: Row) -> bool:
+    """Whether the AUC is above 0.5 by its whole interval, or in every seed."""
+    auc = row.figure("auc")
+    return auc is not None and auc.low is not None and auc.low > 0.5
 
 
 def _timed(claim: Claim, fast: Row, slow: Row) -> Finding:

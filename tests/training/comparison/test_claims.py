@@ -23,7 +23,7 @@ def outcome(network: str, noise: float, seed: int = 1, start: str = "scratch", c
         protocol="tvad",
         seed=seed,
         status="done",
-        figures={"auc": Figure(value=auc(scores, LABELS), low=None, high=None)},
+        figures={"auc": Figure(value=auc(scores, LABELS), low=auc(scores, LABELS) - 0.05, high=1)},
         scores=tuple(scores),
         labels=tuple(bool(label) for label in LABELS),
         clusters=tuple(range(20)) * 10 if clusters else (),
@@ -78,6 +78,11 @@ def test_statements_are_judged_within_one_start_and_only_where_both_systems_are(
         ("weights", "the method is better than MSA-Net"): "held",
         ("scratch", "the method is better than Alex-light"): "did not hold",
     }
+
+
+def test_networks_that_learned_nothing_test_nothing():
+    rows = grouped([outcome("attention-alexnet", 0.4), outcome("alex-light", 30)])
+    assert [f.verdict for f in judged(rows, shown)] == ["not testable"]
 
 
 @pytest.mark.parametrize(("ms", "verdict"), [(9, "held"), (1.2, "did not hold")])
