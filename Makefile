@@ -32,11 +32,12 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# torch and torchvision come together from the registry, so that their binaries match.
+# torch and torchvision come together from the registry, so that their binaries match. setuptools warns of editable
+# installs in general, which says nothing to a newcomer.
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(STAMP)
 
 clean:
