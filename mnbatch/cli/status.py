@@ -16,14 +16,14 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Say what is done, failed and running in OUT. Exit code 3 when slides are failed, as `run` has it."""
-    from mnbatch.results.lock import read_holder
+    from mnbatch.results.lock import current_holder
     from mnbatch.results.manifest import read_manifest
     from mnbatch.results.paths import OutPaths
 
     paths = OutPaths(out.resolve())
     if not paths.batch.exists():
         raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
-    manifest, holder = read_manifest(paths), read_holder(paths.lock)
+    manifest, holder = read_manifest(paths), current_holder(paths.lock)
     content = _content(out, manifest, held_by=None if holder is None else f"{holder.host}:{holder.pid}")
     typer.echo(json.dumps(content, indent=1) if as_json else _as_text(content))
     raise typer.Exit(EXIT_SLIDES_FAILED if content["failed"] else 0)
@@ -34,11 +34,13 @@ def _content(out: Path, manifest: dict[str, Any] | None, held_by: str | None) ->
 
     records = Store(out).records()
     summaries = {record.slide_id: _slide(out, record.slide_id) for record in records}
+    # A copy under another donor is reported as failed, not taken once.
+    copies = [r.slide_id for r in records if r.status == "copy" and summaries[r.slide_id]["status"] != "failed"]
     failed = [
         {
             "slide_id": record.slide_id,
             "slide": record.name,
-            "reason": record.reason or summaries[record.slide_id]["reason"],
+            "reason": summaries[record.slide_id]["reason"] or record.reason,
         }
         for record in records
         if record.status == "failed" or summaries[record.slide_id]["status"] == "failed"
@@ -50,10 +52,10 @@ def _content(out: Path, manifest: dict[str, Any] | None, held_by: str | None) ->
         run["status"] = "killed"
     return {
         "out": str(out),
-        "slides": sum(record.status != "copy" for record in records),
+        "slides": len(records) - len(copies),
         "done": sum(summaries[record.slide_id]["status"] == "done" for record in records),
         "failed": failed,
-        "copies": [record.slide_id for record in records if record.status == "copy"],
+        "copies": copies,
         "held_by": held_by,
         "latest_run": run,
     }

@@ -6,7 +6,6 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mnbatch.assay.calls import too_many_unreadable
 from mnbatch.assay.cells import CellCrop, CellScore, ScoredItem, Slide, SlideEnd, UnreadableCell
 from mnbatch.errors import SlideError
 from mnbatch.pipeline.pending import call_rules, call_stamp, score_parts
@@ -85,7 +84,7 @@ class Committer:
         key = score_key(parts)
         rules = call_rules(model.card.threshold, settings)
         warnings: tuple[str, ...] = ()
-        if too_many_unreadable(writer.unreadable, writer.cells, 0.0) and writer.unreadable:
+        if writer.unreadable:
             warnings = (f"{writer.unreadable} of {writer.cells} cells could not be read",)
         return _common(job, settings).model_copy(
             update={

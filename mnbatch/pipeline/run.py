@@ -116,7 +116,7 @@ class _Run:
             self._score(pending)
         self.stop.check()
         self._report()
-        self._finish(plans)
+        self._finish()
         return self.outcome
 
     def _plan(self) -> list[Plan]:
@@ -151,7 +151,7 @@ class _Run:
 
     def _note_skipped(self, skipped: Skipped) -> None:
         self.log.write("skipped", path=skipped.path, reason=skipped.reason)
-        self.manifest.content["skipped_files"] = self.manifest.content.get("skipped_files", 0) + 1
+        self.manifest.content["skipped_files"] += 1
 
     def _settle(self, plan: Plan) -> None:
         """Do what needs no scoring; say why the rest is scored."""
@@ -227,7 +227,7 @@ class _Run:
         options = ReportOptions(gallery=self.settings.gallery, min_cells=self.settings.min_cells)
         self.outcome.report = build_reports(self.store, options, load_samples(self.store.paths))
 
-    def _finish(self, plans: list[Plan]) -> None:
+    def _finish(self) -> None:
         report = self.outcome.report
         assert report is not None
         for slide in report.slides:

@@ -73,17 +73,25 @@ def read_holder(path: Path) -> Holder | None:
         return None
 
 
-def _take(file: IO[str], path: Path, stale_seconds: float) -> None:
+def current_holder(path: Path, *, stale_seconds: float = STALE_SECONDS) -> Holder | None:
+    """Who holds the lock now; None where its text names a dead process, or another host whose heartbeat stopped."""
     holder = read_holder(path)
+    if holder is None:
+        return None
+    if holder.host == socket.gethostname():
+        return holder if _alive(holder.pid) else None
+    return holder if time.time() - path.stat().st_mtime < stale_seconds else None
+
+
+def _take(file: IO[str], path: Path, stale_seconds: float) -> None:
     kernel_says_free = _try_kernel_lock(file)
     if kernel_says_free is False:
-        raise _held(holder, path)
+        raise _held(read_holder(path), path)
+    holder = current_holder(path, stale_seconds=stale_seconds)
     if holder is None:
         return
-    if holder.host != socket.gethostname():
-        if time.time() - path.stat().st_mtime < stale_seconds:
-            raise _held(holder, path)
-    elif kernel_says_free is None and holder.pid != os.getpid() and _alive(holder.pid):
+    elsewhere = holder.host != socket.gethostname()
+    if elsewhere or (kernel_says_free is None and holder.pid != os.getpid()):
         raise _held(holder, path)
 
 

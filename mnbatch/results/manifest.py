@@ -74,7 +74,7 @@ class Manifest:
             "device": None,
             "models": [],
             "slides": {},
-            "skipped": [],
+            "skipped_files": 0,
         }
 
     def slide(self, slide_id: str, **fields: Any) -> None:

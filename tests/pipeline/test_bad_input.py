@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from mnbatch.cli import app
 from mnbatch.errors import (
     LockHeldError,
     MismatchError,
@@ -155,6 +157,10 @@ def test_the_same_pictures_under_two_donors_are_a_failure(settings, export, tmp_
     row = slide_named(tmp_path / "out", "D7", "A")
     assert row["status"] == "failed"
     assert "D1" in row["reason"]
+    status = CliRunner().invoke(app, ["status", str(tmp_path / "out"), "--json"])
+    content = json.loads(status.stdout)
+    assert (status.exit_code, content["slides"], content["copies"], content["held_by"]) == (3, 5, [], None)
+    assert [slide["reason"] for slide in content["failed"]] == [row["reason"]]
 
 
 def test_output_inside_the_export_is_refused(settings, export):

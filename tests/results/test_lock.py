@@ -8,7 +8,7 @@ import time
 import pytest
 
 from mnbatch.errors import LockHeldError
-from mnbatch.results.lock import hold_lock, read_holder
+from mnbatch.results.lock import current_holder, hold_lock, read_holder
 
 
 def hold_until_killed(path, ready):
@@ -46,6 +46,7 @@ def test_a_killed_holder_is_taken_over_at_once(lock, other_process):
     os.kill(other_process.pid, signal.SIGKILL)
     other_process.join()
     assert read_holder(lock).pid == other_process.pid
+    assert current_holder(lock) is None
     with hold_lock(lock) as me:
         assert me.pid == os.getpid()
 
