@@ -1,8 +1,8 @@
 """Every error that a person may see: what happened, to which slide, what to do now.
 
 Each class carries the exit code of `mnbatch`. The codes are a contract with cron jobs (see docs/operations.md):
-0 all slides done, 1 internal, 2 usage, 3 some slides failed, 4 no input, 5 things that do not belong together,
-10 unreadable or disk full, 11 lock held, 12 model missing or altered, 130/143 interrupted.
+0 all slides done, 1 internal, 2 usage, 3 some slides (cases, a curve) failed, 4 no input, 5 things that do not belong
+together, 10 unreadable or disk full, 11 lock held, 12 model missing or altered, 130/143 interrupted.
 """
 
 from __future__ import annotations
@@ -49,6 +49,12 @@ class MismatchError(MnbatchError):
     """Things that do not belong together: an OUT of another export, a review of another result."""
 
     exit_code = 5
+
+
+class CurveError(MnbatchError):
+    """Calibration data, a curve or a case from which no dose can be had; nothing is guessed in its place."""
+
+    exit_code = EXIT_SLIDES_FAILED
 
 
 class StorageError(MnbatchError):

@@ -1,0 +1,191 @@
+"""Maximum likelihood of a calibration curve: y = C + a D (+ b D^2), identity link, Poisson or binomial counts.
+
+Poisson: X_i ~ Poisson(N_i y(D_i)). Binomial (endpoint mnbn): X_i ~ Binomial(N_i, y(D_i)). The identity link keeps the
+coefficients in yields per Gy; it does not keep yields positive by itself, so each Newton step is shortened until every
+fitted yield is, and where a dose without any event pulls its yield to zero the background is fitted on the boundary
+C = 0 (said in `boundary`). Quasi-likelihood scales the covariance by Pearson's chi2 / df, never below 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import chdtrc, gammaln, xlog1py, xlogy
+
+from mnbatch.assay.curve_table import Floats, Observations
+
+Shape = Literal["linear", "linear-quadratic"]
+Noise = Literal["poisson", "binomial"]
+
+SMALLEST_YIELD = 1e-9
+_STEPS = 200
+_CONVERGED = 1e-13
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """A fitted curve before any choice of dispersion.
+
+    Attributes:
+        coefficients: C, a (and b), in events a cell, per Gy, per Gy^2.
+        covariance: inverse of the expected Fisher information, not scaled by any dispersion.
+        log_likelihood: at the coefficients, with all constants.
+        deviance, pearson: goodness of fit; `df` degrees of freedom are left.
+        boundary: the background lies on C = 0; its row and column of the covariance are then 0.
+    """
+
+    shape: Shape
+    noise: Noise
+    coefficients: Floats
+    covariance: Floats
+    log_likelihood: float
+    deviance: float
+    pearson: float
+    df: int
+    boundary: bool = False
+
+    @property
+    def dispersion(self) -> float | None:
+        """Pearson's chi2 / df; None where no degree of freedom is left."""
+        return self.pearson / self.df if self.df > 0 else None
+
+    @property
+    def p_pearson(self) -> float | None:
+        """Probability of a chi2 at least as large; None without degrees of freedom."""
+        return float(chdtrc(self.df, self.pearson)) if self.df > 0 else None
+
+    @property
+    def p_deviance(self) -> float | None:
+        """The same for the deviance."""
+        return float(chdtrc(self.df, self.deviance)) if self.df > 0 else None
+
+
+def design(dose: npt.ArrayLike, shape: Shape, g: float = 1.0) -> Floats:
+    """Rows (1, D) or (1, D, g D^2), float64 (n, p)."""
+    d = np.asarray(dose, dtype=np.float64)
+    columns = [np.ones_like(d), d] if shape == "linear" else [np.ones_like(d), d, g * d * d]
+    return np.stack(columns, axis=-1)
+
+
+def fit(data: Observations, shape: Shape, noise: Noise = "poisson") -> Fit:
+    """Fit by Fisher scoring with step halving; the likelihood is concave, so there is one maximum.
+
+    Raises:
+        ValueError: fewer different doses than coefficients, or no event at all.
+    """
+    x = design(data.dose, shape)
+    if len(np.unique(data.dose)) < x.shape[1]:
+        raise ValueError(f"{len(np.unique(data.dose))} different doses cannot give {x.shape[1]} coefficients")
+    if not data.events.any():
+        raise ValueError("no event was counted at any dose")
+    theta = _maximise(x, data, noise)
+    boundary = theta[0] <= 10 * SMALLEST_YIELD and bool((data.events[data.dose == 0] == 0).all())
+    if boundary:
+        theta = np.concatenate([[0.0], _maximise(x[:, 1:], _without_zero(data), noise, drop=data.dose > 0)])
+    return _assess(x, data, shape, noise, theta, boundary)
+
+
+def _without_zero(data: Observations) -> Observations:
+    kept = data.dose > 0
+    return Observations(data.dose[kept], data.cells[kept], data.events[kept])
+
+
+def _maximise(x: Floats, data: Observations, noise: Noise, drop: npt.NDArray[np.bool_] | None = None) -> Floats:
+    """Newton steps, halved until the likelihood rises and every yield stays inside its range."""
+    if drop is not None:
+        x = x[drop]
+    theta = _start(x, data)
+    value = _log_likelihood(x @ theta, data, noise)
+    for _ in range(_STEPS):
+        mu = x @ theta
+        slope, curvature = _derivatives(mu, data, noise)
+        step = np.asarray(np.linalg.solve(x.T @ (curvature[:, None] * x), x.T @ slope), dtype=np.float64)
+        theta, value, gained = _advance(theta, step, value, x, data, noise)
+        if gained <= _CONVERGED * (1 + abs(value)):
+            break
+    return theta
+
+
+def _start(x: Floats, data: Observations) -> Floats:
+    """Weighted least squares on the yields, replaced by a flat curve where it gives one outside its range."""
+    y = (data.events + 0.5) / (data.cells + 1)
+    root = np.sqrt(data.cells / y)
+    theta = np.linalg.lstsq(root[:, None] * x, root * y, rcond=None)[0]
+    mu = x @ theta
+    if mu.min() > SMALLEST_YIELD and mu.max() < 1 - SMALLEST_YIELD:
+        return np.asarray(theta, dtype=np.float64)
+    flat = np.full(x.shape[1], 1e-6)
+    flat[0] = (data.events.sum() + 0.5) / (data.cells.sum() + 1)
+    if not np.isclose(x[:, 0], 1).all():
+        flat[0] /= x[:, 0].max()
+    return flat
+
+
+def _advance(
+    theta: Floats, step: Floats, value: float, x: Floats, data: Observations, noise: Noise
+) -> tuple[Floats, float, float]:
+    length = 1.0
+    for _ in range(60):
+        trial = theta + length * step
+        reached = _log_likelihood(x @ trial, data, noise)
+        if reached >= value:
+            return trial, reached, reached - value
+        length /= 2
+    return theta, value, 0.0
+
+
+def _log_likelihood(mu: Floats, data: Observations, noise: Noise) -> float:
+    """Without constants; minus infinity outside the range of yields."""
+    if mu.min() < SMALLEST_YIELD or (noise == "binomial" and mu.max() > 1 - SMALLEST_YIELD):
+        return -np.inf
+    if noise == "poisson":
+        return float(np.sum(data.events * np.log(mu) - data.cells * mu))
+    return float(np.sum(data.events * np.log(mu) + (data.cells - data.events) * np.log1p(-mu)))
+
+
+def _derivatives(mu: Floats, data: Observations, noise: Noise) -> tuple[Floats, Floats]:
+    """First derivative by the yield and expected information, each row."""
+    if noise == "poisson":
+        return data.events / mu - data.cells, data.cells / mu
+    return data.events / mu - (data.cells - data.events) / (1 - mu), data.cells / (mu * (1 - mu))
+
+
+def _assess(x: Floats, data: Observations, shape: Shape, noise: Noise, theta: Floats, boundary: bool) -> Fit:
+    mu = x @ theta
+    free = slice(1, None) if boundary else slice(None)
+    used = mu > 0
+    _, weight = _derivatives(mu[used], Observations(data.dose[used], data.cells[used], data.events[used]), noise)
+    xf = x[used][:, free]
+    covariance = np.zeros((len(theta), len(theta)))
+    covariance[free, free] = np.linalg.inv(xf.T @ (weight[:, None] * xf))
+    expected = data.cells * mu
+    variance = expected * (1 - mu) if noise == "binomial" else expected
+    pearson = float(np.sum((data.events[used] - expected[used]) ** 2 / variance[used]))
+    df = len(data.dose) - (len(theta) - boundary)
+    return Fit(
+        shape, noise, theta, covariance, full_log_likelihood(mu, data, noise), _deviance(mu, data, noise), pearson,
+        df, boundary,
+    )  # fmt: skip
+
+
+def full_log_likelihood(mu: Floats, data: Observations, noise: Noise) -> float:
+    """Log likelihood with all constants; `mu` is the yield at each row."""
+    x, n = data.events, data.cells
+    if noise == "poisson":
+        return float(np.sum(xlogy(x, n * mu) - n * mu - gammaln(x + 1)))
+    ways = gammaln(n + 1) - gammaln(x + 1) - gammaln(n - x + 1)
+    return float(np.sum(xlogy(x, mu) + xlog1py(n - x, -mu) + ways))
+
+
+def _deviance(mu: Floats, data: Observations, noise: Noise) -> float:
+    x, n = data.events, data.cells
+    fitted = n * mu
+    safe = np.where(fitted > 0, fitted, 1.0)
+    part = xlogy(x, np.where(x > 0, x, 1.0) / safe)
+    if noise == "poisson":
+        return float(2 * np.sum(part - (x - fitted)))
+    rest = np.where(n - x > 0, n - x, 1.0) / (n - fitted)
+    return float(2 * np.sum(part + xlogy(n - x, rest)))
