@@ -1,0 +1,137 @@
+"""From nuclei to cells: which main nuclei lie within one cytoplasm, and what kind of cell that makes.
+
+The criteria are those of the HUMN project for cells that may be scored (Fenech 2003, doi
+10.1016/S1383-5718(02)00249-8; Fenech 2007, doi 10.1038/nprot.2007.77): two nuclei within the same cytoplasmic boundary,
+of about the same size, staining pattern and intensity, which may touch but whose boundaries can be told apart, and a
+cytoplasm that can be told from the neighbours'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from mnbatch.assay.classes import CellClass, division_class
+from mnbatch.imaging.segmentation.found import Labels
+from mnbatch.imaging.segmentation.regions import Regions
+from mnbatch.imaging.segmentation.seams import Pair
+from mnbatch.imaging.segmentation.settings import SegmentationSettings
+
+_MOST_NUCLEI = 6
+"""More nuclei than this in one group are a clump of cells."""
+
+_BODY_NECK = 0.9
+"""Two nuclei share a cytoplasm if the line that divides it has at least this many diameters of the smaller nucleus."""
+
+REASONS: dict[CellClass, str] = {
+    "mononucleated": "one main nucleus",
+    "binucleated": "",
+    "trinucleated": "three main nuclei",
+    "multinucleated": "four or more main nuclei",
+    "apoptotic": "apoptotic",
+    "overlapping": "nuclei or cytoplasm overlap with a neighbour's",
+    "border": "cut by the edge of the field",
+    "small_body": "too small for a main nucleus",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Main nuclei (labels) of one cell, and what the cell is."""
+
+    nuclei: tuple[int, ...]
+    cell_class: CellClass
+
+
+def outline_gaps(labels: Labels, regions: Regions, largest: float) -> dict[Pair, float]:
+    """Distance between the outlines of each two nuclei that are at most `largest` px apart; 0 where they touch."""
+    core = labels.copy()
+    inner = (labels[1:-1, 1:-1] == labels[:-2, 1:-1]) & (labels[1:-1, 1:-1] == labels[2:, 1:-1])
+    inner &= (labels[1:-1, 1:-1] == labels[1:-1, :-2]) & (labels[1:-1, 1:-1] == labels[1:-1, 2:])
+    core[1:-1, 1:-1][inner] = 0
+    rows, columns = np.nonzero(core)
+    owner = core[rows, columns]
+    order = np.argsort(owner, kind="stable")
+    points = np.stack([columns, rows], axis=1)[order].astype(np.float64)
+    starts = np.searchsorted(owner[order], np.arange(1, len(regions.area) + 2))
+    outlines = [points[starts[i] : starts[i + 1]] for i in range(len(regions.area))]
+    gaps: dict[Pair, float] = {}
+    for a, b in _near(regions, largest):
+        distance = float(cKDTree(outlines[a]).query(outlines[b])[0].min())
+        if distance - 1 <= largest:
+            gaps[(a + 1, b + 1)] = max(0.0, distance - 1)
+    return gaps
+
+
+def _near(regions: Regions, largest: float) -> list[tuple[int, int]]:
+    """Pairs whose boxes are at most `largest` apart."""
+    if len(regions.area) < 2:
+        return []
+    reach = float((regions.boxes[:, 2:] - regions.boxes[:, :2]).max()) + largest
+    pairs = cKDTree(np.stack([regions.x, regions.y], axis=1)).query_pairs(reach * 2**0.5, output_type="ndarray")
+    a, b = regions.boxes[pairs[:, 0]], regions.boxes[pairs[:, 1]]
+    apart = np.maximum(np.maximum(a[:, :2], b[:, :2]) - np.minimum(a[:, 2:], b[:, 2:]), 0).max(axis=1)
+    return sorted((int(i), int(j)) for i, j in pairs[apart <= largest + 1])
+
+
+def group_nuclei(
+    regions: Regions,
+    gaps: dict[Pair, float],
+    seams: dict[Pair, float] | None,
+    diameter: float,
+    settings: SegmentationSettings,
+) -> list[Group]:
+    """Group nuclei into cells.
+
+    Args:
+        seams: length of the line that divides the bodies of two nuclei; None where no cytoplasm can be seen.
+    """
+    links = [pair for pair, gap in sorted(gaps.items()) if gap <= settings.pair_gap * diameter]
+    if seams is not None:
+        links = [pair for pair in links if _one_body(pair, seams, regions)]
+    return [group_within_body(members, regions, settings) for members in _connected(len(regions.area), links)]
+
+
+def _one_body(pair: Pair, seams: dict[Pair, float], regions: Regions) -> bool:
+    smaller = min(regions.diameter[pair[0] - 1], regions.diameter[pair[1] - 1])
+    return seams.get(pair, 0.0) >= _BODY_NECK * float(smaller)
+
+
+def group_within_body(members: tuple[int, ...], regions: Regions, settings: SegmentationSettings) -> Group:
+    """The cell that these nuclei make if they lie within one cytoplasm."""
+    if len(members) > _MOST_NUCLEI:
+        return Group(members, "overlapping")
+    if len(members) == 2 and not alike(members, regions, settings):
+        return Group(members, "overlapping")
+    return Group(members, division_class(len(members)))
+
+
+def alike(members: Iterable[int], regions: Regions, settings: SegmentationSettings) -> bool:
+    """Whether nuclei are about equal in size and in stain."""
+    index: npt.NDArray[np.intp] = np.array(list(members), np.intp) - 1
+    area, stain = regions.area[index], regions.stain[index]
+    return bool(
+        area.min() >= settings.pair_size_ratio * area.max() and stain.min() >= settings.pair_stain_ratio * stain.max()
+    )
+
+
+def _connected(count: int, links: list[Pair]) -> list[tuple[int, ...]]:
+    """Labels 1..count in groups joined by links, in order of their smallest label."""
+    root = list(range(count + 1))
+
+    def find(label: int) -> int:
+        while root[label] != label:
+            label = root[label]
+        return label
+
+    for a, b in links:
+        first, second = sorted((find(a), find(b)))
+        root[second] = first
+    groups: dict[int, list[int]] = {}
+    for label in range(1, count + 1):
+        groups.setdefault(find(label), []).append(label)
+    return [tuple(group) for group in groups.values()]

@@ -1,0 +1,43 @@
+"""Fields of which nothing can be said: each with the reason that the report gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mnbatch.imaging.segmentation.nuclei import Nuclei
+from mnbatch.imaging.segmentation.settings import SegmentationSettings
+from mnbatch.imaging.segmentation.signal import FieldGround
+
+_STEP = 4
+_MOST_SATURATED = 0.3
+
+
+def problem_of_pixels(image: npt.NDArray[Any], ground: FieldGround) -> str:
+    """Why a field's pixels cannot be segmented, or ""."""
+    grid = image[::_STEP, ::_STEP]
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        return "pixels are not numbers"
+    low, high = float(grid.min()), float(grid.max())
+    if low == high and float(image.min()) == float(image.max()):
+        return f"empty: every pixel has the value {low:g}"
+    top = np.iinfo(image.dtype).max if image.dtype.kind in "ui" else 1.0
+    end = grid >= top if ground == "fluorescence" else grid <= 0
+    share = float(end.all(axis=2).mean() if grid.ndim == 3 else end.mean())
+    if share > _MOST_SATURATED:
+        return f"saturated: {share:.0%} of the pixels are at the end of the range"
+    return ""
+
+
+def problem_of_signal(nuclei: Nuclei, pixel_um: float | None, settings: SegmentationSettings) -> str:
+    """Why what was found cannot be nuclei, or ""."""
+    if not nuclei.diameter:
+        return "no nuclei: nothing stands out of the noise"
+    if pixel_um is not None:
+        low, high = settings.range_um
+        size = nuclei.diameter * pixel_um
+        if not low <= size <= high:
+            return f"objects are {size:.1f} um wide at {pixel_um:g} um per pixel; nuclei have {low:g} to {high:g}"
+    return ""
