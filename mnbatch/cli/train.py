@@ -66,8 +66,14 @@ def train(
         int, typer.Option("--threads", min=0, help="Threads of the training; 0: torch's own choice.")
     ] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Give up the training that is kept beside --out, and start anew.")
+    ] = False,
 ) -> None:
-    """Train attention-AlexNet on labelled crops and write a model directory."""
+    """Train attention-AlexNet on labelled crops and write a model directory.
+
+    The training is kept in MODEL_DIR.training/ after every epoch: the same command again goes on from there.
+    """
     from mnbatch.training.recipe import load_recipe
     from mnbatch.training.request import Request
     from mnbatch.training.run import train_model
@@ -93,6 +99,7 @@ def train(
         workers=workers,
         threads=threads,
         device=device,
+        restart=restart,
     )
     card = train_model(request, chosen, lambda line: typer.echo(line, err=True))
-    typer.echo(f"Model {card.name} {card.version} written to {out}; threshold {card.threshold:g}.")
+    typer.echo(f"Model {card.name} {card.version} is in {out}; threshold {card.threshold:g}.")

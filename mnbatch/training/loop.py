@@ -19,6 +19,17 @@ from mnbatch.errors import TrainingError
 from mnbatch.training.augment import augmented
 from mnbatch.training.metrics import Labels, Scores, auc
 from mnbatch.training.recipe import Recipe
+from mnbatch.training.snapshot import (
+    Snapshot,
+    draws_of,
+    fill_draws,
+    fill_module,
+    fill_optimiser,
+    fill_random,
+    optimiser_state,
+    random_state,
+    state_of,
+)
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -160,25 +171,58 @@ class Trainer:
         self.optimiser = self._make_optimiser()
         self.step = 0
         self.steps = recipe.epochs * math.ceil(recipe.cells_per_epoch / recipe.minibatch)
+        self.so_far: Trained | None = None
 
     def run(self) -> Trained:
-        """All epochs of the recipe.
+        """All epochs of the recipe, or those that are left after `restore`.
 
         Raises:
             TrainingError: the loss is no longer a number.
         """
-        history: list[Epoch] = []
-        best: Trained | None = None
-        for number in range(1, self.recipe.epochs + 1):
+        done = len(self.so_far.history) if self.so_far else 0
+        for number in range(done + 1, self.recipe.epochs + 1):
             epoch = self._epoch(number)
-            history.append(epoch)
-            if best is None or epoch.score > best.best.score:
-                best = Trained(copy.deepcopy(self.averaged).eval(), epoch, tuple(history))
-            best = Trained(best.network, best.best, tuple(history))
+            self.so_far = self._with(epoch)
             if self.report is not None:
-                self.report(epoch, best)
-        assert best is not None  # a recipe has at least one epoch
-        return best
+                self.report(epoch, self.so_far)
+        assert self.so_far is not None  # a recipe has at least one epoch
+        return self.so_far
+
+    def snapshot(self) -> Snapshot:
+        """What `restore` needs to go on from here; to be taken after a whole epoch."""
+        assert self.so_far is not None
+        tensors = {
+            **state_of(self.network, "network."),
+            **state_of(self.averaged, "averaged."),
+            **optimiser_state(self.optimiser),
+            **random_state(self.device),
+        }
+        best = state_of(self.so_far.network)
+        return Snapshot(self.step, self.so_far.history, self.so_far.best, tensors, best, draws_of(self.rng))
+
+    def restore(self, kept: Snapshot) -> None:
+        """Go on where a training of the same recipe, seed and cells was: `run` then ends with the same weights.
+
+        Raises:
+            RuntimeError, KeyError, IndexError, ValueError: the snapshot is of another network, or not whole.
+        """
+        best = copy.deepcopy(self.averaged).eval()
+        fill_module(best, kept.best_weights)
+        if kept.tensors:
+            fill_module(self.network, kept.tensors, "network.")
+            fill_module(self.averaged, kept.tensors, "averaged.")
+            fill_optimiser(self.optimiser, kept.tensors)
+            fill_random(self.device, kept.tensors)
+            fill_draws(self.rng, kept.draws)
+        self.step = kept.step
+        self.so_far = Trained(best, kept.best, kept.history)
+
+    def _with(self, epoch: Epoch) -> Trained:
+        """The training with one epoch more."""
+        past = self.so_far
+        if past is None or epoch.score > past.best.score:
+            return Trained(copy.deepcopy(self.averaged).eval(), epoch, (*(past.history if past else ()), epoch))
+        return Trained(past.network, past.best, (*past.history, epoch))
 
     def _epoch(self, number: int) -> Epoch:
         started = time.monotonic()
@@ -221,7 +265,8 @@ class Trainer:
             if not bool(torch.isfinite(loss)):
                 raise TrainingError(
                     f"The loss is {loss.item()} in epoch {number}: training has diverged.",
-                    f"Lower the learning rate (now {self.recipe.learning_rate:g}).",
+                    f"Lower learning_rate in the recipe (now {self.recipe.learning_rate:g}) and give --restart."
+                    + (f" The model of epoch {self.so_far.best.number} stays where it is." if self.so_far else ""),
                 )
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -240,7 +285,15 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Exponential moving average; short at first, so that the untrained start is soon forgotten."""
+        """Exponential moving average; short at first, so that the untrained start is soon forgotten.
+
+        The means and variances of batch normalisation belong to the weights they were measured with, so they are
+        averaged alike; its counters, which are integers, are copied.
+        """
         keep = min(self.recipe.averaging, self.step / (self.step + 10))
-        for mean, weight in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
-            mean.lerp_(weight, 1 - keep)
+        state = self.network.state_dict()
+        for name, mean in self.averaged.state_dict().items():
+            if mean.is_floating_point():
+                mean.lerp_(state[name], 1 - keep)
+            else:
+                mean.copy_(state[name])

@@ -23,6 +23,8 @@ class Request:
         serves: looks that the card states, for a set of models that each serve one; None: those it was trained on.
         seed: of everything that is drawn.
         workers: processes that make cells; threads: of torch (0: its own choice); device: as torch names it, or `auto`.
+        network: a name in `mnbatch.networks.ARCHITECTURES`.
+        restart: give up a training that is kept beside `out`.
     """
 
     data: Path
@@ -42,3 +44,5 @@ class Request:
     workers: int = 0
     threads: int = 0
     device: str = "auto"
+    network: str = "attention-alexnet"
+    restart: bool = False

@@ -8,13 +8,16 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from mnbatch.errors import TrainingError
+from mnbatch.errors import ModelError, TrainingError
 from mnbatch.imaging.preparation import ContrastRule, Preparation
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import write_model_directory
+from mnbatch.inference.verification import verify_model
 from mnbatch.networks import ARCHITECTURES
+from mnbatch.training.checkpoint import Checkpoint, Key
 from mnbatch.training.data import LabelledCell, load_crops, read_labels, split_cells
 from mnbatch.training.initial import initialise, tie_colours
+from mnbatch.training.key import card_only, made_key, training_key
 from mnbatch.training.loop import Epoch, Pool, Trained, Trainer, score
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.request import Request
@@ -28,10 +31,12 @@ MEAN, STD = 0.449, 0.226
 def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) -> ModelCard:
     """Train attention-AlexNet as asked and write its model directory.
 
-    The directory is written again whenever an epoch is the best so far, so that nothing that was trained is lost.
+    The directory is written again whenever an epoch is the best so far, and the whole training is kept beside it after
+    every epoch (see `mnbatch.training.checkpoint`): the same call goes on from there and ends with the same weights.
 
     Raises:
         TrainingError: data, recipe or weights that cannot give a model, found before training where possible.
+        MismatchError: another training is kept beside the model directory.
     """
     _device(request.device)
     if request.threads:
@@ -45,12 +50,19 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
     own = Labelled(*load_crops(training_cells, preparation))
     held_out = Labelled(*load_crops(validation_cells, preparation))
     looks = asked_looks(request.serves, served_looks(list(own.crops), recipe.makes_stained))
+    checkpoint, key = Checkpoint(request.out, request.restart), training_key(request, recipe, network, own, held_out)
+    checkpoint.check(key)
+    if (card := _finished_before(request, checkpoint)) is not None:
+        say(f"{request.out} comes from {checkpoint.described()}: nothing is left to train (--restart trains anew)")
+        return card
     maker = PoolMaker(
         recipe, request.sources, Preparer(preparation, recipe.colour_shares), request.seed, request.workers, say
     )
     training, validation = maker.training(own), maker.validation(held_out)
+    key |= made_key(training, validation)
+    checkpoint.check(key)
     say(f"training on {sum(len(pool.labels) for pool in training)} cells, starting from {started_from}")
-    return fit(request, recipe, network, training, validation, looks, started_from, say)
+    return fit(request, recipe, network, training, validation, looks, started_from, say, (checkpoint, key))
 
 
 def fit(
@@ -62,8 +74,13 @@ def fit(
     looks: Sequence[str],
     started_from: str,
     say: Callable[[str], None],
+    kept: tuple[Checkpoint, Key] | None = None,
 ) -> ModelCard:
-    """Train on pools, and write the model directory whenever an epoch is the best so far."""
+    """Train on pools, and write the model directory whenever an epoch is the best so far.
+
+    Args:
+        kept: where the training is kept after every epoch, and gone on from, and its key; None keeps nothing.
+    """
     device = _device(request.device)
 
     def keep(trained: Trained) -> ModelCard:
@@ -84,11 +101,44 @@ def fit(
         return write_model_directory(request.out, finished, fields)
 
     def report(epoch: Epoch, so_far: Trained) -> None:
-        say(describe(epoch, recipe.epochs))
         if so_far.best is epoch:
             keep(so_far)
+        if kept is not None:
+            kept[0].save(trainer.snapshot(), kept[1], card_only(request))
+        say(describe(epoch, recipe.epochs))
 
-    return keep(Trainer(network, training, validation, recipe, to_input, request.seed, device, report).run())
+    trainer = Trainer(network, training, validation, recipe, to_input, request.seed, device, report)
+    if kept is not None:
+        _go_on(trainer, kept[0], recipe, say)
+    card = keep(trainer.run())
+    if kept is not None:
+        kept[0].finish(card.weights_sha256, card_only(request))
+    return card
+
+
+def _go_on(trainer: Trainer, checkpoint: Checkpoint, recipe: Recipe, say: Callable[[str], None]) -> None:
+    """Start where the last call stopped, or give up what is there when that was asked for."""
+    if checkpoint.record is None:
+        checkpoint.discard()
+        return
+    try:
+        trainer.restore(checkpoint.load())
+    except (RuntimeError, LookupError, ValueError, TypeError) as error:
+        raise checkpoint.damaged(error) from error
+    best = checkpoint.record.best
+    say(f"going on after epoch {len(checkpoint.record.history)} of {recipe.epochs}; the best so far is epoch {best}")
+
+
+def _finished_before(request: Request, checkpoint: Checkpoint) -> ModelCard | None:
+    """The card of the finished model, where it is there and as it was asked for."""
+    record = checkpoint.record
+    if record is None or not record.finished or record.card != card_only(request):
+        return None
+    try:
+        card = verify_model(request.out).card
+    except ModelError:
+        return None
+    return card if card.weights_sha256 == record.model else None
 
 
 def _preparation(recipe: Recipe) -> Preparation:

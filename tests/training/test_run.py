@@ -98,7 +98,7 @@ def test_the_command_says_what_it_wrote(crop_folder, tmp_path):
     ]
     result = CliRunner().invoke(app, [*arguments, "--recipe", str(recipe), "--epochs", "1", "--threads", "1"])
     assert result.exit_code == 0, result.output
-    assert "written to" in result.output
+    assert "Model attention-alexnet 1 is in" in result.output
     assert load_model(tmp_path / "model").card.recipe["epochs"] == 1
 
 

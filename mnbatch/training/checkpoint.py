@@ -1,0 +1,216 @@
+"""What is kept beside a model while it is trained, so that a killed training goes on: `MODEL_DIR.training/`.
+
+`checkpoint.json` is the truth: it names the two files of tensors that belong to it and is replaced by one rename after
+they are on the disk. Whatever it does not name is swept. Tensors are read with safetensors only.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import safetensors
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from safetensors.torch import load_file, save_file
+
+from mnbatch.errors import MismatchError, StorageError, TrainingError
+from mnbatch.training.loop import Epoch
+from mnbatch.training.snapshot import Snapshot, Tensors
+
+RECORD = "checkpoint.json"
+RESTART = "Give the arguments it was started with to go on, or --restart to give it up and start anew."
+
+Key = Mapping[str, JsonValue]
+"""What decides the weights, by name: recipe, seed, network, start, digests of the cells."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EpochRow(_Frozen):
+    """An `Epoch` as it is kept."""
+
+    number: int
+    loss: float
+    aucs: dict[str, float]
+    seconds: float
+
+
+class Record(_Frozen):
+    """`checkpoint.json`.
+
+    Attributes:
+        key: what decides the weights; a training with another key is another training.
+        card: what only the card says (name, licence, ...), as it was asked for last.
+        step, history, best, draws: as in `Snapshot`; `best` is the number of an epoch.
+        state, best_weights: names of files here; `state` is "" once the training is finished.
+        model: SHA-256 of the finished model's weights, "" before.
+    """
+
+    schema_version: Literal[1] = 1
+    key: dict[str, JsonValue]
+    card: dict[str, JsonValue]
+    step: int
+    history: tuple[EpochRow, ...]
+    best: int
+    draws: str
+    state: str
+    best_weights: str
+    model: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether every epoch is done and the model was written."""
+        return bool(self.model)
+
+
+class Checkpoint:
+    """The folder beside a model directory that holds its training.
+
+    Args:
+        out: the model directory.
+        restart: whatever is there counts for nothing, and is not even read.
+    """
+
+    def __init__(self, out: Path, restart: bool = False) -> None:
+        out = Path(os.path.abspath(out))  # "." has no name to put beside
+        self.folder = out.with_name(f"{out.name}.training")
+        self.record = None if restart else self._read()
+
+    def check(self, key: Key) -> None:
+        """Refuse to go on with what was started otherwise.
+
+        Args:
+            key: what is asked for now, or the part of it that is known already.
+
+        Raises:
+            MismatchError: there is a checkpoint of another recipe, seed, network, start or data.
+        """
+        if self.record is None:
+            return
+        kept = self.record.key
+        others = [name for name in key if key[name] != kept.get(name)]
+        if others:
+            words = "; ".join(_difference(name, kept.get(name), key[name]) for name in others[:4])
+            more = f" and {len(others) - 4} more" if len(others) > 4 else ""
+            raise MismatchError(
+                f"{self.folder} holds {self.described()} that was started with other {words}{more}.", RESTART
+            )
+
+    def described(self) -> str:
+        """What is there, in words."""
+        assert self.record is not None
+        state = "a finished" if self.record.finished else "an unfinished"
+        return f"{state} training of {len(self.record.history)} epochs"
+
+    def discard(self) -> None:
+        """Give up what was kept."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.record = None
+
+    def save(self, snapshot: Snapshot, key: Key, card: Key) -> None:
+        """Keep a training after an epoch; a kill at any instant leaves the last checkpoint or this one.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        done, best = snapshot.history[-1].number, snapshot.best.number
+        record = Record(
+            key=dict(key),
+            card=dict(card),
+            step=snapshot.step,
+            history=tuple(_row(epoch) for epoch in snapshot.history),
+            best=best,
+            draws=snapshot.draws,
+            state=f"state-{done}.safetensors",
+            best_weights=f"best-{best}.safetensors",
+        )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write(record.state, snapshot.tensors)
+            if self.record is None or self.record.best_weights != record.best_weights:
+                self._write(record.best_weights, snapshot.best_weights)
+            self._switch(record)
+        except OSError as error:
+            raise StorageError(
+                f"The training cannot be kept in {self.folder}: {error.strerror}.",
+                "Free some space, then give the same command again: it goes on from the last epoch that was kept.",
+            ) from error
+
+    def finish(self, weights_sha256: str, card: Key) -> None:
+        """Note that the model is written; the state is no longer needed, the best weights stay."""
+        assert self.record is not None
+        self._switch(self.record.model_copy(update={"model": weights_sha256, "card": dict(card), "state": ""}))
+
+    def load(self) -> Snapshot:
+        """The training as it was kept.
+
+        Raises:
+            TrainingError: a file is absent or damaged.
+        """
+        record = self.record
+        assert record is not None
+        history = tuple(Epoch(row.number, row.loss, row.aucs, row.seconds) for row in record.history)
+        best = next(epoch for epoch in history if epoch.number == record.best)
+        tensors = self._tensors(record.state) if record.state else {}
+        return Snapshot(record.step, history, best, tensors, self._tensors(record.best_weights), record.draws)
+
+    def damaged(self, why: object) -> TrainingError:
+        """The error for a checkpoint that cannot be used."""
+        return TrainingError(
+            f"The training kept in {self.folder} is damaged: {' '.join(str(why).split())[:200]}.",
+            "Restore the folder, or give --restart to start anew.",
+        )
+
+    def _read(self) -> Record | None:
+        try:
+            return Record.model_validate_json((self.folder / RECORD).read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"{self.folder} cannot be read: {error.strerror}.", "Choose another --out.") from error
+        except ValidationError as error:
+            raise self.damaged(error) from error
+
+    def _tensors(self, name: str) -> Tensors:
+        try:
+            return dict(load_file(self.folder / name))
+        except (OSError, safetensors.SafetensorError) as error:
+            raise self.damaged(f"{name}: {error}") from error
+
+    def _write(self, name: str, tensors: Tensors) -> None:
+        staged = self.folder / f".{name}"
+        save_file(tensors, staged)
+        _synced(staged)
+        staged.replace(self.folder / name)
+
+    def _switch(self, record: Record) -> None:
+        staged = self.folder / f".{RECORD}"
+        staged.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        _synced(staged)
+        staged.replace(self.folder / RECORD)
+        self.record = record
+        for file in self.folder.glob("*.safetensors"):
+            if file.name not in (record.state, record.best_weights):
+                file.unlink()
+
+
+def _synced(file: Path) -> None:
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _row(epoch: Epoch) -> EpochRow:
+    return EpochRow(number=epoch.number, loss=epoch.loss, aucs=dict(epoch.aucs), seconds=epoch.seconds)
+
+
+def _difference(name: str, kept: JsonValue, asked: JsonValue) -> str:
+    """Digests say nothing to a reader, values do."""
+    plain = all(
+        isinstance(value, int | float | bool) or (isinstance(value, str) and len(value) < 40) for value in (kept, asked)
+    )
+    return f"{name} ({kept}, now {asked})" if plain else name
