@@ -18,7 +18,8 @@ MAY_IMPORT = {
     "networks": set(),
     "inference": {"errors", "assay", "imaging", "networks"},
     "results": {"errors", "assay", "settings"},
-    "report": {"errors", "assay", "results"},
+    "review": {"errors", "assay", "results"},
+    "report": {"errors", "assay", "results", "review"},
     "pipeline": {"errors", "settings", "console", "assay", "imaging", "inference", "results", "report"},
     "simulate": {"errors", "assay", "imaging"},
     "training": {"errors", "settings", "assay", "imaging", "networks", "inference", "simulate"},
@@ -28,6 +29,7 @@ WITHOUT = {
     "assay": {"torch", "torchvision", "tifffile", "skimage", "PIL"},
     "imaging": {"torch", "torchvision"},
     "report": {"torch", "torchvision"},
+    "review": {"torch", "torchvision", "PIL"},
     "results": {"torch", "torchvision"},
     "networks": {"PIL", "skimage", "tifffile"},
 }

@@ -13,6 +13,7 @@ from mnbatch.cli.compare import compare
 from mnbatch.cli.evaluate import evaluate
 from mnbatch.cli.model import model_app
 from mnbatch.cli.report import report
+from mnbatch.cli.review import review_app
 from mnbatch.cli.run import run
 from mnbatch.cli.scan import scan
 from mnbatch.cli.simulate import simulate
@@ -32,6 +33,7 @@ app.command("scan")(scan)
 app.command("report")(report)
 app.command("status")(status)
 app.add_typer(model_app, name="model")
+app.add_typer(review_app, name="review")
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, NoInputError
+
+if TYPE_CHECKING:
+    from mnbatch.report.build import ReportOptions
+    from mnbatch.results.paths import OutPaths
 
 
 def report(
@@ -31,21 +35,15 @@ def report(
     Exit codes: 0 all slides done; 3 some slides failed; 4 OUT holds no results; 10 unreadable or disk
     full; 11 OUT is held by a run.
     """
-    from mnbatch.report.build import ReportOptions, build_reports
+    from mnbatch.report.build import build_reports
     from mnbatch.results.annotations import load_samples
     from mnbatch.results.lock import hold_lock
-    from mnbatch.results.manifest import read_manifest
     from mnbatch.results.store import Store
 
     store = Store(out)
     if not store.paths.slides.is_dir():
         raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
-    last = (read_manifest(store.paths) or {}).get("settings") or {}
-    options = ReportOptions(
-        gallery=_first(gallery, last.get("gallery"), ReportOptions().gallery),
-        min_cells=_first(min_cells, last.get("min_cells"), ReportOptions().min_cells),
-        force=force,
-    )
+    options = report_options(store.paths, gallery, min_cells, force=force)
     with hold_lock(store.paths.lock):
         made = build_reports(store, options, load_samples(store.paths))
     failed = [slide for slide in made.slides if slide.status == "failed"]
@@ -56,6 +54,21 @@ def report(
         typer.echo(f"failed: {slide.slide_id}: {slide.reason}")
     typer.echo(f"report: {store.paths.index}")
     raise typer.Exit(EXIT_SLIDES_FAILED if failed else EXIT_OK)
+
+
+def report_options(
+    paths: OutPaths, gallery: int | None = None, min_cells: int | None = None, *, force: bool = False
+) -> ReportOptions:
+    """What was typed, else what the last run used, else the defaults."""
+    from mnbatch.report.build import ReportOptions
+    from mnbatch.results.manifest import read_manifest
+
+    last = (read_manifest(paths) or {}).get("settings") or {}
+    return ReportOptions(
+        gallery=_first(gallery, last.get("gallery"), ReportOptions().gallery),
+        min_cells=_first(min_cells, last.get("min_cells"), ReportOptions().min_cells),
+        force=force,
+    )
 
 
 def _first(*values: Any) -> int:

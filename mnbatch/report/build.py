@@ -181,7 +181,7 @@ def _slide_row(item: SlideItem) -> tables.SlideRow:
         threshold=f"{record.call.threshold:g}" if record.call else "",
         warnings=item.warnings,
     )
-    return tables.SlideRow(record.slide_id, item.donor or "", record.name, counts, item.sample)
+    return tables.SlideRow(record.slide_id, item.donor or "", record.name, counts, item.sample, item.review)
 
 
 def _donor_row(donor: DonorItem) -> tables.DonorRow:
@@ -198,7 +198,7 @@ def _donor_row(donor: DonorItem) -> tables.DonorRow:
         threshold=_each_once(row.threshold for row in slides),
         warnings=call.warnings,
     )
-    return tables.DonorRow(call.donor, counts, len(call.slide_ids), len(call.failed_slide_ids))
+    return tables.DonorRow(call.donor, counts, len(call.slide_ids), len(call.failed_slide_ids), donor.review)
 
 
 def _each_once(values: Iterable[str]) -> str:

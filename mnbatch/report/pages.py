@@ -11,6 +11,7 @@ from mnbatch.report.gallery import GalleryView
 from mnbatch.report.render import href
 from mnbatch.report.views import RowView
 from mnbatch.results.records import SlideRecord
+from mnbatch.review.standing import NO_REVIEW, SlideReview, pool
 
 FAILURES_OPEN = 10
 """Failures that the batch page shows at once; the others unfold."""
@@ -30,6 +31,7 @@ class SlideItem:
         donor: code, from the sample sheet or the path; None where not known.
         also_found: names of slides that are byte-identical to this one and were not counted.
         call_next_step: what to do where the call failed for a reason that the record does not know.
+        review: where a person's review of the slide stands.
     """
 
     record: SlideRecord
@@ -39,6 +41,7 @@ class SlideItem:
     sample: Mapping[str, str]
     also_found: tuple[str, ...] = ()
     call_next_step: str = ""
+    review: SlideReview = NO_REVIEW
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -66,6 +69,11 @@ class DonorItem:
     call: DonorCall
     folder: str
     slides: tuple[SlideItem, ...]
+
+    @property
+    def review(self) -> SlideReview:
+        """The review of the slides that are counted, pooled."""
+        return pool([slide.review for slide in self.slides if slide.call.frequency is not None])
 
     @property
     def excluded_cells(self) -> int | None:

@@ -6,17 +6,21 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
-from mnbatch.assay.calls import CallRules, SlideCall, call_slide
+from mnbatch.assay.calls import SlideCall
 from mnbatch.errors import StorageError
 from mnbatch.report import pages, render, tables
 from mnbatch.report.gallery import Candidate, gallery_view
 from mnbatch.report.pages import SlideItem
 from mnbatch.report.summary import SlideSummary, digest, files_match, read_summary, remove_files
+from mnbatch.results.calling import call_record
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
+from mnbatch.review.queue import Queue, draw_queue, load_plan
+from mnbatch.review.standing import SlideReview, slide_review
+from mnbatch.review.trail import read_trail, trail_digest
 
 DONOR_LETTERS = 48
 DERIVED = ("cells.csv", "index.html", "summary.json")
@@ -66,6 +70,7 @@ class SlideBuilder:
         self._store = store
         self._options = options
         self._context = context
+        self._plan = load_plan(store.paths)
         self.built = 0
         self.stamps: dict[str, str] = {}
 
@@ -76,7 +81,7 @@ class SlideBuilder:
         self.stamps[record.slide_id] = stamp
         known = None if self._options.force else read_summary(paths.summary)
         if known is not None and known.stamp == stamp and files_match(paths.root, known.sizes):
-            return self._item(record, known.call(), known.next_step)
+            return self._item(record, known.call(), known.next_step, known.review)
         return self._build(record, stamp)
 
     def candidates(self, record: SlideRecord) -> list[Candidate]:
@@ -93,21 +98,24 @@ class SlideBuilder:
             dict(context.samples.get(slide_id, {})),
             context.also_found.get(slide_id, ()),
             self._options.gallery,
+            asdict(self._plan),
+            trail_digest(self._store.paths, slide_id),
         )
 
     def _build(self, record: SlideRecord, stamp: str) -> SlideItem:
         call, next_step = self._call(record)
-        item = self._item(record, call, next_step)
+        review, _queue = self._review(record, call)
+        item = self._item(record, call, next_step, review)
         candidates = self._candidates(record, call, "", "")
         page = pages.slide_page(item, call.cells, gallery_view(candidates, self._options.gallery))
-        self._write(record, stamp, call, next_step, render.render_slide(page, stamp))
+        self._write(record, stamp, item, render.render_slide(page, stamp))
         self.built += 1
         # What is listed of the slide elsewhere holds no cells: a batch of 2000 slides would not fit
         # into memory.
-        return self._item(record, _without_cells(call), next_step)
+        return self._item(record, _without_cells(call), next_step, review)
 
-    def _write(self, record: SlideRecord, stamp: str, call: SlideCall, next_step: str, page: bytes) -> None:
-        paths = self._store.paths.slide(record.slide_id)
+    def _write(self, record: SlideRecord, stamp: str, item: SlideItem, page: bytes) -> None:
+        paths, call = self._store.paths.slide(record.slide_id), item.call
         files = {paths.page.name: page}
         if call.cells:
             files[paths.cells_csv.name] = tables.cells_csv(call.cells)
@@ -119,19 +127,27 @@ class SlideBuilder:
             write_atomically(paths.root / name, data)
         sizes = {name: len(data) for name, data in sorted(files.items())}
         # Last, so that a kill in between leaves a stamp that does not match.
-        write_atomically(paths.summary, SlideSummary.of(stamp, call, next_step, sizes).to_bytes())
+        write_atomically(
+            paths.summary, SlideSummary.of(stamp, call, item.call_next_step, sizes, item.review).to_bytes()
+        )
 
     def _call(self, record: SlideRecord) -> tuple[SlideCall, str]:
         """The slide's call, and the next step where it failed for a reason that the record does not know."""
-        if record.status != "scored" or record.call is None:
-            return SlideCall("failed", record.reason, (), None, 0, 0), ""
-        rules = CallRules(threshold=record.call.threshold, max_bad_fraction=record.call.max_bad_fraction)
         try:
-            rows = self._store.scores(record)
+            return call_record(self._store, record, self._context.copies.get(record.slide_id, {})), ""
         except StorageError as error:
             # One damaged slide must not keep the others from their report.
             return SlideCall("failed", error.message, (), None, 0, 0), error.next_step
-        return call_slide(rows, rules, self._context.copies.get(record.slide_id, {})), ""
+
+    def _review(self, record: SlideRecord, call: SlideCall) -> tuple[SlideReview, Queue | None]:
+        """Where the slide's review stands, and what is to be reviewed; none of a slide that is not counted."""
+        trail = read_trail(self._store.paths, record.slide_id)
+        if call.frequency is None:
+            old = len(trail.entries)
+            reason = "the slide has no result now; its decisions are kept" if old else ""
+            return SlideReview("outdated" if old else "none", reason, outdated=old), None
+        queue = draw_queue(record, call.cells, self._plan)
+        return slide_review(queue, trail), queue
 
     def _candidates(self, record: SlideRecord, call: SlideCall, name: str, href: str) -> list[Candidate]:
         if not call.cells or record.call is None or self._options.gallery == 0:
@@ -143,13 +159,13 @@ class SlideBuilder:
             if cell.mn is not None
         ]
 
-    def _item(self, record: SlideRecord, call: SlideCall, next_step: str) -> SlideItem:
+    def _item(self, record: SlideRecord, call: SlideCall, next_step: str, review: SlideReview) -> SlideItem:
         row = self._context.samples.get(record.slide_id, {})
         sample = sample_columns(row, record.pseudonymised)
         donor = row.get("donor") or record.donor
         folder = donor_folder(donor) if donor else ""
         also_found = self._context.also_found.get(record.slide_id, ())
-        return SlideItem(record, call, donor, folder, sample, also_found, next_step)
+        return SlideItem(record, call, donor, folder, sample, also_found, next_step, review)
 
 
 def sample_columns(row: Mapping[str, str], pseudonymised: bool) -> dict[str, str]:

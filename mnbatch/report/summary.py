@@ -10,15 +10,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from mnbatch import __version__
 from mnbatch.assay.calls import Frequency, SlideCall, SlideStatus
 from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.review.standing import SlideReview
 
 REPORT_VERSION = 1
 """Part of every stamp: raised when the same results are to give other pages or tables."""
 
 _STAMP = re.compile(rb'<meta name="mnbatch-stamp" content="([0-9a-f]+)">')
 _STAMP_WITHIN = 4096
+_REVIEW = TypeAdapter(SlideReview)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class SlideSummary:
     flagged_cells: int
     warnings: tuple[str, ...]
     sizes: dict[str, int]
+    review: SlideReview
 
     def call(self) -> SlideCall:
         """The call without its cells: all that pooling needs."""
@@ -54,7 +59,9 @@ class SlideSummary:
         )
 
     @classmethod
-    def of(cls, stamp: str, call: SlideCall, next_step: str, sizes: dict[str, int]) -> SlideSummary:
+    def of(
+        cls, stamp: str, call: SlideCall, next_step: str, sizes: dict[str, int], review: SlideReview
+    ) -> SlideSummary:
         """Summary of a call whose derived files were just written."""
         return cls(
             stamp,
@@ -66,6 +73,7 @@ class SlideSummary:
             call.flagged_cells,
             call.warnings,
             sizes,
+            review,
         )
 
     def to_bytes(self) -> bytes:
@@ -79,6 +87,7 @@ def read_summary(path: Path) -> SlideSummary | None:
         data = json.loads(path.read_bytes())
         frequency = Frequency(**data["frequency"]) if data["frequency"] is not None else None
         data |= {"frequency": frequency, "warnings": tuple(data["warnings"]), "sizes": dict(data["sizes"])}
+        data |= {"review": _REVIEW.validate_python(data["review"])}
         return SlideSummary(**data)
     except (OSError, ValueError, KeyError, TypeError):
         return None

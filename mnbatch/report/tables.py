@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mnbatch.assay.calls import CalledCell, Frequency
+from mnbatch.review.standing import NO_REVIEW, SlideReview
 
 BOM = "\ufeff"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")
@@ -37,8 +38,21 @@ COUNT_COLUMNS = (
     "warnings",
 )
 SAMPLE_COLUMNS = ("dose_gy", "culture", "sex", "age", "note")
-SLIDE_COLUMNS = ("slide_id", "donor", "slide", *COUNT_COLUMNS, *SAMPLE_COLUMNS)
-DONOR_COLUMNS = ("donor", *COUNT_COLUMNS, "slides", "slides_done", "slides_failed")
+REVIEW_COLUMNS = (
+    "review_status",
+    "review_reason",
+    "reviewers",
+    "reviewed_cells",
+    "reviewed_mnbn_cells",
+    "reviewed_bn_cells",
+    "reviewed_per_1000",
+    "reviewed_low",
+    "reviewed_high",
+    "reviewed_ci_low",
+    "reviewed_ci_high",
+)
+SLIDE_COLUMNS = ("slide_id", "donor", "slide", *COUNT_COLUMNS, *SAMPLE_COLUMNS, *REVIEW_COLUMNS)
+DONOR_COLUMNS = ("donor", *COUNT_COLUMNS, "slides", "slides_done", "slides_failed", *REVIEW_COLUMNS)
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -87,6 +101,7 @@ class SlideRow:
     slide: str
     counts: CountRow
     sample: Mapping[str, str] = field(default_factory=dict)
+    review: SlideReview = NO_REVIEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +112,7 @@ class DonorRow:
     counts: CountRow
     slides: int
     slides_failed: int
+    review: SlideReview = NO_REVIEW
 
 
 class Number(str):
@@ -119,6 +135,7 @@ def slides_csv(rows: Sequence[SlideRow]) -> bytes:
             row.slide,
             *row.counts.fields(),
             *(_sample(row.sample.get(name, "")) for name in SAMPLE_COLUMNS),
+            *_review_fields(row.review),
         ]
         for row in rows
     )
@@ -128,7 +145,15 @@ def slides_csv(rows: Sequence[SlideRow]) -> bytes:
 def donors_csv(rows: Sequence[DonorRow]) -> bytes:
     """donors.csv; only its header where no donor is known."""
     body = (
-        [row.donor, *row.counts.fields(), row.slides, row.slides - row.slides_failed, row.slides_failed] for row in rows
+        [
+            row.donor,
+            *row.counts.fields(),
+            row.slides,
+            row.slides - row.slides_failed,
+            row.slides_failed,
+            *_review_fields(row.review),
+        ]
+        for row in rows
     )
     return _csv(DONOR_COLUMNS, body)
 
@@ -153,6 +178,18 @@ def _cell_fields(cell: CalledCell) -> list[Value]:
         return [cell.cell_id, cell.source, cell.page, None, None, ";".join(cell.qc), cell.reason]
     flags = ";".join(cell.qc) or "ok"
     return [cell.cell_id, cell.source, cell.page, cell.p_mn, int(cell.mn), flags, cell.reason]
+
+
+def _review_fields(review: SlideReview) -> list[Value]:
+    """Values in the order of `REVIEW_COLUMNS`; numbers only of a review that is complete."""
+    people = "; ".join(state.reviewer for state in review.reviewers)
+    looked = review.looked if review.reviewers else None
+    head: list[Value] = [review.status, review.reason, people, looked]
+    e = review.number
+    if e is None:
+        return [*head, *[None] * 7]
+    limits = [_rate(value) for value in (e.per_1000, e.low, e.high, e.ci_low, e.ci_high)]
+    return [*head, round(e.mnbn, 2), round(e.bn_cells, 2), *limits]
 
 
 def _sample(text: str) -> str:

@@ -41,13 +41,32 @@ class OutPaths:
 
     @property
     def annotations(self) -> Path:
-        """A person's work: sample sheet, later reviews and curves."""
+        """A person's work: sample sheet, reviews, curves."""
         return self.root / "annotations"
 
     @property
     def samples(self) -> Path:
         """The sample sheet in force."""
         return self.annotations / "samples.csv"
+
+    @property
+    def reviews(self) -> Path:
+        """A person's decisions on cells: the plan, and one trail a slide that is only ever appended to."""
+        return self.annotations / "reviews"
+
+    @property
+    def review_plan(self) -> Path:
+        """How much a review looks at; absent for the default."""
+        return self.reviews / "plan.json"
+
+    @property
+    def review_lock(self) -> Path:
+        """Who writes to the trails."""
+        return self.reviews / "lock.json"
+
+    def review_trail(self, slide_id: str) -> Path:
+        """Every decision ever saved on a slide's cells, one JSON line each."""
+        return self.reviews / f"{slide_id}.jsonl"
 
     @property
     def private(self) -> Path:

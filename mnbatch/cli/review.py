@@ -1,0 +1,178 @@
+"""`mnbatch review`: a person's decisions into OUT, out of it as labels, and where they stand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mnbatch.errors import LockHeldError
+
+if TYPE_CHECKING:
+    from mnbatch.results.records import SlideRecord
+    from mnbatch.results.store import Store
+    from mnbatch.review.standing import SlideReview
+
+review_app = typer.Typer(
+    help="Review: decisions of people on the cells of OUT.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="Output directory of `mnbatch run`.")]
+
+
+@review_app.command("import")
+def import_(
+    out: Out,
+    review: Annotated[
+        Path, typer.Argument(metavar="REVIEW", help="review.csv or review.json as the gallery saved it.")
+    ],
+    keep_outdated: Annotated[
+        bool,
+        typer.Option("--keep-outdated", help="Keep decisions on an earlier result too; they count for nothing."),
+    ] = False,
+) -> None:
+    """Check that REVIEW belongs to the results in OUT, append it to the trail and bring the reports up to date.
+
+    Exit codes: 0 imported; 2 broken rows; 4 OUT holds no results; 5 a review of another batch, model, plan or result;
+    10 unreadable or disk full; 11 another import did not end in time.
+    """
+    from mnbatch.review.importing import import_review
+
+    store = _store(out)
+    done = import_review(store, review, keep_outdated=keep_outdated)
+    typer.echo(
+        f"{done.added} decisions of {', '.join(done.reviewers) or 'nobody'} added on {len(done.slide_ids)} slides, "
+        f"{done.known} were known"
+    )
+    if done.outdated:
+        typer.echo(f"{done.outdated} of them were made on an earlier result: kept, and not counted")
+    rebuild(store)
+
+
+@review_app.command("export")
+def export(
+    out: Out,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for crops and labels.csv.")],
+    reviewer: Annotated[str | None, typer.Option("--reviewer", help="Only this reviewer's decisions.")] = None,
+) -> None:
+    """Write the reviewed cells as a labelled set: give DIR/labels.csv to `mnbatch train` or `mnbatch evaluate`."""
+    from mnbatch.results.annotations import load_samples
+    from mnbatch.review.export import export_labels
+
+    store = _store(out)
+    donors = {slide: row["donor"] for slide, row in load_samples(store.paths).items() if row.get("donor")}
+    done = export_labels(store, folder, donors, reviewer)
+    typer.echo(f"{done.mn} cells with and {done.not_mn} without micronuclei: {folder / 'labels.csv'}")
+    for reason, number in sorted(done.left_out.items()):
+        typer.echo(f"left out: {number} {reason}")
+
+
+@review_app.command("status")
+def status(
+    out: Out, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False
+) -> None:
+    """Say of each slide what is reviewed, what is missing, and where reviewers differ."""
+    store = _store(out)
+    reviews = _reviews(store)
+    if as_json:
+        typer.echo(json.dumps([{"slide_id": record.slide_id, **asdict(r)} for record, r in reviews], indent=1))
+        return
+    for record, review in reviews:
+        for line in _lines(record, review):
+            typer.echo(line)
+
+
+@review_app.command("plan")
+def plan(
+    out: Out,
+    band: Annotated[
+        float | None, typer.Option("--band", help="Share of the cells: negatives near the threshold.")
+    ] = None,
+    sample: Annotated[float | None, typer.Option("--sample", help="Share of the other negatives, at random.")] = None,
+    least_band: Annotated[int | None, typer.Option("--least-band", help="Cells of the band at least.")] = None,
+    least_sample: Annotated[int | None, typer.Option("--least-sample", help="Cells of the sample at least.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the random order.")] = None,
+) -> None:
+    """Show how much a review looks at, or change it; a larger sample holds the smaller one, so no work is lost."""
+    from dataclasses import replace
+
+    from mnbatch.review.queue import load_plan, save_plan
+
+    store = _store(out)
+    typed: dict[str, Any] = {
+        "band": band,
+        "sample": sample,
+        "least_band": least_band,
+        "least_sample": least_sample,
+        "seed": seed,
+    }
+    changes = {name: value for name, value in typed.items() if value is not None}
+    chosen = replace(load_plan(store.paths), **changes)
+    if changes:
+        save_plan(store.paths, chosen)
+    for name, value in asdict(chosen).items():
+        typer.echo(f"{name:13} {value:g}")
+    if changes:
+        rebuild(store)
+
+
+def rebuild(store: Store) -> None:
+    """Bring the reports up to date; a run that holds OUT does so itself when it ends."""
+    from mnbatch.cli.report import report_options
+    from mnbatch.report.build import build_reports
+    from mnbatch.results.annotations import load_samples
+    from mnbatch.results.lock import hold_lock
+
+    try:
+        with hold_lock(store.paths.lock):
+            build_reports(store, report_options(store.paths), load_samples(store.paths))
+    except LockHeldError as error:
+        typer.echo(f"The decisions are saved; the pages are made again later: {error.message}", err=True)
+        return
+    typer.echo(f"report: {store.paths.index}")
+
+
+def _store(out: Path) -> Store:
+    from mnbatch.results.store import Store
+    from mnbatch.review.importing import check_out
+
+    store = Store(out)
+    check_out(store.paths, out)
+    return store
+
+
+def _reviews(store: Store) -> list[tuple[SlideRecord, SlideReview]]:
+    from mnbatch.review.importing import queues_of
+    from mnbatch.review.standing import SlideReview, slide_review
+    from mnbatch.review.trail import read_trail
+
+    records = [record for record in store.records() if record.status != "copy"]
+    queues = queues_of(store, {record.slide_id: None for record in records})
+    found = []
+    for record in records:
+        queue, trail = queues[record.slide_id], read_trail(store.paths, record.slide_id)
+        if queue is not None:
+            found.append((record, slide_review(queue, trail)))
+        elif trail.entries:
+            found.append((record, SlideReview("outdated", "the slide has no result now", outdated=len(trail.entries))))
+    return found
+
+
+def _lines(record: SlideRecord, review: SlideReview) -> list[str]:
+    lines = [f"{record.slide_id}: {review.status}{': ' + review.reason if review.reason else ''}"]
+    e = review.number
+    if e is not None:
+        lines.append(f"  reviewed {e.per_1000:.1f} MNBN per 1000 cells, {e.low:.1f} to {e.high:.1f} for these cells")
+    lines += [f"  {s.reviewer}: {s.looked} cells of the queue, {s.outside} others" for s in review.reviewers]
+    for a in review.agreements:
+        kappa = "not defined" if a.kappa is None else f"{a.kappa:.2f}"
+        lines.append(f"  {a.first} and {a.second}: {a.agreed} of {a.cells} alike, kappa {kappa}")
+    for d in review.disagreements:
+        lines.append(f"  differ on {d.cell_id}: " + ", ".join(f"{who} {word}" for who, word in d.decisions))
+    if review.torn:
+        lines.append(f"  {review.torn} lines of its trail cannot be read")
+    return lines

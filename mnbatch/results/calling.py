@@ -1,0 +1,24 @@
+"""The call of a stored slide: one way for reports and reviews."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mnbatch.assay.calls import CallRules, SlideCall, call_slide
+from mnbatch.results.records import SlideRecord
+from mnbatch.results.store import Store
+
+
+def call_record(store: Store, record: SlideRecord, copies: Mapping[int, str]) -> SlideCall:
+    """Call a slide from its stored scores; one that was never scored fails with its record's reason.
+
+    Args:
+        copies: row -> cell_id of the original, for cells that are counted elsewhere.
+
+    Raises:
+        StorageError: its stored result is damaged.
+    """
+    if record.status != "scored" or record.call is None:
+        return SlideCall("failed", record.reason, (), None, 0, 0)
+    rules = CallRules(threshold=record.call.threshold, max_bad_fraction=record.call.max_bad_fraction)
+    return call_slide(store.scores(record), rules, copies)

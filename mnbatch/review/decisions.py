@@ -1,0 +1,218 @@
+"""Decisions as a person took them, and the files that carry them: review.csv and review.json."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from mnbatch.errors import StorageError, UsageError
+
+Choice = Literal["mn", "not_mn", "unsure", "not_scorable"]
+CHOICES: tuple[str, ...] = get_args(Choice)
+WITHDRAWN = "withdrawn"
+"""In the trail only: an earlier decision that its reviewer took back."""
+
+COLUMNS = (
+    "slide_id",
+    "cell_id",
+    "decision",
+    "count",
+    "reviewer",
+    "time",
+    "stratum",
+    "inclusion_probability",
+    "model_digest",
+    "result_key",
+)
+LONGEST_NAME = 100
+MOST_MICRONUCLEI = 99
+FAULTS_SHOWN = 5
+JSON_FORMAT = "mnbatch-review"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one reviewer said of one cell.
+
+    Attributes:
+        decision: one of `CHOICES`, or `WITHDRAWN`.
+        count: micronuclei that were counted; None where the reviewer only said yes, or no, or nothing.
+        time: when it was taken, ISO 8601 with an offset.
+        stratum: see `mnbatch.review.queue`.
+        inclusion_probability: with which the cell came into the queue; None for a cell outside of it.
+    """
+
+    slide_id: str
+    cell_id: str
+    decision: str
+    count: int | None
+    reviewer: str
+    time: str
+    stratum: str
+    inclusion_probability: float | None
+    model_digest: str
+    result_key: str
+
+    @property
+    def moment(self) -> datetime:
+        """`time` as a point in time."""
+        return datetime.fromisoformat(self.time)
+
+    def fields(self) -> dict[str, Any]:
+        """As the trail and review.json hold it."""
+        return asdict(self)
+
+
+def read_review(path: Path) -> list[Decision]:
+    """The decisions of a review.csv or review.json, all or none.
+
+    Raises:
+        UsageError: no such file, a broken row, or two decisions of one reviewer on one cell; rows are named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no UTF-8 text.", "Give a review.csv or .json as the gallery saved it.") from error
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no file {path}.", "Give the review that the gallery saved.") from error
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror}.", "Check the path and its permissions.") from error
+    rows = _json_rows(text, path) if text.lstrip().startswith("{") else _csv_rows(text, path)
+    decisions, faults = [], []
+    for where, row in rows:
+        try:
+            decisions.append(parse_decision(row))
+        except ValueError as error:
+            faults.append(f"{where}: {error}")
+    faults += _duplicates(decisions, [where for where, _ in rows]) if not faults else []
+    if faults:
+        more = f" and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
+        raise UsageError(
+            f"{path} has broken rows: {'; '.join(faults[:FAULTS_SHOWN])}{more}.",
+            "Correct them, or save the review again; nothing of this file was imported.",
+        )
+    return decisions
+
+
+def parse_decision(row: Mapping[str, Any], *, withdrawn: bool = False) -> Decision:
+    """One row, checked.
+
+    Args:
+        withdrawn: accept `WITHDRAWN` too (the local server's rows, not a file's).
+
+    Raises:
+        ValueError: a field that cannot be right, saying which.
+    """
+    missing = [name for name in COLUMNS if row.get(name) is None and name not in ("count", "inclusion_probability")]
+    if missing:
+        raise ValueError(f"no {missing[0]}")
+    text = {name: str(row[name]).strip() for name in COLUMNS if row.get(name) is not None}
+    allowed = (*CHOICES, WITHDRAWN) if withdrawn else CHOICES
+    if text["decision"] not in allowed:
+        raise ValueError(f"decision {text['decision'][:40]!r} is none of {', '.join(CHOICES)}")
+    for name in ("slide_id", "cell_id", "result_key"):
+        if not text[name]:
+            raise ValueError(f"{name} is empty")
+    return Decision(
+        slide_id=text["slide_id"],
+        cell_id=text["cell_id"],
+        decision=text["decision"],
+        count=_count(text.get("count", ""), text["decision"]),
+        reviewer=_reviewer(text["reviewer"]),
+        time=_time(text["time"]),
+        stratum=text["stratum"],
+        inclusion_probability=_probability(text.get("inclusion_probability", "")),
+        model_digest=text["model_digest"],
+        result_key=text["result_key"],
+    )
+
+
+def _csv_rows(text: str, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if absent:
+            raise UsageError(
+                f"{path} is no review: its first line lacks {', '.join(absent)}.",
+                "Give a review.csv or review.json as the gallery saved it.",
+            )
+        rows: list[tuple[str, Mapping[str, Any]]] = []
+        for row in reader:
+            extra = {"decision": "a row with too many fields"} if None in row else {}
+            rows.append((f"line {reader.line_num}", {**row, **extra}))
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {reader.line_num}: {error}.", "Correct or remove that line.") from error
+    return rows
+
+
+def _json_rows(text: str, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    try:
+        content = json.loads(text)
+        rows = content["decisions"]
+        known = content.get("format") == JSON_FORMAT and isinstance(rows, list)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} is no review: {error}.", "Give a review.json as the gallery saved it.") from error
+    if not known or not all(isinstance(row, dict) for row in rows):
+        raise UsageError(f"{path} is no review.", "Give a review.csv or review.json as the gallery saved it.")
+    return [(f"decision {number}", row) for number, row in enumerate(rows, start=1)]
+
+
+def _duplicates(decisions: Sequence[Decision], places: Sequence[str]) -> list[str]:
+    first: dict[tuple[str, str], str] = {}
+    faults = []
+    for decision, place in zip(decisions, places, strict=True):
+        key = (decision.cell_id, decision.reviewer)
+        if key in first:
+            faults.append(f"{place} decides {decision.cell_id} a second time ({first[key]} did before)")
+        first.setdefault(key, place)
+    return faults
+
+
+def _count(text: str, decision: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) > MOST_MICRONUCLEI:
+        raise ValueError(f"count {text[:20]!r} is no number from 0 to {MOST_MICRONUCLEI}")
+    number = int(text)
+    if decision != "withdrawn" and (number > 0) != (decision == "mn"):
+        raise ValueError(f"count {number} contradicts the decision {decision}")
+    return number
+
+
+def _reviewer(text: str) -> str:
+    # The gallery writes an apostrophe before what a spreadsheet would take for a formula.
+    name = text[1:] if text[:1] == "'" and text[1:2] in ("=", "+", "-", "@") else text
+    if not name or len(name) > LONGEST_NAME:
+        raise ValueError(f"reviewer must be a name of 1 to {LONGEST_NAME} letters")
+    if not name.isprintable():
+        raise ValueError("reviewer holds control characters")
+    return name
+
+
+def _time(text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"time {text[:40]!r} is no ISO 8601 time") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"time {text} has no offset from UTC")
+    return text
+
+
+def _probability(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1:
+        raise ValueError(f"inclusion_probability {text[:20]!r} is not above 0 and at most 1")
+    return value

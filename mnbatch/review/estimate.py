@@ -1,0 +1,169 @@
+"""The MNBN frequency that follows from a review: exact where a stratum was looked at whole, an interval from the rest.
+
+Estimate: each stratum of M cells, of which n were looked at, adds M x / n cells with micronuclei and M s / n scorable
+cells; the frequency is the ratio of the sums (Horvitz-Thompson in numerator and denominator).
+
+Interval of the slide's own cells: exact hypergeometric limits of each stratum's total (Cochran, "Sampling
+techniques", 1977, 3.6), combined by the square-and-add rule (MOVER: Zou and Donner, Stat Med 27:1693, 2008). With one
+stratum that was sampled, which is what a finished review of a slide is, the combination is that stratum's exact
+interval; nothing found in n of M leaves an upper limit above zero.
+
+Unsure: the machine's call stands in the estimate, and the interval holds both answers. Not scorable: the cell leaves
+the denominator; what the sample says of such cells is extrapolated as everything else, and the limits of the
+denominator widen the interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import gammaln
+
+from mnbatch.assay.calls import PER
+from mnbatch.assay.intervals import clopper_pearson
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What was found in one stratum.
+
+    Attributes:
+        size: cells in the stratum.
+        drawn: of these, how many the plan wants looked at.
+        looked: how many were; never more than `drawn`.
+        mn, unsure, not_scorable: of those looked at.
+        called: the machine calls the cells of this stratum MN.
+    """
+
+    stratum: str
+    size: int
+    drawn: int
+    looked: int
+    mn: int
+    unsure: int
+    not_scorable: int
+    called: bool
+
+    @property
+    def missing(self) -> int:
+        """Cells that are still to be looked at."""
+        return self.drawn - self.looked
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The reviewed frequency of a slide or donor, per 1000 scorable BN cells.
+
+    Attributes:
+        mnbn, bn_cells: estimated totals.
+        low, high: limits for these very cells: what is not known is only what was not looked at.
+        ci_low, ci_high: the same with the counting error added, comparable with the automatic interval.
+    """
+
+    mnbn: float
+    bn_cells: float
+    per_1000: float
+    low: float
+    high: float
+    ci_low: float
+    ci_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Total:
+    point: float
+    low: float
+    high: float
+
+
+def estimate(tallies: Sequence[Tally]) -> Estimate | None:
+    """The frequency over strata (of one slide, or of all of a donor's).
+
+    Returns:
+        None where a stratum with cells was not looked at at all, or no cell is scorable: there is no number then.
+    """
+    strata = [tally for tally in tallies if tally.size]
+    if not strata or any(tally.looked == 0 for tally in strata):
+        return None
+    found = _add([_micronuclei(tally) for tally in strata])
+    scorable = _add([_scorable(tally) for tally in strata])
+    if scorable.point <= 0:
+        return None
+    rate = found.point / scorable.point
+    low = max(0.0, found.low / scorable.high)
+    high = min(1.0, found.high / scorable.low) if scorable.low > 0 else 1.0
+    ci_low, ci_high = _with_counting(rate, low, high, scorable.point)
+    return Estimate(found.point, scorable.point, PER * rate, PER * low, PER * high, PER * ci_low, PER * ci_high)
+
+
+def hypergeometric_limits(found: int, looked: int, size: int, level: float = LEVEL) -> tuple[int, int]:
+    """Exact limits of the number of such cells among `size`, of which `looked` were drawn and `found` are such.
+
+    The lower limit is the smallest total under which `found` or more has a probability above (1 - level) / 2, the upper
+    one the largest under which `found` or fewer has.
+    """
+    tail = (1 - level) / 2
+    lowest, highest = found, size - (looked - found)
+    if looked == 0:
+        return 0, size
+    low = _first(lowest, highest, lambda total: 1 - _at_most(found - 1, size, total, looked) > tail)
+    above = _first(lowest, highest + 1, lambda total: _at_most(found, size, total, looked) <= tail)
+    return low, max(above - 1, low)
+
+
+def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """The first number from `low` to `high` for which `holds`, which never stops holding; `high` if none below."""
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _at_most(found: int, size: int, total: int, looked: int) -> float:
+    """Probability of at most `found` among `looked` cells drawn from `size`, of which `total` are such."""
+    k = np.arange(max(0, looked - (size - total)), min(found, total, looked) + 1, dtype=float)
+    logs = _log_choose(total, k) + _log_choose(size - total, looked - k) - _log_choose(size, np.array([float(looked)]))
+    return float(min(1.0, np.exp(logs).sum()))
+
+
+def _log_choose(n: int, k: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    logs: npt.NDArray[np.float64] = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return logs
+
+
+def _micronuclei(tally: Tally) -> _Total:
+    stands = tally.mn + (tally.unsure if tally.called else 0)
+    low, _ = hypergeometric_limits(tally.mn, tally.looked, tally.size)
+    _, high = hypergeometric_limits(tally.mn + tally.unsure, tally.looked, tally.size)
+    return _Total(tally.size * stands / tally.looked, low, high)
+
+
+def _scorable(tally: Tally) -> _Total:
+    number = tally.looked - tally.not_scorable
+    low, high = hypergeometric_limits(number, tally.looked, tally.size)
+    return _Total(tally.size * number / tally.looked, low, high)
+
+
+def _add(parts: Sequence[_Total]) -> _Total:
+    point = sum(part.point for part in parts)
+    below = math.sqrt(sum((part.point - part.low) ** 2 for part in parts))
+    above = math.sqrt(sum((part.high - part.point) ** 2 for part in parts))
+    return _Total(point, point - below, point + above)
+
+
+def _with_counting(rate: float, low: float, high: float, cells: float) -> tuple[float, float]:
+    """Add the counting error (Clopper-Pearson of the rounded totals) to the limits, again square-and-add."""
+    trials = max(1, round(cells))
+    counted_low, counted_high = clopper_pearson(min(trials, round(rate * trials)), trials)
+    below = math.hypot(rate - low, max(0.0, rate - counted_low))
+    above = math.hypot(high - rate, max(0.0, counted_high - rate))
+    return max(0.0, rate - below), min(1.0, rate + above)

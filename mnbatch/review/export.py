@@ -1,0 +1,133 @@
+"""Reviewed cells as a labelled set that `mnbatch train` and `mnbatch evaluate` take: crops and labels.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnbatch.errors import NoInputError, UsageError
+from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.records import SlideRecord
+from mnbatch.results.store import Store
+from mnbatch.review.decisions import Decision
+from mnbatch.review.importing import queues_of
+from mnbatch.review.standing import latest
+from mnbatch.review.trail import read_trail, reviewed_slides
+
+COLUMNS = ("file", "label", "mn_count", "slide", "donor", "cell_id", "p_mn", "reviewers")
+LABELS = {"mn": "mn", "not_mn": "nomn"}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """Cells written, and those left out by reason."""
+
+    mn: int
+    not_mn: int
+    left_out: dict[str, int]
+
+
+def export_labels(store: Store, folder: Path, donors: Mapping[str, str], reviewer: str | None = None) -> Exported:
+    """Write crops as scored (the gallery's JPEGs) and labels.csv to a new folder.
+
+    Unsure and not scorable cells are left out, and so are cells that reviewers decided differently, and decisions on an
+    earlier result.
+
+    Args:
+        donors: slide_id -> donor code, where the sample sheet names one.
+        reviewer: take only this reviewer's decisions.
+
+    Raises:
+        UsageError: the folder is not empty, or no such reviewer.
+        NoInputError: no decision can be exported.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty.", "Give a new folder.")
+    rows: list[tuple[object, ...]] = []
+    left_out: dict[str, int] = {}
+    crops: list[tuple[str, bytes]] = []
+    known = {record.slide_id for record in store.records()}
+    queues = queues_of(store, dict.fromkeys(s for s in reviewed_slides(store.paths) if s in known))
+    for slide_id, queue in queues.items():
+        entries = read_trail(store.paths, slide_id).entries
+        old = len({(e.reviewer, e.cell_id) for e in entries if queue is None or e.result_key != queue.result_key})
+        _count(left_out, "decided on an earlier result", old)
+        record = store.record(slide_id)
+        if queue is None or record is None:
+            continue
+        said = latest(entries, queue.result_key)
+        chosen = said if reviewer is None else {who: d for who, d in said.items() if who == reviewer}
+        _add_slide(store, record, chosen, donors.get(slide_id) or record.donor or "", rows, crops, left_out)
+    if not rows:
+        raise NoInputError(
+            f"{store.paths.root} holds no decision{f' of {reviewer}' if reviewer else ''} that can be exported.",
+            "Review cells in the gallery and import the review first (`mnbatch review import`).",
+        )
+    _write(folder, rows, crops)
+    mn = sum(row[1] == "mn" for row in rows)
+    return Exported(mn, len(rows) - mn, left_out)
+
+
+def _add_slide(
+    store: Store,
+    record: SlideRecord,
+    said: Mapping[str, Mapping[str, Decision]],
+    donor: str,
+    rows: list[tuple[object, ...]],
+    crops: list[tuple[str, bytes]],
+    left_out: dict[str, int],
+) -> None:
+    pictures = store.gallery(record)
+    by_cell: dict[str, list[Decision]] = {}
+    for decisions in said.values():
+        for cell_id, decision in decisions.items():
+            by_cell.setdefault(cell_id, []).append(decision)
+    for row, cell in enumerate(store.scores(record)):
+        decisions_on = by_cell.get(cell.cell_id, [])
+        if not decisions_on:
+            continue
+        jpeg = pictures.jpeg(row) if pictures is not None else None
+        reason = _reason(decisions_on, jpeg)
+        if reason or jpeg is None:
+            _count(left_out, reason, 1)
+            continue
+        name = f"crops/{record.slide_id}/{row:06d}.jpg"
+        crops.append((name, jpeg))
+        counts = {d.count for d in decisions_on}
+        number = counts.pop() if len(counts) == 1 else None
+        label = LABELS[decisions_on[0].decision]
+        people = "; ".join(sorted(d.reviewer for d in decisions_on))
+        rows.append(
+            (name, label, "" if number is None else number, record.slide_id, donor, cell.cell_id, cell.p_mn, people)
+        )
+
+
+def _reason(decisions: list[Decision], jpeg: bytes | None) -> str:
+    words = {decision.decision for decision in decisions}
+    if len(words) > 1:
+        return "decided differently by reviewers"
+    word = words.pop()
+    if word not in LABELS:
+        return word.replace("_", " ")
+    return "" if jpeg is not None else "crop not kept"
+
+
+def _count(left_out: dict[str, int], reason: str, number: int) -> None:
+    if number:
+        left_out[reason] = left_out.get(reason, 0) + number
+
+
+def _write(folder: Path, rows: list[tuple[object, ...]], crops: list[tuple[str, bytes]]) -> None:
+    with storage_errors(folder):
+        for name, data in crops:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(rows)
+    write_atomically(folder / "labels.csv", buffer.getvalue().encode("utf-8", "backslashreplace"))

@@ -1,0 +1,150 @@
+"""A review file into the trail: all of it, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnbatch.errors import MismatchError, NoInputError, StorageError
+from mnbatch.results.calling import call_record
+from mnbatch.results.paths import OutPaths
+from mnbatch.results.store import Store
+from mnbatch.review import trail
+from mnbatch.review.decisions import FAULTS_SHOWN, Decision, read_review
+from mnbatch.review.queue import Queue, ReviewPlan, draw_queue, load_plan
+
+TOLERANCE = 1e-4
+"""Of an inclusion probability as a file spells it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        added: decisions that are new in the trail.
+        known: decisions that it had already.
+        outdated: of those added, decisions on an earlier result.
+    """
+
+    added: int
+    known: int
+    outdated: int
+    slide_ids: tuple[str, ...]
+    reviewers: tuple[str, ...]
+
+
+def import_review(store: Store, path: Path, *, keep_outdated: bool = False) -> Imported:
+    """Check that a review belongs to the results in OUT and append it to the trail.
+
+    Args:
+        keep_outdated: also keep decisions on an earlier result of a slide; they count for nothing.
+
+    Raises:
+        UsageError: broken rows.
+        MismatchError: slides or cells that are not in OUT, another model, plan or result.
+        LockHeldError: another import did not end in time.
+    """
+    decisions = read_review(path)
+    return save_decisions(store, decisions, path.name, keep_outdated=keep_outdated, where=str(path))
+
+
+def save_decisions(
+    store: Store, decisions: Sequence[Decision], source: str, *, keep_outdated: bool = False, where: str = "The review"
+) -> Imported:
+    """As `import_review`, for decisions at hand (the local server's)."""
+    by_slide: dict[str, list[Decision]] = {}
+    for decision in decisions:
+        by_slide.setdefault(decision.slide_id, []).append(decision)
+    queues = queues_of(store, by_slide, where)
+    faults = [fault for slide_id, said in by_slide.items() for fault in _faults(queues[slide_id], said, keep_outdated)]
+    if faults:
+        more = f" and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
+        raise MismatchError(
+            f"{where} does not belong to these results: {'; '.join(faults[:FAULTS_SHOWN])}{more}.",
+            "Nothing of it was imported. Review the present pages again; --keep-outdated keeps decisions on an earlier "
+            "result in the trail, where they count for nothing.",
+        )
+    with trail.writing(store.paths):
+        added = sum(trail.append(store.paths, slide_id, said, source) for slide_id, said in by_slide.items())
+    old = sum(d.result_key != queue.result_key for s, queue in queues.items() if queue for d in by_slide[s])
+    old += sum(len(by_slide[slide_id]) for slide_id, queue in queues.items() if queue is None)
+    return Imported(
+        added=added,
+        known=len(decisions) - added,
+        outdated=old,
+        slide_ids=tuple(sorted(by_slide)),
+        reviewers=tuple(sorted({decision.reviewer for decision in decisions})),
+    )
+
+
+def queues_of(store: Store, slide_ids: Mapping[str, object], where: str = "OUT") -> dict[str, Queue | None]:
+    """The queue of each slide as the present results and plan have it; None for a slide that has no result now.
+
+    Raises:
+        MismatchError: a slide that is not in OUT at all.
+    """
+    records = {record.slide_id: record for record in store.records()}
+    unknown = sorted(set(slide_ids) - records.keys())
+    if unknown:
+        raise MismatchError(
+            f"{where} names slides that {store.paths.root} does not hold: {', '.join(unknown[:FAULTS_SHOWN])}.",
+            "It is the review of another batch; give the OUT that it was made from.",
+        )
+    copies = store.copies([record for record in records.values() if record.status != "copy"])
+    plan, queues = load_plan(store.paths), {}
+    for slide_id in slide_ids:
+        queues[slide_id] = queue_of(store, slide_id, copies, plan)
+    return queues
+
+
+def queue_of(store: Store, slide_id: str, copies: Mapping[str, Mapping[int, str]], plan: ReviewPlan) -> Queue | None:
+    """The queue of one slide; None where it has no result that could be reviewed."""
+    record = store.record(slide_id)
+    if record is None or record.status != "scored":
+        return None
+    try:
+        call = call_record(store, record, copies.get(slide_id, {}))
+    except StorageError:
+        return None
+    return draw_queue(record, call.cells, plan) if call.frequency is not None else None
+
+
+def check_out(paths: OutPaths, out: Path) -> None:
+    """Whether OUT holds results.
+
+    Raises:
+        NoInputError: it does not.
+    """
+    if not paths.slides.is_dir():
+        raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
+
+
+def _faults(queue: Queue | None, decisions: Sequence[Decision], keep_outdated: bool) -> list[str]:
+    if queue is None:
+        return [] if keep_outdated else [f"slide {decisions[0].slide_id} has no result now"]
+    places = {place.cell_id: place for place in queue.places}
+    faults = []
+    for decision in decisions:
+        if decision.result_key != queue.result_key:
+            if not keep_outdated:
+                key = decision.result_key[:20]
+                faults.append(f"slide {decision.slide_id} was reviewed on an earlier result ({key})")
+                break
+            continue
+        place = places.get(decision.cell_id)
+        expected = (place.stratum, place.inclusion_probability) if place else ("", None)
+        if place is None:
+            faults.append(f"cell {decision.cell_id} is none of the counted cells of slide {decision.slide_id}")
+        elif decision.model_digest != queue.model_digest:
+            faults.append(f"cell {decision.cell_id} was scored by another model ({decision.model_digest[:12]})")
+        elif decision.stratum != expected[0] or not _alike(decision.inclusion_probability, expected[1]):
+            faults.append(f"cell {decision.cell_id} is in another stratum or was drawn by another plan")
+    return faults
+
+
+def _alike(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) <= TOLERANCE

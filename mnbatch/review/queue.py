@@ -1,0 +1,165 @@
+"""What a reviewer is shown: declared strata, so that what was looked at is a probability sample of the slide.
+
+* `called`: every cell called MN.
+* `band`: the negatives nearest to the threshold.
+* `rest`: a seeded random sample of the other negatives; `outside` are those that were not drawn.
+
+Random orders come from SHA-256 over seed and cell-id (permanent random numbers: Ohlsson, "Coordination of samples using
+permanent random numbers", 1995): the same on every machine and in every version, and a larger sample holds the
+smaller one. Within each stratum the queue is in that random order: what was looked at so far is a random sample too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mnbatch.assay.calls import CalledCell
+from mnbatch.errors import UsageError
+from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.paths import OutPaths
+from mnbatch.results.records import SlideRecord
+
+STRATA = ("called", "band", "rest")
+OUTSIDE = "outside"
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewPlan:
+    """How much is looked at.
+
+    Attributes:
+        band: share of the counted cells, taken from the negatives nearest to the threshold.
+        sample: share of the remaining negatives that is drawn at random.
+        least_band, least_sample: cells that are taken at least, where there are as many.
+        seed: of the random order; another seed draws another sample.
+    """
+
+    band: float = 0.05
+    sample: float = 0.1
+    least_band: int = 20
+    least_sample: int = 100
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.band <= 1 and 0 < self.sample <= 1 and self.least_band >= 0 and self.least_sample >= 1):
+            raise UsageError(
+                f"A review of a band of {self.band:g} and a sample of {self.sample:g} cannot be drawn.",
+                "Give shares from 0 to 1; the sample must be above 0, or nothing is known of what it stands for.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A cell's place in the review of its slide.
+
+    Attributes:
+        row: of the slide's cells.
+        rank: place in the queue, from 0; None for a cell that was not drawn.
+        blind_rank: place in the queue of a blind review, where the order must not tell the stratum.
+        inclusion_probability: 1 in strata that are looked at whole; None outside of the queue.
+    """
+
+    row: int
+    cell_id: str
+    stratum: str
+    rank: int | None
+    blind_rank: int | None
+    inclusion_probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The review of one slide as it is laid out.
+
+    Attributes:
+        places: every counted cell, in the order of the slide.
+        sizes: stratum -> cells in it, those not drawn included.
+    """
+
+    slide_id: str
+    result_key: str
+    model_digest: str
+    places: tuple[Place, ...]
+    sizes: dict[str, int]
+
+    @property
+    def drawn(self) -> int:
+        """Cells in the queue."""
+        return sum(place.rank is not None for place in self.places)
+
+
+def result_key(record: SlideRecord, cells: Sequence[CalledCell]) -> str:
+    """16 hex digits over the rules and every counted cell with its score and call: what a review was made of."""
+    counted = [[cell.cell_id, cell.p_mn, cell.mn] for cell in cells if cell.mn is not None]
+    text = json.dumps([record.call.key if record.call else "", counted], ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def draw_queue(record: SlideRecord, cells: Sequence[CalledCell], plan: ReviewPlan) -> Queue:
+    """Lay out the review of a slide's counted cells.
+
+    Args:
+        cells: all cells of the slide as called; excluded ones have no place.
+    """
+    threshold = record.call.threshold if record.call else 0.5
+    counted = [row for row, cell in enumerate(cells) if cell.mn is not None]
+    called = [row for row in counted if cells[row].mn]
+    negatives = sorted((r for r in counted if not cells[r].mn), key=lambda r: (threshold - (cells[r].p_mn or 0.0), r))
+    number = min(len(negatives), max(plan.least_band, math.ceil(plan.band * len(counted))))
+    band, rest = negatives[:number], negatives[number:]
+    drawn = min(len(rest), max(plan.least_sample, math.ceil(plan.sample * len(rest))))
+    chance = {row: _random(plan.seed, cells[row].cell_id) for row in counted}
+    order = [sorted(stratum, key=chance.__getitem__) for stratum in (called, band, rest)]
+    stratum = dict.fromkeys(order[0], "called") | dict.fromkeys(order[1], "band")
+    stratum |= dict.fromkeys(order[2][:drawn], "rest")
+    probability = {"called": 1.0, "band": 1.0, "rest": drawn / len(rest) if rest else 1.0}
+    ranks = {row: rank for rank, row in enumerate(stratum)}
+    blind = sorted(stratum, key=lambda row: _random(plan.seed, "blind:" + cells[row].cell_id))
+    blind_ranks = {row: rank for rank, row in enumerate(blind)}
+    places = tuple(
+        Place(
+            row=row,
+            cell_id=cells[row].cell_id,
+            stratum=stratum.get(row, OUTSIDE),
+            rank=ranks.get(row),
+            blind_rank=blind_ranks.get(row),
+            inclusion_probability=probability.get(stratum.get(row, OUTSIDE)),
+        )
+        for row in counted
+    )
+    sizes = {"called": len(called), "band": len(band), "rest": len(rest)}
+    digest = record.model.digest if record.model else ""
+    return Queue(record.slide_id, result_key(record, cells), digest, places, sizes)
+
+
+def load_plan(paths: OutPaths) -> ReviewPlan:
+    """The plan in force; the default where none was laid down.
+
+    Raises:
+        UsageError: the file cannot be understood.
+    """
+    if not paths.review_plan.exists():
+        return ReviewPlan()
+    with storage_errors(paths.review_plan):
+        data = paths.review_plan.read_bytes()
+    try:
+        return ReviewPlan(**json.loads(data))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{paths.review_plan} is no review plan ({error}).", "Restore it or delete it.") from error
+
+
+def save_plan(paths: OutPaths, plan: ReviewPlan) -> None:
+    """Lay down the plan of this OUT."""
+    with storage_errors(paths.reviews):
+        paths.reviews.mkdir(parents=True, exist_ok=True)
+    content: dict[str, Any] = asdict(plan)
+    write_atomically(paths.review_plan, (json.dumps(content, indent=1) + "\n").encode(), durable=True)
+
+
+def _random(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).digest()

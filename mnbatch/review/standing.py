@@ -1,0 +1,163 @@
+"""Where the review of a slide or donor stands: what is decided, what is missing, what follows, who differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mnbatch.review.agreement import Agreement, Disagreement, agreements, disagreements
+from mnbatch.review.decisions import WITHDRAWN, Decision
+from mnbatch.review.estimate import Estimate, Tally, estimate
+from mnbatch.review.queue import STRATA, Queue
+from mnbatch.review.trail import Trail
+
+Status = Literal["none", "unfinished", "complete", "outdated"]
+STRATUM_WORDS = {"called": "called MN", "band": "near the threshold", "rest": "of the random sample"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewerState:
+    """One reviewer's part: cells of the queue looked at and missing, cells outside of it, first and last decision."""
+
+    reviewer: str
+    looked: int
+    missing: int
+    outside: int
+    first: str
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlideReview:
+    """The review of one slide, all reviewers together and each apart.
+
+    Attributes:
+        reason: what is missing, or why the review no longer counts; "" for none and complete.
+        tallies: of all reviewers together; where they differ, the cell is unsure.
+        estimate: None until every stratum was looked at.
+        outdated: decisions on results that are no longer those of the slide; kept, and not counted.
+        torn: lines of the trail that cannot be read.
+    """
+
+    status: Status
+    reason: str
+    tallies: tuple[Tally, ...] = ()
+    estimate: Estimate | None = None
+    reviewers: tuple[ReviewerState, ...] = ()
+    agreements: tuple[Agreement, ...] = ()
+    disagreements: tuple[Disagreement, ...] = ()
+    outdated: int = 0
+    torn: int = 0
+
+    @property
+    def looked(self) -> int:
+        """Cells of the queue that were looked at by anyone."""
+        return sum(tally.looked for tally in self.tallies)
+
+    @property
+    def number(self) -> Estimate | None:
+        """The reviewed frequency as tables give it: only of a review that is complete."""
+        return self.estimate if self.status == "complete" else None
+
+
+NO_REVIEW = SlideReview("none", "")
+
+
+def latest(entries: Sequence[Decision], key: str) -> dict[str, dict[str, Decision]]:
+    """reviewer -> cell_id -> the decision that stands, among those on the result `key`.
+
+    The later time wins, whatever the order of saving; at the same time the one saved last. Withdrawn ones are left out.
+    """
+    standing: dict[str, dict[str, Decision]] = {}
+    for entry in entries:
+        if entry.result_key == key:
+            mine = standing.setdefault(entry.reviewer, {})
+            before = mine.get(entry.cell_id)
+            if before is None or entry.moment >= before.moment:
+                mine[entry.cell_id] = entry
+    kept = {who: {c: d for c, d in said.items() if d.decision != WITHDRAWN} for who, said in standing.items()}
+    return {who: said for who, said in kept.items() if said}
+
+
+def combined(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> dict[str, str]:
+    """cell_id -> decision of all reviewers together; where they differ, `unsure`."""
+    said: dict[str, set[str]] = {}
+    for decisions in by_reviewer.values():
+        for cell_id, decision in decisions.items():
+            said.setdefault(cell_id, set()).add(decision.decision)
+    return {cell_id: words.pop() if len(words) == 1 else "unsure" for cell_id, words in said.items()}
+
+
+def tally(queue: Queue, decided: Mapping[str, str]) -> tuple[Tally, ...]:
+    """Count decisions (cell_id -> decision) by stratum; cells outside of the queue do not enter."""
+    tallies = []
+    for stratum in STRATA:
+        drawn = [place.cell_id for place in queue.places if place.stratum == stratum]
+        said = [decided[cell_id] for cell_id in drawn if cell_id in decided]
+        number = {word: said.count(word) for word in ("mn", "unsure", "not_scorable")}
+        tallies.append(
+            Tally(stratum, queue.sizes[stratum], len(drawn), len(said), called=stratum == "called", **number)
+        )
+    return tuple(tallies)
+
+
+def slide_review(queue: Queue, trail: Trail) -> SlideReview:
+    """Where the review of a slide stands, from its queue and its trail."""
+    by_reviewer = latest(trail.entries, queue.result_key)
+    outdated = len({(e.reviewer, e.cell_id) for e in trail.entries if e.result_key != queue.result_key})
+    if not by_reviewer:
+        reason = f"{outdated} decisions were made on an earlier result of this slide" if outdated else ""
+        return SlideReview("outdated" if outdated else "none", reason, outdated=outdated, torn=trail.torn)
+    tallies = tally(queue, combined(by_reviewer))
+    words = {who: {cell: d.decision for cell, d in said.items()} for who, said in by_reviewer.items()}
+    missing = "; ".join(
+        f"{t.missing} of {t.drawn} cells {STRATUM_WORDS[t.stratum]} are not decided" for t in tallies if t.missing
+    )
+    return SlideReview(
+        status="unfinished" if missing else "complete",
+        reason=missing,
+        tallies=tallies,
+        estimate=estimate(tallies),
+        reviewers=tuple(_state(queue, who, said) for who, said in sorted(by_reviewer.items())),
+        agreements=agreements(words),
+        disagreements=disagreements(words),
+        outdated=outdated,
+        torn=trail.torn,
+    )
+
+
+def pool(reviews: Sequence[SlideReview]) -> SlideReview:
+    """The review of a donor from those of the slides that are done."""
+    if not reviews or all(review.status == "none" for review in reviews):
+        return NO_REVIEW
+    complete = [review for review in reviews if review.status == "complete"]
+    if len(complete) == len(reviews):
+        tallies = tuple(tally for review in reviews for tally in review.tallies)
+        return SlideReview("complete", "", tallies, estimate(tallies), _people(reviews))
+    open_slides = len(reviews) - len(complete)
+    old = sum(review.status == "outdated" for review in reviews)
+    note = f", {old} of them outdated" if old else ""
+    reason = f"the review of {open_slides} of {len(reviews)} slides is not complete{note}"
+    tallies = tuple(tally for review in reviews for tally in review.tallies)
+    return SlideReview("unfinished", reason, tallies, None, _people(reviews))
+
+
+def _people(reviews: Sequence[SlideReview]) -> tuple[ReviewerState, ...]:
+    found: dict[str, ReviewerState] = {}
+    for state in (state for review in reviews for state in review.reviewers):
+        old = found.get(state.reviewer)
+        found[state.reviewer] = state if old is None else _sum(old, state)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _sum(a: ReviewerState, b: ReviewerState) -> ReviewerState:
+    looked, missing, outside = a.looked + b.looked, a.missing + b.missing, a.outside + b.outside
+    return ReviewerState(a.reviewer, looked, missing, outside, min(a.first, b.first), max(a.last, b.last))
+
+
+def _state(queue: Queue, reviewer: str, said: Mapping[str, Decision]) -> ReviewerState:
+    drawn = {place.cell_id for place in queue.places if place.rank is not None}
+    looked = len(drawn & said.keys())
+    times = sorted(decision.moment.isoformat() for decision in said.values())
+    return ReviewerState(reviewer, looked, len(drawn) - looked, len(said) - looked, times[0], times[-1])

@@ -1,0 +1,120 @@
+"""The append-only trail: every decision that was ever saved, one JSON line each, a file a slide.
+
+Nothing in it is changed or removed. A line that a kill tore is kept, ends where it was torn, and is counted. One writer
+at a time holds the trail's own lock, so that a review can be saved while a run holds OUT.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mnbatch.errors import LockHeldError
+from mnbatch.results.files import hash_file, storage_errors
+from mnbatch.results.lock import hold_lock
+from mnbatch.results.manifest import now
+from mnbatch.results.paths import OutPaths
+from mnbatch.review.decisions import Decision, parse_decision
+
+WAIT_SECONDS = 30.0
+PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """What was ever said of one slide, in the order in which it was saved; `torn`: lines that cannot be read."""
+
+    entries: tuple[Decision, ...]
+    torn: int = 0
+
+
+@contextlib.contextmanager
+def writing(paths: OutPaths, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+    """Hold the trail; another writer is waited for.
+
+    Raises:
+        LockHeldError: the other did not end within `wait_seconds`.
+    """
+    with storage_errors(paths.reviews):
+        paths.reviews.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + wait_seconds
+    while True:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(hold_lock(paths.review_lock))
+            except LockHeldError:
+                if time.monotonic() >= end:
+                    raise
+            else:
+                yield
+                return
+        time.sleep(PAUSE_SECONDS)
+
+
+def append(paths: OutPaths, slide_id: str, decisions: Sequence[Decision], source: str) -> int:
+    """Add decisions that the trail has not yet; say how many. The caller holds the trail (`writing`).
+
+    Args:
+        source: where they came from: a file's name, or the local server.
+
+    Raises:
+        StorageError: the trail cannot be written.
+    """
+    known = set(read_trail(paths, slide_id).entries)
+    fresh = [decision for decision in decisions if decision not in known]
+    if not fresh:
+        return 0
+    path = paths.review_trail(slide_id)
+    stamp = {"saved": now(), "source": source}
+    text = "".join(json.dumps({**d.fields(), **stamp}, ensure_ascii=True) + "\n" for d in fresh)
+    with storage_errors(path), path.open("a+b") as file:
+        if file.tell() and not _ends_whole(path):
+            text = "\n" + text
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+    return len(fresh)
+
+
+def read_trail(paths: OutPaths, slide_id: str) -> Trail:
+    """All that was said of a slide.
+
+    Raises:
+        StorageError: the trail is there and cannot be read.
+    """
+    path = paths.review_trail(slide_id)
+    if not path.exists():
+        return Trail(())
+    with storage_errors(path):
+        lines = path.read_bytes().split(b"\n")
+    entries, torn = [], 0
+    for line in filter(None, lines):
+        try:
+            entries.append(parse_decision(json.loads(line), withdrawn=True))
+        except (ValueError, TypeError, AttributeError):
+            torn += 1
+    return Trail(tuple(entries), torn)
+
+
+def trail_digest(paths: OutPaths, slide_id: str) -> str:
+    """SHA-256 over the slide's trail; "" where nothing was ever said of it."""
+    path = paths.review_trail(slide_id)
+    if not path.exists():
+        return ""
+    with storage_errors(path):
+        return hash_file(path)
+
+
+def reviewed_slides(paths: OutPaths) -> list[str]:
+    """Ids of the slides that have a trail, of which some may have left OUT."""
+    return sorted(path.stem for path in paths.reviews.glob("*.jsonl")) if paths.reviews.is_dir() else []
+
+
+def _ends_whole(path: os.PathLike[str]) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

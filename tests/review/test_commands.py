@@ -1,0 +1,113 @@
+"""The commands, from the outside."""
+
+import csv
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from mnbatch.cli import main
+from mnbatch.training.data import read_labels
+
+
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def mnbatch(monkeypatch, capsys):
+    """Run `mnbatch review ...` as the console script does."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mnbatch", "review", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        return Done(end.value.code or 0, said.out, said.err)
+
+    return run
+
+
+def rows(path):
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def truth(cell_id):
+    return "mn" if int(cell_id[-8:-4]) < 4 else "not_mn"
+
+
+def test_import_puts_the_reviewed_number_beside_the_automatic_one(mnbatch, out, queue, tools, tmp_path):
+    path = tools.write(tmp_path / "review.csv", tools.decide(queue, truth))
+    done = mnbatch("import", out.paths.root, path)
+    assert done.returncode == 0, done.stderr
+    assert f"{queue.drawn} decisions of Ada added" in done.stdout
+    first, second = rows(out.paths.slides_csv)
+    assert (first["mnbn_cells"], first["review_status"], first["reviewed_mnbn_cells"]) == ("6", "complete", "4.0")
+    assert float(first["reviewed_low"]) <= float(first["reviewed_per_1000"]) <= float(first["reviewed_high"])
+    assert (second["review_status"], second["reviewed_per_1000"], second["reviewed_cells"]) == ("none", "", "")
+    (donor,) = rows(out.paths.donors_csv)
+    assert donor["review_status"] == "unfinished"
+    assert donor["reviewed_per_1000"] == ""
+
+
+def test_a_changed_result_marks_the_review_as_outdated_and_keeps_it(mnbatch, out, queue, tools, tmp_path):
+    mnbatch("import", out.paths.root, tools.write(tmp_path / "review.csv", tools.decide(queue, truth)))
+    trail = out.paths.review_trail("s1").read_bytes()
+    tools.commit(out, "s1", [0.8] * 3 + [0.1] * 20)
+    from mnbatch.report.build import ReportOptions, build_reports
+
+    build_reports(out, ReportOptions())
+    first = rows(out.paths.slides_csv)[0]
+    assert (first["review_status"], first["reviewed_per_1000"]) == ("outdated", "")
+    assert f"{queue.drawn} decisions" in first["review_reason"]
+    assert out.paths.review_trail("s1").read_bytes() == trail
+
+
+def test_refusals_have_their_exit_codes(mnbatch, out, queue, tools, tmp_path):
+    decisions = tools.decide(queue, truth)
+    other = tools.write(tmp_path / "o.csv", [tools.change(decisions[0], slide_id="zz")])
+    assert mnbatch("import", out.paths.root, other).returncode == 5
+    broken = tools.write(tmp_path / "b.csv", [tools.change(decisions[0], decision="?")])
+    assert mnbatch("import", out.paths.root, broken).returncode == 2
+    assert mnbatch("import", tmp_path / "nothing", broken).returncode == 4
+
+
+def test_export_is_a_labelled_set_that_training_takes(mnbatch, out, queue, tools, tmp_path):
+    decisions = tools.decide(queue, truth)
+    decisions[0] = tools.change(decisions[0], decision="unsure")
+    mnbatch("import", out.paths.root, tools.write(tmp_path / "review.csv", decisions))
+    done = mnbatch("export", out.paths.root, tmp_path / "labels")
+    assert done.returncode == 0, done.stderr
+    assert "left out: 1 unsure" in done.stdout
+    cells = read_labels(tmp_path / "labels" / "labels.csv")
+    assert len(cells) == queue.drawn - 1
+    assert sum(cell.has_mn for cell in cells) in (3, 4)
+    assert {(cell.slide, cell.donor) for cell in cells} == {("s1", "D1")}
+    assert mnbatch("export", out.paths.root, tmp_path / "labels").returncode == 2
+
+
+def test_status_tells_missing_cells_and_differences(mnbatch, out, queue, tools, tmp_path):
+    ada = tools.decide(queue, truth)
+    bo = [tools.change(d, reviewer="Bo", decision="unsure") for d in ada[:5]]
+    mnbatch("import", out.paths.root, tools.write(tmp_path / "a.csv", ada[:-2]))
+    mnbatch("import", out.paths.root, tools.write(tmp_path / "b.csv", bo))
+    said = mnbatch("status", out.paths.root).stdout
+    assert "s1: unfinished: 2 of 10 cells of the random sample are not decided" in said
+    assert "Ada and Bo: 0 of 5 alike, kappa 0.00" in said
+    assert f"differ on {ada[0].cell_id}: Ada " in said
+    assert "s2: none" in said
+
+
+def test_a_plan_is_shown_and_changed(mnbatch, out):
+    assert "sample        0.2" in mnbatch("plan", out.paths.root).stdout
+    assert "sample        0.4" in mnbatch("plan", out.paths.root, "--sample", 0.4).stdout
+    assert mnbatch("plan", out.paths.root, "--sample", 0).returncode == 2
+
+
+@pytest.mark.parametrize("name", ["import", "export", "status", "plan"])
+def test_every_command_has_help(mnbatch, name):
+    assert mnbatch(name, "--help").returncode == 0

@@ -1,0 +1,162 @@
+"""Reviews that come in: the good, the bad, and two at once."""
+
+import json
+import multiprocessing
+
+import pytest
+
+from mnbatch.errors import LockHeldError, MismatchError, UsageError
+from mnbatch.results.lock import hold_lock
+from mnbatch.results.store import Store
+from mnbatch.review import trail
+from mnbatch.review.importing import import_review, queues_of
+from mnbatch.review.standing import slide_review
+
+
+def not_mn(_cell_id):
+    return "not_mn"
+
+
+def test_a_review_is_appended_once(out, queue, tools, tmp_path):
+    path = tools.write(tmp_path / "review.csv", tools.decide(queue, not_mn))
+    done = import_review(out, path)
+    assert (done.added, done.known, done.reviewers) == (queue.drawn, 0, ("Ada",))
+    before = out.paths.review_trail("s1").read_bytes()
+    assert import_review(out, path).added == 0
+    assert out.paths.review_trail("s1").read_bytes() == before
+
+
+def test_json_says_the_same(out, queue, tools, tmp_path):
+    decisions = tools.decide(queue, not_mn)
+    path = tmp_path / "review.json"
+    path.write_text(
+        json.dumps({"format": "mnbatch-review", "version": 1, "decisions": [d.fields() for d in decisions]})
+    )
+    import_review(out, path)
+    assert trail.read_trail(out.paths, "s1").entries == tuple(decisions)
+
+
+def refuse(out, path, error, match):
+    with pytest.raises(error, match=match):
+        import_review(out, path)
+    assert trail.reviewed_slides(out.paths) == [], "nothing of a refused review is kept"
+
+
+def test_another_batch(out, queue, tools, tmp_path):
+    decisions = [tools.change(d, slide_id="zz") for d in tools.decide(queue, not_mn)]
+    refuse(out, tools.write(tmp_path / "r.csv", decisions), MismatchError, "does not hold: zz")
+
+
+def test_an_unknown_cell(out, queue, tools, tmp_path):
+    decisions = tools.decide(queue, not_mn)
+    decisions[3] = tools.change(decisions[3], cell_id="s1:nowhere.tif")
+    refuse(out, tools.write(tmp_path / "r.csv", decisions), MismatchError, "nowhere.tif is none of the counted")
+
+
+def test_an_excluded_cell_cannot_be_decided(out, queue, tools, tmp_path):
+    decisions = [tools.change(tools.decide(queue, not_mn)[0], cell_id="s1:d/s1/cell0006.tif")]
+    refuse(out, tools.write(tmp_path / "r.csv", decisions), MismatchError, "none of the counted")
+
+
+def test_another_model_and_another_plan(out, queue, tools, tmp_path):
+    first, *_ = tools.decide(queue, not_mn)
+    refuse(out, tools.write(tmp_path / "r.csv", [tools.change(first, model_digest="ff")]), MismatchError, "model")
+    wrong = tools.change(first, inclusion_probability=0.5)
+    refuse(out, tools.write(tmp_path / "r.csv", [wrong]), MismatchError, "another plan")
+
+
+def test_an_older_result_is_refused_or_kept_and_not_counted(out, queue, tools, tmp_path):
+    path = tools.write(tmp_path / "r.csv", tools.decide(queue, not_mn))
+    tools.commit(out, "s1", [0.8] * 3 + [0.1] * 20)
+    refuse(out, path, MismatchError, "earlier result")
+    done = import_review(out, path, keep_outdated=True)
+    assert done.outdated == done.added == queue.drawn
+    review = slide_review(queues_of(out, {"s1": None})["s1"], trail.read_trail(out.paths, "s1"))
+    assert (review.status, review.estimate, review.outdated) == ("outdated", None, queue.drawn)
+
+
+def test_duplicate_decisions_name_both_lines(out, queue, tools, tmp_path):
+    first, second, *_ = tools.decide(queue, not_mn)
+    again = tools.change(first, decision="mn")
+    refuse(out, tools.write(tmp_path / "r.csv", [first, second, again]), UsageError, r"line 4 decides .*line 2 did")
+
+
+def test_a_broken_line_is_named(out, queue, tools, tmp_path):
+    path = tools.write(tmp_path / "r.csv", tools.decide(queue, not_mn))
+    lines = path.read_text().splitlines()
+    lines[4] = lines[4][:30]
+    path.write_text("\n".join(lines))
+    refuse(out, path, UsageError, "line 5: no ")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"decision": "maybe"}, "'maybe' is none of"),
+        ({"decision": "withdrawn"}, "none of"),
+        ({"count": -3}, "count"),
+        ({"count": 2}, "contradicts"),
+        ({"time": "yesterday"}, "no ISO 8601"),
+        ({"time": "2026-11-23T10:00:00"}, "offset"),
+        ({"reviewer": ""}, "name of 1 to"),
+        ({"reviewer": "x" * 101}, "name of 1 to"),
+        ({"reviewer": "Ada\u202e"}, "control characters"),
+        ({"inclusion_probability": 7}, "inclusion_probability"),
+    ],
+)
+def test_fields_that_cannot_be_right(out, queue, tools, tmp_path, change, match):
+    first, *_ = tools.decide(queue, not_mn)
+    refuse(out, tools.write(tmp_path / "r.csv", [tools.change(first, **change)]), UsageError, match)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00", b'{"format": 3}', b"{", b'{"decisions": [1]}']
+)
+def test_files_that_are_no_review(out, tmp_path, content):
+    path = tmp_path / "r.csv"
+    path.write_bytes(content)
+    refuse(out, path, UsageError, "review|UTF-8")
+    refuse(out, tmp_path / "absent.csv", UsageError, "no file")
+
+
+def test_a_name_with_markup_is_kept_as_it_is(out, queue, tools, tmp_path):
+    name = "<img src=x onerror=alert(1)>"
+    import_review(out, tools.write(tmp_path / "r.csv", tools.decide(queue, not_mn, reviewer=name)))
+    assert {entry.reviewer for entry in trail.read_trail(out.paths, "s1").entries} == {name}
+
+
+def test_the_trail_survives_a_torn_line(out, queue, tools, tmp_path):
+    decisions = tools.decide(queue, not_mn)
+    import_review(out, tools.write(tmp_path / "a.csv", decisions[:4]))
+    path = out.paths.review_trail("s1")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-25])
+    import_review(out, tools.write(tmp_path / "b.csv", decisions))
+    found = trail.read_trail(out.paths, "s1")
+    assert path.read_bytes().startswith(whole[:-25]), "nothing that was there is lost"
+    assert (set(found.entries), found.torn) == (set(decisions), 1)
+
+
+def _import(root, path):
+    import_review(Store(root), path)
+
+
+def test_two_imports_at_once_are_both_kept(out, queue, tools, tmp_path):
+    paths = [
+        tools.write(tmp_path / f"{name}.csv", tools.decide(queue, not_mn, reviewer=name))
+        for name in ("Ada", "Bo", "Cy")
+    ]
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_import, args=(out.paths.root, path)) for path in paths]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    found = trail.read_trail(out.paths, "s1")
+    assert (len(found.entries), found.torn) == (3 * queue.drawn, 0)
+
+
+def test_a_writer_that_does_not_end_is_named(out):
+    with hold_lock(out.paths.review_lock), pytest.raises(LockHeldError, match="process"), trail.writing(out.paths, 0.2):
+        pytest.fail("two writers at once")
