@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from mnbatch.assay.cells import ScoreRow
+from mnbatch.assay.counting import NOT_COUNTED, CellCount, MnFrequency
 from mnbatch.assay.intervals import clopper_pearson
 from mnbatch.assay.quality import QualityRules, quality_flags
 
@@ -44,7 +45,10 @@ class CallRules:
 
 @dataclass(frozen=True, slots=True)
 class CalledCell:
-    """One cell as reported; p_mn and mn are None for an excluded cell, whose reason is then given."""
+    """One cell as reported; p_mn, mn and count are None for an excluded cell, whose reason is then given.
+
+    `count` is None, too, where the model answers yes or no.
+    """
 
     cell_id: str
     source: str
@@ -53,6 +57,7 @@ class CalledCell:
     mn: bool | None
     qc: tuple[str, ...]
     reason: str
+    count: CellCount | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ class SlideCall:
         frequency: None for a failed slide.
         excluded_cells: cells that left the denominator (unreadable or copies).
         flagged_cells: counted cells with at least one quality flag.
+        mn: micronuclei of the counted cells; None for a failed slide, and where `mn_reason` says why not.
     """
 
     status: SlideStatus
@@ -95,6 +101,8 @@ class SlideCall:
     excluded_cells: int
     flagged_cells: int
     warnings: tuple[str, ...] = ()
+    mn: MnFrequency | None = None
+    mn_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,7 @@ class DonorCall:
 
     Attributes:
         frequency: pooled over the slides that are done; None where none is.
+        mn: likewise; None, too, where `mn_reason` says why not: then not all of these slides have counts.
     """
 
     donor: str
@@ -114,17 +123,23 @@ class DonorCall:
     excluded_cells: int
     flagged_cells: int
     warnings: tuple[str, ...] = ()
+    mn: MnFrequency | None = None
+    mn_reason: str = ""
 
 
-def call_slide(rows: Sequence[ScoreRow], rules: CallRules, copies: Mapping[int, str]) -> SlideCall:
+def call_slide(
+    rows: Sequence[ScoreRow], rules: CallRules, copies: Mapping[int, str], mean_3plus: float | None = None
+) -> SlideCall:
     """Call every cell of a slide and count.
 
     Args:
         rows: the slide's stored scores, in order.
         rules: threshold and quality rules.
         copies: row -> cell_id of the original, for cells that are counted elsewhere.
+        mean_3plus: of the model's card: mean number of micronuclei of cells with 3 or more; None for a model that
+            answers yes or no.
     """
-    cells = tuple(_call_cell(row, rules, copies.get(i)) for i, row in enumerate(rows))
+    cells = tuple(_call_cell(row, rules, copies.get(i), mean_3plus) for i, row in enumerate(rows))
     unreadable = sum(row.p_mn is None for row in rows)
     counted = [cell for cell in cells if cell.mn is not None]
     excluded = len(cells) - len(counted)
@@ -133,7 +148,12 @@ def call_slide(rows: Sequence[ScoreRow], rules: CallRules, copies: Mapping[int, 
     if reason:
         return SlideCall("failed", reason, cells, None, excluded, flagged)
     frequency = Frequency.of(sum(bool(cell.mn) for cell in counted), len(counted))
-    return SlideCall("done", "", cells, frequency, excluded, flagged, _slide_warnings(counted, copies, flagged))
+    warnings = _slide_warnings(counted, copies, flagged)
+    counts = [cell.count.n for cell in counted if cell.count is not None]
+    # One cell without a count, and the sum would be of other cells than the denominator's.
+    mn = MnFrequency.of(counts) if len(counts) == len(counted) else None
+    mn_reason = "" if mn is not None else NOT_COUNTED
+    return SlideCall("done", "", cells, frequency, excluded, flagged, warnings, mn, mn_reason)
 
 
 def too_many_unreadable(unreadable: int, total: int, max_bad_fraction: float) -> bool:
@@ -169,17 +189,34 @@ def pool_donor(donor: str, calls: Sequence[tuple[str, SlideCall]], min_cells: in
         warnings.append(f"{frequency.bn_cells} BN cells, fewer than the {min_cells} asked for")
     status: DonorStatus = "partial" if failed else "insufficient" if frequency.bn_cells < min_cells else "done"
     reason = "; ".join(warnings)
-    return DonorCall(donor, status, reason, slide_ids, failed, frequency, excluded, flagged, tuple(warnings))
+    mn, mn_reason = _pool_mn(done)
+    return DonorCall(
+        donor, status, reason, slide_ids, failed, frequency, excluded, flagged, tuple(warnings), mn, mn_reason
+    )
 
 
-def _call_cell(row: ScoreRow, rules: CallRules, original: str | None) -> CalledCell:
+def _pool_mn(done: Sequence[tuple[str, SlideCall]]) -> tuple[MnFrequency | None, str]:
+    counted = [call.mn for _, call in done if call.mn is not None]
+    without = [slide_id for slide_id, call in done if call.mn is None]
+    if not without:
+        return MnFrequency.pooled(counted), ""
+    if not counted:
+        return None, done[0][1].mn_reason
+    return None, f"not available: {len(without)} of {len(done)} slides have no counts ({', '.join(without)})"
+
+
+def _call_cell(row: ScoreRow, rules: CallRules, original: str | None, mean_3plus: float | None) -> CalledCell:
     flags = quality_flags(row.quality, rules.quality) if row.quality is not None else ()
     if row.p_mn is None:
         return CalledCell(row.cell_id, row.source, row.page, None, None, flags, row.reason)
     if original is not None:
         reason = f"copy of {original}, counted there"
         return CalledCell(row.cell_id, row.source, row.page, None, None, flags, reason)
-    return CalledCell(row.cell_id, row.source, row.page, row.p_mn, row.p_mn >= rules.threshold, flags, "")
+    called = row.p_mn >= rules.threshold
+    count = None
+    if row.ratios is not None and mean_3plus is not None:
+        count = CellCount.of(row.p_mn, row.ratios, called, mean_3plus)
+    return CalledCell(row.cell_id, row.source, row.page, row.p_mn, called, flags, "", count)
 
 
 def _failure(total: int, unreadable: int, counted: int, rules: CallRules) -> str:

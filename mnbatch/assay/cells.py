@@ -163,11 +163,14 @@ class CellScore:
         p_mn: probability that the cell has a micronucleus, 0..1.
         maps: float32 (3, 13, 13): attention of layer 5, of layer 6 (0..1), and the exact evidence for MN in
             logits; position i is centred at pixel 15 + 16 i of the 224-pixel input.
+        ratios: P(2 or more MN | 1 or more) and P(3 or more | 2 or more), see `mnbatch.assay.counting`; None from a
+            model that answers yes or no.
     """
 
     crop: CellCrop
     p_mn: float
     maps: npt.NDArray[np.float32]
+    ratios: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,7 @@ class ScoreRow:
         p_mn: probability of at least one micronucleus; None for a cell that could not be read.
         reason: why it could not be read; "" for a scored cell.
         quality: measured before scoring; None for a cell that could not be read.
+        ratios: as in `CellScore`; None for a cell that could not be read, too.
     """
 
     cell_id: str
@@ -202,3 +206,4 @@ class ScoreRow:
     p_mn: float | None
     reason: str
     quality: Quality | None
+    ratios: tuple[float, float] | None = None

@@ -19,7 +19,9 @@ ServedLook = Literal["fluorescence", "giemsa"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
+CountRow = tuple[Whole, Whole, Whole, Whole]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -106,6 +108,50 @@ class Rate(_Frozen):
         return self
 
 
+class CountCheck(_Frozen):
+    """Counts of a counting model on cells whose micronuclei were counted.
+
+    Attributes:
+        data: the set it was measured on; n: its cells.
+        confusion: cells by true number (rows: 0, 1, 2, 3 or more) and by the number called (columns, likewise).
+        mean_absolute_error: of the number called, micronuclei a cell, over all cells; a truth of 3 or more is 3.
+        ci_low, ci_high: its 95 % interval.
+        by_mean_count: the same error if every cell called MN were given the whole number nearest to the mean count of
+            the training cells with MN: what a yes/no model with a constant would reach.
+        mn_per_cell, true_mn_per_cell: sum of the numbers called, and of the true ones (3 for 3 or more), a cell.
+    """
+
+    data: Text
+    n: Annotated[int, Field(ge=1)]
+    confusion: tuple[CountRow, CountRow, CountRow, CountRow]
+    mean_absolute_error: Finite
+    ci_low: Finite | None = None
+    ci_high: Finite | None = None
+    by_mean_count: Finite
+    mn_per_cell: Finite
+    true_mn_per_cell: Finite
+
+
+class Counting(_Frozen):
+    """What a counting model says beside yes or no: continuation ratios of the number of micronuclei.
+
+    Attributes:
+        count_classes: numbers that are told apart.
+        mean_3plus: mean number of micronuclei of the training cells with 3 or more, used in expected counts.
+        prior: shares of 1, 2 and 3 or more among cells with MN that the training was weighted to.
+        training_data: sets the counter was fitted on (`n` cells with MN of known number).
+        recipe: how it was fitted (free JSON values by name).
+        checks: on data that the counter was not fitted on.
+    """
+
+    count_classes: tuple[Literal["0"], Literal["1"], Literal["2"], Literal["3+"]] = ("0", "1", "2", "3+")
+    mean_3plus: Annotated[float, Field(ge=3.0, allow_inf_nan=False)]
+    prior: tuple[Fraction, Fraction, Fraction]
+    training_data: tuple[TrainingData, ...]
+    recipe: dict[str, JsonValue]
+    checks: tuple[CountCheck, ...]
+
+
 class ModelCard(_Frozen):
     """Everything that `model.json` says about the weights beside it.
 
@@ -113,7 +159,7 @@ class ModelCard(_Frozen):
         name: lower-case letters, digits and hyphens; version: of these weights.
         architecture: a name in `mnbatch.networks.ARCHITECTURES`.
         classes: meaning of the two logits.
-        endpoint: `mnbn`: a yes or no for each cell, not a count of micronuclei.
+        endpoint: `mnbn`: a yes or no for each cell, not a count of micronuclei; `mn`: a count too, see `counting`.
         preparation: how a crop becomes network input; scale: how large cells are in it.
         looks: stains that the model serves; a slide of another look is refused.
         threshold: p_mn at or above which a cell is called MN; threshold_rule: how it was chosen.
@@ -130,7 +176,7 @@ class ModelCard(_Frozen):
     version: Text
     architecture: Text
     classes: tuple[Literal["nomn"], Literal["mn"]] = ("nomn", "mn")
-    endpoint: Literal["mnbn"] = "mnbn"
+    endpoint: Literal["mnbn", "mn"] = "mnbn"
     preparation: Preparation
     scale: Scale = Scale()
     normalisation: Normalisation = Normalisation()
@@ -143,6 +189,7 @@ class ModelCard(_Frozen):
     metrics: tuple[Metric, ...]
     sensitivity: Rate | None = None
     specificity: Rate | None = None
+    counting: Counting | None = None
     licence: Text
     intended_use: Text
     limitations: Text
@@ -150,3 +197,9 @@ class ModelCard(_Frozen):
     weights_sha256: Sha256
     created: AwareDatetime
     software: dict[str, str]
+
+    @model_validator(mode="after")
+    def _counting_with_its_endpoint(self) -> Self:
+        if (self.endpoint == "mn") != (self.counting is not None):
+            raise ValueError("the endpoint mn and the field counting belong together")
+        return self

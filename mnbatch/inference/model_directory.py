@@ -27,6 +27,7 @@ from mnbatch.errors import ModelError, StorageError
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.verification import CARD_FILE, RESTORE, WEIGHTS_FILE, verify_with_weights
 from mnbatch.networks import ARCHITECTURES
+from mnbatch.networks.network import StreamNetwork
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,8 +61,19 @@ def load_model(path: Path) -> LoadedModel:
         )
     with torch.device("meta"):  # no time is spent on random weights that are replaced at once
         network = build()
+        if verified.card.counting is not None:
+            _add_counter(network, path)
     _fill(network, weights, path / WEIGHTS_FILE)
     return LoadedModel(path, verified.card, verified.digest, network.eval())
+
+
+def _add_counter(network: nn.Module, path: Path) -> None:
+    if not isinstance(network, StreamNetwork):
+        raise ModelError(
+            f"{path / CARD_FILE} states that a {type(network).__name__} counts; only networks of pooled streams can.",
+            "Use another model.",
+        )
+    network.add_counter()
 
 
 def _fill(network: nn.Module, weights: bytes, file: Path) -> None:

@@ -87,10 +87,17 @@ class _Lane:
         row = 0
         for item in items:
             if isinstance(item, CellCrop):
-                yield CellScore(item, float(scores.p_mn[row]), scores.maps[row])
+                yield CellScore(item, float(scores.p_mn[row]), scores.maps[row], _ratios(scores, row))
                 row += 1
             else:
                 yield item
+
+
+def _ratios(scores: Scores, row: int) -> tuple[float, float] | None:
+    if scores.ratios is None:
+        return None
+    second, third = scores.ratios[row]
+    return float(second), float(third)
 
 
 class _Lanes:

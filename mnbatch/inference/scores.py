@@ -23,10 +23,13 @@ class Scores:
     Attributes:
         p_mn: float64 (n,), probability that the cell has a micronucleus, 0..1.
         maps: float32 (n, 3, 13, 13): attention of layer 5, of layer 6 (0..1), evidence for MN in logits.
+        ratios: float64 (n, 2), continuation ratios of the number of micronuclei (`mnbatch.assay.counting`); None from a
+            model that answers yes or no.
     """
 
     p_mn: npt.NDArray[np.float64]
     maps: npt.NDArray[np.float32]
+    ratios: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.p_mn)
@@ -36,7 +39,12 @@ class Scores:
         """Scores of several minibatches one after the other."""
         if not parts:
             return Scores(np.zeros(0), np.zeros((0, len(MAPS), GRID, GRID), np.float32))
-        return Scores(np.concatenate([p.p_mn for p in parts]), np.concatenate([p.maps for p in parts]))
+        ratios = [part.ratios for part in parts if part.ratios is not None]
+        return Scores(
+            np.concatenate([p.p_mn for p in parts]),
+            np.concatenate([p.maps for p in parts]),
+            np.concatenate(ratios) if ratios else None,
+        )
 
 
 class Normaliser:
@@ -76,9 +84,13 @@ def explain_in_float32(network: AttentionAlexNet, x: Tensor, convolutions: torch
 
 
 def packed(explained: Explained) -> Tensor:
-    """(B, 2 + 3 * 13 * 13) float32: logits and maps in one tensor, so that one copy brings them back."""
+    """(B, 2 + 3 * 13 * 13) float32: logits and maps in one tensor, so that one copy brings them back.
+
+    A network with a counter adds two columns.
+    """
     maps = torch.stack([explained.attention5, explained.attention6, explained.evidence], dim=1)
-    return torch.cat([explained.logits, maps.flatten(start_dim=1)], dim=1)
+    ratios = [] if explained.ratios is None else [explained.ratios]
+    return torch.cat([explained.logits, maps.flatten(start_dim=1), *ratios], dim=1)
 
 
 def unpacked(values: npt.NDArray[np.float32], temperature: float) -> Scores:
@@ -87,5 +99,7 @@ def unpacked(values: npt.NDArray[np.float32], temperature: float) -> Scores:
     `p_mn = sigmoid((logit of MN - logit of no MN) / temperature)`: the softmax of two classes.
     """
     margin = values[:, 1].astype(np.float64) - values[:, 0].astype(np.float64)
-    maps = values[:, 2:].reshape(len(values), len(MAPS), GRID, GRID)
-    return Scores(expit(margin / temperature), maps.copy())
+    end = 2 + len(MAPS) * GRID * GRID
+    maps = values[:, 2:end].reshape(len(values), len(MAPS), GRID, GRID)
+    ratios = expit(values[:, end:].astype(np.float64)) if values.shape[1] > end else None
+    return Scores(expit(margin / temperature), maps.copy(), ratios)

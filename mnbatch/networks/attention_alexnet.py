@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torchvision.models import alexnet
 
 from mnbatch.networks.attention import AttentionFactory, AttentionModule
-from mnbatch.networks.network import INPUT_SIZE, Stream, Streamed, StreamNetwork
+from mnbatch.networks.network import INPUT_SIZE, Stream, Streamed, StreamNetwork, linear
 from mnbatch.networks.network import weigh_channels as _weigh_channels
 
 __all__ = ["GRID", "INPUT_SIZE", "AttentionAlexNet", "AttentionModule", "Explained"]
@@ -38,6 +38,7 @@ class Explained(NamedTuple):
         attention5, attention6: (B, 13, 13), 0..1.
         evidence: (B, 13, 13); sums with `bias` to the MN margin `logits[:, 1] - logits[:, 0]`.
         bias: scalar, the classifier's own margin.
+        ratios: (B, 2) logits of the continuation ratios, see `Maps`; None for a network without a counter.
     """
 
     logits: Tensor
@@ -45,6 +46,7 @@ class Explained(NamedTuple):
     attention6: Tensor
     evidence: Tensor
     bias: Tensor
+    ratios: Tensor | None = None
 
 
 class AttentionAlexNet(StreamNetwork):
@@ -87,11 +89,6 @@ class AttentionAlexNet(StreamNetwork):
         attended6, map6 = self.attention6(layer6, last)
         return attended5, attended6, map5, map6
 
-    def _pooled_logits(self, attended5: Tensor, attended6: Tensor, last: Tensor) -> Tensor:
-        pooled = [stream.mean(dim=(2, 3)) for stream in (attended5, attended6, last)]
-        vector = torch.cat(pooled, dim=1).unsqueeze(1)  # (B, 1, 896)
-        return (vector * self.classifier.weight).sum(dim=2) + self.classifier.bias  # (B, 2)
-
     def forward_streams(self, x: Tensor) -> Streamed:
         """See `StreamNetwork`."""
         layer5, layer6, last = self.forward_features(x)
@@ -102,7 +99,7 @@ class AttentionAlexNet(StreamNetwork):
         """(B, 3, 224, 224) normalised input -> (B, 2) logits."""
         layer5, layer6, last = self.forward_features(x)
         attended5, attended6, _, _ = self._streams(layer5, layer6, last)
-        return self._pooled_logits(attended5, attended6, last)
+        return self.pooled_logits((attended5, attended6, last))
 
     def explain(self, x: Tensor) -> Explained:
         """(B, 3, 224, 224) normalised input -> logits and maps from one pass."""
@@ -123,10 +120,12 @@ class AttentionAlexNet(StreamNetwork):
         evidence = (_weigh_channels(attended5, w5) + _weigh_channels(attended6, w6)) / (GRID * GRID)
         share = last * w_last.view(1, -1, 1, 1) / (last.shape[2] * last.shape[3])
         evidence = evidence.flatten(1).scatter_add(1, taken.flatten(1), share.flatten(1)).view_as(evidence)
+        vector = self.pooled((attended5, attended6, last))  # (B, 896)
         return Explained(
-            logits=self._pooled_logits(attended5, attended6, last),
+            logits=linear(vector, self.classifier),
             attention5=map5[:, 0],
             attention6=map6[:, 0],
             evidence=evidence,
             bias=self.classifier.bias[1] - self.classifier.bias[0],
+            ratios=self.ratio_logits(vector),
         )

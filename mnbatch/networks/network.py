@@ -101,12 +101,14 @@ class Maps(NamedTuple):
         evidence: (B, size, size) each, by stream; all of them and `bias` sum to the MN margin
             `logits[:, 1] - logits[:, 0]`.
         bias: scalar, the linear layer's own margin.
+        ratios: (B, 2) logits of P(2 or more MN | 1 or more) and P(3 or more | 2 or more); None without a counter.
     """
 
     logits: Tensor
     attention: dict[str, Tensor]
     evidence: dict[str, Tensor]
     bias: Tensor
+    ratios: Tensor | None = None
 
 
 def weigh_channels(feature: Tensor, weight: Tensor) -> Tensor:
@@ -117,17 +119,33 @@ def weigh_channels(feature: Tensor, weight: Tensor) -> Tensor:
     return F.conv2d(feature, weight.view(1, -1, 1, 1))[:, 0]
 
 
+def linear(vector: Tensor, layer: nn.Linear) -> Tensor:
+    """(B, n) -> (B, m), as `layer(vector)`.
+
+    Products and a sum instead: a matrix product rounds differently with the place in the minibatch.
+    """
+    return (vector.unsqueeze(1) * layer.weight).sum(dim=2) + layer.bias
+
+
 class StreamNetwork(Network):
     """Global average pooling of each stream, one linear layer `classifier` on their concatenation.
 
     Attributes:
         streams: in the order of the linear layer's inputs.
         dropout: of the concatenated averages, in training only; 0 where the original has none.
+        counter: for models that count micronuclei, a second linear layer on the same averages. It answers what the
+            first leaves open: continuation ratios of the number of micronuclei (`mnbatch.assay.counting`).
     """
 
     streams: tuple[Stream, ...]
     classifier: nn.Linear
+    counter: nn.Linear | None
     dropout: ClassVar[float] = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Not `register_module`: a strict `load_state_dict` would take the weights of a counter that is not there.
+        self.counter = None
 
     @abstractmethod
     def forward_streams(self, x: Tensor) -> Streamed:
@@ -137,15 +155,30 @@ class StreamNetwork(Network):
         """A new linear layer for the streams."""
         return nn.Linear(sum(stream.channels for stream in self.streams), 2)
 
-    def pooled_logits(self, features: Sequence[Tensor]) -> Tensor:
-        """Features of the streams -> (B, 2) logits.
+    def add_counter(self) -> nn.Linear:
+        """Give the network a counter, with random weights; what it says of MN or no MN stays as it is."""
+        self.counter = self.linear_layer()
+        return self.counter
 
-        Products and a sum instead of `classifier(...)`: a matrix product rounds differently with the place in
-        the minibatch.
-        """
-        vector = torch.cat([feature.mean(dim=(2, 3)) for feature in features], dim=1)
-        vector = F.dropout(vector, self.dropout, self.training)
-        return (vector.unsqueeze(1) * self.classifier.weight).sum(dim=2) + self.classifier.bias
+    def pooled(self, features: Sequence[Tensor]) -> Tensor:
+        """Features of the streams -> (B, sum of channels): their averages over the positions."""
+        return torch.cat([feature.mean(dim=(2, 3)) for feature in features], dim=1)
+
+    def ratio_logits(self, vector: Tensor) -> Tensor | None:
+        """What `pooled` gives -> (B, 2), see `Maps.ratios`; None without a counter."""
+        return None if self.counter is None else linear(vector, self.counter)
+
+    def forward_ratios(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, 3, 224, 224) normalised input -> logits (B, 2) and those of the ratios, from one pass."""
+        vector = self._dropped(self.pooled(self.forward_streams(x).features))
+        return linear(vector, self.classifier), self.ratio_logits(vector)
+
+    def _dropped(self, vector: Tensor) -> Tensor:
+        return F.dropout(vector, self.dropout, self.training)
+
+    def pooled_logits(self, features: Sequence[Tensor]) -> Tensor:
+        """Features of the streams -> (B, 2) logits."""
+        return linear(self._dropped(self.pooled(features)), self.classifier)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 224, 224) normalised input -> (B, 2) logits."""
@@ -161,7 +194,8 @@ class StreamNetwork(Network):
             for stream, feature, part in zip(self.streams, features, weights, strict=True)
         }
         bias = self.classifier.bias[1] - self.classifier.bias[0]
-        return Maps(self.pooled_logits(features), attention, evidence, bias)
+        ratios = self.ratio_logits(self.pooled(features))
+        return Maps(self.pooled_logits(features), attention, evidence, bias, ratios)
 
     def evidence_map(self, maps: Maps) -> Tensor:
         """All evidence on the finest stream's grid: (B, size, size), with the same sum.

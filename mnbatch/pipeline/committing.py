@@ -98,6 +98,7 @@ class Committer:
                     version=model.card.version,
                     digest=model.digest,
                     architecture=model.card.architecture,
+                    mean_3plus=model.card.counting.mean_3plus if model.card.counting else None,
                 ),
                 "scored": _scoring(job, classifier),
                 "warnings": warnings,

@@ -180,6 +180,8 @@ def _slide_row(item: SlideItem) -> tables.SlideRow:
         model_digest=record.model.digest if record.model else "",
         threshold=f"{record.call.threshold:g}" if record.call else "",
         warnings=item.warnings,
+        mn=call.mn,
+        mn_reason=call.mn_reason,
     )
     return tables.SlideRow(record.slide_id, item.donor or "", record.name, counts, item.sample, item.review)
 
@@ -197,6 +199,8 @@ def _donor_row(donor: DonorItem) -> tables.DonorRow:
         model_digest=_each_once(row.model_digest for row in slides),
         threshold=_each_once(row.threshold for row in slides),
         warnings=call.warnings,
+        mn=call.mn,
+        mn_reason=call.mn_reason,
     )
     return tables.DonorRow(call.donor, counts, len(call.slide_ids), len(call.failed_slide_ids), donor.review)
 

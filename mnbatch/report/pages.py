@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mnbatch.assay.calls import CalledCell, DonorCall, SlideCall
+from mnbatch.assay.counting import MnFrequency
 from mnbatch.report import charts, provenance, views, words
 from mnbatch.report.gallery import GalleryView
+from mnbatch.report.micronuclei import micronuclei_view, short_text
 from mnbatch.report.render import href
 from mnbatch.report.views import RowView
 from mnbatch.results.records import SlideRecord
@@ -141,6 +143,7 @@ def slide_page(item: SlideItem, cells: Sequence[CalledCell], gallery: GalleryVie
         skipped=views.reason_groups((left.reason, left.path) for left in skipped),
         gallery=gallery,
         provenance=provenance.slide_provenance(item.record),
+        micronuclei=micronuclei_view(item.call.mn, item.call.mn_reason),
     )
 
 
@@ -160,6 +163,7 @@ def donor_page(item: DonorItem, gallery: GalleryView | None) -> views.DonorPage:
         show_dose=any(row.dose for row in rows),
         gallery=gallery,
         provenance=provenance.shared_provenance([slide.record for slide in item.slides]),
+        micronuclei=micronuclei_view(item.call.mn, item.call.mn_reason),
     )
 
 
@@ -236,10 +240,25 @@ def _index_facts(slides: Sequence[SlideItem], donors: Sequence[DonorItem]) -> tu
         facts += [
             ("BN cells", words.whole(bn_cells), "counted"),
             ("MNBN", words.whole(mnbn), "called MN"),
+            ("MN per 1000 BN", *_batch_micronuclei(done)),
             ("Flagged", words.whole(flagged), words.percent(flagged, bn_cells) + " of the counted"),
         ]
     facts.append(("Excluded", words.whole(excluded), "unreadable or copies"))
     return tuple(facts)
+
+
+def _batch_micronuclei(done: Sequence[SlideCall]) -> tuple[str, str]:
+    """The MN frequency of all slides together and its footing, or that there is none."""
+    counted = [call.mn for call in done if call.mn is not None]
+    if not counted:
+        return short_text(None, done[0].mn_reason), "the model answers yes or no"
+    if len(counted) < len(done):
+        return (
+            "not available",
+            f"{words.whole(len(done) - len(counted))} of {words.plural(len(done), 'slide')} have no counts",
+        )
+    mn = MnFrequency.pooled(counted)
+    return short_text(mn, ""), words.plural(mn.micronuclei, "micronucleus", "micronuclei")
 
 
 def _index_lede(records: Sequence[SlideRecord], donors: Sequence[DonorItem]) -> str:

@@ -14,10 +14,11 @@ from pydantic import TypeAdapter
 
 from mnbatch import __version__
 from mnbatch.assay.calls import Frequency, SlideCall, SlideStatus
+from mnbatch.assay.counting import MnFrequency
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.review.standing import SlideReview
 
-REPORT_VERSION = 1
+REPORT_VERSION = 3
 """Part of every stamp: raised when the same results are to give other pages or tables."""
 
 _STAMP = re.compile(rb'<meta name="mnbatch-stamp" content="([0-9a-f]+)">')
@@ -43,6 +44,8 @@ class SlideSummary:
     excluded_cells: int
     flagged_cells: int
     warnings: tuple[str, ...]
+    mn: MnFrequency | None
+    mn_reason: str
     sizes: dict[str, int]
     review: SlideReview
 
@@ -56,6 +59,8 @@ class SlideSummary:
             self.excluded_cells,
             self.flagged_cells,
             self.warnings,
+            self.mn,
+            self.mn_reason,
         )
 
     @classmethod
@@ -72,6 +77,8 @@ class SlideSummary:
             call.excluded_cells,
             call.flagged_cells,
             call.warnings,
+            call.mn,
+            call.mn_reason,
             sizes,
             review,
         )
@@ -86,6 +93,8 @@ def read_summary(path: Path) -> SlideSummary | None:
     try:
         data = json.loads(path.read_bytes())
         frequency = Frequency(**data["frequency"]) if data["frequency"] is not None else None
+        if data["mn"] is not None:
+            data["mn"] = MnFrequency(**data["mn"] | {"cells": tuple(data["mn"]["cells"])})
         data |= {"frequency": frequency, "warnings": tuple(data["warnings"]), "sizes": dict(data["sizes"])}
         data |= {"review": _REVIEW.validate_python(data["review"])}
         return SlideSummary(**data)

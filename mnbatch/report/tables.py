@@ -15,13 +15,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mnbatch.assay.calls import CalledCell, Frequency
+from mnbatch.assay.counting import MnFrequency
 from mnbatch.review.standing import NO_REVIEW, SlideReview
 
 BOM = "\ufeff"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")
 """First characters after which Excel, LibreOffice or Google Sheets may evaluate a field."""
 
-CELL_COLUMNS = ("cell_id", "source", "page", "p_mn", "mn", "qc", "reason")
+CELL_COUNT_COLUMNS = ("p_0", "p_1", "p_2", "p_3plus", "expected_mn", "n_mn")
+CELL_COLUMNS = ("cell_id", "source", "page", "p_mn", "mn", "qc", "reason", *CELL_COUNT_COLUMNS)
 COUNT_COLUMNS = (
     "status",
     "reason",
@@ -51,8 +53,9 @@ REVIEW_COLUMNS = (
     "reviewed_ci_low",
     "reviewed_ci_high",
 )
-SLIDE_COLUMNS = ("slide_id", "donor", "slide", *COUNT_COLUMNS, *SAMPLE_COLUMNS, *REVIEW_COLUMNS)
-DONOR_COLUMNS = ("donor", *COUNT_COLUMNS, "slides", "slides_done", "slides_failed", *REVIEW_COLUMNS)
+MN_COLUMNS = ("micronuclei", "mn_per_1000_bn", "mn_ci_low", "mn_ci_high", "C0", "C1", "C2", "C3plus", "mn_reason")
+SLIDE_COLUMNS = ("slide_id", "donor", "slide", *COUNT_COLUMNS, *SAMPLE_COLUMNS, *REVIEW_COLUMNS, *MN_COLUMNS)
+DONOR_COLUMNS = ("donor", *COUNT_COLUMNS, "slides", "slides_done", "slides_failed", *REVIEW_COLUMNS, *MN_COLUMNS)
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -67,6 +70,7 @@ class CountRow:
     Attributes:
         frequency: None where none could be given; its columns are then empty.
         model: name and version; several, separated by "; ", where pooled slides differ.
+        mn: micronuclei; None where there are no counts, and `mn_reason` then says why unless `reason` does.
     """
 
     status: str
@@ -78,6 +82,15 @@ class CountRow:
     model_digest: str
     threshold: str
     warnings: tuple[str, ...] = ()
+    mn: MnFrequency | None = None
+    mn_reason: str = ""
+
+    def mn_fields(self) -> list[Value]:
+        """Values in the order of `MN_COLUMNS`."""
+        mn = self.mn
+        if mn is None:
+            return [*[None] * (len(MN_COLUMNS) - 1), self.mn_reason]
+        return [mn.micronuclei, _rate(mn.per_1000), _rate(mn.ci_low), _rate(mn.ci_high), *mn.cells, ""]
 
     def fields(self) -> list[Value]:
         """Values in the order of `COUNT_COLUMNS`."""
@@ -136,6 +149,7 @@ def slides_csv(rows: Sequence[SlideRow]) -> bytes:
             *row.counts.fields(),
             *(_sample(row.sample.get(name, "")) for name in SAMPLE_COLUMNS),
             *_review_fields(row.review),
+            *row.counts.mn_fields(),
         ]
         for row in rows
     )
@@ -152,6 +166,7 @@ def donors_csv(rows: Sequence[DonorRow]) -> bytes:
             row.slides - row.slides_failed,
             row.slides_failed,
             *_review_fields(row.review),
+            *row.counts.mn_fields(),
         ]
         for row in rows
     )
@@ -175,9 +190,18 @@ def is_number(text: str) -> bool:
 
 def _cell_fields(cell: CalledCell) -> list[Value]:
     if cell.mn is None:
-        return [cell.cell_id, cell.source, cell.page, None, None, ";".join(cell.qc), cell.reason]
+        no_count = [None] * len(CELL_COUNT_COLUMNS)
+        return [cell.cell_id, cell.source, cell.page, None, None, ";".join(cell.qc), cell.reason, *no_count]
     flags = ";".join(cell.qc) or "ok"
-    return [cell.cell_id, cell.source, cell.page, cell.p_mn, int(cell.mn), flags, cell.reason]
+    fields = [cell.cell_id, cell.source, cell.page, cell.p_mn, int(cell.mn), flags, cell.reason]
+    return [*fields, *_count_fields(cell)]
+
+
+def _count_fields(cell: CalledCell) -> list[Value]:
+    count = cell.count
+    if count is None:
+        return [None] * len(CELL_COUNT_COLUMNS)
+    return [*(float(f"{value:.6g}") for value in (*count.p, count.expected)), count.n]
 
 
 def _review_fields(review: SlideReview) -> list[Value]:

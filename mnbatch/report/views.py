@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mnbatch.assay.calls import CalledCell, Frequency
 from mnbatch.report import charts, words
 from mnbatch.report.gallery import GalleryView
+from mnbatch.report.micronuclei import MicronucleiView
 
 EXAMPLES = 3
 
@@ -78,6 +79,7 @@ class SlidePage:
     skipped: tuple[ReasonGroup, ...]
     gallery: GalleryView | None
     provenance: tuple[tuple[str, str], ...]
+    micronuclei: MicronucleiView | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class DonorPage:
     show_dose: bool
     gallery: GalleryView | None
     provenance: tuple[tuple[str, str], ...]
+    micronuclei: MicronucleiView | None
 
 
 @dataclass(frozen=True, slots=True)

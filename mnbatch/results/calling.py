@@ -21,4 +21,5 @@ def call_record(store: Store, record: SlideRecord, copies: Mapping[int, str]) ->
     if record.status != "scored" or record.call is None:
         return SlideCall("failed", record.reason, (), None, 0, 0)
     rules = CallRules(threshold=record.call.threshold, max_bad_fraction=record.call.max_bad_fraction)
-    return call_slide(store.scores(record), rules, copies)
+    mean_3plus = record.model.mean_3plus if record.model else None
+    return call_slide(store.scores(record), rules, copies, mean_3plus)

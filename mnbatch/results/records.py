@@ -23,12 +23,17 @@ class LeftOut(_Frozen):
 
 
 class ModelStamp(_Frozen):
-    """Which model scored the slide."""
+    """Which model scored the slide.
+
+    Attributes:
+        mean_3plus: of its card, for a model that counts micronuclei; None for one that answers yes or no.
+    """
 
     name: str
     version: str
     digest: str
     architecture: str
+    mean_3plus: float | None = None
 
 
 class ScoreKeyParts(_Frozen):

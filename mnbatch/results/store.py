@@ -149,4 +149,10 @@ def _score_row(fields: Mapping[str, str]) -> ScoreRow:
         nuclei=int(fields["nuclei"]),
         nucleus_fraction=float(fields["nucleus_fraction"]),
     )
-    return ScoreRow(fields["cell_id"], fields["source"], page, float(fields["p_mn"]), "", quality)
+    return ScoreRow(fields["cell_id"], fields["source"], page, float(fields["p_mn"]), "", quality, _ratios(fields))
+
+
+def _ratios(fields: Mapping[str, str]) -> tuple[float, float] | None:
+    """None from a model that answers yes or no, and from a version of mnbatch that had no other."""
+    second, third = fields.get("q_2"), fields.get("q_3")
+    return (float(second), float(third)) if second and third else None

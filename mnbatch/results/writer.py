@@ -28,6 +28,8 @@ COLUMNS = (
     "nuclei",
     "nucleus_fraction",
     "jpeg_bytes",
+    "q_2",
+    "q_3",
 )
 
 
@@ -70,7 +72,7 @@ class SlideWriter:
                 self.unreadable += 1
                 self._digests.append(bytes(DIGEST_BYTES))
                 page = "" if item.page is None else item.page
-                self._rows.writerow([item.cell_id, item.source, page, "", item.reason, "", "", "", "", "", ""])
+                self._rows.writerow([item.cell_id, item.source, page, "", item.reason, *[""] * 8])
                 return
             self._digests.append(bytes.fromhex(item.crop.digest))
             self._rows.writerow(_score_fields(item, self._add_to_gallery(item)))
@@ -140,4 +142,5 @@ def _score_fields(item: CellScore, jpeg_bytes: int) -> list[object]:
         quality.nuclei,
         f"{quality.nucleus_fraction:.5g}",
         jpeg_bytes or "",
+        *([""] * 2 if item.ratios is None else (f"{ratio:.7g}" for ratio in item.ratios)),
     ]

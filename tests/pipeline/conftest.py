@@ -35,7 +35,7 @@ def export(tmp_path: Path) -> Path:
     return root
 
 
-def write_random_model(path: Path, seed: int, looks: tuple[str, ...]) -> Path:
+def write_random_model(path: Path, seed: int, looks: tuple[str, ...], counts: bool = False) -> Path:
     import torch
 
     from mnbatch.inference.model_directory import write_model_directory
@@ -62,8 +62,28 @@ def write_random_model(path: Path, seed: int, looks: tuple[str, ...]) -> Path:
         "limitations": "knows nothing",
         "how_to_train_own": "mnbatch train",
     }
-    write_model_directory(path, ARCHITECTURES["attention-alexnet"](), fields)
+    network = ARCHITECTURES["attention-alexnet"]()
+    if counts:
+        fields |= {"endpoint": "mn", "counting": COUNTING}
+        spread_counter(network)
+    write_model_directory(path, network, fields)
     return path
+
+
+COUNTING = {"mean_3plus": 3.5, "prior": (0.7, 0.2, 0.1), "training_data": (), "recipe": {}, "checks": ()}
+
+
+def spread_counter(network) -> None:
+    """Random weights so large, about the features of one image, that cells differ in their counts."""
+    import torch
+
+    counter = network.add_counter()
+    with torch.no_grad():
+        image = torch.full((1, 3, 224, 224), -1.0)
+        image[:, :, 80:140, 60:160] = 1.5
+        vector = network.eval().pooled(network.forward_streams(image).features)[0]
+        counter.weight.mul_(3000)
+        counter.bias.copy_(-counter.weight @ vector)
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +95,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "one": write_random_model(root / "one", 1, both),
         "two": write_random_model(root / "two", 2, both),
         "giemsa": write_random_model(root / "giemsa", 3, ("giemsa",)),
+        "counting": write_random_model(root / "counting", 1, both, counts=True),
+        "mixed": write_random_model(root / "mixed/counting", 4, ("fluorescence",), counts=True).parent
+        and write_random_model(root / "mixed/plain", 5, ("giemsa",)).parent,
     }
 
 
