@@ -15,7 +15,9 @@ from mnbatch.inference.model_directory import write_model_directory
 from mnbatch.inference.verification import verify_model
 from mnbatch.networks import ARCHITECTURES
 from mnbatch.training.checkpoint import Checkpoint, Key
+from mnbatch.training.curves import history_files
 from mnbatch.training.data import LabelledCell, load_crops, read_labels, split_cells
+from mnbatch.training.evaluation.tables import write_files
 from mnbatch.training.initial import initialise, tie_colours
 from mnbatch.training.key import card_only, made_key, training_key
 from mnbatch.training.loop import Epoch, Pool, Trained, Trainer, score
@@ -105,6 +107,7 @@ def fit(
             keep(so_far)
         if kept is not None:
             kept[0].save(trainer.snapshot(), kept[1], card_only(request))
+            write_files(kept[0].folder, history_files(so_far.history, so_far.best, recipe.epochs, request.name))
         say(describe(epoch, recipe.epochs))
 
     trainer = Trainer(network, training, validation, recipe, to_input, request.seed, device, report)
