@@ -11,6 +11,8 @@ import typer
 
 from mnbatch.errors import UsageError
 
+_PANEL = "Fields and whole slides"
+
 
 def simulate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="New directory for the simulated export.")],
@@ -20,17 +22,48 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
     dose: Annotated[str, typer.Option(help="Doses in Gy, separated by commas.")] = "0,1,2,4",
     look: Annotated[str, typer.Option(help="fluorescence, giemsa or both (slides in turn).")] = "fluorescence",
-    kind: Annotated[str, typer.Option(help="crops (a file a cell) or gallery (one TIFF a slide).")] = "crops",
+    kind: Annotated[
+        str,
+        typer.Option(help="crops (a file a cell), gallery (one TIFF a slide), fields (camera), wsi (whole slides)."),
+    ] = "crops",
     layout: Annotated[
         str, typer.Option(help="Of crops: donor-slide-folders, folder-per-slide or flat-files.")
     ] = "donor-slide-folders",
-    fmt: Annotated[str, typer.Option("--format", help="tif, png or jpg.")] = "tif",
+    fmt: Annotated[str, typer.Option("--format", help="tif, png or jpg; fields also ome.tif.")] = "tif",
     bits: Annotated[int, typer.Option(help="Of fluorescence files, 8 or 16 (jpg has 8).")] = 16,
     size: Annotated[int, typer.Option(help="Width and height of a crop in px.")] = 224,
     variety: Annotated[float, typer.Option(help="0: all slides alike; 1: as unlike as laboratories are.")] = 0.6,
     odd_cells: Annotated[
         float, typer.Option("--odd-cells", help="Share of crops with one nucleus, or three and more.")
     ] = 0.0,
+    mnbn: Annotated[
+        str, typer.Option(help="MNBN cells per 1000 binucleated cells instead of doses, as in 5,20,100.")
+    ] = "",
+    fields: Annotated[int, typer.Option(help="Fields a slide.", rich_help_panel=_PANEL)] = 20,
+    field_size: Annotated[
+        str, typer.Option("--field-size", help="Width x height in px.", rich_help_panel=_PANEL)
+    ] = "1376x1040",
+    slide_size: Annotated[
+        str, typer.Option("--slide-size", help="Of a whole slide, width x height in px.", rich_help_panel=_PANEL)
+    ] = "8192x8192",
+    um_per_pixel: Annotated[
+        float, typer.Option("--um-per-pixel", help="Pixel size in um, written into the files.", rich_help_panel=_PANEL)
+    ] = 0.25,
+    density: Annotated[float, typer.Option(help="Cells of all classes per mm2.", rich_help_panel=_PANEL)] = 400.0,
+    mixture: Annotated[
+        str, typer.Option(help="Shares of classes, as in mononucleated=40,binucleated=50.", rich_help_panel=_PANEL)
+    ] = "",
+    overlaps: Annotated[float, typer.Option(help="Share of cells that overlap.", rich_help_panel=_PANEL)] = 0.04,
+    defocus: Annotated[
+        float, typer.Option(help="Share of the area that is out of focus.", rich_help_panel=_PANEL)
+    ] = 0.04,
+    masks: Annotated[
+        str,
+        typer.Option(
+            help="Label images of fields: none, apart (in DIR/masks), beside (*_mask.tif in the export).",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "none",
     workers: Annotated[int, typer.Option(help="Processes; 0 takes one a core.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write beside other things in DIR.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line a slide on stderr.")] = False,
@@ -39,29 +72,34 @@ def simulate(
 
     DIR/export is the export, DIR/samples.csv a sample sheet for `mnbatch run --samples`, and DIR/truth.csv
     what was drawn; `mnbatch run` never reads the truth. Micronuclei a cell follow a Poisson law around a
-    published X-ray curve. The pictures are drawn: what is measured on them does not say how well real cells
-    are scored.
+    published X-ray curve, or have the frequency of --mnbn. Fields and whole slides hold cells of all classes and
+    debris. The pictures are drawn: what is measured on them does not say how well real cells are scored.
     """
     from mnbatch.simulate.export import simulate_export
     from mnbatch.simulate.export_plan import ExportPlan
+    from mnbatch.simulate.fields.export import simulate_fields
+    from mnbatch.simulate.fields.plan import FORMATS, USUAL_MIXTURE, FieldPlan, parse_mixture
 
+    kind = _choice("kind", kind, ("crops", "gallery", "fields", "wsi"))
+    fmt = _choice("format", fmt, FORMATS if kind == "fields" else ("tif", "png", "jpg"))
     options: dict[str, Any] = {
         "look": _choice("look", look, ("fluorescence", "giemsa", "both")),
-        "fmt": _choice("format", fmt, ("tif", "png", "jpg")),
+        "fmt": fmt if kind in ("crops", "gallery") else "tif",
         "layout": _choice("layout", layout, ("donor-slide-folders", "folder-per-slide", "flat-files")),
         "bits": int(_choice("bits", str(bits), ("8", "16"))),
     }
-    if _choice("kind", kind, ("crops", "gallery")) == "gallery":
+    if kind == "gallery":
         options["layout"] = "tiff-galleries"
     plan = ExportPlan(
         donors=donors,
         slides=slides,
         cells=cells,
         seed=seed,
-        doses=_doses(dose),
+        doses=_numbers("dose", dose, "doses in Gy", "0,1,2,4"),
         size=size,
         variety=variety,
         odd_cells=odd_cells,
+        mnbn=_numbers("mnbn", mnbn, "frequencies per 1000", "5,20,100"),
         **options,
     )
 
@@ -69,18 +107,54 @@ def simulate(
         if not quiet:
             typer.echo(f"slide {name} drawn", err=True)
 
-    made = simulate_export(directory, plan, force=force, workers=workers or os.cpu_count() or 1, progress=progress)
-    typer.echo(f"export:  {made.export} ({made.slides} slides, {made.cells} cells, layout {plan.layout})")
+    processes = workers or os.cpu_count() or 1
+    if kind in ("crops", "gallery"):
+        made = simulate_export(directory, plan, force=force, workers=processes, progress=progress)
+        what = f"{made.cells} cells, layout {plan.layout}"
+    else:
+        whole = kind == "wsi"
+        width, height = _sides("slide-size" if whole else "field-size", slide_size if whole else field_size)
+        choices: dict[str, Any] = {
+            "kind": kind,
+            "fmt": fmt,
+            "masks": _choice("masks", masks, ("none", "apart", "beside")),
+            "mixture": parse_mixture(mixture) if mixture else USUAL_MIXTURE,
+        }
+        on_slides = FieldPlan(
+            export=plan,
+            fields=fields,
+            width=width,
+            height=height,
+            um_per_px=um_per_pixel,
+            density=density,
+            overlaps=overlaps,
+            defocus=defocus,
+            **choices,
+        )
+        made = simulate_fields(directory, on_slides, force=force, workers=processes, progress=progress)
+        what = f"{made.cells} binucleated cells, {'whole slides' if whole else f'{fields} fields each'}"
+    typer.echo(f"export:  {made.export} ({made.slides} slides, {what})")
     typer.echo(f"truth:   {made.truth} ({made.cells_with_mn} cells with {made.micronuclei} micronuclei)")
     typer.echo(f"samples: {made.samples}")
 
 
-def _doses(text: str) -> tuple[float, ...]:
-    """Doses in Gy from "0,1,2.5"."""
+def _numbers(option: str, text: str, what: str, example: str) -> tuple[float, ...]:
+    """Numbers from "0,1,2.5"."""
     try:
         return tuple(float(part) for part in text.replace(";", ",").split(",") if part.strip())
     except ValueError as error:
-        raise UsageError(f"'{text}' is no list of doses in Gy.", "Use for example --dose 0,1,2,4.") from error
+        raise UsageError(f"'{text}' is no list of {what}.", f"Use for example --{option} {example}.") from error
+
+
+def _sides(option: str, text: str) -> tuple[int, int]:
+    """Width and height from "1376x1040"."""
+    try:
+        width, height = (int(part) for part in text.lower().split("x"))
+    except ValueError as error:
+        raise UsageError(
+            f"--{option} {text} is no width x height.", f"Use for example --{option} 2048x1536."
+        ) from error
+    return width, height
 
 
 def _choice(name: str, value: str, allowed: Sequence[str]) -> str:

@@ -17,7 +17,11 @@ from mnbatch.simulate.texture import noise
 def illumination(size: int, camera: CameraLook) -> FloatArray:
     """Light relative to the middle, (size, size): one gradient and a fall towards the corners."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
-    xs, ys = axis[None, :], axis[:, None]
+    return illumination_at(axis[None, :], axis[:, None], camera)
+
+
+def illumination_at(xs: FloatArray, ys: FloatArray, camera: CameraLook) -> FloatArray:
+    """Light relative to the middle at positions of the camera's picture; -1 and 1 are its borders."""
     slope = xs * np.cos(camera.gradient_angle) + ys * np.sin(camera.gradient_angle)
     light = 1.0 - 0.5 * camera.gradient * slope - 0.5 * camera.vignette * (xs**2 + ys**2)
     return np.asarray(light, dtype=np.float32)

@@ -10,14 +10,12 @@ import numpy.typing as npt
 
 from mnbatch.assay.cells import Look
 from mnbatch.simulate import camera as optics
-from mnbatch.simulate.fluorescence import emit
-from mnbatch.simulate.giemsa import transmit
+from mnbatch.simulate.drawing import Drawn, Frame, Streams, smallest_mn, with_micronuclei
 from mnbatch.simulate.look_parts import SlideLook
-from mnbatch.simulate.painting import Brush, cell_brush, empty_layers, paint_cell, paint_nucleus
+from mnbatch.simulate.painting import cell_brush, empty_layers, paint_cell
 from mnbatch.simulate.plan import MAX_MN, CellPlan, Kind, Room, plan_cell
 from mnbatch.simulate.shapes import BoolArray, FloatArray, Outline
 from mnbatch.simulate.surroundings import scatter, surround
-from mnbatch.simulate.visibility import MIN_CONTRAST, contrasts_of
 
 _SMALLEST_NUCLEUS = 26.0
 _REDRAWS = 8
@@ -80,31 +78,6 @@ class SimulatedCell:
     artefacts: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """Sizes that follow from the slide and the spec, in native px."""
-
-    size: int
-    diameter: float
-    blur: float
-    weak: bool
-    zoom: float
-
-
-class _Streams:
-    """Separate random streams, so that a cell with micronuclei equals the same cell without, but for them."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        seeds = rng.integers(0, 2**63, 6)
-        streams = [np.random.default_rng(int(seed)) for seed in seeds]
-        self.frame, self.plan, self.paint, self.debris, self.mn, self._light = streams
-        self._light_seed = int(seeds[5])
-
-    def light(self) -> np.random.Generator:
-        """The stream of stain drift and camera noise, from its start, for each exposure."""
-        return np.random.default_rng(self._light_seed)
-
-
 def simulate_cell(rng: np.random.Generator, spec: CellSpec, slide: SlideLook) -> SimulatedCell:
     """Draw one cell crop.
 
@@ -114,7 +87,7 @@ def simulate_cell(rng: np.random.Generator, spec: CellSpec, slide: SlideLook) ->
     """
     _check(spec, slide)
     for _ in range(_REDRAWS):
-        cell = _attempt(_Streams(rng), spec, slide)
+        cell = _attempt(Streams(rng), spec, slide)
         if cell is not None:
             return cell
     raise RuntimeError(f"no visible arrangement of {spec.n_mn} micronuclei found; use a larger nucleus_fraction")
@@ -129,9 +102,9 @@ def _check(spec: CellSpec, slide: SlideLook) -> None:
         raise ValueError("an apoptotic cell is not scored: n_mn must be 0")
 
 
-def _attempt(streams: _Streams, spec: CellSpec, slide: SlideLook) -> SimulatedCell | None:
+def _attempt(streams: Streams, spec: CellSpec, slide: SlideLook) -> SimulatedCell | None:
     frame = _frame(streams.frame, spec, slide)
-    room = Room(frame.size, frame.diameter, _smallest_mn(frame, slide))
+    room = Room(frame.size, frame.diameter, smallest_mn(frame, slide))
     middle = (frame.size - 1) / 2 + streams.plan.normal(0, 0.03, 2) * frame.size
     plan = plan_cell(streams.plan, spec.kind, room, slide.culture, float(middle[0]), float(middle[1]))
     if plan is None:
@@ -143,14 +116,14 @@ def _attempt(streams: _Streams, spec: CellSpec, slide: SlideLook) -> SimulatedCe
     paint_cell(layers, streams.paint, plan, brush)
     scatter(layers, streams.debris, plan, slide, (spec.debris, spec.decoys), names)
     places = plan.places[: spec.n_mn]
-    exposed, contrasts = _with_micronuclei(layers, streams, places, plan, brush, frame, slide)
-    if any(c < MIN_CONTRAST for c in contrasts):
+    drawn = with_micronuclei(layers, streams, places, plan, brush, frame, slide)
+    if not drawn.visible:
         return None
     names.update(_states(plan, frame))
-    return _finish(exposed, plan, places, contrasts, spec, slide, frame, names)
+    return _finish(drawn, plan, places, spec, slide, frame, names)
 
 
-def _frame(rng: np.random.Generator, spec: CellSpec, slide: SlideLook) -> _Frame:
+def _frame(rng: np.random.Generator, spec: CellSpec, slide: SlideLook) -> Frame:
     culture = slide.culture
     fraction = culture.nucleus_fraction * float(np.exp(rng.normal(0, 0.1)))
     fraction = spec.nucleus_fraction if spec.nucleus_fraction is not None else fraction
@@ -161,59 +134,10 @@ def _frame(rng: np.random.Generator, spec: CellSpec, slide: SlideLook) -> _Frame
     strength = float(rng.uniform(0.025, 0.06)) * diameter
     blurred = blur_drawn if spec.blur is None else spec.blur
     weak = weak_drawn if spec.weak_stain is None else spec.weak_stain
-    return _Frame(size, diameter, strength if blurred else 0.0, bool(weak), spec.size / size)
+    return Frame(size, diameter, strength if blurred else 0.0, bool(weak), spec.size / size)
 
 
-def _smallest_mn(frame: _Frame, slide: SlideLook) -> float:
-    """Smallest diameter that survives this optics, native px; at least 1/16 of the main nucleus."""
-    sigma = float(np.hypot(slide.camera.psf, frame.blur))
-    return max(frame.diameter / 16, 3.0, 2.4 * sigma)
-
-
-def _with_micronuclei(
-    layers: FloatArray,
-    streams: _Streams,
-    places: tuple[Outline, ...],
-    plan: CellPlan,
-    brush: Brush,
-    frame: _Frame,
-    slide: SlideLook,
-) -> tuple[FloatArray, list[float]]:
-    """Add the micronuclei and expose; those that came out too faint are painted again, denser."""
-    culture = slide.culture
-    densities = [
-        float(np.clip(culture.mn_density * np.exp(streams.mn.normal(0, 0.13)), 0.5, 1.3)) for _ in range(MAX_MN)
-    ]
-    focus = [1.0 + 1.5 * float(streams.mn.random() < 0.15) for _ in range(MAX_MN)]
-    seed = int(streams.mn.integers(2**63))
-    contrasts: list[float] = []
-    exposed = np.empty(0, dtype=np.float32)
-    for _ in range(4):
-        stack = layers.copy()
-        brushwork = np.random.default_rng(seed)
-        for place, density, sharp in zip(places, densities, focus, strict=False):
-            paint_nucleus(stack, brushwork, place, brush, density, sharp)
-        exposed = _expose(stack, streams.light(), frame, slide)
-        contrasts = contrasts_of(exposed, places, plan)
-        faint = [c < MIN_CONTRAST for c in contrasts]
-        if not any(faint):
-            break
-        for i, is_faint in enumerate(faint):
-            densities[i], focus[i] = (densities[i] * 1.4, 1.0) if is_faint else (densities[i], focus[i])
-    return exposed, contrasts
-
-
-def _expose(layers: FloatArray, rng: np.random.Generator, frame: _Frame, slide: SlideLook) -> FloatArray:
-    if slide.giemsa is not None:
-        light = transmit(layers, rng, slide.giemsa, slide.camera)
-    elif slide.fluorescence is not None:
-        light = emit(layers, rng, slide.fluorescence, slide.camera, frame.diameter)
-    else:
-        raise ValueError("the slide's look has neither a Giemsa nor a fluorescence stain")
-    return optics.expose(light, rng, slide.camera, frame.blur)
-
-
-def _states(plan: CellPlan, frame: _Frame) -> set[str]:
+def _states(plan: CellPlan, frame: Frame) -> set[str]:
     states = {
         "weak_stain": frame.weak,
         "blur": frame.blur > 0,
@@ -224,13 +148,12 @@ def _states(plan: CellPlan, frame: _Frame) -> set[str]:
 
 
 def _finish(
-    exposed: FloatArray,
+    drawn: Drawn,
     plan: CellPlan,
     places: tuple[Outline, ...],
-    contrasts: list[float],
     spec: CellSpec,
     slide: SlideLook,
-    frame: _Frame,
+    frame: Frame,
     names: set[str],
 ) -> SimulatedCell:
     size, zoom = spec.size, frame.zoom
@@ -243,10 +166,10 @@ def _finish(
 
     found = tuple(
         Micronucleus((p.x + 0.5) * zoom - 0.5, (p.y + 0.5) * zoom - 0.5, p.mean_radius * zoom, c)
-        for p, c in zip(places, contrasts, strict=True)
+        for p, c in zip(places, drawn.contrasts, strict=True)
     )
     return SimulatedCell(
-        image=_to_image(exposed, spec, slide),
+        image=_to_image(drawn.exposed, spec, slide),
         n_mn=len(found),
         micronuclei=found,
         mn_mask=union(places),

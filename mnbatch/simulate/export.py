@@ -65,7 +65,7 @@ def simulate_export(
     plan.check()
     try:
         prepare(out, plan.seed, force)
-        _write_samples(out / "samples.csv", plan)
+        write_samples(out / "samples.csv", plan)
         return _write_slides(out, plan, workers, progress)
     except OSError as error:
         raise StorageError(
@@ -79,19 +79,19 @@ def simulate_slide(export: Path, plan: ExportPlan, job: SlideJob) -> list[tuple[
     look = slide_look_of(plan, job)
     key = [plan.seed, job.donor, job.number]
     slide = draw_slide_look(np.random.default_rng([*key, 0]), look, plan.variety)
-    dose = plan.doses[job.donor % len(plan.doses)]
+    dose = plan.dose_text(job.donor)
     bits: Literal[8, 16] = 8 if plan.fmt == "jpg" else plan.bits
     where = slide_path(plan.layout, job.donor_code, job.name)
     rows: list[tuple[object, ...]] = []
     with slide_writer(export, plan.layout, job.donor_code, job.name, plan.fmt) as writer:
         for number in range(plan.cells):
             rng = np.random.default_rng([*key, number + 1])
-            count = min(MAX_MN, int(rng.poisson(plan.curve.mean(dose))))
+            count = min(MAX_MN, int(rng.poisson(plan.mean_mn(job.donor))))
             kind = _kind(rng, plan.odd_cells)
             cell = simulate_cell(rng, CellSpec(look, count, kind, plan.size, bits=bits), slide)
             place = writer.write(cell.image)
             labels = (cell.n_mn, int(cell.n_mn > 0), look, kind, ";".join(cell.artefacts))
-            rows.append((where, job.donor_code, _number(dose), place.file, place.page, *labels))
+            rows.append((where, job.donor_code, dose, place.file, place.page, *labels))
     return rows
 
 
@@ -132,18 +132,14 @@ def _results(export: Path, plan: ExportPlan, workers: int) -> Iterator[Iterator[
         yield pool.map(simulate_slide, [export] * len(jobs), [plan] * len(jobs), jobs)
 
 
-def _write_samples(path: Path, plan: ExportPlan) -> None:
+def write_samples(path: Path, plan: ExportPlan) -> None:
+    """Write the sample sheet of a simulated export: every slide with its donor, dose and a drawn sex and age."""
     with path.open("w", newline="", encoding="utf-8") as handle:
         table = csv.writer(handle, lineterminator="\n")
         table.writerow(SAMPLE_COLUMNS)
         for job in slide_jobs(plan):
             person = np.random.default_rng([plan.seed, job.donor])
             sex, age = "FM"[int(person.integers(2))], int(person.integers(20, 66))
-            dose = _number(plan.doses[job.donor % len(plan.doses)])
+            dose = plan.dose_text(job.donor)
             culture = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[job.number] if job.number < 26 else str(job.number + 1)
             table.writerow((job.name, job.donor_code, dose, culture, sex, age, "simulated"))
-
-
-def _number(value: float) -> int | float:
-    """2 rather than 2.0 in a table."""
-    return int(value) if float(value).is_integer() else float(value)

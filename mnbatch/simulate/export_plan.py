@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,8 @@ from mnbatch.simulate.files import Format, Layout
 
 Looks = Literal["fluorescence", "giemsa", "both"]
 
+_MOST_MNBN = 900.0
+
 
 @dataclass(frozen=True, slots=True)
 class ExportPlan:
@@ -24,6 +27,7 @@ class ExportPlan:
         donors, slides, cells: number of donors, of slides a donor, of cells a slide.
         seed: same seed, same bytes; a slide's cells depend on the seed and its own numbers only.
         doses: Gy; donors take them in turn.
+        mnbn: MNBN cells per 1000 binucleated cells, expected; donors take them in turn, instead of doses.
         look: of all slides, or "both" in turn.
         fmt: file format.
         size: width of a crop, px; bits: of fluorescence files (a JPEG has 8).
@@ -44,17 +48,38 @@ class ExportPlan:
     variety: float = 0.6
     odd_cells: float = 0.0
     curve: DoseCurve = XRAYS
+    mnbn: tuple[float, ...] = ()
+
+    def mean_mn(self, donor: int) -> float:
+        """Mean number of micronuclei in a binucleated cell of a donor (counted from 0).
+
+        From an MNBN frequency f it is -ln(1 - f): a Poisson number is above 0 with probability f then.
+        """
+        if self.mnbn:
+            return -math.log1p(-self.mnbn[donor % len(self.mnbn)] / 1000)
+        return self.curve.mean(self.doses[donor % len(self.doses)])
+
+    def dose_text(self, donor: int) -> float | int | str:
+        """A donor's dose in Gy as tables give it; empty where MNBN frequencies were asked for instead."""
+        if self.mnbn:
+            return ""
+        dose = self.doses[donor % len(self.doses)]
+        return int(dose) if float(dose).is_integer() else float(dose)
 
     def check(self) -> None:
         """Refuse what cannot be simulated.
 
         Raises:
-            UsageError: a count below 1, a negative dose, a format that the layout cannot have.
+            UsageError: a count below 1, a dose or frequency out of range, a format that the layout cannot have.
         """
         if min(self.donors, self.slides, self.cells) < 1:
             raise UsageError("Donors, slides and cells must be 1 or more.", "Give a larger number.")
         if not self.doses or min(self.doses) < 0 or not all(np.isfinite(self.doses)):
             raise UsageError(f"These are no doses in Gy: {self.doses}.", "Use for example --dose 0,1,2,4.")
+        if not all(0 <= share <= _MOST_MNBN for share in self.mnbn):
+            raise UsageError(
+                f"These are no MNBN frequencies per 1000: {self.mnbn}.", "Use for example --mnbn 5,20,100,300."
+            )
         if not 64 <= self.size <= 1024:
             raise UsageError(f"A crop of {self.size} px cannot be drawn.", "Use a size from 64 to 1024.")
         if self.layout == "tiff-galleries" and self.fmt != "tif":

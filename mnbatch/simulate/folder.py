@@ -10,7 +10,10 @@ from mnbatch.errors import UsageError
 
 MARKER = ".mnbatch-simulated.json"
 
-_OWN_FILE = re.compile(r"(D\d+/)?D\d+-\d+/cell_\d+\.(tif|png|jpg)|D\d+_D\d+-\d+_\d+\.(tif|png|jpg)|D\d+-\d+\.tif")
+_OWN_FILE = re.compile(
+    r"(D\d+/)?D\d+-\d+/cell_\d+\.(tif|png|jpg)|D\d+_D\d+-\d+_\d+\.(tif|png|jpg)|D\d+-\d+\.tif"
+    r"|D\d+/D\d+-\d+/field_\d+(_mask|_cells|_nuclei|_mn)?\.(tif|ome\.tif|png|jpg)"
+)
 
 
 def prepare(out: Path, seed: int, force: bool) -> None:
@@ -26,10 +29,10 @@ def prepare(out: Path, seed: int, force: bool) -> None:
     ours = (out / MARKER).is_file()
     if occupied and not ours and not force:
         raise UsageError(f"{out} is not empty and no simulated export.", "Choose a new directory, or --force.")
-    foreign = _clear_export(out / "export") if ours else None
+    foreign = (_clear_export(out / "export") or _clear_export(out / "masks")) if ours else None
     if foreign is not None and not force:
         raise UsageError(
-            f"{out / 'export'} holds files that the simulator did not make, such as {foreign}.",
+            f"{out} holds files that the simulator did not make, such as {foreign}.",
             "Move them away, choose a new directory, or --force.",
         )
     (out / "export").mkdir(parents=True, exist_ok=True)

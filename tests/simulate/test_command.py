@@ -51,3 +51,33 @@ def test_unknown_values_are_refused_with_the_known_ones(tmp_path: Path, option: 
         run(str(tmp_path / "x"), *SMALL, option, value)
     assert refused.value.next_step.startswith("Use ")
     assert not (tmp_path / "x").exists()
+
+
+def test_fields_are_written_with_everything_that_was_asked_for(tmp_path: Path) -> None:
+    said = run(
+        *(str(tmp_path / "x"), "--kind", "fields", "--donors", "1", "--slides", "1", "--fields", "2"),
+        *("--field-size", "200x160", "--workers", "1", "--look", "giemsa", "--format", "ome.tif"),
+        *("--mnbn", "300", "--mixture", "binucleated=1", "--masks", "apart", "--um-per-pixel", "0.3"),
+    )
+    assert "2 fields each" in said
+    slide = tmp_path / "x" / "export" / "D01" / "D01-1"
+    assert sorted(path.name for path in slide.iterdir()) == ["field_001.ome.tif", "field_002.ome.tif"]
+    assert len(list((tmp_path / "x" / "masks").rglob("*.tif"))) == 6
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--field-size", "1000"),
+        ("--field-size", "axb"),
+        ("--mixture", "binucleated"),
+        ("--masks", "yes"),
+        ("--mnbn", "few"),
+        ("--format", "gif"),
+    ],
+)
+def test_unknown_values_of_fields_are_refused(tmp_path: Path, option: str, value: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        run(str(tmp_path / "x"), "--kind", "fields", option, value)
+    assert refused.value.next_step.startswith("Use ")
+    assert not (tmp_path / "x").exists()
