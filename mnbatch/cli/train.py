@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from mnbatch.training.recipe import Recipe
+    from mnbatch.training.request import Request
 
 
 def train(
@@ -69,6 +73,13 @@ def train(
     restart: Annotated[
         bool, typer.Option("--restart", help="Give up the training that is kept beside --out, and start anew.")
     ] = False,
+    cross_validation: Annotated[
+        bool,
+        typer.Option(
+            "--cross-validate",
+            help="Write no model: hold out every donor (else slide) of DATA in turn and write their AUCs to --out.",
+        ),
+    ] = False,
 ) -> None:
     """Train attention-AlexNet on labelled crops and write a model directory.
 
@@ -101,5 +112,18 @@ def train(
         device=device,
         restart=restart,
     )
+    if cross_validation:
+        _cross_validate(request, chosen)
+        return
     card = train_model(request, chosen, lambda line: typer.echo(line, err=True))
     typer.echo(f"Model {card.name} {card.version} is in {out}; threshold {card.threshold:g}.")
+
+
+def _cross_validate(request: Request, recipe: Recipe) -> None:
+    from mnbatch.training.cross_validation import VIEWS, cross_validate, spread
+
+    folds = cross_validate(request, recipe, lambda line: typer.echo(line, err=True))
+    for views in VIEWS:
+        mean, low, high = spread(folds, views)
+        typer.echo(f"{views}: mean AUC {mean:.3f} over the held-out groups, {low:.3f} to {high:.3f}")
+    typer.echo(f"Table: {request.out / 'cross_validation.csv'}")

@@ -77,8 +77,8 @@ class Epoch:
 
     @property
     def score(self) -> float:
-        """What checkpoints are chosen by: the mean AUC over the validation pools."""
-        return float(np.mean(list(self.aucs.values())))
+        """What checkpoints are chosen by: the mean AUC over the validation pools; nan where there are none."""
+        return float(np.mean(list(self.aucs.values()))) if self.aucs else math.nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)

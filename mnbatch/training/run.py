@@ -40,10 +40,10 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         TrainingError: data, recipe or weights that cannot give a model, found before training where possible.
         MismatchError: another training is kept beside the model directory.
     """
-    _device(request.device)
+    chosen_device(request.device)
     if request.threads:
         torch.set_num_threads(request.threads)
-    preparation = _preparation(recipe)
+    preparation = preparation_of(recipe)
     training_cells, validation_cells = _cells(request)
     network = ARCHITECTURES["attention-alexnet"]()
     started_from = initialise(network, request.init, request.seed)
@@ -83,7 +83,7 @@ def fit(
     Args:
         kept: where the training is kept after every epoch, and gone on from, and its key; None keeps nothing.
     """
-    device = _device(request.device)
+    device = chosen_device(request.device)
 
     def keep(trained: Trained) -> ModelCard:
         finished = _finished(trained.network, recipe)
@@ -91,7 +91,7 @@ def fit(
         fields = card_fields(
             request,
             recipe,
-            _preparation(recipe),
+            preparation_of(recipe),
             training,
             validation,
             looks,
@@ -144,7 +144,8 @@ def _finished_before(request: Request, checkpoint: Checkpoint) -> ModelCard | No
     return card if card.weights_sha256 == record.model else None
 
 
-def _preparation(recipe: Recipe) -> Preparation:
+def preparation_of(recipe: Recipe) -> Preparation:
+    """How crops are prepared for a model that is trained by this recipe."""
     return Preparation(polarity=recipe.polarity, contrast=ContrastRule(rule=recipe.contrast))
 
 
@@ -169,7 +170,12 @@ def _cells(request: Request) -> tuple[list[LabelledCell], list[LabelledCell]]:
     return split_cells(cells, request.validation_share, request.seed)
 
 
-def _device(name: str) -> torch.device:
+def chosen_device(name: str) -> torch.device:
+    """The device of a name, `auto` for a GPU where there is one.
+
+    Raises:
+        TrainingError: a GPU was asked for and there is none.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():

@@ -131,6 +131,7 @@ class PoolMaker:
     ) -> None:
         self.recipe, self.sources, self.preparer = recipe, sources, preparer
         self.seed, self.workers, self.say = seed, workers, say
+        self._drawn: dict[tuple[str, str], Pool] = {}
 
     def training(self, own: Labelled) -> list[Pool]:
         """Training pools, the laboratory's own crops first."""
@@ -138,20 +139,26 @@ class PoolMaker:
         pools = [labelled_pool("labelled", own.crops, own.labels, self.preparer, recipe.labelled)]
         makers = self._makers(own, self.seed, held_out=False)
         counts = {"smear": recipe.made_cells // 3, "dressed": recipe.made_cells // 2}
-        return pools + self._made(makers, lambda name: counts.get(name, recipe.made_cells))
+        return pools + self._made("training", makers, lambda name: counts.get(name, recipe.made_cells))
 
     def validation(self, own: Labelled) -> list[Pool]:
         """Validation pools: held-out crops, and cells made from them, from held-out smears and from other seeds."""
         pools = [labelled_pool("labelled", own.crops, own.labels, self.preparer, 1.0)]
         makers = self._makers(own, self.seed + VALIDATION_SEED_STEP, held_out=True)
-        return pools + self._made(makers, lambda _: VALIDATION_CELLS)
+        return pools + self._made("validation", makers, lambda _: VALIDATION_CELLS)
 
-    def _made(self, makers: dict[str, Maker], count: Callable[[str], int]) -> list[Pool]:
+    def _made(self, part: str, makers: dict[str, Maker], count: Callable[[str], int]) -> list[Pool]:
+        """Pools by name; those that do not depend on the labelled crops are drawn once, for cross-validation."""
         pools = []
         for name, maker in makers.items():
-            self.say(f"making {count(name)} {name} cells")
-            share = float(getattr(self.recipe, name))
-            pools.append(made_pool(name, maker, count(name), self.preparer, share, self.workers))
+            pool = self._drawn.get((part, name))
+            if pool is None:
+                self.say(f"making {count(name)} {name} cells")
+                share = float(getattr(self.recipe, name))
+                pool = made_pool(name, maker, count(name), self.preparer, share, self.workers)
+            if name != "dressed":
+                self._drawn[part, name] = pool
+            pools.append(pool)
         return pools
 
     def _makers(self, own: Labelled, seed: int, held_out: bool) -> dict[str, Maker]:

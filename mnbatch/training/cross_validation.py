@@ -1,0 +1,187 @@
+"""Leave-one-group-out: how a recipe does on a slide, donor or data set that it has not seen, and how it varies.
+
+One validation set of a hundred cells says little about which recipe is better. Here every group is held out in turn;
+the held-out cells choose nothing (no epoch, no threshold): the averaged weights after the last epoch are scored.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields
+
+import numpy as np
+import torch
+from torch import nn
+
+from mnbatch.errors import TrainingError
+from mnbatch.networks import ARCHITECTURES
+from mnbatch.training.data import LabelledCell, load_crops, read_labels
+from mnbatch.training.evaluation.tables import write_files
+from mnbatch.training.initial import initialise, tie_colours
+from mnbatch.training.loop import Epoch, Pool, Trained, Trainer, score
+from mnbatch.training.metrics import Labels, Scores, auc, bootstrap
+from mnbatch.training.recipe import Recipe
+from mnbatch.training.request import Request
+from mnbatch.training.run import chosen_device, preparation_of, to_input
+from mnbatch.training.sources import Labelled, PoolMaker, Preparer
+
+VIEWS: dict[str, tuple[int, float]] = {
+    "one pass": (1, 1.0),
+    "four quarter turns": (4, 1.0),
+    "plain and 1.25 x zoom": (1, 1.25),
+}
+"""Ways to score a cell that are compared: quarter turns, and the zoom of a second pass (1: none)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One group held out, scored one way.
+
+    Attributes:
+        group: the value of the column that was held out; views: how it was scored (`VIEWS`).
+        n, n_mn: its cells, and those with a micronucleus.
+        auc, low, high: with the 95 % bootstrap interval over cells; nan where the group has one class only.
+    """
+
+    group: str
+    views: str
+    n: int
+    n_mn: int
+    auc: float
+    low: float
+    high: float
+
+
+def cross_validate(request: Request, recipe: Recipe, say: Callable[[str], None]) -> list[Fold]:
+    """Hold out every group of the labels (donor, else slide) in turn; tables are written to `request.out`.
+
+    A group that an earlier, interrupted call has finished is not trained again.
+
+    Raises:
+        TrainingError: fewer than two groups, a folder that holds the cross-validation of something else, or training
+            data that cannot give a model.
+    """
+    cells = read_labels(request.data)
+    groups = sorted({cell.group for cell in cells})
+    if len(groups) < 2 or "" in groups:
+        raise TrainingError(
+            f"{request.data} does not say for every cell of which donor or slide it is ({len(groups)} groups).",
+            "Give a CSV with a column donor or slide; two groups at least are needed.",
+        )
+    table = request.out / "cross_validation.csv"
+    folds = _finished(request, recipe, cells)
+    run = _Folds(request, recipe, say)
+    for number, group in enumerate(groups, start=1):
+        say(f"group {number}/{len(groups)}: {group}")
+        if group in {fold.group for fold in folds}:
+            continue
+        folds += run.fold(group, [c for c in cells if c.group != group], [c for c in cells if c.group == group])
+        write_files(request.out, {table.name: _as_csv(folds)})
+    return folds
+
+
+def spread(folds: Sequence[Fold], views: str) -> tuple[float, float, float]:
+    """Mean, smallest and largest AUC over the groups (groups with one class left out), for one way of scoring."""
+    values = [fold.auc for fold in folds if fold.views == views and not np.isnan(fold.auc)]
+    return float(np.mean(values)), min(values), max(values)
+
+
+class _Folds:
+    def __init__(self, request: Request, recipe: Recipe, say: Callable[[str], None]) -> None:
+        self.request, self.recipe, self.say = request, recipe, say
+        self.preparation = preparation_of(recipe)
+        preparer = Preparer(self.preparation, recipe.colour_shares)
+        self.preparer = preparer
+        self.maker = PoolMaker(recipe, request.sources, preparer, request.seed, request.workers, say)
+
+    def fold(self, group: str, rest: Sequence[LabelledCell], held_out: Sequence[LabelledCell]) -> list[Fold]:
+        crops, labels = load_crops(held_out, self.preparation)
+        pixels = np.stack([self.preparer.crop(crop) for crop in crops])
+        watched = [Pool("held out", pixels, labels)] if 0 < labels.sum() < len(labels) else []
+        network = self._trained(Labelled(*load_crops(rest, self.preparation)), watched)
+        device = chosen_device(self.request.device)
+        return [
+            _fold(group, name, _scores(network, pixels, turns, zoom, device), labels)
+            for name, (turns, zoom) in VIEWS.items()
+        ]
+
+    def _trained(self, own: Labelled, watched: list[Pool]) -> nn.Module:
+        request, recipe = self.request, self.recipe
+        network: nn.Module = ARCHITECTURES["attention-alexnet"]()
+        initialise(network, request.init, request.seed)
+        if recipe.colour_shares is not None:
+            tie_colours(network, recipe.colour_shares)
+
+        def report(epoch: Epoch, so_far: Trained) -> None:
+            held = ", ".join(f"{value:.3f}" for value in epoch.aucs.values())
+            self.say(f"  epoch {epoch.number}/{recipe.epochs}: loss {epoch.loss:.4f}, held out {held}")
+
+        device = chosen_device(request.device)
+        pools = self.maker.training(own)
+        trainer = Trainer(network, pools, watched, recipe, to_input, request.seed, device, report)
+        trainer.run()
+        averaged: nn.Module = trainer.averaged
+        return averaged.eval()
+
+
+def _scores(network: nn.Module, pixels: np.ndarray, turns: int, zoom: float, device: torch.device) -> Scores:
+    plain = score(network, pixels, to_input, device, turns)
+    if zoom == 1.0:
+        return plain
+    size = pixels.shape[1]
+    margin = round(size * (1 - 1 / zoom) / 2)
+    middle = torch.from_numpy(pixels[:, margin : size - margin, margin : size - margin]).permute(0, 3, 1, 2).float()
+    zoomed = nn.functional.interpolate(middle, size=(size, size), mode="bilinear", align_corners=False)
+    second = score(network, zoomed.permute(0, 2, 3, 1).round().byte().numpy(), to_input, device, turns)
+    return np.asarray((_margin(plain) + _margin(second)) / 2, np.float64)
+
+
+def _margin(p: Scores) -> Scores:
+    return np.asarray(np.log(p.clip(1e-9)) - np.log((1 - p).clip(1e-9)), np.float64)
+
+
+def _fold(group: str, views: str, scores: Scores, labels: Labels) -> Fold:
+    if labels.all() or not labels.any():
+        return Fold(group, views, len(labels), int(labels.sum()), *(float("nan"),) * 3)
+    estimate = bootstrap(auc, scores, labels)
+    return Fold(group, views, len(labels), int(labels.sum()), estimate.value, estimate.low, estimate.high)
+
+
+def _as_csv(folds: Sequence[Fold]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([field.name for field in fields(Fold)])
+    writer.writerows(astuple(fold) for fold in folds)
+    return text.getvalue().encode()
+
+
+def _finished(request: Request, recipe: Recipe, cells: Sequence[LabelledCell]) -> list[Fold]:
+    """Folds that lie in `request.out`, if they are of this cross-validation; its description is written there."""
+    described = json.dumps(
+        {
+            "recipe": recipe.model_dump(mode="json"),
+            "init": request.init,
+            "seed": request.seed,
+            "cells": sorted([cell.path.name, cell.has_mn, cell.group] for cell in cells),
+        },
+        indent=1,
+    ).encode()
+    request.out.mkdir(parents=True, exist_ok=True)
+    known, table = request.out / "cross_validation.json", request.out / "cross_validation.csv"
+    if known.is_file() and known.read_bytes() != described:
+        raise TrainingError(
+            f"{request.out} holds the cross-validation of other cells or another recipe.", "Give another --out."
+        )
+    write_files(request.out, {known.name: described})
+    if not table.is_file():
+        return []
+    with table.open(encoding="utf-8", newline="") as stream:
+        return [_read_fold(row) for row in csv.DictReader(stream)]
+
+
+def _read_fold(row: dict[str, str]) -> Fold:
+    figures = (float(row[name]) for name in ("auc", "low", "high"))
+    return Fold(row["group"], row["views"], int(row["n"]), int(row["n_mn"]), *figures)

@@ -1,0 +1,106 @@
+"""Leave-one-group-out: every group is held out once, and finished groups are not trained again."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnbatch.errors import TrainingError
+from mnbatch.training import cross_validation
+from mnbatch.training.cross_validation import VIEWS, Fold, cross_validate, spread
+from mnbatch.training.recipe import Recipe
+from mnbatch.training.request import Request
+from tests.training.conftest import draw_cell
+
+RECIPE = Recipe(epochs=1, cells_per_epoch=8, minibatch=4, labelled=1, dressed=0, composite=0, smear=0, simulated=0)
+
+
+@pytest.fixture
+def three_slides(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(5)
+    rows = ["file,label,slide"]
+    for slide in "abc":
+        for number in range(4):
+            name = f"{slide}{number}.png"
+            Image.fromarray(draw_cell(rng, number % 2 == 0)).save(tmp_path / name)
+            rows.append(f"{name},{'mn' if number % 2 == 0 else 'nomn'},{slide}")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(rows) + "\n")
+    return labels
+
+
+def request_for(labels: Path, out: Path, **changes: object) -> Request:
+    return Request(data=labels, out=out, init="random", device="cpu", threads=1, **changes)
+
+
+def test_every_group_is_held_out_once_and_none_of_its_cells_trains(
+    three_slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[set[str], set[str]]] = []
+    real = cross_validation._Folds.fold
+
+    def watched(self, group, rest, held_out):
+        seen.append(({cell.slide for cell in rest}, {cell.slide for cell in held_out}))
+        return real(self, group, rest, held_out)
+
+    monkeypatch.setattr(cross_validation._Folds, "fold", watched)
+    folds = cross_validate(request_for(three_slides, tmp_path / "out"), RECIPE, lambda _: None)
+    assert [held for _, held in seen] == [{"a"}, {"b"}, {"c"}]
+    assert all(not rest & held and rest | held == set("abc") for rest, held in seen)
+    assert {(fold.group, fold.views) for fold in folds} == {(slide, views) for slide in "abc" for views in VIEWS}
+    assert all(fold.n == 4 and fold.n_mn == 2 and fold.low <= fold.auc <= fold.high for fold in folds)
+    with (tmp_path / "out" / "cross_validation.csv").open() as stream:
+        assert len(list(csv.DictReader(stream))) == len(folds)
+
+
+def test_an_interrupted_cross_validation_goes_on_with_the_next_group(
+    three_slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_for(three_slides, tmp_path / "out")
+    real = cross_validation._Folds.fold
+
+    def dies(self, group, rest, held_out):
+        if group == "c":
+            raise KeyboardInterrupt
+        return real(self, group, rest, held_out)
+
+    monkeypatch.setattr(cross_validation._Folds, "fold", dies)
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(request, RECIPE, lambda _: None)
+    trained: list[str] = []
+
+    def counted(self, group, rest, held_out):
+        trained.append(group)
+        return real(self, group, rest, held_out)
+
+    monkeypatch.setattr(cross_validation._Folds, "fold", counted)
+    resumed = cross_validate(request, RECIPE, lambda _: None)
+    assert trained == ["c"]
+    whole = cross_validate(request_for(three_slides, tmp_path / "whole"), RECIPE, lambda _: None)
+    assert resumed == whole
+
+
+def test_the_folder_of_another_cross_validation_is_refused(three_slides: Path, tmp_path: Path) -> None:
+    cross_validate(request_for(three_slides, tmp_path / "out"), RECIPE, lambda _: None)
+    with pytest.raises(TrainingError, match="other cells or another recipe"):
+        cross_validate(request_for(three_slides, tmp_path / "out", seed=2), RECIPE, lambda _: None)
+
+
+def test_labels_without_groups_are_refused(crop_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="donor or slide"):
+        cross_validate(request_for(crop_folder, tmp_path / "out"), RECIPE, lambda _: None)
+
+
+def test_a_group_with_one_class_has_no_auc_and_leaves_the_spread(three_slides: Path, tmp_path: Path) -> None:
+    text = three_slides.read_text().replace("b1.png,nomn", "b1.png,mn").replace("b3.png,nomn", "b3.png,mn")
+    three_slides.write_text(text)
+    folds = cross_validate(request_for(three_slides, tmp_path / "out"), RECIPE, lambda _: None)
+    assert [np.isnan(fold.auc) for fold in folds if fold.group == "b"] == [True] * len(VIEWS)
+    assert np.isfinite(spread(folds, "one pass")).all()
+
+
+def test_the_spread_is_mean_smallest_and_largest() -> None:
+    folds = [Fold(g, "one pass", 9, 4, value, 0.0, 1.0) for g, value in (("a", 0.9), ("b", 0.7), ("c", float("nan")))]
+    assert spread(folds, "one pass") == (pytest.approx(0.8), 0.7, 0.9)
