@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.imaging.density import density, looked_up
+from mnbatch.imaging.ground import Ground, ground_of, thinned
+from mnbatch.imaging.quality import Measured, find_nuclei
 
 Decoded = npt.NDArray[Any]
 """A decoded crop: (height, width) or (height, width, 3); uint8, uint16 or float32."""
@@ -50,12 +53,44 @@ class ContrastRule(BaseModel):
         return self
 
 
+class ZoomRule(BaseModel):
+    """How large cells are shown to the network.
+
+    A micronucleus is at most a third of its main nucleus wide: where nuclei are small in the crop, micronuclei fall
+    between the strides of the first convolution. Galleries come at any scale, so it is read from the crop itself.
+
+    Attributes:
+        rule: `as_cut` leaves the crop; `main_nucleus` cuts its middle out, from the pixels of the file, where the
+            largest main nucleus takes less than `smallest` of the crop's width.
+        smallest, wanted: diameter of the largest main nucleus / width of the crop, below which the middle is cut
+            out, and which the cut then aims at.
+        largest_zoom: no less than 1 / `largest_zoom` of the crop's width is kept.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: Literal["as_cut", "main_nucleus"] = "as_cut"
+    smallest: float = Field(default=0.24, gt=0, lt=1)
+    wanted: float = Field(default=0.32, gt=0, lt=1)
+    largest_zoom: float = Field(default=2.5, ge=1, le=8)
+
+    def factor(self, nucleus_width: float) -> float:
+        """Width of the crop / width of the middle that is kept; 1 where the crop stays whole.
+
+        Args:
+            nucleus_width: diameter of the largest main nucleus / width of the crop; 0 where none was found.
+        """
+        if self.rule == "as_cut" or not 0 < nucleus_width < self.smallest:
+            return 1.0
+        return min(self.largest_zoom, self.wanted / nucleus_width)
+
+
 class Preparation(BaseModel):
     """Everything that happens to a crop between the file and the network, as a model's card states it.
 
     Attributes:
         size: side of the network's input, pixels.
-        contrast: see `ContrastRule`.
+        contrast: see `ContrastRule`; zoom: see `ZoomRule`.
         padding: a crop that is not square is padded with the median colour of its own border.
         resampling: Pillow's bicubic filter, antialiased when it reduces.
         polarity: `as_is` gives the network the colours of the crop; `density` see `network_input`.
@@ -65,6 +100,7 @@ class Preparation(BaseModel):
 
     size: int = Field(default=224, ge=16, le=4096)
     contrast: ContrastRule = ContrastRule()
+    zoom: ZoomRule = ZoomRule()
     padding: Literal["border_median"] = "border_median"
     resampling: Literal["bicubic"] = "bicubic"
     polarity: Literal["as_is", "density"] = "as_is"
@@ -91,20 +127,49 @@ def prepare_crop(
     Raises:
         PreparationError: the contrast rule cannot be applied to these values.
     """
-    return np.asarray(prepare_image(decoded, preparation, slide_range)[0].convert("RGB"))
+    return np.asarray(prepare(decoded, preparation, slide_range).image.convert("RGB"))
 
 
-def prepare_image(
-    decoded: Decoded, preparation: Preparation, slide_range: tuple[float, float] | None = None
-) -> tuple[Image.Image, tuple[float, float]]:
-    """`prepare_crop` as a Pillow image, "L" for a grey crop, with the values that became 0 and 255.
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A crop made ready, and what was measured on the way.
+
+    Attributes:
+        image: what is scored and shown, "L" for a grey crop, else "RGB".
+        limits: values of the file that became 0 and 255.
+        ground: background of the whole crop; found: its main nuclei.
+        zoom: width of the whole crop / width of the part that `image` shows.
+    """
+
+    image: Image.Image
+    limits: tuple[float, float]
+    ground: Ground
+    found: Measured
+    zoom: float
+
+
+def prepare(decoded: Decoded, preparation: Preparation, slide_range: tuple[float, float] | None = None) -> Prepared:
+    """`prepare_crop` with what was measured on the way.
 
     Raises:
         PreparationError: the contrast rule cannot be applied to these values.
     """
     single = decoded[..., 0] if _is_grey(decoded) else decoded
     limits = contrast_range(single, preparation.contrast, slide_range)
-    return _squared(_stretched(single, limits), preparation.size), limits
+    image = _squared(_stretched(single, limits), preparation.size)
+    ground = ground_of(thinned(np.asarray(image)))
+    found = find_nuclei(image, ground)
+    zoom = preparation.zoom.factor(found.nucleus_width)
+    if zoom > 1:
+        image = _squared(_stretched(_middle(single, zoom), limits), preparation.size)
+    return Prepared(image, limits, ground, found, zoom)
+
+
+def _middle(decoded: Decoded, zoom: float) -> Decoded:
+    """The middle of a crop, 1 / zoom of its longer side wide and high where it reaches that far."""
+    wanted = max(1, round(max(decoded.shape[:2]) / zoom))
+    rows, columns = (slice(max(0, (n - wanted) // 2), max(0, (n - wanted) // 2) + wanted) for n in decoded.shape[:2])
+    return decoded[rows, columns]
 
 
 def contrast_range(

@@ -28,6 +28,27 @@ _LEVELS = np.arange(256)
 BoolArray = npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """A prepared crop at half size and what stands out of its background.
+
+    Attributes:
+        grey: (size / 2, size / 2), nuclei bright.
+        share: of the pixels above Otsu's threshold; contrast: their mean less the mean of the others.
+        nuclei: the main nuclei among them.
+    """
+
+    grey: UInt8Array
+    share: float
+    contrast: float
+    nuclei: Nuclei
+
+    @property
+    def nucleus_width(self) -> float:
+        """Diameter of a disc as large as the largest main nucleus / width of the crop; 0 where there is none."""
+        return self.nuclei.diameter / len(self.grey) if self.nuclei.area else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class FileScale:
     """How a prepared crop's levels relate to its file's values.
@@ -45,7 +66,7 @@ class FileScale:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Nuclei:
+class Nuclei:
     """Main nuclei of a crop, in pixels of half size.
 
     Attributes:
@@ -86,28 +107,37 @@ def file_scale(decoded: npt.NDArray[np.generic], limits: tuple[float, float]) ->
 
 def measure(crop: UInt8Array) -> Quality:
     """Measure one prepared crop as if it were the file: (size, size, 3), uint8 RGB."""
-    return measure_image(Image.fromarray(crop), ground_of(thinned(crop)), file_scale(crop, (0.0, 255.0)))
+    ground = ground_of(thinned(crop))
+    return quality_of(find_nuclei(Image.fromarray(crop), ground), ground, file_scale(crop, (0.0, 255.0)))
 
 
-def measure_image(image: Image.Image, ground: Ground, scale: FileScale) -> Quality:
-    """Measure one prepared crop.
+def find_nuclei(image: Image.Image, ground: Ground) -> Measured:
+    """Find the main nuclei of one prepared crop.
 
     Args:
         image: the prepared crop, "L" or "RGB".
         ground: its background.
-        scale: how it relates to its file.
     """
     grey = _signal(image, ground)
     threshold, share, contrast = _otsu(grey)
-    mask = grey > threshold
-    nuclei = _main_nuclei(mask)
+    return Measured(grey, share, contrast, _main_nuclei(grey > threshold))
+
+
+def quality_of(found: Measured, ground: Ground, scale: FileScale) -> Quality:
+    """What the quality flags are made from.
+
+    Args:
+        found: of the whole prepared crop, and `ground` its background.
+        scale: how it relates to its file.
+    """
+    nuclei, share, contrast = found.nuclei, found.share, found.contrast
     clipped = scale.at_top if ground.dark else scale.at_bottom
     return Quality(
-        sharpness=_sharpness(grey, nuclei, contrast),
+        sharpness=_sharpness(found.grey, nuclei, contrast),
         contrast=contrast * scale.gain / 255,
         saturated_fraction=min(1.0, clipped / share) if share else 0.0,
         nuclei=nuclei.whole,
-        nucleus_fraction=nuclei.area / mask.size,
+        nucleus_fraction=nuclei.area / found.grey.size,
     )
 
 
@@ -140,7 +170,7 @@ def _otsu(grey: UInt8Array) -> tuple[int, float, float]:
     return threshold, 1 - under / total, (all_light - dark) / (total - under) - dark / under
 
 
-def _main_nuclei(mask: BoolArray) -> _Nuclei:
+def _main_nuclei(mask: BoolArray) -> Nuclei:
     """Find the main nuclei in a mask.
 
     The mask is eroded by one pixel first: noise and debris vanish, nuclei that just touch come apart.
@@ -163,10 +193,10 @@ def _main_nuclei(mask: BoolArray) -> _Nuclei:
     outline = grown & ~nuclei
     outline &= mask[1:-1, 1:-1]
     area = int(np.count_nonzero(nuclei)) + int(np.count_nonzero(outline))
-    return _Nuclei(int(inside.sum()), area, 2 * (largest / math.pi) ** 0.5 + 2, outline)
+    return Nuclei(int(inside.sum()), area, 2 * (largest / math.pi) ** 0.5 + 2, outline)
 
 
-def _sharpness(grey: UInt8Array, nuclei: _Nuclei, contrast: float) -> float:
+def _sharpness(grey: UInt8Array, nuclei: Nuclei, contrast: float) -> float:
     """90th percentile of the gradient along nuclear outlines, in contrasts per nuclear diameter; 0 without any.
 
     An edge that is blurred by a Gaussian of sigma s has d / (s sqrt(2 pi)), with d the diameter. The outline

@@ -10,12 +10,11 @@ import numpy as np
 
 from mnbatch.assay.cells import CellCrop, ReadTask, Slide, UnreadableCell
 from mnbatch.imaging.decoding import Decoded
-from mnbatch.imaging.ground import ground_of, thinned
 from mnbatch.imaging.identity import cell_id
 from mnbatch.imaging.loading import DecodedPage, load, page_count
 from mnbatch.imaging.look import look_of_ground
-from mnbatch.imaging.preparation import Preparation, PreparationError, percentile_range, prepare_image
-from mnbatch.imaging.quality import file_scale, measure_image
+from mnbatch.imaging.preparation import Preparation, PreparationError, percentile_range, prepare
+from mnbatch.imaging.quality import file_scale, quality_of
 
 PAGES_PER_TASK = 64
 _LARGE_FILE = 1 << 20
@@ -96,21 +95,19 @@ def _cell(
     reason = page.reason
     if page.decoded is not None:
         try:
-            image, used = prepare_image(page.decoded, preparation, limits)
+            prepared = prepare(page.decoded, preparation, limits)
         except PreparationError as error:
             reason = str(error)
         else:
-            pixels = np.asarray(image.convert("RGB"))
-            ground = ground_of(thinned(pixels if image.mode == "RGB" else np.asarray(image)))
             return CellCrop(
                 slide_id=task.slide_id,
                 cell_id=identity,
                 source=source,
                 page=page.page,
-                pixels=pixels,
+                pixels=np.asarray(prepared.image.convert("RGB")),
                 digest=pixel_digest(page.decoded),
-                look=look_of_ground(ground),
-                quality=measure_image(image, ground, file_scale(page.decoded, used)),
+                look=look_of_ground(prepared.ground),
+                quality=quality_of(prepared.found, prepared.ground, file_scale(page.decoded, prepared.limits)),
                 file_digest=file_digest,
             )
     return UnreadableCell(task.slide_id, identity, source, page.page, reason, page.transient, file_digest)
