@@ -47,7 +47,7 @@ class CallRules:
 class CalledCell:
     """One cell as reported; p_mn, mn and count are None for an excluded cell, whose reason is then given.
 
-    `count` is None, too, where the model answers yes or no.
+    `count` is None, too, where the model answers yes or no. `zoom`: see `mnbatch.assay.cells.CellCrop`.
     """
 
     cell_id: str
@@ -58,6 +58,7 @@ class CalledCell:
     qc: tuple[str, ...]
     reason: str
     count: CellCount | None = None
+    zoom: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ def _call_cell(row: ScoreRow, rules: CallRules, original: str | None, mean_3plus
     count = None
     if row.ratios is not None and mean_3plus is not None:
         count = CellCount.of(row.p_mn, row.ratios, called, mean_3plus)
-    return CalledCell(row.cell_id, row.source, row.page, row.p_mn, called, flags, "", count)
+    return CalledCell(row.cell_id, row.source, row.page, row.p_mn, called, flags, "", count, row.zoom)
 
 
 def _failure(total: int, unreadable: int, counted: int, rules: CallRules) -> str:

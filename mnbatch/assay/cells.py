@@ -123,6 +123,7 @@ class CellCrop:
         look: stain and polarity of this crop alone.
         file_digest: SHA-256 of the file's bytes, or "" when another task of the same file carries it.
         jpeg: the crop as the gallery keeps it; b"" where no gallery is kept.
+        zoom: width of the crop in the file / width of the part that `pixels` shows, about the middle.
     """
 
     slide_id: str
@@ -135,6 +136,7 @@ class CellCrop:
     quality: Quality
     file_digest: str = ""
     jpeg: bytes = b""
+    zoom: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,7 @@ class ScoreRow:
         reason: why it could not be read; "" for a scored cell.
         quality: measured before scoring; None for a cell that could not be read.
         ratios: as in `CellScore`; None for a cell that could not be read, too.
+        zoom: as in `CellCrop`.
     """
 
     cell_id: str
@@ -207,3 +210,4 @@ class ScoreRow:
     reason: str
     quality: Quality | None
     ratios: tuple[float, float] | None = None
+    zoom: float = 1.0

@@ -109,6 +109,7 @@ def _cell(
                 look=look_of_ground(prepared.ground),
                 quality=quality_of(prepared.found, prepared.ground, file_scale(page.decoded, prepared.limits)),
                 file_digest=file_digest,
+                zoom=prepared.zoom,
             )
     return UnreadableCell(task.slide_id, identity, source, page.page, reason, page.transient, file_digest)
 

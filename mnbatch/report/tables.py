@@ -23,7 +23,7 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")
 """First characters after which Excel, LibreOffice or Google Sheets may evaluate a field."""
 
 CELL_COUNT_COLUMNS = ("p_0", "p_1", "p_2", "p_3plus", "expected_mn", "n_mn")
-CELL_COLUMNS = ("cell_id", "source", "page", "p_mn", "mn", "qc", "reason", *CELL_COUNT_COLUMNS)
+CELL_COLUMNS = ("cell_id", "source", "page", "p_mn", "mn", "qc", "reason", *CELL_COUNT_COLUMNS, "zoom")
 COUNT_COLUMNS = (
     "status",
     "reason",
@@ -191,10 +191,10 @@ def is_number(text: str) -> bool:
 def _cell_fields(cell: CalledCell) -> list[Value]:
     if cell.mn is None:
         no_count = [None] * len(CELL_COUNT_COLUMNS)
-        return [cell.cell_id, cell.source, cell.page, None, None, ";".join(cell.qc), cell.reason, *no_count]
+        return [cell.cell_id, cell.source, cell.page, None, None, ";".join(cell.qc), cell.reason, *no_count, None]
     flags = ";".join(cell.qc) or "ok"
     fields = [cell.cell_id, cell.source, cell.page, cell.p_mn, int(cell.mn), flags, cell.reason]
-    return [*fields, *_count_fields(cell)]
+    return [*fields, *_count_fields(cell), float(f"{cell.zoom:.4g}")]
 
 
 def _count_fields(cell: CalledCell) -> list[Value]:

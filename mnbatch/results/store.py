@@ -149,7 +149,9 @@ def _score_row(fields: Mapping[str, str]) -> ScoreRow:
         nuclei=int(fields["nuclei"]),
         nucleus_fraction=float(fields["nucleus_fraction"]),
     )
-    return ScoreRow(fields["cell_id"], fields["source"], page, float(fields["p_mn"]), "", quality, _ratios(fields))
+    zoom = float(fields.get("zoom") or 1)
+    p_mn, ratios = float(fields["p_mn"]), _ratios(fields)
+    return ScoreRow(fields["cell_id"], fields["source"], page, p_mn, "", quality, ratios, zoom)
 
 
 def _ratios(fields: Mapping[str, str]) -> tuple[float, float] | None:

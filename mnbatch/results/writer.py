@@ -30,6 +30,7 @@ COLUMNS = (
     "jpeg_bytes",
     "q_2",
     "q_3",
+    "zoom",
 )
 
 
@@ -143,4 +144,5 @@ def _score_fields(item: CellScore, jpeg_bytes: int) -> list[object]:
         f"{quality.nucleus_fraction:.5g}",
         jpeg_bytes or "",
         *([""] * 2 if item.ratios is None else (f"{ratio:.7g}" for ratio in item.ratios)),
+        f"{crop.zoom:.4g}",
     ]

@@ -59,7 +59,7 @@ class Recipe(BaseModel):
         made_cells: number of cells that are drawn once for each made source.
         specificity_weight: of the rule that picks the threshold.
         bf16: mixed precision.
-        polarity, contrast: of the preparation, see `mnbatch.imaging.preparation`.
+        polarity, contrast, zoom: of the preparation, see `mnbatch.imaging.preparation`.
         colour_shares: the network sees this mixture of red, green and blue in each of its channels (its first layer is
             tied); None leaves the colours apart.
     """
@@ -87,6 +87,7 @@ class Recipe(BaseModel):
     bf16: bool = True
     polarity: Literal["as_is", "density"] = "density"
     contrast: Literal["none", "per_crop", "deep_per_crop"] = "deep_per_crop"
+    zoom: Literal["as_cut", "main_nucleus"] = "main_nucleus"
     colour_shares: tuple[float, float, float] | None = (0.4, 0.4, 0.2)
     augmentation: Augmentation = Augmentation()
 
@@ -112,6 +113,7 @@ PAPER = Recipe(
     bf16=False,
     polarity="as_is",
     contrast="per_crop",
+    zoom="as_cut",
     colour_shares=None,
     augmentation=Augmentation(gamma=1, contrast=0, brightness=0, blur=0, noise=0, coarse=0, jpeg=0, shift=0),
 )

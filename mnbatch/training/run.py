@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mnbatch.errors import ModelError, TrainingError
-from mnbatch.imaging.preparation import ContrastRule, Preparation
+from mnbatch.imaging.preparation import ContrastRule, Preparation, ZoomRule
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import write_model_directory
 from mnbatch.inference.verification import verify_model
@@ -146,7 +146,8 @@ def _finished_before(request: Request, checkpoint: Checkpoint) -> ModelCard | No
 
 def preparation_of(recipe: Recipe) -> Preparation:
     """How crops are prepared for a model that is trained by this recipe."""
-    return Preparation(polarity=recipe.polarity, contrast=ContrastRule(rule=recipe.contrast))
+    contrast, zoom = ContrastRule(rule=recipe.contrast), ZoomRule(rule=recipe.zoom)
+    return Preparation(polarity=recipe.polarity, contrast=contrast, zoom=zoom)
 
 
 def to_input(cells: Tensor) -> Tensor:

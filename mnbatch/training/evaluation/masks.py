@@ -136,6 +136,17 @@ def crop_masks(place: MaskPlace, size: int) -> tuple[Mask, Mask | None]:
     return cut != 0, None if place.colour is None else cut == place.colour
 
 
+def shown_part(mask: Mask, zoom: float) -> Mask:
+    """The middle of a crop's mask as a zoomed crop shows it, in the mask's own size (nearest pixels).
+
+    Args:
+        mask: (size, size); zoom: see `CellCrop`.
+    """
+    size = len(mask)
+    places = ((np.arange(size) + 0.5 - size / 2) / zoom + size / 2).astype(int)
+    return mask[np.ix_(places, places)]
+
+
 def _square(colours: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Padded on both sides like a crop that is not square."""
     height, width = colours.shape

@@ -11,7 +11,7 @@ from mnbatch.errors import TrainingError
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.training.evaluation.calibration import reliability
 from mnbatch.training.evaluation.labels import LabelledSet, read_labelled_set
-from mnbatch.training.evaluation.masks import MaskedCells, masked_cells
+from mnbatch.training.evaluation.masks import MaskedCells, masked_cells, shown_part
 from mnbatch.training.evaluation.paired import delong, mcnemar
 from mnbatch.training.evaluation.pointing import Pointing, play
 from mnbatch.training.evaluation.ranking import Bools, Integers
@@ -163,8 +163,14 @@ def _point(request: Request, masked: MaskedCells, scored: ScoredCells) -> tuple[
     maps = dict(zip(("attention5", "attention6", "evidence"), scored.maps[places].swapaxes(0, 1), strict=True))
     maps["evidence_drawn"] = spread(maps["evidence"]).astype(np.float32)
     maps["grad_cam"] = scored.cams[places]
-    rounds = play(maps, [masked.of_any[number] for number in played], "any")
-    own = [mask for number in played if (mask := masked.of_own[number]) is not None and mask.any()]
+    zooms = scored.zooms[places]
+    of_any = [shown_part(masked.of_any[number], zoom) for number, zoom in zip(played, zooms, strict=True)]
+    rounds = play(maps, of_any, "any")
+    own = [
+        shown
+        for number, zoom in zip(played, zooms, strict=True)
+        if (mask := masked.of_own[number]) is not None and (shown := shown_part(mask, zoom)).any()
+    ]
     if len(own) == len(played):
         rounds += play(maps, own, "own")
     lost = masked.wanted - len(played)

@@ -37,7 +37,8 @@ class ScoredCells:
         called: p_mn is at or above the threshold of the model that scored it, (n,).
         maps: float32 (n, 3, 13, 13), attention of layer 5, of layer 6, evidence; NaN where not scored.
         cams: float32 (n, 13, 13), Grad-CAM of the cells it was asked for; NaN elsewhere.
-    reasons: why a cell was not scored; "" for a scored one.
+        zooms: see `CellCrop`, (n,); 1 where not scored.
+        reasons: why a cell was not scored; "" for a scored one.
         thresholds: of the models that were used, by look.
     """
 
@@ -45,6 +46,7 @@ class ScoredCells:
     called: npt.NDArray[np.bool_]
     maps: npt.NDArray[np.float32]
     cams: npt.NDArray[np.float32]
+    zooms: npt.NDArray[np.float64]
     reasons: tuple[str, ...]
     thresholds: dict[str, float]
 
@@ -81,7 +83,9 @@ class Scorer:
         for name, places in slides.items():
             self._score_slide(name, [cells[place].path for place in places], places, result)
         thresholds = {look: self._classifiers[look].model.card.threshold for look in self._classifiers}
-        return ScoredCells(result.scores, result.called, result.maps, result.cams, tuple(result.reasons), thresholds)
+        return ScoredCells(
+            result.scores, result.called, result.maps, result.cams, result.zooms, tuple(result.reasons), thresholds
+        )
 
     def close(self) -> None:
         """Free the classifiers' workers."""
@@ -139,6 +143,7 @@ class _Result:
         self.called = np.zeros(count, bool)
         self.maps = np.full((count, 3, 13, 13), np.nan, np.float32)
         self.cams = np.full((count, 13, 13), np.nan, np.float32)
+        self.zooms = np.ones(count)
         self.cam_for = cam_for
         self.reasons = [""] * count
         self.refused = ""
@@ -149,6 +154,7 @@ class _Result:
         self.scores[places] = scores.p_mn
         self.called[places] = scores.p_mn >= classifier.model.card.threshold
         self.maps[places] = scores.maps
+        self.zooms[places] = [crop.zoom for _, crop in crops]
         asked = [(place, crop.pixels) for place, crop in crops if place in self.cam_for]
         if asked:
             cams = grad_cam(classifier.model, np.stack([pixels for _, pixels in asked]))

@@ -6,7 +6,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from mnbatch.errors import TrainingError
-from mnbatch.training.evaluation.masks import MaskPlace, crop_masks, find_masks
+from mnbatch.training.evaluation.masks import MaskPlace, crop_masks, find_masks, shown_part
 from mnbatch.training.evaluation.pointing import hit_grid, play, strongest
 
 
@@ -121,3 +121,12 @@ def test_mnfinder_crops_lie_where_the_labels_say(shared_data):
         whole = np.asarray(Image.open(place.path)).astype(int)
         own = ((whole[..., 0] << 16 | whole[..., 1] << 8 | whole[..., 2]) == place.colour) & (whole[..., 3] > 0)
         assert own.sum() == int(row["mn_area"])
+
+
+def test_a_zoomed_crop_sees_the_middle_of_its_mask() -> None:
+    mask = np.zeros((224, 224), bool)
+    mask[100:124, 140:164] = True  # 28 to 52 right of the middle
+    shown = shown_part(mask, 2.0)
+    rows, columns = np.nonzero(shown)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (88, 135, 168, 215)
+    np.testing.assert_array_equal(shown_part(mask, 1.0), mask)
