@@ -144,7 +144,7 @@ def shown_part(mask: Mask, zoom: float) -> Mask:
     """
     size = len(mask)
     places = ((np.arange(size) + 0.5 - size / 2) / zoom + size / 2).astype(int)
-    return mask[np.ix_(places, places)]
+    return np.asarray(mask[np.ix_(places, places)])
 
 
 def _square(colours: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
