@@ -1,4 +1,4 @@
-"""`mnbatch model list | show | verify`: what there is, what the cards say, whether it is whole."""
+"""`mnbatch model list | show | verify | average`: what there is, what the cards say, whether it is whole."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnbatch.cli.model_average import average_command
 from mnbatch.errors import EXIT_OK, ModelError
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ def verify_command(models: Annotated[list[str] | None, _NAME] = None) -> None:
         raise ModelError("No bundled models were found.", "Give the path of a model directory.")
     if worst:
         raise typer.Exit(worst)
+
+
+model_app.command("average")(average_command)
 
 
 def _verify(path: Path) -> tuple[str, str]:

@@ -70,8 +70,8 @@ class ZoomRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rule: Literal["as_cut", "main_nucleus"] = "as_cut"
-    smallest: float = Field(default=0.24, gt=0, lt=1)
-    wanted: float = Field(default=0.32, gt=0, lt=1)
+    smallest: float = Field(default=0.22, gt=0, lt=1)
+    wanted: float = Field(default=0.29, gt=0, lt=1)
     largest_zoom: float = Field(default=2.5, ge=1, le=8)
 
     def factor(self, nucleus_width: float) -> float:

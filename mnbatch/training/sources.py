@@ -118,6 +118,8 @@ class PoolMaker:
     Args:
         workers: processes that make cells.
         say: told what is being made.
+        validation_cells: of each made source; validation_giemsa: share of stained cells among the simulated ones
+            (labelled crops usually stand for fluorescence in validation).
     """
 
     def __init__(
@@ -128,7 +130,10 @@ class PoolMaker:
         seed: int,
         workers: int,
         say: Callable[[str], None],
+        validation_cells: int = VALIDATION_CELLS,
+        validation_giemsa: float = 1.0,
     ) -> None:
+        self.validation_cells, self.validation_giemsa = validation_cells, validation_giemsa
         self.recipe, self.sources, self.preparer = recipe, sources, preparer
         self.seed, self.workers, self.say = seed, workers, say
         self._drawn: dict[tuple[str, str], Pool] = {}
@@ -145,7 +150,7 @@ class PoolMaker:
         """Validation pools: held-out crops, and cells made from them, from held-out smears and from other seeds."""
         pools = [labelled_pool("labelled", own.crops, own.labels, self.preparer, 1.0)]
         makers = self._makers(own, self.seed + VALIDATION_SEED_STEP, held_out=True)
-        return pools + self._made("validation", makers, lambda _: VALIDATION_CELLS)
+        return pools + self._made("validation", makers, lambda _: self.validation_cells)
 
     def _made(self, part: str, makers: dict[str, Maker], count: Callable[[str], int]) -> list[Pool]:
         """Pools by name; those that do not depend on the labelled crops are drawn once, for cross-validation."""
@@ -176,8 +181,8 @@ class PoolMaker:
         if recipe.smear and sources.smears is not None:
             makers["smear"] = partial(made.smears, seed=seed, cells=self._smears(sources.smears, held_out))
         if recipe.simulated:
-            # Labelled crops stand for fluorescence in validation, so simulated cells are all stained there.
-            makers["simulated"] = partial(made.simulated, seed=seed, giemsa=1.0 if held_out else 0.75)
+            giemsa = self.validation_giemsa if held_out else 0.75
+            makers["simulated"] = partial(made.simulated, seed=seed, giemsa=giemsa)
         return makers
 
     def _smears(self, folder: Path, held_out: bool) -> list[SmearCell]:

@@ -25,7 +25,7 @@ def cell(nucleus: float, size: int = 448, light: bool = False) -> np.ndarray:
 
 
 @pytest.mark.parametrize("light", [False, True])
-@pytest.mark.parametrize("nucleus", [0.14, 0.18, 0.22])
+@pytest.mark.parametrize("nucleus", [0.13, 0.16, 0.2])
 def test_a_small_nucleus_is_shown_at_the_wanted_width(nucleus: float, light: bool) -> None:
     prepared = prepare(cell(nucleus, light=light), ZOOMED)
     shown = prepare(np.asarray(prepared.image), Preparation()).found.nucleus_width
