@@ -82,7 +82,7 @@ def fit(data: Observations, shape: Shape, noise: Noise = "poisson") -> Fit:
     if not data.events.any():
         raise ValueError("no event was counted at any dose")
     theta = _maximise(x, data, noise)
-    boundary = theta[0] <= 10 * SMALLEST_YIELD and bool((data.events[data.dose == 0] == 0).all())
+    boundary = bool(theta[0] <= 10 * SMALLEST_YIELD) and bool((data.events[data.dose == 0] == 0).all())
     if boundary:
         theta = np.concatenate([[0.0], _maximise(x[:, 1:], _without_zero(data), noise, drop=data.dose > 0)])
     return _assess(x, data, shape, noise, theta, boundary)

@@ -23,7 +23,7 @@ from mnbatch.assay.curve_table import Floats
 from mnbatch.assay.dose_methods import SEARCH_TO, Counts, Doses, point_estimate
 from mnbatch.assay.fitting import design
 
-_HALVINGS = 45
+_HALVINGS = 36
 
 
 @dataclass(frozen=True, slots=True, eq=False)

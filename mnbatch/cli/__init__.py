@@ -10,6 +10,8 @@ import typer
 
 from mnbatch import __version__
 from mnbatch.cli.compare import compare
+from mnbatch.cli.curve import curve_app
+from mnbatch.cli.dose import dose
 from mnbatch.cli.evaluate import evaluate
 from mnbatch.cli.model import model_app
 from mnbatch.cli.report import report
@@ -32,6 +34,8 @@ app.command("run")(run)
 app.command("scan")(scan)
 app.command("report")(report)
 app.command("status")(status)
+app.add_typer(curve_app, name="curve")
+app.command("dose")(dose)
 app.add_typer(model_app, name="model")
 app.add_typer(review_app, name="review")
 app.command("train")(train)
