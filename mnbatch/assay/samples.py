@@ -11,9 +11,10 @@ from pathlib import Path
 
 from mnbatch.errors import StorageError, UsageError
 
-COLUMNS: tuple[str, ...] = ("slide", "donor", "dose_gy", "culture", "sex", "age", "note")
+COLUMNS: tuple[str, ...] = ("slide", "donor", "dose_gy", "culture", "sex", "age", "note", "control")
 REQUIRED: tuple[str, ...] = ("slide", "donor")
 _SEXES = {"": "", "f": "f", "female": "f", "m": "m", "male": "m"}
+_CONTROLS = dict.fromkeys(("", "no", "n", "0", "false"), False) | dict.fromkeys(("yes", "y", "1", "true", "x"), True)
 _OLDEST = 130.0
 _SHOWN = 3
 
@@ -34,6 +35,7 @@ class SampleRow:
         age: years, None for unknown.
         note: free text.
         line: line of the file, counted from 1.
+        control: an unexposed control of this laboratory; such slides are the background of the others.
     """
 
     slide: str
@@ -44,6 +46,7 @@ class SampleRow:
     age: float | None = None
     note: str = ""
     line: int = 0
+    control: bool = False
 
 
 def read_samples(path: Path) -> list[SampleRow]:
@@ -183,6 +186,9 @@ def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> Sample
     sex = cells.get("sex", "").lower()
     if sex not in _SEXES:
         raise UsageError(f"{path}, line {line}: sex '{sex}' is not known.", "Use f, m, or leave it empty.")
+    control = cells.get("control", "").lower()
+    if control not in _CONTROLS:
+        raise UsageError(f"{path}, line {line}: control '{control}' is not known.", "Use yes, no, or leave it empty.")
     return SampleRow(
         slide=cells["slide"],
         donor=cells["donor"],
@@ -191,6 +197,7 @@ def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> Sample
         sex=_SEXES[sex],
         age=_number(path, line, "age", cells, separator, _OLDEST),
         note=cells.get("note", ""),
+        control=_CONTROLS[control],
         line=line,
     )
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from mnbatch.assay.score_histogram import ScoreHistogram
 from mnbatch.imaging.preparation import Preparation
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -152,6 +153,26 @@ class Counting(_Frozen):
     checks: tuple[CountCheck, ...]
 
 
+class ScoreCounts(_Frozen):
+    """Validation cells by score, apart for each true class: from it a slide's scores are read as a mixture.
+
+    Attributes:
+        data: the set that was scored.
+        edges: limits of the bins of p_mn, rising from 0 to 1.
+        mn, nomn: cells with and without a micronucleus in each bin.
+    """
+
+    data: Text
+    edges: tuple[Fraction, ...]
+    mn: tuple[Annotated[int, Field(ge=0)], ...]
+    nomn: tuple[Annotated[int, Field(ge=0)], ...]
+
+    @model_validator(mode="after")
+    def _a_histogram(self) -> Self:
+        ScoreHistogram(self.edges, self.mn, self.nomn, self.data)
+        return self
+
+
 class ModelCard(_Frozen):
     """Everything that `model.json` says about the weights beside it.
 
@@ -165,7 +186,8 @@ class ModelCard(_Frozen):
         threshold: p_mn at or above which a cell is called MN; threshold_rule: how it was chosen.
         temperature: divides the MN margin (logit of MN - logit of no MN) before the sigmoid.
         training_data, recipe: what the weights were fitted on, and how (free JSON values by name).
-        metrics, sensitivity, specificity: measured on data that was not trained on.
+        metrics, sensitivity, specificity: measured on data that was not trained on; the two rates hold at `threshold`.
+        validation_scores: scores of cells that were not trained on, by true class.
         licence, intended_use, limitations, how_to_train_own: sentences for the reader of a report.
         weights_sha256: SHA-256 of `model.safetensors`.
         created: time with its zone; software: versions by name.
@@ -190,6 +212,7 @@ class ModelCard(_Frozen):
     sensitivity: Rate | None = None
     specificity: Rate | None = None
     counting: Counting | None = None
+    validation_scores: ScoreCounts | None = None
     licence: Text
     intended_use: Text
     limitations: Text

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from mnbatch.assay.cells import CellCrop, CellScore, ScoredItem, Slide, SlideEnd, UnreadableCell
 from mnbatch.errors import SlideError
-from mnbatch.pipeline.pending import call_rules, call_stamp, score_parts
+from mnbatch.pipeline.pending import call_rules, call_stamp, model_stamp, score_parts
 from mnbatch.pipeline.reading import SlideJob
 from mnbatch.results.keys import content_key, score_key, stat_key
 from mnbatch.results.manifest import versions
-from mnbatch.results.records import LeftOut, ModelStamp, Scoring, SlideRecord
+from mnbatch.results.records import LeftOut, Scoring, SlideRecord
 from mnbatch.results.store import Store
 from mnbatch.results.writer import SlideWriter
 from mnbatch.settings import RunSettings
@@ -93,13 +93,7 @@ class Committer:
                 "score_key": key,
                 "parts": parts,
                 "call": call_stamp(key, rules),
-                "model": ModelStamp(
-                    name=model.card.name,
-                    version=model.card.version,
-                    digest=model.digest,
-                    architecture=model.card.architecture,
-                    mean_3plus=model.card.counting.mean_3plus if model.card.counting else None,
-                ),
+                "model": model_stamp(model.card, model.digest),
                 "scored": _scoring(job, classifier),
                 "warnings": warnings,
             }

@@ -9,11 +9,20 @@ from typing import Literal
 from mnbatch.assay.calls import CallRules
 from mnbatch.assay.cells import Slide
 from mnbatch.imaging.version import READER_VERSION
+from mnbatch.inference.card import ModelCard
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.inference.verification import VerifiedModel
 from mnbatch.results.files import hash_file
 from mnbatch.results.keys import content_key, stat_key
-from mnbatch.results.records import CallStamp, ScoreKeyParts, SlideRecord
+from mnbatch.results.records import (
+    CallStamp,
+    ModelStamp,
+    RateStamp,
+    ScoreKeyParts,
+    ScoresStamp,
+    SlideRecord,
+    ValidationStamp,
+)
 from mnbatch.results.store import Store
 from mnbatch.settings import RunSettings
 
@@ -68,6 +77,25 @@ def call_stamp(score_key: str, rules: CallRules) -> CallStamp:
     )
 
 
+def model_stamp(card: ModelCard, digest: str) -> ModelStamp:
+    """The model as it is recorded with a slide, with what its card says of its errors."""
+    rates = {
+        name: None if rate is None else RateStamp(data=rate.data, right=rate.right, total=rate.total)
+        for name, rate in (("sensitivity", card.sensitivity), ("specificity", card.specificity))
+    }
+    scores = card.validation_scores
+    return ModelStamp(
+        name=card.name,
+        version=card.version,
+        digest=digest,
+        architecture=card.architecture,
+        mean_3plus=card.counting.mean_3plus if card.counting else None,
+        validation=ValidationStamp(
+            threshold=card.threshold, scores=ScoresStamp(**scores.model_dump()) if scores else None, **rates
+        ),
+    )
+
+
 def call_rules(model_threshold: float, settings: RunSettings) -> CallRules:
     """The call rules of a run: the card's threshold unless one was asked for."""
     threshold = model_threshold if settings.threshold is None else settings.threshold
@@ -115,6 +143,8 @@ def _plan_files(slide: Slide, record: SlideRecord, models: ModelSet, settings: R
         return Plan(slide, "keep" if same_stat else "touch", "failed before and unchanged", record)
     if record.call != new_call(record, models, settings):
         return Plan(slide, "call", "threshold or call rules changed", record)
+    if record.model != new_stamp(record, models, settings):
+        return Plan(slide, "call", "its record does not say yet how the model errs", record)
     return Plan(
         slide, "keep" if same_stat else "touch", "" if same_stat else "only the times of its files changed", record
     )
@@ -148,6 +178,12 @@ def _model_of(record: SlideRecord, models: ModelSet, settings: RunSettings) -> V
 def new_call(record: SlideRecord, models: ModelSet, settings: RunSettings) -> CallStamp:
     """The call that this run makes of a slide's stored scores."""
     return call_stamp(record.score_key, call_rules(_model_of(record, models, settings).card.threshold, settings))
+
+
+def new_stamp(record: SlideRecord, models: ModelSet, settings: RunSettings) -> ModelStamp:
+    """The model of a slide's stored scores as this version records it."""
+    member = _model_of(record, models, settings)
+    return model_stamp(member.card, member.digest)
 
 
 def _now_readable(slide: Slide, record: SlideRecord) -> bool:

@@ -17,7 +17,7 @@ from mnbatch.imaging.discovery import find_slides
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.pipeline.committing import copy_record
 from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
-from mnbatch.pipeline.pending import Plan, new_call, plan_slides
+from mnbatch.pipeline.pending import Plan, new_call, new_stamp, plan_slides
 from mnbatch.pipeline.reading import SlideJob
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
 from mnbatch.results.annotations import load_samples, save_samples
@@ -178,8 +178,9 @@ class _Run:
     def _call_anew(self, plan: Plan) -> None:
         record = plan.record
         assert record is not None
-        stamp = new_call(record, self.models, self.settings)
-        self.store.put_record(record.model_copy(update={"call": stamp}))
+        call = new_call(record, self.models, self.settings)
+        model = new_stamp(record, self.models, self.settings)
+        self.store.put_record(record.model_copy(update={"call": call, "model": model}))
         self.progress.message(f"{plan.slide.name}: {plan.why}; called anew from stored scores, nothing was scored")
 
     def _check_room(self, pending: list[Plan]) -> None:

@@ -17,7 +17,7 @@ def save_samples(paths: OutPaths, samples: Mapping[str, SampleRow]) -> None:
     buffer = io.StringIO(newline="")
     rows = csv.writer(buffer, lineterminator="\n")
     for number, (slide_id, sample) in enumerate(sorted(samples.items())):
-        fields = asdict(sample) | {"slide": slide_id}
+        fields = asdict(sample) | {"slide": slide_id, "control": "yes" if sample.control else ""}
         del fields["line"]  # of a file that is not kept
         if number == 0:
             rows.writerow(fields)

@@ -22,11 +22,42 @@ class LeftOut(_Frozen):
     reason: str
 
 
+class RateStamp(_Frozen):
+    """Sensitivity or specificity as counted: `right` of `total` cells of that class."""
+
+    data: str
+    right: int
+    total: int
+
+
+class ScoresStamp(_Frozen):
+    """Cells of known truth by score (see `mnbatch.assay.score_histogram`)."""
+
+    data: str
+    edges: tuple[float, ...]
+    mn: tuple[int, ...]
+    nomn: tuple[int, ...]
+
+
+class ValidationStamp(_Frozen):
+    """What the model's card says of its errors, kept so that a report needs no model.
+
+    Attributes:
+        threshold: the card's; the two rates hold at no other.
+    """
+
+    threshold: float
+    sensitivity: RateStamp | None = None
+    specificity: RateStamp | None = None
+    scores: ScoresStamp | None = None
+
+
 class ModelStamp(_Frozen):
     """Which model scored the slide.
 
     Attributes:
         mean_3plus: of its card, for a model that counts micronuclei; None for one that answers yes or no.
+        validation: None in a record of a version that did not keep it; the next `mnbatch run` fills it in.
     """
 
     name: str
@@ -34,6 +65,7 @@ class ModelStamp(_Frozen):
     digest: str
     architecture: str
     mean_3plus: float | None = None
+    validation: ValidationStamp | None = None
 
 
 class ScoreKeyParts(_Frozen):

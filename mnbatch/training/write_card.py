@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from mnbatch.assay.score_histogram import ScoreHistogram
 from mnbatch.errors import TrainingError
 from mnbatch.imaging.look import recognise_look
 from mnbatch.imaging.preparation import Preparation
@@ -85,6 +87,7 @@ def card_fields(
         "metrics": [metric for pool in validation for metric in _metrics(pool, scores[pool.name], threshold)],
         "sensitivity": _rate(own, calls.true_positive, calls.true_positive + calls.false_negative),
         "specificity": _rate(own, calls.true_negative, calls.true_negative + calls.false_positive),
+        "validation_scores": _score_counts(own, scores[own.name]),
         "licence": request.licence,
         "intended_use": INTENDED_USE,
         "limitations": " ".join(part for part in (request.note, LIMITATIONS) if part),
@@ -164,6 +167,12 @@ def _metrics(pool: Pool, scores: Scores, threshold: float) -> list[dict[str, obj
         values = {"value": estimate.value, "ci_low": estimate.low, "ci_high": estimate.high}
         found.append({**counts, "name": name, **{key: round(value, 4) for key, value in values.items()}})
     return found
+
+
+def _score_counts(pool: Pool, scores: Scores) -> dict[str, object] | None:
+    if not 0 < int(pool.labels.sum()) < len(pool.labels):
+        return None  # cells of one class say nothing of the other
+    return asdict(ScoreHistogram.of(scores.tolist(), pool.labels.tolist(), f"validation, {pool.name}"))
 
 
 def _rate(pool: Pool, right: int, total: int) -> dict[str, object]:

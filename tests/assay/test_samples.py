@@ -98,3 +98,10 @@ def test_an_ambiguous_name_is_answered_with_the_paths() -> None:
 
 def test_slides_that_the_sheet_does_not_name_are_left_out() -> None:
     assert match_samples([], SLIDES) == {}
+
+
+def test_controls_are_marked(tmp_path: Path) -> None:
+    text = "slide,donor,control\ns1,D7,yes\ns2,D8,\ns3,D9,No\n"
+    assert [row.control for row in read_samples(sheet(tmp_path, text))] == [True, False, False]
+    with pytest.raises(UsageError, match="line 2: control 'perhaps' is not known"):
+        read_samples(sheet(tmp_path, "slide,donor,control\ns1,D7,perhaps\n"))

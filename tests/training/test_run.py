@@ -36,6 +36,10 @@ def test_training_writes_a_loadable_model_that_scores_as_it_was_validated(crop_f
     assert [data.name for data in card.training_data] == ["labelled", "dressed", "composite", "simulated"]
     assert card.sensitivity is not None
     assert card.sensitivity.total == 8
+    scores = card.validation_scores
+    assert sum(scores.mn) == 8
+    assert sum(scores.nomn) == card.specificity.total
+    assert scores.data == card.sensitivity.data == "validation, labelled"
     assert sum("epoch" in line for line in lines) == 2
     stated = next(m for m in card.metrics if m.name == "auc" and m.data == "validation, labelled")
     assert stated.value == pytest.approx(product_auc(model, crop_folder), abs=0.02)

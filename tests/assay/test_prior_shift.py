@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from mnbatch.assay.prior_shift import expected_count, mixing_proportion
+from mnbatch.assay.score_histogram import EDGES, ScoreHistogram, count_scores
+
+
+def made(rng, cells, prevalence, shift=0.0):
+    """Scores of cells with and without MN: overlapping logistic normals, and the truth."""
+    truth = rng.random(cells) < prevalence
+    logits = np.where(truth, rng.normal(2.2, 1.6, cells), rng.normal(-3.5, 1.6, cells)) + shift
+    return 1 / (1 + np.exp(-logits)), truth
+
+
+def known(rng, with_mn=300, without=300):
+    scores = np.r_[made(rng, with_mn, 1.1)[0], made(rng, without, -1)[0]]
+    return ScoreHistogram.of(scores, np.arange(with_mn + without) < with_mn, "made")
+
+
+def counts(scores):
+    return count_scores(scores, EDGES)
+
+
+def test_the_proportion_is_the_fixed_point_of_saerens_em():
+    """The EM of the paper, written out: posteriors under the new prior, whose mean is the next prior."""
+    slide, mn, nomn = np.array([[70, 20, 10]]), np.array([[0.1, 0.3, 0.6]]), np.array([[0.8, 0.15, 0.05]])
+    prior = 0.5
+    for _ in range(2000):
+        posterior = prior * mn / (prior * mn + (1 - prior) * nomn)
+        prior = float((slide * posterior).sum() / slide.sum())
+    assert mixing_proportion(slide, mn, nomn)[0] == pytest.approx(prior, abs=1e-6)
+
+
+def test_proportions_end_at_the_borders():
+    mn, nomn = np.array([[0.1, 0.9]]), np.array([[0.9, 0.1]])
+    assert mixing_proportion(np.array([[100, 0]]), mn, nomn)[0] == pytest.approx(0, abs=1e-6)
+    assert mixing_proportion(np.array([[0, 100]]), mn, nomn)[0] == pytest.approx(1, abs=1e-6)
+
+
+def test_the_interval_covers_and_the_prevalence_of_the_known_cells_does_not_matter():
+    rng = np.random.default_rng(11)
+    prevalence, inside, runs = 0.03, 0, 60
+    for _ in range(runs):
+        found = expected_count(counts(made(rng, 1000, prevalence)[0]), known(rng, 200, 300))
+        inside += found.low <= prevalence <= found.high
+    assert inside / runs >= 0.88
+
+
+def test_few_known_cells_make_a_wide_interval():
+    rng = np.random.default_rng(5)
+    slide = counts(made(rng, 1000, 0.02)[0])
+    few, many = expected_count(slide, known(rng, 74, 39)), expected_count(slide, known(rng, 1000, 1000))
+    assert few.high - few.low > 1.5 * (many.high - many.low)
+
+
+def test_a_shift_of_the_scores_is_noticed_and_another_prevalence_is_not():
+    rng = np.random.default_rng(2)
+    histogram = known(rng)
+    assert not expected_count(counts(made(rng, 1000, 0.3)[0]), histogram).shifted
+    assert expected_count(counts(made(rng, 1000, 0.02, shift=1.5)[0]), histogram).shifted
+
+
+def test_the_test_for_a_shift_seldom_cries_wolf():
+    rng = np.random.default_rng(8)
+    alarms = sum(expected_count(counts(made(rng, 500, 0.05)[0]), known(rng, 74, 60)).shift_p < 0.05 for _ in range(80))
+    assert alarms <= 10
+
+
+def test_the_same_scores_give_the_same_numbers():
+    rng = np.random.default_rng(4)
+    slide, histogram = counts(made(rng, 300, 0.1)[0]), known(rng)
+    assert expected_count(slide, histogram) == expected_count(slide, histogram)
+
+
+def test_no_score_has_no_expected_count():
+    with pytest.raises(ValueError, match="no expected count"):
+        expected_count(counts([]), known(np.random.default_rng(1)))
