@@ -50,6 +50,11 @@ class OutPaths:
         return self.annotations / "samples.csv"
 
     @property
+    def validation(self) -> Path:
+        """The laboratory's own scored cells in force, with their scores."""
+        return self.annotations / "validation.csv"
+
+    @property
     def reviews(self) -> Path:
         """A person's decisions on cells: the plan, and one trail a slide that is only ever appended to."""
         return self.annotations / "reviews"

@@ -1,0 +1,229 @@
+"""The statistics beside a counted frequency: as columns of the tables, and as lines of the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mnbatch.assay.background import Background, Control, compare_with_background
+from mnbatch.assay.calls import PER, Frequency
+from mnbatch.assay.estimates import Estimates
+from mnbatch.assay.heterogeneity import LEVEL, Heterogeneity
+from mnbatch.assay.precision import Precision, precision
+from mnbatch.report import words
+
+COLUMNS = (
+    "corrected_per_1000",
+    "corrected_unclipped_per_1000",
+    "corrected_ci_low",
+    "corrected_ci_high",
+    "se_right",
+    "se_cells",
+    "sp_right",
+    "sp_cells",
+    "rates_data",
+    "correction_note",
+    "expected_per_1000",
+    "expected_ci_low",
+    "expected_ci_high",
+    "score_shift_p",
+    "expected_note",
+    "background",
+    "background_per_1000",
+    "background_p",
+    "decision_threshold_cells",
+    "detection_limit_per_1000",
+    "cells_tier",
+    "ci_width",
+    "next_tier",
+    "next_tier_ci_width",
+)
+SLIDE_COLUMNS = (*COLUMNS, "against_others_p")
+DONOR_COLUMNS = (*COLUMNS, "slides_differ_p", "slides_differ_test", "disagreeing_slides")
+
+Value = str | int | float | None
+SHIFTED = (
+    "the scores lie outside what the model was validated on (p = {p:.2g}): stain, focus or cells differ, and neither "
+    "the correction nor the expected count can be relied on"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What stands beside one counted frequency.
+
+    Attributes:
+        background: None for a control itself.
+        control: the controls that it was compared with, if there are any.
+    """
+
+    estimates: Estimates
+    background: Background | None
+    control: Control | None
+    precision: Precision
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What must be known before the numbers are used."""
+        p = self.estimates.shift_p
+        return (SHIFTED.format(p=p),) if self.estimates.shifted and p is not None else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a page's table: `value` and `interval` as text, per 1000 cells; `note` says where they come from."""
+
+    label: str
+    value: str
+    interval: str
+    note: str
+
+
+def statistics_of(
+    frequency: Frequency | None, estimates: Estimates, control: Control | None, *, is_control: bool
+) -> Statistics | None:
+    """What stands beside a frequency; None where there is no frequency."""
+    if frequency is None or not frequency.bn_cells:
+        return None
+    mnbn, cells = frequency.mnbn_cells, frequency.bn_cells
+    background = None if is_control else compare_with_background(mnbn, cells, control)
+    return Statistics(estimates, background, control, precision(mnbn, cells))
+
+
+def fields(found: Statistics | None) -> list[Value]:
+    """Values in the order of `COLUMNS`."""
+    if found is None:
+        return [None] * len(COLUMNS)
+    e, b, p = found.estimates, found.background, found.precision
+    counts = [*(e.sensitivity or (None, None)), *(e.specificity or (None, None))]
+    background: list[Value] = ["is a control", *[None] * 4]
+    if b is not None:
+        limit = _rounded(b.detection_limit_per_1000)
+        background = [b.source, _rounded(b.per_1000), _p(b.p_greater), b.limits.decision_threshold, limit]
+    return [
+        *(_rounded(value) for value in (e.corrected, e.corrected_raw, e.corrected_low, e.corrected_high)),
+        *counts,
+        e.rates_data,
+        e.correction_note,
+        *(_rounded(value) for value in (e.expected, e.expected_low, e.expected_high)),
+        _p(e.shift_p),
+        e.expected_note,
+        *background,
+        p.tier,
+        _rounded(PER * p.width),
+        p.next_cells,
+        None if p.next_width is None else _rounded(PER * p.next_width),
+    ]
+
+
+def slide_fields(found: Statistics | None, against_others: float | None) -> list[Value]:
+    """Values in the order of `SLIDE_COLUMNS`."""
+    return [*fields(found), _p(against_others)]
+
+
+def donor_fields(found: Statistics | None, slides: Heterogeneity | None, names: Sequence[str]) -> list[Value]:
+    """Values in the order of `DONOR_COLUMNS`; `names` are the slide_ids that disagree."""
+    differ: list[Value] = [None, None] if slides is None else [_p(slides.p_value), slides.method]
+    return [*fields(found), *differ, "; ".join(names)]
+
+
+def lines(frequency: Frequency, found: Statistics) -> tuple[Line, ...]:
+    """The lines of a page, the counted frequency first."""
+    counted = Line(
+        "As counted",
+        words.rate(frequency.per_1000),
+        _interval(frequency.ci_low, frequency.ci_high),
+        f"{words.whole(frequency.mnbn_cells)} of {words.whole(frequency.bn_cells)} BN cells called MN; the interval "
+        "(Clopper-Pearson) is counting error only.",
+    )
+    return (counted, _corrected_line(found.estimates), _expected_line(found.estimates), _background(found), _cells(found))
+
+
+def slides_line(slides: Heterogeneity, names: Sequence[str], compared: int) -> Line:
+    """Whether a donor's slides agree."""
+    note = f"{slides.method} over {words.plural(compared, 'slide')}."
+    if not names:
+        note += f" No slide differs from the others (Fisher's exact test each, times the slides, at {LEVEL:g})."
+        return Line("The slides agree", f"p = {_p_text(slides.p_value)}", "", note)
+    return Line("The slides differ", f"p = {_p_text(slides.p_value)}", "", f"{note} {disagreement(names)}")
+
+
+def disagreement(names: Sequence[str]) -> str:
+    """Which slides disagree, as a warning of their donor."""
+    if len(names) == 2:
+        return (
+            f"Slides {names[0]} and {names[1]} disagree with the donor's others, or with each other "
+            f"(exact test, Bonferroni, p < {LEVEL:g}): look at both before their sum is used."
+        )
+    return (
+        f"Disagreeing with the donor's other slides (exact test, Bonferroni, p < {LEVEL:g}): {', '.join(names)}. "
+        "Look at it before the sum is used."
+    )
+
+
+def _corrected_line(e: Estimates) -> Line:
+    label = "Corrected for classifier error"
+    if e.corrected is None or e.sensitivity is None or e.specificity is None:
+        return Line(label, words.NOT_KNOWN, "", f"Not available: {e.correction_note}.")
+    rates = f"Se {e.sensitivity[0]}/{e.sensitivity[1]}, Sp {e.specificity[0]}/{e.specificity[1]}, {e.rates_data}"
+    note = f"Corrected for classifier error ({rates}); the interval (Lang-Reiczigel) holds the doubt about both rates."
+    if e.correction_note:
+        note = f"Corrected for classifier error ({rates}): {e.correction_note}."
+    if e.corrected_raw is not None and e.corrected_raw != e.corrected:
+        note += f" Before it was clipped: {e.corrected_raw:.1f}."
+    return Line(label, words.rate(e.corrected), _interval(e.corrected_low, e.corrected_high), note)
+
+
+def _expected_line(e: Estimates) -> Line:
+    label = "Expected from all scores"
+    if e.expected is None or e.shift_p is None:
+        return Line(label, words.NOT_KNOWN, "", f"Not available: {e.expected_note}.")
+    fit = "do not fit" if e.shifted else "fit"
+    note = (
+        f"A mixture of the scores of {e.expected_data}, at the proportion that fits best, whatever the share of MN among "
+        f"those. The scores {fit} such a mixture (p = {_p_text(e.shift_p)})."
+    )
+    return Line(label, words.rate(e.expected), _interval(e.expected_low, e.expected_high), note)
+
+
+def _background(found: Statistics) -> Line:
+    b = found.background
+    if b is None:
+        return Line("Background", words.NOT_KNOWN, "", "A control of this laboratory itself.")
+    c = found.control
+    where = "literature: general population, scored by eye (HUMN); not your own control"
+    if c is not None:
+        spread = f", {words.rate(c.low)} to {words.rate(c.high)} a donor" if c.donors > 1 else ""
+        where = f"own control: {words.plural(c.slides, 'slide')} of {words.plural(c.donors, 'donor')}{spread}"
+    standing = "lies above it" if b.above else "cannot be told from it"
+    note = (
+        f"{where[0].upper()}{where[1:]}. The counted frequency {standing}: one-sided p = {_p_text(b.p_greater)}; above from "
+        f"{words.whole(b.limits.decision_threshold + 1)} MNBN cells on; detection limit "
+        f"{words.rate(b.detection_limit_per_1000)} per 1000. Counting error only: people differ as well."
+    )
+    return Line("Background", words.rate(b.per_1000), "", note)
+
+
+def _cells(found: Statistics) -> Line:
+    p = found.precision
+    tier = "fewer than the 200 of triage" if p.tier is None else f"{words.whole(p.tier)} are reached"
+    note = f"{words.whole(p.cells)} BN cells: {tier}; the interval as counted is this wide."
+    if p.next_cells is not None and p.next_width is not None:
+        note += f" {words.whole(p.next_cells)} cells would make it {words.rate(PER * p.next_width)}."
+    return Line("Width of the interval", words.rate(PER * p.width), "", note)
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{words.rate(low)}–{words.rate(high)}"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _p(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def _p_text(value: float) -> str:
+    return "< 0.0001" if value < 0.0001 else f"{value:.2g}"

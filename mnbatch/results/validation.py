@@ -1,0 +1,145 @@
+"""How a slide's model errs: from the laboratory's own scored cells where it gave some, else from the model's card."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from mnbatch.assay.classifier_error import CountedRate, ErrorRates
+from mnbatch.assay.score_histogram import ScoreHistogram
+from mnbatch.assay.validation import ValidatedCell, Validation, ValidationRow, read_validation, validate_with
+from mnbatch.errors import UsageError
+from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.paths import OutPaths
+from mnbatch.results.records import RateStamp, SlideRecord
+from mnbatch.results.store import Store
+
+COLUMNS = ("cell_id", "p_mn", "truth", "model_digest")
+NOT_KEPT = "the record of this slide does not say how its model errs: run the same `mnbatch run` again"
+
+
+def keep_validation(store: Store, path: Path) -> list[ValidatedCell]:
+    """Read a laboratory's scored cells, find their scores in the store, and keep both with OUT's annotations.
+
+    What was kept before stays beside it under another name.
+
+    Raises:
+        UsageError: a line that cannot be used, a cell that OUT does not hold or could not read, or scores alone in an
+            OUT that several models scored.
+        StorageError: a file cannot be read or written.
+    """
+    cells = _find_scores(store, read_validation(path), path)
+    buffer = io.StringIO(newline="")
+    rows = csv.writer(buffer, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    rows.writerows((cell.cell_id, cell.p_mn, int(cell.truth), cell.model) for cell in cells)
+    content = buffer.getvalue().encode("utf-8", "backslashreplace")
+    kept = store.paths.validation
+    with storage_errors(kept):
+        if kept.exists() and kept.read_bytes() != content:
+            write_atomically(_unused(kept), kept.read_bytes(), durable=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(kept, content, durable=True)
+    return cells
+
+
+def load_validation(paths: OutPaths) -> list[ValidatedCell]:
+    """The laboratory's scored cells in force; none where none were given.
+
+    Raises:
+        StorageError: they are there and cannot be read.
+        UsageError: the file was edited and is no longer what `keep_validation` wrote.
+    """
+    if not paths.validation.exists():
+        return []
+    with storage_errors(paths.validation):
+        text = paths.validation.read_text(encoding="utf-8")
+    try:
+        return [
+            ValidatedCell(row["cell_id"], float(row["p_mn"]), row["truth"] == "1", row["model_digest"])
+            for row in csv.DictReader(io.StringIO(text, newline=""))
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{paths.validation} is not what `mnbatch report --validation` wrote.",
+            "Give --validation again, or delete the file.",
+        ) from error
+
+
+def validation_of(record: SlideRecord, cells: Sequence[ValidatedCell]) -> Validation:
+    """What is known of the errors of the model that scored a slide, at the threshold of the slide's call.
+
+    Args:
+        record: of a scored slide.
+        cells: the laboratory's own scored cells; they go before the card where there are any.
+    """
+    if record.model is None or record.call is None:
+        return _nothing("no model scored this slide")
+    if cells:
+        return validate_with(cells, record.model.digest, record.call.threshold)
+    card = record.model.validation
+    if card is None:
+        return _nothing(NOT_KEPT)
+    rates, reason = None, "the model's card gives no sensitivity and specificity with their counts"
+    if record.call.threshold != card.threshold:
+        reason = (
+            f"the card's rates hold at its threshold {card.threshold:g}, and the cells were called at "
+            f"{record.call.threshold:g}: give your own scored cells (--validation)"
+        )
+    elif card.sensitivity is not None and card.specificity is not None:
+        rates = ErrorRates(_counted(card.sensitivity), _counted(card.specificity), _named(card.sensitivity.data))
+        reason = ""
+    scores = card.scores and ScoreHistogram(
+        card.scores.edges, card.scores.mn, card.scores.nomn, _named(card.scores.data)
+    )
+    missing = "" if scores else "the model's card holds no validation scores: give your own scored cells (--validation)"
+    return Validation(rates, reason, scores, missing)
+
+
+def _nothing(reason: str) -> Validation:
+    return Validation(None, reason, None, reason)
+
+
+def _counted(rate: RateStamp) -> CountedRate:
+    return CountedRate(rate.right, rate.total)
+
+
+def _named(data: str) -> str:
+    return f"the model card's {data}"
+
+
+def _find_scores(store: Store, rows: Sequence[ValidationRow], path: Path) -> list[ValidatedCell]:
+    records = {record.slide_id: record for record in store.records() if record.model is not None}
+    models = {record.model.digest for record in records.values() if record.model}
+    scores: dict[str, dict[str, float | None]] = {}
+    found = []
+    for row in rows:
+        if row.p_mn is not None:
+            if len(models) != 1:
+                raise UsageError(
+                    f"{path}, line {row.line}: a score without a cell_id, and {len(models)} models scored this OUT.",
+                    "Name the cells by cell_id, so that their model is known.",
+                )
+            found.append(ValidatedCell("", row.p_mn, row.truth, next(iter(models))))
+            continue
+        slide_id = row.cell_id.split(":", 1)[0]
+        record = records.get(slide_id)
+        if record is not None and slide_id not in scores:
+            scores[slide_id] = {score.cell_id: score.p_mn for score in store.scores(record)}
+        p_mn = scores.get(slide_id, {}).get(row.cell_id)
+        if record is None or record.model is None or p_mn is None:
+            raise UsageError(
+                f"{path}, line {row.line}: {store.paths.root} has no score of the cell {row.cell_id}.",
+                "Take cell_id from the slide's cells.csv; leave out cells that could not be read.",
+            )
+        found.append(ValidatedCell(row.cell_id, p_mn, row.truth, record.model.digest))
+    return found
+
+
+def _unused(path: Path) -> Path:
+    number = 1
+    while (other := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
+        number += 1
+    return other
