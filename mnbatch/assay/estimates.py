@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mnbatch.assay.calls import PER, Frequency
+from mnbatch.assay.calls import PER, Frequency, SlideCall
 from mnbatch.assay.classifier_error import correct_fraction
 from mnbatch.assay.prior_shift import SHIFT_LEVEL, expected_count
+from mnbatch.assay.score_histogram import count_scores
 from mnbatch.assay.validation import Validation
 
 CANNOT_HOLD = (
@@ -62,6 +63,9 @@ def no_estimates(reason: str) -> Estimates:
     return Estimates(correction_note=reason, expected_note=reason)
 
 
+NO_ESTIMATES = no_estimates("no cell was counted")
+
+
 def make_estimates(frequency: Frequency, score_counts: Sequence[int], validation: Validation) -> Estimates:
     """Estimates of a slide or of a donor's pooled slides.
 
@@ -72,6 +76,34 @@ def make_estimates(frequency: Frequency, score_counts: Sequence[int], validation
     """
     corrected = _corrected(frequency, validation)
     return Estimates(**corrected, **_expected(score_counts, validation), score_counts=tuple(score_counts))  # type: ignore[arg-type]
+
+
+def slide_estimates(call: SlideCall, validation: Validation) -> Estimates:
+    """Estimates of a called slide with its cells; nothing but the reason for one that is not counted."""
+    if call.frequency is None or not call.frequency.bn_cells:
+        return NO_ESTIMATES
+    counts: Sequence[int] = ()
+    if validation.scores is not None:
+        scores = [cell.p_mn for cell in call.cells if cell.mn is not None and cell.p_mn is not None]
+        counts = count_scores(scores, validation.scores.edges).tolist()
+    return make_estimates(call.frequency, counts, validation)
+
+
+def pooled_estimates(frequency: Frequency | None, slides: Sequence[tuple[Estimates, Validation]]) -> Estimates:
+    """Estimates of a donor from those of its counted slides, which must share what is known of their model.
+
+    Args:
+        frequency: pooled; slides: of each counted slide its estimates and what they were made with.
+    """
+    if frequency is None or not slides:
+        return no_estimates("no slide of this donor was counted")
+    first, validation = slides[0]
+    if len(slides) == 1:
+        return first
+    if any(other != validation for _, other in slides[1:]):
+        return no_estimates("its slides were not scored by one model at one threshold")
+    counts = [sum(column) for column in zip(*(slide.score_counts for slide, _ in slides), strict=True)]
+    return make_estimates(frequency, counts, validation)
 
 
 def _corrected(frequency: Frequency, validation: Validation) -> dict[str, object]:

@@ -26,6 +26,14 @@ def report(
         int | None,
         typer.Option(min=0, help="A donor with fewer BN cells is `insufficient`; otherwise as in the last run."),
     ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            "--validation",
+            help="Your own scored cells, a CSV with cell_id (or p_mn) and truth: frequencies are corrected with their "
+            "sensitivity and specificity from now on.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Make everything again, not only what is out of date.")
     ] = False,
@@ -39,12 +47,16 @@ def report(
     from mnbatch.results.annotations import load_samples
     from mnbatch.results.lock import hold_lock
     from mnbatch.results.store import Store
+    from mnbatch.results.validation import keep_validation
 
     store = Store(out)
     if not store.paths.slides.is_dir():
         raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
     options = report_options(store.paths, gallery, min_cells, force=force)
     with hold_lock(store.paths.lock):
+        if validation is not None:
+            kept = keep_validation(store, validation)
+            typer.echo(f"validation: {len(kept)} cells, {sum(cell.truth for cell in kept)} with MN")
         made = build_reports(store, options, load_samples(store.paths))
     failed = [slide for slide in made.slides if slide.status == "failed"]
     typer.echo(f"slides: {len(made.slides)}, {len(made.slides) - len(failed)} done, {len(failed)} failed")

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mnbatch.assay.calls import SlideStatus, pool_donor
-from mnbatch.report import pages, render, tables
+from mnbatch.assay.estimates import pooled_estimates
+from mnbatch.assay.heterogeneity import compare_slides
+from mnbatch.report import pages, render, statistics, tables
+from mnbatch.report.controls import called_with, find_controls
 from mnbatch.report.gallery import gallery_view
 from mnbatch.report.pages import DonorItem, SlideItem
 from mnbatch.report.slides import DERIVED, Context, ReportOptions, Samples, SlideBuilder
+from mnbatch.report.statistics import statistics_of
 from mnbatch.report.summary import digest, page_stamp, remove_files, write_if_changed
 from mnbatch.report.views import CopyView
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
+from mnbatch.results.validation import load_validation, validation_of
 
 __all__ = ["ReportOptions", "ReportSummary", "ReportedSlide", "build_reports"]
 
@@ -64,12 +69,14 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
     everything = _fail_contradictions(store.records(), samples or {})
     records = [record for record in everything if record.status != "copy"]
     copied = [record for record in everything if record.status == "copy"]
-    context = Context(samples or {}, store.copies(records), _names_by_original(copied))
+    copies = store.copies(records)
+    controls = find_controls(store, records, samples or {}, copies)
+    context = Context(samples or {}, copies, _names_by_original(copied), load_validation(store.paths), controls)
     slides = SlideBuilder(store, options, context)
     items = [slides.item(record) for record in records]
     for record in copied:
         remove_files(store.paths.slide(record.slide_id).root, DERIVED)
-    donors = _pool(items, options)
+    donors = _pool(items, options, context)
     donors_built = sum(_write_donor(store.paths, donor, slides, options) for donor in donors)
     _sweep_donors(store.paths, {donor.folder for donor in donors})
     _write_tables(store.paths, items, donors)
@@ -126,7 +133,7 @@ def _shown_path(record: SlideRecord) -> str:
     return record.name if record.pseudonymised or record.path == "." else record.path
 
 
-def _pool(items: Sequence[SlideItem], options: ReportOptions) -> list[DonorItem]:
+def _pool(items: Sequence[SlideItem], options: ReportOptions, context: Context) -> list[DonorItem]:
     """Donors in the order of their codes; slides without a donor are pooled nowhere."""
     groups: dict[str, list[SlideItem]] = {}
     for item in items:
@@ -136,8 +143,24 @@ def _pool(items: Sequence[SlideItem], options: ReportOptions) -> list[DonorItem]
     for donor in sorted(groups):
         slides = groups[donor]
         call = pool_donor(donor, [(item.record.slide_id, item.call) for item in slides], options.min_cells)
-        donors.append(DonorItem(call, slides[0].donor_folder, tuple(slides)))
+        pooled = DonorItem(call, slides[0].donor_folder, tuple(slides))
+        donors.append(_with_statistics(pooled, context))
     return donors
+
+
+def _with_statistics(donor: DonorItem, context: Context) -> DonorItem:
+    """The donor with what stands beside its frequency. One that is a control by any of its slides is one."""
+    done, call = donor.done, donor.call
+    known = [(item.estimates, validation_of(item.record, context.validated)) for item in done]
+    ways = {called_with(item.record) for item in done}
+    control = context.controls.get(ways.pop()) if len(ways) == 1 else None
+    is_control = any(item.sample.get("control") for item in donor.slides)
+    found = [item.call.frequency for item in done if item.call.frequency is not None]
+    return replace(
+        donor,
+        statistics=statistics_of(call.frequency, call.mn, pooled_estimates(call.frequency, known), control, is_control),
+        heterogeneity=compare_slides([f.mnbn_cells for f in found], [f.bn_cells for f in found]),
+    )
 
 
 def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, options: ReportOptions) -> bool:
@@ -164,11 +187,22 @@ def _sweep_donors(paths: OutPaths, folders: set[str]) -> None:
 
 
 def _write_tables(paths: OutPaths, items: Sequence[SlideItem], donors: Sequence[DonorItem]) -> None:
-    write_if_changed(paths.slides_csv, tables.slides_csv([_slide_row(item) for item in items]))
+    against = _against_others(donors)
+    write_if_changed(paths.slides_csv, tables.slides_csv([_slide_row(item, against) for item in items]))
     write_if_changed(paths.donors_csv, tables.donors_csv([_donor_row(donor) for donor in donors]))
 
 
-def _slide_row(item: SlideItem) -> tables.SlideRow:
+def _against_others(donors: Sequence[DonorItem]) -> dict[str, float]:
+    """slide_id -> p against the donor's other slides."""
+    return {
+        slide.record.slide_id: p
+        for donor in donors
+        if donor.heterogeneity
+        for slide, p in zip(donor.done, donor.heterogeneity.against_others, strict=True)
+    }
+
+
+def _slide_row(item: SlideItem, against: Mapping[str, float]) -> tables.SlideRow:
     record, call = item.record, item.call
     counts = tables.CountRow(
         status=call.status,
@@ -183,12 +217,13 @@ def _slide_row(item: SlideItem) -> tables.SlideRow:
         mn=call.mn,
         mn_reason=call.mn_reason,
     )
-    return tables.SlideRow(record.slide_id, item.donor or "", record.name, counts, item.sample, item.review)
+    beside = statistics.slide_fields(item.statistics, against.get(record.slide_id))
+    return tables.SlideRow(record.slide_id, item.donor or "", record.name, counts, item.sample, item.review, beside)
 
 
 def _donor_row(donor: DonorItem) -> tables.DonorRow:
     call = donor.call
-    slides = [_slide_row(item).counts for item in donor.slides]
+    slides = [_slide_row(item, {}).counts for item in donor.slides]
     counts = tables.CountRow(
         status=call.status,
         reason=call.reason,
@@ -198,11 +233,13 @@ def _donor_row(donor: DonorItem) -> tables.DonorRow:
         model=_each_once(row.model for row in slides),
         model_digest=_each_once(row.model_digest for row in slides),
         threshold=_each_once(row.threshold for row in slides),
-        warnings=call.warnings,
+        warnings=donor.warnings,
         mn=call.mn,
         mn_reason=call.mn_reason,
     )
-    return tables.DonorRow(call.donor, counts, len(call.slide_ids), len(call.failed_slide_ids), donor.review)
+    odd = [slide.record.slide_id for slide in donor.disagreeing]
+    beside = statistics.donor_fields(donor.statistics, donor.heterogeneity, odd)
+    return tables.DonorRow(call.donor, counts, len(call.slide_ids), len(call.failed_slide_ids), donor.review, beside)
 
 
 def _each_once(values: Iterable[str]) -> str:

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BACKGROUND_MEDIAN = 6.5
-BACKGROUND_QUARTILES = (3.0, 12.0)
-"""MNBN per 1000 BN cells in the general population, scored by eye (HUMN project, Bonassi et al. 2001)."""
+from mnbatch.assay.background import HUMN_MEDIAN, HUMN_QUARTILES
 
 HISTOGRAM_BINS = 50
 HISTOGRAM_HEIGHT = 150.0
@@ -30,8 +28,8 @@ class Scale:
     @property
     def band(self) -> tuple[float, float, float]:
         """Places of the background reference: lower quartile, median, upper quartile."""
-        low, high = BACKGROUND_QUARTILES
-        return self.x(low), self.x(BACKGROUND_MEDIAN), self.x(high)
+        low, high = HUMN_QUARTILES
+        return self.x(low), self.x(HUMN_MEDIAN), self.x(high)
 
     def x(self, per_1000: float) -> float:
         """Place on the axis, percent of its width, clipped to it."""

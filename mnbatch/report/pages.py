@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mnbatch.assay.calls import CalledCell, DonorCall, SlideCall
+from mnbatch.assay.calls import CalledCell, DonorCall, Frequency, SlideCall
 from mnbatch.assay.counting import MnFrequency
+from mnbatch.assay.estimates import NO_ESTIMATES, Estimates
+from mnbatch.assay.heterogeneity import Heterogeneity
 from mnbatch.report import charts, provenance, views, words
 from mnbatch.report.gallery import GalleryView
 from mnbatch.report.micronuclei import micronuclei_view, short_text
 from mnbatch.report.render import href
+from mnbatch.report.statistics import Line, Statistics, corrected_text, disagreement, lines, slides_line
 from mnbatch.report.views import RowView
 from mnbatch.results.records import SlideRecord
 from mnbatch.review.standing import NO_REVIEW, SlideReview, pool
@@ -34,6 +37,7 @@ class SlideItem:
         also_found: names of slides that are byte-identical to this one and were not counted.
         call_next_step: what to do where the call failed for a reason that the record does not know.
         review: where a person's review of the slide stands.
+        estimates, statistics: what stands beside the counted frequency; None where there is no frequency.
     """
 
     record: SlideRecord
@@ -44,12 +48,15 @@ class SlideItem:
     also_found: tuple[str, ...] = ()
     call_next_step: str = ""
     review: SlideReview = NO_REVIEW
+    estimates: Estimates = NO_ESTIMATES
+    statistics: Statistics | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings of the scoring, of the call, and of what was taken once."""
+        """Warnings of the scoring, of the call, of the statistics, and of what was taken once."""
         twice = (f"also found as {name}; counted once" for name in self.also_found)
-        return (*self.record.warnings, *self.call.warnings, *twice)
+        stated = self.statistics.warnings if self.statistics else ()
+        return (*self.record.warnings, *self.call.warnings, *stated, *twice)
 
     @property
     def excluded_cells(self) -> int | None:
@@ -66,11 +73,35 @@ class SlideItem:
 
 @dataclass(frozen=True, slots=True)
 class DonorItem:
-    """A donor with the pooled call and its slides, failed ones too."""
+    """A donor with the pooled call and its slides, failed ones too.
+
+    Attributes:
+        statistics: what stands beside the pooled frequency; None where there is none.
+        heterogeneity: the slides that are done beside each other; None for fewer than two.
+    """
 
     call: DonorCall
     folder: str
     slides: tuple[SlideItem, ...]
+    statistics: Statistics | None = None
+    heterogeneity: Heterogeneity | None = None
+
+    @property
+    def done(self) -> tuple[SlideItem, ...]:
+        """The slides that were counted, in the order of `heterogeneity`."""
+        return tuple(slide for slide in self.slides if slide.call.frequency is not None)
+
+    @property
+    def disagreeing(self) -> tuple[SlideItem, ...]:
+        """Slides that disagree with the donor's others."""
+        return tuple(self.done[i] for i in self.heterogeneity.disagreeing) if self.heterogeneity else ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings of the pooling, of the statistics and of slides that disagree."""
+        stated = self.statistics.warnings if self.statistics else ()
+        odd = [slide.record.name for slide in self.disagreeing]
+        return (*self.call.warnings, *stated, *((disagreement(odd, len(self.done)),) if odd else ()))
 
     @property
     def review(self) -> SlideReview:
@@ -102,6 +133,7 @@ def slide_row(item: SlideItem, up: str) -> RowView:
         donor=item.donor or "",
         donor_href=href(f"{up}donors/{item.donor_folder}/index.html") if item.donor_folder else "",
         dose=item.sample.get("dose_gy", ""),
+        corrected=corrected_text(item.statistics),
     )
 
 
@@ -116,8 +148,9 @@ def donor_row(item: DonorItem, up: str) -> RowView:
         frequency=call.frequency,
         excluded_cells=item.excluded_cells,
         flagged_cells=call.flagged_cells,
-        warnings=call.warnings,
+        warnings=item.warnings,
         slides=len(call.slide_ids),
+        corrected=corrected_text(item.statistics),
     )
 
 
@@ -143,6 +176,7 @@ def slide_page(item: SlideItem, cells: Sequence[CalledCell], gallery: GalleryVie
         skipped=views.reason_groups((left.reason, left.path) for left in skipped),
         gallery=gallery,
         provenance=provenance.slide_provenance(item.record),
+        lines=_lines(item.call.frequency, item.statistics),
         micronuclei=micronuclei_view(item.call.mn, item.call.mn_reason),
     )
 
@@ -163,8 +197,21 @@ def donor_page(item: DonorItem, gallery: GalleryView | None) -> views.DonorPage:
         show_dose=any(row.dose for row in rows),
         gallery=gallery,
         provenance=provenance.shared_provenance([slide.record for slide in item.slides]),
+        lines=_donor_lines(item),
         micronuclei=micronuclei_view(item.call.mn, item.call.mn_reason),
     )
+
+
+def _lines(frequency: Frequency | None, statistics: Statistics | None) -> tuple[Line, ...]:
+    return lines(frequency, statistics) if frequency is not None and statistics is not None else ()
+
+
+def _donor_lines(item: DonorItem) -> tuple[Line, ...]:
+    found = _lines(item.call.frequency, item.statistics)
+    if item.heterogeneity is None:
+        return found
+    odd = [slide.record.name for slide in item.disagreeing]
+    return (*found, slides_line(item.heterogeneity, odd, len(item.done)))
 
 
 def index_page(

@@ -5,19 +5,25 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
+from mnbatch.assay.background import Control
 from mnbatch.assay.calls import SlideCall
+from mnbatch.assay.estimates import Estimates, slide_estimates
+from mnbatch.assay.validation import ValidatedCell
 from mnbatch.errors import StorageError
 from mnbatch.report import pages, render, tables
+from mnbatch.report.controls import called_with
 from mnbatch.report.gallery import Candidate, gallery_view
 from mnbatch.report.pages import SlideItem
+from mnbatch.report.statistics import statistics_of
 from mnbatch.report.summary import SlideSummary, digest, files_match, read_summary, remove_files
 from mnbatch.results.calling import call_record
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
+from mnbatch.results.validation import validation_of
 from mnbatch.review.queue import Queue, draw_queue, load_plan
 from mnbatch.review.standing import SlideReview, slide_review
 from mnbatch.review.trail import read_trail, trail_digest
@@ -51,11 +57,15 @@ class Context:
     Attributes:
         copies: slide_id -> row -> cell_id of the original that is counted in its place.
         also_found: slide_id -> names of byte-identical slides that were not taken.
+        validated: the laboratory's own scored cells.
+        controls: control slides by what they were called with (see `mnbatch.report.controls`).
     """
 
     samples: Samples
     copies: Mapping[str, Mapping[int, str]]
     also_found: Mapping[str, tuple[str, ...]]
+    validated: Sequence[ValidatedCell] = ()
+    controls: Mapping[str, Control] = field(default_factory=dict)
 
 
 class SlideBuilder:
@@ -71,6 +81,7 @@ class SlideBuilder:
         self._options = options
         self._context = context
         self._plan = load_plan(store.paths)
+        self._validated = digest([asdict(cell) for cell in context.validated])
         self.built = 0
         self.stamps: dict[str, str] = {}
 
@@ -81,7 +92,7 @@ class SlideBuilder:
         self.stamps[record.slide_id] = stamp
         known = None if self._options.force else read_summary(paths.summary)
         if known is not None and known.stamp == stamp and files_match(paths.root, known.sizes):
-            return self._item(record, known.call(), known.next_step, known.review)
+            return self._item(record, known.call(), known.next_step, known.review, known.estimates)
         return self._build(record, stamp)
 
     def candidates(self, record: SlideRecord) -> list[Candidate]:
@@ -100,19 +111,22 @@ class SlideBuilder:
             self._options.gallery,
             asdict(self._plan),
             trail_digest(self._store.paths, slide_id),
+            self._validated,
+            repr(context.controls.get(called_with(record))),
         )
 
     def _build(self, record: SlideRecord, stamp: str) -> SlideItem:
         call, next_step = self._call(record)
         review, _queue = self._review(record, call)
-        item = self._item(record, call, next_step, review)
+        estimates = slide_estimates(call, validation_of(record, self._context.validated))
+        item = self._item(record, call, next_step, review, estimates)
         candidates = self._candidates(record, call, "", "")
         page = pages.slide_page(item, call.cells, gallery_view(candidates, self._options.gallery))
         self._write(record, stamp, item, render.render_slide(page, stamp))
         self.built += 1
         # What is listed of the slide elsewhere holds no cells: a batch of 2000 slides would not fit
         # into memory.
-        return self._item(record, _without_cells(call), next_step, review)
+        return self._item(record, _without_cells(call), next_step, review, estimates)
 
     def _write(self, record: SlideRecord, stamp: str, item: SlideItem, page: bytes) -> None:
         paths, call = self._store.paths.slide(record.slide_id), item.call
@@ -128,7 +142,8 @@ class SlideBuilder:
         sizes = {name: len(data) for name, data in sorted(files.items())}
         # Last, so that a kill in between leaves a stamp that does not match.
         write_atomically(
-            paths.summary, SlideSummary.of(stamp, call, item.call_next_step, sizes, item.review).to_bytes()
+            paths.summary,
+            SlideSummary.of(stamp, call, item.call_next_step, sizes, item.review, item.estimates).to_bytes(),
         )
 
     def _call(self, record: SlideRecord) -> tuple[SlideCall, str]:
@@ -159,18 +174,27 @@ class SlideBuilder:
             if cell.mn is not None
         ]
 
-    def _item(self, record: SlideRecord, call: SlideCall, next_step: str, review: SlideReview) -> SlideItem:
+    def _item(
+        self, record: SlideRecord, call: SlideCall, next_step: str, review: SlideReview, estimates: Estimates
+    ) -> SlideItem:
         row = self._context.samples.get(record.slide_id, {})
         sample = sample_columns(row, record.pseudonymised)
         donor = row.get("donor") or record.donor
         folder = donor_folder(donor) if donor else ""
         also_found = self._context.also_found.get(record.slide_id, ())
-        return SlideItem(record, call, donor, folder, sample, also_found, next_step, review)
+        statistics = statistics_of(
+            call.frequency,
+            call.mn,
+            estimates,
+            self._context.controls.get(called_with(record)),
+            bool(row.get("control")),
+        )
+        return SlideItem(record, call, donor, folder, sample, also_found, next_step, review, estimates, statistics)
 
 
 def sample_columns(row: Mapping[str, str], pseudonymised: bool) -> dict[str, str]:
     """What the sheet says beside the donor; a free note may hold names, so pseudonyms leave it out."""
-    kept = {name: row.get(name, "") for name in tables.SAMPLE_COLUMNS}
+    kept = {name: row.get(name, "") for name in (*tables.SAMPLE_COLUMNS, "control")}
     kept |= {name: f"{float(kept[name]):g}" for name in ("dose_gy", "age") if tables.is_number(kept[name])}
     return kept | {"note": ""} if pseudonymised else kept
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from mnbatch.assay.background import Background, Control, compare_with_background
 from mnbatch.assay.calls import PER, Frequency
+from mnbatch.assay.counting import MnFrequency
+from mnbatch.assay.distribution import Distribution
 from mnbatch.assay.estimates import Estimates
 from mnbatch.assay.heterogeneity import LEVEL, Heterogeneity
 from mnbatch.assay.precision import Precision, precision
@@ -37,6 +39,9 @@ COLUMNS = (
     "ci_width",
     "next_tier",
     "next_tier_ci_width",
+    "dispersion_index",
+    "u",
+    "dispersion",
 )
 SLIDE_COLUMNS = (*COLUMNS, "against_others_p")
 DONOR_COLUMNS = (*COLUMNS, "slides_differ_p", "slides_differ_test", "disagreeing_slides")
@@ -55,12 +60,14 @@ class Statistics:
     Attributes:
         background: None for a control itself.
         control: the controls that it was compared with, if there are any.
+        counts: micronuclei a cell, of a model that counts them.
     """
 
     estimates: Estimates
     background: Background | None
     control: Control | None
     precision: Precision
+    counts: Distribution | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -80,14 +87,15 @@ class Line:
 
 
 def statistics_of(
-    frequency: Frequency | None, estimates: Estimates, control: Control | None, *, is_control: bool
+    frequency: Frequency | None, mn: MnFrequency | None, estimates: Estimates, control: Control | None, is_control: bool
 ) -> Statistics | None:
     """What stands beside a frequency; None where there is no frequency."""
     if frequency is None or not frequency.bn_cells:
         return None
     mnbn, cells = frequency.mnbn_cells, frequency.bn_cells
     background = None if is_control else compare_with_background(mnbn, cells, control)
-    return Statistics(estimates, background, control, precision(mnbn, cells))
+    counts = None if mn is None else mn.distribution
+    return Statistics(estimates, background, control, precision(mnbn, cells), counts)
 
 
 def fields(found: Statistics | None) -> list[Value]:
@@ -113,7 +121,14 @@ def fields(found: Statistics | None) -> list[Value]:
         _rounded(PER * p.width),
         p.next_cells,
         None if p.next_width is None else _rounded(PER * p.next_width),
+        *_dispersion(found.counts),
     ]
+
+
+def _dispersion(counts: Distribution | None) -> list[Value]:
+    if counts is None:
+        return [None] * 3
+    return [_rounded(counts.dispersion_index), _rounded(counts.u()), counts.verdict]
 
 
 def slide_fields(found: Statistics | None, against_others: float | None) -> list[Value]:
@@ -136,7 +151,13 @@ def lines(frequency: Frequency, found: Statistics) -> tuple[Line, ...]:
         f"{words.whole(frequency.mnbn_cells)} of {words.whole(frequency.bn_cells)} BN cells called MN; the interval "
         "(Clopper-Pearson) is counting error only.",
     )
-    return (counted, _corrected_line(found.estimates), _expected_line(found.estimates), _background(found), _cells(found))
+    return (
+        counted,
+        _corrected_line(found.estimates),
+        _expected_line(found.estimates),
+        _background(found),
+        _cells(found),
+    )
 
 
 def slides_line(slides: Heterogeneity, names: Sequence[str], compared: int) -> Line:
@@ -145,20 +166,29 @@ def slides_line(slides: Heterogeneity, names: Sequence[str], compared: int) -> L
     if not names:
         note += f" No slide differs from the others (Fisher's exact test each, times the slides, at {LEVEL:g})."
         return Line("The slides agree", f"p = {_p_text(slides.p_value)}", "", note)
-    return Line("The slides differ", f"p = {_p_text(slides.p_value)}", "", f"{note} {disagreement(names)}")
+    said = disagreement(names, compared)
+    return Line("The slides differ", f"p = {_p_text(slides.p_value)}", "", f"{note} {said[0].upper()}{said[1:]}.")
 
 
-def disagreement(names: Sequence[str]) -> str:
-    """Which slides disagree, as a warning of their donor."""
-    if len(names) == 2:
+def disagreement(names: Sequence[str], compared: int) -> str:
+    """Which of the `compared` slides disagree, as a warning of their donor; two cannot say which of them is wrong."""
+    if compared == 2:
         return (
-            f"Slides {names[0]} and {names[1]} disagree with the donor's others, or with each other "
-            f"(exact test, Bonferroni, p < {LEVEL:g}): look at both before their sum is used."
+            f"the slides {names[0]} and {names[1]} disagree (Fisher's exact test, p < {LEVEL:g}): look at both before "
+            "their sum is used"
         )
     return (
-        f"Disagreeing with the donor's other slides (exact test, Bonferroni, p < {LEVEL:g}): {', '.join(names)}. "
-        "Look at it before the sum is used."
+        f"disagreeing with the donor's other slides: {', '.join(names)} (Fisher's exact test times the slides, "
+        f"p < {LEVEL:g}): look at them before the sum is used"
     )
+
+
+def corrected_text(found: Statistics | None) -> tuple[str, str]:
+    """The corrected frequency and its interval for a row of a table; two empty texts where there is none."""
+    if found is None or found.estimates.corrected is None:
+        return "", ""
+    e = found.estimates
+    return words.rate(e.corrected), _interval(e.corrected_low, e.corrected_high)
 
 
 def _corrected_line(e: Estimates) -> Line:
@@ -180,8 +210,8 @@ def _expected_line(e: Estimates) -> Line:
         return Line(label, words.NOT_KNOWN, "", f"Not available: {e.expected_note}.")
     fit = "do not fit" if e.shifted else "fit"
     note = (
-        f"A mixture of the scores of {e.expected_data}, at the proportion that fits best, whatever the share of MN among "
-        f"those. The scores {fit} such a mixture (p = {_p_text(e.shift_p)})."
+        f"A mixture of the scores of {e.expected_data}, at the proportion that fits best, whatever the share of MN "
+        f"among those. The scores {fit} such a mixture (p = {_p_text(e.shift_p)})."
     )
     return Line(label, words.rate(e.expected), _interval(e.expected_low, e.expected_high), note)
 
@@ -197,8 +227,8 @@ def _background(found: Statistics) -> Line:
         where = f"own control: {words.plural(c.slides, 'slide')} of {words.plural(c.donors, 'donor')}{spread}"
     standing = "lies above it" if b.above else "cannot be told from it"
     note = (
-        f"{where[0].upper()}{where[1:]}. The counted frequency {standing}: one-sided p = {_p_text(b.p_greater)}; above from "
-        f"{words.whole(b.limits.decision_threshold + 1)} MNBN cells on; detection limit "
+        f"{where[0].upper()}{where[1:]}. The counted frequency {standing}: one-sided p = {_p_text(b.p_greater)}; "
+        f"above from {words.whole(b.limits.decision_threshold + 1)} MNBN cells on; detection limit "
         f"{words.rate(b.detection_limit_per_1000)} per 1000. Counting error only: people differ as well."
     )
     return Line("Background", words.rate(b.per_1000), "", note)

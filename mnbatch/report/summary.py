@@ -15,15 +15,17 @@ from pydantic import TypeAdapter
 from mnbatch import __version__
 from mnbatch.assay.calls import Frequency, SlideCall, SlideStatus
 from mnbatch.assay.counting import MnFrequency
+from mnbatch.assay.estimates import Estimates
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.review.standing import SlideReview
 
-REPORT_VERSION = 3
+REPORT_VERSION = 4
 """Part of every stamp: raised when the same results are to give other pages or tables."""
 
 _STAMP = re.compile(rb'<meta name="mnbatch-stamp" content="([0-9a-f]+)">')
 _STAMP_WITHIN = 4096
 _REVIEW = TypeAdapter(SlideReview)
+_ESTIMATES = TypeAdapter(Estimates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class SlideSummary:
     mn_reason: str
     sizes: dict[str, int]
     review: SlideReview
+    estimates: Estimates
 
     def call(self) -> SlideCall:
         """The call without its cells: all that pooling needs."""
@@ -65,7 +68,13 @@ class SlideSummary:
 
     @classmethod
     def of(
-        cls, stamp: str, call: SlideCall, next_step: str, sizes: dict[str, int], review: SlideReview
+        cls,
+        stamp: str,
+        call: SlideCall,
+        next_step: str,
+        sizes: dict[str, int],
+        review: SlideReview,
+        estimates: Estimates,
     ) -> SlideSummary:
         """Summary of a call whose derived files were just written."""
         return cls(
@@ -81,6 +90,7 @@ class SlideSummary:
             call.mn_reason,
             sizes,
             review,
+            estimates,
         )
 
     def to_bytes(self) -> bytes:
@@ -97,6 +107,7 @@ def read_summary(path: Path) -> SlideSummary | None:
             data["mn"] = MnFrequency(**data["mn"] | {"cells": tuple(data["mn"]["cells"])})
         data |= {"frequency": frequency, "warnings": tuple(data["warnings"]), "sizes": dict(data["sizes"])}
         data |= {"review": _REVIEW.validate_python(data["review"])}
+        data |= {"estimates": _ESTIMATES.validate_python(data["estimates"])}
         return SlideSummary(**data)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from mnbatch.assay.calls import CalledCell, Frequency
 from mnbatch.assay.counting import MnFrequency
+from mnbatch.report import statistics
 from mnbatch.review.standing import NO_REVIEW, SlideReview
 
 BOM = "\ufeff"
@@ -54,8 +55,14 @@ REVIEW_COLUMNS = (
     "reviewed_ci_high",
 )
 MN_COLUMNS = ("micronuclei", "mn_per_1000_bn", "mn_ci_low", "mn_ci_high", "C0", "C1", "C2", "C3plus", "mn_reason")
-SLIDE_COLUMNS = ("slide_id", "donor", "slide", *COUNT_COLUMNS, *SAMPLE_COLUMNS, *REVIEW_COLUMNS, *MN_COLUMNS)
-DONOR_COLUMNS = ("donor", *COUNT_COLUMNS, "slides", "slides_done", "slides_failed", *REVIEW_COLUMNS, *MN_COLUMNS)
+SLIDE_COLUMNS = (
+    *("slide_id", "donor", "slide", *COUNT_COLUMNS, *SAMPLE_COLUMNS, *REVIEW_COLUMNS, *MN_COLUMNS),
+    *("control", *statistics.SLIDE_COLUMNS),
+)
+DONOR_COLUMNS = (
+    *("donor", *COUNT_COLUMNS, "slides", "slides_done", "slides_failed", *REVIEW_COLUMNS, *MN_COLUMNS),
+    *statistics.DONOR_COLUMNS,
+)
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -115,6 +122,7 @@ class SlideRow:
     counts: CountRow
     sample: Mapping[str, str] = field(default_factory=dict)
     review: SlideReview = NO_REVIEW
+    statistics: Sequence[Value] = (None,) * len(statistics.SLIDE_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +134,7 @@ class DonorRow:
     slides: int
     slides_failed: int
     review: SlideReview = NO_REVIEW
+    statistics: Sequence[Value] = (None,) * len(statistics.DONOR_COLUMNS)
 
 
 class Number(str):
@@ -150,6 +159,8 @@ def slides_csv(rows: Sequence[SlideRow]) -> bytes:
             *(_sample(row.sample.get(name, "")) for name in SAMPLE_COLUMNS),
             *_review_fields(row.review),
             *row.counts.mn_fields(),
+            row.sample.get("control", ""),
+            *row.statistics,
         ]
         for row in rows
     )
@@ -167,6 +178,7 @@ def donors_csv(rows: Sequence[DonorRow]) -> bytes:
             row.slides_failed,
             *_review_fields(row.review),
             *row.counts.mn_fields(),
+            *row.statistics,
         ]
         for row in rows
     )

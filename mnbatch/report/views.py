@@ -10,6 +10,7 @@ from mnbatch.assay.calls import CalledCell, Frequency
 from mnbatch.report import charts, words
 from mnbatch.report.gallery import GalleryView
 from mnbatch.report.micronuclei import MicronucleiView
+from mnbatch.report.statistics import Line
 
 EXAMPLES = 3
 
@@ -22,6 +23,7 @@ class RowView:
         place: where it lies in the export, where that says more than the name; empty under pseudonyms.
         mark, spoken: its interval on the page's scale and in words; None and "" without a frequency.
         slides: number of slides (of a donor).
+        corrected: frequency corrected for classifier error and its interval, as text.
     """
 
     name: str
@@ -38,6 +40,7 @@ class RowView:
     donor_href: str = ""
     dose: str = ""
     slides: int = 1
+    corrected: tuple[str, str] = ("", "")
     mark: charts.Interval | None = None
     spoken: str = ""
 
@@ -80,6 +83,7 @@ class SlidePage:
     gallery: GalleryView | None
     provenance: tuple[tuple[str, str], ...]
     micronuclei: MicronucleiView | None
+    lines: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class DonorPage:
     gallery: GalleryView | None
     provenance: tuple[tuple[str, str], ...]
     micronuclei: MicronucleiView | None
+    lines: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import RateStamp, SlideRecord
 from mnbatch.results.store import Store
 
+NO_SCORES = "the model's card holds no validation scores: give your own scored cells (--validation)"
 COLUMNS = ("cell_id", "p_mn", "truth", "model_digest")
 NOT_KEPT = "the record of this slide does not say how its model errs: run the same `mnbatch run` again"
 
@@ -91,11 +92,10 @@ def validation_of(record: SlideRecord, cells: Sequence[ValidatedCell]) -> Valida
     elif card.sensitivity is not None and card.specificity is not None:
         rates = ErrorRates(_counted(card.sensitivity), _counted(card.specificity), _named(card.sensitivity.data))
         reason = ""
-    scores = card.scores and ScoreHistogram(
-        card.scores.edges, card.scores.mn, card.scores.nomn, _named(card.scores.data)
-    )
-    missing = "" if scores else "the model's card holds no validation scores: give your own scored cells (--validation)"
-    return Validation(rates, reason, scores, missing)
+    if card.scores is None:
+        return Validation(rates, reason, None, NO_SCORES)
+    s = card.scores
+    return Validation(rates, reason, ScoreHistogram(s.edges, s.mn, s.nomn, _named(s.data)), "")
 
 
 def _nothing(reason: str) -> Validation:
