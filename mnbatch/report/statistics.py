@@ -162,12 +162,12 @@ def lines(frequency: Frequency, found: Statistics) -> tuple[Line, ...]:
 
 def slides_line(slides: Heterogeneity, names: Sequence[str], compared: int) -> Line:
     """Whether a donor's slides agree."""
-    note = f"{slides.method} over {words.plural(compared, 'slide')}."
+    note = f"{slides.method[0].upper()}{slides.method[1:]} over {words.plural(compared, 'slide')}."
     if not names:
         note += f" No slide differs from the others (Fisher's exact test each, times the slides, at {LEVEL:g})."
-        return Line("The slides agree", f"p = {_p_text(slides.p_value)}", "", note)
+        return Line("The slides agree", f"p {_p_text(slides.p_value)}", "", note)
     said = disagreement(names, compared)
-    return Line("The slides differ", f"p = {_p_text(slides.p_value)}", "", f"{note} {said[0].upper()}{said[1:]}.")
+    return Line("The slides differ", f"p {_p_text(slides.p_value)}", "", f"{note} {said[0].upper()}{said[1:]}.")
 
 
 def disagreement(names: Sequence[str], compared: int) -> str:
@@ -193,12 +193,12 @@ def corrected_text(found: Statistics | None) -> tuple[str, str]:
 
 def _corrected_line(e: Estimates) -> Line:
     label = "Corrected for classifier error"
-    if e.corrected is None or e.sensitivity is None or e.specificity is None:
+    if e.sensitivity is None or e.specificity is None:
         return Line(label, words.NOT_KNOWN, "", f"Not available: {e.correction_note}.")
-    rates = f"Se {e.sensitivity[0]}/{e.sensitivity[1]}, Sp {e.specificity[0]}/{e.specificity[1]}, {e.rates_data}"
-    note = f"Corrected for classifier error ({rates}); the interval (Lang-Reiczigel) holds the doubt about both rates."
+    label += f" (Se {e.sensitivity[0]}/{e.sensitivity[1]}, Sp {e.specificity[0]}/{e.specificity[1]}, {e.rates_data})"
+    note = "Rogan-Gladen; the interval (Lang-Reiczigel) holds the doubt about both rates as well."
     if e.correction_note:
-        note = f"Corrected for classifier error ({rates}): {e.correction_note}."
+        note = f"{e.correction_note[0].upper()}{e.correction_note[1:]}."
     if e.corrected_raw is not None and e.corrected_raw != e.corrected:
         note += f" Before it was clipped: {e.corrected_raw:.1f}."
     return Line(label, words.rate(e.corrected), _interval(e.corrected_low, e.corrected_high), note)
@@ -211,7 +211,7 @@ def _expected_line(e: Estimates) -> Line:
     fit = "do not fit" if e.shifted else "fit"
     note = (
         f"A mixture of the scores of {e.expected_data}, at the proportion that fits best, whatever the share of MN "
-        f"among those. The scores {fit} such a mixture (p = {_p_text(e.shift_p)})."
+        f"among those. The scores {fit} such a mixture (p {_p_text(e.shift_p)})."
     )
     return Line(label, words.rate(e.expected), _interval(e.expected_low, e.expected_high), note)
 
@@ -227,7 +227,7 @@ def _background(found: Statistics) -> Line:
         where = f"own control: {words.plural(c.slides, 'slide')} of {words.plural(c.donors, 'donor')}{spread}"
     standing = "lies above it" if b.above else "cannot be told from it"
     note = (
-        f"{where[0].upper()}{where[1:]}. The counted frequency {standing}: one-sided p = {_p_text(b.p_greater)}; "
+        f"{where[0].upper()}{where[1:]}. The counted frequency {standing}: one-sided p {_p_text(b.p_greater)}; "
         f"above from {words.whole(b.limits.decision_threshold + 1)} MNBN cells on; detection limit "
         f"{words.rate(b.detection_limit_per_1000)} per 1000. Counting error only: people differ as well."
     )
@@ -256,4 +256,4 @@ def _p(value: float | None) -> float | None:
 
 
 def _p_text(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.2g}"
+    return "< 0.0001" if value < 0.0001 else f"= {value:.2g}"

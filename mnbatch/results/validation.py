@@ -107,7 +107,7 @@ def _counted(rate: RateStamp) -> CountedRate:
 
 
 def _named(data: str) -> str:
-    return f"the model card's {data}"
+    return f'the model card\'s "{data}"'
 
 
 def _find_scores(store: Store, rows: Sequence[ValidationRow], path: Path) -> list[ValidatedCell]:
