@@ -57,6 +57,9 @@ def simulate(
     defocus: Annotated[
         float, typer.Option(help="Share of the area that is out of focus.", rich_help_panel=_PANEL)
     ] = 0.04,
+    debris: Annotated[
+        float, typer.Option(help="Amount of debris; 1 is that of the crops.", rich_help_panel=_PANEL)
+    ] = 0.5,
     masks: Annotated[
         str,
         typer.Option(
@@ -129,6 +132,7 @@ def simulate(
             density=density,
             overlaps=overlaps,
             defocus=defocus,
+            debris=debris,
             **choices,
         )
         made = simulate_fields(directory, on_slides, force=force, workers=processes, progress=progress)

@@ -46,5 +46,5 @@ def draw_field(plan: FieldPlan, job: SlideJob, number: int) -> Drawing:
     key = (*slide_key, number, 11)
     ground = draw_ground(np.random.default_rng([*key, 1]), plan, diameter)
     scene = lay_out(key, job.donor, plan, slide, ground, diameter)
-    litter = Litter(key, scene, slide, ground)
+    litter = Litter(key, scene, slide, ground, plan.debris)
     return Drawing(scene, slide, Renderer(scene, litter, slide, key, scanned=plan.kind == "wsi"))

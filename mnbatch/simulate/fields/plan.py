@@ -46,6 +46,7 @@ class FieldPlan:
         mixture: shares of the cell classes, any positive scale.
         overlaps: share of cells that lie on or under another one; the others may touch.
         defocus: share of the slide that lies in patches out of focus.
+        debris: amount of debris relative to that around the cells of `--kind crops`, which is meant to be hard.
         fmt: of fields; a whole slide is a tiled pyramid in TIFF.
         masks: label images of fields: none, apart from the export, or beside the fields as a
             segmentation tool leaves them.
@@ -61,6 +62,7 @@ class FieldPlan:
     mixture: Mapping[CellClass, float] = field(default_factory=lambda: dict(USUAL_MIXTURE))
     overlaps: float = 0.04
     defocus: float = 0.04
+    debris: float = 0.5
     fmt: FieldFormat = "tif"
     masks: Masks = "none"
 
@@ -88,6 +90,8 @@ class FieldPlan:
                 f"{self.density:g} cells per mm2 do not fit beside each other.",
                 f"Use a density from 0 to {_DENSEST:g}.",
             )
+        if not 0 <= self.debris <= 5:
+            raise UsageError(f"{self.debris:g} is no amount of debris.", "Use 0 (none) to 5, with 1 as in crops.")
         if not 0 <= self.overlaps <= 0.5 or not 0 <= self.defocus <= 0.9:
             raise UsageError(
                 "The share of overlapping cells lies between 0 and 0.5, that out of focus between 0 and 0.9.",

@@ -27,7 +27,7 @@ SCANNER_FRAME = 2048
 """Width of the camera's picture of which a scanner puts a whole slide together, px."""
 
 _SCANNER_SHADING = 0.15
-_KEPT_CELLS, _KEPT_BLOCKS = 48, 12
+_KEPT_CELLS, _KEPT_BLOCKS = 48, 200
 # Haze is made on every fourth pixel: windows begin at multiples of four, so that it has no seams.
 _ALIGN = 4
 
@@ -78,7 +78,8 @@ class Renderer:
             stamp = self._stamps.get(cell.order.key, partial(paint_stamp, cell.order, self._slide))
             _lay(canvas, stamp.layers, cell.left + stamp.left - box[0], cell.top + stamp.top - box[1])
         for piece in self._pieces(box):
-            _lay(canvas, piece.stamp.layers, piece.left - box[0], piece.top - box[1])
+            stamp = self._litter.paint(piece)
+            _lay(canvas, stamp.layers, stamp.left - box[0], stamp.top - box[1])
         return canvas
 
     def _pieces(self, box: Box) -> list[Piece]:
@@ -89,7 +90,7 @@ class Renderer:
         for row in rows:
             for column in columns:
                 found += self._blocks.get((column, row), partial(self._litter.block, column, row))
-        return found
+        return [piece for piece in found if piece.reaches(box)]
 
     def _light(self, box: Box) -> FloatArray:
         size = box[2] - box[0], box[3] - box[1]

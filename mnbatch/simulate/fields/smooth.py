@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from statistics import NormalDist
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from mnbatch.simulate.shapes import FloatArray
 
 _NODES = 96
+_FOUR = np.arange(4)
 # Standard deviation of white noise after cubic B-spline smoothing in both directions: the mean of the squared
 # weights over the phase is 151/315 in each.
 _SPREAD = 151 / 315
@@ -35,19 +37,30 @@ class SmoothField:
 
     def at(self, x: float, y: float) -> float:
         """Value at one position, px."""
-        row, column = self._weights(np.array([y]), self._shift[0]), self._weights(np.array([x]), self._shift[1])
-        return float((row @ self._grid @ column.T)[0, 0])
+        row, down = _spline(y / self._scale + self._shift[0])
+        column, across = _spline(x / self._scale + self._shift[1])
+        nodes = self._grid[np.ix_((row + _FOUR) % _NODES, (column + _FOUR) % _NODES)]
+        return float(down @ nodes @ across)
 
     def _weights(self, positions: npt.NDArray[Any], shift: float) -> FloatArray:
         place = np.asarray(positions, dtype=np.float64) / self._scale + shift
         node = np.floor(place).astype(np.int64)
-        t = place - node
-        parts = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
         weights = np.zeros((len(place), _NODES), dtype=np.float32)
         index = np.arange(len(place))
-        for offset, part in enumerate(parts):
-            weights[index, (node + offset - 1) % _NODES] += (part / 6).astype(np.float32)
+        for offset, part in enumerate(_parts(place - node)):
+            weights[index, (node + offset - 1) % _NODES] += part.astype(np.float32)
         return weights
+
+
+def _spline(place: float) -> tuple[int, npt.NDArray[Any]]:
+    """The first of the four nodes around a place, in nodes, and their weights."""
+    node = math.floor(place)
+    return node - 1, np.array(_parts(place - node))
+
+
+def _parts(t: Any) -> tuple[Any, Any, Any, Any]:
+    """Weights of the four nodes of a cubic B-spline, `t` (0..1) after the second of them."""
+    return (1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6
 
 
 class FocusMap:
