@@ -164,7 +164,8 @@ class CellScore:
     Attributes:
         p_mn: probability that the cell has a micronucleus, 0..1.
         maps: float32 (3, 13, 13): attention of layer 5, of layer 6 (0..1), and the exact evidence for MN in
-            logits; position i is centred at pixel 15 + 16 i of the 224-pixel input.
+            logits; position i is centred at pixel 15 + 16 i of the 224-pixel input. NaN where the model gives no such
+            map.
         ratios: P(2 or more MN | 1 or more) and P(3 or more | 2 or more), see `mnbatch.assay.counting`; None from a
             model that answers yes or no.
     """

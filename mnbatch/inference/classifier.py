@@ -11,6 +11,7 @@ import torch
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.errors import UsageError
 from mnbatch.inference.engines import CpuEngine, DeviceEngine, Engine, Pending
+from mnbatch.inference.explaining import maps_of
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.scores import Scores
 
@@ -66,6 +67,11 @@ class Classifier:
     def precision(self) -> str:
         """`fp32`, or `bf16` for convolutions in bfloat16 and the rest in float32."""
         return self._engine.precision
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that its scores hold, of `mnbatch.inference.scores.MAPS`; the others are NaN."""
+        return maps_of(self.model.network)
 
     def submit(self, crops: Sequence[UInt8Array]) -> Pending:
         """Start scoring one or more crops, each (S, S, 3) uint8; at most `in_flight` calls may be open."""

@@ -19,17 +19,20 @@ import torch
 from torch import Tensor
 
 from mnbatch.assay.cells import UInt8Array
-from mnbatch.errors import MnbatchError, ModelError
+from mnbatch.errors import MnbatchError
 from mnbatch.imaging.preparation import network_input
+from mnbatch.inference.explaining import explained, gpu_precision, network_of
 from mnbatch.inference.model_directory import LoadedModel
-from mnbatch.inference.scores import Normaliser, Scores, explain_in_float32, packed, unpacked
-from mnbatch.networks.attention_alexnet import AttentionAlexNet
+from mnbatch.inference.scores import Normaliser, Scores, packed, unpacked
+from mnbatch.networks.network import Network
 
 CPU_MINIBATCH = 16
 """Activations of 16 cells stay below the size at which the allocator asks for fresh pages each time."""
 
 LARGEST_GPU_MINIBATCH = 512
-_GPU_BYTES_PER_CELL = 6 << 20
+_GPU_BYTES_PER_CELL = {torch.bfloat16: 6 << 20, torch.float32: 64 << 20}
+"""By the type of the convolutions; float32 serves the other networks, for which this is a guess for VGG-16."""
+
 _GPU_SHARE = 1 / 3
 
 _log = logging.getLogger(__name__)
@@ -65,14 +68,8 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _own_network(model: LoadedModel, device: torch.device) -> AttentionAlexNet:
-    network = copy.deepcopy(model.network).eval().requires_grad_(False)
-    if not isinstance(network, AttentionAlexNet):
-        raise ModelError(
-            f"{model.path} holds a {model.card.architecture}, which gives no evidence map; "
-            "slides are scored with attention-alexnet.",
-            "Choose another model with --model; `mnbatch model list` shows the bundled ones.",
-        )
+def _own_network(model: LoadedModel, device: torch.device) -> Network:
+    network = copy.deepcopy(network_of(model)).eval().requires_grad_(False)
     return network.to(device).to(memory_format=torch.channels_last)
 
 
@@ -117,7 +114,7 @@ class CpuEngine:
             filled[place] = network_input(crop, self._card.preparation)
         with torch.inference_mode():
             x = self._normalise(torch.from_numpy(filled))
-            values = packed(self._network.explain(x)).numpy()
+            values = packed(explained(self._network, x)).numpy()
         return unpacked(values[: len(crops)], self._card.temperature)
 
     def close(self) -> None:
@@ -188,16 +185,14 @@ class _Parts:
 class DeviceEngine:
     """Large minibatches on a GPU: page-locked memory, copies that do not wait, one minibatch ahead.
 
-    Convolutions run in bfloat16 and channels-last, the rest in float32. Out of memory halves the minibatch
-    and goes on; nothing moves to the CPU.
+    Convolutions of attention-AlexNet run in bfloat16, everything else in float32, all channels-last. Out of memory
+    halves the minibatch and goes on; nothing moves to the CPU.
 
     Args:
         device: the GPU (the same code runs on "cpu", which is how it is tested without one).
         minibatch: cells a pass; by default as many as a third of the free memory holds, at most 512.
         threads: threads that apply `network_input`.
     """
-
-    precision = "bf16"
 
     def __init__(
         self,
@@ -209,7 +204,9 @@ class DeviceEngine:
         self._device = device
         self._card = model.card
         self.device_name = _device_name(device)
-        self.minibatch = minibatch or _gpu_minibatch(device)
+        self._convolutions = gpu_precision(model.network)
+        self.precision = "bf16" if self._convolutions == torch.bfloat16 else "fp32"
+        self.minibatch = minibatch or _gpu_minibatch(device, _GPU_BYTES_PER_CELL[self._convolutions])
         self.in_flight = 2  # one being computed, one being read back or filled
         try:
             self._network = _own_network(model, device)
@@ -239,7 +236,7 @@ class DeviceEngine:
         self._fill(slot.rows, crops)
         with torch.inference_mode():
             x = self._normalise(slot.crops.to(self._device, non_blocking=True))
-            slot.fetch(packed(explain_in_float32(self._network, x, torch.bfloat16)))
+            slot.fetch(packed(explained(self._network, x, self._convolutions)))
         slot.occupant = _OnDevice(slot, len(crops), self._card.temperature)
         self._slots = [*self._slots[1:], slot]
         return slot.occupant
@@ -281,7 +278,7 @@ def _device_name(device: torch.device) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
-def _gpu_minibatch(device: torch.device) -> int:
+def _gpu_minibatch(device: torch.device, bytes_per_cell: int) -> int:
     free = torch.cuda.mem_get_info(device)[0]
-    cells = max(1, int(free * _GPU_SHARE) // _GPU_BYTES_PER_CELL)
+    cells = max(1, int(free * _GPU_SHARE) // bytes_per_cell)
     return min(LARGEST_GPU_MINIBATCH, 1 << (cells.bit_length() - 1))

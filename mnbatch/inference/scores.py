@@ -11,9 +11,10 @@ from scipy.special import expit
 from torch import Tensor
 
 from mnbatch.inference.card import ModelCard
-from mnbatch.networks.attention_alexnet import GRID, AttentionAlexNet, Explained
+from mnbatch.networks.attention_alexnet import GRID, Explained
 
 MAPS = ("attention5", "attention6", "evidence")
+"""Maps in the order in which scores hold them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +23,8 @@ class Scores:
 
     Attributes:
         p_mn: float64 (n,), probability that the cell has a micronucleus, 0..1.
-        maps: float32 (n, 3, 13, 13): attention of layer 5, of layer 6 (0..1), evidence for MN in logits.
+        maps: float32 (n, 3, 13, 13): attention of layer 5, of layer 6 (0..1), evidence for MN in logits; NaN
+            where the network gives no such map (`mnbatch.inference.explaining`).
         ratios: float64 (n, 2), continuation ratios of the number of micronuclei (`mnbatch.assay.counting`); None from a
             model that answers yes or no.
     """
@@ -67,20 +69,6 @@ class Normaliser:
         rows = crops.flatten(start_dim=2).to(torch.float32)
         rows = rows.mul_(self._scale).add_(self._shift)
         return rows.view(crops.shape).permute(0, 3, 1, 2)
-
-
-def explain_in_float32(network: AttentionAlexNet, x: Tensor, convolutions: torch.dtype) -> Explained:
-    """Convolutions in the given type, everything after them in float32.
-
-    The attention modules and the linear layer are a few per cent of the work; in bfloat16 they would cost the
-    probabilities most of their digits.
-    """
-    if convolutions == torch.float32:
-        return network.explain(x)
-    with torch.autocast(x.device.type, dtype=convolutions):
-        features = network.convolutions(x)
-    layer5, layer6, layer7 = (feature.float() for feature in features)
-    return network.explain_features(layer5, layer6, layer7)
 
 
 def packed(explained: Explained) -> Tensor:

@@ -198,21 +198,30 @@ class StreamNetwork(Network):
         return Maps(self.pooled_logits(features), attention, evidence, bias, ratios)
 
     def evidence_map(self, maps: Maps) -> Tensor:
-        """All evidence on the finest stream's grid: (B, size, size), with the same sum.
+        """All evidence on the finest stream's grid: (B, size, size), with the same sum."""
+        return self.evidence_on(min(self.streams, key=lambda stream: stream.step), maps)
 
-        A coarse position's evidence goes to the fine positions round its centre, shared by their nearness.
+    def evidence_on(self, grid: Stream, maps: Maps) -> Tensor:
+        """All evidence on any grid of positions: (B, grid.size, grid.size), with the same sum.
+
+        A position's evidence goes to the grid's positions round its centre, shared by their nearness.
         """
-        finest = min(self.streams, key=lambda stream: stream.step)
-        total = torch.zeros_like(maps.evidence[finest.name])
+        total = maps.logits.new_zeros((len(maps.logits), grid.size, grid.size))
         for stream in self.streams:
-            share = _shares(finest, stream).to(total)
-            total = total + share @ maps.evidence[stream.name] @ share.T
+            share = _shares(grid, stream).to(total)
+            rows = _combined(share, maps.evidence[stream.name])
+            total = total + _combined(share, rows.transpose(1, 2)).transpose(1, 2)
         return total
 
 
-def _shares(fine: Stream, coarse: Stream) -> Tensor:
-    """(fine.size, coarse.size) float64: shares of coarse positions on the fine grid; columns sum to 1."""
-    centre = (coarse.origin + coarse.step * torch.arange(coarse.size, dtype=torch.float64) - fine.origin) / fine.step
-    positions = torch.arange(fine.size, dtype=torch.float64)
-    nearness = (1 - (positions[:, None] - centre.clamp(0, fine.size - 1)).abs()).clamp(min=0)
+def _combined(share: Tensor, values: Tensor) -> Tensor:
+    """(m, n), (B, n, k) -> (B, m, k), as `share @ values`, rounded alike at every place of the minibatch (`linear`)."""
+    return (share[:, :, None] * values[:, None]).sum(dim=2)
+
+
+def _shares(grid: Stream, stream: Stream) -> Tensor:
+    """(grid.size, stream.size) float64: shares of a stream's positions on a grid; columns sum to 1."""
+    centre = (stream.origin + stream.step * torch.arange(stream.size, dtype=torch.float64) - grid.origin) / grid.step
+    positions = torch.arange(grid.size, dtype=torch.float64)
+    nearness = (1 - (positions[:, None] - centre.clamp(0, grid.size - 1)).abs()).clamp(min=0)
     return nearness / nearness.sum(dim=0)

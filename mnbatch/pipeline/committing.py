@@ -154,6 +154,7 @@ def _scoring(job: SlideJob, classifier: Classifier) -> Scoring:
         device=classifier.device_name,
         precision=classifier.precision,
         minibatch=classifier.minibatch,
+        maps=classifier.maps,
         mnbatch=known["mnbatch"],
         torch=known.get("torch", ""),
         started=_iso(job.started),

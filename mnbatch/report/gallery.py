@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mnbatch.assay.calls import CalledCell
 from mnbatch.report import heatmap, words
-from mnbatch.results.gallery import Gallery
+from mnbatch.results.gallery import MAPS, Gallery
 
 MAP_KINDS = (("evidence", "Evidence"), ("attention5", "Attention 5"), ("attention6", "Attention 6"))
 
@@ -49,7 +49,7 @@ class MapPicture:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One cell as a page shows it."""
+    """One cell as a page shows it; `maps` are those that its model gives, which may be none."""
 
     cell_id: str
     label: str
@@ -81,14 +81,14 @@ class LimitText:
 
 @dataclass(frozen=True, slots=True)
 class GalleryView:
-    """The gallery of a slide's or donor's page."""
+    """The gallery of a slide's or donor's page; `kinds` are the maps that some cell of the page has."""
 
     called: tuple[Card, ...]
     uncertain: tuple[Card, ...]
     called_text: str
     uncertain_text: str
     limit_text: LimitText
-    kinds: tuple[tuple[str, str], ...] = MAP_KINDS
+    kinds: tuple[tuple[str, str], ...]
     evidence_stops: tuple[Stop, ...] = ()
     attention_stops: tuple[Stop, ...] = ()
 
@@ -117,7 +117,7 @@ def gallery_view(cells: Sequence[Candidate], number: int) -> GalleryView | None:
         return None
     called, uncertain = choose(cells, number)
     maps = [_maps(candidate) for candidate in [*called, *uncertain]]
-    limit = heatmap.evidence_limit([grid[2] for grid in maps if grid is not None])
+    limit = heatmap.evidence_limit([grid[2] for grid in maps if grid is not None and not np.isnan(grid[2]).any()])
     cards = [_card(candidate, grid, limit) for candidate, grid in zip([*called, *uncertain], maps, strict=True)]
     total = sum(bool(candidate.cell.mn) for candidate in cells)
     return GalleryView(
@@ -126,6 +126,7 @@ def gallery_view(cells: Sequence[Candidate], number: int) -> GalleryView | None:
         called_text=_called_text(len(called), total),
         uncertain_text=f"{words.plural(len(uncertain), 'other cell')}, nearest first; on either side.",
         limit_text=LimitText(f"−{limit:g}", f"+{limit:g}"),
+        kinds=tuple(kind for kind in MAP_KINDS if any(map.kind == kind[0] for card in cards for map in card.maps)),
         evidence_stops=_ramp(heatmap.evidence_colours(np.linspace(-1, 1, 17)), 17),
         attention_stops=_ramp(heatmap.attention_colours(np.linspace(0, 1, 9)), 9),
     )
@@ -160,11 +161,13 @@ def _card(candidate: Candidate, maps: npt.NDArray[np.float32] | None, limit: flo
 
 
 def _map_pictures(maps: npt.NDArray[np.float32], limit: float) -> tuple[MapPicture, ...]:
-    return (
-        MapPicture("evidence", heatmap.evidence_png(maps[2], limit)),
-        MapPicture("attention5", heatmap.attention_png(maps[0])),
-        MapPicture("attention6", heatmap.attention_png(maps[1])),
-    )
+    """Pictures of the maps that are there: one that is not must not look like one that is empty."""
+    found = []
+    for kind, grid in zip(MAPS, maps, strict=True):
+        if not np.isnan(grid).any():
+            uri = heatmap.evidence_png(grid, limit) if kind == "evidence" else heatmap.attention_png(grid)
+            found.append(MapPicture(kind, uri))
+    return tuple(found)
 
 
 def _ramp(colours: npt.NDArray[np.uint8], number: int) -> tuple[Stop, ...]:

@@ -13,6 +13,8 @@ from PIL import Image
 from mnbatch.assay.cells import UInt8Array
 
 GRID = 13
+MAPS = ("attention5", "attention6", "evidence")
+"""In the order in which `MAP_RECORD` holds them."""
 JPEG_QUALITY = 85
 
 MAP_RECORD = np.dtype(
@@ -30,8 +32,12 @@ def encode_crop(pixels: UInt8Array) -> bytes:
 
 
 def pack_maps(maps: npt.NDArray[np.float32]) -> bytes:
-    """Quantise maps (3, 13, 13) to one `MAP_RECORD`."""
+    """Quantise maps (3, 13, 13) to one `MAP_RECORD`; a map that is not there (NaN) leaves zeros.
+
+    Which maps are there is in the slide's record (`Scoring.maps`).
+    """
     record = np.zeros((), MAP_RECORD)
+    maps = np.nan_to_num(maps)
     record["attention"] = np.clip(np.rint(maps[:2] * 255), 0, 255)
     scale = float(np.abs(maps[2]).max())
     record["evidence_scale"] = scale
@@ -56,12 +62,14 @@ class Gallery:
         crops, maps: files of the generation.
         offsets: row -> (byte offset, length) of its JPEG; None for an unreadable cell.
         positions: row -> index of its map record; None for an unreadable cell.
+        given: names of the maps that the slide's model gives.
     """
 
     crops: Path
     maps: Path
     offsets: tuple[tuple[int, int] | None, ...]
     positions: tuple[int | None, ...]
+    given: tuple[str, ...] = MAPS
 
     def jpeg(self, row: int) -> bytes | None:
         """JPEG bytes of the cell in `row`; None for an unreadable cell."""
@@ -73,9 +81,14 @@ class Gallery:
             return file.read(place[1])
 
     def cell_maps(self, row: int) -> npt.NDArray[np.float32] | None:
-        """Maps (3, 13, 13) of the cell in `row`: attention 5, attention 6, evidence in logits."""
+        """Maps (3, 13, 13) of the cell in `row`: attention 5, attention 6, evidence in logits.
+
+        NaN where the model gives no such map; None where it gives none at all, and for an unreadable cell.
+        """
         position = self.positions[row]
-        if position is None:
+        if position is None or not self.given:
             return None
         record = np.fromfile(self.maps, MAP_RECORD, count=1, offset=position * MAP_RECORD.itemsize)
-        return unpack_maps(record[0])
+        maps = unpack_maps(record[0])
+        maps[[name not in self.given for name in MAPS]] = np.nan
+        return maps

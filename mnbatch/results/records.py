@@ -100,6 +100,7 @@ class Scoring(_Frozen):
 
     Attributes:
         seconds: wall time from the slide's first cell to its commit, other slides' cells in between included.
+        maps: which maps the network gives of a cell; empty for one that gives scores only.
     """
 
     device: str
@@ -110,6 +111,7 @@ class Scoring(_Frozen):
     started: str
     finished: str
     seconds: float
+    maps: tuple[str, ...] = ("attention5", "attention6", "evidence")
 
 
 class SlideRecord(_Frozen):

@@ -17,7 +17,7 @@ from mnbatch.assay.copies import DIGEST_BYTES, find_copies
 from mnbatch.errors import StorageError
 from mnbatch.results.commit import damage, has_leftovers, read_record, sweep_slide, write_record
 from mnbatch.results.files import storage_errors
-from mnbatch.results.gallery import Gallery
+from mnbatch.results.gallery import MAPS, Gallery
 from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.writer import SlideWriter
@@ -93,7 +93,8 @@ class Store:
             positions.append(kept if length else None)
             offset += length
             kept += bool(length)
-        return Gallery(generation.crops, generation.maps, tuple(offsets), tuple(positions))
+        given = record.scored.maps if record.scored else MAPS
+        return Gallery(generation.crops, generation.maps, tuple(offsets), tuple(positions), given)
 
     def copies(self, records: Sequence[SlideRecord]) -> Mapping[str, Mapping[int, str]]:
         """For each slide, row -> cell_id of the original, for cells that are counted elsewhere.

@@ -149,9 +149,9 @@ def test_no_cells_give_no_scores(classifier: Classifier) -> None:
     assert scores.maps.shape == (0, 3, 13, 13)
 
 
-def test_model_without_evidence_map_is_refused(model: LoadedModel) -> None:
+def test_a_network_of_somebody_else_is_refused(model: LoadedModel) -> None:
     other = dataclasses.replace(model, network=torch.nn.Identity())
-    with pytest.raises(ModelError, match="evidence"):
+    with pytest.raises(ModelError, match="no network that scores cells"):
         Classifier(other, device="cpu")
 
 

@@ -35,7 +35,9 @@ def export(tmp_path: Path) -> Path:
     return root
 
 
-def write_random_model(path: Path, seed: int, looks: tuple[str, ...], counts: bool = False) -> Path:
+def write_random_model(
+    path: Path, seed: int, looks: tuple[str, ...], counts: bool = False, architecture: str = "attention-alexnet"
+) -> Path:
     import torch
 
     from mnbatch.inference.model_directory import write_model_directory
@@ -45,7 +47,7 @@ def write_random_model(path: Path, seed: int, looks: tuple[str, ...], counts: bo
     fields = {
         "name": f"random-{seed}",
         "version": "1",
-        "architecture": "attention-alexnet",
+        "architecture": architecture,
         "preparation": {
             "contrast": {"rule": "per_crop", "low_percentile": 0.5, "high_percentile": 99.8},
             "padding": "border_median",
@@ -62,7 +64,7 @@ def write_random_model(path: Path, seed: int, looks: tuple[str, ...], counts: bo
         "limitations": "knows nothing",
         "how_to_train_own": "mnbatch train",
     }
-    network = ARCHITECTURES["attention-alexnet"]()
+    network = ARCHITECTURES[architecture]()
     if counts:
         fields |= {"endpoint": "mn", "counting": COUNTING}
         spread_counter(network)
@@ -134,6 +136,12 @@ def results_without_times(out: Path) -> dict[str, bytes]:
         # A page's stamp and its rendered duration follow from the record's times.
         found[name] = data if path.suffix != ".html" and name.split("/")[-1] != "summary.json" else b""
     return found
+
+
+@pytest.fixture
+def random_model() -> Callable[[Path, str], Path]:
+    """Write a model with random weights of an architecture, for both stains."""
+    return lambda path, name: write_random_model(path, 8, ("fluorescence", "giemsa"), architecture=name)
 
 
 @pytest.fixture

@@ -1,5 +1,11 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
 from mnbatch.assay.calls import CalledCell
 from mnbatch.report.gallery import Candidate, choose, gallery_view
+from mnbatch.results.gallery import MAPS, Gallery, encode_crop, pack_maps
 
 
 def candidates(scores: list[float], threshold: float = 0.5) -> list[Candidate]:
@@ -44,3 +50,36 @@ def test_the_text_says_how_many_of_how_many_are_shown() -> None:
     none = gallery_view(candidates([0.1]), 3)
     assert none is not None
     assert none.called_text == "No cell was called MN."
+
+
+def kept(folder: Path, given: tuple[str, ...]) -> Gallery:
+    """One cell's crop and maps as a run keeps them, the maps that the model does not give as NaN."""
+    maps = np.full((3, 13, 13), 0.5, np.float32)
+    maps[[name not in given for name in MAPS]] = np.nan
+    jpeg = encode_crop(np.full((224, 224, 3), 90, np.uint8))
+    (folder / "crops").write_bytes(jpeg)
+    (folder / "maps").write_bytes(pack_maps(maps))
+    return Gallery(folder / "crops", folder / "maps", ((0, len(jpeg)),), (0,), given)
+
+
+def shown(pictures: list[Gallery]) -> tuple[list[str], list[list[str]]]:
+    """Kinds of map that the page offers, and those that each cell has."""
+    cells = [
+        replace(cell, row=0, pictures=p) for cell, p in zip(candidates([0.9] * len(pictures)), pictures, strict=True)
+    ]
+    view = gallery_view(cells, 9)
+    return [kind for kind, _ in view.kinds], [[map.kind for map in card.maps] for card in view.called]
+
+
+def test_a_map_that_the_model_does_not_give_is_absent_and_never_an_empty_picture(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    whole, evidence, none = (kept(f, g) for f, g in zip(folders, (MAPS, ("evidence",), ()), strict=True))
+    assert shown([evidence]) == (["evidence"], [["evidence"]])
+    assert shown([none]) == ([], [[]])
+    kinds, cells = shown([whole, evidence, none])
+    assert kinds == ["evidence", "attention5", "attention6"]
+    assert [set(cell) for cell in cells] == [set(MAPS), {"evidence"}, set()]
+    assert np.isnan(evidence.cell_maps(0)).any(axis=(1, 2)).tolist() == [True, True, False]
+    assert none.cell_maps(0) is None
