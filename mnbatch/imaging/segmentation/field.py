@@ -15,7 +15,7 @@ from mnbatch.imaging.segmentation.nuclei import Nuclei, find_nuclei
 from mnbatch.imaging.segmentation.pairing import Group, group_nuclei, outline_gaps
 from mnbatch.imaging.segmentation.problems import problem_of_pixels, problem_of_signal
 from mnbatch.imaging.segmentation.regions import Regions, measure_regions
-from mnbatch.imaging.segmentation.seams import Pair, seam_lengths
+from mnbatch.imaging.segmentation.seams import Pair, seams_between
 from mnbatch.imaging.segmentation.settings import SegmentationSettings
 from mnbatch.imaging.segmentation.signal import FieldGround, StainSignal, recognise_ground, stain_signal
 
@@ -96,17 +96,20 @@ def with_cells(signal: StainSignal, nuclei: Nuclei, settings: SegmentationSettin
     if settings.cells == "all":
         groups = [Group((label,), "mononucleated") for label in range(1, len(regions.area) + 1)]
     else:
-        groups = group_nuclei(regions, *_neighbours(nuclei, regions, mask, settings), nuclei.diameter, settings)
+        groups = group_nuclei(regions, *_neighbours(signal, nuclei, regions, mask, settings), nuclei.diameter, settings)
     bodies = None if mask is None else divided(mask, _markers(groups, nuclei.main, len(regions.area)))
     cells = cells_of_groups(groups, regions, bodies, nuclei, settings)
     return SegmentedField(nuclei.main, nuclei.small, bodies, cells, nuclei.diameter, signal.ground)
 
 
 def _neighbours(
-    nuclei: Nuclei, regions: Regions, mask: npt.NDArray[np.bool_] | None, settings: SegmentationSettings
+    signal: StainSignal, nuclei: Nuclei, regions: Regions, mask: npt.NDArray[np.bool_] | None, settings: SegmentationSettings
 ) -> tuple[dict[Pair, float], dict[Pair, float] | None]:
     gaps = outline_gaps(nuclei.main, regions, settings.pair_gap * nuclei.diameter)
-    return gaps, None if mask is None else seam_lengths(divided(mask, nuclei.main))
+    if mask is None:
+        return gaps, None
+    seams = seams_between(divided(mask, nuclei.main), signal.total)
+    return gaps, {pair: seam.length for pair, seam in seams.items()}
 
 
 def _markers(groups: list[Group], main: Labels, count: int) -> Labels:

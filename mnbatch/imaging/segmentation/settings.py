@@ -17,8 +17,8 @@ class SegmentationSettings(BaseModel):
             a cell of its own, also at the border (mononucleated assay, cell lines).
         nucleus_diameter: the slide's median nucleus diameter in pixels where it is known (from other tiles, or from
             a person); None takes it from the field itself.
-        small_body: bodies below this diameter are no main nuclei. A micronucleus has at most a third of the main
-            nucleus's diameter (Fenech 2003, doi 10.1016/S1383-5718(02)00249-8).
+        small_body: bodies below this diameter are no main nuclei. A micronucleus has at most a third of a main
+            nucleus's diameter (Fenech 2003, doi 10.1016/S1383-5718(02)00249-8), and looks larger by the blur.
         pair_gap: largest distance between the outlines of two nuclei of one cell.
         pair_size_ratio: smallest ratio of their areas ("approximately equal in size").
         pair_stain_ratio: smallest ratio of their mean stain ("approximately equal in staining").
@@ -30,7 +30,7 @@ class SegmentationSettings(BaseModel):
 
     cells: CellsWanted = "binucleated"
     nucleus_diameter: float | None = Field(default=None, gt=2)
-    small_body: float = Field(default=1 / 3, gt=0, lt=1)
+    small_body: float = Field(default=0.4, gt=0, lt=1)
     pair_gap: float = Field(default=0.45, ge=0, le=3)
     pair_size_ratio: float = Field(default=0.5, gt=0, le=1)
     pair_stain_ratio: float = Field(default=0.6, gt=0, le=1)

@@ -1,8 +1,9 @@
-"""Touching nuclei come apart: too many pieces first, then those are joined that have no neck between them.
+"""Touching nuclei come apart: too many pieces first, then those are joined that are parts of one nucleus.
 
-A watershed on the distance from the outline gives pieces; where two of them meet, the length of the seam is compared
-with the diameter of the smaller piece. Two discs that overlap a little share a short seam (a neck); the two halves of
-one long or bean-shaped nucleus share one about as long as they are wide.
+A watershed on the distance from the outline gives pieces. Whether two pieces that meet are one nucleus is weighed from the
+seam between them: its length beside the smaller piece's diameter, how much fainter the stain is on it, how much the
+stain of the pieces differs, and how large both would be together beside the field's typical nucleus. The weights are a
+logistic regression on seams between pieces of annotated nuclei (see docs/segmentation.md).
 """
 
 from __future__ import annotations
@@ -11,31 +12,60 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from scipy import ndimage
 from skimage.segmentation import watershed
 
 from mnbatch.imaging.segmentation.found import Labels
-from mnbatch.imaging.segmentation.seams import Pair, seam_lengths
+from mnbatch.imaging.segmentation.seams import Pair, Seam, seams_between
 
 FloatArray = npt.NDArray[np.float64]
 FloatImage = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
+_WORKING_DIAMETER = 24.0
+"""Pixels across a nucleus at which pieces are sought: enough to see a neck, and no slower on a finer camera."""
+
+_SAME_DIAMETER = 0.12
+
 
 @dataclass(frozen=True, slots=True)
 class SplitRule:
-    """When two pieces are one nucleus.
+    """Seeds, and the weights of the evidence that two pieces are one nucleus.
 
     Attributes:
-        seed: least distance between seeds, shares of the nucleus diameter.
-        neck: joined where seam / diameter of the smaller piece is at least this.
-        stain_step: pieces whose stain differs by at least this factor are joined only from `neck_stained` on.
+        seed: least distance between seeds, in nucleus diameters.
+        smoothing: of the distance from the outline before seeds are sought, in nucleus diameters.
+        brightness: weight of the stain beside the distance from the outline.
+        smoothing_stain: of the stain in that, in nucleus diameters; surroundings: what it is compared with.
+        gap: stain below this share of its surroundings' is no nucleus.
+        constant: evidence without any of the following.
+        neck: a seam as long as the smaller piece's diameter.
+        dip: natural logarithm of the stain on the seam / stain of the fainter piece.
+        step: natural logarithm of the ratio of the pieces' stains.
+        union: diameter of both together, in nucleus diameters.
     """
 
     seed: float = 0.3
-    neck: float = 0.72
-    stain_step: float = 1.35
-    neck_stained: float = 1.1
+    smoothing: float = 0.04
+    brightness: float = 0.5
+    smoothing_stain: float = 0.1
+    surroundings: float = 0.5
+    gap: float = 0.55
+    constant: float = 5.7
+    neck: float = 0.4
+    dip: float = 5.8
+    step: float = -7.0
+    union: float = -4.5
+
+
+@dataclass(slots=True)
+class _Pieces:
+    """Area and summed stain of each piece; entry 0 is the ground."""
+
+    area: FloatArray
+    stain: FloatArray
+    parent: list[int]
 
 
 def split_touching(mask: BoolArray, signal: FloatImage, diameter: float, rule: SplitRule) -> Labels:
@@ -44,61 +74,132 @@ def split_touching(mask: BoolArray, signal: FloatImage, diameter: float, rule: S
     Args:
         diameter: typical diameter of a nucleus, px.
     """
-    distance = ndimage.distance_transform_edt(mask).astype(np.float32)
-    smooth = ndimage.gaussian_filter(distance, max(0.5, 0.04 * diameter))
+    factor = max(1, int(diameter / _WORKING_DIAMETER))
+    if factor == 1:
+        return _split(mask, signal, diameter, rule)
+    coarse_mask = _reduced(mask.astype(np.float32), factor) > 0.5
+    coarse = _split(coarse_mask, _reduced(signal, factor), diameter / factor, rule)
+    return _refined(coarse, mask, factor)
+
+
+def _split(mask: BoolArray, signal: FloatImage, diameter: float, rule: SplitRule) -> Labels:
+    first = joined(_pieces(mask, signal, diameter, rule), signal, diameter, rule)
+    measured = _measured_diameter(first, diameter)
+    if abs(measured - diameter) < _SAME_DIAMETER * diameter:
+        return first
+    # Where most nuclei touch, the guess came from clusters; what they fell into gives the better scale.
+    return joined(_pieces(mask, signal, measured, rule), signal, measured, rule)
+
+
+def _pieces(mask: BoolArray, signal: FloatImage, diameter: float, rule: SplitRule) -> Labels:
+    landscape, mask = _landscape(mask, signal, diameter, rule)
     reach = max(3, 2 * round(rule.seed * diameter / 2) + 1)
-    peaks = (smooth >= ndimage.maximum_filter(smooth, size=reach)) & mask
+    peaks = (landscape >= ndimage.maximum_filter(landscape, size=reach)) & mask
     seeds, _ = ndimage.label(peaks, np.ones((3, 3), np.int8))
-    pieces = np.asarray(watershed(-smooth, seeds, mask=mask), dtype=np.int32)
-    return joined(pieces, signal, rule)
+    return np.asarray(watershed(-landscape, seeds, mask=mask), dtype=np.int32)
 
 
-def joined(pieces: Labels, signal: FloatImage, rule: SplitRule) -> Labels:
-    """Join pieces across seams that are no necks, the longest seam first."""
-    count = int(pieces.max()) if pieces.size else 0
-    area = np.asarray(np.bincount(pieces.ravel(), minlength=count + 1), dtype=np.float64)
-    stain = np.asarray(np.bincount(pieces.ravel(), signal.ravel(), minlength=count + 1), dtype=np.float64)
-    seams = seam_lengths(pieces)
-    parent = list(range(count + 1))
-    while seams:
-        best, value = None, 0.0
-        for (a, b), length in seams.items():
-            score = _joining(a, b, length, area, stain, rule)
-            if score > value:
-                best, value = (a, b), score
-        if best is None or value < 1:
+def _landscape(
+    mask: BoolArray, signal: FloatImage, diameter: float, rule: SplitRule
+) -> tuple[FloatImage, BoolArray]:
+    """What the watershed floods: how far from the outline, and how bright beside the surroundings; and the mask
+    without the gaps, which are much fainter than the nuclei round them."""
+    stained = np.where(mask, signal, 0).astype(np.float32)
+    near, far = rule.smoothing_stain * diameter, rule.surroundings * diameter
+    level = ndimage.gaussian_filter(stained, far, truncate=2)
+    share = ndimage.gaussian_filter(mask.astype(np.float32), far, truncate=2)
+    brightness = ndimage.gaussian_filter(stained, near, truncate=3) * share / np.maximum(level, 1e-6)
+    mask = mask & (signal * share > rule.gap * level)
+    distance = ndimage.distance_transform_edt(mask).astype(np.float32)
+    depth = ndimage.gaussian_filter(distance, max(0.5, rule.smoothing * diameter), truncate=3) / (diameter / 2)
+    return np.asarray(depth + rule.brightness * np.minimum(brightness, 1.5), dtype=np.float32), mask
+
+
+def _measured_diameter(labels: Labels, guess: float) -> float:
+    """Median diameter of what was found, small bodies left out; the guess where nothing was."""
+    area = np.bincount(labels.ravel())[1:]
+    large = area[area > (guess / 3) ** 2 * np.pi / 4]
+    return _diameter(float(np.median(large))) if len(large) else guess
+
+
+def _reduced(image: FloatImage, factor: int) -> FloatImage:
+    return np.asarray(Image.fromarray(image).reduce(factor), dtype=np.float32)
+
+
+def _refined(coarse: Labels, mask: BoolArray, factor: int) -> Labels:
+    """Coarse labels on the full mask; parts too small to have one get labels of their own."""
+    grown = np.where(coarse > 0, coarse, ndimage.maximum_filter(coarse, size=3))
+    height, width = mask.shape
+    full = np.repeat(np.repeat(grown, factor, axis=0), factor, axis=1)[:height, :width]
+    full = np.where(mask, full, 0)
+    rest, _ = ndimage.label(mask & (full == 0))
+    return np.asarray(np.where(rest > 0, rest + int(coarse.max()), full), dtype=np.int32)
+
+
+def joined(labels: Labels, signal: FloatImage, diameter: float, rule: SplitRule) -> Labels:
+    """Join pieces that are one nucleus, the clearest case first, until none is left; labels become 1..n."""
+    count = int(labels.max()) if labels.size else 0
+    area = np.bincount(labels.ravel(), minlength=count + 1)
+    stain = np.bincount(labels.ravel(), signal.ravel(), minlength=count + 1)
+    pieces = _Pieces(np.asarray(area, np.float64), np.asarray(stain, np.float64), list(range(count + 1)))
+    seams = seams_between(labels, signal)
+    scores = {pair: _evidence(pair, seam, pieces, diameter, rule) for pair, seam in seams.items()}
+    while scores:
+        best = max(scores, key=scores.__getitem__)
+        if scores[best] < 0:
             break
-        _merge(best, seams, area, stain, parent)
-    table = np.array([_root(parent, label) for label in range(count + 1)], np.int32)
-    used, compact = np.unique(table, return_inverse=True)
-    if used[0] != 0:
-        compact = compact + 1
-    return np.asarray(compact.astype(np.int32)[pieces])
+        for pair in _join(best, seams, pieces):
+            scores.pop(pair, None)
+        scores.update(
+            (pair, _evidence(pair, seams[pair], pieces, diameter, rule)) for pair in seams if best[0] in pair
+        )
+    return _numbered(labels, pieces.parent)
 
 
-def _joining(a: int, b: int, length: float, area: FloatArray, stain: FloatArray, rule: SplitRule) -> float:
-    """At least 1 where two pieces are one nucleus."""
-    smaller = min(area[a], area[b])
-    ratio = length / (2 * (smaller / np.pi) ** 0.5)
-    mean_a, mean_b = stain[a] / area[a], stain[b] / area[b]
-    step = max(mean_a, mean_b) / max(min(mean_a, mean_b), 1e-9)
-    return float(ratio / (rule.neck_stained if step >= rule.stain_step else rule.neck))
+def _evidence(pair: Pair, seam: Seam, pieces: _Pieces, diameter: float, rule: SplitRule) -> float:
+    """Logit that two pieces are one nucleus."""
+    a, b = pair
+    smaller, together = min(pieces.area[a], pieces.area[b]), pieces.area[a] + pieces.area[b]
+    first, second = pieces.stain[a] / pieces.area[a], pieces.stain[b] / pieces.area[b]
+    faint, strong = max(min(first, second), 1e-6), max(first, second, 1e-6)
+    return float(
+        rule.constant
+        + rule.neck * seam.length / _diameter(smaller)
+        + rule.dip * np.log(max(seam.stain / faint, 0.2))
+        + rule.step * np.log(strong / faint)
+        + rule.union * _diameter(together) / diameter
+    )
 
 
-def _merge(pair: Pair, seams: dict[Pair, float], area: FloatArray, stain: FloatArray, parent: list[int]) -> None:
+def _diameter(area: float) -> float:
+    return float(2 * (area / np.pi) ** 0.5)
+
+
+def _join(pair: Pair, seams: dict[Pair, Seam], pieces: _Pieces) -> list[Pair]:
+    """Join the second piece to the first; returns the pairs that are no more."""
     kept, gone = pair
-    parent[gone] = kept
-    area[kept] += area[gone]
-    stain[kept] += stain[gone]
-    del seams[pair]
-    for (a, b), length in [(key, value) for key, value in seams.items() if gone in key]:
-        del seams[(a, b)]
-        other = b if a == gone else a
-        key = (min(kept, other), max(kept, other))
-        seams[key] = seams.get(key, 0.0) + length
+    pieces.parent[gone] = kept
+    pieces.area[kept] += pieces.area[gone]
+    pieces.stain[kept] += pieces.stain[gone]
+    former = [key for key in seams if gone in key]
+    for key in former:
+        seam = seams.pop(key)
+        other = key[0] if key[1] == gone else key[1]
+        if other != kept:
+            new = (min(kept, other), max(kept, other))
+            seams[new] = seams[new].with_another(seam) if new in seams else seam
+    return former
 
 
-def _root(parent: list[int], label: int) -> int:
-    while parent[label] != label:
-        label = parent[label]
-    return label
+def _numbered(labels: Labels, parent: list[int]) -> Labels:
+    for label in range(len(parent)):
+        root = label
+        while parent[root] != root:
+            root = parent[root]
+        parent[label] = root
+    roots = np.array(parent)
+    is_root = roots == np.arange(len(parent))
+    is_root[0] = False
+    number = np.cumsum(is_root).astype(np.int32)
+    number[0] = 0
+    return np.asarray(number[roots][labels], dtype=np.int32)
