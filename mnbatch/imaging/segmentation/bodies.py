@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from scipy import ndimage
 from skimage.segmentation import watershed
 
@@ -13,42 +16,98 @@ from mnbatch.imaging.segmentation.signal import FloatImage, StainSignal
 
 BoolArray = npt.NDArray[np.bool_]
 
-_RING = (0.06, 0.18)
-"""Cytoplasm is looked for at this distance from nuclei, in nucleus diameters."""
+_WORKING_DIAMETER = 20.0
+"""Bodies are sought at this many pixels across a nucleus: their edges are softer than those of nuclei."""
+
+_RING = (0.06, 0.16)
+_OUTER_RING = (0.2, 0.3)
+"""Cytoplasm is looked for at these distances from nuclei, in nucleus diameters."""
+
 _FAR = 0.8
 _REACH = 1.2
 """Cytoplasm ends at this distance from the cell's nuclei, in nucleus diameters."""
+
 _CLEAR = 4.0
-_HALF = 0.5
+_PLATEAU = 0.4
+"""Glare falls off with the distance from a nucleus, cytoplasm does not: what the outer ring has of the inner one's."""
+
+_EDGE = 0.4
+"""Where a cell ends: this share of its cytoplasm above the ground."""
 
 
-def body_mask(signal: StainSignal, nuclear: BoolArray, diameter: float) -> BoolArray | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class BodyMask:
+    """Where there is cytoplasm or nucleus, on a grid `factor` times coarser than the field.
+
+    Attributes:
+        mask: (ceil(h / factor), ceil(w / factor)).
+        stain: the same grid, stain of any kind.
+    """
+
+    mask: BoolArray
+    stain: FloatImage
+    factor: int
+
+    def divided(self, markers: Labels) -> Labels:
+        """Divide the bodies among markers, on the coarse grid; parts without a marker are left out.
+
+        Args:
+            markers: (h, w), nuclei.
+        """
+        coarse = coarse_labels(markers, self.factor)
+        distance = ndimage.distance_transform_edt(self.mask).astype(np.float32)
+        return np.asarray(watershed(-distance, coarse, mask=self.mask | (coarse > 0)), dtype=np.int32)
+
+    def bodies(self, markers: Labels) -> Labels:
+        """(h, w): the bodies of the cells whose nuclei the markers are."""
+        height, width = markers.shape
+        full = np.repeat(np.repeat(self.divided(markers), self.factor, axis=0), self.factor, axis=1)
+        return np.where(markers > 0, markers, full[:height, :width])
+
+
+def coarse_labels(labels: Labels, factor: int) -> Labels:
+    """The largest label in each block of factor x factor pixels."""
+    height, width = labels.shape
+    padded = np.pad(labels, ((0, -height % factor), (0, -width % factor)))
+    rows = padded.reshape(padded.shape[0] // factor, factor, -1, factor)
+    return np.asarray(rows.max(axis=(1, 3)), dtype=np.int32)
+
+
+def body_mask(signal: StainSignal, nuclear: BoolArray, diameter: float) -> BodyMask | None:
     """Where there is cytoplasm or nucleus, or None where no cytoplasm stands out of the ground.
 
-    The cytoplasm's level is the median of a ring round the nuclei; half of it, seen from the ground, is its edge.
+    The cytoplasm's level is the median of a ring round the nuclei; part of it, seen from the ground, is its edge. In
+    fluorescence the glare round bright nuclei is told from cytoplasm by a second ring.
 
     Args:
         nuclear: (h, w), nuclei and small bodies.
         diameter: of a nucleus, px.
     """
-    smooth = ndimage.gaussian_filter(signal.total, max(0.7, 0.03 * diameter), truncate=3)
-    away = ndimage.distance_transform_edt(~nuclear)
-    ring = smooth[(away > _RING[0] * diameter) & (away <= _RING[1] * diameter)]
-    far = smooth[away > _FAR * diameter]
+    factor = max(1, int(diameter / _WORKING_DIAMETER))
+    stain = np.asarray(Image.fromarray(signal.total).reduce(factor), dtype=np.float32)
+    inner = coarse_labels(nuclear.astype(np.int32), factor) > 0
+    size = diameter / factor
+    smooth = ndimage.gaussian_filter(stain, max(0.6, 0.04 * size), truncate=3)
+    away = ndimage.distance_transform_edt(~inner).astype(np.float32) / np.float32(size)
+    level = _level(smooth, away, signal.ground == "fluorescence")
+    if level is None:
+        return None
+    mask = (smooth > level) & (away <= _REACH) | inner
+    mask = without_holes(without_small(mask, 0.2 * size**2), 0.3 * size**2)
+    return BodyMask(np.asarray(ndimage.binary_opening(mask, iterations=1) | inner), stain, factor)
+
+
+def _level(smooth: FloatImage, away: FloatImage, glare: bool) -> float | None:
+    """Stain at the edge of cells, or None."""
+    ring, far = smooth[(away > _RING[0]) & (away <= _RING[1])], smooth[away > _FAR]
     if not ring.size or not far.size:
         return None
-    level, spread = float(np.median(far)), 1.4826 * float(np.median(np.abs(far - np.median(far))))
-    step = float(np.median(ring)) - level
+    ground = float(np.median(far))
+    spread = 1.4826 * float(np.median(np.abs(far - ground)))
+    step = float(np.median(ring)) - ground
     if step < _CLEAR * max(spread, 1e-6):
         return None
-    mask = (smooth > level + _HALF * step) & (away <= _REACH * diameter) | nuclear
-    return without_holes(without_small(mask, 0.2 * diameter**2), 0.3 * diameter**2)
-
-
-def divided(mask: BoolArray, markers: Labels) -> Labels:
-    """Divide a mask of bodies among markers; parts without a marker are left out."""
-    distance = ndimage.distance_transform_edt(mask)
-    return np.asarray(watershed(-distance, markers, mask=mask), dtype=np.int32)
-
-
-__all__ = ["FloatImage", "body_mask", "divided"]
+    outer = smooth[(away > _OUTER_RING[0]) & (away <= _OUTER_RING[1])]
+    if glare and (not outer.size or float(np.median(outer)) - ground < _PLATEAU * step):
+        return None
+    return ground + _EDGE * step

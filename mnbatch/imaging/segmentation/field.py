@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mnbatch.imaging.segmentation.bodies import body_mask, divided
+from mnbatch.imaging.segmentation.bodies import BodyMask, body_mask
 from mnbatch.imaging.segmentation.cells import cells_of_groups
 from mnbatch.imaging.segmentation.found import Box, FoundCell, Labels, SegmentedField
 from mnbatch.imaging.segmentation.nuclei import Nuclei, find_nuclei
@@ -96,20 +96,21 @@ def with_cells(signal: StainSignal, nuclei: Nuclei, settings: SegmentationSettin
     if settings.cells == "all":
         groups = [Group((label,), "mononucleated") for label in range(1, len(regions.area) + 1)]
     else:
-        groups = group_nuclei(regions, *_neighbours(signal, nuclei, regions, mask, settings), nuclei.diameter, settings)
-    bodies = None if mask is None else divided(mask, _markers(groups, nuclei.main, len(regions.area)))
+        groups = group_nuclei(regions, *_neighbours(nuclei, regions, mask, settings), nuclei.diameter, settings)
+    bodies = None if mask is None else mask.bodies(_markers(groups, nuclei.main, len(regions.area)))
     cells = cells_of_groups(groups, regions, bodies, nuclei, settings)
     return SegmentedField(nuclei.main, nuclei.small, bodies, cells, nuclei.diameter, signal.ground)
 
 
 def _neighbours(
-    signal: StainSignal, nuclei: Nuclei, regions: Regions, mask: npt.NDArray[np.bool_] | None, settings: SegmentationSettings
+    nuclei: Nuclei, regions: Regions, mask: BodyMask | None, settings: SegmentationSettings
 ) -> tuple[dict[Pair, float], dict[Pair, float] | None]:
-    gaps = outline_gaps(nuclei.main, regions, settings.pair_gap * nuclei.diameter)
+    """Gaps between the outlines of nuclei, and lengths of the lines that divide their common bodies."""
     if mask is None:
-        return gaps, None
-    seams = seams_between(divided(mask, nuclei.main), signal.total)
-    return gaps, {pair: seam.length for pair, seam in seams.items()}
+        return outline_gaps(nuclei.main, regions, settings.pair_gap * nuclei.diameter), None
+    seams = seams_between(mask.divided(nuclei.main), mask.stain)
+    gaps = outline_gaps(nuclei.main, regions, settings.pair_gap_in_body * nuclei.diameter)
+    return gaps, {pair: mask.factor * seam.length for pair, seam in seams.items()}
 
 
 def _markers(groups: list[Group], main: Labels, count: int) -> Labels:

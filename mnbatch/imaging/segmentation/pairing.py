@@ -90,9 +90,7 @@ def group_nuclei(
     Args:
         seams: length of the line that divides the bodies of two nuclei; None where no cytoplasm can be seen.
     """
-    links = [pair for pair, gap in sorted(gaps.items()) if gap <= settings.pair_gap * diameter]
-    if seams is not None:
-        links = [pair for pair in links if _one_body(pair, seams, regions)]
+    links = [pair for pair in sorted(gaps) if seams is None or _one_body(pair, seams, regions)]
     return [group_within_body(members, regions, settings) for members in _connected(len(regions.area), links)]
 
 

@@ -60,7 +60,7 @@ def seams_between(labels: Labels, signal: FloatImage) -> dict[Pair, Seam]:
 def _meeting(
     first: Labels, second: Labels, stain: FloatImage, stain_beside: FloatImage, count: int
 ) -> dict[int, tuple[int, float]]:
-    """Number of neighbouring pixels and their summed stain for each two labels, under smaller * (count + 1) + larger."""
+    """Number and summed stain of neighbouring pixels of each two labels, under smaller * (count + 1) + larger."""
     meet = (first != second) & (first > 0) & (second > 0)
     a, b = first[meet].astype(np.int64), second[meet].astype(np.int64)
     keys, where = np.unique(np.minimum(a, b) * (count + 1) + np.maximum(a, b), return_inverse=True)

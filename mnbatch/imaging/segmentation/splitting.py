@@ -1,9 +1,9 @@
 """Touching nuclei come apart: too many pieces first, then those are joined that are parts of one nucleus.
 
-A watershed on the distance from the outline gives pieces. Whether two pieces that meet are one nucleus is weighed from the
-seam between them: its length beside the smaller piece's diameter, how much fainter the stain is on it, how much the
-stain of the pieces differs, and how large both would be together beside the field's typical nucleus. The weights are a
-logistic regression on seams between pieces of annotated nuclei (see docs/segmentation.md).
+A watershed on the distance from the outline and on the stain gives pieces. Whether two pieces that meet are one nucleus
+is weighed from the seam between them: its length beside the smaller piece's diameter, how much fainter the stain is on
+it, how much the stain of the pieces differs, and how large both would be together beside the field's typical nucleus.
+Where the weights come from is told in docs/segmentation.md.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ class SplitRule:
         smoothing_stain: of the stain in that, in nucleus diameters; surroundings: what it is compared with.
         gap: stain below this share of its surroundings' is no nucleus.
         constant: evidence without any of the following.
-        neck: a seam as long as the smaller piece's diameter.
-        dip: natural logarithm of the stain on the seam / stain of the fainter piece.
+        neck: natural logarithm of the seam's length in diameters of the smaller piece.
+        dip: natural logarithm of the stain on the seam / stain of the fainter piece, 0 where it is no fainter (nuclei
+            that lie on one another).
         step: natural logarithm of the ratio of the pieces' stains.
         union: diameter of both together, in nucleus diameters.
     """
@@ -52,8 +53,8 @@ class SplitRule:
     smoothing_stain: float = 0.1
     surroundings: float = 0.5
     gap: float = 0.55
-    constant: float = 5.7
-    neck: float = 0.4
+    constant: float = 6.5
+    neck: float = 3.0
     dip: float = 5.8
     step: float = -7.0
     union: float = -4.5
@@ -99,9 +100,7 @@ def _pieces(mask: BoolArray, signal: FloatImage, diameter: float, rule: SplitRul
     return np.asarray(watershed(-landscape, seeds, mask=mask), dtype=np.int32)
 
 
-def _landscape(
-    mask: BoolArray, signal: FloatImage, diameter: float, rule: SplitRule
-) -> tuple[FloatImage, BoolArray]:
+def _landscape(mask: BoolArray, signal: FloatImage, diameter: float, rule: SplitRule) -> tuple[FloatImage, BoolArray]:
     """What the watershed floods: how far from the outline, and how bright beside the surroundings; and the mask
     without the gaps, which are much fainter than the nuclei round them."""
     stained = np.where(mask, signal, 0).astype(np.float32)
@@ -150,9 +149,7 @@ def joined(labels: Labels, signal: FloatImage, diameter: float, rule: SplitRule)
             break
         for pair in _join(best, seams, pieces):
             scores.pop(pair, None)
-        scores.update(
-            (pair, _evidence(pair, seams[pair], pieces, diameter, rule)) for pair in seams if best[0] in pair
-        )
+        scores.update((pair, _evidence(pair, seams[pair], pieces, diameter, rule)) for pair in seams if best[0] in pair)
     return _numbered(labels, pieces.parent)
 
 
@@ -164,8 +161,8 @@ def _evidence(pair: Pair, seam: Seam, pieces: _Pieces, diameter: float, rule: Sp
     faint, strong = max(min(first, second), 1e-6), max(first, second, 1e-6)
     return float(
         rule.constant
-        + rule.neck * seam.length / _diameter(smaller)
-        + rule.dip * np.log(max(seam.stain / faint, 0.2))
+        + rule.neck * np.log(seam.length / _diameter(smaller))
+        + rule.dip * np.log(min(max(seam.stain / faint, 0.2), 1.0))
         + rule.step * np.log(strong / faint)
         + rule.union * _diameter(together) / diameter
     )
