@@ -120,8 +120,40 @@ def plan(
         rebuild(store)
 
 
+@review_app.command("serve")
+def serve(
+    out: Out,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 0,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the address in the browser.")] = False,
+) -> None:
+    """Show OUT on this machine alone, and let its gallery save decisions straight into it, until Ctrl-C.
+
+    The address holds a random token: who does not know it is refused. Nothing but this machine can connect.
+    """
+    import webbrowser
+
+    from mnbatch.review.serve import ReviewServer
+
+    store = _store(out)
+    with ReviewServer(store, lambda: _rebuilt(store), port) as server:
+        typer.echo(f"Open {server.address}")
+        typer.echo("Ctrl-C ends it and makes the report.")
+        if open_browser:
+            webbrowser.open(server.address)
+        try:
+            server.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt:
+            typer.echo("ended")
+        if server.saved:
+            rebuild(store)
+
+
 def rebuild(store: Store) -> None:
     """Bring the reports up to date; a run that holds OUT does so itself when it ends."""
+    typer.echo(_rebuilt(store))
+
+
+def _rebuilt(store: Store) -> str:
     from mnbatch.cli.report import report_options
     from mnbatch.report.build import build_reports
     from mnbatch.results.annotations import load_samples
@@ -131,9 +163,8 @@ def rebuild(store: Store) -> None:
         with hold_lock(store.paths.lock):
             build_reports(store, report_options(store.paths), load_samples(store.paths))
     except LockHeldError as error:
-        typer.echo(f"The decisions are saved; the pages are made again later: {error.message}", err=True)
-        return
-    typer.echo(f"report: {store.paths.index}")
+        return f"The decisions are saved; the pages are made again when the run ends: {error.message}"
+    return f"report: {store.paths.index}"
 
 
 def _store(out: Path) -> Store:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from mnbatch.assay.calls import SlideStatus, pool_donor
 from mnbatch.assay.estimates import pooled_estimates
 from mnbatch.assay.heterogeneity import compare_slides
-from mnbatch.report import pages, render, statistics, tables
+from mnbatch.report import cellpage, pages, render, statistics, tables
 from mnbatch.report.controls import called_with, find_controls
 from mnbatch.report.gallery import gallery_view
 from mnbatch.report.pages import DonorItem, SlideItem
-from mnbatch.report.slides import DERIVED, Context, ReportOptions, Samples, SlideBuilder
+from mnbatch.report.slides import DERIVED, Context, ReportOptions, Samples, SlideBuilder, sweep_gallery
 from mnbatch.report.statistics import statistics_of
 from mnbatch.report.summary import digest, page_stamp, remove_files, write_if_changed
 from mnbatch.report.views import CopyView
@@ -75,6 +75,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
     slides = SlideBuilder(store, options, context)
     items = [slides.item(record) for record in records]
     for record in copied:
+        sweep_gallery(store.paths.slide(record.slide_id).root, ())
         remove_files(store.paths.slide(record.slide_id).root, DERIVED)
     donors = _pool(items, options, context)
     donors_built = sum(_write_donor(store.paths, donor, slides, options) for donor in donors)
@@ -171,11 +172,28 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
     if not options.force and page_stamp(page_path) == stamp:
         return False
     candidates = [cell for item in donor.slides for cell in slides.candidates(item.record)]
-    page = pages.donor_page(donor, gallery_view(candidates, options.gallery))
+    gallery = _donor_gallery(paths, donor)
+    page = pages.donor_page(donor, gallery_view(candidates, options.gallery), cellpage.PAGE if gallery else "")
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    if gallery is None:
+        remove_files(folder, [cellpage.PAGE])
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        write_atomically(folder / cellpage.PAGE, render.render_gallery(gallery, stamp))
     write_atomically(page_path, render.render_donor(page, stamp))
     return True
+
+
+def _donor_gallery(paths: OutPaths, donor: DonorItem) -> cellpage.CellPage | None:
+    """The gallery over the slides that have one; their files are shared."""
+    ids = [(item.record.slide_id, item.record.name) for item in donor.slides]
+    shown = tuple(
+        (slide_id, name, render.href(f"../../slides/{slide_id}/{cellpage.FOLDER}/"))
+        for slide_id, name in ids
+        if (paths.slide(slide_id).root / cellpage.PAGE).exists()
+    )
+    return cellpage.CellPage(donor.call.donor, "Donor", "index.html", "../../index.html", shown) if shown else None
 
 
 def _sweep_donors(paths: OutPaths, folders: set[str]) -> None:
@@ -183,7 +201,7 @@ def _sweep_donors(paths: OutPaths, folders: set[str]) -> None:
     if paths.donors.is_dir():
         for name in sorted(set(os.listdir(paths.donors)) - folders):
             if (paths.donors / name).is_dir():
-                remove_files(paths.donors / name, ["index.html"])
+                remove_files(paths.donors / name, ["index.html", cellpage.PAGE])
 
 
 def _write_tables(paths: OutPaths, items: Sequence[SlideItem], donors: Sequence[DonorItem]) -> None:

@@ -41,9 +41,13 @@ def evidence_limit(grids: list[FloatArray]) -> float:
 
     One scale for a page, so that its cells can be compared with each other.
     """
-    peaks = [float(np.abs(spread(grid)).max()) for grid in grids]
+    return limit_of_peaks(np.array([float(np.abs(spread(grid)).max()) for grid in grids]))
+
+
+def limit_of_peaks(peaks: npt.NDArray[np.floating]) -> float:
+    """As `evidence_limit`, from the largest absolute value of each cell's spread map."""
     # One outlier does not pale the others, and the one MN among a few cells is no mere outlier.
-    limit = max(float(np.percentile(peaks, 95)), max(peaks) / 2) if peaks else 1.0
+    limit = max(float(np.percentile(peaks, 95)), float(peaks.max()) / 2) if len(peaks) else 1.0
     return float(f"{limit:.2g}") or 1.0
 
 

@@ -13,6 +13,7 @@ from mnbatch.report import charts, provenance, views, words
 from mnbatch.report.gallery import GalleryView
 from mnbatch.report.micronuclei import micronuclei_view, short_text
 from mnbatch.report.render import href
+from mnbatch.report.reviews import review_view, short_review
 from mnbatch.report.statistics import Line, Statistics, corrected_text, disagreement, lines, slides_line
 from mnbatch.report.views import RowView
 from mnbatch.results.records import SlideRecord
@@ -134,6 +135,7 @@ def slide_row(item: SlideItem, up: str) -> RowView:
         donor_href=href(f"{up}donors/{item.donor_folder}/index.html") if item.donor_folder else "",
         dose=item.sample.get("dose_gy", ""),
         corrected=corrected_text(item.statistics),
+        reviewed=short_review(item.review),
     )
 
 
@@ -151,10 +153,13 @@ def donor_row(item: DonorItem, up: str) -> RowView:
         warnings=item.warnings,
         slides=len(call.slide_ids),
         corrected=corrected_text(item.statistics),
+        reviewed=short_review(item.review),
     )
 
 
-def slide_page(item: SlideItem, cells: Sequence[CalledCell], gallery: GalleryView | None) -> views.SlidePage:
+def slide_page(
+    item: SlideItem, cells: Sequence[CalledCell], gallery: GalleryView | None, gallery_href: str = ""
+) -> views.SlidePage:
     """The page of one slide, with its cells as called."""
     row = slide_row(item, "../../")
     scale = views.scale_of([row])
@@ -178,10 +183,11 @@ def slide_page(item: SlideItem, cells: Sequence[CalledCell], gallery: GalleryVie
         provenance=provenance.slide_provenance(item.record),
         lines=_lines(item.call.frequency, item.statistics),
         micronuclei=micronuclei_view(item.call.mn, item.call.mn_reason),
+        review=review_view(item.review, gallery_href),
     )
 
 
-def donor_page(item: DonorItem, gallery: GalleryView | None) -> views.DonorPage:
+def donor_page(item: DonorItem, gallery: GalleryView | None, gallery_href: str = "") -> views.DonorPage:
     """The page of one donor."""
     head = donor_row(item, "../../")
     rows = [slide_row(slide, "../../") for slide in item.slides]
@@ -199,6 +205,7 @@ def donor_page(item: DonorItem, gallery: GalleryView | None) -> views.DonorPage:
         provenance=provenance.shared_provenance([slide.record for slide in item.slides]),
         lines=_donor_lines(item),
         micronuclei=micronuclei_view(item.call.mn, item.call.mn_reason),
+        review=review_view(item.review, gallery_href),
     )
 
 

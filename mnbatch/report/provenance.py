@@ -78,14 +78,7 @@ def scored_span(records: Sequence[SlideRecord]) -> str:
     if not scored:
         return ""
     first, last = min(s.started for s in scored), max(s.finished for s in scored)
-    return f"{moment(first).removesuffix(' UTC')} to {moment(last)}"
-
-
-def moment(iso: str) -> str:
-    """'2026-03-01T04:05:06+00:00' -> '2026-03-01 04:05 UTC'; anything else stays as it is."""
-    if len(iso) >= 16 and iso[10] == "T" and iso.endswith(("+00:00", "Z")):
-        return f"{iso[:10]} {iso[11:16]} UTC"
-    return iso
+    return f"{words.moment(first).removesuffix(' UTC')} to {words.moment(last)}"
 
 
 def batch_provenance(records: Sequence[SlideRecord]) -> tuple[tuple[str, str], ...]:

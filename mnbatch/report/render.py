@@ -14,7 +14,11 @@ from markupsafe import Markup
 
 from mnbatch import __version__
 from mnbatch.report import words
+from mnbatch.report.cellpage import CellPage
 from mnbatch.report.views import DonorPage, IndexPage, SlidePage
+
+GALLERY_SCRIPTS = ("data", "state", "estimate", "pictures", "grid", "bench", "save", "main")
+"""In the order in which they build on each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,10 @@ class Assets:
     js: Markup
     css_hash: str
     js_hash: str
+    gallery_css: Markup
+    gallery_js: Markup
+    gallery_css_hash: str
+    gallery_js_hash: str
 
 
 def render_slide(page: SlidePage, stamp: str) -> bytes:
@@ -42,12 +50,17 @@ def render_index(page: IndexPage, stamp: str) -> bytes:
     return _render("index.html.j2", page, stamp)
 
 
+def render_gallery(page: CellPage, stamp: str) -> bytes:
+    """slides/<id>/gallery.html and donors/<slug>/gallery.html."""
+    return _render("gallery.html.j2", page, stamp)
+
+
 def href(path: str) -> str:
     """A relative path as it may stand in a link."""
     return quote(path, safe="/.")
 
 
-def _render(template: str, page: SlidePage | DonorPage | IndexPage, stamp: str) -> bytes:
+def _render(template: str, page: SlidePage | DonorPage | IndexPage | CellPage, stamp: str) -> bytes:
     text = (
         _environment()
         .get_template(template)
@@ -86,7 +99,11 @@ def _environment() -> Environment:
 @cache
 def _assets() -> Assets:
     css, js = (_asset(name) for name in ("report.css", "report.js"))
-    return Assets(Markup(css), Markup(js), _csp_hash(css), _csp_hash(js))
+    gallery_css = css + _asset("gallery.css")
+    gallery_js = "".join(_asset(f"gallery-{name}.js") for name in GALLERY_SCRIPTS)
+    trusted = [Markup(text) for text in (css, js, gallery_css, gallery_js)]
+    hashes = [_csp_hash(text) for text in (css, js, gallery_css, gallery_js)]
+    return Assets(*trusted[:2], *hashes[:2], *trusted[2:], *hashes[2:])
 
 
 def _asset(name: str) -> str:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 from mnbatch.assay.background import Control
 from mnbatch.assay.calls import SlideCall
 from mnbatch.assay.estimates import Estimates, slide_estimates
 from mnbatch.assay.validation import ValidatedCell
 from mnbatch.errors import StorageError
-from mnbatch.report import pages, render, tables
+from mnbatch.report import cellpage, pages, render, tables
 from mnbatch.report.controls import called_with
 from mnbatch.report.gallery import Candidate, gallery_view
 from mnbatch.report.pages import SlideItem
 from mnbatch.report.statistics import statistics_of
-from mnbatch.report.summary import SlideSummary, digest, files_match, read_summary, remove_files
+from mnbatch.report.summary import SlideSummary, digest, files_match, read_summary, remove_files, write_if_changed
 from mnbatch.results.calling import call_record
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.records import SlideRecord
@@ -117,28 +119,48 @@ class SlideBuilder:
 
     def _build(self, record: SlideRecord, stamp: str) -> SlideItem:
         call, next_step = self._call(record)
-        review, _queue = self._review(record, call)
+        review, queue = self._review(record, call)
         estimates = slide_estimates(call, validation_of(record, self._context.validated))
         item = self._item(record, call, next_step, review, estimates)
         candidates = self._candidates(record, call, "", "")
-        page = pages.slide_page(item, call.cells, gallery_view(candidates, self._options.gallery))
-        self._write(record, stamp, item, render.render_slide(page, stamp))
+        extra = self._gallery(item, queue, stamp)
+        link = cellpage.PAGE if extra else ""
+        page = pages.slide_page(item, call.cells, gallery_view(candidates, self._options.gallery), link)
+        self._write(record, stamp, item, {"index.html": render.render_slide(page, stamp)} | extra)
         self.built += 1
         # What is listed of the slide elsewhere holds no cells: a batch of 2000 slides would not fit
         # into memory.
         return self._item(record, _without_cells(call), next_step, review, estimates)
 
-    def _write(self, record: SlideRecord, stamp: str, item: SlideItem, page: bytes) -> None:
+    def _gallery(self, item: SlideItem, queue: Queue | None, stamp: str) -> dict[str, bytes]:
+        """The gallery page and its files; empty where none is wanted or no pictures are kept."""
+        record = item.record
+        pictures = self._store.gallery(record) if queue is not None and self._options.gallery else None
+        if queue is None or pictures is None:
+            return {}
+        trail = read_trail(self._store.paths, record.slide_id)
+        files = cellpage.slide_files(record, item.call.cells, pictures, queue, trail)
+        if not files:
+            return {}
+        shown = ((record.slide_id, record.name, f"{cellpage.FOLDER}/"),)
+        page = cellpage.CellPage(record.name, "Slide", "index.html", "../../index.html", shown)
+        return {cellpage.PAGE: render.render_gallery(page, stamp)} | files
+
+    def _write(self, record: SlideRecord, stamp: str, item: SlideItem, pages_: dict[str, bytes]) -> None:
         paths, call = self._store.paths.slide(record.slide_id), item.call
-        files = {paths.page.name: page}
+        files = dict(pages_)
         if call.cells:
             files[paths.cells_csv.name] = tables.cells_csv(call.cells)
         else:
             remove_files(paths.root, [paths.cells_csv.name])
         with storage_errors(paths.root):
             paths.root.mkdir(parents=True, exist_ok=True)
+        sweep_gallery(paths.root, files)
+        if cellpage.PAGE in files:
+            with storage_errors(paths.root):
+                (paths.root / cellpage.FOLDER).mkdir(exist_ok=True)
         for name, data in files.items():
-            write_atomically(paths.root / name, data)
+            write_if_changed(paths.root / name, data)
         sizes = {name: len(data) for name, data in sorted(files.items())}
         # Last, so that a kill in between leaves a stamp that does not match.
         write_atomically(
@@ -190,6 +212,15 @@ class SlideBuilder:
             bool(row.get("control")),
         )
         return SlideItem(record, call, donor, folder, sample, also_found, next_step, review, estimates, statistics)
+
+
+def sweep_gallery(folder: Path, keep: Collection[str]) -> None:
+    """Remove what an earlier report left of a gallery."""
+    within = folder / cellpage.FOLDER
+    there = sorted(os.listdir(within)) if within.is_dir() else []
+    remove_files(within, [name for name in there if f"{cellpage.FOLDER}/{name}" not in keep])
+    if cellpage.PAGE not in keep:
+        remove_files(folder, [cellpage.PAGE])
 
 
 def sample_columns(row: Mapping[str, str], pseudonymised: bool) -> dict[str, str]:

@@ -10,6 +10,7 @@ from mnbatch.assay.calls import CalledCell, Frequency
 from mnbatch.report import charts, words
 from mnbatch.report.gallery import GalleryView
 from mnbatch.report.micronuclei import MicronucleiView
+from mnbatch.report.reviews import ReviewView
 from mnbatch.report.statistics import Line
 
 EXAMPLES = 3
@@ -24,6 +25,7 @@ class RowView:
         mark, spoken: its interval on the page's scale and in words; None and "" without a frequency.
         slides: number of slides (of a donor).
         corrected: frequency corrected for classifier error and its interval, as text.
+        reviewed: the reviewed frequency with its interval, or where the review stands; "" for none.
     """
 
     name: str
@@ -43,6 +45,7 @@ class RowView:
     corrected: tuple[str, str] = ("", "")
     mark: charts.Interval | None = None
     spoken: str = ""
+    reviewed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class SlidePage:
     gallery: GalleryView | None
     provenance: tuple[tuple[str, str], ...]
     micronuclei: MicronucleiView | None
+    review: ReviewView
     lines: tuple[Line, ...] = ()
 
 
@@ -99,6 +103,7 @@ class DonorPage:
     gallery: GalleryView | None
     provenance: tuple[tuple[str, str], ...]
     micronuclei: MicronucleiView | None
+    review: ReviewView
     lines: tuple[Line, ...] = ()
 
 

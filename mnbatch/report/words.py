@@ -73,3 +73,10 @@ def cell_label(source: str, page: int | None) -> str:
 def flag_meaning(flag: str) -> str:
     """One sentence on a quality flag; a flag of a later version is shown by its name."""
     return FLAG_MEANINGS.get(flag, flag.replace("_", " "))
+
+
+def moment(iso: str) -> str:
+    """'2026-03-01T04:05:06+00:00' -> '2026-03-01 04:05 UTC'; anything else stays as it is."""
+    if len(iso) >= 16 and iso[10] == "T" and iso.endswith(("+00:00", "Z")):
+        return f"{iso[:10]} {iso[11:16]} UTC"
+    return iso

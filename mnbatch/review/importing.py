@@ -51,13 +51,19 @@ def import_review(store: Store, path: Path, *, keep_outdated: bool = False) -> I
 
 
 def save_decisions(
-    store: Store, decisions: Sequence[Decision], source: str, *, keep_outdated: bool = False, where: str = "The review"
+    store: Store,
+    decisions: Sequence[Decision],
+    source: str,
+    *,
+    keep_outdated: bool = False,
+    where: str = "The review",
+    queues: Mapping[str, Queue | None] | None = None,
 ) -> Imported:
-    """As `import_review`, for decisions at hand (the local server's)."""
+    """As `import_review`, for decisions at hand (the local server's), with the slides' queues where they are known."""
     by_slide: dict[str, list[Decision]] = {}
     for decision in decisions:
         by_slide.setdefault(decision.slide_id, []).append(decision)
-    queues = queues_of(store, by_slide, where)
+    queues = queues_of(store, by_slide, where) if queues is None else queues
     faults = [fault for slide_id, said in by_slide.items() for fault in _faults(queues[slide_id], said, keep_outdated)]
     if faults:
         more = f" and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""

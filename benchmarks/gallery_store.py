@@ -1,0 +1,92 @@
+"""Slides with simulated cells and made-up scores, for what is measured of pages and of the review without a network."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mnbatch.assay.cells import CellCrop, CellScore, Quality
+from mnbatch.results.records import CallStamp, ModelStamp, Scoring, SlideRecord
+from mnbatch.results.store import Store
+from mnbatch.simulate.cells import CellSpec, simulate_cell
+from mnbatch.simulate.looks import draw_slide_look
+
+QUALITY = Quality(sharpness=1e6, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
+PICTURES = 60
+"""Different pictures of a slide; the cells take them in turn, since drawing takes longer than all that is measured."""
+
+
+def record(slide_id: str, donor: str, threshold: float = 0.5) -> SlideRecord:
+    """A record as a run would leave it."""
+    return SlideRecord(
+        slide_id=slide_id,
+        name=slide_id,
+        path=f"{donor}/{slide_id}",
+        donor=donor,
+        layout="donor-slide-folders",
+        status="scored",
+        stat_key="simulated",
+        score_key="simulated",
+        look="fluorescence",
+        model=ModelStamp(name="simulated", version="1", digest="0" * 64, architecture="none"),
+        call=CallStamp(key="simulated", threshold=threshold, max_bad_fraction=0.1, quality_rules=1),
+        scored=Scoring(
+            device="none",
+            precision="none",
+            minibatch=1,
+            mnbatch="0",
+            torch="0",
+            started="2026-01-01T00:00:00+00:00",
+            finished="2026-01-01T00:00:00+00:00",
+            seconds=0.0,
+        ),
+    )
+
+
+def pictures(look: str, seed: int) -> dict[bool, list[npt.NDArray[np.uint8]]]:
+    """Crops of 224 px with and without micronuclei, uint8 (224, 224, 3)."""
+    rng = np.random.default_rng(seed)
+    slide_look = draw_slide_look(rng, look)
+    return {
+        has: [
+            as_rgb(simulate_cell(rng, CellSpec(look=look, n_mn=int(has), size=224), slide_look).image) for _ in range(n)
+        ]
+        for has, n in ((True, PICTURES // 3), (False, PICTURES))
+    }
+
+
+def as_rgb(image: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+    """An image as the preparation hands it on: uint8 RGB, stretched to the full range."""
+    pixels = image.astype(np.float64)
+    low, high = np.percentile(pixels, (0.5, 99.8))
+    scaled = np.clip((pixels - low) / max(high - low, 1e-9) * 255, 0, 255).astype(np.uint8)
+    return scaled if scaled.ndim == 3 else np.repeat(scaled[..., None], 3, axis=2)
+
+
+def add_slide(
+    store: Store,
+    slide_id: str,
+    donor: str,
+    scores: npt.NDArray[np.float64],
+    truth: npt.NDArray[np.bool_],
+    drawn: dict[bool, list[npt.NDArray[np.uint8]]],
+) -> None:
+    """Commit a slide whose cell i has scores[i] and a picture with or without a micronucleus as truth[i] says."""
+    rng = np.random.default_rng(len(scores))
+    with store.writer(slide_id, keep_gallery=True) as writer:
+        for i, (p, has) in enumerate(zip(scores, truth, strict=True)):
+            source = f"{donor}/{slide_id}/cell_{i:05d}.tif"
+            pixels = drawn[bool(has)][i % len(drawn[bool(has)])]
+            maps = np.abs(rng.normal(0, 0.05, (3, 13, 13))).astype(np.float32)
+            maps[:, 8:10, 8:10] += np.float32(p)
+            digest = f"{abs(hash((slide_id, i))):032x}"[-32:]
+            crop = CellCrop(slide_id, f"{slide_id}:{source}", source, None, pixels, digest, "fluorescence", QUALITY)
+            writer.add(CellScore(crop, float(p), maps))
+        writer.commit(record(slide_id, donor))
+
+
+def scores_of(truth: npt.NDArray[np.bool_], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Scores of a classifier that finds about 0.9 of the MNBN cells, with 2 to 3 false positives in 100."""
+    logits = np.where(truth, rng.normal(2.6, 2.0, len(truth)), rng.normal(-4.4, 2.2, len(truth)))
+    scores: npt.NDArray[np.float64] = 1 / (1 + np.exp(-logits))
+    return scores

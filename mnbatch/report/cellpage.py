@@ -1,0 +1,148 @@
+"""The gallery page's files: pictures in strips, data.js with every counted cell, maps.js with its maps.
+
+They lie beside the slide's page and are loaded by script elements, since nothing can be fetched from disk. A donor's
+page loads those of its slides.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mnbatch.assay.calls import CalledCell
+from mnbatch.assay.maps import spread
+from mnbatch.report import heatmap, words
+from mnbatch.report.strips import strips
+from mnbatch.results.gallery import MAP_RECORD, Gallery
+from mnbatch.results.records import SlideRecord
+from mnbatch.review.queue import OUTSIDE, STRATA, Queue
+from mnbatch.review.standing import latest
+from mnbatch.review.trail import Trail
+
+FOLDER = "gallery"
+PAGE = "gallery.html"
+STRATUM_CODES = {name: code for code, name in enumerate((*STRATA, OUTSIDE))}
+
+
+@dataclass(frozen=True, slots=True)
+class CellPage:
+    """What a gallery page is told when it is made; the cells come from the slides' data.js.
+
+    Attributes:
+        name: of the slide or donor.
+        kind: "Slide" or "Donor".
+        back: link to the page of the slide or donor.
+        up: link to the batch page.
+        slides: (slide_id, name, folder of data.js as a link) of each slide shown.
+    """
+
+    name: str
+    kind: str
+    back: str
+    up: str
+    slides: tuple[tuple[str, str, str], ...]
+
+    def data(self) -> dict[str, Any]:
+        """What the page's script needs, as JSON values."""
+        return {
+            "kind": self.kind,
+            "slides": [{"id": slide_id, "name": name, "base": base} for slide_id, name, base in self.slides],
+            "evidence": _ramp(heatmap.evidence_colours(np.linspace(-1, 1, heatmap.LEVELS))),
+            "attention": _ramp(heatmap.attention_colours(np.linspace(0, 1, heatmap.LEVELS))),
+            "box": [heatmap.BOX_START / heatmap.INPUT_SIZE, heatmap.BOX_SIZE / heatmap.INPUT_SIZE],
+            "flags": dict(words.FLAG_MEANINGS),
+            "strata": list(STRATUM_CODES),
+        }
+
+
+def slide_files(
+    record: SlideRecord, cells: Sequence[CalledCell], pictures: Gallery, queue: Queue, trail: Trail
+) -> dict[str, bytes]:
+    """The files of one slide's gallery, by their names in the slide's folder.
+
+    Returns:
+        `gallery/data.js`, `gallery/maps.js` and `gallery/s<k>.jpg`; empty where no counted cell has a picture.
+    """
+    rows = [place.row for place in queue.places]
+    crops = pictures.crops.read_bytes()
+    jpegs = [_slice(crops, pictures.offsets[row]) for row in rows]
+    if not jpegs or any(jpeg is None for jpeg in jpegs):
+        return {}
+    joined = strips(jpeg for jpeg in jpegs if jpeg is not None)
+    files = {f"{FOLDER}/s{number:04d}.jpg": strip.data for number, strip in enumerate(joined)}
+    maps = _map_records(pictures, rows)
+    content = _content(record, cells, queue, trail)
+    content["strips"] = [[strip.number, strip.width, strip.height, strip.pitch] for strip in joined]
+    content["limit"] = _limit(maps)
+    content["given"] = list(pictures.given)
+    files[f"{FOLDER}/data.js"] = f"mnbatch.slide({_json(content)});\n".encode()
+    packed = base64.b64encode(maps.tobytes()).decode("ascii")
+    files[f"{FOLDER}/maps.js"] = f"mnbatch.maps({_json(record.slide_id)},{_json(packed)});\n".encode()
+    return files
+
+
+def _content(record: SlideRecord, cells: Sequence[CalledCell], queue: Queue, trail: Trail) -> dict[str, Any]:
+    """All but the pictures: a list a column, in the order of the counted cells."""
+    counted = [cells[place.row] for place in queue.places]
+    prefix = os.path.commonprefix([cell.cell_id for cell in counted])  # noqa: RUF071 - letters are what is meant
+    flags = sorted({flag for cell in counted for flag in cell.qc})
+    probability = {place.stratum: place.inclusion_probability for place in queue.places}
+    return {
+        "id": record.slide_id,
+        "key": queue.result_key,
+        "model": queue.model_digest,
+        "threshold": record.call.threshold if record.call else 0.5,
+        "sizes": [queue.sizes[name] for name in STRATA],
+        "probability": [probability.get(name) for name in STRATUM_CODES],
+        "flagNames": flags,
+        "prefix": prefix,
+        "cell": [cell.cell_id[len(prefix) :] for cell in counted],
+        "p": [round(cell.p_mn or 0.0, 6) for cell in counted],
+        "mn": "".join("1" if cell.mn else "0" for cell in counted),
+        "flags": {str(i): [flags.index(f) for f in cell.qc] for i, cell in enumerate(counted) if cell.qc},
+        "stratum": "".join(str(STRATUM_CODES[place.stratum]) for place in queue.places),
+        "rank": {str(i): p.rank for i, p in enumerate(queue.places) if p.rank is not None},
+        "blind": {str(i): p.blind_rank for i, p in enumerate(queue.places) if p.blind_rank is not None},
+        "saved": _saved(queue, trail),
+    }
+
+
+def _saved(queue: Queue, trail: Trail) -> dict[str, dict[str, list[Any]]]:
+    """reviewer -> place of the cell -> decision, count, time: what the trail holds of the present result."""
+    at = {place.cell_id: number for number, place in enumerate(queue.places)}
+    return {
+        reviewer: {str(at[c]): [d.decision, d.count, d.time] for c, d in said.items() if c in at}
+        for reviewer, said in latest(trail.entries, queue.result_key).items()
+    }
+
+
+def _map_records(pictures: Gallery, rows: Sequence[int]) -> npt.NDArray[np.void]:
+    records = np.fromfile(pictures.maps, MAP_RECORD)
+    positions = [pictures.positions[row] for row in rows]
+    return records[[position for position in positions if position is not None]]
+
+
+def _limit(records: npt.NDArray[np.void]) -> float:
+    """As `heatmap.evidence_limit`, over all cells of the slide at once."""
+    grids = records["evidence"].astype(np.float32) * (records["evidence_scale"] / 127)[:, None, None]
+    return heatmap.limit_of_peaks(np.abs(spread(grids)).max(axis=(1, 2)))
+
+
+def _slice(data: bytes, place: tuple[int, int] | None) -> bytes | None:
+    return None if place is None else data[place[0] : place[0] + place[1]]
+
+
+def _ramp(colours: npt.NDArray[np.uint8]) -> list[int]:
+    flat: list[int] = colours.reshape(-1).tolist()
+    return flat
+
+
+def _json(value: Mapping[str, Any] | str) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
