@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 from mnbatch.errors import UsageError
@@ -35,6 +36,8 @@ def prepare(out: Path, seed: int, force: bool) -> None:
             f"{out} holds files that the simulator did not make, such as {foreign}.",
             "Move them away, choose a new directory, or --force.",
         )
+    for leftover in out.glob(".pyramid-*") if ours else ():
+        shutil.rmtree(leftover)
     (out / "export").mkdir(parents=True, exist_ok=True)
     note = {"made_by": "mnbatch simulate", "simulated": True, "seed": seed}
     (out / MARKER).write_text(json.dumps(note) + "\n", encoding="utf-8")

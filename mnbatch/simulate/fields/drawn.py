@@ -16,6 +16,8 @@ from mnbatch.simulate.look_parts import SlideLook
 from mnbatch.simulate.looks import draw_slide_look
 
 _SIZE_SPREAD = 0.14
+# Layers and light of a strip take about 100 bytes a pixel while it is drawn.
+_STRIP = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,8 +29,12 @@ class Drawing:
     renderer: Renderer
 
     def whole(self, bits: int) -> Pixels:
-        """All of it at once: Giemsa (h, w, 3) uint8, fluorescence (h, w) uint8 or uint16."""
-        return self.renderer.window((0, 0, self.scene.width, self.scene.height), 0, bits)
+        """All of it in one picture: Giemsa (h, w, 3) uint8, fluorescence (h, w) uint8 or uint16."""
+        width, height = self.scene.width, self.scene.height
+        tops = range(0, height, _STRIP)
+        strips = [self.renderer.window((0, top, width, min(top + _STRIP, height)), top, bits) for top in tops]
+        picture: Pixels = np.concatenate(strips)
+        return picture
 
 
 def draw_field(plan: FieldPlan, job: SlideJob, number: int) -> Drawing:

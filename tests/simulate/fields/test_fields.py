@@ -112,6 +112,14 @@ def test_windows_of_a_slide_fit_together(drawing: Drawing) -> None:
     np.testing.assert_allclose(whole[:, 64:, 128:], part, atol=1e-5)
 
 
+def test_a_tall_field_is_drawn_in_strips_without_a_seam() -> None:
+    field = draw_field(replace(SMALL, width=300, height=1100, export=replace(SLIDE, look="giemsa")), SlideJob(0, 0), 1)
+    pixels = field.whole(8)[..., 1].astype(float)
+    assert pixels.shape == (1100, 300)
+    steps = np.abs(np.diff(pixels, axis=0)).mean(axis=1)
+    assert steps[1023] < np.quantile(steps, 0.95) + 1.0
+
+
 def test_cells_have_the_stated_density_and_mixture() -> None:
     mixture = parse_mixture("mononucleated=50, binucleated=50")
     plan = replace(SMALL, width=1600, height=1200, mixture=mixture, overlaps=0.0, defocus=0.0)
@@ -190,7 +198,9 @@ def test_frequency_of_cells_with_micronuclei_is_as_asked_for() -> None:
 
 def test_a_simulated_directory_is_made_again_in_place(tmp_path: Path) -> None:
     simulate_fields(tmp_path / "x", replace(SMALL, width=128, height=128, fields=2, masks="apart"))
+    (tmp_path / "x" / ".pyramid-killed").mkdir()
     simulate_fields(tmp_path / "x", replace(SMALL, width=128, height=128, fmt="png"))
+    assert not (tmp_path / "x" / ".pyramid-killed").exists()
     assert [p.name for p in (tmp_path / "x" / "export").rglob("*") if p.is_file()] == ["field_001.png"]
     assert not [p for p in (tmp_path / "x" / "masks").rglob("*") if p.is_file()]
 
