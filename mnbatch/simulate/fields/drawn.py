@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -33,8 +34,7 @@ class Drawing:
         width, height = self.scene.width, self.scene.height
         tops = range(0, height, _STRIP)
         strips = [self.renderer.window((0, top, width, min(top + _STRIP, height)), top, bits) for top in tops]
-        picture: Pixels = np.concatenate(strips)
-        return picture
+        return cast(Pixels, np.concatenate(strips))
 
 
 def draw_field(plan: FieldPlan, job: SlideJob, number: int) -> Drawing:
