@@ -31,9 +31,14 @@ def train(
             help="Share of DATA to set aside, whole donors or slides.",
         ),
     ] = 0.2,
+    network: Annotated[
+        str, typer.Option("--network", help="attention-alexnet, resnet18-att, ...: the names of docs/networks.md.")
+    ] = "attention-alexnet",
     init: Annotated[
         str,
-        typer.Option("--init", help="imagenet (fetched), random, or a file of AlexNet weights (.pth, .safetensors)."),
+        typer.Option(
+            "--init", help="imagenet (torchvision's, fetched), random, or a file of weights (.pth, .safetensors)."
+        ),
     ] = "imagenet",
     recipe: Annotated[str, typer.Option("--recipe", help="default, paper, or a TOML file.")] = "default",
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")] = None,
@@ -49,7 +54,9 @@ def train(
         Path | None,
         typer.Option("--smears", help="Stained smears with boxes (images/, annotations/) for composite cells."),
     ] = None,
-    name: Annotated[str, typer.Option("--name", help="Name of the model, for its card.")] = "attention-alexnet",
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the model, for its card; without it the network's.")
+    ] = None,
     version: Annotated[str, typer.Option("--model-version", help="Version of the weights, for the card.")] = "1",
     licence: Annotated[str, typer.Option("--licence", help="Licence of the model, for the card.")] = "not stated",
     data_licence: Annotated[str, typer.Option("--data-licence", help="Licence of the data, for the card.")] = "",
@@ -81,7 +88,7 @@ def train(
         ),
     ] = False,
 ) -> None:
-    """Train attention-AlexNet on labelled crops and write a model directory.
+    """Train a network on labelled crops and write a model directory.
 
     The training is kept in MODEL_DIR.training/ after every epoch: the same command again goes on from there.
     """
@@ -99,7 +106,7 @@ def train(
         validation_share=validation_share,
         sources=Sources(nuclei, smears),
         init=init,
-        name=name,
+        name=name or network,
         version=version,
         licence=licence,
         data_licence=data_licence,
@@ -111,6 +118,7 @@ def train(
         threads=threads,
         device=device,
         restart=restart,
+        network=network,
     )
     if cross_validation:
         _cross_validate(request, chosen)

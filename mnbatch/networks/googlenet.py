@@ -16,7 +16,8 @@ STREAMS = (
 )
 """The last features of the stages at 28 x 28, 14 x 14 and 7 x 7."""
 
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's, which `googlenet_features` takes back."""
 
 
 def googlenet_backbone() -> nn.Module:
@@ -33,7 +34,7 @@ def googlenet_features(backbone: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, 
     mean and deviation is made here, whether or not those weights are used, so that there is one network and
     not two.
     """
-    mean, deviation = x.new_tensor(_MEAN)[:, None, None], x.new_tensor(_DEVIATION)[:, None, None]
+    mean, deviation = x.new_tensor(MEAN)[:, None, None], x.new_tensor(DEVIATION)[:, None, None]
     x = (x * deviation + mean - 0.5) / 0.5
     layers = dict(backbone.named_children())
     features: dict[str, Tensor] = {}
@@ -54,6 +55,8 @@ class GoogLeNet(StreamNetwork):
 
     pretrained: ClassVar[str | None] = "googlenet"
     backbone_in: ClassVar[str] = "backbone."
+    alike_mean: ClassVar[tuple[float, float, float]] = MEAN
+    alike_std: ClassVar[tuple[float, float, float]] = DEVIATION
     dropout: ClassVar[float] = 0.2
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mnbatch.networks.attended import AttendedNetwork
 from mnbatch.networks.attention import AttentionFactory, AttentionModule
-from mnbatch.networks.googlenet import STREAMS, googlenet_backbone, googlenet_features
+from mnbatch.networks.googlenet import DEVIATION, MEAN, STREAMS, googlenet_backbone, googlenet_features
 
 
 class GoogLeNetAtt(AttendedNetwork):
@@ -20,6 +20,8 @@ class GoogLeNetAtt(AttendedNetwork):
 
     pretrained: ClassVar[str | None] = "googlenet"
     backbone_in: ClassVar[str] = "backbone."
+    alike_mean: ClassVar[tuple[float, float, float]] = MEAN
+    alike_std: ClassVar[tuple[float, float, float]] = DEVIATION
 
     def __init__(self, attention: AttentionFactory = AttentionModule) -> None:
         super().__init__(STREAMS, attention)

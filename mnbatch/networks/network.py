@@ -27,16 +27,24 @@ class Network(nn.Module, ABC):
         pretrained: torchvision's builder whose ImageNet weights fit the backbone; None where torchvision has
         none. backbone_in: where torchvision's names live in this network's state: "" or "backbone.".
         backbone_is: what the backbone's names begin with, of those; all of them have to be filled.
+        alike_mean, alike_std: normalisation with which the first convolution sees the three channels alike, so that
+            training on one mixture of the colours can be carried over to them exactly (`mnbatch train`).
     """
 
     classes: ClassVar[tuple[str, str]] = ("nomn", "mn")
     pretrained: ClassVar[str | None] = None
     backbone_in: ClassVar[str] = ""
     backbone_is: ClassVar[str] = "features."
+    alike_mean: ClassVar[tuple[float, float, float]] = (0.449, 0.449, 0.449)
+    alike_std: ClassVar[tuple[float, float, float]] = (0.226, 0.226, 0.226)
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 224, 224) normalised input -> (B, 2) logits."""
+
+    def in_backbone(self, name: str) -> bool:
+        """Whether a parameter belongs to the backbone, and not to what is put on top of it."""
+        return name.startswith(self.backbone_in or self.backbone_is)
 
     def load_backbone(self, state: Mapping[str, Tensor]) -> tuple[str, ...]:
         """Initialise from a state dict with torchvision's names (`pretrained`).

@@ -17,15 +17,15 @@ import torch
 from torch import nn
 
 from mnbatch.errors import TrainingError
-from mnbatch.networks import ARCHITECTURES
 from mnbatch.training.data import LabelledCell, load_crops, read_labels
 from mnbatch.training.evaluation.tables import write_files
-from mnbatch.training.initial import initialise, tie_colours
+from mnbatch.training.initial import started
 from mnbatch.training.loop import Epoch, Pool, Trained, Trainer, score
 from mnbatch.training.metrics import Labels, Scores, auc, bootstrap
+from mnbatch.training.normalising import normalise_for
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.request import Request
-from mnbatch.training.run import chosen_device, preparation_of, to_input
+from mnbatch.training.run import chosen_device, preparation_of
 from mnbatch.training.sources import Labelled, PoolMaker, Preparer
 
 VIEWS: dict[str, tuple[int, float]] = {
@@ -110,10 +110,7 @@ class _Folds:
 
     def _trained(self, own: Labelled, watched: list[Pool]) -> nn.Module:
         request, recipe = self.request, self.recipe
-        network: nn.Module = ARCHITECTURES["attention-alexnet"]()
-        initialise(network, request.init, request.seed)
-        if recipe.colour_shares is not None:
-            tie_colours(network, recipe.colour_shares)
+        network, _ = started(request.network, request.init, request.seed, recipe.colour_shares)
 
         def report(epoch: Epoch, so_far: Trained) -> None:
             held = ", ".join(f"{value:.3f}" for value in epoch.aucs.values())
@@ -121,13 +118,14 @@ class _Folds:
 
         device = chosen_device(request.device)
         pools = self.maker.training(own)
-        trainer = Trainer(network, pools, watched, recipe, to_input, request.seed, device, report)
+        trainer = Trainer(network, pools, watched, recipe, normalise_for(network), request.seed, device, report)
         trainer.run()
         averaged: nn.Module = trainer.averaged
         return averaged.eval()
 
 
 def _scores(network: nn.Module, pixels: np.ndarray, turns: int, zoom: float, device: torch.device) -> Scores:
+    to_input = normalise_for(network)
     plain = score(network, pixels, to_input, device, turns)
     if zoom == 1.0:
         return plain

@@ -1,4 +1,4 @@
-"""Where training starts: ImageNet's convolution weights from torchvision or a local file, or random ones."""
+"""Where training starts: ImageNet's backbone weights from torchvision or a file, a whole model, or random ones."""
 
 from __future__ import annotations
 
@@ -11,20 +11,41 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mnbatch.errors import TrainingError
+from mnbatch.networks import ARCHITECTURES
+from mnbatch.networks.network import Network
 
-NEXT_STEP = "Give a state dict of torchvision's AlexNet (.pth or .safetensors), `imagenet`, or `random`."
+NEXT_STEP = "Give a state dict of torchvision's names (.pth or .safetensors), `imagenet`, or `random`."
 
 
-def initialise(network: nn.Module, init: str, seed: int) -> str:
+def started(name: str, init: str, seed: int, colour_shares: tuple[float, float, float] | None) -> tuple[Network, str]:
+    """A new network of a name, filled as `initialise` does, and a sentence for the card.
+
+    Args:
+        colour_shares: tied into the first layer; None leaves the colours apart.
+
+    Raises:
+        TrainingError: as `initialise`; or there is no such network.
+    """
+    if name not in ARCHITECTURES:
+        raise TrainingError(f"There is no network {name!r}.", f"Give one of: {', '.join(ARCHITECTURES)}.")
+    torch.manual_seed(seed)
+    network = ARCHITECTURES[name]()
+    words = initialise(network, init, seed)
+    if colour_shares is not None:
+        tie_colours(network, colour_shares)
+    return network, words
+
+
+def initialise(network: Network, init: str, seed: int) -> str:
     """Fill a network's weights and say from where.
 
     Args:
-        network: with torchvision's AlexNet convolutions under `features`.
-        init: `random`, `imagenet` (torchvision's weights, fetched where a network is there), or a file whose
-            keys are `features.N.weight` and `features.N.bias` (others, such as dense layers, are passed over). A
-            folder with exactly one such file is taken for the file. A file with all of the network's weights, such
-            as `model.safetensors` of a model directory, fills all of them: training goes on from that model.
-        seed: of the weights that are not filled.
+        network: as its architecture starts it.
+        init: `random`, `imagenet` (torchvision's weights of the backbone, fetched where a network is there), or a file
+            with torchvision's names (others are passed over). A folder with exactly one such file is taken for the
+            file. A file with all of the network's weights, such as `model.safetensors` of a model directory, fills all
+            of them: training goes on from that model.
+        seed: of the weights that are not filled. (Networks with a start of their own take it when they are made.)
 
     Returns:
         A sentence for the card.
@@ -32,31 +53,26 @@ def initialise(network: nn.Module, init: str, seed: int) -> str:
     Raises:
         TrainingError: no such file, no network, or weights that do not fit.
     """
-    torch.manual_seed(seed)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.reset_parameters()
+    if network.pretrained == "alexnet":  # torchvision gives AlexNet no start but that of torch's layers
+        torch.manual_seed(seed)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.reset_parameters()
     if init == "random":
         return "random weights"
-    state = _imagenet() if init == "imagenet" else read_state(Path(init))
-    if set(network.state_dict()) <= set(state):
-        _fill(network, state, init, prefix="")
+    state = _imagenet(network) if init == "imagenet" else read_state(Path(init))
+    own = network.state_dict()
+    if all(name in state and state[name].shape == tensor.shape for name, tensor in own.items()):
+        network.load_state_dict({name: state[name] for name in own})
         file = _the_file(Path(init))
         return f"all weights of the model {file.parent.name}/{file.name}"
-    _fill(network, state, init, prefix="features.")
-    return (
-        "convolution weights of torchvision's AlexNet trained on ImageNet"
-        if init == "imagenet"
-        else (f"convolution weights of the file {_the_file(Path(init)).name}")
-    )
-
-
-def _fill(network: nn.Module, state: dict[str, Tensor], init: str, prefix: str) -> None:
-    wanted = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(prefix)}
-    unfit = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
-    if unfit:
-        raise TrainingError(f"The weights of {init} do not fit this network ({unfit[0]}).", NEXT_STEP)
-    network.load_state_dict({name: state[name].float() for name in wanted}, strict=False)
+    try:
+        left = network.load_backbone({name: tensor.float() for name, tensor in state.items()})
+    except ValueError as error:
+        raise TrainingError(f"The weights of {init} do not fit this network ({error}).", NEXT_STEP) from error
+    source = "torchvision, trained on ImageNet" if init == "imagenet" else f"the file {_the_file(Path(init)).name}"
+    kept = len(list(network.parameters())) - len(left)
+    return f"{kept} weights of the {network.pretrained} of {source}; {len(left)} others, {left[0]} first, at random"
 
 
 def _the_file(path: Path) -> Path:
@@ -85,11 +101,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _imagenet() -> dict[str, Tensor]:
-    from torchvision.models import AlexNet_Weights
+def _imagenet(network: Network) -> dict[str, Tensor]:
+    from torchvision.models import get_model_weights
 
+    if network.pretrained is None:
+        raise TrainingError(
+            f"torchvision has no ImageNet weights for a {type(network).__name__}.", "Give --init random, or a file."
+        )
     try:
-        state: dict[str, Tensor] = AlexNet_Weights.IMAGENET1K_V1.get_state_dict(progress=False)
+        state: dict[str, Tensor] = get_model_weights(network.pretrained).IMAGENET1K_V1.get_state_dict(progress=False)
     except OSError as error:
         raise TrainingError(f"ImageNet's weights could not be fetched ({error}).", NEXT_STEP) from error
     return state
@@ -101,7 +121,9 @@ def tie_colours(network: nn.Module, shares: tuple[float, float, float]) -> None:
     Args:
         shares: of red, green and blue; they add up to 1.
     """
-    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    # By its channels, not by its place: a network may hold its attention modules before its backbone.
+    convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
+    first = next(module for module in convolutions if module.in_channels == 3)
     with torch.no_grad():
         total = first.weight.sum(dim=1, keepdim=True)
         first.weight.copy_(total * torch.tensor(shares).view(1, 3, 1, 1))

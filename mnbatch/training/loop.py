@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnbatch.errors import TrainingError
+from mnbatch.networks.network import Network
 from mnbatch.training.augment import augmented
 from mnbatch.training.metrics import Labels, Scores, auc
 from mnbatch.training.recipe import Recipe
@@ -88,6 +89,11 @@ class Trained:
     network: nn.Module
     best: Epoch
     history: tuple[Epoch, ...]
+
+
+def in_backbone(network: nn.Module, name: str) -> bool:
+    """Whether a parameter is trained at the recipe's rate, and not `head_factor` times as fast."""
+    return network.in_backbone(name) if isinstance(network, Network) else name.startswith("features.")
 
 
 def focal_loss(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
@@ -235,14 +241,9 @@ class Trainer:
 
     def _make_optimiser(self) -> torch.optim.Optimizer:
         recipe = self.recipe
-        named = list(self.network.named_parameters())
-        weights = [
-            {"params": [weight for name, weight in named if name.startswith("features.")], "factor": 1.0},
-            {
-                "params": [weight for name, weight in named if not name.startswith("features.")],
-                "factor": recipe.head_factor,
-            },
-        ]
+        backbone = [weight for name, weight in self.network.named_parameters() if in_backbone(self.network, name)]
+        head = [weight for name, weight in self.network.named_parameters() if not in_backbone(self.network, name)]
+        weights = [{"params": backbone, "factor": 1.0}, {"params": head, "factor": recipe.head_factor}]
         if recipe.optimiser == "sgd":
             return torch.optim.SGD(weights, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay)
         return torch.optim.AdamW(weights, recipe.learning_rate, weight_decay=recipe.weight_decay)

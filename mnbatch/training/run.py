@@ -6,32 +6,36 @@ import copy
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mnbatch.errors import ModelError, TrainingError
 from mnbatch.imaging.preparation import ContrastRule, Preparation, ZoomRule
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import write_model_directory
 from mnbatch.inference.verification import verify_model
-from mnbatch.networks import ARCHITECTURES
+from mnbatch.networks.attention_alexnet import AttentionAlexNet
 from mnbatch.training.checkpoint import Checkpoint, Key
 from mnbatch.training.curves import history_files
 from mnbatch.training.data import LabelledCell, load_crops, read_labels, split_cells
 from mnbatch.training.evaluation.tables import write_files
-from mnbatch.training.initial import initialise, tie_colours
+from mnbatch.training.initial import started, tie_colours
 from mnbatch.training.key import card_only, made_key, training_key
 from mnbatch.training.loop import Epoch, Pool, Trained, Trainer, score
+from mnbatch.training.normalising import Normalise, normalise_for
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.request import Request
 from mnbatch.training.sources import Labelled, PoolMaker, Preparer
 from mnbatch.training.write_card import asked_looks, card_fields, served_looks
 
-MEAN, STD = 0.449, 0.226
+MEAN, STD = AttentionAlexNet.alike_mean, AttentionAlexNet.alike_std
 """Of all three channels alike (ImageNet's means over the colours), so that their mixture can be tied exactly."""
+
+to_input = Normalise(MEAN, STD)
+"""Of attention-AlexNet; other networks may need another (`normalise_for`)."""
 
 
 def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) -> ModelCard:
-    """Train attention-AlexNet as asked and write its model directory.
+    """Train a network as asked and write its model directory.
 
     The directory is written again whenever an epoch is the best so far, and the whole training is kept beside it after
     every epoch (see `mnbatch.training.checkpoint`): the same call goes on from there and ends with the same weights.
@@ -41,14 +45,12 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         MismatchError: another training is kept beside the model directory.
     """
     chosen_device(request.device)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     if request.threads:
         torch.set_num_threads(request.threads)
     preparation = preparation_of(recipe)
     training_cells, validation_cells = _cells(request)
-    network = ARCHITECTURES["attention-alexnet"]()
-    started_from = initialise(network, request.init, request.seed)
-    if recipe.colour_shares is not None:
-        tie_colours(network, recipe.colour_shares)
+    network, started_from = started(request.network, request.init, request.seed, recipe.colour_shares)
     own = Labelled(*load_crops(training_cells, preparation))
     held_out = Labelled(*load_crops(validation_cells, preparation))
     looks = asked_looks(request.serves, served_looks(list(own.crops), recipe.makes_stained))
@@ -83,11 +85,11 @@ def fit(
     Args:
         kept: where the training is kept after every epoch, and gone on from, and its key; None keeps nothing.
     """
-    device = chosen_device(request.device)
+    device, normalise = chosen_device(request.device), normalise_for(network)
 
     def keep(trained: Trained) -> ModelCard:
         finished = _finished(trained.network, recipe)
-        scores = {pool.name: score(trained.network, pool.pixels, to_input, device) for pool in validation}
+        scores = {pool.name: score(trained.network, pool.pixels, normalise, device) for pool in validation}
         fields = card_fields(
             request,
             recipe,
@@ -98,7 +100,7 @@ def fit(
             scores,
             trained,
             started_from,
-            (MEAN, STD),
+            (normalise.mean, normalise.std),
         )
         return write_model_directory(request.out, finished, fields)
 
@@ -110,7 +112,7 @@ def fit(
             write_files(kept[0].folder, history_files(so_far.history, so_far.best, recipe.epochs, request.name))
         say(describe(epoch, recipe.epochs))
 
-    trainer = Trainer(network, training, validation, recipe, to_input, request.seed, device, report)
+    trainer = Trainer(network, training, validation, recipe, normalise, request.seed, device, report)
     if kept is not None:
         _go_on(trainer, kept[0], recipe, say)
     card = keep(trainer.run())
@@ -148,11 +150,6 @@ def preparation_of(recipe: Recipe) -> Preparation:
     """How crops are prepared for a model that is trained by this recipe."""
     contrast, zoom = ContrastRule(rule=recipe.contrast), ZoomRule(rule=recipe.zoom)
     return Preparation(polarity=recipe.polarity, contrast=contrast, zoom=zoom)
-
-
-def to_input(cells: Tensor) -> Tensor:
-    """Prepared cells (B, 1 or 3, S, S) in 0..1 -> normalised network input (B, 3, S, S)."""
-    return ((cells - MEAN) / STD).expand(-1, 3, -1, -1)
 
 
 def describe(epoch: Epoch, epochs: int) -> str:

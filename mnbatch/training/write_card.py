@@ -61,7 +61,7 @@ def card_fields(
     scores: Mapping[str, Scores],
     trained: Trained,
     started_from: str,
-    normalisation: tuple[float, float],
+    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]],
 ) -> dict[str, object]:
     """Fields of `ModelCard`, all but those that `write_model_directory` fills in."""
     temperature = round(fit_temperature([(scores[pool.name], pool.labels) for pool in validation]), 4)
@@ -74,9 +74,9 @@ def card_fields(
     return {
         "name": request.name,
         "version": request.version,
-        "architecture": "attention-alexnet",
+        "architecture": request.network,
         "preparation": preparation,
-        "normalisation": {"mean": (mean,) * 3, "std": (std,) * 3},
+        "normalisation": {"mean": mean, "std": std},
         "scale": {"crop_width_in_nucleus_diameters": request.crop_width},
         "looks": tuple(looks),
         "threshold": round(threshold, 4),
