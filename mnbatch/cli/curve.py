@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mnbatch.errors import UsageError
+from mnbatch.errors import NoInputError, UsageError
 
 if TYPE_CHECKING:
-    from mnbatch.assay.curve import Curve
+    from mnbatch.assay.curve import Curve, Endpoint
+    from mnbatch.assay.curve_table import DosePoint
 
 curve_app = typer.Typer(help="Fit and show calibration curves.", no_args_is_help=True)
 
@@ -51,14 +52,38 @@ def fit_command(
     from mnbatch.assay.curve_table import read_points
     from mnbatch.results.files import write_atomically
 
+    points: list[DosePoint]
+    stated: dict[str, Any]
     if source.is_dir():
-        raise UsageError(f"{source} is a directory.", "Give a table of counts.")
-    stated: dict[str, Any] = {"mode": scoring} if scoring else {}
-    points = read_points(source, endpoint or "mn")
-    curve = fit_curve(points, endpoint or "mn", model, family, stated)
+        points, of, stated = _scored_points(source, doses, endpoint)
+        stated |= {"note": scoring} if scoring else {}
+    else:
+        of, stated = endpoint or "mn", {"mode": scoring} if scoring else {}
+        points = read_points(source, of)
+    curve = fit_curve(points, of, model, family, stated)
     write_atomically(out, dump_curve(curve))
     typer.echo("\n".join(summary_lines(curve)))
     typer.echo(f"curve: {out}")
+
+
+def _scored_points(
+    out: Path, doses: Path | None, endpoint: Endpoint | None
+) -> tuple[list[DosePoint], Endpoint, dict[str, Any]]:
+    """Points of an OUT, with the doses of a sheet or of the one in force."""
+    from mnbatch.assay.samples import match_samples, read_samples
+    from mnbatch.results.annotations import load_samples
+    from mnbatch.results.calibration import calibration_points, known_doses
+    from mnbatch.results.store import Store
+
+    store = Store(out)
+    if not store.paths.slides.is_dir():
+        raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
+    if doses is None:
+        known = known_doses(load_samples(store.paths))
+    else:
+        slides = [(r.slide_id, r.name, r.path) for r in store.records()]
+        known = {i: s.dose_gy for i, s in match_samples(read_samples(doses), slides).items() if s.dose_gy is not None}
+    return calibration_points(store, known, endpoint)
 
 
 @curve_app.command("show")

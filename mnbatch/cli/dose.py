@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, UsageError
+from mnbatch.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnbatch.assay.curve import Curve
-    from mnbatch.assay.dose_records import DoseOptions, DoseResult
+    from mnbatch.assay.dose_records import DoseResult
     from mnbatch.assay.triage import Triage
+    from mnbatch.results.dosing import Dosing
 
 
 def dose(
@@ -55,7 +55,10 @@ def dose(
 
     For research use. A case that gives no dose has its reason; the others are computed.
 
-    Exit codes: 0 every case has a dose; 2 usage; 3 at least one case has none; 5 OUT and curve do not belong together.
+    With OUT the curve is kept there, and doses stand in donors.csv and on donors' pages from then on.
+
+    Exit codes: 0 every case has a dose; 2 usage; 3 at least one case has none; 4 OUT holds no results; 5 OUT and curve
+    do not belong together; 10 unreadable or disk full; 11 OUT is held by a run.
     """
     if (out is None) == (cases is None):
         raise UsageError("Give either an OUT directory or --cases.", "`mnbatch dose --help` shows both.")
@@ -64,40 +67,43 @@ def dose(
     if not 0 < level < 1:
         raise UsageError(f"The level {level:g} is no confidence level.", "Give a number between 0 and 1, such as 0.95.")
     from mnbatch.assay.curve_file import load_curve
-    from mnbatch.assay.dose_records import DoseOptions
-    from mnbatch.assay.protraction import protraction_factor
+    from mnbatch.cli.dose_out import dose_out, leave
+    from mnbatch.results.dosing import DoseSettings, Dosing
 
-    options = DoseOptions(method, level, protraction_factor(exposure_hours), allow_mismatch)
-    seen = _as_scored(load_curve(curve), sensitivity, specificity)
-    assert cases is not None
-    _dose_cases(cases, seen, options, as_json, with_triage)
+    rates = _rates(sensitivity, specificity)
+    settings = DoseSettings(str(curve), method, level, exposure_hours, allow_mismatch, *rates)
+    dosing = Dosing(load_curve(curve), settings)
+    if cases is not None:
+        pairs = _dose_cases(cases, dosing, with_triage or not as_json)
+    else:
+        assert out is not None
+        pairs = dose_out(out, dosing)
+    for line in _json_lines(pairs, with_triage) if as_json else _text_lines(pairs):
+        typer.echo(line)
+    leave([result for result, _ in pairs], "cases" if cases is not None else "donors")
 
 
-def _dose_cases(path: Path, curve: Curve, options: DoseOptions, as_json: bool, with_triage: bool) -> None:
+def _dose_cases(path: Path, dosing: Dosing, with_triage: bool) -> Sequence[tuple[DoseResult, Triage | None]]:
     from mnbatch.assay.cases import read_cases
     from mnbatch.assay.dosing import assess
     from mnbatch.assay.triage import triage
 
-    results = assess(read_cases(path, curve.endpoint), curve, options)
-    classes = triage(results, curve, options.g) if with_triage or not as_json else [None] * len(results)
-    pairs = list(zip(results, classes, strict=True))
-    for line in _json_lines(pairs, with_triage) if as_json else _text_lines(pairs):
-        typer.echo(line)
-    bad = sum(result.status != "ok" for result in results)
-    if bad:
-        typer.echo(f"{bad} of {len(results)} cases have no dose; their reasons stand with them.", err=True)
-    raise typer.Exit(EXIT_SLIDES_FAILED if bad else EXIT_OK)
+    seen, options = dosing.seen, dosing.options
+    results = assess(read_cases(path, seen.endpoint), seen, options)
+    classes = triage(results, seen, options.g) if with_triage else [None] * len(results)
+    return list(zip(results, classes, strict=True))
 
 
-def _as_scored(curve: Curve, sensitivity: str, specificity: str) -> Curve:
-    """The curve as a scorer with these errors sees it; as it is where none are given."""
+def _rates(sensitivity: str, specificity: str) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    """Both rates as (right, total), or neither."""
     if not sensitivity and not specificity:
-        return curve
-    from mnbatch.assay.scorer_error import counted_rate, curve_seen_by
+        return None, None
+    from mnbatch.assay.scorer_error import counted_rate
 
     if not (sensitivity and specificity):
         raise UsageError("Sensitivity and specificity belong together.", "Give both --sensitivity and --specificity.")
-    return curve_seen_by(curve, counted_rate("--sensitivity", sensitivity), counted_rate("--specificity", specificity))
+    se, sp = counted_rate("--sensitivity", sensitivity), counted_rate("--specificity", specificity)
+    return (se.right, se.total), (sp.right, sp.total)
 
 
 def _json_lines(pairs: Sequence[tuple[DoseResult, Triage | None]], with_triage: bool) -> Iterator[str]:

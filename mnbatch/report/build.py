@@ -11,12 +11,14 @@ from mnbatch.assay.estimates import pooled_estimates
 from mnbatch.assay.heterogeneity import compare_slides
 from mnbatch.report import cellpage, pages, render, statistics, tables
 from mnbatch.report.controls import called_with, find_controls
+from mnbatch.report.dosing import NO_DOSE, DonorDose, donor_doses
 from mnbatch.report.gallery import gallery_view
 from mnbatch.report.pages import DonorItem, SlideItem
 from mnbatch.report.slides import DERIVED, Context, ReportOptions, Samples, SlideBuilder, sweep_gallery
 from mnbatch.report.statistics import statistics_of
 from mnbatch.report.summary import digest, page_stamp, remove_files, write_if_changed
 from mnbatch.report.views import CopyView
+from mnbatch.results.dosing import load_dosing
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
@@ -44,6 +46,7 @@ class ReportSummary:
         copies, donors: numbers in the report.
         slides_built, donors_built: pages made again.
         index_built: whether the batch page was made again.
+        doses: of all donors, in their order; empty where no curve is in force.
     """
 
     slides: tuple[ReportedSlide, ...]
@@ -52,6 +55,7 @@ class ReportSummary:
     slides_built: int
     donors_built: int
     index_built: bool
+    doses: tuple[DonorDose, ...] = ()
 
 
 def build_reports(store: Store, options: ReportOptions, samples: Samples | None = None) -> ReportSummary:
@@ -77,7 +81,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
     for record in copied:
         sweep_gallery(store.paths.slide(record.slide_id).root, ())
         remove_files(store.paths.slide(record.slide_id).root, DERIVED)
-    donors = _pool(items, options, context)
+    donors = _with_doses(store.paths, _pool(items, options, context))
     donors_built = sum(_write_donor(store.paths, donor, slides, options) for donor in donors)
     _sweep_donors(store.paths, {donor.folder for donor in donors})
     _write_tables(store.paths, items, donors)
@@ -89,6 +93,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         slides_built=slides.built,
         donors_built=donors_built,
         index_built=index_built,
+        doses=tuple(donor.dose for donor in donors if donor.dose),
     )
 
 
@@ -164,12 +169,21 @@ def _with_statistics(donor: DonorItem, context: Context) -> DonorItem:
     )
 
 
+def _with_doses(paths: OutPaths, donors: list[DonorItem]) -> list[DonorItem]:
+    dosing = load_dosing(paths)
+    if dosing is None:
+        return donors
+    doses = donor_doses(dosing, [(donor.call, [item.record for item in donor.done]) for donor in donors])
+    return [replace(donor, dose=dose) for donor, dose in zip(donors, doses, strict=True)]
+
+
 def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, options: ReportOptions) -> bool:
     folder = paths.donors / donor.folder
     stamps = [slides.stamps[item.record.slide_id] for item in donor.slides]
-    stamp = digest(donor.call.donor, stamps, options.min_cells, options.gallery)
-    page_path = folder / "index.html"
-    if not options.force and page_stamp(page_path) == stamp:
+    doses = donor.dose.dosing.key if donor.dose else ""
+    stamp = digest(donor.call.donor, stamps, options.min_cells, options.gallery, doses)
+    page_path, sheet_path = folder / "index.html", folder / "sheet.html"
+    if not options.force and page_stamp(page_path) == page_stamp(sheet_path) == stamp:
         return False
     candidates = [cell for item in donor.slides for cell in slides.candidates(item.record)]
     gallery = _donor_gallery(paths, donor)
@@ -181,6 +195,7 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
         folder.mkdir(parents=True, exist_ok=True)
     else:
         write_atomically(folder / cellpage.PAGE, render.render_gallery(gallery, stamp))
+    write_atomically(sheet_path, render.render_sheet(pages.donor_sheet(donor), stamp))
     write_atomically(page_path, render.render_donor(page, stamp))
     return True
 
@@ -201,7 +216,7 @@ def _sweep_donors(paths: OutPaths, folders: set[str]) -> None:
     if paths.donors.is_dir():
         for name in sorted(set(os.listdir(paths.donors)) - folders):
             if (paths.donors / name).is_dir():
-                remove_files(paths.donors / name, ["index.html", cellpage.PAGE])
+                remove_files(paths.donors / name, ["index.html", "sheet.html", cellpage.PAGE])
 
 
 def _write_tables(paths: OutPaths, items: Sequence[SlideItem], donors: Sequence[DonorItem]) -> None:
@@ -257,7 +272,9 @@ def _donor_row(donor: DonorItem) -> tables.DonorRow:
     )
     odd = [slide.record.slide_id for slide in donor.disagreeing]
     beside = statistics.donor_fields(donor.statistics, donor.heterogeneity, odd)
-    return tables.DonorRow(call.donor, counts, len(call.slide_ids), len(call.failed_slide_ids), donor.review, beside)
+    dose = donor.dose.fields() if donor.dose else NO_DOSE
+    numbers = (len(call.slide_ids), len(call.failed_slide_ids))
+    return tables.DonorRow(call.donor, counts, *numbers, donor.review, beside, dose)
 
 
 def _each_once(values: Iterable[str]) -> str:

@@ -10,10 +10,12 @@ from mnbatch.assay.counting import MnFrequency
 from mnbatch.assay.estimates import NO_ESTIMATES, Estimates
 from mnbatch.assay.heterogeneity import Heterogeneity
 from mnbatch.report import charts, provenance, views, words
+from mnbatch.report.dosing import DonorDose, dose_view
 from mnbatch.report.gallery import GalleryView
 from mnbatch.report.micronuclei import micronuclei_view, short_text
 from mnbatch.report.render import href
 from mnbatch.report.reviews import review_view, short_review
+from mnbatch.report.sheet import SheetSource, SheetView, sheet_view
 from mnbatch.report.statistics import Line, Statistics, corrected_text, disagreement, lines, slides_line
 from mnbatch.report.views import RowView
 from mnbatch.results.records import SlideRecord
@@ -79,6 +81,7 @@ class DonorItem:
     Attributes:
         statistics: what stands beside the pooled frequency; None where there is none.
         heterogeneity: the slides that are done beside each other; None for fewer than two.
+        dose: from the curve in force; None where there is none.
     """
 
     call: DonorCall
@@ -86,6 +89,7 @@ class DonorItem:
     slides: tuple[SlideItem, ...]
     statistics: Statistics | None = None
     heterogeneity: Heterogeneity | None = None
+    dose: DonorDose | None = None
 
     @property
     def done(self) -> tuple[SlideItem, ...]:
@@ -206,7 +210,16 @@ def donor_page(item: DonorItem, gallery: GalleryView | None, gallery_href: str =
         lines=_donor_lines(item),
         micronuclei=micronuclei_view(item.call.mn, item.call.mn_reason),
         review=review_view(item.review, gallery_href),
+        dose=dose_view(item.dose) if item.dose else None,
     )
+
+
+def donor_sheet(item: DonorItem) -> SheetView:
+    """The physician's page of one donor."""
+    done = [slide.record for slide in item.done]
+    samples = [slide.sample for slide in item.slides]
+    background = item.statistics.background if item.statistics else None
+    return sheet_view(SheetSource(item.call, done, samples, item.review, item.dose, item.warnings, background))
 
 
 def _lines(frequency: Frequency | None, statistics: Statistics | None) -> tuple[Line, ...]:

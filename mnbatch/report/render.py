@@ -15,6 +15,7 @@ from markupsafe import Markup
 from mnbatch import __version__
 from mnbatch.report import words
 from mnbatch.report.cellpage import CellPage
+from mnbatch.report.sheet import SheetView
 from mnbatch.report.views import DonorPage, IndexPage, SlidePage
 
 GALLERY_SCRIPTS = ("data", "state", "estimate", "pictures", "grid", "bench", "save", "main")
@@ -53,6 +54,24 @@ def render_index(page: IndexPage, stamp: str) -> bytes:
 def render_gallery(page: CellPage, stamp: str) -> bytes:
     """slides/<id>/gallery.html and donors/<slug>/gallery.html."""
     return _render("gallery.html.j2", page, stamp)
+
+
+def render_sheet(page: SheetView, stamp: str) -> bytes:
+    """donors/<slug>/sheet.html, with a style of its own: it is made for one sheet of paper."""
+    css = _asset("sheet.css")
+    text = (
+        _environment()
+        .get_template("sheet.html.j2")
+        .render(
+            page=page,
+            stamp=stamp,
+            version=__version__,
+            css=Markup(css),
+            css_hash=_csp_hash(css),
+            clinical_notice=words.CLINICAL_NOTICE,
+        )
+    )
+    return text.encode("utf-8", "backslashreplace")
 
 
 def href(path: str) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from mnbatch.assay.calls import CalledCell, Frequency
 from mnbatch.assay.counting import MnFrequency
 from mnbatch.report import statistics
+from mnbatch.report.dosing import DOSE_COLUMNS, NO_DOSE
 from mnbatch.review.standing import NO_REVIEW, SlideReview
 
 BOM = "\ufeff"
@@ -62,6 +63,7 @@ SLIDE_COLUMNS = (
 DONOR_COLUMNS = (
     *("donor", *COUNT_COLUMNS, "slides", "slides_done", "slides_failed", *REVIEW_COLUMNS, *MN_COLUMNS),
     *statistics.DONOR_COLUMNS,
+    *DOSE_COLUMNS,
 )
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -135,6 +137,7 @@ class DonorRow:
     slides_failed: int
     review: SlideReview = NO_REVIEW
     statistics: Sequence[Value] = (None,) * len(statistics.DONOR_COLUMNS)
+    dose: Sequence[Value] = NO_DOSE
 
 
 class Number(str):
@@ -179,6 +182,7 @@ def donors_csv(rows: Sequence[DonorRow]) -> bytes:
             *_review_fields(row.review),
             *row.counts.mn_fields(),
             *row.statistics,
+            *row.dose,
         ]
         for row in rows
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mnbatch.assay.calls import CalledCell, Frequency
 from mnbatch.report import charts, words
+from mnbatch.report.dosing import DoseView
 from mnbatch.report.gallery import GalleryView
 from mnbatch.report.micronuclei import MicronucleiView
 from mnbatch.report.reviews import ReviewView
@@ -105,6 +106,7 @@ class DonorPage:
     micronuclei: MicronucleiView | None
     review: ReviewView
     lines: tuple[Line, ...] = ()
+    dose: DoseView | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,11 @@ class OutPaths:
         return self.annotations / "validation.csv"
 
     @property
+    def dosing(self) -> Path:
+        """The calibration curve in force, with how doses are read from it."""
+        return self.annotations / "dosing.json"
+
+    @property
     def reviews(self) -> Path:
         """A person's decisions on cells: the plan, and one trail a slide that is only ever appended to."""
         return self.annotations / "reviews"

@@ -1,0 +1,57 @@
+"""`mnbatch dose OUT`: doses of scored donors into tables and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, MismatchError, NoInputError
+
+if TYPE_CHECKING:
+    from mnbatch.assay.dose_records import DoseResult
+    from mnbatch.assay.triage import Triage
+    from mnbatch.results.dosing import Dosing
+
+
+def dose_out(out: Path, dosing: Dosing) -> Sequence[tuple[DoseResult, Triage | None]]:
+    """Put the curve into force for OUT, bring the reports up to date and give every donor's result.
+
+    Raises:
+        NoInputError: OUT holds no results.
+        MismatchError: no slide of OUT was scored as the curve's slides were; nothing is kept then.
+    """
+    from mnbatch.cli.report import report_options
+    from mnbatch.report.build import build_reports
+    from mnbatch.report.dosing import mismatch
+    from mnbatch.results.annotations import load_samples
+    from mnbatch.results.dosing import save_dosing
+    from mnbatch.results.lock import hold_lock
+    from mnbatch.results.store import Store
+
+    store = Store(out)
+    if not store.paths.slides.is_dir():
+        raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
+    reason = mismatch(dosing, store.records())
+    if reason:
+        raise MismatchError(
+            f"This curve does not belong to {out}: {reason}.",
+            "Fit a curve on slides scored the same way (`mnbatch curve fit OUT --doses`), or see --allow-mismatch.",
+        )
+    with hold_lock(store.paths.lock):
+        save_dosing(store.paths, dosing)
+        made = build_reports(store, report_options(store.paths), load_samples(store.paths))
+    if not made.doses:
+        raise NoInputError(f"No slide in {out} has a donor.", "Give a sample sheet: mnbatch run --samples.")
+    typer.echo(f"report: {store.paths.index}", err=True)
+    return [(dose.result, dose.triage) for dose in made.doses]
+
+
+def leave(results: Sequence[DoseResult], what: str) -> None:
+    """Say how many have no dose, and leave with the exit code that goes with it."""
+    bad = sum(result.status != "ok" for result in results)
+    if bad:
+        typer.echo(f"{bad} of {len(results)} {what} have no dose; their reasons stand with them.", err=True)
+    raise typer.Exit(EXIT_SLIDES_FAILED if bad else EXIT_OK)

@@ -1,0 +1,101 @@
+"""The calibration curve in force for an OUT, with how doses are read from it: one file, replaced by one rename."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mnbatch.assay.classifier_error import CountedRate
+from mnbatch.assay.curve import Curve
+from mnbatch.assay.curve_file import CurveFile, dump_curve
+from mnbatch.assay.dose_records import DoseOptions
+from mnbatch.assay.protraction import protraction_factor
+from mnbatch.assay.scorer_error import curve_seen_by
+from mnbatch.errors import StorageError
+from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.paths import OutPaths
+
+MODE = "automated (mnbatch)"
+"""The scoring mode of everything that mnbatch counts itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoseSettings:
+    """What a person asked for beside the curve.
+
+    Attributes:
+        source: file or example that the curve was given as.
+        exposure_hours: duration of the exposure; 0 is acute.
+        sensitivity, specificity: (right, total) of the scorer, for a curve that has not its errors; else None.
+    """
+
+    source: str
+    method: str = "profile"
+    level: float = 0.95
+    exposure_hours: float = 0.0
+    allow_mismatch: bool = False
+    sensitivity: tuple[int, int] | None = None
+    specificity: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dosing:
+    """The curve as given and the settings."""
+
+    curve: Curve
+    settings: DoseSettings
+
+    @property
+    def key(self) -> str:
+        """Everything that doses depend on, as text: part of the stamps of pages."""
+        return dump_curve(self.curve).decode() + json.dumps(asdict(self.settings))
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the scorer's errors are taken into account with stated rates."""
+        return self.settings.sensitivity is not None and self.settings.specificity is not None
+
+    @property
+    def seen(self) -> Curve:
+        """The curve that cases are put on: as given, or as a scorer with the stated errors sees it."""
+        se, sp = self.settings.sensitivity, self.settings.specificity
+        if se is None or sp is None:
+            return self.curve
+        return curve_seen_by(self.curve, CountedRate(*se), CountedRate(*sp))
+
+    @property
+    def options(self) -> DoseOptions:
+        """For `assess`; stated error rates stand for the same scoring."""
+        s = self.settings
+        allowed = s.allow_mismatch or self.corrected
+        return DoseOptions(s.method, s.level, protraction_factor(s.exposure_hours), allowed)  # type: ignore[arg-type]
+
+
+def save_dosing(paths: OutPaths, dosing: Dosing) -> None:
+    """Put a curve into force; `mnbatch report` reads it from now on."""
+    content = {"settings": asdict(dosing.settings), "curve": json.loads(dump_curve(dosing.curve))}
+    with storage_errors(paths.annotations):
+        paths.annotations.mkdir(parents=True, exist_ok=True)
+    write_atomically(paths.dosing, (json.dumps(content, indent=1) + "\n").encode(), durable=True)
+
+
+def load_dosing(paths: OutPaths) -> Dosing | None:
+    """The curve in force; None where there is none.
+
+    Raises:
+        StorageError: the file is there and is not what was written.
+    """
+    if not paths.dosing.exists():
+        return None
+    with storage_errors(paths.dosing):
+        text = paths.dosing.read_text(encoding="utf-8")
+    try:
+        content: dict[str, Any] = json.loads(text)
+        settings = content["settings"]
+        pairs = {name: tuple(settings[name]) if settings[name] else None for name in ("sensitivity", "specificity")}
+        return Dosing(CurveFile.model_validate(content["curve"]).curve(), DoseSettings(**settings | pairs))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{paths.dosing} is damaged: {error}.", "Give the curve again with `mnbatch dose OUT --curve`."
+        ) from error
