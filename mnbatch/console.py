@@ -15,8 +15,8 @@ from rich.text import Text
 class RunProgress(Protocol):
     """What the pipeline tells the world; it knows nothing of terminals."""
 
-    def start(self, slides: int, cells: int) -> None:
-        """Scoring begins: slides that are pending and cells (files) in them."""
+    def start(self, slides: int, cells: int | None) -> None:
+        """Scoring begins: slides that are pending and cells (files) in them; None where they are still to be found."""
 
     def cells(self, count: int) -> None:
         """`count` more cells came back."""
@@ -34,7 +34,7 @@ class RunProgress(Protocol):
 class SilentProgress:
     """Says nothing (for calls from Python)."""
 
-    def start(self, slides: int, cells: int) -> None:
+    def start(self, slides: int, cells: int | None) -> None:
         """Ignore."""
 
     def cells(self, count: int) -> None:
@@ -79,7 +79,7 @@ class ConsoleProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def start(self, slides: int, cells: int) -> None:
+    def start(self, slides: int, cells: int | None) -> None:
         """Show the bar on a terminal."""
         if self._quiet or not self._console.is_terminal:
             return

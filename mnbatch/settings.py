@@ -24,8 +24,12 @@ class RunSettings(BaseModel):
         export: root of the scanner's export; read only.
         out: output directory, outside of the export.
         layout: name of a layout preset, or a pattern such as '{donor}/{slide}/{cell}.tif'.
+        input: what the export holds: gallery, fields or wsi (whole slides); auto recognises it.
         samples: sample sheet (CSV), or None.
         settle: seconds since a slide's newest file after which it counts as written; None takes slides as they are.
+        cells: of fields and whole slides, the cells that are scored: binucleated ones, or all main nuclei.
+        nuclear_channel: channel of fields with several, counted from 1, or its name; None recognises it.
+        um_per_pixel: pixel size of fields and whole slides; None takes the sample sheet's, or what the files say.
         model: name of a bundled model or path of a model directory.
         stain: force the model for this stain, or None to recognise each slide's look.
         device: auto, cpu, cuda or cuda:N.
@@ -36,6 +40,7 @@ class RunSettings(BaseModel):
         min_cells: a donor with fewer BN cells is `insufficient`.
         gallery: cells shown a page in each part of the gallery (highest, most uncertain).
         keep_gallery: keep crops and maps in OUT (about 5 kB a cell).
+        geojson: also write the cells of fields and whole slides as GeoJSON for QuPath.
         pseudonymise: codes in place of source names in everything but OUT/private and the logs.
         verify: hash the content of every file again, also of slides whose files look unchanged.
         retry_failed: try slides again that failed for good.
@@ -47,8 +52,12 @@ class RunSettings(BaseModel):
     export: Path
     out: Path
     layout: str = "folder-per-slide"
+    input: Literal["auto", "gallery", "fields", "wsi"] = "auto"
     samples: Path | None = None
     settle: float | None = Field(default=None, ge=0)
+    cells: Literal["binucleated", "all"] = "binucleated"
+    nuclear_channel: str | None = None
+    um_per_pixel: float | None = Field(default=None, ge=0.02, le=5)
     model: str = DEFAULT_MODEL
     stain: Literal["fluorescence", "giemsa"] | None = None
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
@@ -59,6 +68,7 @@ class RunSettings(BaseModel):
     min_cells: int = Field(default=200, ge=0)
     gallery: int = Field(default=24, ge=0, le=5000)
     keep_gallery: bool = True
+    geojson: bool = False
     pseudonymise: bool = False
     verify: bool = False
     retry_failed: bool = False

@@ -8,18 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from mnbatch.assay.cells import ScoreRow
 from mnbatch.assay.counting import NOT_COUNTED, CellCount, MnFrequency
+from mnbatch.assay.fields import FoundAt
 from mnbatch.assay.intervals import clopper_pearson
-from mnbatch.assay.quality import QualityRules, quality_flags
+from mnbatch.assay.quality import BORDER_FLAG, QualityRules, quality_flags
 
 PER = 1000
 """Frequencies are given per 1000 binucleated cells."""
 
-SlideStatus = Literal["done", "failed"]
+SlideStatus = Literal["done", "partial", "failed"]
+"""`partial`: some of the slide's fields could not be used; its counts are those of the others."""
+
 DonorStatus = Literal["done", "partial", "insufficient", "failed"]
 
 
@@ -47,7 +50,8 @@ class CallRules:
 class CalledCell:
     """One cell as reported; p_mn, mn and count are None for an excluded cell, whose reason is then given.
 
-    `count` is None, too, where the model answers yes or no. `zoom`: see `mnbatch.assay.cells.CellCrop`.
+    `count` is None, too, where the model answers yes or no; `found` where the cell comes from a gallery. `zoom`: see
+    `mnbatch.assay.cells.CellCrop`.
     """
 
     cell_id: str
@@ -59,6 +63,7 @@ class CalledCell:
     reason: str
     count: CellCount | None = None
     zoom: float = 1.0
+    found: FoundAt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,13 @@ def call_slide(
     return SlideCall("done", "", cells, frequency, excluded, flagged, warnings, mn, mn_reason)
 
 
+def with_fields_set_aside(call: SlideCall, set_aside: int, fields: int) -> SlideCall:
+    """The call of a slide of which some fields could not be used: it stands, and says so."""
+    if not set_aside or call.status == "failed":
+        return call
+    return replace(call, status="partial", reason=f"{set_aside} of {fields} fields were set aside")
+
+
 def too_many_unreadable(unreadable: int, total: int, max_bad_fraction: float) -> bool:
     """Whether a slide's unreadable cells are more than its results can bear."""
     return total == 0 or unreadable == total or unreadable / total > max_bad_fraction
@@ -168,8 +180,8 @@ def pool_donor(donor: str, calls: Sequence[tuple[str, SlideCall]], min_cells: in
     Args:
         donor: the donor's code.
         calls: (slide_id, call) of every slide of the donor, failed ones too.
-        min_cells: fewer BN cells than this make the donor `insufficient`. A donor with a failed slide is
-            `partial`, whether or not the cells suffice; both are in the warnings.
+        min_cells: fewer BN cells than this make the donor `insufficient`. A donor with a failed or
+            partial slide is `partial`, whether or not the cells suffice; both are in the warnings.
     """
     done = [(slide_id, call) for slide_id, call in calls if call.frequency is not None]
     failed = tuple(slide_id for slide_id, call in calls if call.frequency is None)
@@ -188,7 +200,12 @@ def pool_donor(donor: str, calls: Sequence[tuple[str, SlideCall]], min_cells: in
         warnings.append(f"{len(failed)} of {len(calls)} slides failed: {', '.join(failed)}")
     if frequency.bn_cells < min_cells:
         warnings.append(f"{frequency.bn_cells} BN cells, fewer than the {min_cells} asked for")
-    status: DonorStatus = "partial" if failed else "insufficient" if frequency.bn_cells < min_cells else "done"
+    partial = [slide_id for slide_id, call in done if call.status == "partial"]
+    if partial:
+        warnings.append(f"of {len(partial)} of {len(calls)} slides some fields were set aside: {', '.join(partial)}")
+    status: DonorStatus = (
+        "partial" if failed or partial else "insufficient" if frequency.bn_cells < min_cells else "done"
+    )
     reason = "; ".join(warnings)
     mn, mn_reason = _pool_mn(done)
     return DonorCall(
@@ -208,16 +225,18 @@ def _pool_mn(done: Sequence[tuple[str, SlideCall]]) -> tuple[MnFrequency | None,
 
 def _call_cell(row: ScoreRow, rules: CallRules, original: str | None, mean_3plus: float | None) -> CalledCell:
     flags = quality_flags(row.quality, rules.quality) if row.quality is not None else ()
+    if row.found is not None and row.found.at_border:
+        flags = (*flags, BORDER_FLAG)
     if row.p_mn is None:
-        return CalledCell(row.cell_id, row.source, row.page, None, None, flags, row.reason)
+        return CalledCell(row.cell_id, row.source, row.page, None, None, flags, row.reason, found=row.found)
     if original is not None:
         reason = f"copy of {original}, counted there"
-        return CalledCell(row.cell_id, row.source, row.page, None, None, flags, reason)
+        return CalledCell(row.cell_id, row.source, row.page, None, None, flags, reason, found=row.found)
     called = row.p_mn >= rules.threshold
     count = None
     if row.ratios is not None and mean_3plus is not None:
         count = CellCount.of(row.p_mn, row.ratios, called, mean_3plus)
-    return CalledCell(row.cell_id, row.source, row.page, row.p_mn, called, flags, "", count, row.zoom)
+    return CalledCell(row.cell_id, row.source, row.page, row.p_mn, called, flags, "", count, row.zoom, row.found)
 
 
 def _failure(total: int, unreadable: int, counted: int, rules: CallRules) -> str:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mnbatch.assay.fields import FieldReport, FoundAt, InputKind
 from mnbatch.errors import SlideError
 
 Look = Literal["fluorescence", "giemsa", "unknown"]
@@ -47,6 +48,18 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Companion:
+    """A file that belongs to another one: the label image of a field, the data files of a whole slide.
+
+    Attributes:
+        of: path of the file it belongs to.
+    """
+
+    of: str
+    file: SourceFile
+
+
+@dataclass(frozen=True, slots=True)
 class Slide:
     """One slide of an export, known by its files.
 
@@ -61,6 +74,9 @@ class Slide:
         skipped: what lies in the slide's place and was not taken (previews, hidden files, copies).
         copy_of: slide_id of an earlier slide with byte-identical files, else None; a copy is not scored.
         settled: False while the scanner may still be writing to it (only with --settle).
+        kind: whether its files are crops, fields or whole slides.
+        companions: files that are no images of cells by themselves and on which its cells depend.
+        um_per_pixel: pixel size that a person gave; None takes what the files say.
     """
 
     slide_id: str
@@ -73,6 +89,14 @@ class Slide:
     skipped: tuple[Skipped, ...] = ()
     copy_of: str | None = None
     settled: bool = True
+    kind: InputKind = "gallery"
+    companions: tuple[Companion, ...] = ()
+    um_per_pixel: float | None = None
+
+    @property
+    def everything(self) -> tuple[SourceFile, ...]:
+        """All files that its result depends on."""
+        return (*self.files, *(companion.file for companion in self.companions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +148,7 @@ class CellCrop:
         file_digest: SHA-256 of the file's bytes, or "" when another task of the same file carries it.
         jpeg: the crop as the gallery keeps it; b"" where no gallery is kept.
         zoom: width of the crop in the file / width of the part that `pixels` shows, about the middle.
+        found: where it was found in its field; None for a cell of a gallery.
     """
 
     slide_id: str
@@ -137,6 +162,7 @@ class CellCrop:
     file_digest: str = ""
     jpeg: bytes = b""
     zoom: float = 1.0
+    found: FoundAt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +181,7 @@ class UnreadableCell:
     reason: str
     transient: bool = False
     file_digest: str = ""
+    found: FoundAt | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,8 +215,17 @@ class SlideEnd:
     error: SlideError | None = None
 
 
-StreamItem = CellCrop | UnreadableCell | SlideEnd
-ScoredItem = CellScore | UnreadableCell | SlideEnd
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """SHA-256 of a companion file; goes no further than the reading."""
+
+    source: str
+    file_digest: str
+
+
+ReadItem = CellCrop | UnreadableCell | FieldReport | FileDigest
+StreamItem = CellCrop | UnreadableCell | FieldReport | SlideEnd
+ScoredItem = CellScore | UnreadableCell | FieldReport | SlideEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +238,7 @@ class ScoreRow:
         quality: measured before scoring; None for a cell that could not be read.
         ratios: as in `CellScore`; None for a cell that could not be read, too.
         zoom: as in `CellCrop`.
+        found: where it was found in its field; None for a cell of a gallery.
     """
 
     cell_id: str
@@ -212,3 +249,4 @@ class ScoreRow:
     quality: Quality | None
     ratios: tuple[float, float] | None = None
     zoom: float = 1.0
+    found: FoundAt | None = None

@@ -8,6 +8,9 @@ from mnbatch.assay.cells import Quality
 
 FLAGS: tuple[str, ...] = ("blurred", "weak_stain", "several_cells", "no_nucleus", "saturated")
 
+BORDER_FLAG = "border"
+"""Of a cell of a field that reaches the field's edge; only scored with --cells all, in a crop that is filled up."""
+
 
 @dataclass(frozen=True, slots=True)
 class QualityRules:

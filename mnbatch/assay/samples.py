@@ -11,11 +11,12 @@ from pathlib import Path
 
 from mnbatch.errors import StorageError, UsageError
 
-COLUMNS: tuple[str, ...] = ("slide", "donor", "dose_gy", "culture", "sex", "age", "note", "control")
+COLUMNS: tuple[str, ...] = ("slide", "donor", "dose_gy", "culture", "sex", "age", "note", "control", "um_per_pixel")
 REQUIRED: tuple[str, ...] = ("slide", "donor")
 _SEXES = {"": "", "f": "f", "female": "f", "m": "m", "male": "m"}
 _CONTROLS = dict.fromkeys(("", "no", "n", "0", "false"), False) | dict.fromkeys(("yes", "y", "1", "true", "x"), True)
 _OLDEST = 130.0
+_SMALLEST_PIXEL, _LARGEST_PIXEL = 0.02, 5.0
 _SHOWN = 3
 
 SlideIdentity = tuple[str, str, str]
@@ -34,6 +35,7 @@ class SampleRow:
         sex: "f", "m" or "" for unknown.
         age: years, None for unknown.
         note: free text.
+        um_per_pixel: pixel size of the slide's fields, micrometres; None takes what the files say.
         line: line of the file, counted from 1.
         control: an unexposed control of this laboratory; such slides are the background of the others.
     """
@@ -47,6 +49,7 @@ class SampleRow:
     note: str = ""
     line: int = 0
     control: bool = False
+    um_per_pixel: float | None = None
 
 
 def read_samples(path: Path) -> list[SampleRow]:
@@ -198,8 +201,19 @@ def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> Sample
         age=_number(path, line, "age", cells, separator, _OLDEST),
         note=cells.get("note", ""),
         control=_CONTROLS[control],
+        um_per_pixel=_pixel_size(path, line, cells, separator),
         line=line,
     )
+
+
+def _pixel_size(path: Path, line: int, cells: dict[str, str], separator: str) -> float | None:
+    value = _number(path, line, "um_per_pixel", cells, separator, _LARGEST_PIXEL)
+    if value is not None and value < _SMALLEST_PIXEL:
+        raise UsageError(
+            f"{path}, line {line}: um_per_pixel {value:g} is no light microscope's.",
+            f"Write micrometres a pixel, {_SMALLEST_PIXEL:g} to {_LARGEST_PIXEL:g}, or leave it empty.",
+        )
+    return value
 
 
 def _number(path: Path, line: int, column: str, cells: dict[str, str], separator: str, largest: float) -> float | None:

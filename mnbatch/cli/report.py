@@ -34,6 +34,10 @@ def report(
             "sensitivity and specificity from now on.",
         ),
     ] = None,
+    geojson: Annotated[
+        bool | None,
+        typer.Option("--geojson/--no-geojson", help="Cells of fields for QuPath; otherwise as in the last run."),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Make everything again, not only what is out of date.")
     ] = False,
@@ -52,7 +56,7 @@ def report(
     store = Store(out)
     if not store.paths.slides.is_dir():
         raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
-    options = report_options(store.paths, gallery, min_cells, force=force)
+    options = report_options(store.paths, gallery, min_cells, force=force, geojson=geojson)
     with hold_lock(store.paths.lock):
         if validation is not None:
             kept = keep_validation(store, validation)
@@ -69,7 +73,12 @@ def report(
 
 
 def report_options(
-    paths: OutPaths, gallery: int | None = None, min_cells: int | None = None, *, force: bool = False
+    paths: OutPaths,
+    gallery: int | None = None,
+    min_cells: int | None = None,
+    *,
+    force: bool = False,
+    geojson: bool | None = None,
 ) -> ReportOptions:
     """What was typed, else what the last run used, else the defaults."""
     from mnbatch.report.build import ReportOptions
@@ -80,6 +89,7 @@ def report_options(
         gallery=_first(gallery, last.get("gallery"), ReportOptions().gallery),
         min_cells=_first(min_cells, last.get("min_cells"), ReportOptions().min_cells),
         force=force,
+        geojson=bool(last.get("geojson")) if geojson is None else geojson,
     )
 
 

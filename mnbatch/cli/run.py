@@ -24,6 +24,21 @@ def run(
         str | None,
         typer.Option(help="Layout preset or pattern; see `mnbatch scan --explain`.", rich_help_panel=_INPUT),
     ] = None,
+    input: Annotated[
+        str | None,
+        typer.Option(help="gallery, fields or wsi; auto (default) recognises it.", rich_help_panel=_INPUT),
+    ] = None,
+    cells: Annotated[
+        str | None,
+        typer.Option(help="Of fields: score binucleated cells (default) or all nuclei.", rich_help_panel=_INPUT),
+    ] = None,
+    nuclear_channel: Annotated[
+        str | None,
+        typer.Option(help="Of fields with several channels: number from 1, or name.", rich_help_panel=_INPUT),
+    ] = None,
+    um_per_pixel: Annotated[
+        float | None, typer.Option(help="Pixel size of fields, micrometres.", rich_help_panel=_INPUT)
+    ] = None,
     samples: Annotated[
         Path | None, typer.Option(help="Sample sheet (CSV: slide, donor, dose_gy, ...).", rich_help_panel=_INPUT)
     ] = None,
@@ -66,6 +81,9 @@ def run(
     no_gallery: Annotated[
         bool, typer.Option("--no-gallery", help="Keep no crops and maps (5 kB a cell).", rich_help_panel=_OUTPUT)
     ] = False,
+    geojson: Annotated[
+        bool, typer.Option("--geojson", help="Cells of fields as GeoJSON for QuPath.", rich_help_panel=_OUTPUT)
+    ] = False,
     pseudonymise: Annotated[
         bool, typer.Option("--pseudonymise", help="Codes in place of source names.", rich_help_panel=_OUTPUT)
     ] = False,
@@ -100,6 +118,10 @@ def run(
         "export": export,
         "out": out,
         "layout": layout,
+        "input": input,
+        "cells": cells,
+        "nuclear_channel": nuclear_channel,
+        "um_per_pixel": um_per_pixel,
         "samples": samples,
         "settle": settle,
         "model": model,
@@ -113,6 +135,7 @@ def run(
         "gallery": gallery,
         # A flag that was not typed must not hide what environment or settings file say.
         "keep_gallery": False if no_gallery else None,
+        "geojson": geojson or None,
         "pseudonymise": pseudonymise or None,
         "verify": verify or None,
         "retry_failed": retry_failed or None,

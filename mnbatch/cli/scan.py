@@ -14,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from mnbatch.assay.cells import Skipped, Slide
+    from mnbatch.imaging.inputs import Recognised
     from mnbatch.imaging.layouts import Layout
 
 _COLUMNS = ("slide_id", "donor", "slide", "files", "MB", "note")
@@ -29,6 +30,10 @@ def scan(
             "'{donor}/{slide}/{cell}.tif'.",
         ),
     ] = "folder-per-slide",
+    input: Annotated[
+        str,
+        typer.Option(envvar="MNBATCH_INPUT", help="gallery, fields or wsi (whole slides); auto recognises it."),
+    ] = "auto",
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Say which layout was taken and why each skipped file was skipped."),
@@ -43,14 +48,17 @@ def scan(
         typer.Option(envvar="MNBATCH_SETTLE", min=0, help="Mark slides younger than SECONDS as not settled."),
     ] = None,
 ) -> None:
-    """List the slides that `mnbatch run` would find in EXPORT, without reading an image."""
+    """List the slides that `mnbatch run` would find in EXPORT; a few images are looked at to say what they are."""
     from mnbatch.errors import NoInputError
     from mnbatch.imaging.discovery import find_slides
     from mnbatch.imaging.layouts import parse_layout
 
-    found = _Findings(parse_layout(layout), keep_skipped=explain)
+    parse_layout(layout)  # a wrong one is refused before any image is looked at
+    recognised = _recognised(input, export, layout)
+    kind = recognised.kind
+    found = _Findings(parse_layout(layout, kind), recognised, keep_skipped=explain)
     try:
-        for slide in find_slides(export, layout=layout, settle_seconds=settle, explain=found.skip):
+        for slide in find_slides(export, layout=layout, settle_seconds=settle, explain=found.skip, kind=kind):
             found.add(slide)
     except NoInputError:
         if explain and not as_json:
@@ -66,6 +74,18 @@ def scan(
         _print_explanation(found)
     _print_table(found)
     _print_summary(found, explained=explain)
+
+
+def _recognised(input: str, export: Path, layout: str) -> Recognised:
+    from mnbatch.errors import UsageError
+    from mnbatch.imaging.inputs import KINDS, Recognised, recognise_input
+
+    if input == "auto":
+        return recognise_input(export, layout)
+    for kind in KINDS:
+        if input == kind:
+            return Recognised(kind, "as --input says")
+    raise UsageError(f"--input cannot be '{input}'.", f"Use auto or one of {', '.join(KINDS)}.")
 
 
 @dataclass(slots=True)
@@ -92,8 +112,9 @@ class _Row:
 class _Findings:
     """What a crawl found, in order."""
 
-    def __init__(self, layout: Layout, *, keep_skipped: bool) -> None:
+    def __init__(self, layout: Layout, recognised: Recognised, *, keep_skipped: bool) -> None:
         self.layout = layout
+        self.recognised = recognised
         self.rows: list[_Row] = []
         self.skipped: list[Skipped] = []
         self.reasons: Counter[str] = Counter()
@@ -107,7 +128,7 @@ class _Findings:
 
     def add(self, slide: Slide) -> None:
         """Note a slide."""
-        size = sum(file.size for file in slide.files)
+        size = sum(file.size for file in slide.everything)
         row = _Row(
             slide.slide_id,
             slide.name,
@@ -134,6 +155,8 @@ class _Findings:
         """All of it as one JSON document."""
         content: dict[str, Any] = {
             "export": str(export),
+            "input": self.recognised.kind,
+            "input_because": self.recognised.why,
             "layout": self.layout.name,
             "pattern": self.layout.pattern,
             "explanation": self.layout.explanation,
@@ -146,6 +169,10 @@ class _Findings:
 
 
 def _print_explanation(found: _Findings) -> None:
+    from mnbatch.imaging.inputs import KINDS
+
+    kind = found.recognised.kind
+    typer.echo(f"Input {kind}: {KINDS[kind]} ({found.recognised.why}); --input says otherwise.")
     typer.echo(f"Layout {found.layout.name}: {found.layout.explanation}.")
     if found.layout.pattern != found.layout.name:
         typer.echo(f"Its pattern is {found.layout.pattern}")
@@ -188,7 +215,9 @@ def _print_rich(lines: Sequence[tuple[str, ...]]) -> None:
 def _print_summary(found: _Findings, *, explained: bool) -> None:
     """One or two lines on stderr: they are for a person, not for a pipe."""
     files = sum(row.files for row in found.rows)
-    typer.echo(f"{len(found.rows)} slides, {files} files; layout {found.layout.name}", err=True)
+    typer.echo(
+        f"{len(found.rows)} slides, {files} files; input {found.recognised.kind}, layout {found.layout.name}", err=True
+    )
     if found.reasons and not explained:
         typer.echo(f"{found.reasons.total()} files or folders were not taken; --explain says why", err=True)
     without = sum(row.donor is None for row in found.rows)

@@ -53,7 +53,7 @@ def _content(out: Path, manifest: dict[str, Any] | None, held_by: str | None) ->
     return {
         "out": str(out),
         "slides": len(records) - len(copies),
-        "done": sum(summaries[record.slide_id]["status"] == "done" for record in records),
+        "done": sum(summaries[record.slide_id]["status"] in ("done", "partial") for record in records),
         "failed": failed,
         "copies": copies,
         "held_by": held_by,

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from mnbatch.assay.cells import Skipped, Slide
+from mnbatch.assay.fields import InputKind
 from mnbatch.errors import NoInputError, UsageError
 from mnbatch.imaging.duplicates import SlideCopies
-from mnbatch.imaging.layouts import DEFAULT_LAYOUT, Layout, parse_layout
+from mnbatch.imaging.layouts import DEFAULT_LAYOUT, parse_layout
 from mnbatch.imaging.settling import when_settled
 from mnbatch.imaging.walk import Walk
 
@@ -23,6 +24,7 @@ def find_slides(
     layout: str = DEFAULT_LAYOUT,
     settle_seconds: float | None = None,
     explain: Explain | None = None,
+    kind: InputKind = "gallery",
 ) -> Iterator[Slide]:
     """Walk an export once and yield its slides in natural order.
 
@@ -32,22 +34,23 @@ def find_slides(
         settle_seconds: a slide whose newest file is younger than this, or that changed between two looks,
             comes with `settled=False`; None takes every slide as it is.
         explain: is told of every file and folder that is not taken, and why.
+        kind: what the export holds (see `mnbatch.imaging.inputs`).
 
     Raises:
         UsageError: unknown layout (at once); two slides with one slide-id.
         NoInputError: the export does not exist (at once) or holds no slide (at the end of the walk).
         StorageError: the export cannot be read.
     """
-    parsed = parse_layout(layout)
+    parsed = parse_layout(layout, kind)
     top = Path(os.path.abspath(root))
     if not top.is_dir():
         what = "is a file, not a folder" if top.exists() else "does not exist"
         raise NoInputError(f"The export {root} {what}.", "Give the folder that the scanner wrote.")
-    return _find(top, parsed, settle_seconds, explain or (lambda _: None))
+    return _find(Walk(top, parsed, explain or (lambda _: None), kind), settle_seconds)
 
 
-def _find(root: Path, layout: Layout, settle_seconds: float | None, explain: Explain) -> Iterator[Slide]:
-    walk = Walk(root, layout, explain)
+def _find(walk: Walk, settle_seconds: float | None) -> Iterator[Slide]:
+    root, layout, explain = walk.root, walk.layout, walk.explain
     copies = SlideCopies()
     ids: set[str] = set()
     slides = (_marked_copy(slide, copies, explain) for slide in walk.slides())

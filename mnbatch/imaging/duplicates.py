@@ -41,9 +41,9 @@ class SlideCopies:
 
         A slide that cannot be read whole, or that has no content, is nobody's copy.
         """
-        if not any(file.size for file in slide.files):
+        if not any(file.size for file in slide.everything):
             return None
-        new = _Known(slide.slide_id, slide.root, "\0".join(file.path for file in slide.files))
+        new = _Known(slide.slide_id, slide.root, "\0".join(file.path for file in slide.everything))
         same_sizes = self._by_sizes.setdefault(_sizes(slide), [])
         for known in same_sizes:
             if _same_probe(known, new) and _same_content(known, new):
@@ -53,7 +53,7 @@ class SlideCopies:
 
 
 def _sizes(slide: Slide) -> bytes:
-    sizes = ",".join(map(str, sorted(file.size for file in slide.files)))
+    sizes = ",".join(map(str, sorted(file.size for file in slide.everything)))
     return hashlib.blake2b(sizes.encode(), digest_size=16).digest()
 
 

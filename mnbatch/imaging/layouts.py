@@ -4,7 +4,8 @@ A pattern is a path relative to the export root, with forward slashes:
 
 * `{donor}`, `{slide}`, `{cell}` stand for a part of one folder or file name; `{slide}` must be there, each at
   most once. Without `{cell}` every file is a slide of its own (a gallery).
-* `{ext}` stands for any extension that mnbatch reads; `{tif,png}` for one of those named.
+* `{ext}` stands for any extension that mnbatch reads, `{whole}` for any of a whole slide; `{tif,png}` for one of
+  those named.
 * `*` stands for any part of one name, `**` for any number of folders (also none).
 * Everything else stands for itself. Extensions match in any case; `tif` also matches `tiff`, `jpg` `jpeg`.
 """
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from mnbatch.assay.fields import InputKind
 from mnbatch.errors import UsageError
 
 EXTENSIONS: tuple[str, ...] = ("tif", "tiff", "png", "bmp", "jpg", "jpeg")
@@ -36,7 +38,21 @@ PRESETS: dict[str, tuple[str, str]] = {
     "tiff-galleries": ("**/{slide}.{tif,tiff}", "each TIFF file is a slide, and each of its pages a cell"),
 }
 
+WHOLE_SLIDES: tuple[str, ...] = ("svs", "ndpi", "mrxs", "scn", "vms", "vmu", "bif", "svslide")
+"""Extensions that only whole slides have; TIFFs may be whole slides too."""
+
+WHOLE_SLIDE_PRESETS: dict[str, tuple[str, str]] = {
+    "folder-per-slide": ("**/{slide}.{whole}", "each whole-slide file is a slide; donors come from a sample sheet"),
+    "donor-slide-folders": (
+        "**/{donor}/{slide}.{whole}",
+        "each whole-slide file is a slide, and the folder that holds it is the donor",
+    ),
+    "flat-files": ("**/{donor}_{slide}.{whole}", "whole slides named donor_slide.ext, in one folder or in many"),
+}
+"""What the presets mean where an export holds whole slides."""
+
 DEFAULT_LAYOUT = "folder-per-slide"
+_IMAGE_FOLDERS = "(?i:images|fields)/"
 PATTERN_EXAMPLE = "{donor}/{slide}/{cell}.tif"
 _FIELDS = ("donor", "slide", "cell")
 _TOKEN = re.compile(r"\{([^{}]*)\}|\*\*/|\*+|[^{}*]+|[{}]")
@@ -107,18 +123,37 @@ class Layout:
         return match["slide"] if anchor == "." else f"{anchor}/{match['slide']}"
 
 
-def parse_layout(text: str) -> Layout:
+def parse_layout(text: str, kind: InputKind = "gallery") -> Layout:
     """Compile a preset name or a pattern.
+
+    Args:
+        text: preset name or pattern.
+        kind: what the export holds; the presets mean whole-slide files where it holds those, and a slide of fields
+            may have its files in a folder `images` of its own.
 
     Raises:
         UsageError: neither a preset nor a pattern that can be acted on.
     """
+    if kind == "wsi" and text in WHOLE_SLIDE_PRESETS:
+        pattern, explanation = WHOLE_SLIDE_PRESETS[text]
+        return _compile(text, pattern, explanation)
+    if kind == "fields" and text in ("folder-per-slide", "donor-slide-folders"):
+        pattern, explanation = PRESETS[text]
+        return _with_image_folders(_compile(text, pattern, explanation))
     if text in PRESETS:
         pattern, explanation = PRESETS[text]
         return _compile(text, pattern, explanation)
     if "{" not in text:
         raise UsageError(f"Unknown layout '{text}'.", _advice())
     return _compile(text, text, "files that fit this pattern")
+
+
+def _with_image_folders(layout: Layout) -> Layout:
+    """The same layout, where files may also lie in a folder `images` (or `fields`) of their slide."""
+    slide = "(?P<slide>[^/]+?)/"
+    inner = layout.regex.pattern.replace(slide, f"(?P<slide>(?!{_IMAGE_FOLDERS})[^/]+?)/(?:{_IMAGE_FOLDERS})?")
+    explanation = f"{layout.explanation}; a folder named images or fields belongs to the slide above it"
+    return replace(layout, explanation=explanation, nested=True, regex=re.compile(inner, re.DOTALL))
 
 
 def _advice() -> str:
@@ -146,7 +181,7 @@ def _compile(name: str, pattern: str, explanation: str) -> Layout:
 def _check(name: str, pattern: str) -> None:
     """Refuse what would silently find nothing or the wrong thing."""
     fields = re.findall(r"\{(\w+)\}", pattern)
-    unknown = [field for field in fields if field not in (*_FIELDS, "ext") and field not in EXTENSIONS]
+    unknown = [field for field in fields if field not in (*_FIELDS, "ext", "whole", *EXTENSIONS, *WHOLE_SLIDES)]
     problem = ""
     if unknown:
         problem = f"{{{unknown[0]}}} is not a field; the fields are {{donor}}, {{slide}}, {{cell}} and {{ext}}"
@@ -160,7 +195,7 @@ def _check(name: str, pattern: str) -> None:
         problem = "a brace is not closed"
     elif pattern.endswith("/"):
         problem = "it ends with a folder, not with a file"
-    elif re.search(r"\}\{(?!ext|\w+,)", pattern):
+    elif re.search(r"\}\{(?!ext|whole|\w+,)", pattern):
         problem = "two fields follow each other with nothing between them"
     if problem:
         raise UsageError(f"The layout '{name}' cannot be used: {problem}.", _advice())
@@ -173,7 +208,8 @@ def _expressions(pattern: str) -> Iterator[str]:
         if inside in _FIELDS:
             yield f"(?P<{inside}>[^/]+?)"
         elif inside is not None:
-            yield _extensions(EXTENSIONS if inside == "ext" else tuple(inside.split(",")))
+            sets = {"ext": EXTENSIONS, "whole": (*WHOLE_SLIDES, "tif", "tiff")}
+            yield _extensions(sets.get(inside) or tuple(inside.split(",")))
         elif text == "**/":
             yield "(?:[^/]+/)*"
         elif text.startswith("*"):
@@ -190,6 +226,6 @@ def _extensions(names: tuple[str, ...]) -> str:
 def _literal(text: str) -> str:
     """A literal, of which a closing `.tif` also matches `.TIF` and `.tiff`."""
     stem, dot, extension = text.rpartition(".")
-    if dot and extension.lower() in EXTENSIONS:
+    if dot and extension.lower() in (*EXTENSIONS, *WHOLE_SLIDES):
         return re.escape(stem + dot) + _extensions((extension,))
     return re.escape(text)

@@ -62,9 +62,9 @@ def load(task: ReadTask) -> tuple[str, list[DecodedPage]]:
     digest = ""
     try:
         if task.pages is not None:
-            digest = _retried(lambda: _hash(path)) if task.hash_file else ""
-            return digest, _retried(lambda: _pages_of_gallery(path, task.pages or ()))
-        data = _retried(lambda: _read(path))
+            digest = retried(lambda: _hash(path)) if task.hash_file else ""
+            return digest, retried(lambda: _pages_of_gallery(path, task.pages or ()))
+        data = retried(lambda: read_whole(path))
         digest = hashlib.sha256(data).hexdigest() if task.hash_file else ""
         kind = kind_of(data)
         if kind == "tiff":
@@ -75,10 +75,11 @@ def load(task: ReadTask) -> tuple[str, list[DecodedPage]]:
         return digest, [DecodedPage(page, None, str(error)) for page in pages]
     except OSError as error:
         pages = task.pages or (None,)
-        return digest, [DecodedPage(page, None, _io_reason(error), transient=True) for page in pages]
+        return digest, [DecodedPage(page, None, io_reason(error), transient=True) for page in pages]
 
 
-def _io_reason(error: OSError) -> str:
+def io_reason(error: OSError) -> str:
+    """What an I/O error means for a cell or a field."""
     if isinstance(error, FileNotFoundError):
         return "file vanished while the run was going on"
     if isinstance(error, PermissionError):
@@ -86,7 +87,7 @@ def _io_reason(error: OSError) -> str:
     return f"file could not be read: {error.strerror or error}"
 
 
-def _retried(action: Callable[[], T]) -> T:
+def retried(action: Callable[[], T]) -> T:
     """Try an I/O action three times; what will not change by waiting is not tried again."""
     for attempt in range(1, _ATTEMPTS):
         try:
@@ -98,7 +99,12 @@ def _retried(action: Callable[[], T]) -> T:
     return action()
 
 
-def _read(path: str) -> bytes:
+def read_whole(path: str) -> bytes:
+    """All bytes of an image file.
+
+    Raises:
+        UndecodableError: it is too large for one image.
+    """
     with open(path, "rb", buffering=0) as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > _LARGEST_FILE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -90,28 +91,40 @@ def _cell(
     preparation: Preparation,
     limits: tuple[float, float] | None,
 ) -> CellCrop | UnreadableCell:
-    source = task.file.path
-    identity = cell_id(task.slide_id, source, page.page)
-    reason = page.reason
-    if page.decoded is not None:
-        try:
-            prepared = prepare(page.decoded, preparation, limits)
-        except PreparationError as error:
-            reason = str(error)
-        else:
-            return CellCrop(
-                slide_id=task.slide_id,
-                cell_id=identity,
-                source=source,
-                page=page.page,
-                pixels=np.asarray(prepared.image.convert("RGB")),
-                digest=pixel_digest(page.decoded),
-                look=look_of_ground(prepared.ground),
-                quality=quality_of(prepared.found, prepared.ground, file_scale(page.decoded, prepared.limits)),
-                file_digest=file_digest,
-                zoom=prepared.zoom,
-            )
-    return UnreadableCell(task.slide_id, identity, source, page.page, reason, page.transient, file_digest)
+    identity = cell_id(task.slide_id, task.file.path, page.page)
+    nothing = UnreadableCell(
+        task.slide_id, identity, task.file.path, page.page, page.reason, page.transient, file_digest
+    )
+    return nothing if page.decoded is None else make_cell(nothing, page.decoded, preparation, limits)
+
+
+def make_cell(
+    known: UnreadableCell, decoded: Decoded, preparation: Preparation, limits: tuple[float, float] | None = None
+) -> CellCrop | UnreadableCell:
+    """Prepare and measure a decoded crop.
+
+    Args:
+        known: the cell's identity; given back with the reason where the crop cannot be prepared.
+        decoded: (height, width) or (height, width, 3).
+        limits: contrast range of the slide, for the rule `per_slide`.
+    """
+    try:
+        prepared = prepare(decoded, preparation, limits)
+    except PreparationError as error:
+        return replace(known, reason=str(error))
+    return CellCrop(
+        slide_id=known.slide_id,
+        cell_id=known.cell_id,
+        source=known.source,
+        page=known.page,
+        pixels=np.asarray(prepared.image.convert("RGB")),
+        digest=pixel_digest(decoded),
+        look=look_of_ground(prepared.ground),
+        quality=quality_of(prepared.found, prepared.ground, file_scale(decoded, prepared.limits)),
+        file_digest=known.file_digest,
+        zoom=prepared.zoom,
+        found=known.found,
+    )
 
 
 def pixel_digest(decoded: Decoded) -> str:

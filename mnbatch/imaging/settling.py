@@ -51,7 +51,7 @@ def when_settled(
 
 def _second_look(first: _FirstLook, settle: float, gap: float, explain: Callable[[Skipped], None]) -> Slide:
     slide = first.slide
-    newest = max(file.mtime_ns for file in slide.files) / 1e9
+    newest = max(file.mtime_ns for file in slide.everything) / 1e9
     age = time.time() - newest
     if age < settle:
         when = f"{age:.0f} s old" if age >= 0 else "dated in the future"
@@ -71,7 +71,7 @@ def _age(first: _FirstLook) -> float:
 def _unchanged(slide: Slide, folders: dict[str, int]) -> bool:
     if _folder_times(slide) != folders:
         return False
-    return all(_state(slide.root, file.path) == (file.size, file.mtime_ns) for file in slide.files)
+    return all(_state(slide.root, file.path) == (file.size, file.mtime_ns) for file in slide.everything)
 
 
 def _state(root: Path, path: str) -> tuple[int, int]:
@@ -86,5 +86,5 @@ def _state(root: Path, path: str) -> tuple[int, int]:
 
 def _folder_times(slide: Slide) -> dict[str, int]:
     """Modification times of the folders of a slide: a file that is added or removed changes them."""
-    folders = {file.path.rpartition("/")[0] for file in slide.files}
+    folders = {file.path.rpartition("/")[0] for file in slide.everything}
     return {folder: _state(slide.root, folder)[1] for folder in folders}

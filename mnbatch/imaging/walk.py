@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mnbatch.assay.cells import Skipped, Slide, SourceFile
+from mnbatch.assay.cells import Companion, Skipped, Slide, SourceFile
+from mnbatch.assay.fields import InputKind
 from mnbatch.errors import StorageError
+from mnbatch.imaging.companions import field_of_mask, field_stem, is_mask_folder, whole_slide_companions
 from mnbatch.imaging.identity import slide_id
-from mnbatch.imaging.layouts import EXTENSIONS, Layout, Place
+from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES, Layout, Place
 
 _JUNK = frozenset(
     {
@@ -27,7 +29,12 @@ _JUNK = frozenset(
 )
 """Names (in lower case) that operating systems and file servers leave in folders; some hold thumbnails."""
 
-_RANK = {extension: rank for rank, extension in enumerate(EXTENSIONS)}
+_RANK = {extension: rank for rank, extension in enumerate((*WHOLE_SLIDES, *EXTENSIONS))}
+_TAKEN: dict[InputKind, frozenset[str]] = {
+    "gallery": frozenset(EXTENSIONS),
+    "fields": frozenset(EXTENSIONS),
+    "wsi": frozenset((*WHOLE_SLIDES, "tif", "tiff")),
+}
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -45,6 +52,7 @@ class _Group:
     place: Place
     files: list[SourceFile] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    companions: list[Companion] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -59,11 +67,14 @@ class _Listing:
 class Walk:
     """State of one walk: what was seen, and the slides that are not complete yet."""
 
-    def __init__(self, root: Path, layout: Layout, explain: Callable[[Skipped], None]) -> None:
-        self._root = root
+    def __init__(
+        self, root: Path, layout: Layout, explain: Callable[[Skipped], None], kind: InputKind = "gallery"
+    ) -> None:
+        self.root = root
+        self._kind = kind
         self._real_root = os.path.realpath(root)
-        self._layout = layout
-        self._explain = explain
+        self.layout = layout
+        self.explain = explain
         self._seen: set[tuple[int, int]] = set()
         self._open: dict[str, _Group] = {}
         self.unfitting = 0
@@ -78,7 +89,7 @@ class Walk:
             if listing is None:
                 continue
             self._gather(folder, listing)
-            if not self._layout.nested:
+            if not self.layout.nested:
                 yield from self._closed(None)
             stack.extend(_join(folder, entry.name) for entry in reversed(listing.folders))
         yield from self._closed(None)
@@ -99,15 +110,17 @@ class Walk:
             name=place.slide,
             path=place.path,
             donor=place.donor,
-            root=self._root,
+            root=self.root,
             files=tuple(group.files),
-            layout=self._layout.name,
+            layout=self.layout.name,
             skipped=tuple(group.skipped),
+            kind=self._kind,
+            companions=tuple(group.companions),
         )
 
     def _list(self, folder: str) -> _Listing | None:
         """Read one folder; None when it was taken before or cannot be read (which is said)."""
-        path = os.path.join(self._root, folder) if folder else os.fspath(self._root)
+        path = os.path.join(self.root, folder) if folder else os.fspath(self.root)
         try:
             status = os.stat(path)
             if (status.st_dev, status.st_ino) in self._seen:
@@ -119,7 +132,7 @@ class Walk:
         except OSError as error:
             if not folder:
                 raise StorageError(
-                    f"The export {self._root} cannot be read: {error.strerror}.",
+                    f"The export {self.root} cannot be read: {error.strerror}.",
                     "Check that the share is mounted and that this user may read it.",
                 ) from error
             self._skip(folder, f"folder cannot be read: {error.strerror}")
@@ -151,16 +164,23 @@ class Walk:
             if reason:
                 return reason
         if entry.is_dir():
-            return ""
+            return self._why_not_folder(entry)
         if not entry.is_file():
             return "neither a file nor a folder"
-        if name.rpartition(".")[2].lower() not in _RANK or "." not in name:
+        if name.rpartition(".")[2].lower() not in _TAKEN[self._kind] or "." not in name:
             return "not an image file by its extension"
+        return ""
+
+    def _why_not_folder(self, entry: os.DirEntry[str]) -> str:
+        if self._kind == "fields" and is_mask_folder(entry.name):
+            return "label images by the folder's name; only those beside their field (NAME_mask.tif) are used"
+        if self._kind == "wsi" and os.path.isfile(f"{entry.path}.mrxs"):
+            return f"data of {entry.name}.mrxs, which is taken"
         return ""
 
     def _why_not_link(self, entry: os.DirEntry[str], path: str) -> str:
         """Links are followed, unless they lead to what is reached anyway, was taken, or holds the export."""
-        target = os.path.realpath(os.path.join(self._root, path))
+        target = os.path.realpath(os.path.join(self.root, path))
         if not os.path.exists(target):
             return "link that leads nowhere"
         if f"{self._real_root}{os.sep}".startswith(target.rstrip(os.sep) + os.sep):
@@ -182,21 +202,23 @@ class Walk:
         parts = path.split("/")
         if any(part.startswith(".") or part.casefold() in _JUNK for part in parts):
             return False
-        return is_folder or self._layout.place(path, self._root.name) is not None
+        return is_folder or self.layout.place(path, self.root.name) is not None
 
     def _gather(self, folder: str, listing: _Listing) -> None:
         """Put the files of one folder into their slides."""
+        masks = self._take_masks_out(listing) if self._kind == "fields" else {}
         fitting = self._fitting(folder, listing)
         best: dict[str, str] = {}
         for entry, _, _ in fitting:
-            stem = _stem(entry.name)
+            stem = self._stem(entry.name)
             if stem not in best or _rank(entry.name) < _rank(best[stem]):
                 best[stem] = entry.name
         for entry, path, place in fitting:
-            if best[_stem(entry.name)] == entry.name:
+            if best[self._stem(entry.name)] == entry.name:
                 self._take(entry, path, place)
+                self._take_companions(path, place, masks.get(self._stem(entry.name)))
         for entry, path, place in fitting:
-            original = best[_stem(entry.name)]
+            original = best[self._stem(entry.name)]
             if original != entry.name:
                 skipped = self._skip(path, f"preview or second copy beside {original}, which is taken")
                 if place.path in self._open:
@@ -205,17 +227,39 @@ class Walk:
         if own is not None:
             own.skipped.extend(listing.skipped)
 
+    def _stem(self, name: str) -> str:
+        return field_stem(name) if self._kind == "fields" else name.rpartition(".")[0]
+
+    def _take_masks_out(self, listing: _Listing) -> dict[str, os.DirEntry[str]]:
+        """Label images of the folder's fields by the fields' stems; they are no fields themselves."""
+        stems = {self._stem(entry.name) for entry in listing.files}
+        found: dict[str, os.DirEntry[str]] = {}
+        for entry in list(listing.files):
+            stem = field_of_mask(entry.name)
+            if stem in stems:
+                found.setdefault(stem, entry)
+                listing.files.remove(entry)
+        return found
+
+    def _take_companions(self, path: str, place: Place, mask: os.DirEntry[str] | None) -> None:
+        beside = [mask.path] if mask is not None else []
+        if self._kind == "wsi":
+            beside = whole_slide_companions(os.path.join(self.root, path))
+        for name in beside:
+            relative = os.path.relpath(name, self.root).replace(os.sep, "/")
+            self._open[place.path].companions.append(Companion(path, _source_file(name, relative)))
+
     def _fitting(self, folder: str, listing: _Listing) -> list[tuple[os.DirEntry[str], str, Place]]:
         """Files that the layout knows a place for; the others are said."""
         fitting = []
         for entry in listing.files:
             path = _join(folder, entry.name)
-            place = self._layout.place(path, self._root.name)
+            place = self.layout.place(path, self.root.name)
             if place is not None:
                 fitting.append((entry, path, place))
                 continue
             self.unfitting += 1
-            listing.skipped.append(self._skip(path, f"does not fit the layout '{self._layout.name}'"))
+            listing.skipped.append(self._skip(path, f"does not fit the layout '{self.layout.name}'"))
         return fitting
 
     def _take(self, entry: os.DirEntry[str], path: str, place: Place) -> None:
@@ -232,7 +276,7 @@ class Walk:
 
     def _skip(self, path: str, reason: str) -> Skipped:
         skipped = Skipped(path, reason)
-        self._explain(skipped)
+        self.explain(skipped)
         return skipped
 
 
@@ -240,8 +284,13 @@ def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0]
+def _source_file(name: str, path: str) -> SourceFile:
+    """A companion as it lies there; one that cannot be examined is left for the reader to explain."""
+    try:
+        status = os.stat(name)
+    except OSError:
+        return SourceFile(path, 0, 0)
+    return SourceFile(path, status.st_size, status.st_mtime_ns)
 
 
 def _rank(name: str) -> int:

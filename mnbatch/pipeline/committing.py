@@ -6,8 +6,11 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mnbatch.assay.cells import CellCrop, CellScore, ScoredItem, Slide, SlideEnd, UnreadableCell
+from mnbatch.assay.cells import CellScore, ScoredItem, Slide, SlideEnd, UnreadableCell
+from mnbatch.assay.fields import FieldReport
 from mnbatch.errors import SlideError
+from mnbatch.inference.catalogue import ModelSet
+from mnbatch.pipeline.field_tally import FieldTally
 from mnbatch.pipeline.pending import call_rules, call_stamp, model_stamp, score_parts
 from mnbatch.pipeline.reading import SlideJob
 from mnbatch.results.keys import content_key, score_key, stat_key
@@ -27,16 +30,17 @@ class Committer:
     Args:
         store: of OUT.
         settings: of the run.
-        models_digest: of the whole model set; a slide that failed before it had a model is tried again when it changes.
+        models: a slide that failed before it had a model is tried again when the digest of the whole set changes.
         jobs: slide_id -> what the reading learned; a slide's job is removed when the slide is finished.
     """
 
-    def __init__(self, store: Store, settings: RunSettings, models_digest: str, jobs: dict[str, SlideJob]) -> None:
+    def __init__(self, store: Store, settings: RunSettings, models: ModelSet, jobs: dict[str, SlideJob]) -> None:
         self._store = store
         self._settings = settings
-        self._models_digest = models_digest
+        self._models = models
         self._jobs = jobs
         self._writers: dict[str, SlideWriter] = {}
+        self._tallies: dict[str, FieldTally] = {}
 
     def take(self, item: ScoredItem) -> tuple[SlideJob, SlideRecord] | None:
         """Take one item; returns job and record of a slide that this item finished."""
@@ -52,35 +56,49 @@ class Committer:
             writer.abandon()
         self._writers.clear()
 
-    def _add(self, item: CellScore | UnreadableCell) -> None:
+    def _add(self, item: CellScore | UnreadableCell | FieldReport) -> None:
         slide_id = _slide_id(item)
         job = self._jobs[slide_id]
         if job.error is not None:
             return
         if slide_id not in self._writers:
             self._writers[slide_id] = self._store.writer(slide_id, keep_gallery=self._settings.keep_gallery)
-        self._writers[slide_id].add(item)
+        if isinstance(item, FieldReport):
+            self._tallies.setdefault(slide_id, FieldTally(self._settings.cells)).add(item)
+            self._writers[slide_id].add_field(item)
+        else:
+            self._writers[slide_id].add(item)
 
     def _finish(self, job: SlideJob, end: SlideEnd) -> SlideRecord:
         writer = self._writers.pop(job.slide.slide_id, None)
+        tally = self._tallies.pop(job.slide.slide_id, None)
         error = end.error or job.error
+        if error is None and tally is not None and writer is not None:
+            error = tally.failure(job.slide.name, writer.cells)
         if error is None and (writer is None or job.classifier is None):
             error = SlideError(f"Slide {job.slide.name} holds no cell.", "Check the export.")
         if error is not None:
             if writer is not None:
                 writer.abandon()
-            record = failed_record(job, error, self._settings, self._models_digest)
+            record = failed_record(job, error, self._settings, self._models)
+            if tally is not None:
+                record = record.model_copy(update={"fields": tally.stamp()})
             self._store.put_record(record)
             return record
         assert writer is not None
         assert job.classifier is not None
         with writer:
-            return writer.commit(self._scored_record(job, job.classifier, writer))
+            record = self._scored_record(job, job.classifier, writer)
+            if tally is not None:
+                record = record.model_copy(
+                    update={"fields": tally.stamp(), "warnings": (*record.warnings, *tally.warnings())}
+                )
+            return writer.commit(record)
 
     def _scored_record(self, job: SlideJob, classifier: Classifier, writer: SlideWriter) -> SlideRecord:
         settings, model = self._settings, classifier.model
         content = _content_key(job)
-        parts = score_parts(content, model.digest, settings)
+        parts = score_parts(job.slide, content, model.digest, self._models, settings)
         key = score_key(parts)
         rules = call_rules(model.card.threshold, settings)
         warnings: tuple[str, ...] = ()
@@ -88,7 +106,7 @@ class Committer:
             warnings = (f"{writer.unreadable} of {writer.cells} cells could not be read",)
         return _common(job, settings).model_copy(
             update={
-                "unread": tuple(i for i, file in enumerate(job.slide.files) if file.path in job.unread),
+                "unread": tuple(i for i, file in enumerate(job.slide.everything) if file.path in job.unread),
                 "content_key": content,
                 "score_key": key,
                 "parts": parts,
@@ -100,7 +118,7 @@ class Committer:
         )
 
 
-def failed_record(job: SlideJob, error: SlideError, settings: RunSettings, models_digest: str) -> SlideRecord:
+def failed_record(job: SlideJob, error: SlideError, settings: RunSettings, models: ModelSet) -> SlideRecord:
     """The record of a slide that could not be scored."""
     content = _content_key(job)
     return _common(job, settings).model_copy(
@@ -110,7 +128,7 @@ def failed_record(job: SlideJob, error: SlideError, settings: RunSettings, model
             "next_step": error.next_step,
             "transient": error.transient or job.cause is not None,
             "content_key": content,
-            "parts": score_parts(content, models_digest, settings),
+            "parts": score_parts(job.slide, content, models.digest, models, settings),
         }
     )
 
@@ -138,13 +156,14 @@ def _common(job: SlideJob, settings: RunSettings) -> SlideRecord:
         status="scored",
         pseudonymised=settings.pseudonymise,
         look=job.look,
-        stat_key=stat_key(slide.files),
+        stat_key=stat_key(slide.everything),
+        input=slide.kind,
         skipped=tuple(LeftOut(path=readable_text(s.path), reason=s.reason) for s in slide.skipped),
     )
 
 
 def _content_key(job: SlideJob) -> str:
-    return content_key({file.path: job.file_digests.get(file.path, "") for file in job.slide.files})
+    return content_key({file.path: job.file_digests.get(file.path, "") for file in job.slide.everything})
 
 
 def _scoring(job: SlideJob, classifier: Classifier) -> Scoring:
@@ -167,6 +186,5 @@ def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _slide_id(item: CellScore | UnreadableCell) -> str:
-    cell: CellCrop | UnreadableCell = item if isinstance(item, UnreadableCell) else item.crop
-    return cell.slide_id
+def _slide_id(item: CellScore | UnreadableCell | FieldReport) -> str:
+    return item.crop.slide_id if isinstance(item, CellScore) else item.slide_id

@@ -8,6 +8,7 @@ from typing import Literal
 
 from mnbatch.assay.calls import CallRules
 from mnbatch.assay.cells import Slide
+from mnbatch.imaging.fields.options import CropScale, FieldOptions
 from mnbatch.imaging.version import READER_VERSION
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.catalogue import ModelSet
@@ -53,17 +54,45 @@ def plan_slides(slides: Iterable[Slide], store: Store, models: ModelSet, setting
         plan = _plan(slide, store.record(slide.slide_id), models, settings)
         if plan.record is not None and plan.action in ("call", "touch", "keep") and store.damage(plan.record):
             plan = Plan(slide, "score", "its stored result is damaged", plan.record)
-        yield plan if plan.action in ("score", "touch") else replace(plan, slide=replace(slide, files=()))
+        yield (
+            plan if plan.action in ("score", "touch") else replace(plan, slide=replace(slide, files=(), companions=()))
+        )
 
 
-def score_parts(content: str, model_digest: str, settings: RunSettings) -> ScoreKeyParts:
+def field_options(models: ModelSet, settings: RunSettings) -> FieldOptions:
+    """How cells are found in fields and cut from them: the run's settings, and the scale that the cards ask for."""
+    return FieldOptions(
+        cells=settings.cells,
+        channel=settings.nuclear_channel,
+        um_per_pixel=settings.um_per_pixel,
+        scale=_crop_scale(models),
+        ground=settings.stain,
+        keep_overviews=settings.keep_gallery,
+    )
+
+
+def _crop_scale(models: ModelSet) -> CropScale:
+    """The one scale that all models of a set ask for; neither width is given where they state none, or several."""
+    scales = {member.card.scale for member in models.members}
+    if len(scales) != 1:
+        return CropScale()
+    (scale,) = scales
+    width = None if scale.um_per_pixel is None else scale.um_per_pixel * models.preparation.size
+    return CropScale(scale.crop_width_in_nucleus_diameters, width)
+
+
+def score_parts(
+    slide: Slide, content: str, model_digest: str, models: ModelSet, settings: RunSettings
+) -> ScoreKeyParts:
     """What the scores of a slide depend on."""
+    fields = "" if slide.kind == "gallery" else field_options(models, settings).key(slide.um_per_pixel)
     return ScoreKeyParts(
         content=content,
         model=model_digest,
         reader=READER_VERSION,
         stain=settings.stain or "",
         gallery=settings.keep_gallery,
+        fields=fields,
     )
 
 
@@ -105,7 +134,7 @@ def call_rules(model_threshold: float, settings: RunSettings) -> CallRules:
 def read_content_key(slide: Slide) -> str:
     """Hash the content of all files of a slide; a file that cannot be read counts as unread, as in scoring."""
     digests = {}
-    for file in slide.files:
+    for file in slide.everything:
         try:
             digests[file.path] = hash_file(slide.root / file.path)
         except OSError:
@@ -127,14 +156,14 @@ def _plan(slide: Slide, record: SlideRecord | None, models: ModelSet, settings: 
         return Plan(slide, "score", "failed before, tried again", record)
     if record.parts is None:
         return Plan(slide, "score", "its record does not say what it depends on", record)
-    why = _changed_parts(record.parts, record, models, settings)
+    why = _changed_parts(record.parts, slide, record, models, settings)
     if why:
         return Plan(slide, "score", why, record)
     return _plan_files(slide, record, models, settings)
 
 
 def _plan_files(slide: Slide, record: SlideRecord, models: ModelSet, settings: RunSettings) -> Plan:
-    same_stat = stat_key(slide.files) == record.stat_key
+    same_stat = stat_key(slide.everything) == record.stat_key
     if same_stat and _now_readable(slide, record):
         return Plan(slide, "score", "files that could not be read before can be read now", record)
     if (not same_stat or settings.verify) and read_content_key(slide) != record.content_key:
@@ -150,13 +179,16 @@ def _plan_files(slide: Slide, record: SlideRecord, models: ModelSet, settings: R
     )
 
 
-def _changed_parts(old: ScoreKeyParts, record: SlideRecord, models: ModelSet, settings: RunSettings) -> str:
-    new = score_parts(old.content, _expected_digest(record, models, settings), settings)
+def _changed_parts(
+    old: ScoreKeyParts, slide: Slide, record: SlideRecord, models: ModelSet, settings: RunSettings
+) -> str:
+    new = score_parts(slide, old.content, _expected_digest(record, models, settings), models, settings)
     reasons = {
         "model": "the model changed",
         "reader": "the reading code changed",
         "stain": "the forced stain changed",
         "gallery": "the gallery setting changed",
+        "fields": "the settings for fields changed",
     }
     return "; ".join(text for part, text in reasons.items() if getattr(old, part) != getattr(new, part))
 
@@ -189,7 +221,7 @@ def new_stamp(record: SlideRecord, models: ModelSet, settings: RunSettings) -> M
 def _now_readable(slide: Slide, record: SlideRecord) -> bool:
     for index in record.unread:
         try:
-            with (slide.root / slide.files[index].path).open("rb") as file:
+            with (slide.root / slide.everything[index].path).open("rb") as file:
                 file.read(1)
         except (OSError, IndexError):
             continue

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from mnbatch.assay.cells import CellCrop, Look, ReadTask, Slide, SlideEnd, StreamItem, UnreadableCell
+from mnbatch.assay.cells import CellCrop, FileDigest, Look, ReadItem, Slide, SlideEnd, StreamItem
+from mnbatch.assay.fields import InputKind
 from mnbatch.errors import SlideError
+from mnbatch.imaging.fields.options import FieldOptions
 from mnbatch.imaging.look import slide_look
 from mnbatch.imaging.preparation import Preparation
-from mnbatch.imaging.readers import read_cells, read_tasks, slide_range
 from mnbatch.inference.prefetch import ordered_map
+from mnbatch.pipeline.sources import CellSource, Task, open_source
 from mnbatch.results.batch import Pseudonyms
 from mnbatch.results.gallery import encode_crop
 
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
 LOOK_SAMPLE = 24
 """Readable cells that are looked at before a slide is given its model."""
 
-AHEAD_PER_WORKER = 24
-"""Decoded files that may wait for the network, a worker: enough to bridge one minibatch, bounded for memory."""
+AHEAD_PER_WORKER = {"gallery": 24, "fields": 2, "wsi": 2}
+"""Decoded files that may wait for the network, a worker: enough to bridge one minibatch, bounded for memory. A field
+holds as many cells as a hundred files of a gallery."""
 
 
 @dataclass(slots=True)
@@ -55,8 +58,8 @@ class SlideJob:
 @dataclass(frozen=True, slots=True)
 class _Work:
     job: SlideJob
-    task: ReadTask | None
-    value_range: tuple[float, float] | None = None
+    source: CellSource | None
+    task: Task | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class Reading:
         any_look: a look that some model serves, for slides that show none.
         stain: forced stain, or None to recognise each slide's look.
         stop: looked at before each piece of work.
+        kind: what the export holds.
+        fields: how cells are found in fields and whole slides.
     """
 
     preparation: Preparation
@@ -78,15 +83,17 @@ class Reading:
     pseudonyms: Pseudonyms | None
     workers: int
     stop: Callable[[], bool]
+    kind: InputKind
+    fields: FieldOptions
 
     def stream(self, jobs: Iterable[SlideJob]) -> Iterator[tuple[SlideJob, StreamItem]]:
         """Cells of all slides in order, a `SlideEnd` after each slide; the first one to fail ends its slide."""
-        results = ordered_map(self._read, self._work(jobs), self.workers, AHEAD_PER_WORKER * self.workers)
-        waiting: list[CellCrop | UnreadableCell] = []
+        results = ordered_map(self._read, self._work(jobs), self.workers, AHEAD_PER_WORKER[self.kind] * self.workers)
+        waiting: list[StreamItem] = []
         for work, items in results:
             job = work.job
-            if job.error is None:
-                waiting.extend(self._note(job, items))
+            if job.error is None and work.source is not None:
+                waiting.extend(self._note(job, work.source.in_order(items)))
                 if job.classifier is None and _enough(waiting):
                     self._choose_model(job, waiting)
             if work.task is None:
@@ -104,27 +111,30 @@ class Reading:
             if self.stop():
                 return
             try:
-                value_range = slide_range(job.slide, self.preparation)
-                for task in read_tasks(job.slide):
+                source = open_source(job.slide, self.preparation, self.fields)
+                for task in source.tasks():
                     if self.stop():
                         return
                     if job.error is not None:
                         break
-                    yield _Work(job, task, value_range)
+                    yield _Work(job, source, task)
             except OSError as error:
                 job.error = job.error or _unreachable(job.slide, error)
             except SlideError as error:
                 job.error = job.error or error
-            yield _Work(job, None)
+            yield _Work(job, None, None)
 
-    def _read(self, work: _Work) -> tuple[_Work, list[CellCrop | UnreadableCell]]:
+    def _read(self, work: _Work) -> tuple[_Work, list[ReadItem]]:
         """Runs in a worker thread."""
-        if work.task is None or work.job.error is not None:
+        if work.source is None or work.task is None or work.job.error is not None:
             return work, []
         try:
-            cells = read_cells(work.task, self.preparation, work.value_range)
+            items = work.source.read(work.task)
             if self.keep_gallery:
-                cells = [_with_jpeg(cell) for cell in cells]
+                items = [_with_jpeg(item) for item in items]
+        except SlideError as error:
+            work.job.error = error
+            return work, []
         except Exception as error:  # noqa: BLE001 - the one broad net of reading: one slide, the others go on
             work.job.cause = error
             work.job.error = SlideError(
@@ -132,17 +142,19 @@ class Reading:
                 "The log in OUT/runs has the traceback; please report it.",
             )
             return work, []
-        return work, cells
+        return work, items
 
-    def _note(self, job: SlideJob, items: list[CellCrop | UnreadableCell]) -> Iterator[CellCrop | UnreadableCell]:
+    def _note(self, job: SlideJob, items: Iterable[ReadItem]) -> Iterator[StreamItem]:
         for item in items:
             if item.file_digest:
                 job.file_digests[item.source] = item.file_digest
-            if isinstance(item, UnreadableCell) and item.transient:
+            if isinstance(item, FileDigest):
+                continue
+            if not isinstance(item, CellCrop) and item.transient:
                 job.unread.add(item.source)
-            yield item if self.pseudonyms is None else self.pseudonyms.cell(item)
+            yield item if self.pseudonyms is None else self.pseudonyms.coded(item)
 
-    def _choose_model(self, job: SlideJob, seen: list[CellCrop | UnreadableCell]) -> None:
+    def _choose_model(self, job: SlideJob, seen: list[StreamItem]) -> None:
         looks = [item.look for item in seen if isinstance(item, CellCrop)]
         if not looks:
             # No readable cell: the call fails the slide with the count, whichever model would have served it.
@@ -161,12 +173,12 @@ def default_workers() -> int:
     return max(1, min(16, usable))
 
 
-def _enough(waiting: list[CellCrop | UnreadableCell]) -> bool:
+def _enough(waiting: list[StreamItem]) -> bool:
     return sum(isinstance(item, CellCrop) for item in waiting) >= LOOK_SAMPLE
 
 
-def _with_jpeg(cell: CellCrop | UnreadableCell) -> CellCrop | UnreadableCell:
-    return replace(cell, jpeg=encode_crop(cell.pixels)) if isinstance(cell, CellCrop) else cell
+def _with_jpeg(item: ReadItem) -> ReadItem:
+    return replace(item, jpeg=encode_crop(item.pixels)) if isinstance(item, CellCrop) else item
 
 
 def _unreachable(slide: Slide, error: OSError) -> SlideError:

@@ -5,23 +5,34 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnbatch.assay.cells import Skipped, Slide
+from mnbatch.assay.fields import InputKind
 from mnbatch.assay.samples import match_samples, read_samples
 from mnbatch.console import RunProgress, SilentProgress
-from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, Interrupted, MnbatchError, NoInputError, StorageError
+from mnbatch.errors import (
+    EXIT_OK,
+    EXIT_SLIDES_FAILED,
+    Interrupted,
+    MnbatchError,
+    ModelError,
+    NoInputError,
+    StorageError,
+)
 from mnbatch.imaging.discovery import find_slides
+from mnbatch.imaging.fields.options import CropScale
+from mnbatch.imaging.inputs import recognise_input
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.pipeline.committing import copy_record
 from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
-from mnbatch.pipeline.pending import Plan, new_call, new_stamp, plan_slides
+from mnbatch.pipeline.pending import Plan, field_options, new_call, new_stamp, plan_slides
 from mnbatch.pipeline.reading import SlideJob
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
 from mnbatch.results.annotations import load_samples, save_samples
-from mnbatch.results.batch import Batch, Pseudonyms, open_batch, refuse_out_in_export
+from mnbatch.results.batch import Batch, Pseudonyms, open_batch, read_batch, refuse_out_in_export
 from mnbatch.results.files import storage_errors
 from mnbatch.results.keys import stat_key
 from mnbatch.results.lock import hold_lock
@@ -33,8 +44,8 @@ from mnbatch.settings import ResolvedSettings, RunSettings
 if TYPE_CHECKING:
     from mnbatch.inference.classifier import Classifier
 
-BYTES_A_FILE = 8_000
-"""Room that the disk must have for each file that is still to be scored: crop, maps, row, and its share of pages."""
+BYTES_A_FILE = {"gallery": 8_000, "fields": 400_000, "wsi": 100_000_000}
+"""Room that the disk must have for each file that is still to be scored: crops, maps, rows, and its share of pages."""
 
 BYTES_AT_LEAST = 50_000_000
 
@@ -77,19 +88,41 @@ def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunO
     with storage_errors(store.paths.root):
         store.paths.root.mkdir(parents=True, exist_ok=True)
     with hold_lock(store.paths.lock), stop_on_signals() as stop:
-        batch = Batch(str(settings.export.resolve()), settings.layout, settings.pseudonymise)
+        kind = _input_kind(settings, store, models, progress)
+        batch = Batch(str(settings.export.resolve()), settings.layout, settings.pseudonymise, kind)
         open_batch(store.paths, batch, moved=settings.export_moved)
         store.sweep()
         manifest = Manifest(store.paths, settings.model_dump(mode="json"), resolved.origins)
         manifest.write()
         log = RunLog.start(store.paths)
         try:
-            return _Run(settings, store, models, progress, manifest, log, stop).go()
+            return _Run(settings, store, models, progress, manifest, log, stop, kind).go()
         except BaseException as error:
             _record_end(error, manifest, log)
             raise
         finally:
             log.close()
+
+
+def _input_kind(settings: RunSettings, store: Store, models: ModelSet, progress: RunProgress) -> InputKind:
+    """What the export holds: as it was asked for, as OUT knows it, or recognised."""
+    known = read_batch(store.paths)
+    kind: InputKind
+    if settings.input != "auto":
+        kind = settings.input
+    elif known is not None:
+        kind = known.kind
+    else:
+        recognised = recognise_input(settings.export, settings.layout)
+        kind = recognised.kind
+        if kind != "gallery":
+            progress.message(f"input {kind}: {recognised.why} (--input says otherwise)")
+    if kind != "gallery" and field_options(models, settings).scale == CropScale():
+        raise ModelError(
+            f"The model {settings.model} does not say at what scale its crops are cut, so none can be cut from fields.",
+            "Choose another --model, or export single cells; `mnbatch model show` prints a card.",
+        )
+    return kind
 
 
 @dataclass(slots=True)
@@ -101,6 +134,7 @@ class _Run:
     manifest: Manifest
     log: RunLog
     stop: StopFlag
+    kind: InputKind
     outcome: RunOutcome = field(default_factory=RunOutcome)
     pseudonyms: Pseudonyms | None = None
 
@@ -135,7 +169,11 @@ class _Run:
     def _found(self) -> Iterator[Slide]:
         settings = self.settings
         slides = find_slides(
-            settings.export, layout=settings.layout, settle_seconds=settings.settle, explain=self._note_skipped
+            settings.export,
+            layout=settings.layout,
+            settle_seconds=settings.settle,
+            explain=self._note_skipped,
+            kind=self.kind,
         )
         if settings.samples is not None:
             slides = iter(self._with_samples(list(slides), settings.samples))
@@ -144,10 +182,11 @@ class _Run:
     def _with_samples(self, slides: list[Slide], sheet: Path) -> list[Slide]:
         """Check the whole sample sheet before hours are spent, and keep it with the results."""
         matched = match_samples(read_samples(sheet), [(slide.slide_id, slide.name, slide.path) for slide in slides])
+        sizes = {slide_id: row.um_per_pixel for slide_id, row in matched.items()}
         if self.pseudonyms is not None:
             matched = {self.pseudonyms.slide_code(slide_id): row for slide_id, row in matched.items()}
         save_samples(self.store.paths, matched)
-        return slides
+        return [replace(slide, um_per_pixel=sizes.get(slide.slide_id)) for slide in slides]
 
     def _note_skipped(self, skipped: Skipped) -> None:
         self.log.write("skipped", path=skipped.path, reason=skipped.reason)
@@ -173,7 +212,7 @@ class _Run:
         else:
             self.outcome.kept.append(slide_id)
             if plan.action == "touch" and plan.record is not None:
-                self.store.put_record(plan.record.model_copy(update={"stat_key": stat_key(plan.slide.files)}))
+                self.store.put_record(plan.record.model_copy(update={"stat_key": stat_key(plan.slide.everything)}))
 
     def _call_anew(self, plan: Plan) -> None:
         record = plan.record
@@ -185,7 +224,8 @@ class _Run:
 
     def _check_room(self, pending: list[Plan]) -> None:
         files = sum(len(plan.slide.files) for plan in pending)
-        needed = BYTES_AT_LEAST + (files * BYTES_A_FILE if self.settings.keep_gallery else files * 500)
+        bytes_a_file = BYTES_A_FILE[self.kind] if self.settings.keep_gallery else BYTES_A_FILE[self.kind] // 16
+        needed = BYTES_AT_LEAST + files * bytes_a_file
         free = shutil.disk_usage(self.store.paths.root).free
         if free < needed:
             raise StorageError(
@@ -225,7 +265,9 @@ class _Run:
             self.progress.slide(record.name, f"{record.cells} cells scored ({job.why})")
 
     def _report(self) -> None:
-        options = ReportOptions(gallery=self.settings.gallery, min_cells=self.settings.min_cells)
+        options = ReportOptions(
+            gallery=self.settings.gallery, min_cells=self.settings.min_cells, geojson=self.settings.geojson
+        )
         self.outcome.report = build_reports(self.store, options, load_samples(self.store.paths))
 
     def _finish(self) -> None:

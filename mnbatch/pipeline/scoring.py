@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from mnbatch.assay.cells import Look, SlideEnd
+from mnbatch.assay.cells import CellScore, Look, UnreadableCell
 from mnbatch.console import RunProgress
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.packing import score_stream
 from mnbatch.pipeline.committing import Committer
-from mnbatch.pipeline.pending import Plan
+from mnbatch.pipeline.pending import Plan, field_options
 from mnbatch.pipeline.reading import Reading, SlideJob, default_workers
 from mnbatch.results.batch import Pseudonyms
 from mnbatch.results.records import SlideRecord
@@ -39,9 +39,10 @@ def score_slides(
     pending: list[Plan], store: Store, models: ModelSet, settings: RunSettings, tools: Tools
 ) -> Iterator[tuple[SlideJob, SlideRecord]]:
     """Score slides and commit each when its last cell has come back; yields each finished slide with its record."""
-    tools.progress.start(len(pending), sum(len(plan.slide.files) for plan in pending))
+    known = all(plan.slide.kind == "gallery" for plan in pending)
+    tools.progress.start(len(pending), sum(len(plan.slide.files) for plan in pending) if known else None)
     jobs: dict[str, SlideJob] = {}
-    committer = Committer(store, settings, models.digest, jobs)
+    committer = Committer(store, settings, models, jobs)
     classifiers = _Classifiers(models, settings, tools.on_classifier)
     reading = Reading(
         preparation=models.preparation,
@@ -52,11 +53,13 @@ def score_slides(
         pseudonyms=tools.pseudonyms,
         workers=settings.workers or default_workers(),
         stop=tools.stop,
+        kind=pending[0].slide.kind,
+        fields=field_options(models, settings),
     )
     cells = ((job.classifier, item) for job, item in reading.stream(_open_jobs(pending, jobs)))
     try:
         for item in score_stream(cells, stop=tools.stop):
-            tools.progress.cells(0 if isinstance(item, SlideEnd) else 1)
+            tools.progress.cells(isinstance(item, CellScore | UnreadableCell))
             finished = committer.take(item)
             if finished is not None:
                 yield finished

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from mnbatch.assay.calls import SlideStatus, pool_donor
 from mnbatch.assay.estimates import pooled_estimates
+from mnbatch.assay.fields import FieldCounts
 from mnbatch.assay.heterogeneity import compare_slides
 from mnbatch.report import cellpage, pages, render, statistics, tables
 from mnbatch.report.controls import called_with, find_controls
@@ -251,7 +252,8 @@ def _slide_row(item: SlideItem, against: Mapping[str, float]) -> tables.SlideRow
         mn_reason=call.mn_reason,
     )
     beside = statistics.slide_fields(item.statistics, against.get(record.slide_id))
-    return tables.SlideRow(record.slide_id, item.donor or "", record.name, counts, item.sample, item.review, beside)
+    names = (record.slide_id, item.donor or "", record.name)
+    return tables.SlideRow(*names, counts, item.sample, item.review, beside, record.input, item.fields)
 
 
 def _donor_row(donor: DonorItem) -> tables.DonorRow:
@@ -274,7 +276,9 @@ def _donor_row(donor: DonorItem) -> tables.DonorRow:
     beside = statistics.donor_fields(donor.statistics, donor.heterogeneity, odd)
     dose = donor.dose.fields() if donor.dose else NO_DOSE
     numbers = (len(call.slide_ids), len(call.failed_slide_ids))
-    return tables.DonorRow(call.donor, counts, *numbers, donor.review, beside, dose)
+    known = [slide.fields for slide in donor.slides if slide.fields is not None]
+    fields = FieldCounts.pooled(known) if known else None
+    return tables.DonorRow(call.donor, counts, *numbers, donor.review, beside, dose, fields)
 
 
 def _each_once(values: Iterable[str]) -> str:

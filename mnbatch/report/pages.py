@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from mnbatch.assay.calls import CalledCell, DonorCall, Frequency, SlideCall
 from mnbatch.assay.counting import MnFrequency
 from mnbatch.assay.estimates import NO_ESTIMATES, Estimates
+from mnbatch.assay.fields import FieldCounts
 from mnbatch.assay.heterogeneity import Heterogeneity
 from mnbatch.report import charts, provenance, views, words
 from mnbatch.report.dosing import DonorDose, dose_view
+from mnbatch.report.fields import FieldsView
 from mnbatch.report.gallery import GalleryView
 from mnbatch.report.micronuclei import micronuclei_view, short_text
 from mnbatch.report.render import href
@@ -60,6 +62,11 @@ class SlideItem:
         twice = (f"also found as {name}; counted once" for name in self.also_found)
         stated = self.statistics.warnings if self.statistics else ()
         return (*self.record.warnings, *self.call.warnings, *stated, *twice)
+
+    @property
+    def fields(self) -> FieldCounts | None:
+        """What its fields held; None for a gallery."""
+        return None if self.record.fields is None else self.record.fields.counts()
 
     @property
     def excluded_cells(self) -> int | None:
@@ -162,7 +169,11 @@ def donor_row(item: DonorItem, up: str) -> RowView:
 
 
 def slide_page(
-    item: SlideItem, cells: Sequence[CalledCell], gallery: GalleryView | None, gallery_href: str = ""
+    item: SlideItem,
+    cells: Sequence[CalledCell],
+    gallery: GalleryView | None,
+    gallery_href: str = "",
+    fields: FieldsView | None = None,
 ) -> views.SlidePage:
     """The page of one slide, with its cells as called."""
     row = slide_row(item, "../../")
@@ -184,6 +195,7 @@ def slide_page(
         excluded=views.excluded_groups(cells),
         skipped=views.reason_groups((left.reason, left.path) for left in skipped),
         gallery=gallery,
+        fields=fields,
         provenance=provenance.slide_provenance(item.record),
         lines=_lines(item.call.frequency, item.statistics),
         micronuclei=micronuclei_view(item.call.mn, item.call.mn_reason),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +18,9 @@ from mnbatch.assay.validation import ValidatedCell
 from mnbatch.errors import StorageError
 from mnbatch.report import cellpage, pages, render, tables
 from mnbatch.report.controls import called_with
+from mnbatch.report.fields import fields_view
 from mnbatch.report.gallery import Candidate, gallery_view
+from mnbatch.report.geojson import FOLDER, geojson_files
 from mnbatch.report.pages import SlideItem
 from mnbatch.report.statistics import statistics_of
 from mnbatch.report.summary import SlideSummary, digest, files_match, read_summary, remove_files, write_if_changed
@@ -44,11 +47,13 @@ class ReportOptions:
     Attributes:
         gallery: cells shown a page in each part of the gallery; 0 for none.
         min_cells: a donor with fewer BN cells is `insufficient`.
+        geojson: also write the cells of fields and whole slides as GeoJSON for QuPath.
         force: make everything again, whatever the stamps say.
     """
 
     gallery: int = 24
     min_cells: int = 200
+    geojson: bool = False
     force: bool = False
 
 
@@ -110,7 +115,7 @@ class SlideBuilder:
             sorted(context.copies.get(slide_id, {}).items()),
             dict(context.samples.get(slide_id, {})),
             context.also_found.get(slide_id, ()),
-            self._options.gallery,
+            [self._options.gallery, "geojson"] if self._options.geojson else self._options.gallery,
             asdict(self._plan),
             trail_digest(self._store.paths, slide_id),
             self._validated,
@@ -125,7 +130,8 @@ class SlideBuilder:
         candidates = self._candidates(record, call, "", "")
         extra = self._gallery(item, queue, stamp)
         link = cellpage.PAGE if extra else ""
-        page = pages.slide_page(item, call.cells, gallery_view(candidates, self._options.gallery), link)
+        fields = fields_view(self._store, record, call.cells, self._options.gallery)
+        page = pages.slide_page(item, call.cells, gallery_view(candidates, self._options.gallery), link, fields)
         self._write(record, stamp, item, {"index.html": render.render_slide(page, stamp)} | extra)
         self.built += 1
         # What is listed of the slide elsewhere holds no cells: a batch of 2000 slides would not fit
@@ -154,7 +160,11 @@ class SlideBuilder:
         else:
             remove_files(paths.root, [paths.cells_csv.name])
         with storage_errors(paths.root):
+            shutil.rmtree(paths.root / FOLDER, ignore_errors=True)
             paths.root.mkdir(parents=True, exist_ok=True)
+            if self._options.geojson and record.fields is not None and call.cells:
+                files |= geojson_files(self._store, record, call.cells)
+                (paths.root / FOLDER).mkdir()
         sweep_gallery(paths.root, files)
         if cellpage.PAGE in files:
             with storage_errors(paths.root):

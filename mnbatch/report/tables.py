@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from mnbatch.assay.calls import CalledCell, Frequency
 from mnbatch.assay.counting import MnFrequency
+from mnbatch.assay.fields import FieldCounts, FoundAt
 from mnbatch.report import statistics
 from mnbatch.report.dosing import DOSE_COLUMNS, NO_DOSE
 from mnbatch.review.standing import NO_REVIEW, SlideReview
@@ -25,7 +26,24 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")
 """First characters after which Excel, LibreOffice or Google Sheets may evaluate a field."""
 
 CELL_COUNT_COLUMNS = ("p_0", "p_1", "p_2", "p_3plus", "expected_mn", "n_mn")
-CELL_COLUMNS = ("cell_id", "source", "page", "p_mn", "mn", "qc", "reason", *CELL_COUNT_COLUMNS, "zoom")
+FOUND_COLUMNS = (
+    "x",
+    "y",
+    "x_um",
+    "y_um",
+    "box_left",
+    "box_top",
+    "box_width",
+    "box_height",
+    "cell_class",
+    "nuclei",
+    "nucleus_area_px",
+    "cell_area_px",
+)
+"""Where a cell was found in its field; empty for a cell of a gallery."""
+
+_CELL_TAIL = (*CELL_COUNT_COLUMNS, "zoom", *FOUND_COLUMNS)
+CELL_COLUMNS = ("cell_id", "source", "page", "p_mn", "mn", "qc", "reason", *_CELL_TAIL)
 COUNT_COLUMNS = (
     "status",
     "reason",
@@ -56,14 +74,29 @@ REVIEW_COLUMNS = (
     "reviewed_ci_high",
 )
 MN_COLUMNS = ("micronuclei", "mn_per_1000_bn", "mn_ci_low", "mn_ci_high", "C0", "C1", "C2", "C3plus", "mn_reason")
+FIELD_COLUMNS = (
+    "fields",
+    "fields_empty",
+    "fields_set_aside",
+    "found_cells",
+    "m1_cells",
+    "m2_cells",
+    "m3_cells",
+    "m4_cells",
+    "ndi",
+    "cbpi",
+    "not_scored_cells",
+    "not_scored",
+)
+"""What was found in the fields of slides that are no galleries; empty for galleries."""
+
 SLIDE_COLUMNS = (
     *("slide_id", "donor", "slide", *COUNT_COLUMNS, *SAMPLE_COLUMNS, *REVIEW_COLUMNS, *MN_COLUMNS),
-    *("control", *statistics.SLIDE_COLUMNS),
+    *("control", *statistics.SLIDE_COLUMNS, "input", *FIELD_COLUMNS),
 )
 DONOR_COLUMNS = (
     *("donor", *COUNT_COLUMNS, "slides", "slides_done", "slides_failed", *REVIEW_COLUMNS, *MN_COLUMNS),
-    *statistics.DONOR_COLUMNS,
-    *DOSE_COLUMNS,
+    *(*statistics.DONOR_COLUMNS, *DOSE_COLUMNS, *FIELD_COLUMNS),
 )
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -125,6 +158,8 @@ class SlideRow:
     sample: Mapping[str, str] = field(default_factory=dict)
     review: SlideReview = NO_REVIEW
     statistics: Sequence[Value] = (None,) * len(statistics.SLIDE_COLUMNS)
+    input: str = "gallery"
+    fields: FieldCounts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +173,7 @@ class DonorRow:
     review: SlideReview = NO_REVIEW
     statistics: Sequence[Value] = (None,) * len(statistics.DONOR_COLUMNS)
     dose: Sequence[Value] = NO_DOSE
+    fields: FieldCounts | None = None
 
 
 class Number(str):
@@ -164,6 +200,8 @@ def slides_csv(rows: Sequence[SlideRow]) -> bytes:
             *row.counts.mn_fields(),
             row.sample.get("control", ""),
             *row.statistics,
+            row.input,
+            *_field_counts(row.fields),
         ]
         for row in rows
     )
@@ -183,6 +221,7 @@ def donors_csv(rows: Sequence[DonorRow]) -> bytes:
             *row.counts.mn_fields(),
             *row.statistics,
             *row.dose,
+            *_field_counts(row.fields),
         ]
         for row in rows
     )
@@ -205,12 +244,39 @@ def is_number(text: str) -> bool:
 
 
 def _cell_fields(cell: CalledCell) -> list[Value]:
+    place = _found_fields(cell.found)
     if cell.mn is None:
-        no_count = [None] * len(CELL_COUNT_COLUMNS)
-        return [cell.cell_id, cell.source, cell.page, None, None, ";".join(cell.qc), cell.reason, *no_count, None]
+        tail = [*[None] * len(CELL_COUNT_COLUMNS), None, *place]
+        return [cell.cell_id, cell.source, cell.page, None, None, ";".join(cell.qc), cell.reason, *tail]
     flags = ";".join(cell.qc) or "ok"
     fields = [cell.cell_id, cell.source, cell.page, cell.p_mn, int(cell.mn), flags, cell.reason]
-    return [*fields, *_count_fields(cell), float(f"{cell.zoom:.4g}")]
+    return [*fields, *_count_fields(cell), float(f"{cell.zoom:.4g}"), *place]
+
+
+def _found_fields(found: FoundAt | None) -> list[Value]:
+    """Values in the order of `FOUND_COLUMNS`; micrometres are empty where the pixel size is not known."""
+    if found is None:
+        return [None] * len(FOUND_COLUMNS)
+    um = found.um_per_pixel
+    x_um, y_um = (None if um is None else round(value * um, 3) for value in (found.x, found.y))
+    box = [found.left, found.top, found.width, found.height]
+    areas = [found.nucleus_area, found.cell_area]
+    return [found.x, found.y, x_um, y_um, *box, found.cell_class, found.nuclei, *areas]
+
+
+def _field_counts(counts: FieldCounts | None) -> list[Value]:
+    """Values in the order of `FIELD_COLUMNS`."""
+    if counts is None:
+        return [None] * len(FIELD_COLUMNS)
+    reasons = sorted((counts.not_scored or {}).items(), key=lambda pair: (-pair[1], pair[0]))
+    text = "; ".join(f"{reason}: {number}" for reason, number in reasons)
+    fields = [counts.fields, counts.empty, counts.set_aside]
+    division = counts.division()
+    nuclei: list[Value] = [None] * 6
+    if division is not None:
+        indices = (None if value is None else round(value, 4) for value in (division.ndi, division.cbpi))
+        nuclei = [division.one, division.two, division.three, division.four, *indices]
+    return [*fields, counts.found, *nuclei, counts.excluded, text]
 
 
 def _count_fields(cell: CalledCell) -> list[Value]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mnbatch.assay.calls import CalledCell, Frequency
 from mnbatch.report import charts, words
 from mnbatch.report.dosing import DoseView
+from mnbatch.report.fields import FieldsView
 from mnbatch.report.gallery import GalleryView
 from mnbatch.report.micronuclei import MicronucleiView
 from mnbatch.report.reviews import ReviewView
@@ -89,6 +90,7 @@ class SlidePage:
     micronuclei: MicronucleiView | None
     review: ReviewView
     lines: tuple[Line, ...] = ()
+    fields: FieldsView | None = None
 
 
 @dataclass(frozen=True, slots=True)

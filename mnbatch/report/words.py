@@ -16,7 +16,7 @@ STATUS_WORDS = {
 
 STATUS_MEANINGS = {
     "done": "Every slide was counted.",
-    "partial": "At least one slide failed; the counts are those of the others.",
+    "partial": "A slide failed, or fields of one were set aside; the counts are those of the others.",
     "insufficient": "Fewer cells than --min-cells asks for: the counts stand, the frequency is not settled.",
     "failed": "No frequency could be given.",
 }
@@ -26,6 +26,7 @@ FLAG_MEANINGS = {
     "weak_stain": "Nucleus and background differ little.",
     "several_cells": "More main nuclei than one binucleated cell has.",
     "no_nucleus": "No main nucleus was found.",
+    "border": "It reaches the edge of its field; a part of it may be missing.",
     "saturated": "Many nuclear pixels lie at the end of the intensity range.",
 }
 """Flags mark a cell for a reader and exclude nothing."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnbatch.assay.cells import CellCrop, Slide, UnreadableCell
+from mnbatch.assay.fields import FieldReport, InputKind
 from mnbatch.errors import MismatchError, StorageError, UsageError
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
@@ -23,11 +24,13 @@ class Batch:
         export: absolute path of the export that was scored into it.
         layout: layout the slides were found by.
         pseudonymised: ids and names are codes.
+        kind: what the export holds; recognised once, so that a later run reads it in the same way.
     """
 
     export: str
     layout: str
     pseudonymised: bool
+    kind: InputKind = "gallery"
 
 
 def refuse_out_in_export(export: Path, out: Path) -> None:
@@ -54,10 +57,13 @@ def open_batch(paths: OutPaths, batch: Batch, *, moved: bool) -> None:
     if known is not None:
         _check_same(known, batch, paths, moved)
     if known != batch:
-        text = json.dumps(
-            {"export": batch.export, "layout": batch.layout, "pseudonymised": batch.pseudonymised}, indent=1
-        )
-        write_atomically(paths.batch, text.encode() + b"\n", durable=True)
+        known_as = {
+            "export": batch.export,
+            "layout": batch.layout,
+            "pseudonymised": batch.pseudonymised,
+            "input": batch.kind,
+        }
+        write_atomically(paths.batch, json.dumps(known_as, indent=1).encode() + b"\n", durable=True)
 
 
 def read_batch(paths: OutPaths) -> Batch | None:
@@ -68,7 +74,8 @@ def read_batch(paths: OutPaths) -> Batch | None:
     """
     try:
         data = json.loads(paths.batch.read_bytes())
-        return Batch(str(data["export"]), str(data["layout"]), bool(data["pseudonymised"]))
+        kind = data.get("input", "gallery")
+        return Batch(str(data["export"]), str(data["layout"]), bool(data["pseudonymised"]), kind)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -88,6 +95,11 @@ def _check_same(known: Batch, batch: Batch, paths: OutPaths, moved: bool) -> Non
             f"{paths.root} was made with --layout {known.layout}, this run asks for {batch.layout}: "
             "slides would be counted twice.",
             "Use the same layout, or choose another --out.",
+        )
+    if known.kind != batch.kind:
+        raise MismatchError(
+            f"{paths.root} was made from {known.kind} input, this run reads the export as {batch.kind}.",
+            "Use the same --input, or choose another --out.",
         )
     if known.pseudonymised != batch.pseudonymised:
         raise MismatchError(
@@ -132,11 +144,14 @@ class Pseudonyms:
         copy_of = None if slide.copy_of is None else self.slide_code(slide.copy_of)
         return replace(slide, slide_id=code, name=code, path=code, donor=donor, copy_of=copy_of, skipped=())
 
-    def cell(self, cell: CellCrop | UnreadableCell) -> CellCrop | UnreadableCell:
-        """The cell under its code."""
-        code = self.code("cell", cell.source)
-        page = "" if cell.page is None else f"#{cell.page}"
-        return replace(cell, cell_id=f"{cell.slide_id}:{code}{page}", source=code)
+    def coded(self, item: CellCrop | UnreadableCell | FieldReport) -> CellCrop | UnreadableCell | FieldReport:
+        """The cell or field under its code."""
+        if isinstance(item, FieldReport):
+            return replace(item, source=self.code("field", item.source))
+        code = self.code("cell" if item.found is None else "field", item.source)
+        page = "" if item.page is None else f"#{item.page}"
+        mark = "" if item.found is None else item.found.mark
+        return replace(item, cell_id=f"{item.slide_id}:{code}{page}{mark}", source=code)
 
     def save(self) -> None:
         """Write the mapping of codes to names, for the laboratory's own use."""

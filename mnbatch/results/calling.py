@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mnbatch.assay.calls import CallRules, SlideCall, call_slide
+from mnbatch.assay.calls import CallRules, SlideCall, call_slide, with_fields_set_aside
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
 
@@ -22,4 +22,7 @@ def call_record(store: Store, record: SlideRecord, copies: Mapping[int, str]) ->
         return SlideCall("failed", record.reason, (), None, 0, 0)
     rules = CallRules(threshold=record.call.threshold, max_bad_fraction=record.call.max_bad_fraction)
     mean_3plus = record.model.mean_3plus if record.model else None
-    return call_slide(store.scores(record), rules, copies, mean_3plus)
+    call = call_slide(store.scores(record), rules, copies, mean_3plus)
+    if record.fields is None:
+        return call
+    return with_fields_set_aside(call, len(record.fields.set_aside), record.fields.fields)

@@ -22,7 +22,8 @@ def content_key(file_digests: Mapping[str, str]) -> str:
 
 def score_key(parts: ScoreKeyParts) -> str:
     """Digest over all that the scores depend on."""
-    return _digest(parts.model_dump())
+    # A gallery's key is what it was before there were fields.
+    return _digest(parts.model_dump(exclude=None if parts.fields else {"fields"}))
 
 
 def _digest(value: object) -> str:

@@ -166,6 +166,21 @@ class GenerationPaths:
         return self.root / "crops.bin"
 
     @property
+    def fields(self) -> Path:
+        """One row a field (or region of a whole slide); absent for a gallery."""
+        return self.root / "fields.csv"
+
+    @property
+    def found(self) -> Path:
+        """One row a cell that was found in a field, scored or not; absent for a gallery."""
+        return self.root / "found.csv"
+
+    @property
+    def overviews(self) -> Path:
+        """Small JPEGs of the fields, one after the other; their lengths are in fields.csv."""
+        return self.root / "overviews.bin"
+
+    @property
     def maps(self) -> Path:
         """One fixed-size record a readable cell (see `mnbatch.results.gallery`)."""
         return self.root / "maps.bin"

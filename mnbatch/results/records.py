@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from mnbatch.assay.cells import Look
+from mnbatch.assay.fields import CellsWanted, FieldCounts, InputKind
 
 SCHEMA_VERSION = 1
 
@@ -77,6 +78,7 @@ class ScoreKeyParts(_Frozen):
         reader: version of the reading and preparing code.
         stain: forced stain, "" when recognised.
         gallery: whether crops and maps were kept.
+        fields: digest of how cells were found in fields and cut from them; "" for a gallery.
     """
 
     content: str
@@ -84,6 +86,32 @@ class ScoreKeyParts(_Frozen):
     reader: str
     stain: str
     gallery: bool
+    fields: str = ""
+
+
+class FieldsStamp(_Frozen):
+    """What was found in the fields (or regions of a whole slide) that the cells come from.
+
+    Attributes:
+        cells: which cells were to be scored: binucleated ones, or all main nuclei.
+        fields: looked at; empty: of these, without a cell.
+        set_aside: those that could not be used, and why.
+        classes: class -> cells found; not_scored: reason -> cells found and not scored.
+        um_per_pixel: of the first field that has one; None where none is known.
+    """
+
+    cells: CellsWanted
+    fields: int
+    empty: int
+    set_aside: tuple[LeftOut, ...] = ()
+    classes: dict[str, int] = {}
+    not_scored: dict[str, int] = {}
+    um_per_pixel: float | None = None
+
+    def counts(self) -> FieldCounts:
+        """The same as counts that can be pooled."""
+        found = (dict(self.classes), dict(self.not_scored))
+        return FieldCounts(self.fields, self.empty, len(self.set_aside), *found, paired=self.cells == "binucleated")
 
 
 class CallStamp(_Frozen):
@@ -129,6 +157,8 @@ class SlideRecord(_Frozen):
             can be read later, the slide is scored again.
         cells: rows of the generation.
         unreadable: rows without a score.
+        input: what its files are: crops (gallery), fields or whole slides.
+        fields: what was found in its fields; None for a gallery.
         stat_key: digest over path, size and mtime of the slide's files: unchanged means not looked at again.
         content_key: digest over path and content of the slide's files ("" where they were never read whole).
         score_key: digest of `parts`.
@@ -151,6 +181,8 @@ class SlideRecord(_Frozen):
     unread: tuple[int, ...] = ()
     cells: int = 0
     unreadable: int = 0
+    input: InputKind = "gallery"
+    fields: FieldsStamp | None = None
     look: Look | None = None
     stat_key: str
     content_key: str = ""

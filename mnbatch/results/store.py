@@ -14,8 +14,10 @@ import numpy.typing as npt
 from mnbatch.assay.calls import too_many_unreadable
 from mnbatch.assay.cells import Quality, ScoreRow
 from mnbatch.assay.copies import DIGEST_BYTES, find_copies
+from mnbatch.assay.fields import FoundAt
 from mnbatch.errors import StorageError
 from mnbatch.results.commit import damage, has_leftovers, read_record, sweep_slide, write_record
+from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_found
 from mnbatch.results.files import storage_errors
 from mnbatch.results.gallery import MAPS, Gallery
 from mnbatch.results.paths import GenerationPaths, OutPaths
@@ -96,6 +98,22 @@ class Store:
         given = record.scored.maps if record.scored else MAPS
         return Gallery(generation.crops, generation.maps, tuple(offsets), tuple(positions), given)
 
+    def fields(self, record: SlideRecord) -> list[StoredField]:
+        """The fields of a scored slide; none for a gallery."""
+        return read_fields(self._generation(record))
+
+    def found(self, record: SlideRecord) -> Iterator[tuple[int, FoundAt]]:
+        """Every cell that was found in the fields of a scored slide, with its field's number."""
+        return read_found(self._generation(record))
+
+    def overview(self, record: SlideRecord, field: StoredField) -> bytes:
+        """Small JPEG of a field; b"" where none was kept."""
+        if field.overview is None:
+            return b""
+        with self._generation(record).overviews.open("rb") as file:
+            file.seek(field.overview[0])
+            return file.read(field.overview[1])
+
     def copies(self, records: Sequence[SlideRecord]) -> Mapping[str, Mapping[int, str]]:
         """For each slide, row -> cell_id of the original, for cells that are counted elsewhere.
 
@@ -141,8 +159,9 @@ def _too_bad(record: SlideRecord) -> bool:
 
 def _score_row(fields: Mapping[str, str]) -> ScoreRow:
     page = int(fields["page"]) if fields["page"] else None
+    found = found_at({**fields, "reason": ""})
     if not fields["p_mn"]:
-        return ScoreRow(fields["cell_id"], fields["source"], page, None, fields["reason"], None)
+        return ScoreRow(fields["cell_id"], fields["source"], page, None, fields["reason"], None, found=found)
     quality = Quality(
         sharpness=float(fields["sharpness"]),
         contrast=float(fields["contrast"]),
@@ -152,7 +171,7 @@ def _score_row(fields: Mapping[str, str]) -> ScoreRow:
     )
     zoom = float(fields.get("zoom") or 1)
     p_mn, ratios = float(fields["p_mn"]), _ratios(fields)
-    return ScoreRow(fields["cell_id"], fields["source"], page, p_mn, "", quality, ratios, zoom)
+    return ScoreRow(fields["cell_id"], fields["source"], page, p_mn, "", quality, ratios, zoom, found)
 
 
 def _ratios(fields: Mapping[str, str]) -> tuple[float, float] | None:

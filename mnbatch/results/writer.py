@@ -10,7 +10,9 @@ from typing import IO, Self
 
 from mnbatch.assay.cells import CellScore, UnreadableCell
 from mnbatch.assay.copies import DIGEST_BYTES
+from mnbatch.assay.fields import FieldReport
 from mnbatch.results.commit import next_generation, read_record, sweep_slide, write_record
+from mnbatch.results.field_rows import FOUND_COLUMNS, FieldWriter, found_fields
 from mnbatch.results.files import storage_errors, sync_folder
 from mnbatch.results.gallery import encode_crop, pack_maps
 from mnbatch.results.paths import STAGING_PREFIX, GenerationPaths, SlidePaths
@@ -31,7 +33,9 @@ COLUMNS = (
     "q_2",
     "q_3",
     "zoom",
+    *FOUND_COLUMNS,
 )
+_NOT_FOUND = ("",) * len(FOUND_COLUMNS)
 
 
 class SlideWriter:
@@ -64,6 +68,7 @@ class SlideWriter:
             self._rows.writerow(COLUMNS)
             self._crops: IO[bytes] | None = self._staged.crops.open("wb") if keep_gallery else None
             self._maps: IO[bytes] | None = self._staged.maps.open("wb") if keep_gallery else None
+            self._fields: FieldWriter | None = None
 
     def add(self, item: CellScore | UnreadableCell) -> None:
         """Append one cell; the order of calls is the order of rows."""
@@ -73,10 +78,18 @@ class SlideWriter:
                 self.unreadable += 1
                 self._digests.append(bytes(DIGEST_BYTES))
                 page = "" if item.page is None else item.page
-                self._rows.writerow([item.cell_id, item.source, page, "", item.reason, *[""] * 8])
+                found = _NOT_FOUND if item.found is None else found_fields(item.found)
+                self._rows.writerow([item.cell_id, item.source, page, "", item.reason, *[""] * 9, *found])
                 return
             self._digests.append(bytes.fromhex(item.crop.digest))
             self._rows.writerow(_score_fields(item, self._add_to_gallery(item)))
+
+    def add_field(self, report: FieldReport) -> None:
+        """Append what was found in one field."""
+        with storage_errors(self._paths.root):
+            if self._fields is None:
+                self._fields = FieldWriter(self._staged)
+            self._fields.add(report)
 
     def commit(self, record: SlideRecord) -> SlideRecord:
         """Make the staged generation and `record` true in one step; returns the record as written."""
@@ -116,7 +129,8 @@ class SlideWriter:
 
     def _close(self, *, sync: bool) -> None:
         self._staged.digests.write_bytes(b"".join(self._digests)) if sync else None
-        for file in (self._scores, self._crops, self._maps):
+        fields = () if self._fields is None else self._fields.files
+        for file in (self._scores, self._crops, self._maps, *fields):
             if file is None or file.closed:
                 continue
             if sync:
@@ -145,4 +159,5 @@ def _score_fields(item: CellScore, jpeg_bytes: int) -> list[object]:
         jpeg_bytes or "",
         *([""] * 2 if item.ratios is None else (f"{ratio:.7g}" for ratio in item.ratios)),
         f"{crop.zoom:.4g}",
+        *(_NOT_FOUND if crop.found is None else found_fields(crop.found)),
     ]

@@ -307,7 +307,7 @@ def test_a_vanished_file_and_a_forbidden_one_may_come_back(tmp_path: Path, monke
     def forbid(path: str) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(loading, "_read", forbid)
+    monkeypatch.setattr(loading, "read_whole", forbid)
     (closed,) = read(tmp_path, encoded(GREY))
     assert isinstance(closed, UnreadableCell)
     assert closed.transient
@@ -327,7 +327,7 @@ def test_a_forbidden_file_is_excluded(tmp_path: Path) -> None:
 def test_io_errors_are_tried_three_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, readable: bool
 ) -> None:
-    real, attempts = loading._read, []
+    real, attempts = loading.read_whole, []
 
     def flaky(path: str) -> bytes:
         attempts.append(path)
@@ -335,7 +335,7 @@ def test_io_errors_are_tried_three_times(
             raise OSError(errno.EIO, "Input/output error")
         return real(path)
 
-    monkeypatch.setattr(loading, "_read", flaky)
+    monkeypatch.setattr(loading, "read_whole", flaky)
     monkeypatch.setattr(loading.time, "sleep", lambda _: None)
     (cell,) = read(tmp_path, encoded(GREY))
     assert isinstance(cell, CellCrop) == readable

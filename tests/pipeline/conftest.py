@@ -53,6 +53,7 @@ def write_random_model(
             "padding": "border_median",
             "resampling": "bicubic",
         },
+        "scale": {"crop_width_in_nucleus_diameters": 3.2},
         "looks": looks,
         "threshold": 0.5,
         "threshold_rule": "none: random weights",

@@ -1,0 +1,64 @@
+"""Files that belong to another one: label images beside fields, data files of whole slides."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+
+_MASK_FILE = re.compile(r"(.+?)[_-](?:cp_masks?|masks?|labels?)", re.IGNORECASE)
+_MASK_FOLDER = re.compile(r"(?:.*[_\- ])?(?:masks?|labels?|outlines?)", re.IGNORECASE)
+_MASK_EXTENSIONS = ("tif", "tiff", "png")
+_LARGEST_INDEX = 1 << 20
+
+
+def field_of_mask(name: str) -> str | None:
+    """Stem of the field whose label image this file is by its name (`a_cp_masks.png` is that of `a`), or None."""
+    stem, _, extension = name.rpartition(".")
+    match = _MASK_FILE.fullmatch(field_stem(f"{stem}.{extension}")) if extension.lower() in _MASK_EXTENSIONS else None
+    return match[1] if match else None
+
+
+def is_mask_folder(name: str) -> bool:
+    """Whether a folder holds label images by its name (`masks`, `nucleus_masks`, `labels`)."""
+    return _MASK_FOLDER.fullmatch(name) is not None
+
+
+def field_stem(name: str) -> str:
+    """Name of an image file without its extension; `a.ome.tif` is `a`."""
+    stem = name.rpartition(".")[0]
+    return stem[:-4] if stem.lower().endswith(".ome") else stem
+
+
+def whole_slide_companions(path: str) -> list[str]:
+    """Data files of a whole slide that consists of several, as paths beside it; none for other formats.
+
+    MRXS keeps its data in a folder of the same name, VMS and VMU name theirs in the index file. What cannot be listed
+    is left out here: opening the slide will say what is missing.
+    """
+    stem, _, extension = path.rpartition(".")
+    if extension.lower() == "mrxs":
+        return _files_in(stem)
+    if extension.lower() in ("vms", "vmu"):
+        return _named_in(path)
+    return []
+
+
+def _files_in(folder: str) -> list[str]:
+    try:
+        return sorted(entry.path for entry in os.scandir(folder) if entry.is_file())
+    except OSError:
+        return []
+
+
+def _named_in(path: str) -> list[str]:
+    parser = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
+    try:
+        with open(path, encoding="utf-8", errors="replace") as index:
+            parser.read_string(index.read(_LARGEST_INDEX))
+    except (OSError, configparser.Error):
+        return []
+    folder = os.path.dirname(path)
+    values = {value for section in parser.sections() for _, value in parser.items(section) if value}
+    named = (os.path.join(folder, os.path.basename(value)) for value in values)
+    return sorted(name for name in named if os.path.isfile(name) and name != path)

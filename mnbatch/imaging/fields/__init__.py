@@ -1,0 +1,1 @@
+"""From camera fields and regions of whole slides to crops of cells."""

@@ -1,0 +1,218 @@
+"""Camera fields as arrays: decoded, the nuclear channel chosen, the pixel size read where the file says one."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from mnbatch.imaging.decoding import (
+    DECODING_ERRORS,
+    Decoded,
+    UndecodableError,
+    brief,
+    checked,
+    decode_page,
+    decode_plain,
+    kind_of,
+)
+from mnbatch.imaging.loading import io_reason, read_whole, retried
+
+LEAST_UM, MOST_UM = 0.02, 5.0
+"""Micrometres a pixel. A light microscope's fields lie between; anything else is a wrong unit or a default."""
+
+_NUCLEAR = re.compile(r"dapi|hoechst|draq|nucle|h2b|propidium", re.IGNORECASE)
+_UNITS = {"µm": 1.0, "um": 1.0, "micron": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
+_COLOURS = {"r": 0, "red": 0, "g": 1, "green": 1, "b": 2, "blue": 2}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldImage:
+    """One field, or why it cannot be had.
+
+    Attributes:
+        page: of a multi-page file, counted from 0.
+        pixels: (height, width) or (height, width, 3); None with a `problem`.
+        um_per_pixel: what the file says; None where it says nothing.
+        left, top: where it lies in the file, full-resolution pixels.
+        core: x0, y0, x1, y1 in the file: cells centred here belong to this image; None for all of them.
+    """
+
+    page: int | None
+    pixels: Decoded | None
+    um_per_pixel: float | None = None
+    problem: str = ""
+    transient: bool = False
+    left: int = 0
+    top: int = 0
+    core: tuple[int, int, int, int] | None = None
+
+
+def load_fields(path: str, channel: str | None) -> tuple[str, list[FieldImage]]:
+    """SHA-256 of a file (or "") and its fields; a bad file is one field with its problem.
+
+    Args:
+        path: image file.
+        channel: nuclear channel of files with several, counted from 1, or its name; None chooses the one whose name
+            says nuclear stain (DAPI, Hoechst, ...).
+    """
+    digest = ""
+    try:
+        data = retried(lambda: read_whole(path))
+        digest = hashlib.sha256(data).hexdigest()
+        kind = kind_of(data)
+        if kind == "tiff":
+            return digest, _tiff_fields(data, channel)
+        return digest, [FieldImage(None, _one_channel(decode_plain(data, kind), channel))]
+    except UndecodableError as error:
+        return digest, [FieldImage(None, None, problem=str(error))]
+    except OSError as error:
+        return digest, [FieldImage(None, None, problem=io_reason(error), transient=True)]
+
+
+def load_labels(path: str) -> Decoded:
+    """A label image: (height, width) whole numbers, 0 for the ground; flat colours become numbers.
+
+    Raises:
+        UndecodableError: it cannot be read, or is no label image.
+    """
+    try:
+        data = retried(lambda: read_whole(path))
+        kind = kind_of(data)
+        if kind == "tiff":
+            with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+                values = np.squeeze(tiff.pages.first.asarray())
+        else:
+            values = decode_plain(data, kind)
+    except (*DECODING_ERRORS, UndecodableError) as error:
+        raise UndecodableError(f"its label image {os.path.basename(path)} cannot be read ({brief(error)})") from error
+    if values.ndim == 3 and values.shape[2] >= 3 and values.dtype == np.uint8:
+        r, g, b = (values[..., i].astype(np.int32) for i in range(3))
+        values = (r << 16) | (g << 8) | b
+    if values.ndim != 2 or values.dtype.kind not in "uib":
+        raise UndecodableError(f"its label image {os.path.basename(path)} holds no whole numbers")
+    return np.asarray(values)
+
+
+def plausible(um_per_pixel: float) -> bool:
+    """Whether a pixel size can be one of a light microscope."""
+    return LEAST_UM <= um_per_pixel <= MOST_UM
+
+
+def _tiff_fields(data: bytes, channel: str | None) -> list[FieldImage]:
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+            full = [index for index, page in enumerate(tiff.pages) if not page.subfiletype & 0b101]
+            if not full:
+                raise UndecodableError("TIFF without a full-resolution page")
+            um = um_per_pixel(tiff)
+            if len(full) == 1:
+                return [_single(tiff, full[0], len(data), channel, um)]
+            if _pages_are_channels(tiff, channel):
+                index = _chosen(channel, _channel_names(tiff), len(full))
+                return [FieldImage(None, decode_page(_whole_page(tiff, full[index]), len(data)), um)]
+            return [_page(tiff, index, len(data), um) for index in full]
+    except DECODING_ERRORS as error:
+        raise UndecodableError(f"damaged or truncated TIFF ({brief(error)})") from error
+
+
+def _whole_page(tiff: tifffile.TiffFile, index: int) -> tifffile.TiffPage:
+    """A page with its tags; reading OME's series leaves lighter frames in their place."""
+    page = tiff.pages[index]
+    return page.aspage() if isinstance(page, tifffile.TiffFrame) else page
+
+
+def _single(tiff: tifffile.TiffFile, index: int, size: int, channel: str | None, um: float | None) -> FieldImage:
+    page = _whole_page(tiff, index)
+    colour = page.samplesperpixel in (3, 4) and page.photometric != tifffile.PHOTOMETRIC.MINISBLACK
+    if page.samplesperpixel == 1 or colour:
+        return FieldImage(None, _one_channel(decode_page(page, size), channel), um)
+    values = np.moveaxis(page.asarray(), page.axes.index("S"), 0)
+    return FieldImage(None, checked(values[_chosen(channel, _channel_names(tiff), len(values))]), um)
+
+
+def _page(tiff: tifffile.TiffFile, index: int, size: int, um: float | None) -> FieldImage:
+    try:
+        return FieldImage(index, decode_page(_whole_page(tiff, index), size), um)
+    except UndecodableError as error:
+        return FieldImage(index, None, um, str(error))
+
+
+def _pages_are_channels(tiff: tifffile.TiffFile, channel: str | None) -> bool:
+    """What the pages of a TIFF are: its metadata say so, or a chosen channel does; else each is a field."""
+    sizes = dict(zip(tiff.series[0].axes, tiff.series[0].shape, strict=False))
+    for axis, name in (("Z", "focal planes"), ("T", "times")):
+        if sizes.get(axis, 1) > 1:
+            raise UndecodableError(f"a stack of {sizes[axis]} {name}; export one image a field")
+    return sizes.get("C", 1) > 1 or (channel is not None and len(tiff.series) == 1)
+
+
+def _channel_names(tiff: tifffile.TiffFile) -> list[str]:
+    if not tiff.is_ome or not tiff.ome_metadata:
+        return []
+    return re.findall(r'<Channel\b[^>]*?\bName="([^"]*)"', tiff.ome_metadata)
+
+
+def _chosen(channel: str | None, names: list[str], count: int) -> int:
+    if channel is not None and channel.isdigit() and 1 <= int(channel) <= count:
+        return int(channel) - 1
+    wanted = [
+        i for i, name in enumerate(names[:count]) if channel is not None and name.casefold() == channel.casefold()
+    ]
+    if channel is None:
+        wanted = [index for index, name in enumerate(names[:count]) if _NUCLEAR.search(name)]
+    if len(wanted) == 1:
+        return wanted[0]
+    known = f" ({', '.join(names)})" if names else ""
+    what = f"no channel '{channel}'" if channel is not None else "none is known as the nuclear one"
+    raise UndecodableError(f"{count} channels{known}, {what}: give --nuclear-channel")
+
+
+def _one_channel(values: Decoded, channel: str | None) -> Decoded:
+    """A colour image as it is, or the colour that a person chose."""
+    if channel is None or values.ndim == 2:
+        return values
+    index = _COLOURS.get(channel.casefold(), int(channel) - 1 if channel.isdigit() else -1)
+    if not 0 <= index < values.shape[2]:
+        raise UndecodableError(f"{values.shape[2]} channels, no channel '{channel}': give --nuclear-channel")
+    return checked(values[..., index])
+
+
+def um_per_pixel(tiff: tifffile.TiffFile) -> float | None:
+    """Pixel size by OME-XML, ImageJ's description or TIFF's own resolution; None where none of them says one.
+
+    A resolution in pixels an inch is a printer's unless it is plausible for a microscope. A size that OME or ImageJ
+    state is given back even when it is absurd, so that it can be said.
+    """
+    if tiff.is_ome and tiff.ome_metadata:
+        return _ome_size(tiff.ome_metadata)
+    page = tiff.pages.first
+    resolution = page.tags.valueof("XResolution")
+    if not resolution or not resolution[0] or not resolution[1]:
+        return None
+    per_unit = resolution[0] / resolution[1]
+    known: dict[str, Any] = tiff.imagej_metadata or {}
+    unit = str(known.get("unit", "")).replace("\\u00B5", "µ").replace("μ", "µ")
+    if unit in _UNITS:
+        return float(_UNITS[unit] / per_unit)
+    length = {2: 25_400.0, 3: 10_000.0}.get(int(page.tags.valueof("ResolutionUnit") or 0))
+    size = None if length is None else length / per_unit
+    return size if size is not None and plausible(size) else None
+
+
+def _ome_size(text: str) -> float | None:
+    size = re.search(r'<Pixels\b[^>]*?\bPhysicalSizeX="([^"]+)"', text)
+    if size is None:
+        return None
+    unit = re.search(r'<Pixels\b[^>]*?\bPhysicalSizeXUnit="([^"]+)"', text)
+    factor = _UNITS.get((unit[1] if unit else "µm").replace("μ", "µ").replace("&#181;", "µ"))
+    try:
+        return None if factor is None else float(size[1]) * factor
+    except ValueError:
+        return None

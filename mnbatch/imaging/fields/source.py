@@ -1,0 +1,213 @@
+"""A slide of fields as a source of cells: pieces of work, each of which gives crops and a report of its field."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from mnbatch.assay.cells import CellCrop, FileDigest, ReadItem, Slide, SourceFile, UnreadableCell
+from mnbatch.assay.fields import FieldReport, FoundAt
+from mnbatch.errors import SlideError
+from mnbatch.imaging.decoding import Decoded, UndecodableError
+from mnbatch.imaging.fields.cutting import cut_crop, overview_jpeg
+from mnbatch.imaging.fields.finding import FoundField, find_cells, look_at
+from mnbatch.imaging.fields.images import FieldImage, load_fields, load_labels, plausible
+from mnbatch.imaging.fields.options import FieldOptions
+from mnbatch.imaging.fields.survey import Seen, SlideTraits, Survey
+from mnbatch.imaging.identity import cell_id
+from mnbatch.imaging.preparation import Preparation
+from mnbatch.imaging.readers import make_cell
+
+OVER_THE_EDGE = "its crop would reach over the edge of the field"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldTask:
+    """One image file of a slide of fields, with the label image beside it.
+
+    Attributes:
+        mask: label image, or None to segment.
+    """
+
+    file: SourceFile
+    mask: SourceFile | None = None
+
+
+class FieldSource:
+    """The fields of one slide; `read` is safe to call from many threads.
+
+    Args:
+        slide: of kind `fields`.
+        preparation: of the crops, from the model's card.
+        options: how cells are found and cut.
+
+    Raises:
+        SlideError: the model's contrast rule cannot be served for fields.
+    """
+
+    def __init__(self, slide: Slide, preparation: Preparation, options: FieldOptions) -> None:
+        if preparation.contrast.rule == "per_slide":
+            raise SlideError(
+                f"The model stretches contrast over a whole slide; slide {slide.name} is one of fields, for which that "
+                "is not served.",
+                "Choose a model with another contrast rule with --model.",
+            )
+        self._slide = slide
+        self._preparation = preparation
+        self._options = options
+        masks = {companion.of: companion.file for companion in slide.companions}
+        self._tasks = [FieldTask(file, masks.get(file.path)) for file in slide.files]
+        self._survey: Survey[FieldTask] = Survey(self._tasks, self._look)
+
+    def tasks(self) -> Iterator[FieldTask]:
+        """Pieces of work, in the order of the files."""
+        yield from self._tasks
+
+    def read(self, task: FieldTask) -> list[ReadItem]:
+        """Crops of the cells of a file, each field's followed by its report.
+
+        Raises:
+            SlideError: crops cannot be cut at the model's scale, because the pixel size is not known or absurd.
+        """
+        digest, images = load_fields(self._path(task.file), self._options.channel)
+        traits = self._survey.traits()
+        items: list[ReadItem] = []
+        for image in images:
+            items.extend(self._field(task, image, traits, digest))
+            digest = ""
+        return items + list(self._hashed_mask(task))
+
+    def in_order(self, items: Sequence[ReadItem]) -> Sequence[ReadItem]:
+        """What was read, as it is to be counted; fields do not overlap, so every cell is."""
+        return items
+
+    def _path(self, file: SourceFile) -> str:
+        return os.path.join(self._slide.root, file.path)
+
+    def _look(self, task: FieldTask) -> Seen:
+        images = load_fields(self._path(task.file), self._options.channel)[1]
+        seen = [look_at(image, self._labels(task, image), self._options) for image in images]
+        return Seen(tuple(d for one in seen for d in one.diameters), seen[0].ground if seen else "unknown")
+
+    def _labels(self, task: FieldTask, image: FieldImage) -> Decoded | None:
+        """The label image of a field; raises UndecodableError where it cannot be used."""
+        if task.mask is None or image.pixels is None:
+            return None
+        labels = load_labels(self._path(task.mask))
+        if labels.shape != image.pixels.shape[:2]:
+            size = "{1} x {0}".format(*labels.shape)
+            own = "{1} x {0}".format(*image.pixels.shape)
+            raise UndecodableError(f"its label image is {size} pixels, the field {own}")
+        return labels
+
+    def _field(
+        self, task: FieldTask, image: FieldImage, traits: SlideTraits, digest: str
+    ) -> Iterator[CellCrop | UnreadableCell | FieldReport]:
+        um = self._um_per_pixel(image)
+        try:
+            found = find_cells(image, self._labels(task, image), self._options, traits, um)
+        except UndecodableError as error:
+            found = FoundField(problem=str(error))
+        crops, cells = cut_cells(self._slide, task.file.path, image, found, self._cutting(traits, found, um))
+        yield from crops
+        yield self._report(task, image, replace(found, cells=cells), digest)
+
+    def _um_per_pixel(self, image: FieldImage) -> float | None:
+        given = self._slide.um_per_pixel or self._options.um_per_pixel
+        if given is not None:
+            return given
+        size = image.um_per_pixel
+        if size is not None and not plausible(size):
+            raise SlideError(
+                f"The files of slide {self._slide.name} say {size:g} um per pixel, which no light microscope has.",
+                "Give the true pixel size with --um-per-pixel, or in the column um_per_pixel of the sample sheet.",
+            )
+        return size
+
+    def _cutting(self, traits: SlideTraits, found: FoundField, um: float | None) -> Cutting:
+        own = found.segmented.nucleus_diameter if found.segmented is not None else 0.0
+        width = crop_width(self._options, traits.nucleus_diameter or own, um) if found.cells else 1
+        if width is None:
+            raise SlideError(
+                f"The model wants crops of a stated width in micrometres; the files of slide {self._slide.name} do "
+                "not say their pixel size.",
+                "Give it with --um-per-pixel, or in the column um_per_pixel of the sample sheet.",
+            )
+        return Cutting(width, self._preparation, pad=self._options.cells == "all")
+
+    def _report(self, task: FieldTask, image: FieldImage, found: FoundField, digest: str) -> FieldReport:
+        shape = (0, 0) if image.pixels is None else image.pixels.shape
+        keep = self._options.keep_overviews and image.pixels is not None
+        return FieldReport(
+            slide_id=self._slide.slide_id,
+            source=task.file.path,
+            page=image.page,
+            left=image.left,
+            top=image.top,
+            width=shape[1],
+            height=shape[0],
+            cells=found.cells,
+            problem="" if found.empty else found.problem,
+            empty=found.empty,
+            transient=image.transient,
+            file_digest=digest,
+            overview=overview_jpeg(image.pixels) if keep and image.pixels is not None else b"",
+        )
+
+    def _hashed_mask(self, task: FieldTask) -> Iterator[FileDigest]:
+        if task.mask is not None:
+            yield hashed(self._slide, task.mask)
+
+
+def hashed(slide: Slide, file: SourceFile) -> FileDigest:
+    """A companion with the digest of its content; "" where it cannot be read."""
+    try:
+        with open(os.path.join(slide.root, file.path), "rb") as stream:
+            return FileDigest(file.path, hashlib.file_digest(stream, "sha256").hexdigest())
+    except OSError:
+        return FileDigest(file.path, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How crops are cut.
+
+    Attributes:
+        width: of a crop, pixels of the field.
+        pad: also cut crops that reach over the edge of the field.
+    """
+
+    width: int
+    preparation: Preparation
+    pad: bool
+
+
+def crop_width(options: FieldOptions, diameter: float, um: float | None) -> int | None:
+    """Width of a crop in pixels; None where it takes a pixel size that is not known."""
+    scale = options.scale
+    if scale.nucleus_diameters is not None:
+        return max(16, round(scale.nucleus_diameters * diameter))
+    if scale.width_um is None or um is None:
+        return None
+    return max(16, round(scale.width_um / um))
+
+
+def cut_cells(
+    slide: Slide, source: str, image: FieldImage, found: FoundField, cutting: Cutting
+) -> tuple[list[CellCrop | UnreadableCell], tuple[FoundAt, ...]]:
+    """Crops of the cells to be scored, and all cells, those that could not be cut with their reason."""
+    crops: list[CellCrop | UnreadableCell] = []
+    cells = []
+    for cell in found.cells:
+        if image.pixels is not None and not cell.reason:
+            pixels, whole = cut_crop(image.pixels, cell.x - image.left, cell.y - image.top, cutting.width)
+            if not whole:
+                cell = replace(cell, at_border=True, reason="" if cutting.pad else OVER_THE_EDGE)
+            if not cell.reason:
+                identity = cell_id(slide.slide_id, source, image.page) + cell.mark
+                known = UnreadableCell(slide.slide_id, identity, source, image.page, "", found=cell)
+                crops.append(make_cell(known, pixels, cutting.preparation))
+        cells.append(cell)
+    return crops, tuple(cells)

@@ -1,0 +1,164 @@
+"""What an export holds: galleries of cells, camera fields, or whole slides; recognised from a small sample.
+
+A gallery is what is assumed; fields and whole slides must show what they are. So an export of crops that was read
+before fields were known is read as before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image
+from scipy import ndimage
+
+from mnbatch.assay.fields import InputKind
+from mnbatch.imaging.companions import field_of_mask, is_mask_folder
+from mnbatch.imaging.decoding import DECODING_ERRORS
+from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES, parse_layout
+from mnbatch.imaging.walk import natural_key
+
+KINDS: dict[InputKind, str] = {
+    "gallery": "each file (or page) is the crop of one cell",
+    "fields": "each file is a camera field with many cells",
+    "wsi": "each file is a whole slide",
+}
+
+LEAST_FIELD_SIDE = 800
+"""Pixels. No scanner exports crops of single cells with a shorter side of this many."""
+
+LARGEST_CROP_SIDE = 400
+"""Pixels. An image whose longer side is at most this is taken for the crop of a cell."""
+
+_LEAST_NUCLEI = 7
+"""Between those two sizes, an image with at least this many nuclei is a field; a crop has two, and few neighbours."""
+
+_WHOLE_SLIDE_PIXELS = 100_000_000
+_SAMPLE, _PER_FOLDER, _ENTRIES = 24, 3, 5000
+
+_Vote = Literal["gallery", "fields", "wsi"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What an export holds, and by what that was recognised (one sentence)."""
+
+    kind: InputKind
+    why: str
+
+
+def recognise_input(root: Path, layout: str) -> Recognised:
+    """Look at up to 24 image files of an export, three a folder, and say what it holds.
+
+    Whole slides: files with an extension of their own, or tiled TIFFs with reduced versions or more than 100
+    megapixels. Fields: most images have a shorter side of 800 pixels, or more than 400 and seven nuclei. Everything
+    else, and TIFFs of many pages, is a gallery.
+    """
+    votes: Counter[_Vote] = Counter()
+    whole = None
+    for path in _sample(root):
+        if path.rpartition(".")[2].lower() in WHOLE_SLIDES:
+            whole = whole or os.path.basename(path)
+            continue
+        vote = _vote(path)
+        if vote is not None:
+            votes[vote] += 1
+    if whole is not None:
+        return Recognised("wsi", f"{whole} is a whole-slide file")
+    looked = votes.total()
+    if votes["wsi"] * 2 > looked:
+        return Recognised("wsi", f"{votes['wsi']} of {looked} files looked at are tiled TIFFs with reduced versions")
+    if votes["fields"] * 2 > looked and parse_layout(layout).has_cell:
+        return Recognised("fields", f"{votes['fields']} of {looked} images looked at are large and hold many nuclei")
+    return Recognised(
+        "gallery", f"{looked} images looked at are crops of cells" if looked else "no image could be read"
+    )
+
+
+def _sample(root: Path) -> Iterator[str]:
+    found = entries = 0
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted((n for n in folders if not n.startswith(".") and not is_mask_folder(n)), key=natural_key)
+        taken = 0
+        entries += len(files)
+        for name in sorted(files, key=natural_key):
+            extension = name.rpartition(".")[2].lower()
+            wanted = extension in (*EXTENSIONS, *WHOLE_SLIDES) and not name.startswith(".")
+            if not wanted or field_of_mask(name) is not None:
+                continue
+            yield os.path.join(folder, name)
+            taken, found = taken + 1, found + 1
+            if taken == _PER_FOLDER or found == _SAMPLE:
+                break
+        if found >= _SAMPLE or entries > _ENTRIES:
+            return
+
+
+def _vote(path: str) -> _Vote | None:
+    try:
+        if path.lower().endswith((".tif", ".tiff")):
+            return _vote_on_tiff(path)
+        with Image.open(path, formats=("PNG", "JPEG", "BMP")) as image:
+            if max(image.size) <= LARGEST_CROP_SIDE:
+                return "gallery"
+            return _by_size(*image.size) or _by_nuclei(np.asarray(image.convert("RGB")))
+    except DECODING_ERRORS:
+        return None
+
+
+def _vote_on_tiff(path: str) -> _Vote:
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages.first
+        width, height = page.imagewidth, page.imagelength
+        if page.is_tiled and (_has_reduced(tiff) or width * height > _WHOLE_SLIDE_PIXELS):
+            return "wsi"
+        if max(width, height) <= LARGEST_CROP_SIDE:
+            return "gallery"
+        return _by_size(width, height) or _by_nuclei(page.asarray())
+
+
+def _has_reduced(tiff: tifffile.TiffFile) -> bool:
+    page = tiff.pages.first
+    return bool(page.subifds) or any(other.subfiletype & 1 for other in tiff.pages[1:])
+
+
+def _by_size(width: int, height: int) -> _Vote | None:
+    return "fields" if min(width, height) >= LEAST_FIELD_SIDE else None
+
+
+def _by_nuclei(values: npt.NDArray[Any]) -> _Vote:
+    return "fields" if count_nuclei(values) >= _LEAST_NUCLEI else "gallery"
+
+
+def count_nuclei(values: npt.NDArray[Any]) -> int:
+    """Roughly how many main nuclei an image holds: bodies of at least 0.3 of the largest, by Otsu's threshold.
+
+    Args:
+        values: (height, width) or (height, width, channels).
+    """
+    grey = values.astype(np.float32)
+    grey = grey.mean(axis=2) if grey.ndim == 3 else grey
+    grey = ndimage.uniform_filter(grey, 3)[::2, ::2]
+    low, high = np.percentile(grey, [0.5, 99.5])
+    if not high > low:
+        return 0
+    levels = np.clip((grey - low) / (high - low) * 255, 0, 255).astype(np.uint8)
+    if np.median(levels) > 127:
+        levels = 255 - levels
+    labels, _ = ndimage.label(levels > _otsu(levels))
+    areas = np.bincount(labels.ravel())[1:]
+    return int(np.count_nonzero(areas >= max(0.3 * areas.max(initial=0), 2e-4 * grey.size, 12)))
+
+
+def _otsu(levels: npt.NDArray[np.uint8]) -> int:
+    counts = np.bincount(levels.ravel(), minlength=256).astype(np.float64)
+    below, weighted = np.cumsum(counts), np.cumsum(counts * np.arange(256))
+    between = (weighted[-1] * below / below[-1] - weighted) ** 2 / np.maximum(below * (below[-1] - below), 1)
+    return int(between.argmax())

@@ -1,0 +1,100 @@
+"""What the fields of a slide held, counted while they pass by; and when a slide of fields is no result."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from mnbatch.assay.fields import CellsWanted, FieldReport
+from mnbatch.errors import SlideError
+from mnbatch.results.records import FieldsStamp, LeftOut
+
+MOST_SET_ASIDE = 0.5
+"""A slide of which a larger share of its fields cannot be used fails: what is left is no fair sample of it."""
+
+_SHOWN = 3
+_WANTED = {"binucleated": "binucleated cell", "all": "nucleus"}
+
+
+class FieldTally:
+    """Counts of one slide.
+
+    Args:
+        cells: which cells are scored.
+    """
+
+    def __init__(self, cells: CellsWanted) -> None:
+        self._cells: CellsWanted = cells
+        self._fields = self._empty = 0
+        self._set_aside: list[LeftOut] = []
+        self._transient = False
+        self._classes: Counter[str] = Counter()
+        self._not_scored: Counter[str] = Counter()
+        self._um: float | None = None
+
+    def add(self, report: FieldReport) -> None:
+        """Count one field."""
+        self._fields += 1
+        self._empty += report.empty
+        if report.problem:
+            self._set_aside.append(LeftOut(path=_name(report), reason=report.problem))
+            self._transient = self._transient or report.transient
+        for cell in report.cells:
+            self._classes[cell.cell_class] += 1
+            self._um = self._um or cell.um_per_pixel
+            if cell.reason:
+                self._not_scored[cell.reason] += 1
+
+    def stamp(self) -> FieldsStamp:
+        """The counts as the record keeps them."""
+        return FieldsStamp(
+            cells=self._cells,
+            fields=self._fields,
+            empty=self._empty,
+            set_aside=tuple(self._set_aside),
+            classes=dict(self._classes.most_common()),
+            not_scored=dict(self._not_scored.most_common()),
+            um_per_pixel=self._um,
+        )
+
+    def failure(self, name: str, scored: int) -> SlideError | None:
+        """Why the slide gives no result; None where it gives one.
+
+        Args:
+            name: of the slide.
+            scored: cells that were cut from it.
+        """
+        bad = len(self._set_aside)
+        if bad > MOST_SET_ASIDE * self._fields:
+            return SlideError(
+                f"{bad} of the {self._fields} fields of slide {name} could not be used: {self._reasons()}.",
+                "Export the slide again; `--nuclear-channel`, `--um-per-pixel` and `--stain` say what files do not.",
+                transient=self._transient,
+            )
+        if scored:
+            return None
+        found = "; ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in self._classes.most_common())
+        return SlideError(
+            f"No {_WANTED[self._cells]} was found in the {self._fields} fields of slide {name} "
+            f"(cells found: {found or 'none'}).",
+            "Look at its fields; where nuclei are to be counted whatever their number, use --cells all.",
+            transient=self._transient,
+        )
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the slide's number must know."""
+        said = []
+        if self._set_aside:
+            said.append(f"{len(self._set_aside)} of {self._fields} fields were set aside: {self._reasons()}")
+        if self._cells == "all":
+            said.append("scored with --cells all: every main nucleus counts as a cell, whether binucleated or not")
+        return tuple(said)
+
+    def _reasons(self) -> str:
+        reasons = Counter(left.reason for left in self._set_aside).most_common()
+        text = "; ".join(f"{reason} ({count})" for reason, count in reasons[:_SHOWN])
+        return text + ("; ..." if len(reasons) > _SHOWN else "")
+
+
+def _name(report: FieldReport) -> str:
+    source = report.source.encode("utf-8", "backslashreplace").decode()
+    return source if report.page is None else f"{source}#{report.page}"
