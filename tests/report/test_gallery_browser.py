@@ -92,7 +92,10 @@ def test_a_reviewers_whole_way_by_keyboard(page: Any, built: Store, tmp_path: Pa
     name(page, "Ada")
     press(page, "r")
     assert text(page, "progress-text") == "0 of 13 cells of the queue decided"
-    press(page, "m2nz1" + "n" * 3 + "ux" + "n" * 6)
+    press(page, "m2nz1" + "n" * 3 + "ux" + "n" * 5)
+    waiting = "13 of 13 cells of the queue decided; 3 decided MN wait for their second look"
+    assert text(page, "progress-text") == waiting
+    press(page, "m21")
     assert text(page, "progress-text") == "13 of 13 cells of the queue decided"
     assert text(page, "frequency").startswith("Reviewed: ")
     page.find_element("id", "csv").click()

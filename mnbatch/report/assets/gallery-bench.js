@@ -40,7 +40,8 @@ mnbatch.bench = (() => {
     if (mnbatch.page.slides.length > 1) facts.push(cell.slide.name);
     text("cell-facts", facts.join(" · "));
     const value = mnbatch.state.of(cell);
-    text("cell-said", value ? `You said: ${mnbatch.words.said(value)}` : "Not decided");
+    const again = options.mode === "review" && mnbatch.state.unconfirmed(cell) ? " – look a second time and decide again" : "";
+    text("cell-said", value ? `You said: ${mnbatch.words.said(value)}${again}` : "Not decided");
     for (const button of document.querySelectorAll("[data-say]")) {
       button.setAttribute("aria-pressed", String(Boolean(value) && value.d === button.dataset.say && !button.dataset.count));
     }
@@ -51,7 +52,9 @@ mnbatch.bench = (() => {
     const bar = part("progress");
     bar.max = Math.max(1, drawn);
     bar.value = looked;
-    text("progress-text", `${looked} of ${drawn} cells of the queue decided`);
+    const again = mnbatch.cells.filter((cell) => cell.rank !== null && mnbatch.state.unconfirmed(cell)).length;
+    text("progress-text", `${looked} of ${drawn} cells of the queue decided`
+      + (looked === drawn && again ? `; ${again} decided MN wait for their second look` : ""));
     const names = ["called MN", "near the threshold", "random sample"];
     const sums = names.map((_, s) => strata.filter((t) => t.s === s));
     text("strata-text", options.blind ? "" : names.map((name, s) =>

@@ -59,9 +59,10 @@ mnbatch.start = () => {
   function next() {
     const at = list.indexOf(current);
     if (mode === "look") { if (at < list.length - 1) step(1); return; }
-    const ahead = [...list.slice(at + 1), ...list.slice(0, at)].find((cell) => !state.of(cell));
+    const around = [...list.slice(at + 1), ...list.slice(0, at + 1)];
+    const ahead = around.find((cell) => !state.of(cell)) || around.find(state.unconfirmed);
     if (ahead) select(ahead, true);
-    else say("Every cell of the queue is decided. Save the review.");
+    else say("Every cell of the queue is decided, and every MN twice. Save the review.");
   }
 
   function count() { bench.progress(mnbatch.estimate.tallies(state.of), options); }
@@ -108,12 +109,12 @@ mnbatch.start = () => {
   }
 
   function open() {
-    const first = list.find((cell) => !state.of(cell)) || list[0] || null;
+    const first = list.find((cell) => !state.of(cell)) || list.find(state.unconfirmed) || list[0] || null;
     if (first) select(first, false);
   }
 
   function change(to) {
-    mode = to;
+    mode = options.mode = to;
     document.body.dataset.mode = to;
     part("grid").hidden = to === "review";
     for (const choice of document.querySelectorAll("input[name=mode]")) choice.checked = choice.value === to;

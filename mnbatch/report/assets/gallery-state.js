@@ -46,8 +46,8 @@ mnbatch.state = (() => {
     return value && value.d !== WITHDRAWN ? value : null;
   }
 
-  function set(cell, d, c, before) {
-    const value = { d, c, t: new Date().toISOString(), b: before };
+  function set(cell, d, c, before, twice = false) {
+    const value = { d, c, t: new Date().toISOString(), b: before, twice };
     mine.set(cell, value);
     put(prefix(cell.slide) + cell.at, JSON.stringify(value));
     tell(cell);
@@ -55,7 +55,7 @@ mnbatch.state = (() => {
 
   function decide(cell, d, c = null) {
     const old = of(cell);
-    set(cell, d, c, old ? { d: old.d, c: old.c } : null);
+    set(cell, d, c, old ? { d: old.d, c: old.c, twice: Boolean(old.twice) } : null, Boolean(old));
   }
 
   // The latest decision that was not undone itself, also after a reload.
@@ -68,7 +68,7 @@ mnbatch.state = (() => {
     if (!last) return null;
     const [cell, value] = last;
     const before = value.b;
-    set(cell, before ? before.d : WITHDRAWN, before ? before.c : null, null);
+    set(cell, before ? before.d : WITHDRAWN, before ? before.c : null, null, Boolean(before && before.twice));
     if (before) { mine.get(cell).undone = true; put(prefix(cell.slide) + cell.at, JSON.stringify(mine.get(cell))); }
     return cell;
   }
@@ -109,7 +109,7 @@ mnbatch.state = (() => {
   const json = () => JSON.stringify({ format: "mnbatch-review", version: 1, decisions: rows() }, null, 1) + "\n";
 
   return {
-    load, of, decide, undo, rows, csv, json, row, prefs: { get, put },
+    load, of, decide, unconfirmed: (cell) => { const value = of(cell); return Boolean(value) && value.d === "mn" && !value.twice && !value.kept; }, undo, rows, csv, json, row, prefs: { get, put },
     all: () => mine, onChange: (heard) => listeners.push(heard),
     get reviewer() { return reviewer; }, get lasting() { return lasting; },
   };
