@@ -88,6 +88,10 @@ def summary_line(found: Evaluation) -> str:
         again = measured.at("average_precision", found.request.prevalence).value
         if again is not None:
             parts.append(f"AP at {100 * found.request.prevalence:g} % {again:.3f}")
+    if found.counts is not None:
+        called, true = found.counts["mn_per_1000"].value, found.counts["true_mn_per_1000"].value
+        parts.append(f"MN per 1000 {called:.0f} called, {true:.0f} true")
+        parts.append(f"count error {found.counts['count_error'].value:.3f} MN a cell")
     if found.comparison is not None:
         tests = found.comparison
         parts.append(f"AUC difference {tests.delong.difference:+.3f} (DeLong p {tests.delong.p_value:.2g}")

@@ -13,7 +13,7 @@ from mnbatch.cli.model_average import average_command
 from mnbatch.errors import EXIT_OK, ModelError
 
 if TYPE_CHECKING:
-    from mnbatch.inference.card import Metric, ModelCard, Rate
+    from mnbatch.inference.card import CountCheck, Metric, ModelCard, Rate
     from mnbatch.inference.verification import VerifiedModel
 
 model_app = typer.Typer(help="List, show and verify models.", no_args_is_help=True)
@@ -138,7 +138,8 @@ def _card_lines(verified: VerifiedModel) -> Iterator[str]:
     yield f"digest           {verified.digest}"
     yield f"made             {card.created:%Y-%m-%d %H:%M %Z}"
     yield f"serves           {', '.join(card.looks)}"
-    yield f"endpoint         {card.endpoint}: a yes or no for each cell"
+    also = " and the number of its micronuclei: 0, 1, 2, 3+" if card.counting else ""
+    yield f"endpoint         {card.endpoint}: a yes or no for each cell{also}"
     yield (
         f"input            {card.preparation.size} pixels, contrast {card.preparation.contrast.rule}, "
         f"polarity {card.preparation.polarity}"
@@ -148,6 +149,8 @@ def _card_lines(verified: VerifiedModel) -> Iterator[str]:
         if rate is not None:
             yield f"{name:<16} {_rate(rate)}"
     yield from (f"metric           {_metric(metric)}" for metric in card.metrics)
+    if card.counting is not None:
+        yield from (f"counts           {_count_check(check)}" for check in card.counting.checks)
     for data in card.training_data:
         yield f"trained on       {data.name}: {data.n} crops, {data.n_mn} with MN. {data.description}"
     yield f"licence          {card.licence}"
@@ -158,6 +161,15 @@ def _card_lines(verified: VerifiedModel) -> Iterator[str]:
 
 def _rate(rate: Rate) -> str:
     return f"{rate.value:.3f} ({rate.right} of {rate.total}, {rate.data})"
+
+
+def _count_check(check: CountCheck) -> str:
+    right = sum(check.confusion[n][n] for n in range(len(check.confusion)))
+    return (
+        f"{right} of {check.n} right on {check.data}; mean error {check.mean_absolute_error:.3f} MN a cell "
+        f"({check.by_one:.3f} if every cell called had one); called {check.mn_per_cell:.3f}, true "
+        f"{check.true_mn_per_cell:.3f} MN a cell"
+    )
 
 
 def _metric(metric: Metric) -> str:

@@ -57,6 +57,19 @@ def train(
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the model, for its card; without it the network's.")
     ] = None,
+    counts: Annotated[
+        bool,
+        typer.Option(
+            "--counts", help="Also fit a counter (0, 1, 2, 3+ MN) on DATA's mn_count, when the rest is trained."
+        ),
+    ] = False,
+    extend: Annotated[
+        Path | None,
+        typer.Option(
+            "--extend",
+            help="Train no network: give the model in this directory a counter; its yes or no stays as it is.",
+        ),
+    ] = None,
     version: Annotated[str, typer.Option("--model-version", help="Version of the weights, for the card.")] = "1",
     licence: Annotated[str, typer.Option("--licence", help="Licence of the model, for the card.")] = "not stated",
     data_licence: Annotated[str, typer.Option("--data-licence", help="Licence of the data, for the card.")] = "",
@@ -92,11 +105,31 @@ def train(
 
     The training is kept in MODEL_DIR.training/ after every epoch: the same command again goes on from there.
     """
+    from mnbatch.training.counting.extend import ExtendRequest, counted_cells, extend_model
     from mnbatch.training.recipe import load_recipe
     from mnbatch.training.request import Request
     from mnbatch.training.run import train_model
     from mnbatch.training.sources import Sources
 
+    sources, counting = Sources(nuclei, smears), {} if made_cells is None else {"made_cells": made_cells}
+    extension = ExtendRequest(
+        model=extend or out,
+        data=data,
+        out=out,
+        validation=validation,
+        validation_share=validation_share,
+        sources=sources,
+        data_licence=data_licence,
+        seed=seed,
+        threads=threads,
+        **counting,
+    )
+    if extend is not None:
+        card = extend_model(extension, lambda line: typer.echo(line, err=True))
+        typer.echo(f"Model {card.name} {card.version} is in {out}; it counts, and calls the cells that {extend} calls.")
+        return
+    if counts:
+        counted_cells(extension)  # labels without counts are to be found before hours are spent
     changes = {"epochs": epochs, "made_cells": made_cells}
     chosen = load_recipe(recipe).model_copy(update={key: value for key, value in changes.items() if value is not None})
     request = Request(
@@ -104,7 +137,7 @@ def train(
         out=out,
         validation=validation,
         validation_share=validation_share,
-        sources=Sources(nuclei, smears),
+        sources=sources,
         init=init,
         name=name or network,
         version=version,
@@ -124,6 +157,8 @@ def train(
         _cross_validate(request, chosen)
         return
     card = train_model(request, chosen, lambda line: typer.echo(line, err=True))
+    if counts:
+        card = extend_model(extension, lambda line: typer.echo(line, err=True))
     typer.echo(f"Model {card.name} {card.version} is in {out}; threshold {card.threshold:g}.")
 
 

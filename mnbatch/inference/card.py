@@ -117,8 +117,8 @@ class CountCheck(_Frozen):
         confusion: cells by true number (rows: 0, 1, 2, 3 or more) and by the number called (columns, likewise).
         mean_absolute_error: of the number called, micronuclei a cell, over all cells; a truth of 3 or more is 3.
         ci_low, ci_high: its 95 % interval.
-        by_mean_count: the same error if every cell called MN were given the whole number nearest to the mean count of
-            the training cells with MN: what a yes/no model with a constant would reach.
+        by_one: the same error if every cell called MN had one micronucleus; by_mean_count: if it had the mean count of
+            the training cells with MN (under `Counting.prior`). What a yes/no model and a constant would reach.
         mn_per_cell, true_mn_per_cell: sum of the numbers called, and of the true ones (3 for 3 or more), a cell.
     """
 
@@ -128,6 +128,7 @@ class CountCheck(_Frozen):
     mean_absolute_error: Finite
     ci_low: Finite | None = None
     ci_high: Finite | None = None
+    by_one: Finite
     by_mean_count: Finite
     mn_per_cell: Finite
     true_mn_per_cell: Finite

@@ -18,6 +18,7 @@ from mnbatch.assay.cells import Look
 from mnbatch.errors import TrainingError
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
+from mnbatch.networks.network import StreamNetwork
 from mnbatch.training.data import load_crops, read_labels
 from mnbatch.training.evaluation.pointing import Pointing
 from mnbatch.training.evaluation.request import Request as Evaluation
@@ -62,7 +63,7 @@ def average_models(ingredients: Ingredients, request: Request, recipe: Recipe, s
         ModelError: a model that is missing, altered or of another kind.
         TrainingError: models that cannot be averaged, or crops on which nothing can be measured.
     """
-    models = [load_model(path) for path in ingredients.models]
+    models = [_without_counter(load_model(path)) for path in ingredients.models]
     _check(models, ingredients, recipe)
     network = _average(models, ingredients.shares)
     sets = _validation(ingredients, request, recipe, models[0].card, say)
@@ -94,7 +95,7 @@ def _check(models: Sequence[LoadedModel], ingredients: Ingredients, recipe: Reci
         same = (card.architecture, card.normalisation) == (first.architecture, first.normalisation)
         if not same or set(model.network.state_dict()) != set(models[0].network.state_dict()):
             raise TrainingError(
-                f"{model.path} is not of the same kind as {models[0].path} (architecture, normalisation, counting).",
+                f"{model.path} is not of the same kind as {models[0].path} (architecture, normalisation).",
                 "Average models that were trained from one another.",
             )
     wanted = preparation_of(recipe)
@@ -103,6 +104,13 @@ def _check(models: Sequence[LoadedModel], ingredients: Ingredients, recipe: Reci
             f"The recipe prepares crops otherwise than {models[0].path} was trained on (polarity or contrast).",
             "Give the recipe that the models were trained by.",
         )
+
+
+def _without_counter(model: LoadedModel) -> LoadedModel:
+    """Counters were fitted on features that the average does not have; it may get its own (`--extend`)."""
+    if isinstance(model.network, StreamNetwork):
+        model.network.counter = None
+    return model
 
 
 def _average(models: Sequence[LoadedModel], shares: Sequence[float]) -> nn.Module:

@@ -21,6 +21,7 @@ UInt8Array = npt.NDArray[np.uint8]
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 FOLDERS = {"mn": True, "nomn": False}
+COUNTS = ("mn_count", "n_mn")
 YES, NO = {"mn", "1", "true", "yes"}, {"nomn", "0", "false", "no"}
 
 
@@ -31,6 +32,7 @@ class LabelledCell:
     Attributes:
         path: the image file.
         has_mn: the cell has at least one micronucleus.
+        n_mn: number of its micronuclei; None for a cell with MN where the labels do not say.
         slide, donor: "" where the labels do not say.
     """
 
@@ -38,6 +40,7 @@ class LabelledCell:
     has_mn: bool
     slide: str = ""
     donor: str = ""
+    n_mn: int | None = None
 
     @property
     def group(self) -> str:
@@ -46,10 +49,13 @@ class LabelledCell:
 
 
 def read_labels(data: Path) -> list[LabelledCell]:
-    """Cells of a folder with `mn/` and `nomn/`, or of a CSV with file, label (or mn_count), slide, donor.
+    """Cells of a folder with `mn/` and `nomn/`, or of a CSV with file, label or mn_count (or both), slide, donor.
+
+    `n_mn` is another name of the column mn_count.
 
     Raises:
-        TrainingError: neither of the two, a missing file, a label that is not one, or a class without a cell.
+        TrainingError: neither of the two, a missing file, a label that is not one or contradicts the count, or a class
+            without a cell.
     """
     if data.is_dir():
         cells = _from_folders(data)
@@ -80,7 +86,7 @@ def _from_folders(data: Path) -> list[LabelledCell]:
     if missing:
         raise TrainingError(f"{data} has no folder {missing[0]}.", "Sort the crops into mn/ and nomn/, or give a CSV.")
     return [
-        LabelledCell(path, label)
+        LabelledCell(path, label, n_mn=None if label else 0)
         for name, label in FOLDERS.items()
         for path in sorted((data / name).rglob("*"))
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
@@ -91,7 +97,7 @@ def _from_csv(data: Path) -> list[LabelledCell]:
     with data.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream)
         columns = set(reader.fieldnames or ())
-        if "file" not in columns or not columns & {"label", "mn_count"}:
+        if "file" not in columns or not columns & {"label", *COUNTS}:
             raise TrainingError(
                 f"{data} needs the columns file and label (or mn_count); it has {', '.join(sorted(columns))}.",
                 "Add them to its first line.",
@@ -104,17 +110,23 @@ def _from_row(row: dict[str, str], data: Path, number: int) -> LabelledCell:
     if not path.is_file():
         raise TrainingError(f"{data}, line {number}: there is no file {path}.", "Correct the line or add the file.")
     word = (row.get("label") or "").strip().lower()
-    count = (row.get("mn_count") or "").strip()
-    if word in YES | NO:
+    count = next((text for name in COUNTS if (text := (row.get(name) or "").strip())), "")
+    n_mn = int(count) if count.isdecimal() else None
+    if word in YES | NO and (n_mn is not None or not count):
         has_mn = word in YES
-    elif not word and count.isdecimal():
-        has_mn = int(count) > 0
+    elif not word and n_mn is not None:
+        has_mn = n_mn > 0
     else:
         raise TrainingError(
-            f"{data}, line {number}: {word or count!r} is not a label.",
+            f"{data}, line {number}: {(count if n_mn is None else '') or word!r} is not a label.",
             "Write mn or nomn, or a count in mn_count.",
         )
-    return LabelledCell(path, has_mn, (row.get("slide") or "").strip(), (row.get("donor") or "").strip())
+    if n_mn is not None and has_mn != (n_mn > 0):
+        raise TrainingError(
+            f"{data}, line {number}: the label {word} and the count {n_mn} contradict each other.", "Correct the line."
+        )
+    slide, donor = (row.get("slide") or "").strip(), (row.get("donor") or "").strip()
+    return LabelledCell(path, has_mn, slide, donor, n_mn if has_mn else 0)
 
 
 def split_cells(

@@ -44,12 +44,15 @@ class Pool:
         pixels: uint8 (N, S, S, C), as the preparation leaves them.
         labels: bool (N,), True where the cell has a micronucleus.
         share: of an epoch's cells that are drawn from this pool.
+        counts: int (N,), micronuclei of each cell, -1 for one that has some and nobody knows how many; None where no
+            cell was counted.
     """
 
     name: str
     pixels: UInt8Array
     labels: Labels
     share: float = 1.0
+    counts: npt.NDArray[np.int16] | None = None
 
 
 class ToInput(Protocol):

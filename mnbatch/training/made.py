@@ -1,7 +1,8 @@
 """Training cells that are made, not photographed whole: composites, dressed crops, smear pastes, simulated cells.
 
-Each maker yields (picture, label) for each index of a range; a cell depends on the seed and its index alone, so that
-a pool can be made again exactly, and in parts by several processes.
+Each maker yields (picture, number of micronuclei) for each index of a range, `UNCOUNTED` for a cell that has some and
+nobody knows how many; a cell depends on the seed and its index alone, so that a pool can be made again exactly, and in
+parts by several processes. Even indices are the cells with micronuclei.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from mnbatch.training.patches import PatchLibrary
 from mnbatch.training.smear import SmearCell, paste_on
 from mnbatch.training.stain import UInt8Array, composite_cell
 
-Made = tuple[UInt8Array, bool]
+Made = tuple[UInt8Array, int]
 
-COUNTS = ((1, 2, 3, 4), (0.70, 0.20, 0.07, 0.03))
+UNCOUNTED = -1
+
+Chances = tuple[tuple[int, ...], tuple[float, ...]]
+
+COUNTS: Chances = ((1, 2, 3, 4), (0.70, 0.20, 0.07, 0.03))
 """Micronuclei of a made cell that has any, and their chances."""
 
 KINDS: tuple[tuple[Kind, ...], tuple[float, ...]] = (
@@ -32,19 +37,30 @@ KINDS: tuple[tuple[Kind, ...], tuple[float, ...]] = (
 """Kinds of simulated cells, and their chances in either class."""
 
 
-def composites(indices: range, seed: int, library: PatchLibrary, stained: float = 0.8) -> Iterator[Made]:
+def composites(
+    indices: range, seed: int, library: PatchLibrary, stained: float = 0.8, counts: Chances = COUNTS
+) -> Iterator[Made]:
     """Composite cells, every other one with micronuclei; `stained` of them in the Giemsa look."""
     for index in indices:
         rng = np.random.default_rng([seed, index, 1])
-        wanted = int(rng.choice(COUNTS[0], p=COUNTS[1])) if index % 2 == 0 else 0
-        picture, drawn = composite_cell(rng, library, wanted, stained=bool(rng.uniform() < stained))
-        yield picture, drawn > 0
+        wanted = int(rng.choice(counts[0], p=counts[1])) if index % 2 == 0 else 0
+        yield composite_cell(rng, library, wanted, stained=bool(rng.uniform() < stained))
 
 
 def dressed(
-    indices: range, seed: int, library: PatchLibrary, crops: Sequence[UInt8Array], labels: Sequence[bool]
+    indices: range,
+    seed: int,
+    library: PatchLibrary,
+    crops: Sequence[UInt8Array],
+    labels: Sequence[bool],
+    counts: Sequence[int] | None = None,
 ) -> Iterator[Made]:
-    """Fluorescence crops (224 x 224 grey) as stained cells, both classes in turn; without a nucleus none is made."""
+    """Fluorescence crops (224 x 224 grey) as stained cells, both classes in turn; without a nucleus none is made.
+
+    Args:
+        counts: micronuclei of each crop, where they are known.
+    """
+    numbers = counts if counts is not None else [UNCOUNTED if label else 0 for label in labels]
     rng = np.random.default_rng([seed, 2])
     with_mn = rng.permutation(np.flatnonzero(labels))
     without = rng.permutation(np.flatnonzero(~np.asarray(labels, bool)))
@@ -53,7 +69,7 @@ def dressed(
         chosen = int(members[(index // 2) % len(members)])
         picture = dressed_cell(np.random.default_rng([seed, index, 3]), library, crops[chosen])
         if picture is not None:
-            yield picture, bool(labels[chosen])
+            yield picture, int(numbers[chosen])
 
 
 def smears(indices: range, seed: int, cells: Sequence[SmearCell]) -> Iterator[Made]:
@@ -61,15 +77,15 @@ def smears(indices: range, seed: int, cells: Sequence[SmearCell]) -> Iterator[Ma
     for index in indices:
         rng = np.random.default_rng([seed, index, 4])
         with_mn = index % 2 == 0
-        yield paste_on(rng, cells[int(rng.integers(len(cells)))], with_mn), with_mn
+        yield paste_on(rng, cells[int(rng.integers(len(cells)))], with_mn), int(with_mn)
 
 
-def simulated(indices: range, seed: int, giemsa: float = 0.75) -> Iterator[Made]:
+def simulated(indices: range, seed: int, giemsa: float = 0.75, counts: Chances = COUNTS) -> Iterator[Made]:
     """Cells of the simulator, each from a slide of its own, every other one with micronuclei."""
     for index in indices:
         rng = np.random.default_rng([seed, index, 5])
         look: Look = "giemsa" if rng.uniform() < giemsa else "fluorescence"
-        wanted = int(rng.choice(COUNTS[0], p=COUNTS[1])) if index % 2 == 0 else 0
+        wanted = int(rng.choice(counts[0], p=counts[1])) if index % 2 == 0 else 0
         kind: Kind = KINDS[0][int(rng.choice(len(KINDS[0]), p=KINDS[1]))]
         # Look-alikes and extreme scales more often than on the simulator's usual slide, in both classes alike.
         decoys = int(rng.integers(1, 4)) if rng.uniform() < 0.4 else None
@@ -81,4 +97,4 @@ def simulated(indices: range, seed: int, giemsa: float = 0.75) -> Iterator[Made]
         spec = CellSpec(look, wanted, kind, nucleus_fraction=width, decoys=decoys, debris=debris)
         cell = simulate_cell(rng, spec, slide)
         picture = np.asarray(Image.fromarray(cell.image).convert("RGB"))
-        yield picture, cell.n_mn > 0
+        yield picture, cell.n_mn

@@ -71,9 +71,9 @@ class Preparer:
 Maker = Callable[[range], Iterator[made.Made]]
 
 
-def _made_part(maker: Maker, preparer: Preparer, indices: range) -> tuple[list[UInt8Array], list[bool]]:
-    cells = [(preparer.picture(picture), label) for picture, label in maker(indices)]
-    return [pixels for pixels, _ in cells], [label for _, label in cells]
+def _made_part(maker: Maker, preparer: Preparer, indices: range) -> tuple[list[UInt8Array], list[int]]:
+    cells = [(preparer.picture(picture), n_mn) for picture, n_mn in maker(indices)]
+    return [pixels for pixels, _ in cells], [n_mn for _, n_mn in cells]
 
 
 def made_pool(name: str, maker: Maker, count: int, preparer: Preparer, share: float, workers: int) -> Pool:
@@ -86,7 +86,8 @@ def made_pool(name: str, maker: Maker, count: int, preparer: Preparer, share: fl
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_one_thread) as processes:
             parts = list(processes.map(partial(_made_part, maker, preparer), ranges))
     pixels = np.stack([cell for part, _ in parts for cell in part])
-    return Pool(name, pixels, np.array([label for _, part in parts for label in part]), share)
+    counts = np.array([n_mn for _, part in parts for n_mn in part], np.int16)
+    return Pool(name, pixels, counts != 0, share, counts)
 
 
 def _one_thread() -> None:

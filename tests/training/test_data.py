@@ -33,6 +33,9 @@ def test_csv_takes_labels_or_counts_with_slide_and_donor(crop_folder):
     rows = "file,label,mn_count,slide,donor\nmn/0.png,mn,,s1,d1\nmn/1.png,,2,s1,d1\nnomn/0.png,,0,s2,\n"
     cells = read_labels(csv_beside(crop_folder, rows))
     assert [(cell.has_mn, cell.group) for cell in cells] == [(True, "d1"), (True, "d1"), (False, "s2")]
+    assert [cell.n_mn for cell in cells] == [None, 2, 0]
+    named = csv_beside(crop_folder, "file,label,n_mn\nmn/0.png,1,3\nnomn/0.png,0,\n")
+    assert [cell.n_mn for cell in read_labels(named)] == [3, 0]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,9 @@ def test_csv_takes_labels_or_counts_with_slide_and_donor(crop_folder):
         ("file,label\nmn/0.png,perhaps\n", "'perhaps' is not a label"),
         ("file,mn_count\nmn/0.png,-1\n", "'-1' is not a label"),
         ("name,label\nmn/0.png,mn\n", "needs the columns"),
+        ("file,label,mn_count\nmn/0.png,mn,0\n", "line 2: the label mn and the count 0 contradict"),
+        ("file,label,mn_count\nmn/0.png,nomn,2\n", "contradict"),
+        ("file,label,n_mn\nmn/0.png,mn,many\n", "'many' is not a label"),
     ],
 )
 def test_csv_that_cannot_give_a_model_is_refused(crop_folder, rows, words):

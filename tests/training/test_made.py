@@ -6,7 +6,7 @@ import pytest
 from mnbatch.imaging.look import recognise_look
 from mnbatch.training.bodies import CANVAS, Disc, place_slot
 from mnbatch.training.dressed import chromatin_of
-from mnbatch.training.made import composites, dressed, simulated, smears
+from mnbatch.training.made import UNCOUNTED, composites, dressed, simulated, smears
 from mnbatch.training.patches import PATCH, Box, PatchLibrary, instance_patches, load_library, smear_patches
 from mnbatch.training.scene import SceneDrawer
 from mnbatch.training.smear import smear_cells
@@ -31,8 +31,9 @@ def test_a_part_of_a_pool_is_the_same_as_in_the_whole(maker):
 
 def test_both_classes_are_made():
     for pool in (list(composites(range(10), 1, EMPTY)), list(simulated(range(10), 1))):
-        labels = [label for _, label in pool]
-        assert 3 <= sum(labels) <= 5
+        labels = [n_mn for _, n_mn in pool]
+        assert 3 <= sum(n_mn > 0 for n_mn in labels) <= 5
+        assert {0, 1} < set(labels) <= {0, 1, 2, 3, 4}
         assert all(picture.dtype == np.uint8 and picture.shape[2] == 3 for picture, _ in pool)
 
 
@@ -76,9 +77,12 @@ def test_a_crop_without_a_nucleus_in_the_middle_is_passed_over():
 def test_dressed_crops_look_stained_and_keep_their_labels():
     rng = np.random.default_rng(0)
     crops = [grey_cell(rng) for _ in range(4)]
-    made = list(dressed(range(6), 1, EMPTY, crops, [True, True, False, False]))
-    assert [label for _, label in made] == [True, False] * 3
+    labels = [True, True, False, False]
+    made = list(dressed(range(6), 1, EMPTY, crops, labels))
+    assert [n_mn for _, n_mn in made] == [UNCOUNTED, 0] * 3
     assert all(recognise_look(picture) == "giemsa" for picture, _ in made)
+    counted = [n_mn for _, n_mn in dressed(range(4), 1, EMPTY, crops, labels, [4, 2, 0, 0])]
+    assert sorted(counted) == [0, 0, 2, 4]
 
 
 def test_instances_become_patches_and_small_or_cut_ones_do_not():
@@ -114,3 +118,11 @@ def test_real_smears_feed_composites_and_the_rest_is_held_out(shared_data):
     assert all(recognise_look(picture) == "giemsa" for picture, _ in made)
     library = load_library(None, shared_data / "bccd", smear_share=0.05)
     assert library.platelets
+
+
+def test_chances_of_the_numbers_can_be_given():
+    only = ((3,), (1.0,))
+    for maker in (composites(range(0, 8, 2), 2, EMPTY, counts=only), simulated(range(0, 8, 2), 2, counts=only)):
+        counts = [n_mn for _, n_mn in maker]
+        assert max(counts) == 3
+        assert min(counts) >= 1

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mnbatch import __version__
+from mnbatch.assay.counting import CLASSES
 from mnbatch.training.evaluation.charts import precision_recall_chart, reliability_chart, roc_chart
 from mnbatch.training.evaluation.request import Evaluation
 from mnbatch.training.evaluation.statistics import Figure, Measured
@@ -27,6 +28,10 @@ WORDS = {
     "brier": "Brier score (0 is best)",
     "sensitivity": "Sensitivity at the card’s threshold",
     "specificity": "Specificity at the card’s threshold",
+    "count_error": "Mean absolute error, micronuclei a cell",
+    "mn_per_1000": "MN frequency as called, per 1000 cells",
+    "true_mn_per_1000": "True MN frequency, per 1000 cells",
+    "mn_ratio": "Called over true",
 }
 MAPS = {
     "attention5": "Attention of layer 5",
@@ -63,6 +68,7 @@ def render_page(found: Evaluation) -> bytes:
             words=WORDS,
             maps=MAPS,
             targets=TARGETS,
+            count_classes=CLASSES,
             most_listed=MOST_LISTED,
             version=__version__,
             css=Markup(css),

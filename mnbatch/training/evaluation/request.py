@@ -9,6 +9,7 @@ from pathlib import Path
 from mnbatch.assay.cells import Look
 from mnbatch.errors import UsageError
 from mnbatch.training.evaluation.calibration import Bin
+from mnbatch.training.evaluation.counts import CountsMeasured
 from mnbatch.training.evaluation.labels import LabelledSet
 from mnbatch.training.evaluation.paired import DeLong, McNemar
 from mnbatch.training.evaluation.pointing import Pointing
@@ -88,6 +89,7 @@ class Evaluation:
         calibration: of the first model.
         pointing: of the first model, where masks were given.
         warnings: sentences for the reader.
+        counts: of the first model; None where it or the labels know no numbers of micronuclei.
     """
 
     request: Request
@@ -101,6 +103,7 @@ class Evaluation:
     scored_against: ScoredCells | None
     pointing: tuple[Pointing, ...]
     warnings: tuple[str, ...]
+    counts: CountsMeasured | None = None
 
     @property
     def not_scored(self) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from mnbatch.assay.maps import spread
 from mnbatch.errors import TrainingError
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.training.evaluation.calibration import reliability
+from mnbatch.training.evaluation.counts import counts_note, measure_counts
 from mnbatch.training.evaluation.labels import LabelledSet, read_labelled_set
 from mnbatch.training.evaluation.masks import MaskedCells, masked_cells, shown_part
 from mnbatch.training.evaluation.paired import delong, mcnemar
@@ -45,7 +46,14 @@ def evaluate(request: Request, say: Say = lambda line: None) -> Evaluation:
     groups = _groups(request, data, scored, labels, kept, names)
     against = _scored(request, others, data) if others else None
     comparison = _compare(request, data, labels, scored, against, others) if against and others else None
-    warnings = (overall.warning, _lost(data, kept), note, _independence(comparison, overall))
+    counts = measure_counts(data, scored, request.group_by, request.bootstrap, request.seed)
+    warnings = (
+        overall.warning,
+        _lost(data, kept),
+        note,
+        _independence(comparison, overall),
+        counts_note(counts, kept),
+    )
     return Evaluation(
         request=request,
         data=data,
@@ -58,6 +66,7 @@ def evaluate(request: Request, say: Say = lambda line: None) -> Evaluation:
         scored_against=against,
         pointing=tuple(pointing),
         warnings=tuple(warning for warning in warnings if warning),
+        counts=counts,
     )
 
 

@@ -40,6 +40,7 @@ class ScoredCells:
         zooms: see `CellCrop`, (n,); 1 where not scored.
         reasons: why a cell was not scored; "" for a scored one.
         thresholds: of the models that were used, by look.
+        ratios: continuation ratios of a counting model (n, 2); NaN where there are none.
     """
 
     scores: npt.NDArray[np.float64]
@@ -49,6 +50,7 @@ class ScoredCells:
     zooms: npt.NDArray[np.float64]
     reasons: tuple[str, ...]
     thresholds: dict[str, float]
+    ratios: npt.NDArray[np.float64]
 
 
 class Scorer:
@@ -84,7 +86,14 @@ class Scorer:
             self._score_slide(name, [cells[place].path for place in places], places, result)
         thresholds = {look: self._classifiers[look].model.card.threshold for look in self._classifiers}
         return ScoredCells(
-            result.scores, result.called, result.maps, result.cams, result.zooms, tuple(result.reasons), thresholds
+            scores=result.scores,
+            called=result.called,
+            maps=result.maps,
+            cams=result.cams,
+            zooms=result.zooms,
+            reasons=tuple(result.reasons),
+            thresholds=thresholds,
+            ratios=result.ratios,
         )
 
     def close(self) -> None:
@@ -144,6 +153,7 @@ class _Result:
         self.maps = np.full((count, 3, 13, 13), np.nan, np.float32)
         self.cams = np.full((count, 13, 13), np.nan, np.float32)
         self.zooms = np.ones(count)
+        self.ratios = np.full((count, 2), np.nan)
         self.cam_for = cam_for
         self.reasons = [""] * count
         self.refused = ""
@@ -154,6 +164,8 @@ class _Result:
         self.scores[places] = scores.p_mn
         self.called[places] = scores.p_mn >= classifier.model.card.threshold
         self.maps[places] = scores.maps
+        if scores.ratios is not None:
+            self.ratios[places] = scores.ratios
         self.zooms[places] = [crop.zoom for _, crop in crops]
         asked = [(place, crop.pixels) for place, crop in crops if place in self.cam_for]
         if asked:

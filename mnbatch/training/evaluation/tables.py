@@ -19,6 +19,7 @@ from pathlib import Path
 
 from mnbatch import __version__
 from mnbatch.errors import StorageError
+from mnbatch.training.evaluation.counts import counts_of
 from mnbatch.training.evaluation.request import Evaluation, ModelFacts
 from mnbatch.training.evaluation.statistics import Figure, Measured
 
@@ -35,6 +36,7 @@ METRIC_COLUMNS = (
     "with_mn",
 )
 SCORE_COLUMNS = ("file", "slide", "donor", "has_mn", "p_mn", "called_mn", "reason")
+COUNT_COLUMNS = ("true_n_mn", "n_mn")
 ALL = "all"
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")
@@ -49,6 +51,12 @@ def metrics_csv(found: Evaluation) -> bytes:
     for model, group, measured in _parts(found):
         rows += [
             [model, group, *_figure_fields(figure), measured.cells, measured.with_mn] for figure in measured.figures
+        ]
+    if found.counts is not None:
+        counts = found.counts
+        rows += [
+            [found.model.name, ALL, *_figure_fields(figure), counts.cells, sum(map(sum, counts.confusion[1:]))]
+            for figure in counts.figures
         ]
     for game in found.pointing:
         name = f"pointing_{game.name}_{game.target}"
@@ -86,6 +94,7 @@ def metrics_json(found: Evaluation) -> bytes:
         "group_by": request.group_by,
         "groups": [{"name": group.name, **_measured(group.measured)} for group in found.groups],
         "against": _comparison(found),
+        "counts": None if found.counts is None else asdict(found.counts),
         "pointing": [asdict(game) for game in found.pointing],
         "warnings": list(found.warnings),
     }
@@ -136,7 +145,8 @@ def _comparison(found: Evaluation) -> dict[str, object] | None:
 def scores_csv(found: Evaluation) -> bytes:
     """One row a cell, in the order of the data; cells that were not scored keep their row with the reason."""
     second = found.scored_against
-    columns = (*SCORE_COLUMNS, "p_mn_against", "called_mn_against", "reason_against") if second else SCORE_COLUMNS
+    against = ("p_mn_against", "called_mn_against", "reason_against") if second else ()
+    columns = (*SCORE_COLUMNS, *against, *COUNT_COLUMNS)
     rows = []
     for place, (cell, file) in enumerate(zip(found.data.cells, found.data.files, strict=True)):
         row: list[Value] = [file, cell.slide, cell.donor, int(cell.has_mn)]
@@ -144,6 +154,7 @@ def scores_csv(found: Evaluation) -> bytes:
             why = scored.reasons[place]
             score: list[Value] = [None, None] if why else [float(scored.scores[place]), int(scored.called[place])]
             row += [*score, why]
+        row += [cell.n_mn, counts_of(found.scored, place)]
         rows.append(row)
     return csv_bytes(columns, rows)
 

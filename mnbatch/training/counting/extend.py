@@ -1,0 +1,150 @@
+"""Extends a yes/no model to one that counts: a counter is fitted on its features, everything else stays as it is."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mnbatch.errors import TrainingError
+from mnbatch.inference.card import ModelCard
+from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
+from mnbatch.training.counting.features import describe, stream_network
+from mnbatch.training.counting.fit import Features, Ratio, fit_ratio, prior_weights
+from mnbatch.training.counting.material import Material, Own, Source
+from mnbatch.training.counting.write_card import CountedSet, check_counts, check_line, extended_fields
+from mnbatch.training.data import LabelledCell, UInt8Array, load_crops, read_labels, split_cells
+from mnbatch.training.sources import Sources
+
+Say = Callable[[str], None]
+
+RATIOS = (2, 3)
+"""The ratios of a counter: P(this many or more | one fewer or more)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendRequest:
+    """What a person asks of an extension.
+
+    Attributes:
+        model: model directory to extend; one that counts gets a new counter.
+        data, validation, validation_share: labelled cells with counts, as for a training.
+        sources: building blocks of made cells; made_cells: of each made source, 0 for none; check_cells: likewise, for
+            the checks; no more than `made_cells`.
+        data_licence: for the card. threads: of torch; 0 is its own choice.
+    """
+
+    model: Path
+    data: Path
+    out: Path
+    validation: Path | None = None
+    validation_share: float = 0.2
+    sources: Sources = field(default_factory=Sources)
+    made_cells: int = 700
+    check_cells: int = 400
+    data_licence: str = ""
+    seed: int = 1
+    threads: int = 0
+
+
+def extend_model(request: ExtendRequest, say: Say = lambda line: None) -> ModelCard:
+    """Fit a counter on a model's features and write the model that counts.
+
+    Raises:
+        ModelError: the model is damaged, or its network cannot count.
+        TrainingError: no cells with counts, or too few of a number.
+    """
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    model = load_model(request.model)
+    stream_network(model)
+    training, validation = (_read(cells, model) for cells in counted_cells(request))
+    material = Material(model.card.preparation, model.card.looks, request.sources, request.seed)
+    sets = [_through(model, source, say) for source in material.training(training, request.made_cells)]
+    sets = [part for part in sets if part.counts.any()]
+    features = _features(sets)
+    ratios = [fit_ratio(features, least) for least in RATIOS]
+    for least, ratio in zip(RATIOS, ratios, strict=True):
+        say(f"P({least} or more | {least - 1} or more): {_losses(ratio)}")
+    mean = float(np.average(np.minimum(features.counts, 3), weights=features.weights))
+    checks = []
+    for source in material.checks(validation, min(request.check_cells, request.made_cells)):
+        part = _through(model, source, say)
+        if len(part.counts):
+            checks.append(check_counts(model.card, part, ratios, mean))
+            say(check_line(checks[-1]))
+    settings: dict[str, object] = {"seed": request.seed, "made_cells": request.made_cells}
+    fields = extended_fields(model, sets, features, ratios, checks, settings, request.data_licence)
+    return write_model_directory(request.out, _with_counter(model, ratios), fields)
+
+
+def counted_cells(request: ExtendRequest) -> tuple[list[LabelledCell], list[LabelledCell]]:
+    """Labelled cells to fit on, and held out: the same as in a training with these options.
+
+    Raises:
+        TrainingError: as `read_labels`, or no cell has a count.
+    """
+    cells = read_labels(request.data)
+    if request.validation is not None:
+        held_out = read_labels(request.validation)
+    else:
+        cells, held_out = split_cells(cells, request.validation_share, request.seed)
+    for part, where in ((cells, request.data), (held_out, request.validation or request.data)):
+        if not any(cell.n_mn for cell in part):
+            raise TrainingError(
+                f"No cell of {where} has a count of micronuclei.", "Give a CSV with the column mn_count (or n_mn)."
+            )
+    return cells, held_out
+
+
+def _read(cells: Sequence[LabelledCell], model: LoadedModel) -> Own:
+    return Own(tuple(cells), load_crops(cells, model.card.preparation)[0])
+
+
+def _through(model: LoadedModel, source: Source, say: Say) -> CountedSet:
+    counts: list[int] = []
+    groups: list[str] = []
+
+    def crops() -> Iterator[UInt8Array]:
+        for crop, n_mn, group in source.cells:
+            counts.append(n_mn)
+            groups.append(f"{source.name} {group}")
+            yield crop
+
+    described = describe(model, crops())
+    found = CountedSet(source.name, source.data, described, np.array(counts, np.int64), tuple(groups))
+    say(f"{source.data}: {len(counts)} cells; micronuclei: {found.by_count}")
+    return found
+
+
+def _features(sets: Sequence[CountedSet]) -> Features:
+    """Cells with micronuclei of all sets; each set has the same weight, and within it the numbers have the prior's."""
+    chosen = [part.counts > 0 for part in sets]
+    pairs = list(zip(sets, chosen, strict=True))
+    groups = [group for part, own in pairs for group, kept in zip(part.groups, own, strict=True) if kept]
+    return Features(
+        vectors=np.concatenate([part.described.vectors[own] for part, own in pairs]),
+        counts=np.concatenate([part.counts[own] for part, own in pairs]),
+        groups=np.array(groups, object),
+        weights=np.concatenate([prior_weights(part.counts[own]) for part, own in pairs]),
+    )
+
+
+def _losses(ratio: Ratio) -> str:
+    return (
+        f"log loss {ratio.log_loss:.3f} in cross-validation, {ratio.log_loss_constant:.3f} for a constant "
+        f"(C {ratio.strength:g})"
+    )
+
+
+def _with_counter(model: LoadedModel, ratios: Sequence[Ratio]) -> torch.nn.Module:
+    network = copy.deepcopy(stream_network(model))
+    counter = network.add_counter()
+    with torch.no_grad():
+        counter.weight.copy_(torch.from_numpy(np.stack([ratio.weight for ratio in ratios])))
+        counter.bias.copy_(torch.tensor([ratio.bias for ratio in ratios]))
+    return network
