@@ -74,7 +74,16 @@ def test_every_room_has_a_rule():
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["run", "--help"], ["--version"], ["train", "--help"], ["evaluate", "--help"], ["compare", "--help"]],
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["--version"],
+        ["train", "--help"],
+        ["evaluate", "--help"],
+        ["compare", "--help"],
+        ["dose", "--help"],
+        ["curve", "fit", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(arguments):
     code = (
