@@ -13,6 +13,7 @@ from mnbatch.cli.compare import compare
 from mnbatch.cli.curve import curve_app
 from mnbatch.cli.dose import dose
 from mnbatch.cli.evaluate import evaluate
+from mnbatch.cli.history import history
 from mnbatch.cli.model import model_app
 from mnbatch.cli.report import report
 from mnbatch.cli.review import review_app
@@ -34,6 +35,7 @@ app.command("run")(run)
 app.command("scan")(scan)
 app.command("report")(report)
 app.command("status")(status)
+app.command("history")(history)
 app.add_typer(curve_app, name="curve")
 app.command("dose")(dose)
 app.add_typer(model_app, name="model")

@@ -38,6 +38,9 @@ def report(
         bool | None,
         typer.Option("--geojson/--no-geojson", help="Cells of fields for QuPath; otherwise as in the last run."),
     ] = None,
+    contact_sheet: Annotated[
+        bool, typer.Option("--contact-sheet", help="Also write slides/<id>/contact-sheet.png, for slides and talks.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Make everything again, not only what is out of date.")
     ] = False,
@@ -48,6 +51,7 @@ def report(
     full; 11 OUT is held by a run.
     """
     from mnbatch.report.build import build_reports
+    from mnbatch.report.contact import write_contact_sheets
     from mnbatch.results.annotations import load_samples
     from mnbatch.results.lock import hold_lock
     from mnbatch.results.store import Store
@@ -62,12 +66,15 @@ def report(
             kept = keep_validation(store, validation)
             typer.echo(f"validation: {len(kept)} cells, {sum(cell.truth for cell in kept)} with MN")
         made = build_reports(store, options, load_samples(store.paths))
+        sheets = write_contact_sheets(store, options.gallery) if contact_sheet else []
     failed = [slide for slide in made.slides if slide.status == "failed"]
     typer.echo(f"slides: {len(made.slides)}, {len(made.slides) - len(failed)} done, {len(failed)} failed")
     pages = made.slides_built + made.donors_built + made.index_built
     typer.echo(f"pages made again: {pages}" if pages else "every page was up to date")
     for slide in failed:
         typer.echo(f"failed: {slide.slide_id}: {slide.reason}")
+    if contact_sheet:
+        typer.echo(f"contact sheets: {len(sheets)}")
     typer.echo(f"report: {store.paths.index}")
     raise typer.Exit(EXIT_SLIDES_FAILED if failed else EXIT_OK)
 

@@ -11,6 +11,7 @@ from mnbatch.assay.estimates import NO_ESTIMATES, Estimates
 from mnbatch.assay.fields import FieldCounts
 from mnbatch.assay.heterogeneity import Heterogeneity
 from mnbatch.report import charts, provenance, views, words
+from mnbatch.report.cumulative import cumulative
 from mnbatch.report.dosing import DonorDose, dose_view
 from mnbatch.report.fields import FieldsView
 from mnbatch.report.gallery import GalleryView
@@ -200,6 +201,7 @@ def slide_page(
         lines=_lines(item.call.frequency, item.statistics),
         micronuclei=micronuclei_view(item.call.mn, item.call.mn_reason),
         review=review_view(item.review, gallery_href),
+        cumulative=cumulative(cells) if item.call.frequency is not None else None,
     )
 
 

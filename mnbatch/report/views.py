@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mnbatch.assay.calls import CalledCell, Frequency
 from mnbatch.report import charts, words
+from mnbatch.report.cumulative import Cumulative
 from mnbatch.report.dosing import DoseView
 from mnbatch.report.fields import FieldsView
 from mnbatch.report.gallery import GalleryView
@@ -89,6 +90,7 @@ class SlidePage:
     provenance: tuple[tuple[str, str], ...]
     micronuclei: MicronucleiView | None
     review: ReviewView
+    cumulative: Cumulative | None
     lines: tuple[Line, ...] = ()
     fields: FieldsView | None = None
 

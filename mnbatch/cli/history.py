@@ -1,0 +1,37 @@
+"""`mnbatch history`: one control chart over many batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnbatch.errors import NoInputError
+
+
+def history(
+    root: Annotated[Path, typer.Argument(help="Folder below which the OUT directories of batches lie.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Page to write.")] = Path("control-chart.html"),
+) -> None:
+    """Draw a control chart over the batches below ROOT: a drift in background or in scores shows.
+
+    Limits are given for at least five batches of one model and threshold. Exit codes: 0 drawn; 4 there is no batch
+    below ROOT; 10 unreadable or disk full.
+    """
+    from mnbatch.report.history import chart_page, find_batches, limits, outside
+    from mnbatch.results.files import write_atomically
+
+    points = find_batches(root.resolve())
+    if not points:
+        raise NoInputError(
+            f"There is no batch of mnbatch below {root}.", "Give the folder that holds the --out folders."
+        )
+    write_atomically(out.resolve(), chart_page(points))
+    for method in dict.fromkeys(point.method for point in points):
+        of = [point for point in points if point.method == method]
+        chart = limits([point.per_1000 for point in of if point.per_1000 is not None])
+        for point in of:
+            if outside(point.per_1000, chart):
+                typer.echo(f"outside the limits: {point.folder}: {point.per_1000:.1f} MNBN per 1000")
+    typer.echo(f"{len(points)} batches: {out}")
