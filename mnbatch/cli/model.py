@@ -1,4 +1,4 @@
-"""`mnbatch model list | show | verify | average`: what there is, what the cards say, whether it is whole."""
+"""`mnbatch model list | show | verify | average | export`: what there is, what the cards say, whether it is whole."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnbatch.cli.model_average import average_command
+from mnbatch.cli.model_export import export_command
 from mnbatch.errors import EXIT_OK, ModelError
 
 if TYPE_CHECKING:
     from mnbatch.inference.card import CountCheck, Metric, ModelCard, Rate
     from mnbatch.inference.verification import VerifiedModel
 
-model_app = typer.Typer(help="List, show and verify models.", no_args_is_help=True)
+model_app = typer.Typer(help="List, show, verify, average and export models.", no_args_is_help=True)
 
 _NAME = typer.Argument(help="Name of a bundled model, or path of a model directory.", show_default=False)
 _JSON = typer.Option("--json", help="Print JSON instead of text.")
@@ -82,6 +83,7 @@ def verify_command(models: Annotated[list[str] | None, _NAME] = None) -> None:
 
 
 model_app.command("average")(average_command)
+model_app.command("export")(export_command)
 
 
 def _verify(path: Path) -> tuple[str, str]:
