@@ -62,6 +62,7 @@ def open_source(slide: Slide, preparation: Preparation, fields: FieldOptions) ->
     if slide.kind == "gallery":
         return GallerySource(slide, preparation)
     # scikit-image takes a second to load, which a gallery need not spend.
+    from mnbatch.imaging.fields.regions import WholeSlideSource
     from mnbatch.imaging.fields.source import FieldSource
 
-    return FieldSource(slide, preparation, fields)
+    return (WholeSlideSource if slide.kind == "wsi" else FieldSource)(slide, preparation, fields)

@@ -257,6 +257,23 @@ def test_geojson_has_what_qupath_reads(settings, fields, tmp_path):
     assert anchors == set(re.findall(r'<li id="(f\d+-\d+_\d+)"', page))
 
 
+def test_a_whole_slide_goes_the_whole_way(settings, tmp_path):
+    root = tmp_path / "slides" / "D1"
+    root.mkdir(parents=True)
+    options = {"tile": (256, 256), "photometric": "minisblack"}
+    with tifffile.TiffWriter(root / "S1.tif") as tiff:
+        tiff.write(paint(0), **options)
+        tiff.write(paint(0)[::4, ::4], subfiletype=1, **options)
+    (root / "S2.svs").write_bytes(b"no slide")
+    outcome = run(settings(export=tmp_path / "slides", geojson=True))
+    good, bad = row_of(tmp_path / "out", "S1"), row_of(tmp_path / "out", "S2")
+    got = [good[name] for name in ("input", "status", "bn_cells", "donor")]
+    assert (outcome.exit_code, got) == (3, ["wsi", "done", "5", "D1"])
+    assert (bad["status"], bad["mnbn_cells"]) == ("failed", "")
+    assert "cannot be opened" in bad["reason"]
+    assert run(settings(export=tmp_path / "slides", geojson=True)).scored == []
+
+
 def test_out_keeps_the_kind_of_input(settings, fields, export, tmp_path):
     assert recognise_input(fields, "folder-per-slide").kind == "fields"
     assert recognise_input(export, "folder-per-slide").kind == "gallery"

@@ -103,6 +103,8 @@ def _other_stain(pixels: Decoded, ground: str | None) -> str:
     grid = pixels[::4, ::4]
     grey = grid.mean(axis=2) if grid.ndim == 3 else grid
     low, middle, high = np.percentile(grey, (0.5, 50, 99.5))
+    if pixels.dtype.kind == "u" and middle == np.iinfo(pixels.dtype).max and ground == "fluorescence":
+        return ""  # overexposed: segmentation says so
     up, down = float(high - middle), float(middle - low)
     reach, other = (up, down) if ground == "fluorescence" else (down, up)
     if other < _CLEARLY * max(reach, 1e-9):

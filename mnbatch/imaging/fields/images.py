@@ -115,31 +115,31 @@ def _tiff_fields(data: bytes, channel: str | None) -> list[FieldImage]:
             if len(full) == 1:
                 return [_single(tiff, full[0], len(data), channel, um)]
             if _pages_are_channels(tiff, channel):
-                index = _chosen(channel, _channel_names(tiff), len(full))
-                return [FieldImage(None, decode_page(_whole_page(tiff, full[index]), len(data)), um)]
+                index = chosen_channel(tiff, channel, len(full))
+                return [FieldImage(None, decode_page(whole_page(tiff, full[index]), len(data)), um)]
             return [_page(tiff, index, len(data), um) for index in full]
     except DECODING_ERRORS as error:
         raise UndecodableError(f"damaged or truncated TIFF ({brief(error)})") from error
 
 
-def _whole_page(tiff: tifffile.TiffFile, index: int) -> tifffile.TiffPage:
+def whole_page(tiff: tifffile.TiffFile, index: int) -> tifffile.TiffPage:
     """A page with its tags; reading OME's series leaves lighter frames in their place."""
     page = tiff.pages[index]
     return page.aspage() if isinstance(page, tifffile.TiffFrame) else page
 
 
 def _single(tiff: tifffile.TiffFile, index: int, size: int, channel: str | None, um: float | None) -> FieldImage:
-    page = _whole_page(tiff, index)
+    page = whole_page(tiff, index)
     colour = page.samplesperpixel in (3, 4) and page.photometric != tifffile.PHOTOMETRIC.MINISBLACK
     if page.samplesperpixel == 1 or colour:
         return FieldImage(None, _one_channel(decode_page(page, size), channel), um)
     values = np.moveaxis(page.asarray(), page.axes.index("S"), 0)
-    return FieldImage(None, checked(values[_chosen(channel, _channel_names(tiff), len(values))]), um)
+    return FieldImage(None, checked(values[chosen_channel(tiff, channel, len(values))]), um)
 
 
 def _page(tiff: tifffile.TiffFile, index: int, size: int, um: float | None) -> FieldImage:
     try:
-        return FieldImage(index, decode_page(_whole_page(tiff, index), size), um)
+        return FieldImage(index, decode_page(whole_page(tiff, index), size), um)
     except UndecodableError as error:
         return FieldImage(index, None, um, str(error))
 
@@ -159,7 +159,13 @@ def _channel_names(tiff: tifffile.TiffFile) -> list[str]:
     return re.findall(r'<Channel\b[^>]*?\bName="([^"]*)"', tiff.ome_metadata)
 
 
-def _chosen(channel: str | None, names: list[str], count: int) -> int:
+def chosen_channel(tiff: tifffile.TiffFile, channel: str | None, count: int) -> int:
+    """Index of the nuclear channel among `count` of a TIFF.
+
+    Raises:
+        UndecodableError: it is not known which one that is.
+    """
+    names = _channel_names(tiff)
     if channel is not None and channel.isdigit() and 1 <= int(channel) <= count:
         return int(channel) - 1
     wanted = [

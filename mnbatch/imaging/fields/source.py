@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from mnbatch.assay.cells import CellCrop, FileDigest, ReadItem, Slide, SourceFile, UnreadableCell
 from mnbatch.assay.fields import FieldReport, FoundAt
@@ -33,6 +34,18 @@ class FieldTask:
 
     file: SourceFile
     mask: SourceFile | None = None
+
+
+class FieldWork(Protocol):
+    """What a field comes from: a file, or a region of one."""
+
+    @property
+    def file(self) -> SourceFile:
+        """The image file."""
+
+    @property
+    def mask(self) -> SourceFile | None:
+        """Its label image."""
 
 
 class FieldSource:
@@ -91,7 +104,7 @@ class FieldSource:
         seen = [look_at(image, self._labels(task, image), self._options) for image in images]
         return Seen(tuple(d for one in seen for d in one.diameters), seen[0].ground if seen else "unknown")
 
-    def _labels(self, task: FieldTask, image: FieldImage) -> Decoded | None:
+    def _labels(self, task: FieldWork, image: FieldImage) -> Decoded | None:
         """The label image of a field; raises UndecodableError where it cannot be used."""
         if task.mask is None or image.pixels is None:
             return None
@@ -103,7 +116,7 @@ class FieldSource:
         return labels
 
     def _field(
-        self, task: FieldTask, image: FieldImage, traits: SlideTraits, digest: str
+        self, task: FieldWork, image: FieldImage, traits: SlideTraits, digest: str
     ) -> Iterator[CellCrop | UnreadableCell | FieldReport]:
         um = self._um_per_pixel(image)
         try:
@@ -137,7 +150,7 @@ class FieldSource:
             )
         return Cutting(width, self._preparation, pad=self._options.cells == "all")
 
-    def _report(self, task: FieldTask, image: FieldImage, found: FoundField, digest: str) -> FieldReport:
+    def _report(self, task: FieldWork, image: FieldImage, found: FoundField, digest: str) -> FieldReport:
         shape = (0, 0) if image.pixels is None else image.pixels.shape
         keep = self._options.keep_overviews and image.pixels is not None
         return FieldReport(
