@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mnbatch.assay.calls import SlideStatus, pool_donor
 from mnbatch.assay.estimates import pooled_estimates
-from mnbatch.assay.fields import FieldCounts
 from mnbatch.assay.heterogeneity import compare_slides
-from mnbatch.report import cellpage, pages, render, statistics, tables
+from mnbatch.report import cellpage, pages, render, tables
 from mnbatch.report.controls import called_with, find_controls
-from mnbatch.report.dosing import NO_DOSE, DonorDose, donor_doses
+from mnbatch.report.dosing import DonorDose, donor_doses
 from mnbatch.report.gallery import gallery_view
-from mnbatch.report.pages import DonorItem, SlideItem
+from mnbatch.report.items import DonorItem, SlideItem
+from mnbatch.report.rows import donor_rows, slide_rows
 from mnbatch.report.slides import DERIVED, Context, ReportOptions, Samples, SlideBuilder, sweep_gallery
 from mnbatch.report.statistics import statistics_of
 from mnbatch.report.summary import digest, page_stamp, remove_files, write_if_changed
@@ -221,68 +221,8 @@ def _sweep_donors(paths: OutPaths, folders: set[str]) -> None:
 
 
 def _write_tables(paths: OutPaths, items: Sequence[SlideItem], donors: Sequence[DonorItem]) -> None:
-    against = _against_others(donors)
-    write_if_changed(paths.slides_csv, tables.slides_csv([_slide_row(item, against) for item in items]))
-    write_if_changed(paths.donors_csv, tables.donors_csv([_donor_row(donor) for donor in donors]))
-
-
-def _against_others(donors: Sequence[DonorItem]) -> dict[str, float]:
-    """slide_id -> p against the donor's other slides."""
-    return {
-        slide.record.slide_id: p
-        for donor in donors
-        if donor.heterogeneity
-        for slide, p in zip(donor.done, donor.heterogeneity.against_others, strict=True)
-    }
-
-
-def _slide_row(item: SlideItem, against: Mapping[str, float]) -> tables.SlideRow:
-    record, call = item.record, item.call
-    counts = tables.CountRow(
-        status=call.status,
-        reason=call.reason,
-        frequency=call.frequency,
-        excluded_cells=item.excluded_cells,
-        flagged_cells=call.flagged_cells,
-        model=f"{record.model.name} {record.model.version}" if record.model else "",
-        model_digest=record.model.digest if record.model else "",
-        threshold=f"{record.call.threshold:g}" if record.call else "",
-        warnings=item.warnings,
-        mn=call.mn,
-        mn_reason=call.mn_reason,
-    )
-    beside = statistics.slide_fields(item.statistics, against.get(record.slide_id))
-    names = (record.slide_id, item.donor or "", record.name)
-    return tables.SlideRow(*names, counts, item.sample, item.review, beside, record.input, item.fields)
-
-
-def _donor_row(donor: DonorItem) -> tables.DonorRow:
-    call = donor.call
-    slides = [_slide_row(item, {}).counts for item in donor.slides]
-    counts = tables.CountRow(
-        status=call.status,
-        reason=call.reason,
-        frequency=call.frequency,
-        excluded_cells=donor.excluded_cells,
-        flagged_cells=call.flagged_cells,
-        model=_each_once(row.model for row in slides),
-        model_digest=_each_once(row.model_digest for row in slides),
-        threshold=_each_once(row.threshold for row in slides),
-        warnings=donor.warnings,
-        mn=call.mn,
-        mn_reason=call.mn_reason,
-    )
-    odd = [slide.record.slide_id for slide in donor.disagreeing]
-    beside = statistics.donor_fields(donor.statistics, donor.heterogeneity, odd)
-    dose = donor.dose.fields() if donor.dose else NO_DOSE
-    numbers = (len(call.slide_ids), len(call.failed_slide_ids))
-    known = [slide.fields for slide in donor.slides if slide.fields is not None]
-    fields = FieldCounts.pooled(known) if known else None
-    return tables.DonorRow(call.donor, counts, *numbers, donor.review, beside, dose, fields)
-
-
-def _each_once(values: Iterable[str]) -> str:
-    return "; ".join(dict.fromkeys(value for value in values if value))
+    write_if_changed(paths.slides_csv, tables.slides_csv(slide_rows(items, donors)))
+    write_if_changed(paths.donors_csv, tables.donors_csv(donor_rows(donors)))
 
 
 def _write_index(

@@ -3,128 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from mnbatch.assay.calls import CalledCell, DonorCall, Frequency, SlideCall
+from mnbatch.assay.calls import CalledCell, Frequency, SlideCall
 from mnbatch.assay.counting import MnFrequency
-from mnbatch.assay.estimates import NO_ESTIMATES, Estimates
-from mnbatch.assay.fields import FieldCounts
-from mnbatch.assay.heterogeneity import Heterogeneity
+from mnbatch.assay.heterogeneity import LEVEL
 from mnbatch.report import charts, provenance, views, words
 from mnbatch.report.cumulative import cumulative
-from mnbatch.report.dosing import DonorDose, dose_view
+from mnbatch.report.dosing import dose_view
 from mnbatch.report.fields import FieldsView
 from mnbatch.report.gallery import GalleryView
+from mnbatch.report.items import DonorItem, SlideItem
+from mnbatch.report.lines import Line, lines, slides_line
 from mnbatch.report.micronuclei import micronuclei_view, short_text
 from mnbatch.report.render import href
 from mnbatch.report.reviews import review_view, short_review
 from mnbatch.report.sheet import SheetSource, SheetView, sheet_view
-from mnbatch.report.statistics import Line, Statistics, corrected_text, disagreement, lines, slides_line
+from mnbatch.report.statistics import Statistics, corrected_text
 from mnbatch.report.views import RowView
 from mnbatch.results.records import SlideRecord
-from mnbatch.review.standing import NO_REVIEW, SlideReview, pool
 
 FAILURES_OPEN = 10
 """Failures that the batch page shows at once; the others unfold."""
 
 SAMPLE_LABELS = {"dose_gy": "dose (Gy)"}
-LOOK_AT_SLIDE = (
-    "Look at its excluded cells and their reasons; where the files are at fault, export the slide again, "
-    "and run the same command again."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class SlideItem:
-    """A slide as every page knows it: its record, its call (without cells) and its row of the sample sheet.
-
-    Attributes:
-        donor: code, from the sample sheet or the path; None where not known.
-        also_found: names of slides that are byte-identical to this one and were not counted.
-        call_next_step: what to do where the call failed for a reason that the record does not know.
-        review: where a person's review of the slide stands.
-        estimates, statistics: what stands beside the counted frequency; None where there is no frequency.
-    """
-
-    record: SlideRecord
-    call: SlideCall
-    donor: str | None
-    donor_folder: str
-    sample: Mapping[str, str]
-    also_found: tuple[str, ...] = ()
-    call_next_step: str = ""
-    review: SlideReview = NO_REVIEW
-    estimates: Estimates = NO_ESTIMATES
-    statistics: Statistics | None = None
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Warnings of the scoring, of the call, of the statistics, and of what was taken once."""
-        twice = (f"also found as {name}; counted once" for name in self.also_found)
-        stated = self.statistics.warnings if self.statistics else ()
-        return (*self.record.warnings, *self.call.warnings, *stated, *twice)
-
-    @property
-    def fields(self) -> FieldCounts | None:
-        """What its fields held; None for a gallery."""
-        return None if self.record.fields is None else self.record.fields.counts()
-
-    @property
-    def excluded_cells(self) -> int | None:
-        """Cells that left the denominator; None for a slide of which no cell was ever looked at."""
-        return self.call.excluded_cells if self.record.status == "scored" else None
-
-    @property
-    def next_step(self) -> str:
-        """What to do about a failure, "" for a slide that is done."""
-        if self.call.status != "failed":
-            return ""
-        return self.record.next_step or self.call_next_step or LOOK_AT_SLIDE
-
-
-@dataclass(frozen=True, slots=True)
-class DonorItem:
-    """A donor with the pooled call and its slides, failed ones too.
-
-    Attributes:
-        statistics: what stands beside the pooled frequency; None where there is none.
-        heterogeneity: the slides that are done beside each other; None for fewer than two.
-        dose: from the curve in force; None where there is none.
-    """
-
-    call: DonorCall
-    folder: str
-    slides: tuple[SlideItem, ...]
-    statistics: Statistics | None = None
-    heterogeneity: Heterogeneity | None = None
-    dose: DonorDose | None = None
-
-    @property
-    def done(self) -> tuple[SlideItem, ...]:
-        """The slides that were counted, in the order of `heterogeneity`."""
-        return tuple(slide for slide in self.slides if slide.call.frequency is not None)
-
-    @property
-    def disagreeing(self) -> tuple[SlideItem, ...]:
-        """Slides that disagree with the donor's others."""
-        return tuple(self.done[i] for i in self.heterogeneity.disagreeing) if self.heterogeneity else ()
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Warnings of the pooling, of the statistics and of slides that disagree."""
-        stated = self.statistics.warnings if self.statistics else ()
-        odd = [slide.record.name for slide in self.disagreeing]
-        return (*self.call.warnings, *stated, *((disagreement(odd, len(self.done)),) if odd else ()))
-
-    @property
-    def review(self) -> SlideReview:
-        """The review of the slides that are counted, pooled."""
-        return pool([slide.review for slide in self.slides if slide.call.frequency is not None])
-
-    @property
-    def excluded_cells(self) -> int | None:
-        """Cells that left the denominator; None where no slide was ever looked at."""
-        return self.call.excluded_cells if any(slide.excluded_cells is not None for slide in self.slides) else None
 
 
 def slide_row(item: SlideItem, up: str) -> RowView:
@@ -257,7 +159,7 @@ def index_page(
     scale = views.scale_of([*slide_rows, *donor_rows])
     records = [item.record for item in slides]
     models = provenance.models_used(records)
-    warnings = _index_warnings(slide_rows, donor_rows, models)
+    warnings = (*_chance_warning(donors), *_index_warnings(slide_rows, donor_rows, models))
     failures = tuple(row for row in slide_rows if row.status == "failed")
     return views.IndexPage(
         lede=_index_lede(records, donors),
@@ -366,6 +268,19 @@ def _index_warnings(
         if row.status != "failed":
             warnings += [views.WarningView(text, row.name, row.href) for text in row.warnings]
     return tuple(warnings)
+
+
+def _chance_warning(donors: Sequence[DonorItem]) -> tuple[views.WarningView, ...]:
+    """How many donors have disagreeing slides, and how many would by chance."""
+    compared = sum(donor.heterogeneity is not None for donor in donors)
+    odd = sum(bool(donor.disagreeing) for donor in donors)
+    if not odd:
+        return ()
+    text = (
+        f"In {words.plural(odd, 'donor')} of {words.whole(compared)} with several slides, slides disagree. By chance "
+        f"it would be at most {LEVEL * compared:.2g} of them on average, were all slides of a donor alike."
+    )
+    return (views.WarningView(text),)
 
 
 def _sample_pairs(sample: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

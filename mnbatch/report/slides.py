@@ -21,7 +21,7 @@ from mnbatch.report.controls import called_with
 from mnbatch.report.fields import fields_view
 from mnbatch.report.gallery import Candidate, gallery_view
 from mnbatch.report.geojson import FOLDER, geojson_files
-from mnbatch.report.pages import SlideItem
+from mnbatch.report.items import SlideItem
 from mnbatch.report.statistics import statistics_of
 from mnbatch.report.summary import SlideSummary, digest, files_match, read_summary, remove_files, write_if_changed
 from mnbatch.results.calling import call_record

@@ -12,9 +12,9 @@ from mnbatch.report.cumulative import Cumulative
 from mnbatch.report.dosing import DoseView
 from mnbatch.report.fields import FieldsView
 from mnbatch.report.gallery import GalleryView
+from mnbatch.report.lines import Line
 from mnbatch.report.micronuclei import MicronucleiView
 from mnbatch.report.reviews import ReviewView
-from mnbatch.report.statistics import Line
 
 EXAMPLES = 3
 

@@ -84,6 +84,19 @@ def test_a_new_threshold_calls_anew_without_scoring(settings, no_scoring, tmp_pa
     assert len(back.called) == 4
 
 
+def test_a_record_without_the_model_s_errors_gets_them_without_scoring(settings, no_scoring, tmp_path):
+    run(settings())
+    store = Store(tmp_path / "out")
+    complete = store.records()
+    for record in complete:
+        assert record.model.validation.threshold == record.call.threshold
+        store.put_record(record.model_copy(update={"model": record.model.model_copy(update={"validation": None})}))
+    no_scoring()
+    outcome = run(settings())
+    assert (len(outcome.called), outcome.scored) == (4, [])
+    assert store.records() == complete
+
+
 def test_a_new_model_scores_everything_again(settings, models, tmp_path):
     run(settings())
     outcome = run(settings(model=str(models["two"])))

@@ -17,6 +17,8 @@ from mnbatch.results.store import Store
 GOOD = Quality(sharpness=1e6, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
 BLURRED = Quality(sharpness=0.0, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
 MODEL = ModelStamp(name="attention-alexnet", version="1", digest="ab" * 32, architecture="attention-alexnet")
+BLANK = np.zeros((224, 224, 3), np.uint8)
+"""Pixels of cells that nobody will look at: drawing takes time."""
 HOSTILE = "=cmd|' /C calc'!A0 <script>alert(1)</script> \"&\u202e"
 
 Score = float | None
@@ -83,7 +85,7 @@ def add_slide(
                 cell_id=f"{slide_id}:{source}",
                 source=source,
                 page=None,
-                pixels=draw_cell(i, p >= 0.5),
+                pixels=draw_cell(i, p >= 0.5) if keep_gallery else BLANK,
                 digest=f"{first_digest + i:032x}",
                 look="fluorescence",
                 quality=quality,

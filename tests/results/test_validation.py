@@ -2,7 +2,9 @@
 
 import pytest
 
+from mnbatch.assay.samples import SampleRow
 from mnbatch.errors import UsageError
+from mnbatch.results.annotations import load_samples, save_samples
 from mnbatch.results.records import CallStamp, ModelStamp, RateStamp, ScoresStamp, SlideRecord, ValidationStamp
 from mnbatch.results.store import Store
 from mnbatch.results.validation import NO_SCORES, NOT_KEPT, keep_validation, load_validation, validation_of
@@ -117,6 +119,13 @@ def test_cells_that_cannot_be_used_are_refused(tmp_path, sheet, text, message):
     with pytest.raises(UsageError, match=message):
         keep_validation(store, sheet(text))
     assert load_validation(store.paths) == []
+
+
+def test_controls_of_the_sample_sheet_are_kept(tmp_path):
+    paths = Store(tmp_path / "out").paths
+    paths.annotations.mkdir(parents=True)
+    save_samples(paths, {"s1": SampleRow("s1", "D1", control=True), "s2": SampleRow("s2", "D2")})
+    assert load_samples(paths) == {"s1": {"donor": "D1", "control": "yes"}, "s2": {"donor": "D2"}}
 
 
 def test_an_edited_file_is_refused(tmp_path):

@@ -1,0 +1,113 @@
+"""Slides and donors as every page and table knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mnbatch.assay.calls import DonorCall, SlideCall
+from mnbatch.assay.estimates import NO_ESTIMATES, Estimates
+from mnbatch.assay.fields import FieldCounts
+from mnbatch.assay.heterogeneity import Heterogeneity
+from mnbatch.report.dosing import DonorDose
+from mnbatch.report.statistics import Statistics, disagreement
+from mnbatch.results.records import SlideRecord
+from mnbatch.review.standing import NO_REVIEW, SlideReview, pool
+
+LOOK_AT_SLIDE = (
+    "Look at its excluded cells and their reasons; where the files are at fault, export the slide again, "
+    "and run the same command again."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SlideItem:
+    """A slide as every page knows it: its record, its call (without cells) and its row of the sample sheet.
+
+    Attributes:
+        donor: code, from the sample sheet or the path; None where not known.
+        also_found: names of slides that are byte-identical to this one and were not counted.
+        call_next_step: what to do where the call failed for a reason that the record does not know.
+        review: where a person's review of the slide stands.
+        estimates, statistics: what stands beside the counted frequency; None where there is no frequency.
+    """
+
+    record: SlideRecord
+    call: SlideCall
+    donor: str | None
+    donor_folder: str
+    sample: Mapping[str, str]
+    also_found: tuple[str, ...] = ()
+    call_next_step: str = ""
+    review: SlideReview = NO_REVIEW
+    estimates: Estimates = NO_ESTIMATES
+    statistics: Statistics | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings of the scoring, of the call, of the statistics, and of what was taken once."""
+        twice = (f"also found as {name}; counted once" for name in self.also_found)
+        stated = self.statistics.warnings if self.statistics else ()
+        return (*self.record.warnings, *self.call.warnings, *stated, *twice)
+
+    @property
+    def fields(self) -> FieldCounts | None:
+        """What its fields held; None for a gallery."""
+        return None if self.record.fields is None else self.record.fields.counts()
+
+    @property
+    def excluded_cells(self) -> int | None:
+        """Cells that left the denominator; None for a slide of which no cell was ever looked at."""
+        return self.call.excluded_cells if self.record.status == "scored" else None
+
+    @property
+    def next_step(self) -> str:
+        """What to do about a failure, "" for a slide that is done."""
+        if self.call.status != "failed":
+            return ""
+        return self.record.next_step or self.call_next_step or LOOK_AT_SLIDE
+
+
+@dataclass(frozen=True, slots=True)
+class DonorItem:
+    """A donor with the pooled call and its slides, failed ones too.
+
+    Attributes:
+        statistics: what stands beside the pooled frequency; None where there is none.
+        heterogeneity: the slides that are done beside each other; None for fewer than two.
+        dose: from the curve in force; None where there is none.
+    """
+
+    call: DonorCall
+    folder: str
+    slides: tuple[SlideItem, ...]
+    statistics: Statistics | None = None
+    heterogeneity: Heterogeneity | None = None
+    dose: DonorDose | None = None
+
+    @property
+    def done(self) -> tuple[SlideItem, ...]:
+        """The slides that were counted, in the order of `heterogeneity`."""
+        return tuple(slide for slide in self.slides if slide.call.frequency is not None)
+
+    @property
+    def disagreeing(self) -> tuple[SlideItem, ...]:
+        """Slides that disagree with the donor's others."""
+        return tuple(self.done[i] for i in self.heterogeneity.disagreeing) if self.heterogeneity else ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings of the pooling, of the statistics and of slides that disagree."""
+        stated = self.statistics.warnings if self.statistics else ()
+        odd = [slide.record.name for slide in self.disagreeing]
+        return (*self.call.warnings, *stated, *((disagreement(odd, len(self.done)),) if odd else ()))
+
+    @property
+    def review(self) -> SlideReview:
+        """The review of the slides that are counted, pooled."""
+        return pool([slide.review for slide in self.slides if slide.call.frequency is not None])
+
+    @property
+    def excluded_cells(self) -> int | None:
+        """Cells that left the denominator; None where no slide was ever looked at."""
+        return self.call.excluded_cells if any(slide.excluded_cells is not None for slide in self.slides) else None
