@@ -22,6 +22,9 @@ from mnbatch.assay.profile import Profile
 
 CLASSES = ("below detection", "< 1 Gy", "1 to 2 Gy", "> 2 Gy")
 HIGHEST_GY = 10.0
+LOWEST_GY = 1.0
+"""`below detection` ends at the detection limit, and here where few cells put that limit higher."""
+
 _STEPS = 400
 _CHUNK = 500
 
@@ -69,9 +72,9 @@ def _probabilities(results: Sequence[DoseResult], curve: Curve, g: float, top: f
     low, high = edges[:-1], edges[1:]
     value = Profile(curve, counts_of(results), g)(((low + high) / 2)[None, :])
     weight = np.exp(-(value - value.min(axis=1, keepdims=True)) / 2)
-    detection = np.array([min(result.detection_dose or 0.0, top) for result in results])[:, None]
+    detection = np.array([min(result.detection_dose or 0.0, LOWEST_GY) for result in results])[:, None]
     zero = np.zeros_like(detection)
-    ends = [zero, detection, np.maximum(detection, 1.0), np.maximum(detection, 2.0), np.full_like(detection, top)]
+    ends = [zero, detection, zero + LOWEST_GY, zero + 2.0, zero + top]
     shares = np.stack([_within(weight, low, high, *pair) for pair in pairwise(ends)], axis=1)
     return np.asarray(shares / shares.sum(axis=1, keepdims=True), dtype=np.float64)
 

@@ -43,6 +43,12 @@ def dose(
     specificity: Annotated[
         str, typer.Option(help="For a curve without scorer's errors: cells rightly called free of MN, as 1980/2000.")
     ] = "",
+    suspected_gy: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="A suspected dose: the JSON says how likely the counts are without it.", show_default=False
+        ),
+    ] = None,
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Give doses although case and curve were scored differently.")
     ] = False,
@@ -71,14 +77,16 @@ def dose(
     from mnbatch.results.dosing import DoseSettings, Dosing
 
     rates = _rates(sensitivity, specificity)
-    settings = DoseSettings(str(curve), method, level, exposure_hours, allow_mismatch, *rates)
+    source = curve if curve.startswith("example:") else Path(curve).name
+    settings = DoseSettings(source, method, level, exposure_hours, allow_mismatch, *rates)
     dosing = Dosing(load_curve(curve), settings)
     if cases is not None:
         pairs = _dose_cases(cases, dosing, with_triage or not as_json)
     else:
         assert out is not None
         pairs = dose_out(out, dosing)
-    for line in _json_lines(pairs, with_triage) if as_json else _text_lines(pairs):
+    lines = _json_lines(pairs, with_triage, dosing, suspected_gy) if as_json else _text_lines(pairs)
+    for line in lines:
         typer.echo(line)
     leave([result for result, _ in pairs], "cases" if cases is not None else "donors")
 
@@ -106,12 +114,29 @@ def _rates(sensitivity: str, specificity: str) -> tuple[tuple[int, int] | None, 
     return (se.right, se.total), (sp.right, sp.total)
 
 
-def _json_lines(pairs: Sequence[tuple[DoseResult, Triage | None]], with_triage: bool) -> Iterator[str]:
-    for result, found in pairs:
+def _json_lines(
+    pairs: Sequence[tuple[DoseResult, Triage | None]], with_triage: bool, dosing: Dosing, suspected: float | None
+) -> Iterator[str]:
+    ratios = _suspected([result for result, _ in pairs], dosing, suspected)
+    for (result, found), ratio in zip(pairs, ratios, strict=True):
         content: dict[str, Any] = result.to_json()
         if with_triage:
             content["triage"] = found.to_json() if found else None
+        if suspected is not None:
+            content["suspected"] = {"dose_gy": suspected, "log10_background_over_suspected": ratio}
         yield json.dumps(content, allow_nan=False)
+
+
+def _suspected(results: Sequence[DoseResult], dosing: Dosing, suspected: float | None) -> Sequence[float | None]:
+    """Log10 of the likelihood of background over that of the suspected dose; None for a case without a dose."""
+    usable = [result for result in results if result.status == "ok"]
+    if suspected is None or not usable:
+        return [None] * len(results)
+    from mnbatch.assay.dosing import counts_of
+    from mnbatch.assay.suspected import background_over_suspected
+
+    found = iter(background_over_suspected(dosing.seen, counts_of(usable), suspected, dosing.options.g).tolist())
+    return [next(found) if result.status == "ok" else None for result in results]
 
 
 def _text_lines(pairs: Sequence[tuple[DoseResult, Triage | None]]) -> Iterator[str]:

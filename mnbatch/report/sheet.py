@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
@@ -162,6 +163,13 @@ def _provenance(source: SheetSource) -> Pairs:
         curve, settings = source.dose.dosing.curve, source.dose.dosing.settings
         span = f", {curve.dose_range[0]:g} to {curve.dose_range[1]:g} Gy" if curve.dose_range else ""
         pairs.append(("Curve", f"{curve.about.get('name') or settings.source}: {curve.shape}, {curve.endpoint}{span}"))
-        scoring = ", ".join(f"{k} {str(v)[:16]}" for k, v in curve.scoring.items() if v not in (None, ""))
-        pairs.append(("Curve scored", scoring or "not stated"))
+        pairs.append(("Curve scored", _curve_scoring(curve.scoring) or "not stated"))
     return tuple(pairs)
+
+
+def _curve_scoring(scoring: Mapping[str, Any]) -> str:
+    """How the curve's slides were scored; a digest by its first digits, the whole one stands in the curve's file."""
+    known = {key: str(value) for key, value in scoring.items() if value not in (None, "")}
+    if "model_digest" in known:
+        known["model_digest"] = known["model_digest"][:12]
+    return ", ".join(f"{key.replace('_', ' ')} {value[:60]}" for key, value in known.items())

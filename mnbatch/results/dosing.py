@@ -25,7 +25,7 @@ class DoseSettings:
     """What a person asked for beside the curve.
 
     Attributes:
-        source: file or example that the curve was given as.
+        source: name of the file or example that the curve was given as; no path, an OUT is passed on.
         exposure_hours: duration of the exposure; 0 is acute.
         sensitivity, specificity: (right, total) of the scorer, for a curve that has not its errors; else None.
     """

@@ -10,6 +10,7 @@ from mnbatch.assay.distribution import Distribution
 from mnbatch.assay.dose_methods import Counts, delta, merkle, yield_limits
 from mnbatch.assay.intervals import clopper_pearson, garwood
 from mnbatch.assay.profile import Profile, profile
+from mnbatch.assay.suspected import background_over_suspected
 from tests.assay.dose_helpers import curve_of, make_curve, one
 from tests.assay.vectors import section
 
@@ -118,6 +119,13 @@ def test_profile_of_many_doses_is_that_of_each():
     assert together.shape == (2, 3)
     for i in range(3):
         assert_allclose(together[:, i], likelihood(np.full(2, doses[0, i])))
+
+
+@pytest.mark.parametrize("entry", section("likelihood_ratio"))
+def test_vectors_likelihood_ratio(entry):
+    given = entry["input"]
+    found = background_over_suspected(curve_of(given["curve"]), one(given["N"], given["X"]), given["suspected_dose"])
+    assert 10 ** found[0] == pytest.approx(entry["expected"]["ratio_bg_over_suspected"], rel=1e-9)
 
 
 def test_yield_limits_are_the_exact_ones():

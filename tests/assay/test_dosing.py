@@ -18,6 +18,7 @@ from mnbatch.assay.scorer_error import counted_rate, curve_seen_by
 from mnbatch.assay.triage import CLASSES, triage
 from mnbatch.errors import CurveError, UsageError
 from tests.assay.dose_helpers import make_curve
+from tests.assay.vectors import only
 
 RISING = [DosePoint(d, 2000, x) for d, x in ((0, 16), (0.5, 68), (1, 140), (2, 340), (3, 640), (4, 960))]
 
@@ -80,6 +81,14 @@ def test_triage_sorts_and_its_probabilities_sum_to_one():
         assert sum(t.probabilities) == pytest.approx(1)
         assert "0 to 10 Gy equally likely" in t.prior
     assert found[3].probability > 0.99
+
+
+def test_few_cells_leave_the_classes_above_1_gy_as_they_are():
+    result = assess([case_of(20, 4)], make_curve(), DoseOptions())[0]
+    assert result.detection_dose > 1
+    found = triage([result], make_curve())[0]
+    assert all(p > 0 for p in (found.probabilities[0], *found.probabilities[2:]))
+    assert found.probabilities[1] == 0
 
 
 def test_triage_probability_is_the_share_of_the_likelihood():
@@ -184,6 +193,27 @@ def test_examples_are_marked_and_load():
         result = assess([case_of(1000, 200)], curve, DoseOptions())[0]
         assert result.status == "ok"
         assert any("example curve" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize(
+    ("example", "entry"),
+    [
+        (name, entry)
+        for name, wanted in (
+            ("serbia2014", "pub:serbia2014:MN"),
+            ("metafer2025", "pub:bjrs2025:automated"),
+            ("mayakannan2018", "pub:mayakannan2018:MN"),
+        )
+        for entry in only("published", wanted)
+    ],
+)
+def test_vectors_published_curves_are_the_examples(example, entry):
+    if entry is None:
+        pytest.skip("there are no vectors beside the checkout")
+    curve = load_curve(f"example:{example}")
+    assert_allclose(curve.coefficients, list(entry["coeffs"].values()), rtol=1e-6)
+    if entry["std_err"]:
+        assert_allclose(curve.standard_errors, list(entry["std_err"].values()), rtol=1e-6)
 
 
 GOOD = {"model": "linear-quadratic", "endpoint": "mn", "coefficients": {"C": 0.01, "alpha": 0.05, "beta": 0.02}}

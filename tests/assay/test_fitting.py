@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from mnbatch.assay.curve_table import DosePoint, Observations
 from mnbatch.assay.fitting import fit
 from mnbatch.assay.negative_binomial import _cells, _hessian, fit_negative_binomial
-from tests.assay.vectors import section
+from tests.assay.vectors import only, section
 
 FIT = 1e-4
 SHAPES = {"lin": "linear", "lin-quad": "linear-quadratic"}
@@ -67,6 +67,22 @@ def test_vectors_fits_tight(entry):
     ):
         if name in expected:
             assert value == pytest.approx(expected[name], rel=FIT), name
+
+
+@pytest.mark.parametrize("entry", section("from_tests", tagged=False))
+def test_vectors_from_tests_fits(entry):
+    """Rounded as the reference's own tests print them; they scale the covariance by a dispersion below 1, too."""
+    if "dataset" not in entry["input"]:
+        pytest.skip("a dose or a comparison, tested with those")
+    (table,) = only("fits", "fit:barquinero1995|lin-quad|poisson|glm")
+    rows = [r for r in table["input"]["rows"] if r["D"] < 1 or "D<1" not in entry["input"]["dataset"]]
+    found, expected = fit(Observations.of(points_of(rows)), SHAPES[entry["input"]["model"]]), entry["expected"]
+    assert_allclose(found.coefficients, expected["coeffs"], atol=6e-5)
+    scaled = found.dispersion * np.diag(found.covariance)
+    assert_allclose(np.sqrt(scaled), expected["std_err"], atol=6e-5)
+    assert_allclose(scaled, expected["vcov_diag"], rtol=0.03)
+    if "dispersion" in expected:
+        assert found.dispersion == pytest.approx(expected["dispersion"], abs=5e-4)
 
 
 @pytest.mark.parametrize("entry", section("fits_nb"))

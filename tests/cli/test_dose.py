@@ -158,6 +158,8 @@ def test_triage_protraction_and_scorer_error_reach_the_json(files):
     arguments = files([GOOD_ROW.replace("950,48", "880,118")])
     (acute,) = json_of(mnbatch("dose", *arguments, "--json", "--triage"))
     assert sum(acute["triage"]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    (suspected,) = json_of(mnbatch("dose", *arguments, "--json", "--suspected-gy", "1"))
+    assert suspected["suspected"]["log10_background_over_suspected"] < -10
     (slow,) = json_of(mnbatch("dose", *arguments, "--json", "--exposure-hours", "24"))
     assert slow["dose"]["estimate"] > acute["dose"]["estimate"]
     (corrected,) = json_of(
