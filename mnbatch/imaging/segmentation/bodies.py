@@ -83,7 +83,7 @@ def body_mask(signal: StainSignal, nuclear: BoolArray, diameter: float) -> BodyM
         nuclear: (h, w), nuclei and small bodies.
         diameter: of a nucleus, px.
     """
-    factor = max(1, int(diameter / _WORKING_DIAMETER))
+    factor = max(1, round(diameter / _WORKING_DIAMETER))
     stain = np.asarray(Image.fromarray(signal.total).reduce(factor), dtype=np.float32)
     inner = coarse_labels(nuclear.astype(np.int32), factor) > 0
     size = diameter / factor

@@ -11,16 +11,21 @@ from mnbatch.imaging.segmentation.pairing import REASONS, Group
 from mnbatch.imaging.segmentation.regions import IntArray, Regions, measure_regions
 from mnbatch.imaging.segmentation.settings import SegmentationSettings
 
+_CUT = 0.3
+"""A body that lies along the edge for less than this many nucleus diameters is whole: it only touches."""
+
 
 def cells_of_groups(
     groups: list[Group], regions: Regions, bodies: Labels | None, nuclei: Nuclei, settings: SegmentationSettings
 ) -> tuple[FoundCell, ...]:
     """One cell a group, label i + 1 for group i, then the small bodies that lie in no cell."""
     bodied = None if bodies is None else measure_regions(bodies, bodies.astype(np.float32))
+    cut = _cut_lengths(bodies, len(groups)) > _CUT * nuclei.diameter
     owners = _owners_of_small(nuclei, bodies, groups)
     held = np.bincount(owners, minlength=len(groups) + 1)
     cells = [
-        _cell(label, group, regions, bodied, int(held[label]), settings) for label, group in enumerate(groups, start=1)
+        _cell(label, group, regions, bodied, bool(cut[label]), int(held[label]), settings)
+        for label, group in enumerate(groups, start=1)
     ]
     return tuple(cells)
 
@@ -30,6 +35,7 @@ def _cell(
     group: Group,
     regions: Regions,
     bodied: Regions | None,
+    cut: bool,
     small: int,
     settings: SegmentationSettings,
 ) -> FoundCell:
@@ -39,7 +45,7 @@ def _cell(
     box, area, border = nuclear, None, bool(regions.at_border[index].any())
     if bodied is not None and has_body:
         box = _around(np.stack([np.array(nuclear), bodied.boxes[label - 1]]))
-        area, border = int(bodied.area[label - 1]), border or bool(bodied.at_border[label - 1])
+        area, border = int(bodied.area[label - 1]), border or cut
     kind: CellClass = "border" if border and settings.cells == "binucleated" else group.cell_class
     wanted = settings.cells == "all" or kind == "binucleated"
     return FoundCell(
@@ -55,6 +61,14 @@ def _cell(
         at_border=border,
         small_bodies=small,
     )
+
+
+def _cut_lengths(bodies: Labels | None, count: int) -> IntArray:
+    """Pixels of each body on the edge of the field, entry i for label i."""
+    if bodies is None:
+        return np.zeros(count + 1, np.intp)
+    edge = np.concatenate([bodies[0], bodies[-1], bodies[:, 0], bodies[:, -1]])
+    return np.asarray(np.bincount(edge, minlength=count + 1), dtype=np.intp)
 
 
 def _around(boxes: IntArray) -> Box:

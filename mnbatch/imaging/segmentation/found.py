@@ -29,7 +29,7 @@ class FoundCell:
         nuclei: labels of its main nuclei in `SegmentedField.nuclei`.
         nucleus_areas: their areas in pixels, in the same order.
         cell_area: area of its body in pixels, nuclei included; None where no cytoplasm can be seen.
-        at_border: a nucleus or the body touches the edge of the field.
+        at_border: a nucleus touches the edge of the field, or the edge cuts the body.
         small_bodies: small stained bodies within it, which may be micronuclei; nothing is decided from them here.
     """
 

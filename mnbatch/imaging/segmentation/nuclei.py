@@ -20,10 +20,12 @@ _NOISE_FACTOR = 5.0
 _LEAST_AREA = 12
 _LARGE = 400_000
 _HALF = 0.45
-_HALF_STAINED = 0.55
+_HALF_STAINED = 0.5
 _DARKEST = 0.8
 """A cell's nuclear stain is read at this share of its pixels in order of their stain."""
 _PALEST = 0.5
+_NUCLEAR_EDGE = 0.35
+"""A stained nucleus ends at this share of the way from its cytoplasm's stain to its own."""
 _CYTOPLASM = 0.62
 """Mean stain of cytoplasm is below this share of the nuclei's; the texture within nuclei stays above."""
 
@@ -85,6 +87,7 @@ def foreground(smooth: FloatImage, noise: float, *, cytoplasm: bool) -> BoolArra
         inner = _otsu(cells)
         faint, strong = cells[cells <= inner], cells[cells > inner]
         if faint.size and strong.size and faint.mean() < _CYTOPLASM * strong.mean():
+            inner = float(faint.mean() + _NUCLEAR_EDGE * (strong.mean() - faint.mean()))
             return _above_own(smooth, threshold, max(threshold, inner), inner / float(strong.mean()))
     return np.asarray(without_small(smooth > threshold, _LEAST_AREA))
 

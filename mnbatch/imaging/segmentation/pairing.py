@@ -27,12 +27,16 @@ _MOST_NUCLEI = 6
 _BODY_NECK = 0.9
 """Two nuclei share a cytoplasm if the line that divides it has at least this many diameters of the smaller nucleus."""
 
+_ENOUGH = 8
+_CONDENSED = ((1.3, 0.7), (1.45, 1.0))
+"""Apoptotic from this stain on and up to this mean area of the pieces, in medians of the field."""
+
 REASONS: dict[CellClass, str] = {
     "mononucleated": "one main nucleus",
     "binucleated": "",
     "trinucleated": "three main nuclei",
     "multinucleated": "four or more main nuclei",
-    "apoptotic": "apoptotic",
+    "apoptotic": "condensed or broken up like an apoptotic nucleus",
     "overlapping": "nuclei or cytoplasm overlap with a neighbour's",
     "border": "cut by the edge of the field",
     "small_body": "too small for a main nucleus",
@@ -101,11 +105,26 @@ def _one_body(pair: Pair, seams: dict[Pair, float], regions: Regions) -> bool:
 
 def group_within_body(members: tuple[int, ...], regions: Regions, settings: SegmentationSettings) -> Group:
     """The cell that these nuclei make if they lie within one cytoplasm."""
+    if condensed(members, regions):
+        return Group(members, "apoptotic")
     if len(members) > _MOST_NUCLEI:
         return Group(members, "overlapping")
     if len(members) == 2 and not alike(members, regions, settings):
         return Group(members, "overlapping")
     return Group(members, division_class(len(members)))
+
+
+def condensed(members: Iterable[int], regions: Regions) -> bool:
+    """Whether nuclei are far denser than the field's and smaller, as those of apoptotic cells (Fenech 2007).
+
+    Said only where the field has enough nuclei to compare with.
+    """
+    if len(regions.area) < _ENOUGH:
+        return False
+    index: npt.NDArray[np.intp] = np.array(list(members), np.intp) - 1
+    area = float(regions.area[index].mean() / np.median(regions.area))
+    stain = float(np.average(regions.stain[index], weights=regions.area[index]) / np.median(regions.stain))
+    return any(stain >= least and area <= most for least, most in _CONDENSED)
 
 
 def alike(members: Iterable[int], regions: Regions, settings: SegmentationSettings) -> bool:

@@ -19,6 +19,9 @@ _STEP = 4
 _GROUND_SHARE = 0.25
 _BLOCKS = 10
 _SMALLEST_BLOCK = 24
+_NUCLEAR_RED = 0.4
+"""Weight of the red channel's absorbance in the nuclear stain; the rest is green."""
+
 _FULL = 0.995
 """Share of the type's full range from which a value counts as saturated."""
 
@@ -84,7 +87,7 @@ def _giemsa(image: npt.NDArray[Any]) -> StainSignal:
     if len(absorbances) == 1:
         return StainSignal(absorbances[0], absorbances[0], pixel_noise(absorbances[0]), "giemsa", saturated)
     red, green, blue = absorbances
-    nuclear = np.asarray(0.6 * green + 0.4 * red, dtype=np.float32)
+    nuclear = np.asarray(_NUCLEAR_RED * red + (1 - _NUCLEAR_RED) * green, dtype=np.float32)
     total = np.asarray((red + green + blue) / 3, dtype=np.float32)
     return StainSignal(nuclear, total, pixel_noise(nuclear), "giemsa", saturated)
 

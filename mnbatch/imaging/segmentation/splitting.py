@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 FloatImage = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
-_WORKING_DIAMETER = 24.0
+_WORKING_DIAMETER = 21.0
 """Pixels across a nucleus at which pieces are sought: enough to see a neck, and no slower on a finer camera."""
 
 _SAME_DIAMETER = 0.12
@@ -75,7 +75,7 @@ def split_touching(mask: BoolArray, signal: FloatImage, diameter: float, rule: S
     Args:
         diameter: typical diameter of a nucleus, px.
     """
-    factor = max(1, int(diameter / _WORKING_DIAMETER))
+    factor = max(1, round(diameter / _WORKING_DIAMETER))
     if factor == 1:
         return _split(mask, signal, diameter, rule)
     coarse_mask = _reduced(mask.astype(np.float32), factor) > 0.5
