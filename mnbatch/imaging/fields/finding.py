@@ -17,6 +17,7 @@ from mnbatch.imaging.segmentation import (
     FoundCell,
     SegmentationSettings,
     SegmentedField,
+    problem_of_pixels,
     recognise_ground,
     segment_field,
     segment_from_labels,
@@ -74,9 +75,10 @@ def find_cells(
     if pixels is None:
         return FoundField(problem=image.problem, empty=image.problem.startswith(_NOTHING))
     ground = options.ground or (None if traits.ground == "unknown" else traits.ground)
-    other = _other_stain(pixels, ground)
+    # A saturated field looks like one of the other stain: what is wrong with its pixels is said first.
+    other = ("" if ground is None else problem_of_pixels(pixels, ground)) or _other_stain(pixels, ground)
     if other:
-        return FoundField(problem=other)
+        return FoundField(problem=other, empty=other.startswith(_NOTHING))
     diameter = traits.nucleus_diameter if traits.nucleus_diameter and traits.nucleus_diameter > 2 else None
     settings = SegmentationSettings(cells=options.cells, nucleus_diameter=diameter)
     segmented = _segmented(pixels, labels, settings, ground, um)

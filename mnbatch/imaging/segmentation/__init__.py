@@ -7,6 +7,7 @@
 from mnbatch.imaging.segmentation.field import cells_in_core, segment_field, segment_tile
 from mnbatch.imaging.segmentation.found import Box, FoundCell, Labels, SegmentedField
 from mnbatch.imaging.segmentation.labelled import segment_from_labels
+from mnbatch.imaging.segmentation.problems import problem_of_pixels
 from mnbatch.imaging.segmentation.settings import SegmentationSettings
 from mnbatch.imaging.segmentation.signal import FieldGround, recognise_ground
 
@@ -18,6 +19,7 @@ __all__ = [
     "SegmentationSettings",
     "SegmentedField",
     "cells_in_core",
+    "problem_of_pixels",
     "recognise_ground",
     "segment_field",
     "segment_from_labels",

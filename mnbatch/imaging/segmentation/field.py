@@ -48,7 +48,7 @@ def segment_field(
         return without_cells(image, look, problem)
     signal = stain_signal(image, look)
     nuclei = find_nuclei(signal, settings.small_body, settings.nucleus_diameter)
-    problem = problem_of_signal(nuclei, pixel_um, settings)
+    problem = problem_of_signal(signal, nuclei, pixel_um, settings)
     if problem:
         return without_cells(image, look, problem)
     return with_cells(signal, nuclei, settings)

@@ -94,8 +94,25 @@ def group_nuclei(
     Args:
         seams: length of the line that divides the bodies of two nuclei; None where no cytoplasm can be seen.
     """
-    links = [pair for pair in sorted(gaps) if seams is None or _one_body(pair, seams, regions)]
+    if seams is None:
+        links = _links_by_distance(gaps, settings.pair_gap_close * diameter)
+    else:
+        links = [pair for pair in sorted(gaps) if _one_body(pair, seams, regions)]
     return [group_within_body(members, regions, settings) for members in _connected(len(regions.area), links)]
+
+
+def _links_by_distance(gaps: dict[Pair, float], close: float) -> list[Pair]:
+    """Where no cytoplasm can be seen: close nuclei, and pairs further apart that are each other's nearest."""
+    linked = {label for pair, gap in gaps.items() if gap <= close for label in pair}
+    nearest: dict[int, Pair] = {}
+    for pair in sorted(gaps, key=lambda pair: (gaps[pair], pair)):
+        for label in pair:
+            nearest.setdefault(label, pair)
+    return [
+        pair
+        for pair in sorted(gaps)
+        if gaps[pair] <= close or (not linked & set(pair) and all(nearest[label] == pair for label in pair))
+    ]
 
 
 def _one_body(pair: Pair, seams: dict[Pair, float], regions: Regions) -> bool:

@@ -20,6 +20,8 @@ class SegmentationSettings(BaseModel):
         small_body: bodies below this diameter are no main nuclei. A micronucleus has at most a third of a main
             nucleus's diameter (Fenech 2003, doi 10.1016/S1383-5718(02)00249-8), and looks larger by the blur.
         pair_gap: largest distance between the outlines of two nuclei of one cell where no cytoplasm can be seen.
+        pair_gap_close: nuclei this close are linked without cytoplasm, however many; up to `pair_gap` only two that are
+            each other's nearest.
         pair_gap_in_body: the same where they lie in one visible cytoplasm.
         pair_size_ratio: smallest ratio of their areas ("approximately equal in size").
         pair_stain_ratio: smallest ratio of their mean stain ("approximately equal in staining").
@@ -32,7 +34,8 @@ class SegmentationSettings(BaseModel):
     cells: CellsWanted = "binucleated"
     nucleus_diameter: float | None = Field(default=None, gt=2)
     small_body: float = Field(default=0.4, gt=0, lt=1)
-    pair_gap: float = Field(default=0.5, ge=0, le=3)
+    pair_gap: float = Field(default=0.7, ge=0, le=3)
+    pair_gap_close: float = Field(default=0.35, ge=0, le=3)
     pair_gap_in_body: float = Field(default=1.5, ge=0, le=3)
     pair_size_ratio: float = Field(default=0.5, gt=0, le=1)
     pair_stain_ratio: float = Field(default=0.6, gt=0, le=1)

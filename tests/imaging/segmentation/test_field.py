@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from drawn_fields import discs, stained
+from scipy import ndimage
 
 from mnbatch.imaging.segmentation import (
     SegmentationSettings,
@@ -101,6 +102,11 @@ def test_a_lamp_brighter_on_one_side_changes_nothing(look: str) -> None:
     assert field.nucleus_diameter == pytest.approx(37, abs=2)
 
 
+def coarse_noise(grain: float) -> np.ndarray:
+    smooth = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(400, 400)), grain)
+    return np.round(20 + 200 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
+
+
 def nothing_to_see() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     return {
@@ -111,6 +117,8 @@ def nothing_to_see() -> dict[str, np.ndarray]:
         "dark noise": rng.poisson(3, (300, 300)).astype(np.uint16),
         "uniform noise": rng.integers(0, 256, (300, 300)).astype(np.uint8),
         "colour noise": rng.integers(0, 256, (300, 300, 3)).astype(np.uint8),
+        "coarse noise": coarse_noise(3),
+        "clouds": coarse_noise(15),
         "saturated": np.where(rng.random((300, 300)) < 0.6, 65535, 60000).astype(np.uint16),
         "black": np.where(rng.random((300, 300, 3)) < 0.01, 1, 0).astype(np.uint8),
     }
@@ -161,3 +169,53 @@ def test_the_core_of_a_tile_is_half_open() -> None:
     (cell,) = field.cells
     assert cells_in_core(field.cells, (int(cell.x), 0, 200, 200)) == field.cells
     assert cells_in_core(field.cells, (0, 0, int(cell.x), 200)) == ()
+
+
+def test_a_channel_without_nuclei_gives_no_cells() -> None:
+    """Cytoplasm or autofluorescence alone: a broad haze with the camera's noise on it."""
+    rng = np.random.default_rng(4)
+    haze = ndimage.gaussian_filter(rng.normal(size=(400, 400)), 40)
+    haze = 60 + 15 * haze / np.abs(haze).max()
+    field = segment_field(np.round(haze + rng.normal(0, 4, haze.shape)).astype(np.uint8), BINUCLEATED)
+    assert field.problem
+    assert field.cells == ()
+
+
+def test_condensed_fragments_are_apoptotic_and_not_binucleated() -> None:
+    ordinary = [(x, y, 18, 120.0) for x in range(60, 560, 120) for y in (60, 180, 300)]
+    fragments = [(118, 400, 10, 210.0), (142, 400, 10, 210.0)]
+    pair = [(300, 400, 18, 120.0), (345, 400, 18, 120.0)]
+    found = segment_field(discs((460, 600), [*ordinary, *fragments, *pair]), BINUCLEATED).counts()
+    assert found == {"mononucleated": len(ordinary), "apoptotic": 1, "binucleated": 1}
+
+
+def test_nuclei_of_unequal_size_or_stain_are_no_binucleated_cell() -> None:
+    unequal = segment_field(discs((200, 200), [(60, 100, 20), (96, 100, 11)]), BINUCLEATED)
+    assert classes(unequal) == ["overlapping"]
+    uneven = segment_field(discs((200, 200), [(60, 100, 18), (104, 100, 18, 90.0)]), BINUCLEATED)
+    assert classes(uneven) == ["overlapping"]
+
+
+def test_touching_cells_with_visible_cytoplasm_are_two() -> None:
+    image = stained((240, 320), [(90, 120, 42, [(90, 120, 18)]), (172, 120, 42, [(172, 120, 18)])])
+    assert classes(segment_field(image, BINUCLEATED)) == ["mononucleated", "mononucleated"]
+
+
+def test_nuclei_far_apart_in_one_cytoplasm_are_one_cell() -> None:
+    image = stained((240, 320), [(160, 120, 62, [(130, 120, 16), (190, 120, 16)])])
+    assert classes(segment_field(image, BINUCLEATED)) == ["binucleated"]
+
+
+def test_deep_pixels_give_the_same_cells() -> None:
+    image = discs((200, 300), [(60, 60, 18), (102, 60, 18), (220, 120, 18)])
+    shallow, deep = segment_field(image, BINUCLEATED), segment_field(image.astype(np.uint16) * 16, BINUCLEATED)
+    assert [(c.cell_class, c.x, c.y) for c in shallow.cells] == [(c.cell_class, c.x, c.y) for c in deep.cells]
+
+
+@pytest.mark.parametrize("zoom", [0.5, 1.0, 2.5])
+def test_cells_do_not_depend_on_the_cameras_resolution(zoom: float) -> None:
+    places = [(60, 60, 18), (98, 60, 18), (220, 150, 18), (100, 160, 5)]
+    scaled = [(x * zoom, y * zoom, r * zoom) for x, y, r in places]
+    field = segment_field(discs((round(240 * zoom), round(300 * zoom)), scaled), BINUCLEATED)
+    assert classes(field) == ["binucleated", "mononucleated"]
+    assert field.nucleus_diameter == pytest.approx(37 * zoom, rel=0.08)
