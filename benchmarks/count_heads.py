@@ -3,7 +3,8 @@
     python benchmarks/count_heads.py --data ../shared/data [--models models/attention-alexnet] [--only giemsa]
 
 Reads the counts of `mnfinder/labels.csv` (rows with a file; its split decides what is trained on and what is checked),
-and nuclei and smears for made cells. Prints what `mnbatch train --extend` prints, for each model.
+and nuclei and smears for made cells. Prints what `mnbatch train --extend` prints, for each model, and the table of
+docs/models.md (`--table` alone prints that from the cards as they are).
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import csv
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from mnbatch.inference.catalogue import member_paths
+from mnbatch.inference.verification import verify_model
 from mnbatch.training.counting.extend import ExtendRequest, extend_model
 from mnbatch.training.sources import Sources
 
@@ -32,17 +36,56 @@ def write_split(labels: Path, split: str, out: Path) -> None:
             writer.writerow([image, row["n_mn"], f"{row['dataset']}/{row['field']}", row["dataset"]])
 
 
+def gain_over_one(confusion: np.ndarray) -> tuple[float, float, float]:
+    """How much the counts lower the mean absolute error of "every cell called has one", with its 95 % interval.
+
+    Bootstrap over cells within their true number, both errors from the same cells.
+    """
+    true, called = np.indices(confusion.shape)
+    gain = np.abs(true - (called > 0)) - np.abs(true - called)
+    rng, cells = np.random.default_rng(0), confusion.sum()
+    drawn = sum(
+        (rng.multinomial(row.sum(), row / row.sum(), size=4000) * own).sum(axis=1)
+        for row, own in zip(confusion, gain, strict=True)
+        if row.sum()
+    )
+    low, high = np.quantile(drawn / cells, (0.025, 0.975))
+    return float((confusion * gain).sum() / cells), float(low), float(high)
+
+
+def print_table(models: Path) -> None:
+    """Markdown rows of every check on the cards."""
+    print("| model: cells | cells | right, of called with MN | error | if one | gain | if the mean | MN called / true |")
+    print("|---|---|---|---|---|---|---|---|")
+    for member in member_paths(models):
+        counting = verify_model(member).card.counting
+        for check in counting.checks if counting else ():
+            confusion = np.array(check.confusion)
+            gain, low, high = gain_over_one(confusion)
+            found = confusion[1:, 1:]
+            print(
+                f"| {member.name}: {check.data} | {check.n} | {np.trace(found)} of {found.sum()} "
+                f"| {check.mean_absolute_error:.3f} ({check.ci_low:.3f} to {check.ci_high:.3f}) | {check.by_one:.3f} "
+                f"| {gain:.3f} ({low:.3f} to {high:.3f}) | {check.by_mean_count:.3f} "
+                f"| {check.mn_per_cell:.3f} / {check.true_mn_per_cell:.3f} |"
+            )
+
+
 def main() -> None:
     """See above."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--data", type=Path, required=True)
+    options.add_argument("--data", type=Path, default=Path("../shared/data"))
     options.add_argument("--models", type=Path, default=Path("models/attention-alexnet"))
     options.add_argument("--out", type=Path, help="write the models here; without it in place")
     options.add_argument("--only", help="name of one member")
     options.add_argument("--made-cells", type=int, default=700)
     options.add_argument("--check-cells", type=int, default=400)
     options.add_argument("--threads", type=int, default=0)
+    options.add_argument("--table", action="store_true", help="fit nothing")
     chosen = options.parse_args()
+    if chosen.table:
+        print_table(chosen.models)
+        return
     with tempfile.TemporaryDirectory() as folder:
         splits = {split: Path(folder) / f"{split}.csv" for split in ("training", "validation")}
         for split, path in splits.items():
@@ -63,6 +106,7 @@ def main() -> None:
             )
             card = extend_model(request, lambda line: print(line, flush=True))
             print(f"{card.name} {card.version} written to {request.out}", flush=True)
+    print_table(chosen.out or chosen.models)
 
 
 if __name__ == "__main__":

@@ -65,3 +65,46 @@ def test_simulated_giemsa_slides_are_told_from_their_look_and_scored_better_than
     assert auc(scores, labels) > 0.8
     with (tmp_path / "out/slides.csv").open(encoding="utf-8-sig", newline="") as file:
         assert {row["model"].split()[0] for row in csv.DictReader(file)} == {"attention-alexnet-giemsa"}
+
+
+def test_counters_of_bundled_models_leave_the_yes_no_models_as_they_were():
+    """Without its counter each is byte for byte the model that it extends, and its scores are the same bits."""
+    import copy
+    import hashlib
+
+    import numpy as np
+    from safetensors.torch import load_file, save
+
+    from mnbatch.imaging.preparation import prepare_crop
+    from mnbatch.inference.classifier import Classifier
+    from mnbatch.inference.model_directory import LoadedModel, load_model
+    from mnbatch.networks.network import StreamNetwork
+    from mnbatch.training.made import simulated
+
+    for member in ModelSet.open(DEFAULT).members:
+        if member.card.counting is None:
+            continue
+        weights = load_file(member.path / "model.safetensors")
+        plain = save({name: tensor for name, tensor in weights.items() if not name.startswith("counter.")})
+        assert hashlib.sha256(plain).hexdigest() == member.card.counting.recipe["extends"]["weights_sha256"]
+        counting = load_model(member.path)
+        network = copy.deepcopy(counting.network)
+        assert isinstance(network, StreamNetwork)
+        network.counter = None
+        stained = float("giemsa" in member.card.looks)
+        made = [prepare_crop(picture, member.card.preparation) for picture, _ in simulated(range(6), 41, stained)]
+        scores = []
+        for model in (counting, LoadedModel(member.path, member.card, member.digest, network)):
+            with Classifier(model, device="cpu", threads=1) as classifier:
+                scores.append(classifier.score(np.stack(made)))
+        assert np.array_equal(scores[0].p_mn, scores[1].p_mn)
+        assert np.array_equal(scores[0].maps, scores[1].maps)
+        assert scores[0].ratios is not None
+        assert scores[1].ratios is None
+
+
+def test_counts_of_bundled_models_beat_one_micronucleus_a_called_cell_on_every_set_of_their_cards():
+    for member in ModelSet.open(DEFAULT).members:
+        for check in member.card.counting.checks if member.card.counting else ():
+            assert check.mean_absolute_error < check.by_one
+            assert check.mean_absolute_error < check.by_mean_count
