@@ -55,7 +55,7 @@ def gain_over_one(confusion: np.ndarray) -> tuple[float, float, float]:
 
 def print_table(models: Path) -> None:
     """Markdown rows of every check on the cards."""
-    print("| model: cells | cells | right, of called with MN | error | if one | gain | if the mean | MN called / true |")
+    print("| model: cells | cells | right of called MN | error | if one | gain | if the mean | MN called / true |")
     print("|---|---|---|---|---|---|---|---|")
     for member in member_paths(models):
         counting = verify_model(member).card.counting
