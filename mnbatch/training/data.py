@@ -57,12 +57,17 @@ def read_labels(data: Path) -> list[LabelledCell]:
         TrainingError: neither of the two, a missing file, a label that is not one or contradicts the count, or a class
             without a cell.
     """
-    if data.is_dir():
-        cells = _from_folders(data)
-    elif data.is_file():
-        cells = _from_csv(data)
-    else:
-        raise TrainingError(f"There is nothing at {data}.", "Give a folder with mn/ and nomn/, or a CSV of labels.")
+    try:
+        if data.is_dir():
+            cells = _from_folders(data)
+        elif data.is_file():
+            cells = _from_csv(data)
+        else:
+            raise TrainingError(f"There is nothing at {data}.", "Give a folder with mn/ and nomn/, or a CSV of labels.")
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TrainingError(f"{data} is not a CSV in UTF-8 ({error}).", "Save it as CSV in UTF-8.") from error
+    except OSError as error:
+        raise TrainingError(f"{data} cannot be read: {error.strerror}.", "Check the path and its rights.") from error
     return checked_classes(cells, str(data))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -50,6 +51,9 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         torch.set_num_threads(request.threads)
     preparation = preparation_of(recipe)
     training_cells, validation_cells = _cells(request)
+    if flattering := _split_warning(request, [*training_cells, *validation_cells]):
+        say(f"warning: {flattering}")
+        request = replace(request, note=f"{request.note} {flattering}".strip())
     network, started_from = started(request.network, request.init, request.seed, recipe.colour_shares)
     own = Labelled(*load_crops(training_cells, preparation))
     held_out = Labelled(*load_crops(validation_cells, preparation))
@@ -166,6 +170,17 @@ def _cells(request: Request) -> tuple[list[LabelledCell], list[LabelledCell]]:
     if request.validation is not None:
         return cells, read_labels(request.validation)
     return split_cells(cells, request.validation_share, request.seed)
+
+
+def _split_warning(request: Request, cells: Sequence[LabelledCell]) -> str:
+    """Why validation figures of this split flatter, for the reader of the card; "" where they do not."""
+    alone = sum(not cell.group for cell in cells)
+    if request.validation is not None or alone == 0:
+        return ""
+    return (
+        f"{alone} of {len(cells)} labelled cells have no donor or slide and were divided at random between training "
+        "and validation: cells of one slide are alike, so the validation figures are higher than on a new slide."
+    )
 
 
 def chosen_device(name: str) -> torch.device:

@@ -16,6 +16,7 @@ from torch import nn
 
 from mnbatch.errors import MismatchError, StorageError, TrainingError
 from mnbatch.inference.model_directory import load_model
+from mnbatch.training import loop
 from mnbatch.training.checkpoint import RECORD, Checkpoint
 from mnbatch.training.loop import Trainer
 from mnbatch.training.recipe import Recipe
@@ -177,6 +178,7 @@ def test_another_training_is_refused_and_restart_starts_anew(stopped, crop_folde
     refused(replace(stopped, seed=2), TINY, r"other seed \(1, now 2\)")
     refused(stopped, TINY.model_copy(update={"learning_rate": 0.001}), r"learning_rate \(0.0003, now 0.001\)")
     refused(stopped, TINY.model_copy(update={"epochs": 9}), r"epochs \(3, now 9\)")
+    refused(replace(stopped, network="alex-light"), TINY, r"network \(attention-alexnet, now alex-light\)")
     shutil.copy(crop_folder / "mn" / "1.png", crop_folder / "nomn" / "1.png")
     refused(stopped, TINY, "labelled cells; validation cells")
     with pytest.raises(Killed):
@@ -202,6 +204,15 @@ def test_tensors_of_another_network_are_named_and_not_taken(stopped):
     checkpoint.save(snapshot, key, {})
     with pytest.raises(TrainingError, match="damaged"):
         train_model(stopped, TINY, lambda line: None)
+
+
+def test_a_loss_that_is_no_number_leaves_what_was_trained(stopped, monkeypatch):
+    monkeypatch.setattr(loop, "focal_loss", lambda logits, labels, gamma: logits.sum() * float("nan"))
+    with pytest.raises(TrainingError, match="epoch 2: training has diverged") as caught:
+        train_model(stopped, TINY, lambda line: None)
+    assert "The model of epoch 1 stays where it is" in caught.value.next_step
+    assert load_model(stopped.out).card.recipe["best_epoch"] == 1
+    assert len(Checkpoint(stopped.out).record.history) == 1
 
 
 def test_a_place_that_cannot_hold_the_training_is_said(crop_folder, tmp_path):

@@ -1,5 +1,7 @@
 """A whole small training: real data in, a loadable model directory with a filled card out."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -81,9 +83,12 @@ def test_made_cells_are_the_same_from_one_process_and_from_two():
 def test_a_part_of_the_data_is_set_aside_when_no_validation_is_given(crop_folder, tmp_path):
     recipe = TINY.model_copy(update={"dressed": 0.0, "composite": 0.0, "simulated": 0.0, "epochs": 1})
     request = Request(crop_folder, tmp_path / "m", validation_share=0.5, init="random", threads=1, seed=3)
-    card = train_model(request, recipe, lambda line: None)
+    lines: list[str] = []
+    card = train_model(request, recipe, lines.append)
     assert card.training_data[0].n == 8
     assert card.looks == ("fluorescence",)
+    assert "16 of 16 labelled cells have no donor or slide" in lines[0]
+    assert lines[0].removeprefix("warning: ") in card.limitations
 
 
 def test_the_command_says_what_it_wrote(crop_folder, tmp_path):
@@ -114,3 +119,42 @@ def test_errors_of_the_data_come_before_anything_is_made(tmp_path, crop_folder):
         train_model(Request(crop_folder, tmp_path / "m", crop_folder, init="absent.pth"), TINY, lines.append)
     assert lines == []
     assert not (tmp_path / "m").exists()
+
+
+def damage(folder, what):
+    """One fault in a copy of good data; returns what the message says of it."""
+    if what == "class":
+        for path in (folder / "mn").iterdir():
+            path.unlink()
+        return "no cell with micronuclei"
+    if what == "image":
+        (folder / "nomn" / "2.png").write_bytes(b"not an image")
+        return r"nomn/2\.png cannot be used"
+    table = folder / "labels.csv"
+    rows = {"missing": "mn/1.png,mn\nmn/99.png,nomn\n", "bytes": "mn/1.png,mn\nnomn/1.png,\xe9\n"}[what]
+    table.write_text(f"file,label\n{rows}", encoding="latin-1")
+    return {"missing": r"line 3: there is no file .*99\.png", "bytes": "not a CSV in UTF-8"}[what]
+
+
+@pytest.mark.parametrize("what", ["class", "image", "missing", "bytes"])
+@pytest.mark.parametrize("part", ["data", "validation"])
+def test_bad_data_are_refused_before_anything_is_trained(crop_folder, tmp_path, part, what):
+    bad = tmp_path / "bad"
+    shutil.copytree(crop_folder, bad)
+    words = damage(bad, what)
+    place = bad / "labels.csv" if (bad / "labels.csv").exists() else bad
+    data, validation = (place, crop_folder) if part == "data" else (crop_folder, place)
+    lines: list[str] = []
+    with pytest.raises(TrainingError, match=words) as caught:
+        train_model(Request(data, tmp_path / "m", validation, init="random", device="cpu"), TINY, lines.append)
+    assert caught.value.next_step
+    assert lines == []
+    assert not (tmp_path / "m").exists()
+
+
+def test_one_slide_cannot_be_divided(crop_folder, tmp_path):
+    table = crop_folder / "labels.csv"
+    rows = [f"{label}/{number}.png,{int(label == 'mn')},A" for label in ("mn", "nomn") for number in range(8)]
+    table.write_text("\n".join(["file,mn_count,slide", *rows]))
+    with pytest.raises(TrainingError, match="1 donors or slides in all"):
+        train_model(Request(table, tmp_path / "m", init="random", device="cpu"), TINY, lambda line: None)
