@@ -39,7 +39,7 @@ class RunSettings(BaseModel):
         max_bad_fraction: a slide with a larger share of unreadable cells fails.
         min_cells: a donor with fewer BN cells is `insufficient`.
         gallery: cells shown a page in each part of the gallery (highest, most uncertain).
-        keep_gallery: keep crops and maps in OUT (about 5 kB a cell).
+        keep_gallery: keep crops and maps in OUT (about 10 kB a cell).
         geojson: also write the cells of fields and whole slides as GeoJSON for QuPath.
         pseudonymise: codes in place of source names in everything but OUT/private and the logs.
         verify: hash the content of every file again, also of slides whose files look unchanged.

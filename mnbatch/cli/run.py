@@ -79,7 +79,7 @@ def run(
         typer.Option(help="Cells shown in each part of a page's gallery (default: 24).", rich_help_panel=_OUTPUT),
     ] = None,
     no_gallery: Annotated[
-        bool, typer.Option("--no-gallery", help="Keep no crops and maps (5 kB a cell).", rich_help_panel=_OUTPUT)
+        bool, typer.Option("--no-gallery", help="Keep no crops and maps (10 kB a cell).", rich_help_panel=_OUTPUT)
     ] = False,
     geojson: Annotated[
         bool, typer.Option("--geojson", help="Cells of fields as GeoJSON for QuPath.", rich_help_panel=_OUTPUT)

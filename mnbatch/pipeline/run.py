@@ -44,7 +44,7 @@ from mnbatch.settings import ResolvedSettings, RunSettings
 if TYPE_CHECKING:
     from mnbatch.inference.classifier import Classifier
 
-BYTES_A_FILE = {"gallery": 8_000, "fields": 400_000, "wsi": 100_000_000}
+BYTES_A_FILE = {"gallery": 13_000, "fields": 400_000, "wsi": 100_000_000}
 """Room that the disk must have for each file that is still to be scored: crops, maps, rows, and its share of pages."""
 
 BYTES_AT_LEAST = 50_000_000
