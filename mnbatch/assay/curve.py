@@ -55,6 +55,18 @@ class Curve:
         return np.asarray(np.sqrt(np.maximum(np.diag(self.covariance), 0)), dtype=np.float64)
 
     @property
+    def slide_scatter(self) -> float:
+        """How much more than counting explains the slides of an mnbn curve scatter about it (chi2 / df, at least 1).
+
+        A case is a slide like them, and its binomial count knows nothing of what differs from slide to slide. For mn
+        the case's own dispersion index stands for it; 1 where the curve's file does not carry its fit.
+        """
+        fitted = self.about.get("fit")
+        factor = fitted.get("covariance_factor") if isinstance(fitted, Mapping) else None
+        known = self.endpoint == "mnbn" and isinstance(factor, int | float) and math.isfinite(factor)
+        return max(1.0, float(factor)) if known and factor is not None else 1.0
+
+    @property
     def highest_dose(self) -> float | None:
         """End of the measured range in Gy."""
         return None if self.dose_range is None else self.dose_range[1]

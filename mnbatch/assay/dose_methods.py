@@ -101,8 +101,8 @@ def yield_limits(curve: Curve, counts: Counts, level: float) -> tuple[Floats, Fl
     tail, x, n = (1 - level) / 2, counts.events, counts.cells
     with np.errstate(invalid="ignore"):
         if curve.endpoint == "mnbn":
-            lower = np.where(x > 0, betaincinv(np.maximum(x, 1), n - x + 1, tail), 0.0)
-            return lower, np.where(x < n, betaincinv(x + 1, np.maximum(n - x, 1), 1 - tail), 1.0)
+            lower = np.where(x > 0, betaincinv(np.where(x > 0, x, 1.0), n - x + 1, tail), 0.0)
+            return lower, np.where(x < n, betaincinv(x + 1, np.where(x < n, n - x, 1.0), 1 - tail), 1.0)
         scaled = x / counts.phi
         lower = np.where(x > 0, gammaincinv(np.where(x > 0, scaled, 1.0), tail), 0.0)
         upper = gammaincinv(scaled + 1, 1 - tail)

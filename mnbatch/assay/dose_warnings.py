@@ -10,6 +10,7 @@ from mnbatch.assay.curve import Curve
 from mnbatch.assay.distribution import U_LIMIT
 
 SATURATION_GY = 5.0
+NOTABLE_SCATTER = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,11 @@ def curve_warnings(curve: Curve) -> list[str]:
         )
     elif curve.uncertainty == "none":
         found.append("the curve gives no uncertainty: the interval holds the counting error alone and is too narrow")
+    if curve.slide_scatter > NOTABLE_SCATTER:
+        found.append(
+            f"slides of this scoring scatter {curve.slide_scatter:.1f} times as much as counting explains; the "
+            "interval is widened by that, and one slide may still mislead: score more slides of this donor"
+        )
     if curve.dose_range is None:
         found.append("the curve does not state its dose range: whether the dose is extrapolated is not known")
     if curve.about.get("example"):

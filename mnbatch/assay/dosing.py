@@ -102,11 +102,11 @@ def _counted(case: Case, curve: Curve, reason: str, options: DoseOptions) -> Dos
 def _dosed(
     cases: Sequence[Case], counted: Sequence[DoseResult], curve: Curve, options: DoseOptions
 ) -> list[DoseResult]:
-    counts = counts_of(counted)
+    counts = counts_of(counted, curve)
     doses = METHODS[options.method](curve, counts, options.level, options.g)
     below = _below_background(curve, counts, options.g)
-    limits = [_limits(curve.background, result.n or 0) for result in counted]
-    limit_doses = _limit_doses(curve, limits, counts, options.g)
+    limits = [_limits(curve.background, result.n or 0, curve.slide_scatter) for result in counted]
+    limit_doses = _limit_doses(curve, limits, [result.n or 0 for result in counted], options.g)
     results = []
     for i, (case, result) in enumerate(zip(cases, counted, strict=True)):
         seen = _seen(doses, i, result.u, curve, bool(below[i]))
@@ -127,8 +127,15 @@ def _dosed(
     return results
 
 
-def counts_of(results: Sequence[DoseResult]) -> Counts:
-    """Counts of results that have some, with the counting variance scaled by max(1, DI)."""
+def counts_of(results: Sequence[DoseResult], curve: Curve) -> Counts:
+    """Counts of results that have some: mn with the counting variance scaled by max(1, DI).
+
+    mnbn with as many fewer cells and events as the curve's slides scatter more than counting explains: the yield stays
+    and its binomial variance is scaled.
+    """
+    if curve.endpoint == "mnbn":
+        f = curve.slide_scatter
+        return Counts.of([(result.n or 0) / f for result in results], [(result.x or 0) / f for result in results])
     phi = [result.dispersion_index or 1.0 for result in results]
     return Counts.of([result.n or 0 for result in results], [result.x or 0 for result in results], phi)
 
@@ -145,16 +152,21 @@ def _below_background(curve: Curve, counts: Counts, g: float) -> npt.NDArray[np.
     return (off > float(chdtri(1, 0.05))) & (counts.yields < curve.background)
 
 
-def _limit_doses(curve: Curve, limits: Sequence[Limits], counts: Counts, g: float) -> Floats:
+def _limit_doses(curve: Curve, limits: Sequence[Limits], cells: Sequence[int], g: float) -> Floats:
     """(n, 2): decision threshold and detection limit in Gy on the curve."""
     events = np.array([[limit.decision_threshold, limit.detection_limit] for limit in limits])
-    doses, _ = curve.root(events / counts.cells[:, None], g)
+    doses, _ = curve.root(events / np.array(cells)[:, None], g)
     return np.maximum(np.nan_to_num(doses, nan=0.0), 0.0)
 
 
 @lru_cache(maxsize=65536)
-def _limits(background: float, cells: int) -> Limits:
-    return limits_of_rate(background, cells)
+def _limits(background: float, cells: int, scatter: float) -> Limits:
+    """Exact; with scatter between slides both limits lie further from the background by its square root."""
+    exact, mean = limits_of_rate(background, cells), background * cells
+    if scatter == 1:
+        return exact
+    threshold, detection = (mean + scatter**0.5 * (v - mean) for v in (exact.decision_threshold, exact.detection_limit))
+    return Limits(math.floor(threshold), detection)
 
 
 def _finite(value: float) -> float | None:

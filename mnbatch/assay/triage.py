@@ -70,7 +70,7 @@ def _probabilities(results: Sequence[DoseResult], curve: Curve, g: float, top: f
     """(n, 4); doses on a grid that is fine near zero, where intervals are short."""
     edges = top * np.linspace(0, 1, _STEPS + 1) ** 2
     low, high = edges[:-1], edges[1:]
-    value = Profile(curve, counts_of(results), g)(((low + high) / 2)[None, :])
+    value = Profile(curve, counts_of(results, curve), g)(((low + high) / 2)[None, :])
     weight = np.exp(-(value - value.min(axis=1, keepdims=True)) / 2)
     detection = np.array([min(result.detection_dose or 0.0, LOWEST_GY) for result in results])[:, None]
     zero = np.zeros_like(detection)

@@ -135,7 +135,9 @@ def _suspected(results: Sequence[DoseResult], dosing: Dosing, suspected: float |
     from mnbatch.assay.dosing import counts_of
     from mnbatch.assay.suspected import background_over_suspected
 
-    found = iter(background_over_suspected(dosing.seen, counts_of(usable), suspected, dosing.options.g).tolist())
+    found = iter(
+        background_over_suspected(dosing.seen, counts_of(usable, dosing.seen), suspected, dosing.options.g).tolist()
+    )
     return [next(found) if result.status == "ok" else None for result in results]
 
 

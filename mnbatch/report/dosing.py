@@ -10,9 +10,9 @@ from markupsafe import Markup
 from mnbatch.assay.calls import DonorCall
 from mnbatch.assay.case_table import CaseCounts
 from mnbatch.assay.curve import Curve
-from mnbatch.assay.dose_methods import Counts, yield_limits
+from mnbatch.assay.dose_methods import yield_limits
 from mnbatch.assay.dose_records import Case, DoseResult
-from mnbatch.assay.dosing import assess
+from mnbatch.assay.dosing import assess, counts_of
 from mnbatch.assay.triage import CLASSES, Triage, triage
 from mnbatch.report.curve_figure import CaseMark, figure
 from mnbatch.results.dosing import MODE, Dosing
@@ -52,8 +52,7 @@ class DonorDose:
         r = self.result
         if r.estimate is None or r.lower is None or r.yield_ is None:
             return None
-        counts = Counts.of([r.n or 0], [r.x or 0], [r.dispersion_index or 1.0])
-        low, high = yield_limits(self.curve, counts, r.level)
+        low, high = yield_limits(self.curve, counts_of([r], self.curve), r.level)
         return CaseMark(r.estimate, r.lower, r.upper, r.yield_, float(low[0]), float(high[0]))
 
     def fields(self) -> tuple[str | float | None, ...]:

@@ -49,6 +49,19 @@ def test_mnbn_is_binomial_and_has_no_dispersion_index():
     assert found.upper - found.lower < poisson.upper - poisson.lower
 
 
+def test_scatter_between_the_slides_of_an_mnbn_curve_widens_the_case():
+    plain = make_curve(endpoint="mnbn")
+    scattered = make_curve(endpoint="mnbn", about={"fit": {"covariance_factor": 4.0}})
+    narrow, wide = (assess([case_of(1000, 120)], curve, DoseOptions())[0] for curve in (plain, scattered))
+    assert (wide.n, wide.x, wide.yield_, wide.estimate) == (1000, 120, 0.12, narrow.estimate)
+    assert wide.upper - wide.lower > 1.5 * (narrow.upper - narrow.lower)
+    assert wide.limits.decision_threshold > narrow.limits.decision_threshold
+    assert wide.detection_dose > narrow.detection_dose
+    assert any("scatter 4.0 times" in warning for warning in wide.warnings)
+    micronuclei = make_curve(about={"fit": {"covariance_factor": 4.0}})
+    assert micronuclei.slide_scatter == 1  # there the case has a dispersion index of its own
+
+
 @pytest.mark.parametrize(
     ("own", "curves"),
     [({"mode": "manual"}, {"mode": "automated"}), ({"threshold": "0.4"}, {"threshold": 0.5}),
