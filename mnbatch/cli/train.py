@@ -129,6 +129,7 @@ def train(
         typer.echo(f"Model {card.name} {card.version} is in {out}; it counts, and calls the cells that {extend} calls.")
         return
     if counts:
+        _check_network_counts(network)
         counted_cells(extension)  # labels without counts are to be found before hours are spent
     changes = {"epochs": epochs, "made_cells": made_cells}
     chosen = load_recipe(recipe).model_copy(update={key: value for key, value in changes.items() if value is not None})
@@ -160,6 +161,20 @@ def train(
     if counts:
         card = extend_model(extension, lambda line: typer.echo(line, err=True))
     typer.echo(f"Model {card.name} {card.version} is in {out}; threshold {card.threshold:g}.")
+
+
+def _check_network_counts(network: str) -> None:
+    """Raise a TrainingError for a network that cannot have a counter, before hours are spent."""
+    from mnbatch.errors import TrainingError
+    from mnbatch.networks import ARCHITECTURES
+    from mnbatch.networks.network import StreamNetwork
+
+    kind = ARCHITECTURES.get(network)
+    if isinstance(kind, type) and not issubclass(kind, StreamNetwork):
+        raise TrainingError(
+            f"A {network} cannot count: only networks that classify averages over positions can.",
+            "Leave --counts out, or choose another --network.",
+        )
 
 
 def _cross_validate(request: Request, recipe: Recipe) -> None:

@@ -126,4 +126,4 @@ def tie_colours(network: nn.Module, shares: tuple[float, float, float]) -> None:
     first = next(module for module in convolutions if module.in_channels == 3)
     with torch.no_grad():
         total = first.weight.sum(dim=1, keepdim=True)
-        first.weight.copy_(total * torch.tensor(shares).view(1, 3, 1, 1))
+        first.weight.copy_(total * total.new_tensor(shares).view(1, 3, 1, 1))

@@ -34,15 +34,21 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("name", NAMES)
 def test_tied_colours_give_what_the_one_channel_gave(name):
     torch.set_num_threads(1)
-    network = ARCHITECTURES[name]().eval().double()
+    torch.manual_seed(1)
+    network = ARCHITECTURES[name]().train().double()  # so that batch normalisation keeps random weights alive
     normalise = normalise_for(network)
     colours = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(1)).double()
-    grey = (colours * torch.tensor(SHARES).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    grey = (colours * colours.new_tensor(SHARES).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+    def logits(cells: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(2)  # of dropout
+        return network(normalise(cells))
+
     with torch.no_grad():
-        on_grey = network(normalise(grey))
-        untied = network(normalise(colours))
+        on_grey, untied = logits(grey), logits(colours)
         tie_colours(network, SHARES)
-        tied = network(normalise(colours))
+        tied = logits(colours)
+    assert (untied - on_grey).abs().max() > 1e-3
     assert (tied - on_grey).abs().max() < 1e-4 * (untied - on_grey).abs().max()
 
 
@@ -117,3 +123,11 @@ def test_a_trained_network_evaluates_and_runs(crop_folder, tmp_path):
         }
     assert told == pytest.approx(evaluated, abs=1e-5)
     assert len(told) == 8
+
+
+def test_a_network_that_cannot_count_is_said_before_it_is_trained(crop_folder, tmp_path):
+    arguments = ["train", str(crop_folder), "--out", str(tmp_path / "m"), "--network", "alexnet", "--counts"]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, TrainingError)
+    assert "alexnet cannot count" in done.exception.message
+    assert not (tmp_path / "m").exists()
