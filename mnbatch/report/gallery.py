@@ -149,7 +149,7 @@ def _card(candidate: Candidate, maps: npt.NDArray[np.float32] | None, limit: flo
     cell = candidate.cell
     return Card(
         cell_id=cell.cell_id,
-        label=words.cell_label(cell.source, cell.page),
+        label=words.cell_label(cell.source, cell.page) + (cell.found.mark if cell.found else ""),
         p_mn=candidate.p_mn,
         called=bool(cell.mn),
         qc=cell.qc,
