@@ -29,7 +29,7 @@ from mnbatch.training.recipe import Recipe
 from mnbatch.training.request import Request
 from mnbatch.training.run import MEAN, STD, chosen_device, preparation_of, to_input
 from mnbatch.training.sources import Labelled, PoolMaker, Preparer
-from mnbatch.training.write_card import card_fields
+from mnbatch.training.write_card import card_fields, served_looks
 
 DRAWN = "evidence_drawn"
 """The map that reports draw, as the pointing game names it."""
@@ -66,14 +66,17 @@ def average_models(ingredients: Ingredients, request: Request, recipe: Recipe, s
     models = [_without_counter(load_model(path)) for path in ingredients.models]
     _check(models, ingredients, recipe)
     network = _average(models, ingredients.shares)
-    sets = _validation(ingredients, request, recipe, models[0].card, say)
+    crops = Labelled(*load_crops(read_labels(request.data), preparation_of(recipe)))
+    sets = _validation(crops, ingredients, request, recipe, models[0].card, say)
     device = chosen_device(request.device)
     scores = {pool.name: score(network.to(device), pool.pixels, to_input, device) for pool in sets}
     aucs = {pool.name: auc(scores[pool.name], pool.labels) for pool in sets}
     say("AUC " + ", ".join(f"{name} {value:.3f}" for name, value in aucs.items()))
     trained = Trained(network, Epoch(0, float("nan"), aucs, 0.0), ())
     looks = request.serves or models[0].card.looks
-    fields = card_fields(request, recipe, preparation_of(recipe), (), sets, looks, scores, trained, "", (MEAN, STD))
+    own = served_looks(list(crops.crops), made_stained=False)
+    prepared = preparation_of(recipe)
+    fields = card_fields(request, recipe, prepared, (), sets, looks, scores, trained, "", (MEAN, STD), own)
     fields |= _origin(models, ingredients)
     card = write_model_directory(request.out, network.cpu(), fields)
     if ingredients.masks is None:
@@ -131,7 +134,12 @@ def _mean(tensors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
 
 
 def _validation(
-    ingredients: Ingredients, request: Request, recipe: Recipe, card: ModelCard, say: Callable[[str], None]
+    crops: Labelled,
+    ingredients: Ingredients,
+    request: Request,
+    recipe: Recipe,
+    card: ModelCard,
+    say: Callable[[str], None],
 ) -> list[Pool]:
     preparation = preparation_of(recipe)
     giemsa = 1.0 if "giemsa" in (request.serves or card.looks) else 0.0
@@ -145,7 +153,7 @@ def _validation(
         validation_cells=ingredients.validation_cells,
         validation_giemsa=giemsa,
     )
-    return maker.validation(Labelled(*load_crops(read_labels(request.data), preparation)))
+    return maker.validation(crops)
 
 
 def _origin(models: Sequence[LoadedModel], ingredients: Ingredients) -> dict[str, object]:

@@ -67,10 +67,11 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         recipe, request.sources, Preparer(preparation, recipe.colour_shares), request.seed, request.workers, say
     )
     training, validation = maker.training(own), maker.validation(held_out)
+    seen = served_looks(list(held_out.crops), made_stained=False)
     key |= made_key(training, validation)
     checkpoint.check(key)
     say(f"training on {sum(len(pool.labels) for pool in training)} cells, starting from {started_from}")
-    return fit(request, recipe, network, training, validation, looks, started_from, say, (checkpoint, key))
+    return fit(request, recipe, network, training, validation, looks, started_from, say, (checkpoint, key), seen)
 
 
 def fit(
@@ -83,11 +84,13 @@ def fit(
     started_from: str,
     say: Callable[[str], None],
     kept: tuple[Checkpoint, Key] | None = None,
+    labelled_looks: Sequence[str] = (),
 ) -> ModelCard:
     """Train on pools, and write the model directory whenever an epoch is the best so far.
 
     Args:
         kept: where the training is kept after every epoch, and gone on from, and its key; None keeps nothing.
+        labelled_looks: of the labelled validation crops, see `card_fields`.
     """
     device, normalise = chosen_device(request.device), normalise_for(network)
 
@@ -105,6 +108,7 @@ def fit(
             trained,
             started_from,
             (normalise.mean, normalise.std),
+            labelled_looks,
         )
         return write_model_directory(request.out, finished, fields)
 

@@ -11,6 +11,7 @@ from mnbatch.errors import TrainingError
 from mnbatch.imaging.look import recognise_look
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.training.metrics import (
+    Confusion,
     Scores,
     auc,
     average_precision,
@@ -62,8 +63,13 @@ def card_fields(
     trained: Trained,
     started_from: str,
     normalisation: tuple[tuple[float, float, float], tuple[float, float, float]],
+    labelled_looks: Sequence[str],
 ) -> dict[str, object]:
-    """Fields of `ModelCard`, all but those that `write_model_directory` fills in."""
+    """Fields of `ModelCard`, all but those that `write_model_directory` fills in.
+
+    Sensitivity, specificity and the score counts are those of the labelled crops. Where the model serves a look that
+    is not among `labelled_looks` the card states none: reports would correct one stain by another's errors.
+    """
     temperature = round(fit_temperature([(scores[pool.name], pool.labels) for pool in validation]), 4)
     scores = {name: with_temperature(values, temperature) for name, values in scores.items()}
     sets = [(scores[pool.name], pool.labels) for pool in validation]
@@ -85,13 +91,19 @@ def card_fields(
         "training_data": [_data(pool, request.data_licence) for pool in training],
         "recipe": _recipe(request, recipe, trained, started_from),
         "metrics": [metric for pool in validation for metric in _metrics(pool, scores[pool.name], threshold)],
-        "sensitivity": _rate(own, calls.true_positive, calls.true_positive + calls.false_negative),
-        "specificity": _rate(own, calls.true_negative, calls.true_negative + calls.false_positive),
-        "validation_scores": _score_counts(own, scores[own.name]),
+        **({} if set(looks) - set(labelled_looks) else _errors(own, scores[own.name], calls)),
         "licence": request.licence,
         "intended_use": INTENDED_USE,
         "limitations": " ".join(part for part in (request.note, LIMITATIONS) if part),
         "how_to_train_own": HOW_TO_TRAIN,
+    }
+
+
+def _errors(own: Pool, scores: Scores, calls: Confusion) -> dict[str, object]:
+    return {
+        "sensitivity": _rate(own, calls.true_positive, calls.true_positive + calls.false_negative),
+        "specificity": _rate(own, calls.true_negative, calls.true_negative + calls.false_positive),
+        "validation_scores": _score_counts(own, scores),
     }
 
 

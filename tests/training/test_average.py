@@ -66,6 +66,15 @@ def test_one_model_alone_is_measured_anew_for_another_preparation(
     assert all(torch.equal(v, after.network.state_dict()[k]) for k, v in before.network.state_dict().items())
 
 
+def test_a_card_states_no_errors_for_a_stain_that_no_labelled_crop_shows(
+    two_models: tuple[Path, Path], crop_folder: Path, tmp_path: Path
+) -> None:
+    request = request_for(crop_folder, tmp_path / "stained", serves=("giemsa",))
+    card = average_models(Ingredients(two_models[:1], (1.0,)), request, RECIPE, silent)
+    assert (card.sensitivity, card.specificity, card.validation_scores) == (None, None, None)
+    assert card.metrics
+
+
 @pytest.mark.parametrize("shares", [(1.0,), (0.5, 0.6), (0.2, 0.2)])
 def test_shares_that_do_not_fit_are_refused(
     two_models: tuple[Path, Path], crop_folder: Path, tmp_path: Path, shares: tuple[float, ...]
