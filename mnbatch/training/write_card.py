@@ -67,8 +67,8 @@ def card_fields(
 ) -> dict[str, object]:
     """Fields of `ModelCard`, all but those that `write_model_directory` fills in.
 
-    Sensitivity, specificity and the score counts are those of the labelled crops. Where the model serves a look that
-    is not among `labelled_looks` the card states none: reports would correct one stain by another's errors.
+    Sensitivity, specificity and the score counts are those of the labelled crops. Where none of the looks that the
+    model serves is among `labelled_looks` the card states none: reports would correct one stain by another's errors.
     """
     temperature = round(fit_temperature([(scores[pool.name], pool.labels) for pool in validation]), 4)
     scores = {name: with_temperature(values, temperature) for name, values in scores.items()}
@@ -91,7 +91,7 @@ def card_fields(
         "training_data": [_data(pool, request.data_licence) for pool in training],
         "recipe": _recipe(request, recipe, trained, started_from),
         "metrics": [metric for pool in validation for metric in _metrics(pool, scores[pool.name], threshold)],
-        **({} if set(looks) - set(labelled_looks) else _errors(own, scores[own.name], calls)),
+        **(_errors(own, scores[own.name], calls) if set(looks) & set(labelled_looks) else {}),
         "licence": request.licence,
         "intended_use": INTENDED_USE,
         "limitations": " ".join(part for part in (request.note, LIMITATIONS) if part),
