@@ -119,8 +119,9 @@ class PoolMaker:
     Args:
         workers: processes that make cells.
         say: told what is being made.
-        validation_cells: of each made source; validation_giemsa: share of stained cells among the simulated ones
-            (labelled crops usually stand for fluorescence in validation).
+        validation_cells: of each made source; None: `VALIDATION_CELLS`.
+        validation_giemsa: share of stained cells among the simulated ones (labelled crops usually stand for
+            fluorescence in validation).
     """
 
     def __init__(
@@ -131,10 +132,10 @@ class PoolMaker:
         seed: int,
         workers: int,
         say: Callable[[str], None],
-        validation_cells: int = VALIDATION_CELLS,
+        validation_cells: int | None = None,
         validation_giemsa: float = 1.0,
     ) -> None:
-        self.validation_cells, self.validation_giemsa = validation_cells, validation_giemsa
+        self.validation_cells, self.validation_giemsa = validation_cells or VALIDATION_CELLS, validation_giemsa
         self.recipe, self.sources, self.preparer = recipe, sources, preparer
         self.seed, self.workers, self.say = seed, workers, say
         self._drawn: dict[tuple[str, str], Pool] = {}
