@@ -19,12 +19,13 @@ OVERVIEW_SIDE = 768
 
 _OVERVIEW_QUALITY = 78
 _TOLERANCE = 0.7
+_THINNED = 8
 
 
 def cut_crop(pixels: Decoded, x: float, y: float, width: int) -> tuple[Decoded, bool]:
     """A square of `width` pixels round (x, y), and whether it lies wholly inside the field.
 
-    What lies outside is filled with the median colour of the field's pixels in the crop that lie on the crop's border.
+    What lies outside is filled with the field's median colour: its ground, unless nuclei cover half of it.
     """
     left, top = math.floor(x - width / 2 + 0.5), math.floor(y - width / 2 + 0.5)
     height, across = pixels.shape[:2]
@@ -33,7 +34,7 @@ def cut_crop(pixels: Decoded, x: float, y: float, width: int) -> tuple[Decoded, 
     if inside.shape[:2] == (width, width):
         return np.ascontiguousarray(inside), True
     filled = np.empty((width, width, *pixels.shape[2:]), pixels.dtype)
-    filled[...] = _border_median(inside)
+    filled[...] = _median_colour(pixels)
     filled[y0 - top : y1 - top, x0 - left : x1 - left] = inside
     return filled, False
 
@@ -73,11 +74,9 @@ def overview_jpeg(pixels: Decoded) -> bytes:
     return buffer.getvalue()
 
 
-def _border_median(values: Decoded) -> Decoded:
-    if values.size == 0:
-        return np.zeros(values.shape[2:], values.dtype)
-    border = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
-    return np.asarray(np.median(border, axis=0)).astype(values.dtype)
+def _median_colour(pixels: Decoded) -> Decoded:
+    thin = pixels[::_THINNED, ::_THINNED]
+    return np.asarray(np.median(thin.reshape(-1, *pixels.shape[2:]), axis=0)).astype(pixels.dtype)
 
 
 def _hull(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
