@@ -24,7 +24,7 @@ def test_the_bundled_models_are_whole_and_serve_both_stains():
     assert models.looks == ("fluorescence", "giemsa")
     for member in models.members:
         card = member.card
-        # No labelled Giemsa cell is at hand: that card states no rates, so nothing is corrected by another stain's errors.
+        # No labelled Giemsa cell is at hand: that card states no rates, and nothing is corrected by another stain's.
         labelled = "fluorescence" in card.looks
         assert (card.sensitivity is not None, card.specificity is not None) == (labelled, labelled)
         assert card.preparation.zoom.rule == "main_nucleus"
