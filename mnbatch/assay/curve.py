@@ -32,7 +32,8 @@ class Curve:
         dose_range: lowest and highest dose that was measured; None where not stated.
         scoring: how the slides were scored: free text values, of which `mode`, `model_digest` and `threshold` are
             compared with the case's.
-        about: everything else that the curve's file says (name, source, fit); kept and shown, never computed with.
+        about: everything else that the curve's file says (name, source, fit); kept and shown; only the
+            fit's factor on the covariance is computed with (`slide_scatter`).
     """
 
     shape: Shape
@@ -56,14 +57,16 @@ class Curve:
 
     @property
     def slide_scatter(self) -> float:
-        """How much more than counting explains the slides of an mnbn curve scatter about it (chi2 / df, at least 1).
+        """How much more than counting explains the slides of a curve scatter about it (chi2 / df, at least 1).
 
-        A case is a slide like them, and its binomial count knows nothing of what differs from slide to slide. For mn
-        the case's own dispersion index stands for it; 1 where the curve's file does not carry its fit.
+        A case is a slide like them, and its own count knows nothing of what differs from slide to slide: not a
+        binomial one, and not the dispersion index of a count by a classifier, whose errors are a slide's. 1 for mn that
+        a person scored, where the case's own dispersion index stands for it, and where the file does not carry its fit.
         """
         fitted = self.about.get("fit")
         factor = fitted.get("covariance_factor") if isinstance(fitted, Mapping) else None
-        known = self.endpoint == "mnbn" and isinstance(factor, int | float) and math.isfinite(factor)
+        per_slide = self.endpoint == "mnbn" or str(self.scoring.get("mode", "")).startswith("automated")
+        known = per_slide and isinstance(factor, int | float) and math.isfinite(factor)
         return max(1.0, float(factor)) if known and factor is not None else 1.0
 
     @property

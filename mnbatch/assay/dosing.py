@@ -128,7 +128,7 @@ def _dosed(
 
 
 def counts_of(results: Sequence[DoseResult], curve: Curve) -> Counts:
-    """Counts of results that have some: mn with the counting variance scaled by max(1, DI).
+    """Counts of results that have some: mn with the counting variance scaled by max(1, DI, scatter of the slides).
 
     mnbn with as many fewer cells and events as the curve's slides scatter more than counting explains: the yield stays
     and its binomial variance is scaled.
@@ -136,7 +136,7 @@ def counts_of(results: Sequence[DoseResult], curve: Curve) -> Counts:
     if curve.endpoint == "mnbn":
         f = curve.slide_scatter
         return Counts.of([(result.n or 0) / f for result in results], [(result.x or 0) / f for result in results])
-    phi = [result.dispersion_index or 1.0 for result in results]
+    phi = [max(result.dispersion_index or 1.0, curve.slide_scatter) for result in results]
     return Counts.of([result.n or 0 for result in results], [result.x or 0 for result in results], phi)
 
 

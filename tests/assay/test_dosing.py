@@ -268,3 +268,18 @@ def test_curve_files_take_errors_by_name_or_order_and_free_scoring(tmp_path):
         load_curve(tmp_path / "none.json")
     with pytest.raises(UsageError, match="Examples are"):
         load_curve("example:nothing")
+
+
+def test_counts_of_a_classifier_carry_the_scatter_between_slides_and_counts_of_a_person_do_not() -> None:
+    def curve(mode: str) -> Curve:
+        return Curve(
+            "linear-quadratic",
+            "mn",
+            np.array([0.06, 0.07, 0.015]),
+            np.diag([1e-6, 1e-6, 1e-7]),
+            scoring={"mode": mode},
+            about={"fit": {"covariance_factor": 7.6}},
+        )
+
+    assert curve("manual").slide_scatter == 1
+    assert curve("automated (mnbatch)").slide_scatter == 7.6
