@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -103,21 +103,40 @@ def _kind(rng: np.random.Generator, odd_share: float) -> Kind:
 
 
 def _write_slides(out: Path, plan: ExportPlan, workers: int, progress: Callable[[str], None] | None) -> ExportSummary:
-    cells = with_mn = micronuclei = slides = 0
-    truth = out / "truth.csv"
+    with _results(out / "export", plan, workers) as results:
+        slides = ((job.name, rows) for job, rows in zip(slide_jobs(plan), results, strict=True))
+        return write_truth(out, TRUTH_COLUMNS, slides, lambda row: True, progress)
+
+
+def write_truth(
+    out: Path,
+    columns: Sequence[str],
+    slides: Iterable[tuple[str, Sequence[tuple[object, ...]]]],
+    counted: Callable[[tuple[object, ...]], bool],
+    progress: Callable[[str], None] | None,
+) -> ExportSummary:
+    """Write `truth.csv` slide by slide as the slides are made, and sum it up.
+
+    Args:
+        columns: of the table; `n_mn` is among them.
+        slides: name and rows of each slide, in order.
+        counted: whether a row is one of the cells that the summary counts.
+        progress: told the name of each finished slide.
+    """
+    count = cells = with_mn = micronuclei = 0
+    truth, n_mn = out / "truth.csv", columns.index("n_mn")
     with truth.open("w", newline="", encoding="utf-8") as handle:
         table = csv.writer(handle, lineterminator="\n")
-        table.writerow(TRUTH_COLUMNS)
-        with _results(out / "export", plan, workers) as results:
-            for job, rows in zip(slide_jobs(plan), results, strict=True):
-                table.writerows(rows)
-                counts = [row[TRUTH_COLUMNS.index("n_mn")] for row in rows]
-                numbers = [n for n in counts if isinstance(n, int)]
-                slides, cells = slides + 1, cells + len(rows)
-                with_mn, micronuclei = with_mn + sum(n > 0 for n in numbers), micronuclei + sum(numbers)
-                if progress is not None:
-                    progress(job.name)
-    return ExportSummary(out / "export", truth, out / "samples.csv", slides, cells, with_mn, micronuclei)
+        table.writerow(columns)
+        for name, rows in slides:
+            table.writerows(rows)
+            found = [row[n_mn] for row in rows if counted(row)]
+            numbers = [n for n in found if isinstance(n, int)]
+            count, cells = count + 1, cells + len(found)
+            with_mn, micronuclei = with_mn + sum(n > 0 for n in numbers), micronuclei + sum(numbers)
+            if progress is not None:
+                progress(name)
+    return ExportSummary(out / "export", truth, out / "samples.csv", count, cells, with_mn, micronuclei)
 
 
 @contextmanager

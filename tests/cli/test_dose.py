@@ -1,16 +1,13 @@
 """`mnbatch dose --cases` and `mnbatch curve` as a laboratory meets them: streams, exit codes, reasons."""
 
-import io
 import json
 import subprocess
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
-from types import SimpleNamespace
 
 import pytest
 
-from mnbatch.cli import main
+from tests.in_process import mnbatch
 
 HEADER = "id,C0,C1,C2,C3,C4,C5"
 GOOD_ROW = "good,950,48,2,0,0,0"
@@ -27,20 +24,6 @@ CURVE = {
     "dose_range": [0, 5],
     "scoring": {"mode": "manual"},
 }
-
-
-def mnbatch(*arguments):
-    """The command line in this process: starting one for each of these cases would take longer than all the rest."""
-    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)]
-    with redirect_stdout(streams[0]), redirect_stderr(streams[1]), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["mnbatch", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-    stdout, stderr = (stream.buffer.getvalue().decode() for stream in streams)
-    return SimpleNamespace(returncode=code, stdout=stdout, stderr=stderr)
 
 
 @pytest.fixture

@@ -1,17 +1,13 @@
 """Doses of a scored OUT: tables, pages, the physician's page, and what is refused."""
 
-import io
 import json
 import re
 import shutil
 import subprocess
-import sys
-from contextlib import redirect_stderr, redirect_stdout
-from types import SimpleNamespace
 
 import pytest
 
-from mnbatch.cli import main
+from tests.in_process import mnbatch
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DIGEST = "ab" * 32
@@ -24,19 +20,6 @@ CURVE = {
     "dose_range": [0, 4],
     "scoring": {"mode": "automated (mnbatch)", "model_digest": DIGEST, "threshold": 0.5},
 }
-
-
-def mnbatch(*arguments):
-    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)]
-    with redirect_stdout(streams[0]), redirect_stderr(streams[1]), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["mnbatch", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-    stdout, stderr = (stream.buffer.getvalue().decode() for stream in streams)
-    return SimpleNamespace(returncode=code, stdout=stdout, stderr=stderr)
 
 
 @pytest.fixture

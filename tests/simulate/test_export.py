@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +12,9 @@ from mnbatch.errors import StorageError, UsageError
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.simulate.curve import XRAYS
 from mnbatch.simulate.export import SAMPLE_COLUMNS, TRUTH_COLUMNS, simulate_export
+from tests.simulate.folders import digests, rows_of
 
 SMALL = {"donors": 2, "slides": 1, "cells": 3, "size": 64, "doses": (0.0, 4.0)}
-
-
-def digests(root: Path) -> dict[str, str]:
-    return {
-        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
 
 
 def test_same_seed_gives_the_same_bytes_also_in_parallel(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import multiprocessing
 from collections import deque
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mnbatch.errors import StorageError
-from mnbatch.simulate.export import ExportSummary, write_samples
+from mnbatch.simulate.export import ExportSummary, write_samples, write_truth
 from mnbatch.simulate.export_plan import SlideJob, slide_jobs, slide_look_of
 from mnbatch.simulate.fields.drawn import draw_field
 from mnbatch.simulate.fields.formats import write_field, write_labels
@@ -64,7 +63,7 @@ def simulate_fields(
         prepare(out, plan.export.seed, force)
         write_samples(out / "samples.csv", plan.export)
         made = _whole_slides(out, plan, workers) if plan.kind == "wsi" else _fields(out, plan, workers)
-        return _write_truth(out, made, progress)
+        return write_truth(out, TRUTH_COLUMNS, made, _is_counted, progress)
     except OSError as error:
         raise StorageError(
             f"Cannot write the simulated export under {out}: {error.strerror or error}.",
@@ -182,19 +181,5 @@ def _in_order(
         yield waiting.popleft().result()
 
 
-def _write_truth(
-    out: Path, slides: Iterable[tuple[str, list[Row]]], progress: Callable[[str], None] | None
-) -> ExportSummary:
-    count = cells = with_mn = micronuclei = 0
-    truth = out / "truth.csv"
-    with truth.open("w", newline="", encoding="utf-8") as handle:
-        table = csv.writer(handle, lineterminator="\n")
-        table.writerow(TRUTH_COLUMNS)
-        for name, rows in slides:
-            table.writerows(rows)
-            numbers = [n for row in rows if row[_CLASS] == "binucleated" and isinstance(n := row[_N_MN], int)]
-            count, cells = count + 1, cells + len(numbers)
-            with_mn, micronuclei = with_mn + sum(n > 0 for n in numbers), micronuclei + sum(numbers)
-            if progress is not None:
-                progress(name)
-    return ExportSummary(out / "export", truth, out / "samples.csv", count, cells, with_mn, micronuclei)
+def _is_counted(row: Row) -> bool:
+    return row[_CLASS] == "binucleated" and isinstance(row[_N_MN], int)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -20,22 +18,10 @@ from mnbatch.simulate.fields.export import simulate_fields
 from mnbatch.simulate.fields.placing import OVERLAPPING
 from mnbatch.simulate.fields.plan import CLASSES, FieldPlan, parse_mixture
 from mnbatch.simulate.fields.truth import TRUTH_COLUMNS, label_images
+from tests.simulate.folders import digests, rows_of
 
 SLIDE = ExportPlan(donors=1, slides=1, doses=(4.0,), seed=5, variety=0.2)
 SMALL = FieldPlan(export=SLIDE, fields=1, width=640, height=480)
-
-
-def digests(root: Path) -> dict[str, str]:
-    return {
-        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
 
 
 @pytest.fixture(scope="module", params=["giemsa", "fluorescence"])
