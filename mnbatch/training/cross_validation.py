@@ -6,11 +6,9 @@ the held-out cells choose nothing (no epoch, no threshold): the averaged weights
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 
 import numpy as np
 import torch
@@ -18,7 +16,7 @@ from torch import nn
 
 from mnbatch.errors import TrainingError
 from mnbatch.training.data import LabelledCell, load_crops, read_labels
-from mnbatch.training.evaluation.tables import write_files
+from mnbatch.training.evaluation.tables import csv_bytes, write_files
 from mnbatch.training.initial import started
 from mnbatch.training.loop import Epoch, Pool, Trained, Trainer, score
 from mnbatch.training.metrics import Labels, Scores, auc, bootstrap
@@ -27,6 +25,9 @@ from mnbatch.training.recipe import Recipe
 from mnbatch.training.request import Request
 from mnbatch.training.run import chosen_device, preparation_of
 from mnbatch.training.sources import Labelled, PoolMaker, Preparer
+
+STATE = "cross_validation.json"
+"""What is held out of what, and the groups that are finished; `cross_validation.csv` is its folds as a table."""
 
 VIEWS: dict[str, tuple[int, float]] = {
     "one pass": (1, 1.0),
@@ -71,15 +72,15 @@ def cross_validate(request: Request, recipe: Recipe, say: Callable[[str], None])
             f"{request.data} does not say for every cell of which donor or slide it is ({len(groups)} groups).",
             "Give a CSV with a column donor or slide; two groups at least are needed.",
         )
-    table = request.out / "cross_validation.csv"
-    folds = _finished(request, recipe, cells)
+    described = _description(request, recipe, cells)
+    folds = _finished(request, described)
     run = _Folds(request, recipe, say)
     for number, group in enumerate(groups, start=1):
         say(f"group {number}/{len(groups)}: {group}")
         if group in {fold.group for fold in folds}:
             continue
         folds += run.fold(group, [c for c in cells if c.group != group], [c for c in cells if c.group == group])
-        write_files(request.out, {table.name: _as_csv(folds)})
+        _keep(request, described, folds)
     return folds
 
 
@@ -148,38 +149,32 @@ def _fold(group: str, views: str, scores: Scores, labels: Labels) -> Fold:
     return Fold(group, views, len(labels), int(labels.sum()), estimate.value, estimate.low, estimate.high)
 
 
-def _as_csv(folds: Sequence[Fold]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(Fold)])
-    writer.writerows(astuple(fold) for fold in folds)
-    return text.getvalue().encode()
+def _keep(request: Request, described: dict[str, object], folds: Sequence[Fold]) -> None:
+    state = {"of": described, "folds": [asdict(fold) for fold in folds]}
+    table = csv_bytes([field.name for field in fields(Fold)], (astuple(fold) for fold in folds))
+    write_files(request.out, {"cross_validation.csv": table, STATE: json.dumps(state, indent=1).encode()})
 
 
-def _finished(request: Request, recipe: Recipe, cells: Sequence[LabelledCell]) -> list[Fold]:
-    """Folds that lie in `request.out`, if they are of this cross-validation; its description is written there."""
-    described = json.dumps(
-        {
-            "recipe": recipe.model_dump(mode="json"),
-            "init": request.init,
-            "seed": request.seed,
-            "cells": sorted([cell.path.name, cell.has_mn, cell.group] for cell in cells),
-        },
-        indent=1,
-    ).encode()
-    request.out.mkdir(parents=True, exist_ok=True)
-    known, table = request.out / "cross_validation.json", request.out / "cross_validation.csv"
-    if known.is_file() and known.read_bytes() != described:
+def _description(request: Request, recipe: Recipe, cells: Sequence[LabelledCell]) -> dict[str, object]:
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "init": request.init,
+        "seed": request.seed,
+        "cells": sorted([cell.path.name, cell.has_mn, cell.group] for cell in cells),
+    }
+
+
+def _finished(request: Request, described: dict[str, object]) -> list[Fold]:
+    """Folds that lie in `request.out`, if they are of this cross-validation."""
+    if not (request.out / STATE).is_file():
+        return []
+    try:
+        state = json.loads((request.out / STATE).read_bytes())
+        known, folds = state["of"], [Fold(**fold) for fold in state["folds"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{request.out / STATE} cannot be read.", "Give another --out.") from error
+    if known != described:
         raise TrainingError(
             f"{request.out} holds the cross-validation of other cells or another recipe.", "Give another --out."
         )
-    write_files(request.out, {known.name: described})
-    if not table.is_file():
-        return []
-    with table.open(encoding="utf-8", newline="") as stream:
-        return [_read_fold(row) for row in csv.DictReader(stream)]
-
-
-def _read_fold(row: dict[str, str]) -> Fold:
-    figures = (float(row[name]) for name in ("auc", "low", "high"))
-    return Fold(row["group"], row["views"], int(row["n"]), int(row["n_mn"]), *figures)
+    return folds

@@ -51,7 +51,7 @@ def test_every_group_is_held_out_once_and_none_of_its_cells_trains(
     assert all(not rest & held and rest | held == set("abc") for rest, held in seen)
     assert {(fold.group, fold.views) for fold in folds} == {(slide, views) for slide in "abc" for views in VIEWS}
     assert all(fold.n == 4 and fold.n_mn == 2 and fold.low <= fold.auc <= fold.high for fold in folds)
-    with (tmp_path / "out" / "cross_validation.csv").open() as stream:
+    with (tmp_path / "out" / "cross_validation.csv").open(encoding="utf-8-sig") as stream:
         assert len(list(csv.DictReader(stream))) == len(folds)
 
 
@@ -86,6 +86,14 @@ def test_the_folder_of_another_cross_validation_is_refused(three_slides: Path, t
     cross_validate(request_for(three_slides, tmp_path / "out"), RECIPE, lambda _: None)
     with pytest.raises(TrainingError, match="other cells or another recipe"):
         cross_validate(request_for(three_slides, tmp_path / "out", seed=2), RECIPE, lambda _: None)
+
+
+def test_a_torn_state_is_named_and_not_trained_over(three_slides: Path, tmp_path: Path) -> None:
+    cross_validate(request_for(three_slides, tmp_path / "out"), RECIPE, lambda _: None)
+    state = tmp_path / "out" / "cross_validation.json"
+    state.write_bytes(state.read_bytes()[:50])
+    with pytest.raises(TrainingError, match="cannot be read"):
+        cross_validate(request_for(three_slides, tmp_path / "out"), RECIPE, lambda _: None)
 
 
 def test_labels_without_groups_are_refused(crop_folder: Path, tmp_path: Path) -> None:
