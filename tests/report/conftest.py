@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from mnbatch.assay.cells import CellCrop, CellScore, Quality, UnreadableCell
 from mnbatch.results.records import CallStamp, LeftOut, ModelStamp, Scoring, SlideRecord
 from mnbatch.results.store import Store
+from tests import browsers
 
 GOOD = Quality(sharpness=1e6, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
 BLURRED = Quality(sharpness=0.0, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
@@ -165,31 +165,18 @@ def read_csv() -> Callable[[Path], list[dict[str, str]]]:
     return read
 
 
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-dev-shm-usage",
-    "--window-size=1280,900",
-)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-    chromedriver = shutil.which("chromedriver")
-    if chromium is None or chromedriver is None:
-        pytest.skip("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
-    yield driver
-    driver.quit()
+    """Chromium."""
+    with browsers.chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module", params=sorted(browsers.BROWSERS))
+def any_browser(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """One after the other, each of the browsers that the pages are made for."""
+    with browsers.BROWSERS[request.param]() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,9 @@ mnbatch.grid = (() => {
   const tiles = new Map();
   let list = [], place = new Map(), chosen = null, columns = 1, width = 150, options = {};
 
+  // Not innerHeight: Firefox refuses it to a page that is being left while a frame is still due.
+  const inSight = () => document.documentElement.clientHeight;
+
   function tile(cell) {
     const element = document.createElement("div");
     element.className = "tile";
@@ -51,7 +54,7 @@ mnbatch.grid = (() => {
     box.style.height = `${Math.ceil(list.length / columns) * row}px`;
     const top = -box.getBoundingClientRect().top;
     const from = Math.max(0, Math.floor(top / row) - SPARE_ROWS) * columns;
-    const to = Math.min(list.length, (Math.ceil((top + innerHeight) / row) + SPARE_ROWS) * columns);
+    const to = Math.min(list.length, (Math.ceil((top + inSight()) / row) + SPARE_ROWS) * columns);
     const wanted = new Set(list.slice(from, Math.max(from, to)));
     for (const [cell, element] of tiles) if (!wanted.has(cell)) { element.remove(); tiles.delete(cell); }
     for (const cell of wanted) {
@@ -85,7 +88,7 @@ mnbatch.grid = (() => {
       const row = width + CAPTION + GAP, head = 0;
       const top = box.getBoundingClientRect().top + Math.floor(place.get(cell) / columns) * row;
       if (top < head) scrollBy(0, top - head - GAP);
-      else if (top + row > innerHeight) scrollBy(0, top + row - innerHeight);
+      else if (top + row > inSight()) scrollBy(0, top + row - inSight());
     }
     render(false);
   }

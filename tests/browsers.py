@@ -1,0 +1,178 @@
+"""The browsers that pages are tested in: Chromium through its driver, Firefox through Mozilla's Marionette client.
+
+Debian has no geckodriver; Firefox speaks the protocol behind it by itself. `Firefox` has as much of Selenium's
+interface as the tests use, so that a test is written once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-dev-shm-usage",
+    "--window-size=1280,900",
+)
+METHODS = {"id": "id", "css selector": "css selector"}
+CONSOLE = """
+const said = Services.console.getMessageArray().filter((m) => m instanceof Ci.nsIScriptError && !(m.flags & 1)
+  && /^(file|http|blob):/.test(m.sourceName || "")).map((m) => `${m.errorMessage} (${m.sourceName}:${m.lineNumber})`);
+Services.console.reset();
+return said;
+"""
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """Chromium without a window; skips where it is not installed."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    binary = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in CHROMIUM_FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        yield browser
+    finally:
+        browser.quit()
+
+
+@contextlib.contextmanager
+def firefox() -> Iterator[Firefox]:
+    """Firefox without a window; skips where it is not installed."""
+    marionette = pytest.importorskip("marionette_driver.marionette", reason="marionette_driver is not installed")
+    binary = shutil.which("firefox-esr") or shutil.which("firefox")
+    if binary is None:
+        pytest.skip("firefox is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    prefs = {"browser.shell.checkDefaultBrowser": False, "browser.download.always_ask_before_handling_new_types": False}
+    client = marionette.Marionette(bin=binary, headless=True, port=port, app="fxdesktop", prefs=prefs)
+    client.start_session()
+    client.set_window_rect(width=1280, height=900)
+    try:
+        yield Firefox(client)
+    finally:
+        client.quit()
+        client.cleanup()
+
+
+BROWSERS: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {"chromium": chromium, "firefox": firefox}
+
+
+def download_into(browser: Any, folder: Path) -> None:
+    """Save what pages offer in `folder`, without asking."""
+    if isinstance(browser, Firefox):
+        browser.prefer({"browser.download.folderList": 2, "browser.download.dir": str(folder)})
+    else:
+        browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+
+
+def set_width(browser: Any, pixels: int | None) -> None:
+    """Show pages this wide, below 500 px as a phone does; None for the window's own width."""
+    if isinstance(browser, Firefox):
+        browser.set_width(pixels)
+    elif pixels is None:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    else:
+        metrics = {"width": pixels, "height": 800, "deviceScaleFactor": 1, "mobile": pixels < 500}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+class Element:
+    """An element of a page in Firefox, with Selenium's names."""
+
+    def __init__(self, element: Any) -> None:
+        self._element = element
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._element, name)
+
+    @property
+    def accessible_name(self) -> str:
+        """What a screen reader is told."""
+        return str(self._element.computed_label)
+
+
+class Firefox:
+    """A tab of Firefox, with as much of Selenium's interface as the tests use."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.switch_to = _Switch(client)
+
+    def get(self, address: str) -> None:
+        """Open a page and wait until it is there."""
+        self.client.navigate(address)
+
+    def refresh(self) -> None:
+        """Load the page again."""
+        self.client.refresh()
+
+    def close(self) -> None:
+        """Close the tab."""
+        self.client.close()
+
+    @property
+    def current_window_handle(self) -> str:
+        """The tab's name."""
+        return str(self.client.current_window_handle)
+
+    def execute_script(self, script: str, *arguments: Any) -> Any:
+        """Run a function's body in the page's own world."""
+        return self.client.execute_script(script, script_args=list(arguments), sandbox=None)
+
+    def find_element(self, method: str, target: str) -> Element:
+        """The first such element."""
+        return Element(self.client.find_element(METHODS[method], target))
+
+    def find_elements(self, method: str, target: str) -> list[Element]:
+        """All such elements."""
+        return [Element(found) for found in self.client.find_elements(METHODS[method], target)]
+
+    def get_log(self, kind: str) -> list[str]:
+        """Errors of pages since the last call: of scripts, and of what their policy forbids."""
+        with self.client.using_context("chrome"):
+            said: list[str] = self.client.execute_script(CONSOLE)
+        return said
+
+    def prefer(self, prefs: dict[str, Any]) -> None:
+        """Set the browser's preferences."""
+        self.client.set_prefs(prefs)
+
+    def set_width(self, pixels: int | None) -> None:
+        """The tab's width; the window itself cannot be as narrow as a phone."""
+        with self.client.using_context("chrome"):
+            script = "gBrowser.selectedBrowser.style.maxWidth = arguments[0]"
+            self.client.execute_script(script, script_args=["" if pixels is None else f"{pixels}px"])
+
+
+class _Switch:
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    @property
+    def active_element(self) -> Element:
+        return Element(self._client.get_active_element())
+
+    def new_window(self, kind: str) -> None:
+        self._client.switch_to_window(self._client.open(type=kind, focus=True)["handle"])
+
+    def window(self, handle: str) -> None:
+        self._client.switch_to_window(handle)
