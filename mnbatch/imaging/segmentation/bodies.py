@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,11 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from mnbatch.imaging.segmentation.found import Labels
-from mnbatch.imaging.segmentation.regions import without_holes, without_small
+from mnbatch.imaging.segmentation.regions import depth_of, without_holes, without_small
 from mnbatch.imaging.segmentation.signal import FloatImage, StainSignal
 
 BoolArray = npt.NDArray[np.bool_]
+Number = TypeVar("Number", np.int32, np.bool_)
 
 _WORKING_DIAMETER = 20.0
 """Bodies are sought at this many pixels across a nucleus: their edges are softer than those of nuclei."""
@@ -42,10 +44,12 @@ class BodyMask:
     Attributes:
         mask: (ceil(h / factor), ceil(w / factor)).
         stain: the same grid, stain of any kind.
+        depth: the same grid, distance to where there is neither.
     """
 
     mask: BoolArray
     stain: FloatImage
+    depth: FloatImage
     factor: int
 
     def divided(self, markers: Labels) -> Labels:
@@ -55,8 +59,7 @@ class BodyMask:
             markers: (h, w), nuclei.
         """
         coarse = coarse_labels(markers, self.factor)
-        distance = ndimage.distance_transform_edt(self.mask).astype(np.float32)
-        return np.asarray(watershed(-distance, coarse, mask=self.mask | (coarse > 0)), dtype=np.int32)
+        return np.asarray(watershed(-self.depth, coarse, mask=self.mask | (coarse > 0)), dtype=np.int32)
 
     def bodies(self, markers: Labels) -> Labels:
         """(h, w): the bodies of the cells whose nuclei the markers are."""
@@ -65,12 +68,19 @@ class BodyMask:
         return np.where(markers > 0, markers, full[:height, :width])
 
 
-def coarse_labels(labels: Labels, factor: int) -> Labels:
+def coarse_labels(labels: npt.NDArray[Number], factor: int) -> npt.NDArray[Number]:
     """The largest label in each block of factor x factor pixels."""
+    if factor == 1:
+        return labels
     height, width = labels.shape
     padded = np.pad(labels, ((0, -height % factor), (0, -width % factor)))
-    rows = padded.reshape(padded.shape[0] // factor, factor, -1, factor)
-    return np.asarray(rows.max(axis=(1, 3)), dtype=np.int32)
+    rows = padded[::factor].copy()
+    for offset in range(1, factor):
+        np.maximum(rows, padded[offset::factor], out=rows)
+    columns = rows[:, ::factor].copy()
+    for offset in range(1, factor):
+        np.maximum(columns, rows[:, offset::factor], out=columns)
+    return columns
 
 
 def body_mask(signal: StainSignal, nuclear: BoolArray, diameter: float) -> BodyMask | None:
@@ -85,7 +95,7 @@ def body_mask(signal: StainSignal, nuclear: BoolArray, diameter: float) -> BodyM
     """
     factor = max(1, round(diameter / _WORKING_DIAMETER))
     stain = np.asarray(Image.fromarray(signal.total).reduce(factor), dtype=np.float32)
-    inner = coarse_labels(nuclear.astype(np.int32), factor) > 0
+    inner = coarse_labels(nuclear, factor)
     size = diameter / factor
     smooth = ndimage.gaussian_filter(stain, max(0.6, 0.04 * size), truncate=3)
     away = ndimage.distance_transform_edt(~inner).astype(np.float32) / np.float32(size)
@@ -94,7 +104,8 @@ def body_mask(signal: StainSignal, nuclear: BoolArray, diameter: float) -> BodyM
         return None
     mask = (smooth > level) & (away <= _REACH) | inner
     mask = without_holes(without_small(mask, 0.2 * size**2), 0.3 * size**2)
-    return BodyMask(np.asarray(ndimage.binary_opening(mask, iterations=1) | inner), stain, factor)
+    mask = np.asarray(ndimage.binary_opening(mask, iterations=1) | inner)
+    return BodyMask(mask, stain, depth_of(mask), factor)
 
 
 def _level(smooth: FloatImage, away: FloatImage, glare: bool) -> float | None:

@@ -8,7 +8,7 @@ from mnbatch.assay.classes import CellClass
 from mnbatch.imaging.segmentation.found import Box, FoundCell, Labels
 from mnbatch.imaging.segmentation.nuclei import Nuclei
 from mnbatch.imaging.segmentation.pairing import REASONS, Group
-from mnbatch.imaging.segmentation.regions import IntArray, Regions, measure_regions
+from mnbatch.imaging.segmentation.regions import IntArray, Regions, areas_and_boxes
 from mnbatch.imaging.segmentation.settings import SegmentationSettings
 
 _CUT = 0.3
@@ -19,7 +19,7 @@ def cells_of_groups(
     groups: list[Group], regions: Regions, bodies: Labels | None, nuclei: Nuclei, settings: SegmentationSettings
 ) -> tuple[FoundCell, ...]:
     """One cell a group, label i + 1 for group i, then the small bodies that lie in no cell."""
-    bodied = None if bodies is None else measure_regions(bodies, bodies.astype(np.float32))
+    bodied = None if bodies is None else areas_and_boxes(bodies)
     cut = _cut_lengths(bodies, len(groups)) > _CUT * nuclei.diameter
     owners = _owners_of_small(nuclei, bodies, groups)
     held = np.bincount(owners, minlength=len(groups) + 1)
@@ -34,18 +34,18 @@ def _cell(
     label: int,
     group: Group,
     regions: Regions,
-    bodied: Regions | None,
+    bodied: tuple[IntArray, IntArray] | None,
     cut: bool,
     small: int,
     settings: SegmentationSettings,
 ) -> FoundCell:
     index = np.array(group.nuclei) - 1
     nuclear = _around(regions.boxes[index])
-    has_body = bodied is not None and label <= len(bodied.area) and bodied.area[label - 1] > 0
+    has_body = bodied is not None and label <= len(bodied[0]) and bodied[0][label - 1] > 0
     box, area, border = nuclear, None, bool(regions.at_border[index].any())
     if bodied is not None and has_body:
-        box = _around(np.stack([np.array(nuclear), bodied.boxes[label - 1]]))
-        area, border = int(bodied.area[label - 1]), border or cut
+        box = _around(np.stack([np.array(nuclear), bodied[1][label - 1]]))
+        area, border = int(bodied[0][label - 1]), border or cut
     kind: CellClass = "border" if border and settings.cells == "binucleated" else group.cell_class
     wanted = settings.cells == "all" or kind == "binucleated"
     return FoundCell(
@@ -78,8 +78,8 @@ def _around(boxes: IntArray) -> Box:
 
 def _owners_of_small(nuclei: Nuclei, bodies: Labels | None, groups: list[Group]) -> IntArray:
     """Cell in whose body each small body lies, 0 for none: the label under its first pixel."""
-    labels, first = np.unique(nuclei.small.ravel(), return_index=True)
-    first = first[labels > 0]
-    if bodies is None or not len(first):
+    inside = np.flatnonzero(nuclei.small > 0)
+    if bodies is None or not len(inside):
         return np.zeros(0, np.intp)
+    first = inside[np.unique(nuclei.small.ravel()[inside], return_index=True)[1]]
     return bodies.ravel()[first].astype(np.intp)

@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from mnbatch.imaging.segmentation.found import Labels
-from mnbatch.imaging.segmentation.regions import relabelled, without_holes, without_small
+from mnbatch.imaging.segmentation.regions import largest_within, relabelled, without_holes, without_small
 from mnbatch.imaging.segmentation.signal import FloatImage, StainSignal
 from mnbatch.imaging.segmentation.splitting import SplitRule, split_touching
 
@@ -128,8 +128,7 @@ def typical_diameter(mask: BoolArray) -> float:
     labels, count = ndimage.label(mask[::step, ::step])
     if not count:
         return 0.0
-    index = np.arange(1, count + 1)
-    widest = 2 * step * np.asarray(ndimage.maximum(ndimage.distance_transform_edt(labels), labels, index))
+    widest = 2 * step * largest_within(labels, ndimage.distance_transform_edt(labels), count)
     weights = np.bincount(labels.ravel())[1:]
     order = np.argsort(widest)
     total = np.cumsum(weights[order])
@@ -138,14 +137,15 @@ def typical_diameter(mask: BoolArray) -> float:
 
 def trimmed(labels: Labels, smooth: FloatImage, share: float) -> Labels:
     """Each nucleus ends where its stain falls below a share of its own, so that bright ones do not grow a halo."""
-    count = int(labels.max())
-    flat = labels.ravel()
-    values = smooth.ravel().astype(np.float64)
-    weight = np.bincount(flat, weights=values, minlength=count + 1)
-    level = np.bincount(flat, weights=values * values, minlength=count + 1) / np.maximum(weight, 1e-9)
-    level[0] = np.inf
-    kept = np.where(smooth > (share * level).astype(np.float32)[labels], labels, 0)
-    return np.asarray(kept, dtype=np.int32)
+    inside = np.flatnonzero(labels > 0)
+    owner = labels.ravel()[inside]
+    values = smooth.ravel()[inside].astype(np.float64)
+    weight = np.bincount(owner, weights=values)
+    level = np.bincount(owner, weights=values * values) / np.maximum(weight, 1e-9)
+    stays = values > (share * level).astype(np.float32)[owner]
+    kept = np.zeros(labels.size, np.int32)
+    kept[inside[stays]] = owner[stays]
+    return kept.reshape(labels.shape)
 
 
 def by_size(labels: Labels, small_body: float, hint: float | None) -> Nuclei:

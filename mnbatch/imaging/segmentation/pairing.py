@@ -53,12 +53,14 @@ class Group:
 
 def outline_gaps(labels: Labels, regions: Regions, largest: float) -> dict[Pair, float]:
     """Distance between the outlines of each two nuclei that are at most `largest` px apart; 0 where they touch."""
-    core = labels.copy()
-    inner = (labels[1:-1, 1:-1] == labels[:-2, 1:-1]) & (labels[1:-1, 1:-1] == labels[2:, 1:-1])
-    inner &= (labels[1:-1, 1:-1] == labels[1:-1, :-2]) & (labels[1:-1, 1:-1] == labels[1:-1, 2:])
-    core[1:-1, 1:-1][inner] = 0
-    rows, columns = np.nonzero(core)
-    owner = core[rows, columns]
+    # What lies beyond the edge is no nucleus, so pixels on the edge belong to the outline.
+    flat, width = np.pad(labels, 1).ravel(), labels.shape[1] + 2
+    inside = np.flatnonzero(flat > 0)
+    owner = flat[inside]
+    inner = (owner == flat[inside - width]) & (owner == flat[inside + width])
+    inner &= (owner == flat[inside - 1]) & (owner == flat[inside + 1])
+    rows, columns = np.divmod(inside[~inner], width)
+    rows, columns, owner = rows - 1, columns - 1, owner[~inner]
     order = np.argsort(owner, kind="stable")
     points = np.stack([columns, rows], axis=1)[order].astype(np.float64)
     starts = np.searchsorted(owner[order], np.arange(1, len(regions.area) + 2))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mnbatch.imaging.segmentation.nuclei import Nuclei
 from mnbatch.imaging.segmentation.settings import SegmentationSettings
-from mnbatch.imaging.segmentation.signal import FloatImage, StainSignal
+from mnbatch.imaging.segmentation.signal import FloatImage, StainSignal, median
 
 _STEP = 4
 _MOST_SATURATED = 0.3
@@ -58,6 +58,6 @@ def prominence(stain: FloatImage, nuclei: Nuclei) -> float:
     inside, ground = halved[main], halved[~main & ~small]
     if not inside.size or not ground.size:
         return float("inf")
-    middle = float(np.median(ground))
-    spread = 1.4826 * float(np.median(np.abs(ground - middle)))
+    middle = median(ground)
+    spread = 1.4826 * median(np.abs(ground - middle))
     return (float(inside.mean()) - middle) / max(spread, 1e-6)

@@ -17,6 +17,7 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from mnbatch.imaging.segmentation.found import Labels
+from mnbatch.imaging.segmentation.regions import depth_of
 from mnbatch.imaging.segmentation.seams import Pair, Seam, seams_between
 
 FloatArray = npt.NDArray[np.float64]
@@ -109,8 +110,7 @@ def _landscape(mask: BoolArray, signal: FloatImage, diameter: float, rule: Split
     share = ndimage.gaussian_filter(mask.astype(np.float32), far, truncate=2)
     brightness = ndimage.gaussian_filter(stained, near, truncate=3) * share / np.maximum(level, 1e-6)
     mask = mask & (signal * share > rule.gap * level)
-    distance = ndimage.distance_transform_edt(mask).astype(np.float32)
-    depth = ndimage.gaussian_filter(distance, max(0.5, rule.smoothing * diameter), truncate=3) / (diameter / 2)
+    depth = ndimage.gaussian_filter(depth_of(mask), max(0.5, rule.smoothing * diameter), truncate=3) / (diameter / 2)
     return np.asarray(depth + rule.brightness * np.minimum(brightness, 1.5), dtype=np.float32), mask
 
 
@@ -131,8 +131,11 @@ def _refined(coarse: Labels, mask: BoolArray, factor: int) -> Labels:
     height, width = mask.shape
     full = np.repeat(np.repeat(grown, factor, axis=0), factor, axis=1)[:height, :width]
     full = np.where(mask, full, 0)
-    rest, _ = ndimage.label(mask & (full == 0))
-    return np.asarray(np.where(rest > 0, rest + int(coarse.max()), full), dtype=np.int32)
+    left = mask & (full == 0)
+    if left.any():
+        rest, _ = ndimage.label(left)
+        full = np.where(rest > 0, rest + int(coarse.max()), full)
+    return np.asarray(full, dtype=np.int32)
 
 
 def joined(labels: Labels, signal: FloatImage, diameter: float, rule: SplitRule) -> Labels:
@@ -199,4 +202,4 @@ def _numbered(labels: Labels, parent: list[int]) -> Labels:
     is_root[0] = False
     number = np.cumsum(is_root).astype(np.int32)
     number[0] = 0
-    return np.asarray(number[roots][labels], dtype=np.int32)
+    return np.asarray(number[roots].take(labels), dtype=np.int32)
