@@ -29,7 +29,7 @@ class FoundAt:
         nuclei: number of its main nuclei.
         nucleus_area: of all main nuclei.
         cell_area: of the whole cell; None where no cytoplasm can be seen.
-        at_border: it touches the edge of the field, so a part of it may be missing.
+        at_border: it touches the edge of the field, so a part of it may be missing, or its crop reaches over the edge.
         um_per_pixel: None where it is not known.
         outline: polygon round it, as x and y in turn, corners of pixels (pixel 0 reaches from 0 to 1).
     """

@@ -26,7 +26,7 @@ FLAG_MEANINGS = {
     "weak_stain": "Nucleus and background differ little.",
     "several_cells": "More main nuclei than one binucleated cell has.",
     "no_nucleus": "No main nucleus was found.",
-    "border": "It reaches the edge of its field; a part of it may be missing.",
+    "border": "It or its crop reaches over the edge of its field; of a single nucleus a part may be missing.",
     "saturated": "Many nuclear pixels lie at the end of the intensity range.",
 }
 """Flags mark a cell for a reader and exclude nothing."""

@@ -21,8 +21,6 @@ from mnbatch.imaging.identity import cell_id
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import make_cell
 
-OVER_THE_EDGE = "its crop would reach over the edge of the field"
-
 
 @dataclass(frozen=True, slots=True)
 class FieldTask:
@@ -148,7 +146,7 @@ class FieldSource:
                 "not say their pixel size.",
                 "Give it with --um-per-pixel, or in the column um_per_pixel of the sample sheet.",
             )
-        return Cutting(width, self._preparation, pad=self._options.cells == "all")
+        return Cutting(width, self._preparation)
 
     def _report(self, task: FieldWork, image: FieldImage, found: FoundField, digest: str) -> FieldReport:
         shape = (0, 0) if image.pixels is None else image.pixels.shape
@@ -189,12 +187,10 @@ class Cutting:
 
     Attributes:
         width: of a crop, pixels of the field.
-        pad: also cut crops that reach over the edge of the field.
     """
 
     width: int
     preparation: Preparation
-    pad: bool
 
 
 def crop_width(options: FieldOptions, diameter: float, um: float | None) -> int | None:
@@ -210,17 +206,19 @@ def crop_width(options: FieldOptions, diameter: float, um: float | None) -> int 
 def cut_cells(
     slide: Slide, source: str, image: FieldImage, found: FoundField, cutting: Cutting
 ) -> tuple[list[CellCrop | UnreadableCell], tuple[FoundAt, ...]]:
-    """Crops of the cells to be scored, and all cells, those that could not be cut with their reason."""
+    """Crops of the cells to be scored, and all cells; those whose crop reaches over the edge are marked.
+
+    A cell that is whole is scored wherever it lies: what its crop lacks is no part of it.
+    """
     crops: list[CellCrop | UnreadableCell] = []
     cells = []
     for cell in found.cells:
         if image.pixels is not None and not cell.reason:
             pixels, whole = cut_crop(image.pixels, cell.x - image.left, cell.y - image.top, cutting.width)
             if not whole:
-                cell = replace(cell, at_border=True, reason="" if cutting.pad else OVER_THE_EDGE)
-            if not cell.reason:
-                identity = cell_id(slide.slide_id, source, image.page) + cell.mark
-                known = UnreadableCell(slide.slide_id, identity, source, image.page, "", found=cell)
-                crops.append(make_cell(known, pixels, cutting.preparation))
+                cell = replace(cell, at_border=True)
+            identity = cell_id(slide.slide_id, source, image.page) + cell.mark
+            known = UnreadableCell(slide.slide_id, identity, source, image.page, "", found=cell)
+            crops.append(make_cell(known, pixels, cutting.preparation))
         cells.append(cell)
     return crops, tuple(cells)

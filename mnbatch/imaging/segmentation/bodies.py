@@ -33,6 +33,12 @@ _CLEAR = 4.0
 _PLATEAU = 0.4
 """Glare falls off with the distance from a nucleus, cytoplasm does not: what the outer ring has of the inner one's."""
 
+_BLUR = 0.04
+_INLET = 0.1
+_TONGUE = 0.15
+_HOLE = 0.3
+"""Half widths of inlets that are closed and of tongues that are cut off; holes filled, in squares of a diameter."""
+
 _EDGE = 0.4
 """Where a cell ends: this share of its cytoplasm above the ground."""
 
@@ -97,15 +103,28 @@ def body_mask(signal: StainSignal, nuclear: BoolArray, diameter: float) -> BodyM
     stain = np.asarray(Image.fromarray(signal.total).reduce(factor), dtype=np.float32)
     inner = coarse_labels(nuclear, factor)
     size = diameter / factor
-    smooth = ndimage.gaussian_filter(stain, max(0.6, 0.04 * size), truncate=3)
+    smooth = ndimage.gaussian_filter(stain, max(0.6, _BLUR * size), truncate=3)
     away = ndimage.distance_transform_edt(~inner).astype(np.float32) / np.float32(size)
     level = _level(smooth, away, signal.ground == "fluorescence")
     if level is None:
         return None
     mask = (smooth > level) & (away <= _REACH) | inner
-    mask = without_holes(without_small(mask, 0.2 * size**2), 0.3 * size**2)
-    mask = np.asarray(ndimage.binary_opening(mask, iterations=1) | inner)
+    mask = _evened(mask, size) | inner
     return BodyMask(mask, stain, depth_of(mask), factor)
+
+
+def _evened(mask: BoolArray, size: float) -> BoolArray:
+    """The mask without specks, inlets and holes (pale places of a cytoplasm), and tongues (ground's texture).
+
+    Args:
+        size: nucleus diameter on this grid, px.
+    """
+    width = max(1, round(_INLET * size))
+    # What lies outside the field counts as what lies at its edge, or the edge would eat into cells.
+    padded = np.pad(without_small(mask, 0.2 * size**2), width, mode="edge")
+    closed = without_holes(ndimage.binary_closing(padded, iterations=width), _HOLE * size**2)
+    opened = ndimage.binary_opening(closed, iterations=max(1, round(_TONGUE * size)))
+    return np.asarray(opened[width:-width, width:-width])
 
 
 def _level(smooth: FloatImage, away: FloatImage, glare: bool) -> float | None:

@@ -24,8 +24,10 @@ from mnbatch.imaging.segmentation.settings import SegmentationSettings
 _MOST_NUCLEI = 6
 """More nuclei than this in one group are a clump of cells."""
 
-_BODY_NECK = 0.9
-"""Two nuclei share a cytoplasm if the line that divides it has at least this many diameters of the smaller nucleus."""
+_BODY_NECK = ((0.3, 0.5), (0.45, 0.8), (0.6, 1.3), (0.7, 1.4))
+"""Two nuclei this far apart share a cytoplasm if the line that divides it is at least this long: gap between the
+nuclei in median diameters, length in diameters of the smaller nucleus. Nuclei of two cells that touch have the
+cytoplasm of both between them, so close ones are rarely of two cells, and distant ones need a broad common body."""
 
 _ENOUGH = 8
 _CONDENSED = ((1.3, 0.7), (1.45, 1.0))
@@ -99,7 +101,7 @@ def group_nuclei(
     if seams is None:
         links = _links_by_distance(gaps, settings.pair_gap_close * diameter)
     else:
-        links = [pair for pair in sorted(gaps) if _one_body(pair, seams, regions)]
+        links = [pair for pair in sorted(gaps) if _one_body(pair, gaps[pair] / diameter, seams, regions)]
     return [group_within_body(members, regions, settings) for members in _connected(len(regions.area), links)]
 
 
@@ -117,9 +119,11 @@ def _links_by_distance(gaps: dict[Pair, float], close: float) -> list[Pair]:
     ]
 
 
-def _one_body(pair: Pair, seams: dict[Pair, float], regions: Regions) -> bool:
-    smaller = min(regions.diameter[pair[0] - 1], regions.diameter[pair[1] - 1])
-    return seams.get(pair, 0.0) >= _BODY_NECK * float(smaller)
+def _one_body(pair: Pair, gap: float, seams: dict[Pair, float], regions: Regions) -> bool:
+    smaller = float(min(regions.diameter[pair[0] - 1], regions.diameter[pair[1] - 1]))
+    gaps, lengths = zip(*_BODY_NECK, strict=True)
+    least = float(np.interp(gap, np.array(gaps), np.array(lengths)))
+    return seams.get(pair, 0.0) >= least * smaller
 
 
 def group_within_body(members: tuple[int, ...], regions: Regions, settings: SegmentationSettings) -> Group:

@@ -1,3 +1,3 @@
 """Version of segmentation: raised when the same field would give other cells."""
 
-SEGMENTATION_VERSION = "1"
+SEGMENTATION_VERSION = "2"

@@ -219,3 +219,23 @@ def test_cells_do_not_depend_on_the_cameras_resolution(zoom: float) -> None:
     field = segment_field(discs((round(240 * zoom), round(300 * zoom)), scaled), BINUCLEATED)
     assert classes(field) == ["binucleated", "mononucleated"]
     assert field.nucleus_diameter == pytest.approx(37 * zoom, rel=0.08)
+
+
+def test_nuclei_that_all_but_touch_are_one_cell_though_its_body_has_a_waist() -> None:
+    image = stained((240, 320), [(141, 120, 22, [(141, 120, 18)]), (179, 120, 22, [(179, 120, 18)])])
+    assert classes(segment_field(image, BINUCLEATED)) == ["binucleated"]
+
+
+def test_a_pale_streak_in_the_cytoplasm_does_not_part_a_cell() -> None:
+    image = stained((240, 320), [(160, 120, 62, [(132, 120, 16), (188, 120, 16)])])
+    rows, columns = np.mgrid[:240, :320]
+    image[(np.abs(columns - 160) < 2) & (np.abs(rows - 120) > 10)] = (240, 235, 225)
+    assert classes(segment_field(image, BINUCLEATED)) == ["binucleated"]
+
+
+def test_a_tongue_of_stain_to_the_edge_does_not_make_a_cell_one_at_the_border() -> None:
+    image = stained((240, 320), [(70, 120, 42, [(52, 120, 16), (88, 120, 16)])])
+    body = image[120, 30].copy()
+    image[117:123, 4:32] = body
+    image[104:136, :4] = body
+    assert classes(segment_field(image, BINUCLEATED)) == ["binucleated"]
