@@ -236,6 +236,6 @@ def test_a_pale_streak_in_the_cytoplasm_does_not_part_a_cell() -> None:
 def test_a_tongue_of_stain_to_the_edge_does_not_make_a_cell_one_at_the_border() -> None:
     image = stained((240, 320), [(70, 120, 42, [(52, 120, 16), (88, 120, 16)])])
     body = image[120, 30].copy()
-    image[117:123, 4:32] = body
-    image[104:136, :4] = body
+    image[118:123, 8:32] = body
+    image[100:140, :8] = body
     assert classes(segment_field(image, BINUCLEATED)) == ["binucleated"]
