@@ -65,6 +65,7 @@ class FieldReport:
         cells: every cell that was found, scored or not.
         problem: why nothing can be said of it; "" for a field that was used.
         empty: it holds no cell, and nothing is wrong with it.
+        emptiness: of such a field, what was seen in place of cells; "" where all were left for the next region.
         transient: an I/O error that a later run may not meet.
         overview: small JPEG of it; b"" where none is kept.
     """
@@ -79,6 +80,7 @@ class FieldReport:
     cells: tuple[FoundAt, ...] = ()
     problem: str = ""
     empty: bool = False
+    emptiness: str = ""
     transient: bool = False
     file_digest: str = ""
     overview: bytes = b""

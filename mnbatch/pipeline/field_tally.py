@@ -26,6 +26,7 @@ class FieldTally:
         self._cells: CellsWanted = cells
         self._fields = self._empty = 0
         self._set_aside: list[LeftOut] = []
+        self._emptiness: Counter[str] = Counter()
         self._transient = False
         self._classes: Counter[str] = Counter()
         self._not_scored: Counter[str] = Counter()
@@ -35,6 +36,8 @@ class FieldTally:
         """Count one field."""
         self._fields += 1
         self._empty += report.empty
+        if report.emptiness:
+            self._emptiness[report.emptiness] += 1
         if report.problem:
             self._set_aside.append(LeftOut(path=_name(report), reason=report.problem))
             self._transient = self._transient or report.transient
@@ -66,7 +69,7 @@ class FieldTally:
         bad = len(self._set_aside)
         if bad > MOST_SET_ASIDE * self._fields:
             return SlideError(
-                f"{bad} of the {self._fields} fields of slide {name} could not be used: {self._reasons()}.",
+                f"{bad} of the {self._fields} fields of slide {name} could not be used: {self._why_set_aside()}.",
                 "Export the slide again; `--nuclear-channel`, `--um-per-pixel` and `--stain` say what files do not.",
                 transient=self._transient,
             )
@@ -75,7 +78,7 @@ class FieldTally:
         found = "; ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in self._classes.most_common())
         return SlideError(
             f"No {_WANTED[self._cells]} was found in the {self._fields} fields of slide {name} "
-            f"(cells found: {found or 'none'}).",
+            f"(cells found: {found or _commonest(self._emptiness) or 'none'}).",
             "Look at its fields; where nuclei are to be counted whatever their number, use --cells all.",
             transient=self._transient,
         )
@@ -84,15 +87,18 @@ class FieldTally:
         """What a reader of the slide's number must know."""
         said = []
         if self._set_aside:
-            said.append(f"{len(self._set_aside)} of {self._fields} fields were set aside: {self._reasons()}")
+            said.append(f"{len(self._set_aside)} of {self._fields} fields were set aside: {self._why_set_aside()}")
         if self._cells == "all":
             said.append("scored with --cells all: every main nucleus counts as a cell, whether binucleated or not")
         return tuple(said)
 
-    def _reasons(self) -> str:
-        reasons = Counter(left.reason for left in self._set_aside).most_common()
-        text = "; ".join(f"{reason} ({count})" for reason, count in reasons[:_SHOWN])
-        return text + ("; ..." if len(reasons) > _SHOWN else "")
+    def _why_set_aside(self) -> str:
+        return _commonest(Counter(left.reason for left in self._set_aside))
+
+
+def _commonest(reasons: Counter[str]) -> str:
+    text = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(_SHOWN))
+    return text + ("; ..." if len(reasons) > _SHOWN else "")
 
 
 def _name(report: FieldReport) -> str:

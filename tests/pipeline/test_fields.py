@@ -112,7 +112,7 @@ def test_cells_at_the_border_are_scored_only_with_all_and_flagged(settings, tmp_
 
 BAD = {
     "noise": (lambda: np.random.default_rng(1).normal(500, 40, (SIDE, SIDE)).astype(np.uint16), ""),
-    "empty": (lambda: np.full((SIDE, SIDE), 300, np.uint16), ""),
+    "one-value": (lambda: np.full((SIDE, SIDE), 300, np.uint16), "every value is 300"),
     "saturated": (lambda: np.where(np.arange(SIDE) % 50 < 40, 65535, paint(3)).astype(np.uint16), "saturated"),
     "wrong-channel": (lambda: 65535 - 20 * paint(4), "another channel"),
     "channels": (lambda: np.stack([paint(5)] * 5, -1), "--nuclear-channel"),
@@ -163,6 +163,7 @@ def test_a_slide_without_a_binucleated_cell_is_failed_and_not_zero(settings, fie
     assert (outcome.exit_code, row["status"], row["mnbn_cells"], row["mnbn_per_1000"]) == (3, "failed", "", "")
     assert "No binucleated cell" in row["reason"]
     assert row["m1_cells"] == ("0" if empty else "18")
+    assert ("18 mononucleated" if not empty else "no nuclei") in row["reason"]
 
 
 def masks(field: np.ndarray) -> np.ndarray:

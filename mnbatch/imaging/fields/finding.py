@@ -23,8 +23,9 @@ from mnbatch.imaging.segmentation import (
     segment_from_labels,
 )
 
-_NOTHING = ("no nuclei", "empty: ", "constant image")
-"""How the problems begin of a field with nothing in it: that is no fault of the field."""
+_NOTHING = ("no nuclei", "empty: ")
+"""How the problems begin of a field with nothing in it: that is no fault of the field. A file whose every pixel has one
+value is at fault: a camera's picture of an empty field has noise."""
 
 _NO_MAIN_NUCLEI = ("border", "small_body", "apoptotic", "overlapping")
 _CLEARLY = 3.0

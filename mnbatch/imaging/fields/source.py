@@ -162,6 +162,7 @@ class FieldSource:
             cells=found.cells,
             problem="" if found.empty else found.problem,
             empty=found.empty,
+            emptiness=found.problem if found.empty else "",
             transient=image.transient,
             file_digest=digest,
             overview=overview_jpeg(image.pixels) if keep and image.pixels is not None else b"",
