@@ -12,6 +12,7 @@ import typer
 from mnbatch.errors import LockHeldError
 
 if TYPE_CHECKING:
+    from mnbatch.report.build import ReportSummary
     from mnbatch.results.records import SlideRecord
     from mnbatch.results.store import Store
     from mnbatch.review.standing import SlideReview
@@ -42,7 +43,7 @@ def import_(
     """
     from mnbatch.review.importing import import_review
 
-    store = _store(out)
+    store = open_store(out)
     done = import_review(store, review, keep_outdated=keep_outdated)
     typer.echo(
         f"{done.added} decisions of {', '.join(done.reviewers) or 'nobody'} added on {len(done.slide_ids)} slides, "
@@ -63,7 +64,7 @@ def export(
     from mnbatch.results.annotations import load_samples
     from mnbatch.review.export import export_labels
 
-    store = _store(out)
+    store = open_store(out)
     donors = {slide: row["donor"] for slide, row in load_samples(store.paths).items() if row.get("donor")}
     done = export_labels(store, folder, donors, reviewer)
     typer.echo(f"{done.mn} cells with and {done.not_mn} without micronuclei: {folder / 'labels.csv'}")
@@ -76,7 +77,7 @@ def status(
     out: Out, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False
 ) -> None:
     """Say of each slide what is reviewed, what is missing, and where reviewers differ."""
-    store = _store(out)
+    store = open_store(out)
     reviews = _reviews(store)
     if as_json:
         typer.echo(json.dumps([{"slide_id": record.slide_id, **asdict(r)} for record, r in reviews], indent=1))
@@ -102,7 +103,7 @@ def plan(
 
     from mnbatch.review.queue import load_plan, save_plan
 
-    store = _store(out)
+    store = open_store(out)
     typed: dict[str, Any] = {
         "band": band,
         "sample": sample,
@@ -132,10 +133,11 @@ def serve(
     """
     import webbrowser
 
+    from mnbatch.cli.review_sign import sign_as_asked
     from mnbatch.review.serve import ReviewServer
 
-    store = _store(out)
-    with ReviewServer(store, lambda: _rebuilt(store), port) as server:
+    store = open_store(out)
+    with ReviewServer(store, lambda: _rebuilt(store), lambda asked: sign_as_asked(store, asked), port) as server:
         typer.echo(f"Open {server.address}")
         typer.echo("Ctrl-C ends it and makes the report.")
         if open_browser:
@@ -154,20 +156,28 @@ def rebuild(store: Store) -> None:
 
 
 def _rebuilt(store: Store) -> str:
-    from mnbatch.cli.report import report_options
-    from mnbatch.report.build import build_reports
-    from mnbatch.results.annotations import load_samples
-    from mnbatch.results.lock import hold_lock
+    from mnbatch.report.signing import WAIT_SECONDS
+    from mnbatch.results.lock import wait_for_lock
 
     try:
-        with hold_lock(store.paths.lock):
-            build_reports(store, report_options(store.paths), load_samples(store.paths))
+        with wait_for_lock(store.paths.lock, WAIT_SECONDS):
+            made_again(store)
     except LockHeldError as error:
         return f"The decisions are saved; the pages are made again when the run ends: {error.message}"
     return f"report: {store.paths.index}"
 
 
-def _store(out: Path) -> Store:
+def made_again(store: Store) -> ReportSummary:
+    """The reports, brought up to date; the caller holds OUT."""
+    from mnbatch.cli.report import report_options
+    from mnbatch.report.build import build_reports
+    from mnbatch.results.annotations import load_samples
+
+    return build_reports(store, report_options(store.paths), load_samples(store.paths))
+
+
+def open_store(out: Path) -> Store:
+    """The results in OUT; NoInputError where there are none."""
     from mnbatch.results.store import Store
     from mnbatch.review.importing import check_out
 

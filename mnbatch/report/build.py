@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from mnbatch.assay.calls import SlideStatus, pool_donor
 from mnbatch.assay.estimates import pooled_estimates
@@ -15,6 +15,7 @@ from mnbatch.report.dosing import DonorDose, donor_doses
 from mnbatch.report.gallery import gallery_view
 from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.rows import donor_rows, slide_rows
+from mnbatch.report.signatures import basis_of, short_signature, with_signatures
 from mnbatch.report.slides import DERIVED, Context, ReportOptions, Samples, SlideBuilder, sweep_gallery
 from mnbatch.report.statistics import statistics_of
 from mnbatch.report.summary import digest, page_stamp, remove_files, write_if_changed
@@ -25,6 +26,7 @@ from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
 from mnbatch.results.validation import load_validation, validation_of
+from mnbatch.review.signing import Basis
 
 __all__ = ["ReportOptions", "ReportSummary", "ReportedSlide", "build_reports"]
 
@@ -48,6 +50,7 @@ class ReportSummary:
         slides_built, donors_built: pages made again.
         index_built: whether the batch page was made again.
         doses: of all donors, in their order; empty where no curve is in force.
+        bases: donor -> what a sign-off of the donor is about.
     """
 
     slides: tuple[ReportedSlide, ...]
@@ -57,6 +60,7 @@ class ReportSummary:
     donors_built: int
     index_built: bool
     doses: tuple[DonorDose, ...] = ()
+    bases: Mapping[str, Basis] = field(default_factory=dict)
 
 
 def build_reports(store: Store, options: ReportOptions, samples: Samples | None = None) -> ReportSummary:
@@ -82,7 +86,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
     for record in copied:
         sweep_gallery(store.paths.slide(record.slide_id).root, ())
         remove_files(store.paths.slide(record.slide_id).root, DERIVED)
-    donors = _with_doses(store.paths, _pool(items, options, context))
+    donors = with_signatures(store.paths, _with_doses(store.paths, _pool(items, options, context)))
     donors_built = sum(_write_donor(store.paths, donor, slides, options) for donor in donors)
     _sweep_donors(store.paths, {donor.folder for donor in donors})
     _write_tables(store.paths, items, donors)
@@ -95,6 +99,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         donors_built=donors_built,
         index_built=index_built,
         doses=tuple(donor.dose for donor in donors if donor.dose),
+        bases={donor.call.donor: basis_of(donor) for donor in donors},
     )
 
 
@@ -182,7 +187,17 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
     folder = paths.donors / donor.folder
     stamps = [slides.stamps[item.record.slide_id] for item in donor.slides]
     doses = donor.dose.dosing.key if donor.dose else ""
-    stamp = digest(donor.call.donor, stamps, options.min_cells, options.gallery, doses)
+    signed = [asdict(one) for one in donor.signatures]
+    stamp = digest(
+        donor.call.donor,
+        stamps,
+        options.min_cells,
+        options.gallery,
+        doses,
+        basis_of(donor).digest,
+        signed,
+        donor.torn_signatures,
+    )
     page_path, sheet_path = folder / "index.html", folder / "sheet.html"
     if not options.force and page_stamp(page_path) == page_stamp(sheet_path) == stamp:
         return False
@@ -233,7 +248,8 @@ def _write_index(
     stamps: Mapping[str, str],
     options: ReportOptions,
 ) -> bool:
-    stamp = digest(stamps, [[copy.name, copy.original, copy.href] for copy in copies], options.min_cells)
+    signed = [short_signature(donor.signatures) for donor in donors]
+    stamp = digest(stamps, [[copy.name, copy.original, copy.href] for copy in copies], options.min_cells, signed)
     if not options.force and page_stamp(paths.index) == stamp:
         return False
     write_atomically(paths.index, render.render_index(pages.index_page(items, donors, copies), stamp))

@@ -41,6 +41,7 @@ class CellPage:
         back: link to the page of the slide or donor.
         up: link to the batch page.
         slides: (slide_id, name, folder of data.js as a link) of each slide shown.
+        sign: link to the page of a slide's donor, where its result is signed; "" for none.
     """
 
     name: str
@@ -48,6 +49,7 @@ class CellPage:
     back: str
     up: str
     slides: tuple[tuple[str, str, str], ...]
+    sign: str = ""
 
     def data(self) -> dict[str, Any]:
         """What the page's script needs, as JSON values."""

@@ -19,6 +19,7 @@ from mnbatch.report.micronuclei import micronuclei_view, short_text
 from mnbatch.report.render import href
 from mnbatch.report.reviews import review_view, short_review
 from mnbatch.report.sheet import SheetSource, SheetView, sheet_view
+from mnbatch.report.signatures import sheet_signatures, short_signature, sign_view
 from mnbatch.report.statistics import Statistics, corrected_text
 from mnbatch.report.views import RowView
 from mnbatch.results.records import SlideRecord
@@ -67,7 +68,7 @@ def donor_row(item: DonorItem, up: str) -> RowView:
         warnings=item.warnings,
         slides=len(call.slide_ids),
         corrected=corrected_text(item.statistics),
-        reviewed=short_review(item.review),
+        reviewed=" · ".join(filter(None, (short_review(item.review), short_signature(item.signatures)))),
     )
 
 
@@ -126,6 +127,7 @@ def donor_page(item: DonorItem, gallery: GalleryView | None, gallery_href: str =
         lines=_donor_lines(item),
         micronuclei=micronuclei_view(item.call.mn, item.call.mn_reason),
         review=review_view(item.review, gallery_href),
+        signed=sign_view(item),
         dose=dose_view(item.dose) if item.dose else None,
     )
 
@@ -135,7 +137,18 @@ def donor_sheet(item: DonorItem) -> SheetView:
     done = [slide.record for slide in item.done]
     samples = [slide.sample for slide in item.slides]
     background = item.statistics.background if item.statistics else None
-    return sheet_view(SheetSource(item.call, done, samples, item.review, item.dose, item.warnings, background))
+    return sheet_view(
+        SheetSource(
+            item.call,
+            done,
+            samples,
+            item.review,
+            item.dose,
+            item.warnings,
+            background,
+            sheet_signatures(item.signatures),
+        )
+    )
 
 
 def _lines(frequency: Frequency | None, statistics: Statistics | None) -> tuple[Line, ...]:

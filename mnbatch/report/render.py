@@ -34,6 +34,8 @@ class Assets:
     gallery_js: Markup
     gallery_css_hash: str
     gallery_js_hash: str
+    sign_js: Markup
+    sign_js_hash: str
 
 
 def render_slide(page: SlidePage, stamp: str) -> bytes:
@@ -117,12 +119,21 @@ def _environment() -> Environment:
 
 @cache
 def _assets() -> Assets:
-    css, js = (_asset(name) for name in ("report.css", "report.js"))
+    css, js, sign_js = (_asset(name) for name in ("report.css", "report.js", "sign.js"))
     gallery_css = css + _asset("gallery.css")
     gallery_js = "".join(_asset(f"gallery-{name}.js") for name in GALLERY_SCRIPTS)
-    trusted = [Markup(text) for text in (css, js, gallery_css, gallery_js)]
-    hashes = [_csp_hash(text) for text in (css, js, gallery_css, gallery_js)]
-    return Assets(*trusted[:2], *hashes[:2], *trusted[2:], *hashes[2:])
+    return Assets(
+        css=Markup(css),
+        js=Markup(js),
+        sign_js=Markup(sign_js),
+        css_hash=_csp_hash(css),
+        js_hash=_csp_hash(js),
+        sign_js_hash=_csp_hash(sign_js),
+        gallery_css=Markup(gallery_css),
+        gallery_js=Markup(gallery_js),
+        gallery_css_hash=_csp_hash(gallery_css),
+        gallery_js_hash=_csp_hash(gallery_js),
+    )
 
 
 def _asset(name: str) -> str:

@@ -73,7 +73,7 @@ def _donor_row(donor: DonorItem) -> tables.DonorRow:
     numbers = (len(call.slide_ids), len(call.failed_slide_ids))
     known = [slide.fields for slide in donor.slides if slide.fields is not None]
     fields = FieldCounts.pooled(known) if known else None
-    return tables.DonorRow(call.donor, counts, *numbers, donor.review, beside, dose, fields)
+    return tables.DonorRow(call.donor, counts, *numbers, donor.review, beside, dose, fields, donor.signatures)
 
 
 def _each_once(values: Iterable[str]) -> str:

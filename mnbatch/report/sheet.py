@@ -16,6 +16,7 @@ from mnbatch.results.records import SlideRecord
 from mnbatch.review.standing import SlideReview
 
 MOST_FLAGS = 8
+MOST_SIGNATURES = 3
 LONGEST = 260
 """Characters of a flag; a page that must hold on one sheet cannot print lists of file names."""
 
@@ -39,6 +40,7 @@ class SheetView:
     flags: tuple[str, ...]
     flags_left: int
     review: str
+    signatures: tuple[str, ...]
     provenance: Pairs
 
 
@@ -58,6 +60,7 @@ class SheetSource:
     dose: DonorDose | None
     warnings: Sequence[str]
     background: Background | None = None
+    signatures: tuple[str, ...] = ()
 
 
 def sheet_view(source: SheetSource) -> SheetView:
@@ -81,6 +84,7 @@ def sheet_view(source: SheetSource) -> SheetView:
         flags=tuple(flag if len(flag) <= LONGEST else f"{flag[:LONGEST]} ..." for flag in flags[:MOST_FLAGS]),
         flags_left=max(0, len(flags) - MOST_FLAGS),
         review=_review(source.review),
+        signatures=_signatures(source.signatures),
         provenance=_provenance(source),
     )
 
@@ -130,6 +134,13 @@ def _frequency(source: SheetSource) -> Pairs:
     if call.mn is not None:
         span = f"{words.rate(call.mn.ci_low)} to {words.rate(call.mn.ci_high)}"
         pairs.append(("MN", f"{words.rate(call.mn.per_1000)} per 1000 ({span}); {call.mn.micronuclei} micronuclei"))
+    e = source.review.number
+    if e is not None:
+        span = f"{words.rate(e.ci_low)} to {words.rate(e.ci_high)}"
+        looked = words.whole(source.review.looked)
+        pairs.append(
+            ("Reviewed", f"{words.rate(e.per_1000)} MNBN per 1000 ({span}); {looked} cells looked at by a person")
+        )
     pairs.append(("Background", _background(source.background)))
     if source.dose:
         c = 1000 * source.dose.curve.background
@@ -154,6 +165,13 @@ def _review(review: SlideReview) -> str:
     people = ", ".join(state.reviewer for state in review.reviewers)
     text = f"{review.status}: {words.whole(review.looked)} cells looked at by {people or words.NOT_KNOWN}"
     return f"{text}; {review.reason}" if review.reason else text
+
+
+def _signatures(lines: Sequence[str]) -> tuple[str, ...]:
+    """The latest ones; the page must hold on one sheet."""
+    shown = [line if len(line) <= LONGEST else f"{line[:LONGEST]} ..." for line in lines[-MOST_SIGNATURES:]]
+    left = len(lines) - len(shown)
+    return (*shown, f"and {left} earlier, on the donor's page") if left else tuple(shown)
 
 
 def _provenance(source: SheetSource) -> Pairs:

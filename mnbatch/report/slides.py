@@ -149,7 +149,8 @@ class SlideBuilder:
         if not files:
             return {}
         shown = ((record.slide_id, record.name, f"{cellpage.FOLDER}/"),)
-        page = cellpage.CellPage(record.name, "Slide", "index.html", "../../index.html", shown)
+        sign = render.href(f"../../donors/{item.donor_folder}/index.html") if item.donor_folder else ""
+        page = cellpage.CellPage(record.name, "Slide", "index.html", "../../index.html", shown, sign)
         return {cellpage.PAGE: render.render_gallery(page, stamp)} | files
 
     def _write(self, record: SlideRecord, stamp: str, item: SlideItem, pages_: dict[str, bytes]) -> None:

@@ -19,6 +19,8 @@ from mnbatch.assay.counting import MnFrequency
 from mnbatch.assay.fields import FieldCounts, FoundAt
 from mnbatch.report import statistics
 from mnbatch.report.dosing import DOSE_COLUMNS, NO_DOSE
+from mnbatch.report.signatures import SIGNATURE_COLUMNS, signature_fields
+from mnbatch.review.signing import Signed
 from mnbatch.review.standing import NO_REVIEW, SlideReview
 
 BOM = "\ufeff"
@@ -96,7 +98,7 @@ SLIDE_COLUMNS = (
 )
 DONOR_COLUMNS = (
     *("donor", *COUNT_COLUMNS, "slides", "slides_done", "slides_failed", *REVIEW_COLUMNS, *MN_COLUMNS),
-    *(*statistics.DONOR_COLUMNS, *DOSE_COLUMNS, *FIELD_COLUMNS),
+    *(*statistics.DONOR_COLUMNS, *DOSE_COLUMNS, *FIELD_COLUMNS, *SIGNATURE_COLUMNS),
 )
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -174,6 +176,7 @@ class DonorRow:
     statistics: Sequence[Value] = (None,) * len(statistics.DONOR_COLUMNS)
     dose: Sequence[Value] = NO_DOSE
     fields: FieldCounts | None = None
+    signatures: Sequence[Signed] = ()
 
 
 class Number(str):
@@ -222,6 +225,7 @@ def donors_csv(rows: Sequence[DonorRow]) -> bytes:
             *row.statistics,
             *row.dose,
             *_field_counts(row.fields),
+            *signature_fields(row.signatures),
         ]
         for row in rows
     )

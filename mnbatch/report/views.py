@@ -15,6 +15,7 @@ from mnbatch.report.gallery import GalleryView
 from mnbatch.report.lines import Line
 from mnbatch.report.micronuclei import MicronucleiView
 from mnbatch.report.reviews import ReviewView
+from mnbatch.report.signatures import SignView
 
 EXAMPLES = 3
 
@@ -109,6 +110,7 @@ class DonorPage:
     provenance: tuple[tuple[str, str], ...]
     micronuclei: MicronucleiView | None
     review: ReviewView
+    signed: SignView
     lines: tuple[Line, ...] = ()
     dose: DoseView | None = None
 

@@ -22,6 +22,7 @@ from mnbatch.results.files import storage_errors
 
 HEARTBEAT_SECONDS = 30.0
 STALE_SECONDS = 600.0
+PAUSE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,27 @@ def hold_lock(path: Path, *, stale_seconds: float = STALE_SECONDS) -> Iterator[H
             # The file stays and says it is free: removing it would let two runs lock two different files.
             with contextlib.suppress(OSError):
                 _write(file, {"released": True})
+
+
+@contextlib.contextmanager
+def wait_for_lock(path: Path, seconds: float) -> Iterator[Holder]:
+    """As `hold_lock`; another holder is waited for.
+
+    Raises:
+        LockHeldError: the other did not end within `seconds`.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        with contextlib.ExitStack() as stack:
+            try:
+                holder = stack.enter_context(hold_lock(path))
+            except LockHeldError:
+                if time.monotonic() >= end:
+                    raise
+            else:
+                yield holder
+                return
+        time.sleep(PAUSE_SECONDS)
 
 
 def read_holder(path: Path) -> Holder | None:

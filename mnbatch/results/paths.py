@@ -74,6 +74,11 @@ class OutPaths:
         """Who writes to the trails."""
         return self.reviews / "lock.json"
 
+    @property
+    def signatures(self) -> Path:
+        """Every sign-off of a donor's result, one JSON line each; only ever appended to."""
+        return self.annotations / "signatures.jsonl"
+
     def review_trail(self, slide_id: str) -> Path:
         """Every decision ever saved on a slide's cells, one JSON line each."""
         return self.reviews / f"{slide_id}.jsonl"

@@ -125,13 +125,29 @@ def parse_decision(row: Mapping[str, Any], *, withdrawn: bool = False) -> Decisi
         cell_id=text["cell_id"],
         decision=text["decision"],
         count=_count(text.get("count", ""), text["decision"]),
-        reviewer=_reviewer(text["reviewer"]),
+        reviewer=person_name(text["reviewer"], "reviewer"),
         time=_time(text["time"]),
         stratum=text["stratum"],
         inclusion_probability=_probability(text.get("inclusion_probability", "")),
         model_digest=text["model_digest"],
         result_key=text["result_key"],
     )
+
+
+def person_name(text: str, what: str) -> str:
+    """A person's name as it is kept.
+
+    Raises:
+        ValueError: it is empty, too long or holds control characters; `what` says whose it is.
+    """
+    text = text.strip()
+    # The gallery writes an apostrophe before what a spreadsheet would take for a formula.
+    name = text[1:] if text[:1] == "'" and text[1:2] in ("=", "+", "-", "@") else text
+    if not name or len(name) > LONGEST_NAME:
+        raise ValueError(f"{what} must be a name of 1 to {LONGEST_NAME} letters")
+    if not name.isprintable():
+        raise ValueError(f"{what} holds control characters")
+    return name
 
 
 def _csv_rows(text: str, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
@@ -184,16 +200,6 @@ def _count(text: str, decision: str) -> int | None:
     if decision != "withdrawn" and (number > 0) != (decision == "mn"):
         raise ValueError(f"count {number} contradicts the decision {decision}")
     return number
-
-
-def _reviewer(text: str) -> str:
-    # The gallery writes an apostrophe before what a spreadsheet would take for a formula.
-    name = text[1:] if text[:1] == "'" and text[1:2] in ("=", "+", "-", "@") else text
-    if not name or len(name) > LONGEST_NAME:
-        raise ValueError(f"reviewer must be a name of 1 to {LONGEST_NAME} letters")
-    if not name.isprintable():
-        raise ValueError("reviewer holds control characters")
-    return name
 
 
 def _time(text: str) -> str:

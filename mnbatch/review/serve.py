@@ -10,7 +10,7 @@ import hmac
 import json
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,6 +34,7 @@ TYPES = {
     ".jpg": "image/jpeg",
     ".png": "image/png",
 }
+SIGN_FIELDS = ("donor", "name", "role", "reason", "digest")
 HIDDEN = {"private", "annotations", "runs"}
 
 
@@ -48,6 +49,7 @@ class ReviewServer(ThreadingHTTPServer):
 
     Args:
         rebuild: brings the reports up to date and says in a line what it did.
+        sign: signs a donor's result as the form of its page asked, and says so in a line.
         port: 0 for any that is free.
 
     Attributes:
@@ -60,13 +62,16 @@ class ReviewServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, store: Store, rebuild: Callable[[], str], port: int = 0) -> None:
+    def __init__(
+        self, store: Store, rebuild: Callable[[], str], sign: Callable[[Mapping[str, str]], str], port: int = 0
+    ) -> None:
         try:
             super().__init__(("127.0.0.1", port), _Handler)
         except OSError as error:
             raise StorageError(f"Port {port} cannot be used: {error.strerror}.", "Choose another --port.") from error
         self.store = store
         self.rebuild = rebuild
+        self.sign = sign
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
         self.saved = 0
         self._lock = threading.Lock()
@@ -94,6 +99,15 @@ class ReviewServer(ThreadingHTTPServer):
         with self._lock:
             self._queues.clear()
             return self.rebuild()
+
+    def sign_off(self, asked: Mapping[str, str]) -> str:
+        """Sign a donor's result; decisions that arrive meanwhile wait.
+
+        Raises:
+            MnbatchError: it was refused.
+        """
+        with self._lock:
+            return self.sign(asked)
 
     def _queue(self, slide_id: str) -> Queue | None:
         """The slide's queue, drawn again only when its record or the plan changed."""
@@ -163,11 +177,13 @@ class _Handler(BaseHTTPRequestHandler):
         return TYPES[target.suffix], target.read_bytes()
 
     def _post(self, path: str) -> tuple[str, bytes]:
-        if path not in ("_review", "_report"):
+        if path not in ("_review", "_report", "_sign"):
             raise _Refused(HTTPStatus.NOT_FOUND, "Nothing can be sent there.")
         content = self._body()
         if path == "_report":
             return _as_json({"message": self.server.make_report()})
+        if path == "_sign":
+            return _as_json({"message": self.server.sign_off(_sign_fields(content))})
         rows = content.get("decisions") if isinstance(content, dict) else None
         if not isinstance(rows, list):
             raise _Refused(HTTPStatus.BAD_REQUEST, "The body holds no decisions.")
@@ -208,6 +224,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
+
+
+def _sign_fields(content: Any) -> dict[str, str]:
+    """What the form of a donor's page sends; a digest says what was seen, so none is refused."""
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), str) for name in SIGN_FIELDS):
+        raise _Refused(HTTPStatus.BAD_REQUEST, f"A sign-off holds {', '.join(SIGN_FIELDS)}, each a text.")
+    if not content["digest"]:
+        raise _Refused(HTTPStatus.BAD_REQUEST, "A sign-off must say what it is about.")
+    return {name: content[name] for name in SIGN_FIELDS}
 
 
 def _as_json(content: dict[str, Any]) -> tuple[str, bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -38,6 +40,8 @@ class SlideReview:
         estimate: None until every stratum was looked at.
         outdated: decisions on results that are no longer those of the slide; kept, and not counted.
         torn: lines of the trail that cannot be read.
+        result_key: of the present result; "" where there is none.
+        decisions: digest over the decisions that stand; "" without any.
     """
 
     status: Status
@@ -49,6 +53,8 @@ class SlideReview:
     disagreements: tuple[Disagreement, ...] = ()
     outdated: int = 0
     torn: int = 0
+    result_key: str = ""
+    decisions: str = ""
 
     @property
     def looked(self) -> int:
@@ -108,7 +114,9 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
     outdated = len({(e.reviewer, e.cell_id) for e in trail.entries if e.result_key != queue.result_key})
     if not by_reviewer:
         reason = f"{outdated} decisions were made on an earlier result of this slide" if outdated else ""
-        return SlideReview("outdated" if outdated else "none", reason, outdated=outdated, torn=trail.torn)
+        return SlideReview(
+            "outdated" if outdated else "none", reason, outdated=outdated, torn=trail.torn, result_key=queue.result_key
+        )
     tallies = tally(queue, combined(by_reviewer))
     words = {who: {cell: d.decision for cell, d in said.items()} for who, said in by_reviewer.items()}
     missing = "; ".join(
@@ -124,6 +132,8 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
         disagreements=disagreements(words),
         outdated=outdated,
         torn=trail.torn,
+        result_key=queue.result_key,
+        decisions=_digest(by_reviewer),
     )
 
 
@@ -141,6 +151,12 @@ def pool(reviews: Sequence[SlideReview]) -> SlideReview:
     reason = f"the review of {open_slides} of {len(reviews)} slides is not complete{note}"
     tallies = tuple(tally for review in reviews for tally in review.tallies)
     return SlideReview("unfinished", reason, tallies, None, _people(reviews))
+
+
+def _digest(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> str:
+    """16 hex digits over who said what of which cell."""
+    said = [[who, c, d.decision, d.count] for who in sorted(by_reviewer) for c, d in sorted(by_reviewer[who].items())]
+    return hashlib.sha256(json.dumps(said, ensure_ascii=True).encode()).hexdigest()[:16]
 
 
 def _people(reviews: Sequence[SlideReview]) -> tuple[ReviewerState, ...]:

@@ -9,19 +9,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mnbatch.errors import LockHeldError
 from mnbatch.results.files import hash_file, storage_errors
-from mnbatch.results.lock import hold_lock
+from mnbatch.results.lock import wait_for_lock
 from mnbatch.results.manifest import now
 from mnbatch.results.paths import OutPaths
 from mnbatch.review.decisions import Decision, parse_decision
 
 WAIT_SECONDS = 30.0
-PAUSE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +38,8 @@ def writing(paths: OutPaths, wait_seconds: float = WAIT_SECONDS) -> Iterator[Non
     """
     with storage_errors(paths.reviews):
         paths.reviews.mkdir(parents=True, exist_ok=True)
-    end = time.monotonic() + wait_seconds
-    while True:
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(hold_lock(paths.review_lock))
-            except LockHeldError:
-                if time.monotonic() >= end:
-                    raise
-            else:
-                yield
-                return
-        time.sleep(PAUSE_SECONDS)
+    with wait_for_lock(paths.review_lock, wait_seconds):
+        yield
 
 
 def append(paths: OutPaths, slide_id: str, decisions: Sequence[Decision], source: str) -> int:

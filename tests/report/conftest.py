@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from mnbatch.assay.cells import CellCrop, CellScore, Quality, UnreadableCell
-from mnbatch.results.records import CallStamp, LeftOut, ModelStamp, Scoring, SlideRecord
+from mnbatch.results.records import CallStamp, LeftOut, ModelStamp, SlideRecord
 from mnbatch.results.store import Store
 from tests import browsers
+from tests.stamps import call_stamp, scoring
 
 GOOD = Quality(sharpness=1e6, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
 BLURRED = Quality(sharpness=0.0, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
@@ -22,23 +23,6 @@ BLANK = np.zeros((224, 224, 3), np.uint8)
 HOSTILE = "=cmd|' /C calc'!A0 <script>alert(1)</script> \"&\u202e"
 
 Score = float | None
-
-
-def call_stamp(threshold: float = 0.5, key: str = "key") -> CallStamp:
-    return CallStamp(key=key, threshold=threshold, max_bad_fraction=0.1, quality_rules=1)
-
-
-def scoring() -> Scoring:
-    return Scoring(
-        device="cpu",
-        precision="fp32",
-        minibatch=64,
-        mnbatch="0.1.0",
-        torch="2.11",
-        started="2026-03-01T21:05:06+00:00",
-        finished="2026-03-02T04:05:06+00:00",
-        seconds=12.5,
-    )
 
 
 def draw_cell(seed: int, micronucleus: bool) -> np.ndarray:

@@ -219,7 +219,7 @@ def test_pages_are_self_contained(batch: Store) -> None:
         assert not re.findall(r'(?:src|href)="(?:https?:|//|/)', body)
         for target in re.findall(r'href="([^"#][^"]*)"', body):
             if not target.startswith("data:"):
-                assert (page.parent / target).resolve().is_file(), target
+                assert (page.parent / target.split("#")[0]).resolve().is_file(), target
 
 
 def test_pages_say_what_made_them_and_what_they_are_not_for(batch: Store) -> None:

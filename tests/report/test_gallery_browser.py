@@ -6,19 +6,21 @@ import csv
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mnbatch.report.build import ReportOptions, build_reports
+from mnbatch.report.signing import SignRequest, sign_donor
 from mnbatch.results.store import Store
 from mnbatch.review.decisions import COLUMNS, LONGEST_NAME
 from mnbatch.review.estimate import hypergeometric_limits
 from mnbatch.review.importing import import_review, queues_of
 from mnbatch.review.queue import ReviewPlan, save_plan
 from mnbatch.review.serve import ReviewServer
+from mnbatch.review.signing import read_signatures
 from mnbatch.review.standing import slide_review
 from mnbatch.review.trail import read_trail
 from tests.browsers import Firefox, download_into, set_width
@@ -319,7 +321,7 @@ def test_the_page_weighs_little_more_than_its_pictures(built: Store, module_add_
 
 
 def test_served_pages_save_straight_into_the_trail(page: Any, built: Store) -> None:
-    with ReviewServer(built, lambda: "report made") as server:
+    with ReviewServer(built, lambda: "report made", lambda asked: "") as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
@@ -339,3 +341,59 @@ def test_served_pages_save_straight_into_the_trail(page: Any, built: Store) -> N
             built.paths.review_trail("s1").unlink(missing_ok=True)
     page.get(gallery(built, "s1"))
     assert json.dumps(rows(page)) == "[]"
+
+
+@pytest.fixture
+def served(tmp_path: Path, module_add_slide: Callable[..., object]) -> Iterator[tuple[Store, ReviewServer]]:
+    """A donor of two slides, shown by `mnbatch review serve`."""
+    store = Store(tmp_path / "out")
+    module_add_slide(store, "s1", [0.9, 0.8, *[0.1] * 18])
+    module_add_slide(store, "s2", [0.7, *[0.2] * 19], first_digest=300)
+    save_plan(store.paths, ReviewPlan(band=0.05, sample=0.1, least_band=2, least_sample=3))
+    rebuilt(store)
+
+    def sign(asked: Mapping[str, str]) -> str:
+        sign_donor(store, SignRequest(**asked), lambda: build_reports(store, ReportOptions(min_cells=1)))
+        return "signed"
+
+    with ReviewServer(store, lambda: rebuilt(store), sign) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        yield store, server
+        server.shutdown()
+        thread.join()
+
+
+def rebuilt(store: Store) -> str:
+    build_reports(store, ReportOptions(min_cells=1))
+    return "report made"
+
+
+def test_from_the_first_cell_to_the_signed_donor_report(page: Any, served: tuple[Store, ReviewServer]) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    store, server = served
+    (folder,) = store.paths.donors.iterdir()
+    page.get(server.address.replace("index.html", f"donors/{folder.name}/gallery.html"))
+    name(page, "Ada")
+    press(page, "r")
+    assert text(page, "progress-text") == "0 of 13 cells of the queue decided"
+    for _ in range(13):
+        press(page, "m" if "· called MN" in text(page, "cell-facts") else "n")
+    press(page, "mmm")
+    assert text(page, "progress-text") == "13 of 13 cells of the queue decided"
+    wait(lambda: text(page, "saved") == "Saved in OUT.")
+    page.find_element("id", "finish").send_keys(Keys.ENTER)
+    wait(lambda: text(page, "saved") == "report made")
+    press(page, Keys.ENTER)
+    wait(lambda: bool(page.find_elements("id", "sign-name")))
+    assert page.find_element("id", "sign-name").get_property("value") == "Ada"
+    page.find_element("id", "sign-role").send_keys("Biologist" + Keys.ENTER)
+    wait(lambda: bool(page.find_elements("id", "signatures")))
+    assert "1 sign-off of this result" in page.find_element("css selector", "main").get_property("textContent")
+    (signature,) = read_signatures(store.paths).entries
+    assert (signature.name, signature.role, signature.basis.review_status) == ("Ada", "Biologist", "complete")
+    # From disk the result is shown as signed, and cannot be signed.
+    page.get((folder / "index.html").as_uri())
+    assert not page.find_element("id", "sign").is_displayed()
+    assert page.find_elements("id", "signatures")

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from mnbatch.assay.cells import CellCrop, CellScore, Quality, UnreadableCell
-from mnbatch.results.records import CallStamp, ModelStamp, Scoring, SlideRecord
+from mnbatch.results.records import ModelStamp, SlideRecord
 from mnbatch.results.store import Store
 from mnbatch.review.decisions import COLUMNS, Decision
 from mnbatch.review.importing import queues_of
 from mnbatch.review.queue import Queue, ReviewPlan, save_plan
+from tests.stamps import call_stamp, scoring
 
 QUALITY = Quality(sharpness=1e6, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
 PLAN = ReviewPlan(band=0.1, sample=0.2, least_band=3, least_sample=5)
@@ -34,17 +35,8 @@ def score_record(slide_id: str, threshold: float = 0.5, key: str = "key") -> Sli
         score_key="score",
         look="fluorescence",
         model=ModelStamp(name="m", version="1", digest="ab" * 32, architecture="attention-alexnet"),
-        call=CallStamp(key=key, threshold=threshold, max_bad_fraction=0.1, quality_rules=1),
-        scored=Scoring(
-            device="cpu",
-            precision="fp32",
-            minibatch=64,
-            mnbatch="0",
-            torch="2",
-            started="2026-03-01T21:05:06+00:00",
-            finished="2026-03-02T04:05:06+00:00",
-            seconds=1.0,
-        ),
+        call=call_stamp(threshold, key),
+        scored=scoring(),
     )
 
 

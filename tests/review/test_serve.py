@@ -15,7 +15,7 @@ def server(out):
     out.paths.index.write_text("<h1>batch</h1>")
     out.paths.private.mkdir()
     (out.paths.private / "names.json").write_text("{}")
-    with ReviewServer(out, lambda: "made") as running:
+    with ReviewServer(out, lambda: "made", lambda asked: f"signed by {asked['name']}") as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         yield running
@@ -103,6 +103,15 @@ def test_large_and_strange_bodies_are_refused(post, ask, server):
     assert post({"decisions": []}, path="slides/s1/record.json")[0] == 404
     own = {"Origin": f"http://127.0.0.1:{server.server_port}", "Content_Type": "application/json"}
     assert ask("POST", "_review", "{", **own)[0] == 400
+
+
+def test_a_sign_off_is_passed_on_with_what_was_seen(post):
+    asked = {"donor": "D1", "name": "Ada", "role": "", "reason": "", "digest": "ab"}
+    status, data = post(asked, path="_sign")
+    assert (status, json.loads(data)) == (200, {"message": "signed by Ada"})
+    for broken in ({}, [], asked | {"name": 3}, asked | {"digest": ""}):
+        assert post(broken, path="_sign")[0] == 400
+    assert post(asked, path="_sign", Origin="http://evil.example")[0] == 403
 
 
 def test_decisions_go_into_the_trail_and_may_be_withdrawn(out, queue, tools, server, post):

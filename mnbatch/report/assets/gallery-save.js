@@ -54,6 +54,9 @@ mnbatch.save = (() => {
     try {
       const said = await post(`${root()}/_report`, {});
       mnbatch.bench.text("saved", said.message);
+      const next = document.getElementById("next");
+      next.hidden = false;
+      next.lastElementChild.focus();
     } catch (error) { mnbatch.bench.text("saved", error.message); }
   }
 
