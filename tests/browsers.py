@@ -71,6 +71,8 @@ def firefox() -> Iterator[Firefox]:
     finally:
         client.quit()
         client.cleanup()
+        # Else it tidies up once more, and loudly, when Python itself goes down.
+        client.instance = None
 
 
 BROWSERS: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {"chromium": chromium, "firefox": firefox}
