@@ -41,6 +41,7 @@ class RunSettings(BaseModel):
         gallery: cells shown a page in each part of the gallery (highest, most uncertain).
         keep_gallery: keep crops and maps in OUT (about 10 kB a cell).
         geojson: also write the cells of fields and whole slides as GeoJSON for QuPath.
+        label_masks: also write them as label images, OME-TIFF.
         pseudonymise: codes in place of source names in everything but OUT/private and the logs.
         verify: hash the content of every file again, also of slides whose files look unchanged.
         retry_failed: try slides again that failed for good.
@@ -69,6 +70,7 @@ class RunSettings(BaseModel):
     gallery: int = Field(default=24, ge=0, le=5000)
     keep_gallery: bool = True
     geojson: bool = False
+    label_masks: bool = False
     pseudonymise: bool = False
     verify: bool = False
     retry_failed: bool = False

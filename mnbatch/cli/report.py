@@ -38,6 +38,10 @@ def report(
         bool | None,
         typer.Option("--geojson/--no-geojson", help="Cells of fields for QuPath; otherwise as in the last run."),
     ] = None,
+    label_masks: Annotated[
+        bool | None,
+        typer.Option("--label-masks/--no-label-masks", help="Label images of fields; otherwise as in the last run."),
+    ] = None,
     contact_sheet: Annotated[
         bool, typer.Option("--contact-sheet", help="Also write slides/<id>/contact-sheet.png, for slides and talks.")
     ] = False,
@@ -60,7 +64,7 @@ def report(
     store = Store(out)
     if not store.paths.slides.is_dir():
         raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
-    options = report_options(store.paths, gallery, min_cells, force=force, geojson=geojson)
+    options = report_options(store.paths, gallery, min_cells, force=force, geojson=geojson, label_masks=label_masks)
     with hold_lock(store.paths.lock):
         if validation is not None:
             kept = keep_validation(store, validation)
@@ -86,6 +90,7 @@ def report_options(
     *,
     force: bool = False,
     geojson: bool | None = None,
+    label_masks: bool | None = None,
 ) -> ReportOptions:
     """What was typed, else what the last run used, else the defaults."""
     from mnbatch.report.build import ReportOptions
@@ -97,6 +102,7 @@ def report_options(
         min_cells=_first(min_cells, last.get("min_cells"), ReportOptions().min_cells),
         force=force,
         geojson=bool(last.get("geojson")) if geojson is None else geojson,
+        label_masks=bool(last.get("label_masks")) if label_masks is None else label_masks,
     )
 
 

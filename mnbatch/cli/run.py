@@ -84,6 +84,9 @@ def run(
     geojson: Annotated[
         bool, typer.Option("--geojson", help="Cells of fields as GeoJSON for QuPath.", rich_help_panel=_OUTPUT)
     ] = False,
+    label_masks: Annotated[
+        bool, typer.Option("--label-masks", help="Cells of fields as label images.", rich_help_panel=_OUTPUT)
+    ] = False,
     pseudonymise: Annotated[
         bool, typer.Option("--pseudonymise", help="Codes in place of source names.", rich_help_panel=_OUTPUT)
     ] = False,
@@ -136,6 +139,7 @@ def run(
         # A flag that was not typed must not hide what environment or settings file say.
         "keep_gallery": False if no_gallery else None,
         "geojson": geojson or None,
+        "label_masks": label_masks or None,
         "pseudonymise": pseudonymise or None,
         "verify": verify or None,
         "retry_failed": retry_failed or None,

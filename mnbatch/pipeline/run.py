@@ -266,7 +266,10 @@ class _Run:
 
     def _report(self) -> None:
         options = ReportOptions(
-            gallery=self.settings.gallery, min_cells=self.settings.min_cells, geojson=self.settings.geojson
+            gallery=self.settings.gallery,
+            min_cells=self.settings.min_cells,
+            geojson=self.settings.geojson,
+            label_masks=self.settings.label_masks,
         )
         self.outcome.report = build_reports(self.store, options, load_samples(self.store.paths))
 

@@ -43,7 +43,7 @@ def geojson_files(store: Store, record: SlideRecord, cells: Sequence[CalledCell]
         field = fields[number]
         features[field.source, field.page].append(_feature(record, field.source, field.page, cell, called))
     return {
-        f"{FOLDER}/{_file_name(position, source, page)}": _document(listed)
+        f"{FOLDER}/{file_stem(position, source, page)}.geojson": _document(listed)
         for position, ((source, page), listed) in enumerate(features.items())
     }
 
@@ -52,9 +52,10 @@ def _document(features: list[dict[str, Any]]) -> bytes:
     return json.dumps({"type": "FeatureCollection", "features": features}, separators=(",", ":")).encode()
 
 
-def _file_name(position: int, source: str, page: int | None) -> str:
+def file_stem(position: int, source: str, page: int | None) -> str:
+    """Name of a file about one image of a slide, without its ending."""
     stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", PurePosixPath(source).stem)[:60]
-    return f"{position:04d}-{stem}{'' if page is None else f'-{page}'}.geojson"
+    return f"{position:04d}-{stem}{'' if page is None else f'-{page}'}"
 
 
 def _feature(

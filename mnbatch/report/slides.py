@@ -22,6 +22,8 @@ from mnbatch.report.fields import fields_view
 from mnbatch.report.gallery import Candidate, gallery_view
 from mnbatch.report.geojson import FOLDER, geojson_files
 from mnbatch.report.items import SlideItem
+from mnbatch.report.masks import FOLDER as MASKS
+from mnbatch.report.masks import write_label_masks
 from mnbatch.report.statistics import statistics_of
 from mnbatch.report.summary import SlideSummary, digest, files_match, read_summary, remove_files, write_if_changed
 from mnbatch.results.calling import call_record
@@ -48,13 +50,20 @@ class ReportOptions:
         gallery: cells shown a page in each part of the gallery; 0 for none.
         min_cells: a donor with fewer BN cells is `insufficient`.
         geojson: also write the cells of fields and whole slides as GeoJSON for QuPath.
+        label_masks: also write them as label images.
         force: make everything again, whatever the stamps say.
     """
 
     gallery: int = 24
     min_cells: int = 200
     geojson: bool = False
+    label_masks: bool = False
     force: bool = False
+
+    @property
+    def more(self) -> list[str]:
+        """What is asked for beyond tables and pages."""
+        return [name for name, on in (("geojson", self.geojson), ("label_masks", self.label_masks)) if on]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +124,7 @@ class SlideBuilder:
             sorted(context.copies.get(slide_id, {}).items()),
             dict(context.samples.get(slide_id, {})),
             context.also_found.get(slide_id, ()),
-            [self._options.gallery, "geojson"] if self._options.geojson else self._options.gallery,
+            [self._options.gallery, *self._options.more] if self._options.more else self._options.gallery,
             asdict(self._plan),
             trail_digest(self._store.paths, slide_id),
             self._validated,
@@ -166,18 +175,27 @@ class SlideBuilder:
             if self._options.geojson and record.fields is not None and call.cells:
                 files |= geojson_files(self._store, record, call.cells)
                 (paths.root / FOLDER).mkdir()
+            masks = self._write_masks(record, call, paths.root)
         sweep_gallery(paths.root, files)
         if cellpage.PAGE in files:
             with storage_errors(paths.root):
                 (paths.root / cellpage.FOLDER).mkdir(exist_ok=True)
         for name, data in files.items():
             write_if_changed(paths.root / name, data)
-        sizes = {name: len(data) for name, data in sorted(files.items())}
+        sizes = dict(sorted(({name: len(data) for name, data in files.items()} | masks).items()))
         # Last, so that a kill in between leaves a stamp that does not match.
         write_atomically(
             paths.summary,
             SlideSummary.of(stamp, call, item.call_next_step, sizes, item.review, item.estimates).to_bytes(),
         )
+
+    def _write_masks(self, record: SlideRecord, call: SlideCall, root: Path) -> dict[str, int]:
+        """Label images of a slide of fields, straight to the disk: they grow with the slide. Name -> bytes."""
+        shutil.rmtree(root / MASKS, ignore_errors=True)
+        if not self._options.label_masks or record.fields is None or not call.cells:
+            return {}
+        (root / MASKS).mkdir()
+        return write_label_masks(self._store, record, call.cells, root / MASKS)
 
     def _call(self, record: SlideRecord) -> tuple[SlideCall, str]:
         """The slide's call, and the next step where it failed for a reason that the record does not know."""

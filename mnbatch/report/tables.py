@@ -41,6 +41,7 @@ FOUND_COLUMNS = (
     "nuclei",
     "nucleus_area_px",
     "cell_area_px",
+    "mask_label",
 )
 """Where a cell was found in its field; empty for a cell of a gallery."""
 
@@ -187,7 +188,7 @@ class Number(str):
 
 def cells_csv(cells: Iterable[CalledCell]) -> bytes:
     """cells.csv: every cell of a slide; an excluded one keeps its row with p_mn and mn empty."""
-    return _csv(CELL_COLUMNS, (_cell_fields(cell) for cell in cells))
+    return _csv(CELL_COLUMNS, (_cell_fields(row, cell) for row, cell in enumerate(cells, start=1)))
 
 
 def slides_csv(rows: Sequence[SlideRow]) -> bytes:
@@ -247,8 +248,8 @@ def is_number(text: str) -> bool:
     return NUMBER.fullmatch(text) is not None
 
 
-def _cell_fields(cell: CalledCell) -> list[Value]:
-    place = _found_fields(cell.found)
+def _cell_fields(row: int, cell: CalledCell) -> list[Value]:
+    place = _found_fields(row, cell.found)
     if cell.mn is None:
         tail = [*[None] * len(CELL_COUNT_COLUMNS), None, *place]
         return [cell.cell_id, cell.source, cell.page, None, None, ";".join(cell.qc), cell.reason, *tail]
@@ -257,15 +258,19 @@ def _cell_fields(cell: CalledCell) -> list[Value]:
     return [*fields, *_count_fields(cell), float(f"{cell.zoom:.4g}"), *place]
 
 
-def _found_fields(found: FoundAt | None) -> list[Value]:
-    """Values in the order of `FOUND_COLUMNS`; micrometres are empty where the pixel size is not known."""
+def _found_fields(row: int, found: FoundAt | None) -> list[Value]:
+    """Values in the order of `FOUND_COLUMNS`; micrometres are empty where the pixel size is not known.
+
+    Args:
+        row: counted from 1.
+    """
     if found is None:
         return [None] * len(FOUND_COLUMNS)
     um = found.um_per_pixel
     x_um, y_um = (None if um is None else round(value * um, 3) for value in (found.x, found.y))
     box = [found.left, found.top, found.width, found.height]
     areas = [found.nucleus_area, found.cell_area]
-    return [found.x, found.y, x_um, y_um, *box, found.cell_class, found.nuclei, *areas]
+    return [found.x, found.y, x_um, y_um, *box, found.cell_class, found.nuclei, *areas, row]
 
 
 def _field_counts(counts: FieldCounts | None) -> list[Value]:

@@ -60,6 +60,11 @@ def cells_of(out: Path, slide: str) -> list[dict[str, str]]:
     return table(out / "slides" / row_of(out, slide)["slide_id"] / "cells.csv")
 
 
+def mask_of(out: Path, slide: str) -> Path:
+    (path,) = (out / "slides" / row_of(out, slide)["slide_id"] / "masks").iterdir()
+    return path
+
+
 def test_binucleated_cells_of_fields_are_found_scored_and_placed(settings, fields, tmp_path):
     outcome = run(settings(export=fields))
     row = row_of(tmp_path / "out", "A")
@@ -266,12 +271,15 @@ def test_a_whole_slide_goes_the_whole_way(settings, tmp_path):
         tiff.write(paint(0), **options)
         tiff.write(paint(0)[::4, ::4], subfiletype=1, **options)
     (root / "S2.svs").write_bytes(b"no slide")
-    outcome = run(settings(export=tmp_path / "slides", geojson=True))
+    outcome = run(settings(export=tmp_path / "slides", geojson=True, label_masks=True))
     good, bad = row_of(tmp_path / "out", "S1"), row_of(tmp_path / "out", "S2")
     got = [good[name] for name in ("input", "status", "bn_cells", "donor")]
     assert (outcome.exit_code, got) == (3, ["wsi", "done", "5", "D1"])
     assert (bad["status"], bad["mnbn_cells"]) == ("failed", "")
     assert "cannot be opened" in bad["reason"]
+    labels = tifffile.imread(mask_of(tmp_path / "out", "S1"))
+    assert labels.shape == (SIDE, SIDE)
+    assert set(range(1, 6)) < set(np.unique(labels))
     assert run(settings(export=tmp_path / "slides", geojson=True)).scored == []
 
 
@@ -288,3 +296,94 @@ def test_pseudonyms_hide_the_names_of_fields(settings, fields, tmp_path):
     shown = [path for path in (tmp_path / "out/slides").rglob("*") if path.is_file()]
     assert shown
     assert not [path for path in shown if b"f0.tif" in path.read_bytes()]
+
+
+def channels_of(folder: Path, seed: int) -> None:
+    """A field of three channels, nuclei in the second; the others hold flat haze and noise, and inverted nuclei."""
+    nuclei = paint(seed)
+    haze = np.random.default_rng(seed).normal(500, 25, nuclei.shape).astype(np.uint16)
+    planes = np.stack([haze, nuclei, 65535 - 20 * nuclei])
+    folder.mkdir(parents=True)
+    metadata = {"axes": "CYX", "Channel": {"Name": ["FITC", "Stain 7", "Bright field"]}}
+    tifffile.imwrite(folder / "f.ome.tif", planes, ome=True, photometric="minisblack", metadata=metadata)
+
+
+@pytest.mark.parametrize("channel", ["2", "stain 7"])
+def test_the_chosen_channel_gives_the_cells_of_a_field_of_that_channel_alone(settings, tmp_path, channel):
+    channels_of(tmp_path / "several/D1/A", 3)
+    (tmp_path / "alone/D1/A").mkdir(parents=True)
+    tifffile.imwrite(tmp_path / "alone/D1/A/f.ome.tif", paint(3))
+    outs = {"several": {"nuclear_channel": channel}, "alone": {}}
+    for name, chosen in outs.items():
+        assert run(settings(export=tmp_path / name, out=tmp_path / f"out-{name}", **chosen)).exit_code == 0
+    several, alone = (cells_of(tmp_path / f"out-{name}", "A") for name in outs)
+    assert len(alone) == 5
+    assert several == alone
+
+
+@pytest.mark.parametrize(
+    ("channel", "reason"),
+    [
+        (None, "3 channels (FITC, Stain 7, Bright field), none is known as the nuclear one"),
+        ("TRITC", "no channel 'TRITC'"),
+        ("4", "no channel '4'"),
+        ("1", "No binucleated cell was found"),
+    ],
+)
+def test_another_channel_is_no_result_and_says_why(settings, tmp_path, channel, reason):
+    channels_of(tmp_path / "several/D1/A", 3)
+    chosen = {} if channel is None else {"nuclear_channel": channel}
+    run(settings(export=tmp_path / "several", **chosen))
+    row = row_of(tmp_path / "out", "A")
+    assert (row["status"], row["mnbn_cells"]) == ("failed", "")
+    assert reason in row["reason"]
+
+
+def test_label_masks_agree_with_the_table_and_serve_as_own_segmentation(settings, tmp_path):
+    folder = tmp_path / "stained/D1/A"
+    folder.mkdir(parents=True)
+    pixel = {"PhysicalSizeX": 0.4, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.4, "PhysicalSizeYUnit": "µm"}
+    tifffile.imwrite(folder / "f.ome.tif", cells_with_bodies(), metadata={"axes": "YXS", **pixel}, photometric="rgb")
+    run(settings(export=tmp_path / "stained", label_masks=True, stain="giemsa"))
+    cells, path = cells_of(tmp_path / "out", "A"), mask_of(tmp_path / "out", "A")
+    with tifffile.TiffFile(path) as tiff:
+        labels = tiff.asarray()
+        assert tiff.is_ome
+        assert 'PhysicalSizeX="0.4"' in tiff.ome_metadata
+        assert tiff.pages.first.is_tiled
+        assert tiff.pages.first.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+    assert (labels.dtype, labels.shape, len(cells)) == (np.uint16, (SIDE, SIDE), 4)
+    for cell in cells:
+        own = labels == int(cell["mask_label"])
+        rows, columns = np.nonzero(own)
+        assert labels[round(float(cell["y"])), round(float(cell["x"]))] == int(cell["mask_label"])
+        assert own.sum() == pytest.approx(int(cell["cell_area_px"]), rel=0.03)
+        assert (columns.min(), rows.min()) >= (int(cell["box_left"]) - 1, int(cell["box_top"]) - 1)
+    mononucleated = int(row_of(tmp_path / "out", "A")["m1_cells"])
+    assert len(np.unique(labels)) - 1 == len(cells) + mononucleated
+
+    before = path.read_bytes()
+    path.unlink()
+    run(settings(export=tmp_path / "stained", label_masks=True, stain="giemsa"))
+    assert path.read_bytes() == before
+    (folder / "f_mask.tif").write_bytes(before)
+    run(settings(export=tmp_path / "stained", out=tmp_path / "again", stain="giemsa"))
+    again = cells_of(tmp_path / "again", "A")
+    assert sorted((cell["x"], cell["y"]) for cell in again) == sorted((cell["x"], cell["y"]) for cell in cells)
+    run(settings(export=tmp_path / "stained", stain="giemsa"))
+    assert not path.parent.exists()
+
+
+def cells_with_bodies() -> np.ndarray:
+    """Stained cells on light ground, cytoplasm round the nuclei: four with two, four with one."""
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    density = np.zeros((SIDE, SIDE, 3))
+    for index in range(8):
+        x, y = 110 + 130 * (index % 4), 150 + 200 * (index // 4)
+        body = (columns - x) ** 2 + (rows - y) ** 2 <= 48**2
+        density[body] = np.array([0.7, 0.75, 0.3]) * 0.15
+        for shift in (-18, 18) if index % 2 else (0,):
+            nucleus = (columns - x - shift) ** 2 + (rows - y) ** 2 <= 16**2
+            density[nucleus] = np.array([0.75, 1.0, 0.45]) * 0.75
+    light = np.array([240, 235, 225]) * 10 ** -ndimage.gaussian_filter(density, (1, 1, 0))
+    return np.clip(light + np.random.default_rng(2).normal(0, 2, light.shape), 0, 255).astype(np.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,15 @@ _TOLERANCE = 0.7
 _THINNED = 8
 
 
-def cut_crop(pixels: Decoded, x: float, y: float, width: int) -> tuple[Decoded, bool]:
+def cut_crop(
+    pixels: Decoded, x: float, y: float, width: int, ground: Callable[[], Decoded] | None = None
+) -> tuple[Decoded, bool]:
     """A square of `width` pixels round (x, y), and whether it lies wholly inside the field.
 
     What lies outside is filled with the field's median colour: its ground, unless nuclei cover half of it.
+
+    Args:
+        ground: gives that colour where many crops are cut from one field; asked only when it is needed.
     """
     left, top = math.floor(x - width / 2 + 0.5), math.floor(y - width / 2 + 0.5)
     height, across = pixels.shape[:2]
@@ -34,7 +40,7 @@ def cut_crop(pixels: Decoded, x: float, y: float, width: int) -> tuple[Decoded, 
     if inside.shape[:2] == (width, width):
         return np.ascontiguousarray(inside), True
     filled = np.empty((width, width, *pixels.shape[2:]), pixels.dtype)
-    filled[...] = _median_colour(pixels)
+    filled[...] = median_colour(pixels) if ground is None else ground()
     filled[y0 - top : y1 - top, x0 - left : x1 - left] = inside
     return filled, False
 
@@ -74,7 +80,8 @@ def overview_jpeg(pixels: Decoded) -> bytes:
     return buffer.getvalue()
 
 
-def _median_colour(pixels: Decoded) -> Decoded:
+def median_colour(pixels: Decoded) -> Decoded:
+    """Median of each channel over a thinned field: () or (3,)."""
     thin = pixels[::_THINNED, ::_THINNED]
     return np.asarray(np.median(thin.reshape(-1, *pixels.shape[2:]), axis=0)).astype(pixels.dtype)
 

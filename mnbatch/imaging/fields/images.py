@@ -42,6 +42,7 @@ class FieldImage:
         um_per_pixel: what the file says; None where it says nothing.
         left, top: where it lies in the file, full-resolution pixels.
         core: x0, y0, x1, y1 in the file: cells centred here belong to this image; None for all of them.
+        size: (height, width) of a region, known also where its pixels are not.
     """
 
     page: int | None
@@ -52,6 +53,12 @@ class FieldImage:
     left: int = 0
     top: int = 0
     core: tuple[int, int, int, int] | None = None
+    size: tuple[int, int] = (0, 0)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in pixels; `size` where there are no pixels."""
+        return self.size if self.pixels is None else (self.pixels.shape[0], self.pixels.shape[1])
 
 
 def load_fields(path: str, channel: str | None) -> tuple[str, list[FieldImage]]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from mnbatch.assay.fields import CellsWanted
 
-FIELDS_VERSION = "2"
+FIELDS_VERSION = "3"
 """Raised when the same field would give other cells or other crops though segmentation did not change."""
 
 

@@ -18,10 +18,10 @@ from mnbatch.imaging.fields.survey import Seen, SlideTraits, Survey
 from mnbatch.imaging.fields.whole import WholeImage, open_whole
 from mnbatch.imaging.preparation import Preparation
 
-CORE = 1280
+CORE = 1536
 """Pixels a side of the part of a region whose cells are counted in it; the cores tile the slide."""
 
-LEAST_MARGIN = 256
+LEAST_MARGIN = 128
 """Pixels round the core that are read with it; at least a crop's width, so that no crop is cut by a region."""
 
 REACH = 8
@@ -94,7 +94,7 @@ class WholeSlideSource(FieldSource):
         left, top = max(0, core[0] - margin), max(0, core[1] - margin)
         right, bottom = min(whole.width, core[2] + margin), min(whole.height, core[3] + margin)
         reach = (core[0] - REACH, core[1] - REACH, core[2] + REACH, core[3] + REACH)
-        image = FieldImage(None, None, whole.um, left=left, top=top, core=reach)
+        image = FieldImage(None, None, whole.um, left=left, top=top, core=reach, size=(bottom - top, right - left))
         try:
             pixels = whole.read(left, top, right - left, bottom - top)
         except UndecodableError as error:

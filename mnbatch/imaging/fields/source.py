@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from mnbatch.assay.cells import CellCrop, FileDigest, ReadItem, Slide, SourceFil
 from mnbatch.assay.fields import FieldReport, FoundAt
 from mnbatch.errors import SlideError
 from mnbatch.imaging.decoding import Decoded, UndecodableError
-from mnbatch.imaging.fields.cutting import cut_crop, overview_jpeg
+from mnbatch.imaging.fields.cutting import cut_crop, median_colour, overview_jpeg
 from mnbatch.imaging.fields.finding import FoundField, find_cells, look_at
 from mnbatch.imaging.fields.images import FieldImage, load_fields, load_labels, plausible
 from mnbatch.imaging.fields.options import FieldOptions
@@ -149,7 +150,6 @@ class FieldSource:
         return Cutting(width, self._preparation)
 
     def _report(self, task: FieldWork, image: FieldImage, found: FoundField, digest: str) -> FieldReport:
-        shape = (0, 0) if image.pixels is None else image.pixels.shape
         keep = self._options.keep_overviews and image.pixels is not None
         return FieldReport(
             slide_id=self._slide.slide_id,
@@ -157,8 +157,8 @@ class FieldSource:
             page=image.page,
             left=image.left,
             top=image.top,
-            width=shape[1],
-            height=shape[0],
+            width=image.shape[1],
+            height=image.shape[0],
             cells=found.cells,
             problem="" if found.empty else found.problem,
             empty=found.empty,
@@ -213,9 +213,11 @@ def cut_cells(
     """
     crops: list[CellCrop | UnreadableCell] = []
     cells = []
+    field = image.pixels
+    ground = None if field is None else functools.cache(functools.partial(median_colour, field))
     for cell in found.cells:
-        if image.pixels is not None and not cell.reason:
-            pixels, whole = cut_crop(image.pixels, cell.x - image.left, cell.y - image.top, cutting.width)
+        if field is not None and not cell.reason:
+            pixels, whole = cut_crop(field, cell.x - image.left, cell.y - image.top, cutting.width, ground)
             if not whole:
                 cell = replace(cell, at_border=True)
             identity = cell_id(slide.slide_id, source, image.page) + cell.mark
