@@ -5,10 +5,12 @@
 For each stain, slides of camera fields are simulated at 5, 20, 100 and 300 MNBN per 1000 binucleated cells and run
 through the whole way: recognition of the input, segmentation, pairing, cropping, classification, tables.
 
-* The classifier's error is counted first, in the same run, on simulated crops of the same appearance as galleries:
-  what it does when a scanner has cut the cells.
-* "reported" must lie within what that error predicts from the truth of the slide: 95 % of a binomial with
-  p Se + (1 - p) (1 - Sp), where p is the truth's frequency and Se and Sp carry Jeffreys' uncertainty of their counts.
+* The classifier's error is counted first, in the same run, on simulated crops of the same slides' appearance: what it does
+  when a scanner has cut the cells.
+* "predicted" is what an error makes of the slide's truth: 95 % of a binomial with p Se + (1 - p) (1 - Sp), where p is
+  the truth's frequency and Se and Sp carry Jeffreys' uncertainty of their counts. "by all" takes the error on the
+  crops of all four slides, "by own" that on crops of the same slide: a slide outside the first and within the second
+  differs from the others, whether it comes as fields or as crops.
 * "corrected" is the reported frequency after Rogan and Gladen with the interval of Lang and Reiczigel.
 * Recall: scorable cells of the truth (binucleated, whole, not overlapping) that were scored. Precision: scored cells
   that are binucleated in the truth, at the border or overlapping ones included.
@@ -80,8 +82,10 @@ def measure(folder: Path, look: Any, arguments: argparse.Namespace) -> None:
     export = ExportPlan(
         donors=len(FREQUENCIES), slides=1, cells=arguments.crops, seed=arguments.seed, look=look, mnbn=FREQUENCIES
     )
-    rates = of_crops(folder / "crops", replace(export, mnbn=(200.0,)))
+    own_rates = of_crops(folder / "crops", replace(export, mnbn=(200.0,)))
+    rates = together(own_rates)
     print(f"\n{look}; on {4 * arguments.crops} simulated crops: Se {rates.sensitivity}, Sp {rates.specificity}")
+    print("slide by slide: " + "; ".join(f"Se {own.sensitivity}, Sp {own.specificity}" for own in own_rates))
     plan = FieldPlan(export=export, fields=arguments.fields, density=arguments.density)
     made = simulate_fields(folder / "fields", plan)
     start = time.perf_counter(), time.process_time()
@@ -89,26 +93,34 @@ def measure(folder: Path, look: Any, arguments: argparse.Namespace) -> None:
     seconds, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
     truth = table(made.truth)
     print_head()
-    for row, asked in zip(slides, FREQUENCIES, strict=True):
+    for row, asked, own_rate in zip(slides, FREQUENCIES, own_rates, strict=True):
         cells = table(folder / "out" / "slides" / row["slide_id"] / "cells.csv")
         own = [line for line in truth if line["donor"] == row["donor"]]
-        print_row(asked, row, matched(own, cells), rates)
+        print_row(asked, row, matched(own, cells), rates, own_rate)
     pixels = len(FREQUENCIES) * arguments.fields * plan.width * plan.height / 1e6
     print(f"the run: {seconds:.0f} s, {cpu:.0f} s of processor time, {pixels / cpu:.2f} megapixels a processor second")
 
 
-def of_crops(folder: Path, plan: ExportPlan) -> ErrorRates:
-    """Se and Sp of the bundled classifier on simulated crops."""
+def of_crops(folder: Path, plan: ExportPlan) -> list[ErrorRates]:
+    """Se and Sp of the bundled classifier on simulated crops of each slide."""
     made = simulate_export(folder, plan)
     truth = {line["file"]: int(line["mn"]) for line in table(made.truth)}
-    calls = [
-        (truth[cell["source"]], int(cell["mn"]))
-        for row in results(made.export, folder / "out", made.samples)
-        for cell in table(folder / "out" / "slides" / row["slide_id"] / "cells.csv")
-        if cell["mn"]
-    ]
-    hits, rejections = right_calls(calls)
-    return ErrorRates(CountedRate(*hits), CountedRate(*rejections), "simulated crops")
+    rates = []
+    for row in results(made.export, folder / "out", made.samples):
+        cells = table(folder / "out" / "slides" / row["slide_id"] / "cells.csv")
+        hits, rejections = right_calls((truth[cell["source"]], int(cell["mn"])) for cell in cells if cell["mn"])
+        rates.append(ErrorRates(CountedRate(*hits), CountedRate(*rejections), "simulated crops"))
+    return rates
+
+
+def together(rates: list[ErrorRates]) -> ErrorRates:
+    """The error on the crops of all slides."""
+
+    def summed(counts: list[CountedRate]) -> CountedRate:
+        return CountedRate(sum(rate.right for rate in counts), sum(rate.total for rate in counts))
+
+    sensitivity, specificity = ([getattr(each, name) for each in rates] for name in ("sensitivity", "specificity"))
+    return ErrorRates(summed(sensitivity), summed(specificity), "simulated crops")
 
 
 def right_calls(calls: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -190,23 +202,25 @@ def predicted(found: Matched, rates: ErrorRates) -> tuple[float, float]:
 
 def print_head() -> None:
     """Column titles."""
-    print("                  truth                 scored                     MNBN per 1000          error in fields")
-    print("asked    cells  per 1000   cells  recall  precision   reported   predicted   corrected     Se       Sp")
+    print(
+        "                truth             scored                 MNBN per 1000                            error in fields"
+    )
+    print("asked  cells per 1000  cells recall precision  reported  by all   by own   corrected           Se       Sp")
 
 
-def print_row(asked: float, row: Row, found: Matched, rates: ErrorRates) -> None:
+def print_row(asked: float, row: Row, found: Matched, rates: ErrorRates, own: ErrorRates) -> None:
     """One slide."""
-    low, high = predicted(found, rates)
+    by_all, by_own = predicted(found, rates), predicted(found, own)
     reported = float(row["mnbn_per_1000"])
     corrected = correct_fraction(found.called, found.scored, rates)
     interval = "none" if corrected.low is None else f"{1000 * corrected.low:.0f}-{1000 * (corrected.high or 1):.0f}"
-    within = "" if low <= reported <= high else "  outside"
+    spans = (f"{low:3.0f}-{high:<3.0f}{' ' if low <= reported <= high else '!'}" for low, high in (by_all, by_own))
     print(
-        f"{asked:5.0f} {found.scorable:8d} {1000 * found.with_mn / found.scorable:9.1f} {found.scored:7d} "
-        f"{found.recalled / found.scorable:7.3f} {found.right / max(1, found.scored):10.3f} {reported:10.1f} "
-        f"{low:5.0f}-{high:<5.0f} {1000 * corrected.value:7.1f} "
-        f"({interval}) "
-        f"{found.hits[0]}/{found.hits[1]} {found.rejections[0]}/{found.rejections[1]}{within}"
+        f"{asked:5.0f} {found.scorable:6d} {1000 * found.with_mn / found.scorable:8.1f} {found.scored:6d} "
+        f"{found.recalled / found.scorable:6.3f} {found.right / max(1, found.scored):9.3f} {reported:9.1f} "
+        f"{' '.join(spans)} {1000 * corrected.value:6.1f} ({interval}) "
+        f"{found.hits[0]}/{found.hits[1]} {found.rejections[0]}/{found.rejections[1]}",
+        flush=True,
     )
 
 
