@@ -16,7 +16,8 @@ from mnbatch.results.records import SlideRecord
 from mnbatch.review.standing import SlideReview
 
 MOST_FLAGS = 8
-MOST_SIGNATURES = 3
+MOST_SIGNATURES = 2
+LONGEST_SIGNED = 220
 LONGEST = 260
 """Characters of a flag; a page that must hold on one sheet cannot print lists of file names."""
 
@@ -70,6 +71,8 @@ def sheet_view(source: SheetSource) -> SheetView:
     refused = result is not None and result.status != "ok"
     reasons = result.warnings if result and not refused else ()
     flags = [*source.warnings, *reasons]
+    # Both tell how many are left out; the page must hold on one sheet.
+    most = MOST_FLAGS - len(source.signatures[-MOST_SIGNATURES:])
     return SheetView(
         donor=call.donor,
         status=call.status,
@@ -81,8 +84,8 @@ def sheet_view(source: SheetSource) -> SheetView:
         frequency=_frequency(source),
         dose=dose_pairs(dose) if dose else (),
         figure=dose.figure if dose and not refused else None,
-        flags=tuple(flag if len(flag) <= LONGEST else f"{flag[:LONGEST]} ..." for flag in flags[:MOST_FLAGS]),
-        flags_left=max(0, len(flags) - MOST_FLAGS),
+        flags=tuple(flag if len(flag) <= LONGEST else f"{flag[:LONGEST]} ..." for flag in flags[:most]),
+        flags_left=max(0, len(flags) - most),
         review=_review(source.review),
         signatures=_signatures(source.signatures),
         provenance=_provenance(source),
@@ -169,7 +172,9 @@ def _review(review: SlideReview) -> str:
 
 def _signatures(lines: Sequence[str]) -> tuple[str, ...]:
     """The latest ones; the page must hold on one sheet."""
-    shown = [line if len(line) <= LONGEST else f"{line[:LONGEST]} ..." for line in lines[-MOST_SIGNATURES:]]
+    shown = [
+        line if len(line) <= LONGEST_SIGNED else f"{line[:LONGEST_SIGNED]} ..." for line in lines[-MOST_SIGNATURES:]
+    ]
     left = len(lines) - len(shown)
     return (*shown, f"and {left} earlier, on the donor's page") if left else tuple(shown)
 

@@ -107,6 +107,9 @@ def test_the_physicians_page_prints_on_one_sheet(scored, add_slide, curve, tmp_p
         add_slide(scored, f"a-slide-with-quite-a-long-name-{i}", [0.9] * (3 * i) + [0.1] * 40, keep_gallery=False,
                   first_digest=10_000 + 100 * i, donor="D-" + "long" * 12)  # fmt: skip
     mnbatch("dose", scored.paths.root, "--curve", curve(dose_range=[0, 1], covariance=None))
+    for donor, reason in (("D1", "urgent"), ("D-" + "long" * 12, "a reason of many words " * 10)):
+        signed = ("--donor", donor, "--name", "Ada Muster", "--role", "Head of the laboratory", "--unfinished", reason)
+        assert mnbatch("review", "sign", scored.paths.root, *signed).returncode == 0
     for folder in scored.paths.donors.iterdir():
         pdf = tmp_path / f"{folder.name}.pdf"
         command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
