@@ -1,6 +1,6 @@
 """How well fields are segmented, on annotated images and on simulated fields, and how fast.
 
-    python benchmarks/segmentation.py [--data ../shared/data] [--parts nuclei,stained,pairs] [--seed 2018]
+    python benchmarks/segmentation.py [--data ../shared/data] [--parts nuclei,stained,pairs,survey] [--seed 2018]
 
 * nuclei: F1 at IoU 0.5 over all nuclei together, of `segment_field` and of scikit-image's own example (Otsu, distance
   transform, watershed: "Watershed segmentation" in its gallery), on the validation fields of mnfinder and on 100
@@ -11,7 +11,10 @@
 * pairs: recall and precision of binucleated cells on simulated fields of both stains, at 400 and at 800 cells per
   mm2. A cell is found if a binucleated cell is reported within half a nucleus diameter of its centre. Recall is over
   those that may be scored (not overlapping, not at the border); a hit on one of the others is no false positive.
+  Each field is a slide of its own, so that the full spread of looks is in it; intervals are Wilson's, 95 %.
   MP/s: megapixels a second of processor time of `segment_field` on these fields.
+* survey: median nucleus diameter of simulated slides as `Survey` measures it on four fields, beside the median of the
+  truth's whole main nuclei, the fragments of apoptotic cells left out.
 """
 
 from __future__ import annotations
@@ -32,6 +35,11 @@ from skimage.io import imread
 from skimage.segmentation import watershed
 
 from mnbatch.assay.cells import Look
+from mnbatch.assay.intervals import wilson
+from mnbatch.imaging.fields.finding import look_at
+from mnbatch.imaging.fields.images import FieldImage
+from mnbatch.imaging.fields.options import FieldOptions
+from mnbatch.imaging.fields.survey import Survey
 from mnbatch.imaging.segmentation import SegmentationSettings, SegmentedField, segment_field
 from mnbatch.simulate.export_plan import ExportPlan, slide_jobs
 from mnbatch.simulate.fields.drawn import draw_field
@@ -148,11 +156,11 @@ def stained(data: Path) -> None:
         print(f"{name:28s} {np.mean(values):8.3f} {np.median(values):8.3f} {len(values):8d}")
 
 
-def simulated(look: Look, density: float, seed: int) -> tuple[Image, list[dict[str, Any]]]:
-    """One field of a slide of its own: image and truth."""
+def simulated(look: Look, density: float, seed: int, number: int = 1) -> tuple[Image, list[dict[str, Any]]]:
+    """A field of the slide that the seed stands for: image and truth."""
     export = ExportPlan(donors=1, slides=1, seed=seed, look=look)
     job = next(iter(slide_jobs(export)))
-    drawing = draw_field(FieldPlan(export=export, density=density, width=1100, height=832), job, 1)
+    drawing = draw_field(FieldPlan(export=export, density=density, width=1100, height=832), job, number)
     rows = truth_rows(drawing.scene, Where("slide", "donor", 0, "field", look))
     return drawing.whole(8), [dict(zip(TRUTH_COLUMNS, row, strict=True)) for row in rows]
 
@@ -177,8 +185,8 @@ def paired(field: SegmentedField, rows: list[dict[str, Any]]) -> Tally:
 
 def pairs(fields: int, seed: int) -> None:
     """Print recall and precision of binucleated cells."""
-    head = ("recall", "precision", "cells", "MP/s")
-    print(f"\n{'binucleated cells':28s} " + " ".join(f"{word:>9s}" for word in head))
+    head = f"{'recall':>8s} {'95 %':>13s} {'precision':>10s} {'95 %':>13s} {'cells':>6s} {'MP/s':>6s}"
+    print(f"\n{'binucleated cells':28s} {head}")
     for density in (400, 800):
         for look in ("fluorescence", "giemsa"):
             tally, seconds, megapixels = Tally(), 0.0, 0.0
@@ -190,15 +198,50 @@ def pairs(fields: int, seed: int) -> None:
                 megapixels += image.shape[0] * image.shape[1] / 1e6
                 tally = tally.plus(paired(field, rows))
             count, name = tally.hits + tally.missed, f"{look}, {density} per mm2"
-            print(f"{name:28s} {tally.recall:9.3f} {tally.precision:9.3f} {count:9d} {megapixels / seconds:9.2f}")
+            recall, precision = interval(tally.hits, count), interval(tally.hits, tally.hits + tally.extra)
+            print(
+                f"{name:28s} {tally.recall:8.3f} {recall:>13s} {tally.precision:10.3f} {precision:>13s} "
+                f"{count:6d} {megapixels / seconds:6.2f}"
+            )
+
+
+def interval(part: int, whole: int) -> str:
+    """Wilson's 95 % interval."""
+    return "{:.3f}-{:.3f}".format(*wilson(part, whole))
+
+
+def survey(slides: int, seed: int) -> None:
+    """Print how the measured median nucleus diameter of slides differs from the truth."""
+    print(f"\n{'median nucleus diameter':28s} {'median':>8s} {'5 %':>8s} {'95 %':>8s} {'largest':>8s}")
+    for look in ("fluorescence", "giemsa"):
+        errors = [diameter_error(look, seed * 1000 + 500 + number) for number in range(slides)]
+        low, middle, high = np.quantile(errors, (0.05, 0.5, 0.95))
+        largest = max(errors, key=abs)
+        print(f"{look + ', relative error':28s} {middle:+8.3f} {low:+8.3f} {high:+8.3f} {largest:+8.3f}")
+
+
+def diameter_error(look: Look, seed: int) -> float:
+    """Relative error of the survey on four fields of one slide."""
+    fields = [simulated(look, 400, seed, number) for number in range(1, 5)]
+    found = Survey(fields, lambda field: look_at(FieldImage(None, field[0]), None, FieldOptions())).traits()
+    circles = [
+        row["nuclei_at"].split(";")
+        for _, rows in fields
+        for row in rows
+        if row["class"] != "apoptotic" and not int(row["border"])
+    ]
+    truth = float(np.median([2 * float(circle.split(":")[2]) for cell in circles for circle in cell]))
+    return (found.nucleus_diameter or 0.0) / truth - 1
 
 
 def main() -> None:
     """Print the tables that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared/data")
-    parser.add_argument("--parts", default="nuclei,stained,pairs")
-    parser.add_argument("--fields", type=int, default=12, help="simulated fields of each kind, a slide each")
+    parser.add_argument("--parts", default="nuclei,stained,pairs,survey")
+    parser.add_argument(
+        "--fields", type=int, default=60, help="simulated fields of each kind, each a slide, and slides"
+    )
     parser.add_argument("--seed", type=int, default=2018)
     arguments = parser.parse_args()
     parts = arguments.parts.split(",")
@@ -208,6 +251,8 @@ def main() -> None:
         stained(arguments.data)
     if "pairs" in parts:
         pairs(arguments.fields, arguments.seed)
+    if "survey" in parts:
+        survey(arguments.fields, arguments.seed)
 
 
 if __name__ == "__main__":
