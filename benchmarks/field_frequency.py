@@ -5,8 +5,8 @@
 For each stain, slides of camera fields are simulated at 5, 20, 100 and 300 MNBN per 1000 binucleated cells and run
 through the whole way: recognition of the input, segmentation, pairing, cropping, classification, tables.
 
-* The classifier's error is counted first, in the same run, on simulated crops of the same slides' appearance: what it does
-  when a scanner has cut the cells.
+* The classifier's error is counted first, in the same run, on simulated crops of the same slides' appearance: what it
+  does when a scanner has cut the cells.
 * "predicted" is what an error makes of the slide's truth: 95 % of a binomial with p Se + (1 - p) (1 - Sp), where p is
   the truth's frequency and Se and Sp carry Jeffreys' uncertainty of their counts. "by all" takes the error on the
   crops of all four slides, "by own" that on crops of the same slide: a slide outside the first and within the second
@@ -202,10 +202,8 @@ def predicted(found: Matched, rates: ErrorRates) -> tuple[float, float]:
 
 def print_head() -> None:
     """Column titles."""
-    print(
-        "                truth             scored                 MNBN per 1000                            error in fields"
-    )
-    print("asked  cells per 1000  cells recall precision  reported  by all   by own   corrected           Se       Sp")
+    print("              truth            scored                    MNBN per 1000          error in fields")
+    print("asked  cells per 1000  cells recall precision  reported  by all   by own   corrected   Se   Sp")
 
 
 def print_row(asked: float, row: Row, found: Matched, rates: ErrorRates, own: ErrorRates) -> None:
