@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -63,16 +64,19 @@ def firefox() -> Iterator[Firefox]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     prefs = {"browser.shell.checkDefaultBrowser": False, "browser.download.always_ask_before_handling_new_types": False}
-    client = marionette.Marionette(bin=binary, headless=True, port=port, app="fxdesktop", prefs=prefs)
-    client.start_session()
-    client.set_window_rect(width=1280, height=900)
-    try:
-        yield Firefox(client)
-    finally:
-        client.quit()
-        client.cleanup()
-        # Else it tidies up once more, and loudly, when Python itself goes down.
-        client.instance = None
+    with tempfile.TemporaryDirectory() as log:  # without one, the log would lie in the folder the tests are run from
+        client = marionette.Marionette(
+            bin=binary, headless=True, port=port, app="fxdesktop", prefs=prefs, gecko_log=log
+        )
+        client.start_session()
+        client.set_window_rect(width=1280, height=900)
+        try:
+            yield Firefox(client)
+        finally:
+            client.quit()
+            client.cleanup()
+            # Else it tidies up once more, and loudly, when Python itself goes down.
+            client.instance = None
 
 
 BROWSERS: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {"chromium": chromium, "firefox": firefox}
