@@ -55,7 +55,10 @@ def _corrected_line(e: Estimates) -> Line:
     if e.sensitivity is None or e.specificity is None:
         return Line(label, words.NOT_KNOWN, "", f"Not available: {e.correction_note}.")
     label += f" (Se {e.sensitivity[0]}/{e.sensitivity[1]}, Sp {e.specificity[0]}/{e.specificity[1]}, {e.rates_data})"
-    note = "Rogan-Gladen; the interval (Lang-Reiczigel) holds the doubt about both rates as well."
+    note = (
+        "Rogan-Gladen; the interval (Lang-Reiczigel) holds the counting error of both rates, not that they differ from "
+        "slide to slide."
+    )
     if e.correction_note:
         note = f"{e.correction_note[0].upper()}{e.correction_note[1:]}."
     if e.corrected_raw is not None and e.corrected_raw != e.corrected:

@@ -19,7 +19,7 @@ from mnbatch.assay.estimates import Estimates
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.review.standing import SlideReview
 
-REPORT_VERSION = 9
+REPORT_VERSION = 10
 """Part of every stamp: raised when the same results are to give other pages or tables."""
 
 _STAMP = re.compile(rb'<meta name="mnbatch-stamp" content="([0-9a-f]+)">')
