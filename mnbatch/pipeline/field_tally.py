@@ -89,7 +89,10 @@ class FieldTally:
         if self._set_aside:
             said.append(f"{len(self._set_aside)} of {self._fields} fields were set aside: {self._why_set_aside()}")
         if self._cells == "all":
-            said.append("scored with --cells all: every main nucleus counts as a cell, whether binucleated or not")
+            said.append(
+                "scored with --cells all: every main nucleus counts as a cell, whether binucleated or not; where BN "
+                "cells and MNBN are named, read cells and cells with MN, and the literature's background does not hold"
+            )
         return tuple(said)
 
     def _why_set_aside(self) -> str:

@@ -17,10 +17,10 @@ from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.rows import donor_rows, slide_rows
 from mnbatch.report.signatures import basis_of, short_signature, with_signatures
 from mnbatch.report.slides import DERIVED, Context, ReportOptions, Samples, SlideBuilder, sweep_gallery
-from mnbatch.report.statistics import statistics_of
+from mnbatch.report.statistics import statistics_of, why_no_background
 from mnbatch.report.summary import digest, page_stamp, remove_files, write_if_changed
 from mnbatch.report.views import CopyView
-from mnbatch.results.dosing import load_dosing
+from mnbatch.results.dosing import load_dosing, scoring_mode
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
@@ -167,10 +167,11 @@ def _with_statistics(donor: DonorItem, context: Context) -> DonorItem:
     ways = {called_with(item.record) for item in done}
     control = context.controls.get(ways.pop()) if len(ways) == 1 else None
     is_control = any(item.sample.get("control") for item in donor.slides)
+    alone = why_no_background(is_control, control, {scoring_mode(item.record) for item in done})
     found = [item.call.frequency for item in done if item.call.frequency is not None]
     return replace(
         donor,
-        statistics=statistics_of(call.frequency, call.mn, pooled_estimates(call.frequency, known), control, is_control),
+        statistics=statistics_of(call.frequency, call.mn, pooled_estimates(call.frequency, known), control, alone),
         heterogeneity=compare_slides([f.mnbn_cells for f in found], [f.bn_cells for f in found]),
     )
 

@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from mnbatch.assay.background import Control, pool_controls
 from mnbatch.errors import StorageError
 from mnbatch.results.calling import call_record
+from mnbatch.results.dosing import scoring_mode
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
 
 
 def called_with(record: SlideRecord) -> str:
-    """What a slide's frequency must share with its background: model and threshold."""
+    """What a slide's frequency must share with its background: model, threshold and which cells are scored."""
     if record.model is None or record.call is None:
         return ""
-    return f"{record.model.digest} {record.call.threshold!r}"
+    return f"{record.model.digest} {record.call.threshold!r} {scoring_mode(record)}"
 
 
 def find_controls(

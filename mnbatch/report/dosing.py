@@ -15,7 +15,7 @@ from mnbatch.assay.dose_records import Case, DoseResult
 from mnbatch.assay.dosing import assess, counts_of
 from mnbatch.assay.triage import CLASSES, Triage, triage
 from mnbatch.report.curve_figure import CaseMark, figure
-from mnbatch.results.dosing import MODE, Dosing
+from mnbatch.results.dosing import Dosing, scoring_mode
 from mnbatch.results.records import SlideRecord
 
 DOSE_COLUMNS = (
@@ -83,12 +83,18 @@ def donor_case(call: DonorCall, records: Sequence[SlideRecord], dosing: Dosing) 
     """The donor's pooled counts on the curve's endpoint, with how they were scored."""
     if call.frequency is None or not call.frequency.bn_cells:
         return Case(call.donor, None, call.reason or "no cell was counted")
-    ways = {(r.model.digest if r.model else "", f"{r.call.threshold:g}" if r.call else "") for r in records}
+    ways = {
+        (r.model.digest if r.model else "", f"{r.call.threshold:g}" if r.call else "", scoring_mode(r)) for r in records
+    }
     if len(ways) > 1:
         counts = CaseCounts(call.frequency.bn_cells, call.frequency.mnbn_cells)
-        return Case(call.donor, counts, "its slides were scored by different models or at different thresholds")
-    digest, threshold = ways.pop()
-    scoring = {"mode": MODE, "model_digest": digest, "threshold": threshold, "endpoint": "mnbn"}
+        return Case(
+            call.donor,
+            counts,
+            "its slides were scored by different models, at different thresholds or with and without --cells all",
+        )
+    digest, threshold, mode = ways.pop()
+    scoring = {"mode": mode, "model_digest": digest, "threshold": threshold, "endpoint": "mnbn"}
     note = unstated(dosing)
     if dosing.curve.endpoint == "mn" and call.mn is not None:
         cells = call.mn.cells

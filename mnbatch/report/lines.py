@@ -81,7 +81,7 @@ def _expected_line(e: Estimates) -> Line:
 def _background(found: Statistics) -> Line:
     b = found.background
     if b is None:
-        return Line("Background", words.NOT_KNOWN, "", "A control of this laboratory itself.")
+        return Line("Background", words.NOT_KNOWN, "", f"{found.no_background[0].upper()}{found.no_background[1:]}.")
     c = found.control
     where = "literature: general population, scored by eye (HUMN); not your own control"
     if c is not None:

@@ -24,9 +24,10 @@ from mnbatch.report.geojson import FOLDER, geojson_files
 from mnbatch.report.items import SlideItem
 from mnbatch.report.masks import FOLDER as MASKS
 from mnbatch.report.masks import write_label_masks
-from mnbatch.report.statistics import statistics_of
+from mnbatch.report.statistics import statistics_of, why_no_background
 from mnbatch.report.summary import SlideSummary, digest, files_match, read_summary, remove_files, write_if_changed
 from mnbatch.results.calling import call_record
+from mnbatch.results.dosing import scoring_mode
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
@@ -233,13 +234,9 @@ class SlideBuilder:
         donor = row.get("donor") or record.donor
         folder = donor_folder(donor) if donor else ""
         also_found = self._context.also_found.get(record.slide_id, ())
-        statistics = statistics_of(
-            call.frequency,
-            call.mn,
-            estimates,
-            self._context.controls.get(called_with(record)),
-            bool(row.get("control")),
-        )
+        control = self._context.controls.get(called_with(record))
+        alone = why_no_background(bool(row.get("control")), control, [scoring_mode(record)])
+        statistics = statistics_of(call.frequency, call.mn, estimates, control, alone)
         return SlideItem(record, call, donor, folder, sample, also_found, next_step, review, estimates, statistics)
 
 

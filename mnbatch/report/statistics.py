@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mnbatch.assay.background import Background, Control, compare_with_background
@@ -13,6 +13,7 @@ from mnbatch.assay.estimates import Estimates
 from mnbatch.assay.heterogeneity import LEVEL, Heterogeneity
 from mnbatch.assay.precision import Precision, precision
 from mnbatch.report import words
+from mnbatch.results.dosing import MODE_ALL_CELLS
 
 COLUMNS = (
     "corrected_per_1000",
@@ -58,7 +59,7 @@ class Statistics:
     """What stands beside one counted frequency.
 
     Attributes:
-        background: None for a control itself.
+        background: None where `no_background` says why.
         control: the controls that it was compared with, if there are any.
         counts: micronuclei a cell, of a model that counts them.
     """
@@ -68,6 +69,7 @@ class Statistics:
     control: Control | None
     precision: Precision
     counts: Distribution | None = None
+    no_background: str = ""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -77,15 +79,37 @@ class Statistics:
 
 
 def statistics_of(
-    frequency: Frequency | None, mn: MnFrequency | None, estimates: Estimates, control: Control | None, is_control: bool
+    frequency: Frequency | None,
+    mn: MnFrequency | None,
+    estimates: Estimates,
+    control: Control | None,
+    no_background: str,
 ) -> Statistics | None:
-    """What stands beside a frequency; None where there is no frequency."""
+    """What stands beside a frequency; None where there is no frequency.
+
+    Args:
+        no_background: why it is compared with no background (`why_no_background`).
+    """
     if frequency is None or not frequency.bn_cells:
         return None
     mnbn, cells = frequency.mnbn_cells, frequency.bn_cells
-    background = None if is_control else compare_with_background(mnbn, cells, control)
+    background = None if no_background else compare_with_background(mnbn, cells, control)
     counts = None if mn is None else mn.distribution
-    return Statistics(estimates, background, control, precision(mnbn, cells), counts)
+    return Statistics(estimates, background, control, precision(mnbn, cells), counts, no_background)
+
+
+def why_no_background(is_control: bool, control: Control | None, modes: Collection[str]) -> str:
+    """Why a frequency is compared with no background; "" where it is.
+
+    Args:
+        control: scored in the same way, if there is one; else the literature would be taken.
+        modes: `scoring_mode` of its slides.
+    """
+    if is_control:
+        return "is a control"
+    if control is None and MODE_ALL_CELLS in modes:
+        return "none for --cells all: the literature's cells are binucleated"
+    return ""
 
 
 def fields(found: Statistics | None) -> list[Value]:
@@ -94,7 +118,7 @@ def fields(found: Statistics | None) -> list[Value]:
         return [None] * len(COLUMNS)
     e, b, p = found.estimates, found.background, found.precision
     counts = [*(e.sensitivity or (None, None)), *(e.specificity or (None, None))]
-    background: list[Value] = ["is a control", *[None] * 4]
+    background: list[Value] = [found.no_background, *[None] * 4]
     if b is not None:
         limit = _rounded(b.detection_limit_per_1000)
         background = [b.source, _rounded(b.per_1000), _p(b.p_greater), b.limits.decision_threshold, limit]

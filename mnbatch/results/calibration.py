@@ -10,7 +10,7 @@ from mnbatch.assay.curve import Endpoint
 from mnbatch.assay.curve_table import DosePoint
 from mnbatch.errors import CurveError, MismatchError, UsageError
 from mnbatch.results.calling import call_record
-from mnbatch.results.dosing import MODE
+from mnbatch.results.dosing import scoring_mode
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
 
@@ -53,15 +53,15 @@ def known_doses(samples: Mapping[str, Mapping[str, str]]) -> dict[str, float]:
 
 
 def _scoring(records: Sequence[SlideRecord]) -> dict[str, Any]:
-    ways = {(r.model.digest, r.call.threshold) for r in records if r.model and r.call}
+    ways = {(r.model.digest, r.call.threshold, scoring_mode(r)) for r in records if r.model and r.call}
     if len(ways) != 1:
         raise MismatchError(
             f"The slides with a dose were scored in {len(ways)} different ways (model, threshold).",
             "Score them all with one model at one threshold.",
         )
-    digest, threshold = ways.pop()
+    digest, threshold, mode = ways.pop()
     model = next(r.model for r in records if r.model)
-    return {"mode": MODE, "model": f"{model.name} {model.version}", "model_digest": digest, "threshold": threshold}
+    return {"mode": mode, "model": f"{model.name} {model.version}", "model_digest": digest, "threshold": threshold}
 
 
 def _point(record: SlideRecord, call: SlideCall, dose: float, endpoint: Endpoint) -> DosePoint:

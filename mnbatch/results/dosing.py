@@ -15,9 +15,11 @@ from mnbatch.assay.scorer_error import curve_seen_by
 from mnbatch.errors import StorageError
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
+from mnbatch.results.records import SlideRecord
 
 MODE = "automated (mnbatch)"
-"""The scoring mode of everything that mnbatch counts itself."""
+MODE_ALL_CELLS = "automated (mnbatch --cells all)"
+"""The scoring modes of what mnbatch counts itself: binucleated cells, or every nucleus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,11 @@ class Dosing:
         s = self.settings
         allowed = s.allow_mismatch or self.corrected
         return DoseOptions(s.method, s.level, protraction_factor(s.exposure_hours), allowed)  # type: ignore[arg-type]
+
+
+def scoring_mode(record: SlideRecord) -> str:
+    """How the cells of a slide were chosen, in the words of a curve's `scoring`."""
+    return MODE_ALL_CELLS if record.fields is not None and record.fields.cells == "all" else MODE
 
 
 def save_dosing(paths: OutPaths, dosing: Dosing) -> None:

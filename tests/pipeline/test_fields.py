@@ -113,6 +113,10 @@ def test_cells_at_the_border_are_scored_only_with_all_and_flagged(settings, tmp_
     outer = [cell for cell in cells_of(tmp_path / "out", "A") if float(cell["x"]) < 40]
     assert outer
     assert all("border" in cell["qc"].split(";") for cell in outer)
+    row = row_of(tmp_path / "out", "A")
+    assert "binucleated" in row["background"]
+    assert (row["background_per_1000"], row["background_p"]) == ("", "")
+    assert "read cells and cells with MN" in row["warnings"]
 
 
 BAD = {

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from mnbatch.results.records import FieldsStamp
 from tests.in_process import mnbatch
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -66,6 +67,20 @@ def test_doses_stand_in_tables_and_pages_and_survive_a_rebuild(scored, curve, re
     assert mnbatch("report", out).returncode == 3
     assert text_of(folder / "index.html") == page
     assert (folder / "sheet.html").exists()
+
+
+def test_every_nucleus_is_no_binucleated_cell_on_a_curve(store, add_slide, curve, read_csv):
+    counts = {"fields": 1, "empty": 0, "set_aside": (), "classes": {}, "not_scored": {}, "um_per_pixel": None}
+    every = FieldsStamp(cells="all", **counts)
+    add_slide(store, "a1", [0.9] * 20 + [0.1] * 180, keep_gallery=False, fields=every)
+    add_slide(store, "b1", [0.9] * 20 + [0.1] * 180, keep_gallery=False, first_digest=1000, donor="D2")
+    add_slide(store, "b2", [0.9] * 20 + [0.1] * 180, keep_gallery=False, first_digest=2000, donor="D2", fields=every)
+    assert mnbatch("dose", store.paths.root, "--curve", curve()).returncode == 3
+    alone, mixed = read_csv(store.paths.donors_csv)
+    assert (alone["dose_status"], alone["dose_estimate_gy"], mixed["dose_estimate_gy"]) == ("refused", "", "")
+    assert "--cells all" in alone["dose_warnings"]
+    assert "with and without --cells all" in mixed["dose_warnings"]
+    assert alone["background_per_1000"] == ""
 
 
 def test_the_physicians_page_says_what_the_dose_rests_on(scored, curve):

@@ -100,7 +100,7 @@ def test_controls_of_the_sheet_are_the_background(two_donors, tables):
     assert donors["D1"]["background"] == "control"
     assert float(slides["a3"]["background_p"]) < 0.01 < float(slides["a1"]["background_p"])
     assert "Own control: 1 slide of 1 donor" in page(two_donors, "D1")
-    assert "A control of this laboratory itself" in page(two_donors, "D2")
+    assert "Is a control." in page(two_donors, "D2")
 
 
 def test_a_new_control_makes_the_pages_that_show_it_again(two_donors):
