@@ -232,7 +232,9 @@ def users_loop(export: Path, model: LoadedModel, device: str) -> int:
     ]
     loader = DataLoader(ImageFolder(str(export), transforms.Compose(steps)), USER_MINIBATCH, num_workers=2)
     network = AttentionAlexNet().eval()
-    network.load_state_dict(model.network.state_dict())
+    # The loop answers yes or no: what counts micronuclei stays out of it.
+    weights = {name: w for name, w in model.network.state_dict().items() if not name.startswith("counter.")}
+    network.load_state_dict(weights)
     network.to(device)
     cells = 0
     with torch.no_grad():
