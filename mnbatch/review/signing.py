@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -20,6 +19,7 @@ from mnbatch.results.files import storage_errors
 from mnbatch.results.manifest import now
 from mnbatch.results.paths import OutPaths
 from mnbatch.review.decisions import LONGEST_NAME, person_name
+from mnbatch.review.lines import append_lines, read_lines
 
 LONGEST_REASON = 500
 
@@ -132,17 +132,9 @@ def add_signature(paths: OutPaths, signature: Signature) -> bool:
     mine = (signature.donor, signature.name, signature.role, signature.digest)
     if mine in {(s.donor, s.name, s.role, s.digest) for s in read_signatures(paths).entries}:
         return False
-    path = paths.signatures
-    line = json.dumps(asdict(signature), ensure_ascii=True) + "\n"
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
-            size = file.seek(0, os.SEEK_END)
-            # A line that a kill tore ends where it was torn.
-            torn = size > 0 and path.read_bytes()[-1:] != b"\n"
-            file.write((b"\n" if torn else b"") + line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+    with storage_errors(paths.signatures):
+        paths.signatures.parent.mkdir(parents=True, exist_ok=True)
+    append_lines(paths.signatures, [asdict(signature)])
     return True
 
 
@@ -152,17 +144,7 @@ def read_signatures(paths: OutPaths) -> SignatureTrail:
     Raises:
         StorageError: the trail is there and cannot be read.
     """
-    if not paths.signatures.exists():
-        return SignatureTrail()
-    with storage_errors(paths.signatures):
-        lines = paths.signatures.read_bytes().split(b"\n")
-    entries, torn = [], 0
-    for line in filter(None, lines):
-        try:
-            entries.append(_parse(json.loads(line)))
-        except (ValueError, TypeError, KeyError, AttributeError):
-            torn += 1
-    return SignatureTrail(tuple(entries), torn)
+    return SignatureTrail(*read_lines(paths.signatures, _parse))
 
 
 def compare(entries: Sequence[Signature], donor: str, basis: Basis) -> tuple[Signed, ...]:

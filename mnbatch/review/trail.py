@@ -7,8 +7,7 @@ at a time holds the trail's own lock, so that a review can be saved while a run 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from mnbatch.results.lock import wait_for_lock
 from mnbatch.results.manifest import now
 from mnbatch.results.paths import OutPaths
 from mnbatch.review.decisions import Decision, parse_decision
+from mnbatch.review.lines import append_lines, read_lines
 
 WAIT_SECONDS = 30.0
 
@@ -55,15 +55,8 @@ def append(paths: OutPaths, slide_id: str, decisions: Sequence[Decision], source
     fresh = [decision for decision in decisions if decision not in known]
     if not fresh:
         return 0
-    path = paths.review_trail(slide_id)
     stamp = {"saved": now(), "source": source}
-    text = "".join(json.dumps({**d.fields(), **stamp}, ensure_ascii=True) + "\n" for d in fresh)
-    with storage_errors(path), path.open("a+b") as file:
-        if file.tell() and not _ends_whole(path):
-            text = "\n" + text
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
+    append_lines(paths.review_trail(slide_id), ({**d.fields(), **stamp} for d in fresh))
     return len(fresh)
 
 
@@ -73,18 +66,8 @@ def read_trail(paths: OutPaths, slide_id: str) -> Trail:
     Raises:
         StorageError: the trail is there and cannot be read.
     """
-    path = paths.review_trail(slide_id)
-    if not path.exists():
-        return Trail(())
-    with storage_errors(path):
-        lines = path.read_bytes().split(b"\n")
-    entries, torn = [], 0
-    for line in filter(None, lines):
-        try:
-            entries.append(parse_decision(json.loads(line), withdrawn=True))
-        except (ValueError, TypeError, AttributeError):
-            torn += 1
-    return Trail(tuple(entries), torn)
+    read = functools.partial(parse_decision, withdrawn=True)
+    return Trail(*read_lines(paths.review_trail(slide_id), read))
 
 
 def trail_digest(paths: OutPaths, slide_id: str) -> str:
@@ -99,9 +82,3 @@ def trail_digest(paths: OutPaths, slide_id: str) -> str:
 def reviewed_slides(paths: OutPaths) -> list[str]:
     """Ids of the slides that have a trail, of which some may have left OUT."""
     return sorted(path.stem for path in paths.reviews.glob("*.jsonl")) if paths.reviews.is_dir() else []
-
-
-def _ends_whole(path: os.PathLike[str]) -> bool:
-    with open(path, "rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
