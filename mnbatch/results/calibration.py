@@ -56,8 +56,8 @@ def _scoring(records: Sequence[SlideRecord]) -> dict[str, Any]:
     ways = {(r.model.digest, r.call.threshold, scoring_mode(r)) for r in records if r.model and r.call}
     if len(ways) != 1:
         raise MismatchError(
-            f"The slides with a dose were scored in {len(ways)} different ways (model, threshold).",
-            "Score them all with one model at one threshold.",
+            f"The slides with a dose were scored in {len(ways)} different ways (model, threshold, --cells).",
+            "Score them all with one model at one threshold, and all with the same --cells.",
         )
     digest, threshold, mode = ways.pop()
     model = next(r.model for r in records if r.model)
