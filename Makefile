@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
+JOBS ?= auto
+SHARED ?= auto
 
 .PHONY: demo test test-slow test-gpu lint format clean
 
@@ -14,11 +16,13 @@ demo: $(STAMP)
 	@echo
 	@echo "Open $(CURDIR)/$(DEMO)/results/index.html in a browser."
 
+# Tests run in one process a core (JOBS=1: in one). SHARED=without: as in a clone that has no ../shared; only: just the tests
+# that ask for it.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --shared $(SHARED)
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow
 
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu

@@ -1,9 +1,6 @@
 """`mnbatch dose --cases` and `mnbatch curve` as a laboratory meets them: streams, exit codes, reasons."""
 
 import json
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -226,16 +223,9 @@ def test_show_refuses_a_curve_that_gives_no_dose(tmp_path):
     assert "falls with dose" in done.stderr
 
 
-def test_ten_thousand_donors_take_less_than_a_hundred_imports_of_scipy(files):
+def test_ten_thousand_donors_have_a_line_each(files):
+    """How long it takes is measured by benchmarks/dose_batch.py."""
     rows = [f"d{i},{900 + i % 90},{20 + i % 83},{i % 7},0,0,0" for i in range(10_000)]
-    arguments = files(rows)
-
-    def seconds(*command):
-        started = time.perf_counter()
-        done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, check=True)
-        return time.perf_counter() - started, done.stdout
-
-    imported, _ = seconds("-c", "import scipy")
-    taken, printed = seconds("-m", "mnbatch", "dose", *arguments, "--json")
-    assert len(printed.splitlines()) == 10_000
-    assert taken < 100 * imported
+    done = mnbatch("dose", *files(rows), "--json")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [f"d{i}" for i in range(10_000)]

@@ -6,12 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from mnbatch.pipeline.run import run
 from mnbatch.results.store import Store
+from tests.stopping import run_with_signal
 
 
 def generations(out):
@@ -122,28 +122,10 @@ def test_deleted_report_files_come_back(settings, tmp_path, without_times):
     assert without_times(out) == before
 
 
-def start(settings_options, tmp_path):
-    command = [sys.executable, "-m", "mnbatch", "run"]
-    command += [
-        str(settings_options["export"]),
-        "--out",
-        str(settings_options["out"]),
-        "--model",
-        settings_options["model"],
-    ]
-    command += ["--layout", "donor-slide-folders", "--min-cells", "1", "--device", "cpu", "--minibatch", "2"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(condition, process, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        if process.poll() is not None:
-            return condition()
-        time.sleep(0.005)
-    raise AssertionError("waited in vain")
+def command(export, out, models):
+    """`mnbatch run`, as `settings` has it, two cells a minibatch."""
+    options = ["--layout", "donor-slide-folders", "--min-cells", "1", "--device", "cpu", "--minibatch", "2"]
+    return ["run", export, "--out", out, "--model", models["one"], *options]
 
 
 @pytest.fixture
@@ -153,23 +135,21 @@ def long_export(export, new_slide):
     return export
 
 
-@pytest.mark.parametrize("moment", ["first staging", "first record", "third record", "first table"])
+MOMENTS = {
+    "first staging": {"event": "os.mkdir", "path": r"slides/[^/]+/\.staging-"},
+    "first record": {"event": "os.rename", "path": r"record\.json$"},
+    "third record": {"event": "os.rename", "path": r"record\.json$", "number": 3},
+    "first table": {"event": "os.rename", "path": r"cells\.csv$"},
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_run_ends_with_the_same_bytes_as_one_that_was_not(
     moment, long_export, settings, tmp_path, models, without_times
 ):
-    conditions = {
-        "first staging": lambda out: any(out.glob("slides/*/.staging-*")),
-        "first record": lambda out: any(out.glob("slides/*/record.json")),
-        "third record": lambda out: len(list(out.glob("slides/*/record.json"))) >= 3,
-        "first table": lambda out: any(out.glob("slides/*/cells.csv")),
-    }
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    options = {"export": long_export, "out": killed, "model": str(models["one"])}
-    process = start(options, tmp_path)
-    wait_for(lambda: conditions[moment](killed), process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed"
+    done = run_with_signal(command(long_export, killed, models), **MOMENTS[moment], signum=signal.SIGKILL)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     run(settings(out=killed, minibatch=2))
     run(settings(out=whole, minibatch=2))
     assert without_times(killed) == without_times(whole)
@@ -178,19 +158,17 @@ def test_a_killed_run_ends_with_the_same_bytes_as_one_that_was_not(
 
 def test_sigterm_commits_what_is_whole_and_leaves_with_143(long_export, tmp_path, models, settings):
     out = tmp_path / "out"
-    process = start({"export": long_export, "out": out, "model": str(models["one"])}, tmp_path)
-    wait_for(lambda: any(out.glob("slides/*/record.json")), process)
-    process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 143, stderr
-    assert "run" in stderr.lower()
-    assert "Traceback" not in stderr
-    done = generations(out)
-    assert 0 < len(done) < 10
+    first_record = {"event": "os.rename", "path": r"record\.json$"}
+    done = run_with_signal(command(long_export, out, models), **first_record, signum=signal.SIGTERM)
+    assert done.returncode == 143, done.stderr
+    assert "run" in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+    committed = generations(out)
+    assert 0 < len(committed) < 10
     assert json.loads((out / "manifest.json").read_text())["status"] == "interrupted"
     assert not list(out.glob("slides/*/.staging-*"))
     outcome = run(settings())
-    assert len(outcome.kept) == len(done)
+    assert len(outcome.kept) == len(committed)
     assert len(generations(out)) == 10
 
 

@@ -130,7 +130,7 @@ def test_the_physicians_page_prints_on_one_sheet(scored, add_slide, curve, tmp_p
         command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
                    f"--user-data-dir={tmp_path / 'profile'}", "--no-pdf-header-footer", f"--print-to-pdf={pdf}",
                    f"file://{folder / 'sheet.html'}"]  # fmt: skip
-        subprocess.run(command, check=True, capture_output=True, timeout=180)
+        subprocess.run(command, check=True, capture_output=True, timeout=900)
         data = pdf.read_bytes()
         assert len(re.findall(rb"/Type\s*/Page[^s]", data)) == 1, folder.name
         (box,) = {tuple(float(v) for v in m.split()) for m in re.findall(rb"/MediaBox\s*\[([^\]]+)\]", data)}

@@ -84,7 +84,7 @@ def rows(page: Any) -> list[dict[str, str]]:
     return list(csv.DictReader(page.execute_script("return mnbatch.state.csv()").splitlines()))
 
 
-def wait(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait(condition: Callable[[], bool], seconds: float = 600.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
