@@ -51,6 +51,8 @@ def import_(
     )
     if done.outdated:
         typer.echo(f"{done.outdated} of them were made on an earlier result: kept, and not counted")
+    if done.ahead:
+        typer.echo(f"{done.ahead} of them say a time that is still to come: kept, in the order in which they came")
     rebuild(store)
 
 
@@ -216,4 +218,6 @@ def _lines(record: SlideRecord, review: SlideReview) -> list[str]:
         lines.append(f"  differ on {d.cell_id}: " + ", ".join(f"{who} {word}" for who, word in d.decisions))
     if review.torn:
         lines.append(f"  {review.torn} lines of its trail cannot be read")
+    if review.ahead:
+        lines.append(f"  {review.ahead} decisions say a time later than that at which they were saved")
     return lines

@@ -52,7 +52,8 @@ def plan_slides(slides: Iterable[Slide], store: Store, models: ModelSet, setting
     """Decide for each slide, streaming; the files of slides that are not scored are let go."""
     for slide in slides:
         plan = _plan(slide, store.record(slide.slide_id), models, settings)
-        if plan.record is not None and plan.action in ("call", "touch", "keep") and store.damage(plan.record):
+        kept = plan.record is not None and plan.action in ("call", "touch", "keep")
+        if plan.record is not None and kept and store.damage(plan.record, pictures=settings.verify):
             plan = Plan(slide, "score", "its stored result is damaged", plan.record)
         yield (
             plan if plan.action in ("score", "touch") else replace(plan, slide=replace(slide, files=(), companions=()))

@@ -52,6 +52,8 @@ def review_view(review: SlideReview, gallery: str) -> ReviewView:
     text = TEXTS[review.status] + (f": {review.reason}." if review.reason else "")
     if review.torn:
         text += f" {words.plural(review.torn, 'line')} of its trail cannot be read."
+    if review.ahead:
+        text += f" {words.plural(review.ahead, 'decision')} say a time later than that at which they were saved."
     people = tuple(
         Person(s.reviewer, s.looked, s.missing, s.outside, f"{words.moment(s.first)} to {words.moment(s.last)}")
         for s in review.reviewers

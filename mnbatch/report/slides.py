@@ -114,7 +114,7 @@ class SlideBuilder:
 
     def candidates(self, record: SlideRecord) -> list[Candidate]:
         """The slide's counted cells for a donor's gallery."""
-        call, _ = self._call(record)
+        call, _ = self._call(record, pictures=True)
         href = render.href(f"../../slides/{record.slide_id}/index.html")
         return self._candidates(record, call, record.name, href) if call.frequency else []
 
@@ -130,10 +130,14 @@ class SlideBuilder:
             trail_digest(self._store.paths, slide_id),
             self._validated,
             repr(context.controls.get(called_with(record))),
+            self._store.damage(record),
         )
 
     def _build(self, record: SlideRecord, stamp: str) -> SlideItem:
-        call, next_step = self._call(record)
+        call, next_step = self._call(record, pictures=bool(self._options.gallery))
+        if self._options.gallery and self._store.damage(record, pictures=True):
+            # Pictures are looked at only when pages are made: the next report has to look again.
+            self.stamps[record.slide_id] = stamp = digest(stamp, "pictures")
         review, queue = self._review(record, call)
         estimates = slide_estimates(call, validation_of(record, self._context.validated))
         item = self._item(record, call, next_step, review, estimates)
@@ -198,9 +202,14 @@ class SlideBuilder:
         (root / MASKS).mkdir()
         return write_label_masks(self._store, record, call.cells, root / MASKS)
 
-    def _call(self, record: SlideRecord) -> tuple[SlideCall, str]:
-        """The slide's call, and the next step where it failed for a reason that the record does not know."""
+    def _call(self, record: SlideRecord, *, pictures: bool) -> tuple[SlideCall, str]:
+        """The slide's call, and the next step where it failed for a reason that the record does not know.
+
+        Args:
+            pictures: altered crops or maps fail it, too.
+        """
         try:
+            self._store.check(record, pictures=pictures)
             return call_record(self._store, record, self._context.copies.get(record.slide_id, {})), ""
         except StorageError as error:
             # One damaged slide must not keep the others from their report.

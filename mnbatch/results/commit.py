@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from mnbatch.errors import StorageError
+from mnbatch.results.checksums import content_checksum, file_checksum
 from mnbatch.results.files import write_atomically
 from mnbatch.results.paths import GENERATION_PREFIX, STAGING_PREFIX, SlidePaths
 from mnbatch.results.records import SlideRecord
+
+CHECKSUM = "checksum"
+"""Of record.json, over all of its other fields."""
 
 
 def read_record(paths: SlidePaths) -> SlideRecord | None:
@@ -26,19 +33,43 @@ def read_record(paths: SlidePaths) -> SlideRecord | None:
         return None
     except OSError as error:
         raise StorageError(f"Cannot read {paths.record}: {error.strerror}.", "Check permissions of OUT.") from error
+    return parse_record(paths, data)
+
+
+def parse_record(paths: SlidePaths, data: bytes) -> SlideRecord:
+    """A record from the bytes of its file.
+
+    Raises:
+        StorageError: it cannot be understood, or is not what was written.
+    """
     try:
-        return SlideRecord.model_validate_json(data)
+        content: dict[str, Any] = json.loads(data)
+        stated = content.pop(CHECKSUM, None)
+        record = SlideRecord.model_validate_json(json.dumps(content))
     except ValidationError as error:
+        raise _unreadable(paths, f"{error.error_count()} faults") from error
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise _unreadable(paths, "no JSON object") from error
+    if stated is not None and stated != content_checksum(content):
         raise StorageError(
-            f"{paths.record} is not a slide record of this version of mnbatch ({error.error_count()} faults).",
-            "Use the version that wrote it, or delete this slide's directory and run again.",
-        ) from error
+            f"{paths.record} was altered after it was written: its content does not give its checksum.",
+            "Restore it from a copy, or delete this slide's directory and run again.",
+        )
+    return record
 
 
 def write_record(paths: SlidePaths, record: SlideRecord) -> None:
-    """Replace a slide's record in one durable step: the commit."""
-    text = record.model_dump_json(indent=1)
-    write_atomically(paths.record, text.encode() + b"\n", durable=True)
+    """Replace a slide's record in one durable step: the commit. Its last line is a checksum over all others."""
+    content: dict[str, Any] = json.loads(record.model_dump_json())
+    content[CHECKSUM] = content_checksum(content)
+    write_atomically(paths.record, json.dumps(content, indent=1).encode() + b"\n", durable=True)
+
+
+def _unreadable(paths: SlidePaths, what: str) -> StorageError:
+    return StorageError(
+        f"{paths.record} is not a slide record of this version of mnbatch ({what}).",
+        "Use the version that wrote it, or delete this slide's directory and run again.",
+    )
 
 
 def sweep_slide(paths: SlidePaths, record: SlideRecord | None) -> None:
@@ -67,8 +98,14 @@ def next_generation(paths: SlidePaths) -> str:
     return f"{GENERATION_PREFIX}{int(record.generation[len(GENERATION_PREFIX) :]) + 1}"
 
 
-def damage(paths: SlidePaths, record: SlideRecord) -> str:
-    """What is wrong with a scored slide's generation, from the sizes of its files; "" where nothing is."""
+def damage(paths: SlidePaths, record: SlideRecord, names: Iterable[str]) -> str:
+    """What is wrong with a scored slide's generation; "" where nothing is.
+
+    All files must have the sizes that were written.
+
+    Args:
+        names: files whose bytes must give their checksums, too; of a record of a version that made none, sizes must do.
+    """
     if record.generation is None:
         return ""
     folder = paths.generation(record.generation).root
@@ -79,4 +116,19 @@ def damage(paths: SlidePaths, record: SlideRecord) -> str:
             return f"{folder / name} cannot be read ({error.strerror})"
         if actual != size:
             return f"{folder / name} has {actual} bytes, {size} were written"
+    for name in names:
+        wrong = altered(folder / name, record.checksums.get(name, ""))
+        if wrong:
+            return wrong
     return ""
+
+
+def altered(path: Path, stated: str) -> str:
+    """How a file differs from its checksum, in words; "" where it does not, or has none."""
+    if not stated:
+        return ""
+    try:
+        found = file_checksum(path)
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+    return "" if found == stated else f"{path} was altered after it was written: its bytes do not give its checksum"

@@ -11,6 +11,7 @@ from typing import IO, cast
 
 from mnbatch.assay.classes import CellClass
 from mnbatch.assay.fields import FieldReport, FoundAt
+from mnbatch.results.checksums import HashedFile
 from mnbatch.results.paths import GenerationPaths
 
 FOUND_COLUMNS = (
@@ -59,14 +60,17 @@ class FieldWriter:
 
     Args:
         staged: generation that is being written.
+
+    Attributes:
+        files: open files, for their owner to close.
+        hashed: name -> the same files, which know their checksums once they are flushed.
     """
 
     def __init__(self, staged: GenerationPaths) -> None:
-        def opened(path: Path) -> IO[str]:
-            return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-
-        fields, found = opened(staged.fields), opened(staged.found)
-        self._overviews = staged.overviews.open("wb")
+        self.hashed: dict[str, HashedFile] = {}
+        self.hashed[staged.fields.name], fields = HashedFile.text(staged.fields)
+        self.hashed[staged.found.name], found = HashedFile.text(staged.found)
+        self.hashed[staged.overviews.name], self._overviews = HashedFile.buffered(staged.overviews)
         self._fields = csv.writer(fields, lineterminator="\n")
         self._found = csv.writer(found, lineterminator="\n")
         self._fields.writerow(_FIELD_COLUMNS)

@@ -153,6 +153,7 @@ class SlideRecord(_Frozen):
         pseudonymised: names, paths and ids are codes.
         generation: name of the generation directory of a scored slide.
         sizes: file of the generation -> its bytes, so that a damaged result is noticed and not reported.
+        checksums: file of the generation -> BLAKE2b of its bytes; empty in a record of a version that made none.
         unread: indices of the files that an I/O error or missing permission kept from being read; when one of them
             can be read later, the slide is scored again.
         cells: rows of the generation.
@@ -178,6 +179,7 @@ class SlideRecord(_Frozen):
     pseudonymised: bool = False
     generation: str | None = None
     sizes: dict[str, int] = {}
+    checksums: dict[str, str] = {}
     unread: tuple[int, ...] = ()
     cells: int = 0
     unreadable: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,9 @@ from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.writer import SlideWriter
 
+PICTURES = ("crops.bin", "maps.bin", "overviews.bin")
+"""Files of a generation that no number comes from."""
+
 
 class Store:
     """Read access to OUT's slides, and the writing of records that need no scores.
@@ -34,6 +37,7 @@ class Store:
 
     def __init__(self, out: Path) -> None:
         self.paths = OutPaths(out.resolve())
+        self._looked_at: dict[tuple[str, bool], tuple[object, str]] = {}
 
     def writer(self, slide_id: str, *, keep_gallery: bool) -> SlideWriter:
         """Stage a new generation of a slide."""
@@ -58,9 +62,37 @@ class Store:
         found = (read_record(self.paths.slide(name)) for name in sorted(os.listdir(self.paths.slides)))
         return sorted((record for record in found if record is not None), key=lambda r: (r.path, r.slide_id))
 
-    def damage(self, record: SlideRecord) -> str:
-        """What is wrong with the slide's stored result; "" where nothing is."""
-        return damage(self.paths.slide(record.slide_id), record)
+    def damage(self, record: SlideRecord, *, pictures: bool = False) -> str:
+        """What is wrong with the slide's stored result; "" where nothing is.
+
+        Checksums are made of what the numbers come from; files that did not change are not read twice.
+
+        Args:
+            pictures: make them of crops, maps and overviews, too, which are a hundred times larger.
+        """
+        if record.generation is None:
+            return ""
+        paths = self.paths.slide(record.slide_id)
+        names = [name for name in record.sizes if pictures or name not in PICTURES]
+        state = (record.checksums, _state(paths.generation(record.generation).root, record.sizes))
+        known = self._looked_at.get((record.slide_id, pictures))
+        if known is None or known[0] != state:
+            known = (state, damage(paths, record, names))
+            self._looked_at[record.slide_id, pictures] = known
+        return known[1]
+
+    def check(self, record: SlideRecord, *, pictures: bool = False) -> None:
+        """As `damage`.
+
+        Raises:
+            StorageError: something is wrong with the slide's stored result.
+        """
+        wrong = self.damage(record, pictures=pictures)
+        if wrong:
+            raise StorageError(
+                f"The stored result of slide {record.slide_id} is damaged: {wrong}.",
+                "Run again to score it anew, or restore OUT from a copy.",
+            )
 
     def scores(self, record: SlideRecord) -> list[ScoreRow]:
         """The stored scores of a scored slide, in the order of its cells.
@@ -68,12 +100,7 @@ class Store:
         Raises:
             StorageError: its generation is damaged.
         """
-        wrong = self.damage(record)
-        if wrong:
-            raise StorageError(
-                f"The stored result of slide {record.slide_id} is damaged: {wrong}.",
-                "Run again to score it anew, or restore OUT from a copy.",
-            )
+        self.check(record)
         return [_score_row(fields) for fields in self._read_scores(record)]
 
     def digests(self, record: SlideRecord) -> npt.NDArray[np.uint8]:
@@ -82,10 +109,15 @@ class Store:
         return flat.reshape(-1, DIGEST_BYTES)
 
     def gallery(self, record: SlideRecord) -> Gallery | None:
-        """Crops and maps of a scored slide; None where none were kept."""
+        """Crops and maps of a scored slide; None where none were kept.
+
+        Raises:
+            StorageError: its generation is damaged.
+        """
         generation = self._generation(record)
-        if not generation.crops.exists():
+        if generation.crops.name not in record.sizes and not generation.crops.exists():
             return None
+        self.check(record, pictures=True)
         offsets: list[tuple[int, int] | None] = []
         positions: list[int | None] = []
         offset = kept = 0
@@ -107,9 +139,14 @@ class Store:
         return read_found(self._generation(record))
 
     def overview(self, record: SlideRecord, field: StoredField) -> bytes:
-        """Small JPEG of a field; b"" where none was kept."""
+        """Small JPEG of a field; b"" where none was kept.
+
+        Raises:
+            StorageError: its generation is damaged.
+        """
         if field.overview is None:
             return b""
+        self.check(record, pictures=True)
         with self._generation(record).overviews.open("rb") as file:
             file.seek(field.overview[0])
             return file.read(field.overview[1])
@@ -150,6 +187,19 @@ class Store:
     def _read_scores(self, record: SlideRecord) -> Iterator[dict[str, str]]:
         text = self._generation(record).scores.read_text(encoding="utf-8")
         return csv.DictReader(io.StringIO(text, newline=""))
+
+
+def _state(folder: Path, names: Iterable[str]) -> list[object]:
+    """What tells a file that was touched since it was looked at."""
+    found: list[object] = []
+    for name in names:
+        try:
+            stat = (folder / name).stat()
+        except OSError as error:
+            found.append((name, error.errno))
+        else:
+            found.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
+    return found
 
 
 def _too_bad(record: SlideRecord) -> bool:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import os
+import secrets
 import shutil
+import socket
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from mnbatch.assay.cells import CellScore, UnreadableCell
 from mnbatch.assay.copies import DIGEST_BYTES
 from mnbatch.assay.fields import FieldReport
+from mnbatch.results.checksums import HashedFile
 from mnbatch.results.commit import next_generation, read_record, sweep_slide, write_record
 from mnbatch.results.field_rows import FOUND_COLUMNS, FieldWriter, found_fields
 from mnbatch.results.files import storage_errors, sync_folder
@@ -57,17 +61,16 @@ class SlideWriter:
         with storage_errors(paths.root):
             paths.root.mkdir(parents=True, exist_ok=True)
             sweep_slide(paths, read_record(paths))
-            staging = paths.root / f"{STAGING_PREFIX}{os.getpid()}"
+            staging = paths.root / _staging_name()
             staging.mkdir()
             self._staged = GenerationPaths(staging)
-            # A file name that is no valid UTF-8 is kept readable, not kept out.
-            self._scores: IO[str] = self._staged.scores.open(
-                "w", encoding="utf-8", errors="backslashreplace", newline=""
-            )
+            self._hashed: dict[str, HashedFile] = {}
+            self._scores: IO[str]
+            self._hashed[self._staged.scores.name], self._scores = HashedFile.text(self._staged.scores)
             self._rows = csv.writer(self._scores, lineterminator="\n")
             self._rows.writerow(COLUMNS)
-            self._crops: IO[bytes] | None = self._staged.crops.open("wb") if keep_gallery else None
-            self._maps: IO[bytes] | None = self._staged.maps.open("wb") if keep_gallery else None
+            self._crops: IO[bytes] | None = self._bytes(self._staged.crops) if keep_gallery else None
+            self._maps: IO[bytes] | None = self._bytes(self._staged.maps) if keep_gallery else None
             self._fields: FieldWriter | None = None
 
     def add(self, item: CellScore | UnreadableCell) -> None:
@@ -89,6 +92,7 @@ class SlideWriter:
         with storage_errors(self._paths.root):
             if self._fields is None:
                 self._fields = FieldWriter(self._staged)
+                self._hashed |= self._fields.hashed
             self._fields.add(report)
 
     def commit(self, record: SlideRecord) -> SlideRecord:
@@ -96,10 +100,11 @@ class SlideWriter:
         with storage_errors(self._paths.root):
             self._close(sync=True)
             sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._staged.root)}
+            checksums = {name: file.checksum for name, file in sorted(self._hashed.items())}
             name = next_generation(self._paths)
             self._staged.root.rename(self._paths.root / name)
             sync_folder(self._paths.root)
-        known = {"generation": name, "sizes": dict(sorted(sizes.items())), "status": "scored"}
+        known = {"generation": name, "sizes": dict(sorted(sizes.items())), "checksums": checksums, "status": "scored"}
         whole = record.model_copy(update=known | {"cells": self.cells, "unreadable": self.unreadable})
         write_record(self._paths, whole)
         sweep_slide(self._paths, whole)
@@ -127,10 +132,16 @@ class SlideWriter:
         self._maps.write(pack_maps(item.maps))
         return len(jpeg)
 
+    def _bytes(self, path: Path) -> IO[bytes]:
+        self._hashed[path.name], file = HashedFile.buffered(path)
+        return file
+
     def _close(self, *, sync: bool) -> None:
-        self._staged.digests.write_bytes(b"".join(self._digests)) if sync else None
         fields = () if self._fields is None else self._fields.files
-        for file in (self._scores, self._crops, self._maps, *fields):
+        digests = [self._bytes(self._staged.digests)] if sync else []
+        for file in digests:
+            file.write(b"".join(self._digests))
+        for file in (self._scores, self._crops, self._maps, *digests, *fields):
             if file is None or file.closed:
                 continue
             if sync:
@@ -138,9 +149,12 @@ class SlideWriter:
                 os.fsync(file.fileno())
             file.close()
         if sync:
-            with self._staged.digests.open("rb") as digests:
-                os.fsync(digests.fileno())
             sync_folder(self._staged.root)
+
+
+def _staging_name() -> str:
+    """Of this writer alone: process ids are the same in two containers that share OUT."""
+    return f"{STAGING_PREFIX}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def _score_fields(item: CellScore, jpeg_bytes: int) -> list[object]:

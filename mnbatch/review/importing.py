@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mnbatch.errors import MismatchError, NoInputError, StorageError
 from mnbatch.results.calling import call_record
+from mnbatch.results.manifest import now
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.store import Store
 from mnbatch.review import trail
@@ -26,6 +27,7 @@ class Imported:
         added: decisions that are new in the trail.
         known: decisions that it had already.
         outdated: of those added, decisions on an earlier result.
+        ahead: of all, decisions that say a time which is still to come.
     """
 
     added: int
@@ -33,6 +35,7 @@ class Imported:
     outdated: int
     slide_ids: tuple[str, ...]
     reviewers: tuple[str, ...]
+    ahead: int = 0
 
 
 def import_review(store: Store, path: Path, *, keep_outdated: bool = False) -> Imported:
@@ -82,6 +85,7 @@ def save_decisions(
         outdated=old,
         slide_ids=tuple(sorted(by_slide)),
         reviewers=tuple(sorted({decision.reviewer for decision in decisions})),
+        ahead=sum(trail.is_ahead(decision, now()) for decision in decisions),
     )
 
 

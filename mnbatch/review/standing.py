@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Literal
 
 from mnbatch.review.agreement import Agreement, Disagreement, agreements, disagreements
@@ -40,6 +41,7 @@ class SlideReview:
         estimate: None until every stratum was looked at.
         outdated: decisions on results that are no longer those of the slide; kept, and not counted.
         torn: lines of the trail that cannot be read.
+        ahead: decisions that stand and say a time later than when they were saved.
         result_key: of the present result; "" where there is none.
         decisions: digest over the decisions that stand; "" without any.
     """
@@ -55,6 +57,7 @@ class SlideReview:
     torn: int = 0
     result_key: str = ""
     decisions: str = ""
+    ahead: int = 0
 
     @property
     def looked(self) -> int:
@@ -73,15 +76,13 @@ NO_REVIEW = SlideReview("none", "")
 def latest(entries: Sequence[Decision], key: str) -> dict[str, dict[str, Decision]]:
     """reviewer -> cell_id -> the decision that stands, among those on the result `key`.
 
-    The later time wins, whatever the order of saving; at the same time the one saved last. Withdrawn ones are left out.
+    The one that was saved last stands, whatever time it says: a clock that was wrong once must not decide for ever.
+    Withdrawn ones are left out.
     """
     standing: dict[str, dict[str, Decision]] = {}
     for entry in entries:
         if entry.result_key == key:
-            mine = standing.setdefault(entry.reviewer, {})
-            before = mine.get(entry.cell_id)
-            if before is None or entry.moment >= before.moment:
-                mine[entry.cell_id] = entry
+            standing.setdefault(entry.reviewer, {})[entry.cell_id] = entry
     kept = {who: {c: d for c, d in said.items() if d.decision != WITHDRAWN} for who, said in standing.items()}
     return {who: said for who, said in kept.items() if said}
 
@@ -134,6 +135,7 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
         torn=trail.torn,
         result_key=queue.result_key,
         decisions=_digest(by_reviewer),
+        ahead=_ahead(by_reviewer, trail),
     )
 
 
@@ -142,21 +144,27 @@ def pool(reviews: Sequence[SlideReview]) -> SlideReview:
     if not reviews or all(review.status == "none" for review in reviews):
         return NO_REVIEW
     complete = [review for review in reviews if review.status == "complete"]
+    ahead = sum(review.ahead for review in reviews)
     if len(complete) == len(reviews):
         tallies = tuple(tally for review in reviews for tally in review.tallies)
-        return SlideReview("complete", "", tallies, estimate(tallies), _people(reviews))
+        return SlideReview("complete", "", tallies, estimate(tallies), _people(reviews), ahead=ahead)
     open_slides = len(reviews) - len(complete)
     old = sum(review.status == "outdated" for review in reviews)
     note = f", {old} of them outdated" if old else ""
     reason = f"the review of {open_slides} of {len(reviews)} slides is not complete{note}"
     tallies = tuple(tally for review in reviews for tally in review.tallies)
-    return SlideReview("unfinished", reason, tallies, None, _people(reviews))
+    return SlideReview("unfinished", reason, tallies, None, _people(reviews), ahead=ahead)
 
 
 def _digest(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> str:
     """16 hex digits over who said what of which cell."""
     said = [[who, c, d.decision, d.count] for who in sorted(by_reviewer) for c, d in sorted(by_reviewer[who].items())]
     return hashlib.sha256(json.dumps(said, ensure_ascii=True).encode()).hexdigest()[:16]
+
+
+def _ahead(by_reviewer: Mapping[str, Mapping[str, Decision]], trail: Trail) -> int:
+    standing = {decision for said in by_reviewer.values() for decision in said.values()}
+    return len(standing & trail.ahead)
 
 
 def _people(reviews: Sequence[SlideReview]) -> tuple[ReviewerState, ...]:
@@ -175,5 +183,6 @@ def _sum(a: ReviewerState, b: ReviewerState) -> ReviewerState:
 def _state(queue: Queue, reviewer: str, said: Mapping[str, Decision]) -> ReviewerState:
     drawn = {place.cell_id for place in queue.places if place.rank is not None}
     looked = len(drawn & said.keys())
-    times = sorted(decision.moment.isoformat() for decision in said.values())
-    return ReviewerState(reviewer, looked, len(drawn) - looked, len(said) - looked, times[0], times[-1])
+    times = sorted(decision.moment.astimezone(UTC) for decision in said.values())
+    first, last = (moment.isoformat() for moment in (times[0], times[-1]))
+    return ReviewerState(reviewer, looked, len(drawn) - looked, len(said) - looked, first, last)

@@ -7,9 +7,10 @@ at a time holds the trail's own lock, so that a review can be saved while a run 
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
 from mnbatch.results.files import hash_file, storage_errors
 from mnbatch.results.lock import wait_for_lock
@@ -19,14 +20,22 @@ from mnbatch.review.decisions import Decision, parse_decision
 from mnbatch.review.lines import append_lines, read_lines
 
 WAIT_SECONDS = 30.0
+TOLERANCE = timedelta(minutes=10)
+"""Between two clocks: that of the reviewer's browser and this machine's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """What was ever said of one slide, in the order in which it was saved; `torn`: lines that cannot be read."""
+    """What was ever said of one slide, in the order in which it was saved.
+
+    Attributes:
+        torn: lines that cannot be read.
+        ahead: entries that say a later time than that at which they were saved; they are taken as any other.
+    """
 
     entries: tuple[Decision, ...]
     torn: int = 0
+    ahead: frozenset[Decision] = frozenset()
 
 
 @contextlib.contextmanager
@@ -66,8 +75,20 @@ def read_trail(paths: OutPaths, slide_id: str) -> Trail:
     Raises:
         StorageError: the trail is there and cannot be read.
     """
-    read = functools.partial(parse_decision, withdrawn=True)
-    return Trail(*read_lines(paths.review_trail(slide_id), read))
+    lines, torn = read_lines(paths.review_trail(slide_id), _parse)
+    return Trail(tuple(d for d, _ in lines), torn, frozenset(d for d, saved in lines if is_ahead(d, saved)))
+
+
+def is_ahead(decision: Decision, saved: str) -> bool:
+    """Whether a decision says a time after it was saved, by more than clocks differ; not known of an old line."""
+    try:
+        return decision.moment > datetime.fromisoformat(saved) + TOLERANCE
+    except (ValueError, TypeError, OverflowError):
+        return False
+
+
+def _parse(row: Mapping[str, Any]) -> tuple[Decision, str]:
+    return parse_decision(row, withdrawn=True), str(row.get("saved", ""))
 
 
 def trail_digest(paths: OutPaths, slide_id: str) -> str:

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 
 import numpy as np
@@ -151,3 +153,68 @@ def test_a_damaged_generation_is_named_and_takes_no_cells_from_others(store, mak
     with pytest.raises(StorageError, match=name):
         store.scores(record)
     assert store.copies([record]) == {}
+
+
+def flip(path, at=-2):
+    """Another byte in the place of one, at the same length and time."""
+    stat, data = path.stat(), bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "digests.bin"])
+def test_a_byte_that_was_changed_is_noticed_wherever_a_number_comes_from(store, make_record, make_score, name):
+    record = commit(store, make_record(), [make_score(0), make_score(1)])
+    assert sorted(record.checksums) == sorted(record.sizes)
+    assert store.damage(record) == store.damage(record, pictures=True) == ""
+    flip(store.paths.slide(record.slide_id).generation("g1").root / name)
+    assert f"{name} was altered" in store.damage(record)
+    with pytest.raises(StorageError, match=name):
+        store.scores(record)
+    assert store.copies([record]) == {}
+
+
+@pytest.mark.parametrize("name", ["crops.bin", "maps.bin"])
+def test_altered_pictures_are_noticed_when_pictures_are_asked_for(store, make_record, make_score, name):
+    record = commit(store, make_record(), [make_score(0), make_score(1)])
+    flip(store.paths.slide(record.slide_id).generation("g1").root / name)
+    assert store.damage(record) == ""
+    assert f"{name} was altered" in store.damage(record, pictures=True)
+    with pytest.raises(StorageError, match=name):
+        store.gallery(record)
+
+
+def test_a_result_of_a_version_without_checksums_is_known_by_sizes(store, make_record, make_score):
+    record = commit(store, make_record(), [make_score(0), make_score(1)])
+    path = store.paths.slide(record.slide_id).record
+    old = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("checksum", "checksums")}
+    path.write_text(json.dumps(old))
+    (record,) = store.records()
+    assert record.checksums == {}
+    assert len(store.scores(record)) == 2
+    scores = store.paths.slide(record.slide_id).generation("g1").scores
+    scores.write_bytes(scores.read_bytes()[:-1])
+    assert "bytes" in store.damage(record)
+
+
+def test_a_record_that_was_edited_is_named(store, make_record, make_score):
+    record = commit(store, make_record(), [make_score(0)])
+    path = store.paths.slide(record.slide_id).record
+    path.write_text(path.read_text().replace('"cells": 1', '"cells": 2'))
+    with pytest.raises(StorageError, match="altered"):
+        store.record(record.slide_id)
+
+
+def test_the_checksums_are_those_of_the_files(store, make_record, make_score, make_unreadable):
+    record = commit(store, make_record(), [make_score(0), make_unreadable(1)])
+    root = store.paths.slide(record.slide_id).generation("g1").root
+    expected = {p.name: hashlib.blake2b(p.read_bytes(), digest_size=16).hexdigest() for p in root.iterdir()}
+    assert record.checksums == expected
+
+
+def test_two_writers_of_one_process_id_do_not_meet(store):
+    """As in two containers that share OUT."""
+    names = {store.writer(f"s{i}", keep_gallery=False)._staged.root.name for i in range(2)}
+    assert len(names) == 2
+    assert all(name.startswith(STAGING_PREFIX) for name in names)

@@ -1,8 +1,8 @@
 """Where a review stands, and how several reviewers make one number."""
 
-from mnbatch.review.importing import queues_of
+from mnbatch.review.importing import queues_of, save_decisions
 from mnbatch.review.standing import latest, pool, slide_review
-from mnbatch.review.trail import Trail
+from mnbatch.review.trail import Trail, read_trail
 
 
 def truth(cell_id):
@@ -28,10 +28,21 @@ def test_nothing_said_is_no_review(queue):
     assert slide_review(queue, Trail(())).status == "none"
 
 
-def test_the_later_time_wins_whatever_came_in_first(queue, tools):
-    late, early = tools.decide(queue, truth, minute=9), tools.decide(queue, lambda _: "unsure", minute=1)
+def test_what_was_saved_last_stands_whatever_time_it_says(queue, tools):
+    late, early = tools.decide(queue, lambda _: "unsure", minute=9), tools.decide(queue, truth, minute=1)
     standing = latest([*late, *early], queue.result_key)
     assert {d.decision for d in standing["Ada"].values()} == {"mn", "not_mn"}
+
+
+def test_a_decision_of_2099_is_taken_and_said_and_can_be_corrected(out, queue, tools):
+    wrong = [tools.change(d, time="2099-01-01T00:00:00+00:00") for d in tools.decide(queue, lambda _: "mn")]
+    done = save_decisions(out, wrong, "review.csv")
+    assert done.ahead == queue.drawn
+    review = slide_review(queue, read_trail(out.paths, "s1"))
+    assert (review.ahead, review.number.mnbn) == (queue.drawn, review.number.bn_cells)
+    assert save_decisions(out, tools.decide(queue, truth), "review.csv").ahead == 0
+    review = slide_review(queue, read_trail(out.paths, "s1"))
+    assert (review.ahead, review.number.mnbn) == (0, 4)
 
 
 def test_a_withdrawn_decision_is_missing_again(queue, tools):

@@ -17,7 +17,9 @@ mnbatch.state = (() => {
   }
   const prefix = (slide) => ["mnbatch", slide.id, slide.key, encodeURIComponent(reviewer), ""].join("|");
   const parsed = (text) => { try { return JSON.parse(text); } catch { return null; } };
-  const later = (a, b) => Date.parse(a.t) >= Date.parse(b.t);
+  // A time that is still to come says nothing of the order: a clock was wrong.
+  const when = (value) => { const t = Date.parse(value.t); return t > Date.now() + 600000 ? 0 : t; };
+  const later = (a, b) => when(a) >= when(b);
   const tell = (cell) => { for (const heard of listeners) heard(cell); };
 
   function load(name) {
@@ -63,7 +65,7 @@ mnbatch.state = (() => {
     let last = null;
     for (const [cell, value] of mine) {
       if (value.d === WITHDRAWN || value.undone) continue;
-      if (!last || Date.parse(value.t) > Date.parse(last[1].t)) last = [cell, value];
+      if (!last || when(value) > when(last[1])) last = [cell, value];
     }
     if (!last) return null;
     const [cell, value] = last;
