@@ -65,8 +65,7 @@ def with_signatures(paths: OutPaths, donors: Sequence[DonorItem]) -> list[DonorI
     """The donors with their sign-offs, each against what stands now."""
     trail = read_signatures(paths)
     return [
-        replace(d, signatures=compare(trail.entries, d.call.donor, basis_of(d)), torn_signatures=trail.torn)
-        for d in donors
+        replace(d, signatures=compare(trail, d.call.donor, basis_of(d)), torn_signatures=trail.torn) for d in donors
     ]
 
 

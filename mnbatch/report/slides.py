@@ -33,7 +33,7 @@ from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
 from mnbatch.results.validation import validation_of
 from mnbatch.review.queue import Queue, draw_queue, load_plan
-from mnbatch.review.standing import SlideReview, slide_review
+from mnbatch.review.standing import SlideReview, altered_review, slide_review
 from mnbatch.review.trail import read_trail, trail_digest
 
 DONOR_LETTERS = 48
@@ -218,6 +218,8 @@ class SlideBuilder:
     def _review(self, record: SlideRecord, call: SlideCall) -> tuple[SlideReview, Queue | None]:
         """Where the slide's review stands, and what is to be reviewed; none of a slide that is not counted."""
         trail = read_trail(self._store.paths, record.slide_id)
+        if call.frequency is None and trail.altered:
+            return altered_review(trail), None
         if call.frequency is None:
             old = len(trail.entries)
             reason = "the slide has no result now; its decisions are kept" if old else ""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from mnbatch.assay.samples import SampleRow
-from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.journal import change, read
 from mnbatch.results.paths import OutPaths
 
 
@@ -22,7 +22,7 @@ def save_samples(paths: OutPaths, samples: Mapping[str, SampleRow]) -> None:
         if number == 0:
             rows.writerow(fields)
         rows.writerow("" if value is None else value for value in fields.values())
-    write_atomically(paths.samples, buffer.getvalue().encode("utf-8", "backslashreplace"), durable=True)
+    change(paths, replace={paths.samples: buffer.getvalue().encode("utf-8", "backslashreplace")})
 
 
 def load_samples(paths: OutPaths) -> dict[str, dict[str, str]]:
@@ -31,9 +31,8 @@ def load_samples(paths: OutPaths) -> dict[str, dict[str, str]]:
     Raises:
         StorageError: the sheet is there and cannot be read.
     """
-    if not paths.samples.exists():
+    data = read(paths, paths.samples)
+    if data is None:
         return {}
-    with storage_errors(paths.samples):
-        text = paths.samples.read_text(encoding="utf-8")
-    rows = csv.DictReader(io.StringIO(text, newline=""))
+    rows = csv.DictReader(io.StringIO(data.decode("utf-8"), newline=""))
     return {row["slide"]: {name: value for name, value in row.items() if name != "slide" and value} for row in rows}

@@ -13,7 +13,7 @@ from mnbatch.assay.dose_records import DoseOptions
 from mnbatch.assay.protraction import protraction_factor
 from mnbatch.assay.scorer_error import curve_seen_by
 from mnbatch.errors import StorageError
-from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.journal import change, read
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 
@@ -82,9 +82,7 @@ def scoring_mode(record: SlideRecord) -> str:
 def save_dosing(paths: OutPaths, dosing: Dosing) -> None:
     """Put a curve into force; `mnbatch report` reads it from now on."""
     content = {"settings": asdict(dosing.settings), "curve": json.loads(dump_curve(dosing.curve))}
-    with storage_errors(paths.annotations):
-        paths.annotations.mkdir(parents=True, exist_ok=True)
-    write_atomically(paths.dosing, (json.dumps(content, indent=1) + "\n").encode(), durable=True)
+    change(paths, replace={paths.dosing: (json.dumps(content, indent=1) + "\n").encode()})
 
 
 def load_dosing(paths: OutPaths) -> Dosing | None:
@@ -93,12 +91,11 @@ def load_dosing(paths: OutPaths) -> Dosing | None:
     Raises:
         StorageError: the file is there and is not what was written.
     """
-    if not paths.dosing.exists():
+    data = read(paths, paths.dosing)
+    if data is None:
         return None
-    with storage_errors(paths.dosing):
-        text = paths.dosing.read_text(encoding="utf-8")
     try:
-        content: dict[str, Any] = json.loads(text)
+        content: dict[str, Any] = json.loads(data)
         settings = content["settings"]
         pairs = {name: tuple(settings[name]) if settings[name] else None for name in ("sensitivity", "specificity")}
         return Dosing(CurveFile.model_validate(content["curve"]).curve(), DoseSettings(**settings | pairs))

@@ -45,6 +45,21 @@ class OutPaths:
         return self.root / "annotations"
 
     @property
+    def annotations_lock(self) -> Path:
+        """Who changes annotations; held for a moment."""
+        return self.annotations / "lock.json"
+
+    @property
+    def journal(self) -> Path:
+        """A change of annotations that is true and not yet in its place."""
+        return self.annotations / ".journal"
+
+    @property
+    def checksums(self) -> Path:
+        """What the annotations must hold (see `mnbatch.results.seals`)."""
+        return self.annotations / "checksums.json"
+
+    @property
     def samples(self) -> Path:
         """The sample sheet in force."""
         return self.annotations / "samples.csv"

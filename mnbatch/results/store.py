@@ -20,6 +20,7 @@ from mnbatch.results.commit import damage, has_leftovers, read_record, sweep_sli
 from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_found
 from mnbatch.results.files import storage_errors
 from mnbatch.results.gallery import MAPS, Gallery
+from mnbatch.results.journal import settle
 from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.writer import SlideWriter
@@ -170,7 +171,8 @@ class Store:
         return resolved
 
     def sweep(self) -> None:
-        """Remove what an interrupted run left staged, in every slide."""
+        """Remove what an interrupted run left staged, in every slide, and put saved annotations in their place."""
+        settle(self.paths)
         if not self.paths.slides.is_dir():
             return
         for entry in os.scandir(self.paths.slides):

@@ -11,7 +11,7 @@ from mnbatch.assay.classifier_error import CountedRate, ErrorRates
 from mnbatch.assay.score_histogram import ScoreHistogram
 from mnbatch.assay.validation import ValidatedCell, Validation, ValidationRow, read_validation, validate_with
 from mnbatch.errors import UsageError
-from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.journal import change, read
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import RateStamp, SlideRecord
 from mnbatch.results.store import Store
@@ -38,11 +38,9 @@ def keep_validation(store: Store, path: Path) -> list[ValidatedCell]:
     rows.writerows((cell.cell_id, cell.p_mn, int(cell.truth), cell.model) for cell in cells)
     content = buffer.getvalue().encode("utf-8", "backslashreplace")
     kept = store.paths.validation
-    with storage_errors(kept):
-        if kept.exists() and kept.read_bytes() != content:
-            write_atomically(_unused(kept), kept.read_bytes(), durable=True)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(kept, content, durable=True)
+    before = read(store.paths, kept)
+    aside = {} if before is None or before == content else {_unused(kept): before}
+    change(store.paths, replace={**aside, kept: content})
     return cells
 
 
@@ -53,11 +51,11 @@ def load_validation(paths: OutPaths) -> list[ValidatedCell]:
         StorageError: they are there and cannot be read.
         UsageError: the file was edited and is no longer what `keep_validation` wrote.
     """
-    if not paths.validation.exists():
+    data = read(paths, paths.validation)
+    if data is None:
         return []
-    with storage_errors(paths.validation):
-        text = paths.validation.read_text(encoding="utf-8")
     try:
+        text = data.decode("utf-8")
         return [
             ValidatedCell(row["cell_id"], float(row["p_mn"]), row["truth"] == "1", row["model_digest"])
             for row in csv.DictReader(io.StringIO(text, newline=""))

@@ -139,8 +139,8 @@ class SlideWriter:
     def _close(self, *, sync: bool) -> None:
         fields = () if self._fields is None else self._fields.files
         digests = [self._bytes(self._staged.digests)] if sync else []
-        for file in digests:
-            file.write(b"".join(self._digests))
+        for written in digests:
+            written.write(b"".join(self._digests))
         for file in (self._scores, self._crops, self._maps, *digests, *fields):
             if file is None or file.closed:
                 continue

@@ -76,7 +76,7 @@ def save_decisions(
             "result in the trail, where they count for nothing.",
         )
     with trail.writing(store.paths):
-        added = sum(trail.append(store.paths, slide_id, said, source) for slide_id, said in by_slide.items())
+        added = trail.append_all(store.paths, by_slide, source)
     old = sum(d.result_key != queue.result_key for s, queue in queues.items() if queue for d in by_slide[s])
     old += sum(len(by_slide[slide_id]) for slide_id, queue in queues.items() if queue is None)
     return Imported(

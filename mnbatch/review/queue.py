@@ -20,7 +20,7 @@ from typing import Any
 
 from mnbatch.assay.calls import CalledCell
 from mnbatch.errors import UsageError
-from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.journal import change, read
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 
@@ -143,10 +143,9 @@ def load_plan(paths: OutPaths) -> ReviewPlan:
     Raises:
         UsageError: the file cannot be understood.
     """
-    if not paths.review_plan.exists():
+    data = read(paths, paths.review_plan)
+    if data is None:
         return ReviewPlan()
-    with storage_errors(paths.review_plan):
-        data = paths.review_plan.read_bytes()
     try:
         return ReviewPlan(**json.loads(data))
     except (ValueError, TypeError) as error:
@@ -155,10 +154,8 @@ def load_plan(paths: OutPaths) -> ReviewPlan:
 
 def save_plan(paths: OutPaths, plan: ReviewPlan) -> None:
     """Lay down the plan of this OUT."""
-    with storage_errors(paths.reviews):
-        paths.reviews.mkdir(parents=True, exist_ok=True)
     content: dict[str, Any] = asdict(plan)
-    write_atomically(paths.review_plan, (json.dumps(content, indent=1) + "\n").encode(), durable=True)
+    change(paths, replace={paths.review_plan: (json.dumps(content, indent=1) + "\n").encode()})
 
 
 def _random(seed: int, name: str) -> bytes:

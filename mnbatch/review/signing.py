@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mnbatch import __version__
-from mnbatch.results.files import storage_errors
+from mnbatch.results.journal import change
 from mnbatch.results.manifest import now
 from mnbatch.results.paths import OutPaths
 from mnbatch.review.decisions import LONGEST_NAME, person_name
-from mnbatch.review.lines import append_lines, read_lines
+from mnbatch.review.lines import read_lines
 
 LONGEST_REASON = 500
 
@@ -105,10 +105,16 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class SignatureTrail:
-    """All sign-offs in the order in which they were made; `torn`: lines that cannot be read."""
+    """All sign-offs in the order in which they were made.
+
+    Attributes:
+        torn: lines that cannot be read.
+        altered: what was done to the trail by hand, in words; no sign-off of it stands then.
+    """
 
     entries: tuple[Signature, ...] = ()
     torn: int = 0
+    altered: tuple[str, ...] = ()
 
 
 def make_signature(donor: str, basis: Basis, name: str, role: str = "", reason: str = "") -> Signature:
@@ -132,9 +138,7 @@ def add_signature(paths: OutPaths, signature: Signature) -> bool:
     mine = (signature.donor, signature.name, signature.role, signature.digest)
     if mine in {(s.donor, s.name, s.role, s.digest) for s in read_signatures(paths).entries}:
         return False
-    with storage_errors(paths.signatures):
-        paths.signatures.parent.mkdir(parents=True, exist_ok=True)
-    append_lines(paths.signatures, [asdict(signature)])
+    change(paths, append={paths.signatures: [asdict(signature)]})
     return True
 
 
@@ -144,12 +148,16 @@ def read_signatures(paths: OutPaths) -> SignatureTrail:
     Raises:
         StorageError: the trail is there and cannot be read.
     """
-    return SignatureTrail(*read_lines(paths.signatures, _parse))
+    lines = read_lines(paths, paths.signatures, _parse)
+    return SignatureTrail(lines.entries, lines.torn, lines.altered)
 
 
-def compare(entries: Sequence[Signature], donor: str, basis: Basis) -> tuple[Signed, ...]:
+def compare(trail: SignatureTrail, donor: str, basis: Basis) -> tuple[Signed, ...]:
     """The donor's sign-offs against what stands now, in the order in which they were made."""
-    return tuple(Signed(entry, basis.changes(entry.basis)) for entry in entries if entry.donor == donor)
+    altered = (f"the trail of sign-offs was changed by hand ({'; '.join(trail.altered)})",) if trail.altered else ()
+    return tuple(
+        Signed(entry, (*altered, *basis.changes(entry.basis))) for entry in trail.entries if entry.donor == donor
+    )
 
 
 def _parse(row: Mapping[str, Any]) -> Signature:

@@ -10,12 +10,13 @@ from datetime import UTC
 from typing import Literal
 
 from mnbatch.review.agreement import Agreement, Disagreement, agreements, disagreements
-from mnbatch.review.decisions import WITHDRAWN, Decision
+from mnbatch.review.decisions import FAULTS_SHOWN, WITHDRAWN, Decision
 from mnbatch.review.estimate import Estimate, Tally, estimate
 from mnbatch.review.queue import STRATA, Queue
 from mnbatch.review.trail import Trail
 
 Status = Literal["none", "unfinished", "complete", "outdated"]
+RESTORE = "restore it from a copy, or move it away and import the reviews again"
 STRATUM_WORDS = {"called": "called MN", "band": "near the threshold", "rest": "of the random sample"}
 
 
@@ -111,6 +112,8 @@ def tally(queue: Queue, decided: Mapping[str, str]) -> tuple[Tally, ...]:
 
 def slide_review(queue: Queue, trail: Trail) -> SlideReview:
     """Where the review of a slide stands, from its queue and its trail."""
+    if trail.altered:
+        return altered_review(trail, queue.result_key)
     by_reviewer = latest(trail.entries, queue.result_key)
     outdated = len({(e.reviewer, e.cell_id) for e in trail.entries if e.result_key != queue.result_key})
     if not by_reviewer:
@@ -137,6 +140,14 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
         decisions=_digest(by_reviewer),
         ahead=_ahead(by_reviewer, trail),
     )
+
+
+def altered_review(trail: Trail, result_key: str = "") -> SlideReview:
+    """Of a trail that is not what was written: its decisions count for nothing until it is restored."""
+    reason = f"its trail was changed by hand ({'; '.join(trail.altered[:FAULTS_SHOWN])}): {RESTORE}"
+    digest = hashlib.sha256(json.dumps(trail.altered).encode()).hexdigest()[:16]
+    number = len(trail.entries)
+    return SlideReview("outdated", reason, outdated=number, torn=trail.torn, result_key=result_key, decisions=digest)
 
 
 def pool(reviews: Sequence[SlideReview]) -> SlideReview:

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from mnbatch.results.files import hash_file, storage_errors
+from mnbatch.results.checksums import checksum
+from mnbatch.results.files import storage_errors
+from mnbatch.results.journal import altered_trail, change, read, read_seals
 from mnbatch.results.lock import wait_for_lock
 from mnbatch.results.manifest import now
 from mnbatch.results.paths import OutPaths
 from mnbatch.review.decisions import Decision, parse_decision
-from mnbatch.review.lines import append_lines, read_lines
+from mnbatch.review.lines import read_lines
 
 WAIT_SECONDS = 30.0
 TOLERANCE = timedelta(minutes=10)
@@ -31,11 +33,13 @@ class Trail:
     Attributes:
         torn: lines that cannot be read.
         ahead: entries that say a later time than that at which they were saved; they are taken as any other.
+        altered: what was done to the trail by hand, in words.
     """
 
     entries: tuple[Decision, ...]
     torn: int = 0
     ahead: frozenset[Decision] = frozenset()
+    altered: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -52,21 +56,28 @@ def writing(paths: OutPaths, wait_seconds: float = WAIT_SECONDS) -> Iterator[Non
 
 
 def append(paths: OutPaths, slide_id: str, decisions: Sequence[Decision], source: str) -> int:
-    """Add decisions that the trail has not yet; say how many. The caller holds the trail (`writing`).
+    """As `append_all`, for one slide."""
+    return append_all(paths, {slide_id: decisions}, source)
+
+
+def append_all(paths: OutPaths, by_slide: Mapping[str, Sequence[Decision]], source: str) -> int:
+    """Add decisions that the trails have not yet, all or none; say how many. The caller holds the trail (`writing`).
 
     Args:
         source: where they came from: a file's name, or the local server.
 
     Raises:
-        StorageError: the trail cannot be written.
+        StorageError: the trails cannot be written.
     """
-    known = set(read_trail(paths, slide_id).entries)
-    fresh = [decision for decision in decisions if decision not in known]
-    if not fresh:
-        return 0
-    stamp = {"saved": now(), "source": source}
-    append_lines(paths.review_trail(slide_id), ({**d.fields(), **stamp} for d in fresh))
-    return len(fresh)
+    stamp, rows = {"saved": now(), "source": source}, {}
+    for slide_id, decisions in by_slide.items():
+        known = set(read_trail(paths, slide_id).entries)
+        fresh = [{**decision.fields(), **stamp} for decision in dict.fromkeys(decisions) if decision not in known]
+        if fresh:
+            rows[paths.review_trail(slide_id)] = fresh
+    if rows:
+        change(paths, append=rows)
+    return sum(map(len, rows.values()))
 
 
 def read_trail(paths: OutPaths, slide_id: str) -> Trail:
@@ -75,8 +86,26 @@ def read_trail(paths: OutPaths, slide_id: str) -> Trail:
     Raises:
         StorageError: the trail is there and cannot be read.
     """
-    lines, torn = read_lines(paths.review_trail(slide_id), _parse)
-    return Trail(tuple(d for d, _ in lines), torn, frozenset(d for d, saved in lines if is_ahead(d, saved)))
+    lines = read_lines(paths, paths.review_trail(slide_id), _parse)
+    entries = tuple(decision for decision, _ in lines.entries)
+    ahead = frozenset(decision for decision, saved in lines.entries if is_ahead(decision, saved))
+    return Trail(entries, lines.torn, ahead, lines.altered)
+
+
+def trail_digest(paths: OutPaths, slide_id: str) -> str:
+    """Checksum over the slide's trail and whether it is whole; "" where nothing was ever said of it."""
+    path = paths.review_trail(slide_id)
+    data = read(paths, path)
+    altered = altered_trail(paths, path, data)
+    return "" if data is None and not altered else checksum(b"\n".join([data or b"", *map(str.encode, altered)]))
+
+
+def reviewed_slides(paths: OutPaths) -> list[str]:
+    """Ids of the slides that have a trail, of which some may have left OUT."""
+    there = {path.stem for path in paths.reviews.glob("*.jsonl")} if paths.reviews.is_dir() else set()
+    folder, suffix = f"{paths.reviews.name}/", ".jsonl"
+    sealed = (name for name in read_seals(paths).trails if name.startswith(folder) and name.endswith(suffix))
+    return sorted(there | {name[len(folder) : -len(suffix)] for name in sealed})
 
 
 def is_ahead(decision: Decision, saved: str) -> bool:
@@ -89,17 +118,3 @@ def is_ahead(decision: Decision, saved: str) -> bool:
 
 def _parse(row: Mapping[str, Any]) -> tuple[Decision, str]:
     return parse_decision(row, withdrawn=True), str(row.get("saved", ""))
-
-
-def trail_digest(paths: OutPaths, slide_id: str) -> str:
-    """SHA-256 over the slide's trail; "" where nothing was ever said of it."""
-    path = paths.review_trail(slide_id)
-    if not path.exists():
-        return ""
-    with storage_errors(path):
-        return hash_file(path)
-
-
-def reviewed_slides(paths: OutPaths) -> list[str]:
-    """Ids of the slides that have a trail, of which some may have left OUT."""
-    return sorted(path.stem for path in paths.reviews.glob("*.jsonl")) if paths.reviews.is_dir() else []

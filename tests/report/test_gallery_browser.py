@@ -112,6 +112,7 @@ def test_a_reviewers_whole_way_by_keyboard(page: Any, built: Store, tmp_path: Pa
     assert queue is not None
     review = slide_review(queue, read_trail(built.paths, "s1"))
     built.paths.review_trail("s1").unlink()
+    built.paths.checksums.unlink()
     e = review.number
     assert e is not None
     # What the page said while one reviewed is what the program says of the file.
@@ -339,6 +340,7 @@ def test_served_pages_save_straight_into_the_trail(page: Any, built: Store) -> N
             server.shutdown()
             thread.join()
             built.paths.review_trail("s1").unlink(missing_ok=True)
+            built.paths.checksums.unlink(missing_ok=True)
     page.get(gallery(built, "s1"))
     assert json.dumps(rows(page)) == "[]"
 

@@ -100,7 +100,7 @@ def test_a_person_s_earlier_work_is_not_overwritten(tmp_path, sheet):
     store = Scored(tmp_path / "out", {}, {"s1": "ab"})
     for text in ("p_mn,truth\n0.9,1\n", "p_mn,truth\n0.8,0\n", "p_mn,truth\n0.8,0\n"):
         keep_validation(store, sheet(text))
-    names = sorted(path.name for path in store.paths.annotations.iterdir())
+    names = sorted(path.name for path in store.paths.annotations.glob("*.csv"))
     assert names == ["validation.1.csv", "validation.csv"]
     assert "0.9" in (store.paths.annotations / "validation.1.csv").read_text()
 
