@@ -12,6 +12,7 @@ from mnbatch.assay.cells import Companion, Skipped, Slide, SourceFile
 from mnbatch.assay.fields import InputKind
 from mnbatch.errors import StorageError
 from mnbatch.imaging.companions import field_of_mask, field_stem, is_mask_folder, whole_slide_companions
+from mnbatch.imaging.copied_names import copies_among, is_copy_folder
 from mnbatch.imaging.identity import slide_id
 from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES, Layout, Place
 
@@ -55,6 +56,10 @@ class _Group:
     companions: list[Companion] = field(default_factory=list)
 
 
+_Fitting = tuple[os.DirEntry[str], str, Place]
+"""An image, its path in the export, and its place in the layout."""
+
+
 @dataclass(slots=True)
 class _Listing:
     """One folder, sorted."""
@@ -77,6 +82,7 @@ class Walk:
         self.explain = explain
         self._seen: set[tuple[int, int]] = set()
         self._open: dict[str, _Group] = {}
+        self._above: dict[str, frozenset[str]] = {}
         self.unfitting = 0
 
     def slides(self) -> Iterator[Slide]:
@@ -207,7 +213,7 @@ class Walk:
     def _gather(self, folder: str, listing: _Listing) -> None:
         """Put the files of one folder into their slides."""
         masks = self._take_masks_out(listing) if self._kind == "fields" else {}
-        fitting = self._fitting(folder, listing)
+        fitting = self._without_copies(folder, listing, self._fitting(folder, listing))
         best: dict[str, str] = {}
         for entry, _, _ in fitting:
             stem = self._stem(entry.name)
@@ -226,6 +232,23 @@ class Walk:
         own = self._open.get(folder or ".")
         if own is not None:
             own.skipped.extend(listing.skipped)
+
+    def _without_copies(self, folder: str, listing: _Listing, fitting: list[_Fitting]) -> list[_Fitting]:
+        """Leave out what is named as a copy of an image that is taken: beside it, or in the folder above."""
+        stems = [self._stem(entry.name) for entry, _, _ in fitting]
+        above = self._above.pop(folder, frozenset())
+        copies = dict(copies_among(stems, above) if above else {}) | copies_among(stems)
+        for below in listing.folders:
+            if stems and is_copy_folder(below.name):
+                self._above[_join(folder, below.name)] = frozenset(stems)
+        kept = []
+        for stem, item in zip(stems, fitting, strict=True):
+            if stem not in copies:
+                kept.append(item)
+                continue
+            skipped = self._skip(item[1], f"by its name a copy or small version of {copies[stem]}, which is taken")
+            listing.skipped.append(skipped)
+        return kept
 
     def _stem(self, name: str) -> str:
         return field_stem(name) if self._kind == "fields" else name.rpartition(".")[0]
@@ -249,7 +272,7 @@ class Walk:
             relative = os.path.relpath(name, self.root).replace(os.sep, "/")
             self._open[place.path].companions.append(Companion(path, _source_file(name, relative)))
 
-    def _fitting(self, folder: str, listing: _Listing) -> list[tuple[os.DirEntry[str], str, Place]]:
+    def _fitting(self, folder: str, listing: _Listing) -> list[_Fitting]:
         """Files that the layout knows a place for; the others are said."""
         fitting = []
         for entry in listing.files:
