@@ -10,7 +10,12 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-_COPY = r"copy|kopie|copie|copia|cópia|kopia|kopi|kopio|kópia|másolat|kopya|копия|копія|复制|副本|複本|コピー|복사본|cop[iy]e"
+_COPY = "|".join(
+    (
+        *("copy", "kopie", "copie", "copia", "cópia", "kopia", "kopi", "kopio", "kópia", "másolat", "kopya"),
+        *("копия", "копія", "复制", "副本", "複本", "コピー", "복사본"),
+    )
+)
 _OF = r"of|von|de|di|av|af|van|z|od"
 _SMALL = (
     r"thumbs?|thumbnails?|tn|previews?|prev|vorschau|apercu|aperçu|miniature|miniatur|miniatura|small|smaller|klein|lowres|"
@@ -39,7 +44,7 @@ PATTERNS: tuple[str, ...] = (
 """What the stem of a copy looks like (in any case); `of` is the stem of its original."""
 
 MOST_ALIKE = 3
-"""With more copies of one original by the same pattern (`cell (1)` to `cell (40)`, `S1_120x340`), these are the names of a
+"""With more copies of one original by the same pattern (`cell (1)` to `cell (40)`, `S1_120x340`), these are names of a
 series, and no file is a copy."""
 
 COPY_FOLDERS = re.compile(
