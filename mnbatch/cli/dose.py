@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mnbatch.cli.missing import as_json as missing_as_json
 from mnbatch.errors import UsageError
 
 if TYPE_CHECKING:
     from mnbatch.assay.dose_records import DoseResult
     from mnbatch.assay.triage import Triage
+    from mnbatch.cli.dose_out import DosedOut
     from mnbatch.results.dosing import Dosing
 
 
@@ -63,8 +65,8 @@ def dose(
 
     With OUT the curve is kept there, and doses stand in donors.csv and on donors' pages from then on.
 
-    Exit codes: 0 every case has a dose; 2 usage; 3 at least one case has none; 4 OUT holds no results; 5 OUT and curve
-    do not belong together; 10 unreadable or disk full; 11 OUT is held by a run.
+    Exit codes: 0 every case has a dose; 2 usage; 3 at least one case has none, or slides of OUT are not counted; 4 OUT
+    holds no results; 5 OUT and curve do not belong together; 10 unreadable or disk full; 11 OUT is held by a run.
     """
     if (out is None) == (cases is None):
         raise UsageError("Give either an OUT directory or --cases.", "`mnbatch dose --help` shows both.")
@@ -73,7 +75,7 @@ def dose(
     if not 0 < level < 1:
         raise UsageError(f"The level {level:g} is no confidence level.", "Give a number between 0 and 1, such as 0.95.")
     from mnbatch.assay.curve_file import load_curve
-    from mnbatch.cli.dose_out import dose_out, leave
+    from mnbatch.cli.dose_out import DosedOut, dose_out, leave
     from mnbatch.results.dosing import DoseSettings, Dosing
 
     rates = _rates(sensitivity, specificity)
@@ -81,14 +83,15 @@ def dose(
     settings = DoseSettings(source, method, level, exposure_hours, allow_mismatch, *rates)
     dosing = Dosing(load_curve(curve), settings)
     if cases is not None:
-        pairs = _dose_cases(cases, dosing, with_triage or not as_json)
+        done = DosedOut(_dose_cases(cases, dosing, with_triage or not as_json), {})
     else:
         assert out is not None
-        pairs = dose_out(out, dosing)
-    lines = _json_lines(pairs, with_triage, dosing, suspected_gy) if as_json else _text_lines(pairs)
+        done = dose_out(out, dosing)
+    lines = _json_lines(done, with_triage, dosing, suspected_gy) if as_json else _text_lines(done.pairs)
     for line in lines:
         typer.echo(line)
-    leave([result for result, _ in pairs], "cases" if cases is not None else "donors")
+    missing = [slide for slides in done.missing.values() for slide in slides]
+    leave([result for result, _ in done.pairs], "cases" if cases is not None else "donors", missing)
 
 
 def _dose_cases(path: Path, dosing: Dosing, with_triage: bool) -> Sequence[tuple[DoseResult, Triage | None]]:
@@ -114,12 +117,12 @@ def _rates(sensitivity: str, specificity: str) -> tuple[tuple[int, int] | None, 
     return (se.right, se.total), (sp.right, sp.total)
 
 
-def _json_lines(
-    pairs: Sequence[tuple[DoseResult, Triage | None]], with_triage: bool, dosing: Dosing, suspected: float | None
-) -> Iterator[str]:
-    ratios = _suspected([result for result, _ in pairs], dosing, suspected)
-    for (result, found), ratio in zip(pairs, ratios, strict=True):
+def _json_lines(done: DosedOut, with_triage: bool, dosing: Dosing, suspected: float | None) -> Iterator[str]:
+    ratios = _suspected([result for result, _ in done.pairs], dosing, suspected)
+    for (result, found), ratio in zip(done.pairs, ratios, strict=True):
         content: dict[str, Any] = result.to_json()
+        if result.id in done.missing:
+            content["slides_not_counted"] = missing_as_json(done.missing[result.id])
         if with_triage:
             content["triage"] = found.to_json() if found else None
         if suspected is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +17,10 @@ def history(
 ) -> None:
     """Draw a control chart over the batches below ROOT: a drift in background or in scores shows.
 
-    Limits are given for at least five batches of one model and threshold. Exit codes: 0 drawn; 4 there is no batch
-    below ROOT; 10 unreadable or disk full.
+    Limits are given for at least five batches of one model and threshold. Exit codes: 0 drawn; 3 drawn, and slides of
+    these batches are not counted; 4 there is no batch below ROOT; 10 unreadable or disk full.
     """
+    from mnbatch.cli.missing import name_missing
     from mnbatch.report.history import chart_page, find_batches, limits, outside
     from mnbatch.results.files import write_atomically
 
@@ -34,4 +36,11 @@ def history(
         for point in of:
             if outside(point.per_1000, chart):
                 typer.echo(f"outside the limits: {point.folder}: {point.per_1000:.1f} MNBN per 1000")
+    for point in points:
+        if point.ahead:
+            typer.echo(f"says a time that is still to come: {point.folder}: {point.finished}", err=True)
     typer.echo(f"{len(points)} batches: {out}")
+    missing = [
+        replace(slide, slide_id=f"{point.folder}/{slide.slide_id}") for point in points for slide in point.missing
+    ]
+    raise typer.Exit(name_missing(missing))

@@ -14,6 +14,7 @@ from mnbatch.errors import LockHeldError
 if TYPE_CHECKING:
     from mnbatch.report.build import ReportSummary
     from mnbatch.results.records import SlideRecord
+    from mnbatch.results.roster import Roster
     from mnbatch.results.store import Store
     from mnbatch.review.standing import SlideReview
 
@@ -62,7 +63,11 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for crops and labels.csv.")],
     reviewer: Annotated[str | None, typer.Option("--reviewer", help="Only this reviewer's decisions.")] = None,
 ) -> None:
-    """Write the reviewed cells as a labelled set: give DIR/labels.csv to `mnbatch train` or `mnbatch evaluate`."""
+    """Write the reviewed cells as a labelled set: give DIR/labels.csv to `mnbatch train` or `mnbatch evaluate`.
+
+    Exit codes: 0 written; 3 written, without slides that were reviewed and are not counted now; 4 nothing to write.
+    """
+    from mnbatch.cli.missing import name_missing
     from mnbatch.results.annotations import load_samples
     from mnbatch.review.export import export_labels
 
@@ -72,21 +77,35 @@ def export(
     typer.echo(f"{done.mn} cells with and {done.not_mn} without micronuclei: {folder / 'labels.csv'}")
     for reason, number in sorted(done.left_out.items()):
         typer.echo(f"left out: {number} {reason}")
+    raise typer.Exit(name_missing(done.missing))
 
 
 @review_app.command("status")
 def status(
     out: Out, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False
 ) -> None:
-    """Say of each slide what is reviewed, what is missing, and where reviewers differ."""
-    store = open_store(out)
-    reviews = _reviews(store)
+    """Say of each slide what is reviewed, what is missing, and where reviewers differ.
+
+    Exit codes: 0; 3 slides are not counted, so that they cannot be reviewed.
+    """
+    from mnbatch.cli.missing import name_missing
+    from mnbatch.results.roster import open_roster
+
+    roster = open_roster(open_store(out))
+    missing = roster.missing()
+    reviews = _reviews(roster)
     if as_json:
-        typer.echo(json.dumps([{"slide_id": record.slide_id, **asdict(r)} for record, r in reviews], indent=1))
-        return
-    for record, review in reviews:
-        for line in _lines(record, review):
-            typer.echo(line)
+        reasons = {slide.slide_id: slide.reason for slide in missing}
+        rows = [
+            {"slide_id": record.slide_id, **asdict(r), "not_counted": reasons.get(record.slide_id, "")}
+            for record, r in reviews
+        ]
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        for record, review in reviews:
+            for line in _lines(record, review):
+                typer.echo(line)
+    raise typer.Exit(name_missing(missing))
 
 
 @review_app.command("plan")
@@ -158,14 +177,17 @@ def rebuild(store: Store) -> None:
 
 
 def _rebuilt(store: Store) -> str:
+    from mnbatch.cli.missing import name_missing
     from mnbatch.report.signing import WAIT_SECONDS
     from mnbatch.results.lock import wait_for_lock
+    from mnbatch.results.roster import Missing
 
     try:
         with wait_for_lock(store.paths.lock, WAIT_SECONDS):
-            made_again(store)
+            made = made_again(store)
     except LockHeldError as error:
         return f"The decisions are saved; the pages are made again when the run ends: {error.message}"
+    name_missing([Missing(slide.slide_id, slide.reason) for slide in made.slides if slide.status == "failed"])
     return f"report: {store.paths.index}"
 
 
@@ -188,20 +210,17 @@ def open_store(out: Path) -> Store:
     return store
 
 
-def _reviews(store: Store) -> list[tuple[SlideRecord, SlideReview]]:
+def _reviews(roster: Roster) -> list[tuple[SlideRecord, SlideReview]]:
     from mnbatch.review.importing import queues_of
-    from mnbatch.review.standing import SlideReview, slide_review
+    from mnbatch.review.standing import review_without_result, slide_review
     from mnbatch.review.trail import read_trail
 
-    records = [record for record in store.records() if record.status != "copy"]
-    queues = queues_of(store, {record.slide_id: None for record in records})
+    paths = roster.store.paths
+    queues = queues_of(roster.store, {record.slide_id: None for record in roster.records}, roster=roster)
     found = []
-    for record in records:
-        queue, trail = queues[record.slide_id], read_trail(store.paths, record.slide_id)
-        if queue is not None:
-            found.append((record, slide_review(queue, trail)))
-        elif trail.entries:
-            found.append((record, SlideReview("outdated", "the slide has no result now", outdated=len(trail.entries))))
+    for record in roster.records:
+        queue, trail = queues[record.slide_id], read_trail(paths, record.slide_id)
+        found.append((record, review_without_result(trail) if queue is None else slide_review(queue, trail)))
     return found
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mnbatch.errors import EXIT_SLIDES_FAILED, NoInputError
+
+if TYPE_CHECKING:
+    from mnbatch.results.records import SlideRecord
+    from mnbatch.results.store import Store
 
 
 def status(
@@ -32,8 +36,9 @@ def status(
 def _content(out: Path, manifest: dict[str, Any] | None, held_by: str | None) -> dict[str, Any]:
     from mnbatch.results.store import Store
 
-    records = Store(out).records()
-    summaries = {record.slide_id: _slide(out, record.slide_id) for record in records}
+    store = Store(out)
+    records = store.records()
+    summaries = {record.slide_id: _slide(store, record) for record in records}
     # A copy under another donor is reported as failed, not taken once.
     copies = [r.slide_id for r in records if r.status == "copy" and summaries[r.slide_id]["status"] != "failed"]
     failed = [
@@ -61,11 +66,13 @@ def _content(out: Path, manifest: dict[str, Any] | None, held_by: str | None) ->
     }
 
 
-def _slide(out: Path, slide_id: str) -> dict[str, Any]:
-    from mnbatch.results.paths import OutPaths
-
+def _slide(store: Store, record: SlideRecord) -> dict[str, Any]:
+    """The slide as the latest report had it, unless its result was damaged since."""
+    wrong = store.damage(record)
+    if wrong:
+        return {"status": "failed", "reason": f"its stored result is damaged: {wrong}"}
     try:
-        summary = json.loads(OutPaths(out).slide(slide_id).summary.read_bytes())
+        summary = json.loads(store.paths.slide(record.slide_id).summary.read_bytes())
     except (OSError, ValueError):
         return {"status": "not reported yet", "reason": ""}
     return {"status": summary.get("status"), "reason": summary.get("reason", "")}

@@ -16,7 +16,7 @@ from mnbatch.report.gallery import gallery_view
 from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.rows import donor_rows, slide_rows
 from mnbatch.report.signatures import basis_of, short_signature, with_signatures
-from mnbatch.report.slides import DERIVED, Context, ReportOptions, Samples, SlideBuilder, sweep_gallery
+from mnbatch.report.slides import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
 from mnbatch.report.statistics import statistics_of, why_no_background
 from mnbatch.report.summary import digest, page_stamp, remove_files, write_if_changed
 from mnbatch.report.views import CopyView
@@ -24,6 +24,7 @@ from mnbatch.results.dosing import load_dosing, scoring_mode
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
+from mnbatch.results.roster import Samples, open_roster
 from mnbatch.results.store import Store
 from mnbatch.results.validation import load_validation, validation_of
 from mnbatch.review.signing import Basis
@@ -75,12 +76,10 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         StorageError: a file cannot be written. A slide whose stored scores cannot be read is reported as
         failed.
     """
-    everything = _fail_contradictions(store.records(), samples or {})
-    records = [record for record in everything if record.status != "copy"]
-    copied = [record for record in everything if record.status == "copy"]
-    copies = store.copies(records)
-    controls = find_controls(store, records, samples or {}, copies)
-    context = Context(samples or {}, copies, _names_by_original(copied), load_validation(store.paths), controls)
+    roster = open_roster(store, samples or {})
+    records, copied = roster.records, roster.copied
+    controls = find_controls(roster, samples or {})
+    context = Context(samples or {}, roster, _names_by_original(copied), load_validation(store.paths), controls)
     slides = SlideBuilder(store, options, context)
     items = [slides.item(record) for record in records]
     for record in copied:
@@ -101,25 +100,6 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         doses=tuple(donor.dose for donor in donors if donor.dose),
         bases={donor.call.donor: basis_of(donor) for donor in donors},
     )
-
-
-def _fail_contradictions(records: Sequence[SlideRecord], samples: Samples) -> list[SlideRecord]:
-    """A copy within one donor is taken once; the same pictures under two donors: one of them is wrong."""
-    donors = {r.slide_id: samples.get(r.slide_id, {}).get("donor") or r.donor for r in records}
-    checked = []
-    for record in records:
-        donor, original = donors[record.slide_id], donors.get(record.copy_of or "")
-        if record.status == "copy" and donor and original and donor != original:
-            record = record.model_copy(
-                update={
-                    "status": "failed",
-                    "reason": f"its files are identical to those of slide {record.copy_of} of donor "
-                    f"{original}, so they cannot be donor {donor}'s as well",
-                    "next_step": "Find out whose slide it is; remove the wrong copy or correct the sample sheet.",
-                }
-            )
-        checked.append(record)
-    return checked
 
 
 def _names_by_original(copied: Sequence[SlideRecord]) -> dict[str, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from mnbatch.report import words
 from mnbatch.report.gallery import Candidate, choose
 from mnbatch.report.summary import write_if_changed
-from mnbatch.results.calling import call_record
+from mnbatch.results.roster import open_roster
 from mnbatch.results.store import Store
 
 NAME = "contact-sheet.png"
@@ -58,12 +58,12 @@ def write_contact_sheets(store: Store, number: int) -> list[Path]:
     Raises:
         StorageError: a file cannot be written, or a slide's stored result is damaged.
     """
-    records = [record for record in store.records() if record.status == "scored" and record.call is not None]
-    copies, written = store.copies(records), []
-    for record in records:
-        call, pictures = call_record(store, record, copies.get(record.slide_id, {})), store.gallery(record)
+    roster, written = open_roster(store), []
+    for record in roster.records:
+        call, _ = roster.call(record, pictures=True)
         if call.frequency is None or record.call is None:
             continue
+        pictures = store.gallery(record)
         cells = [
             Candidate(cell, row, pictures, record.call.threshold)
             for row, cell in enumerate(call.cells)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from mnbatch.assay.background import Control, pool_controls
-from mnbatch.errors import StorageError
-from mnbatch.results.calling import call_record
 from mnbatch.results.dosing import scoring_mode
 from mnbatch.results.records import SlideRecord
-from mnbatch.results.store import Store
+from mnbatch.results.roster import Roster, Samples
 
 
 def called_with(record: SlideRecord) -> str:
@@ -19,26 +15,18 @@ def called_with(record: SlideRecord) -> str:
     return f"{record.model.digest} {record.call.threshold!r} {scoring_mode(record)}"
 
 
-def find_controls(
-    store: Store,
-    records: Sequence[SlideRecord],
-    samples: Mapping[str, Mapping[str, str]],
-    copies: Mapping[str, Mapping[int, str]],
-) -> dict[str, Control]:
+def find_controls(roster: Roster, samples: Samples) -> dict[str, Control]:
     """Pool the slides that the sample sheet marks as controls, apart for each way they were called.
 
     A control slide that failed or is damaged gives no background; its own page says why. Slides without a donor count
     as donors of their own.
     """
     groups: dict[str, dict[str, list[tuple[int, int]]]] = {}
-    for record in records:
+    for record in roster.records:
         row = samples.get(record.slide_id, {})
         if not row.get("control"):
             continue
-        try:
-            frequency = call_record(store, record, copies.get(record.slide_id, {})).frequency
-        except StorageError:
-            continue
+        frequency = roster.call(record)[0].frequency
         if frequency is not None and frequency.bn_cells:
             donor = row.get("donor") or record.donor or record.slide_id
             counts = (frequency.mnbn_cells, frequency.bn_cells)

@@ -9,19 +9,20 @@ apart.
 from __future__ import annotations
 
 import html
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from mnbatch.report import words
-from mnbatch.results.paths import OutPaths
+from mnbatch.results.roster import Missing, missing_of, open_roster
 from mnbatch.results.store import Store
 
 MOVING_RANGE = 2.66
+TOLERANCE = timedelta(minutes=10)
 LEAST = 5
 """Batches that limits need."""
 STYLE = (
@@ -39,6 +40,7 @@ class BatchPoint:
     Attributes:
         finished: end of its last scoring, ISO 8601; batches are put in this order.
         method: model digest and threshold, of the first slide; `mixed` where slides differ.
+        slides, missing: all slides, and those that are not counted.
         per_1000, mean_score: None where no slide gave a result.
     """
 
@@ -46,11 +48,16 @@ class BatchPoint:
     finished: str
     method: str
     slides: int
-    failed: int
+    missing: tuple[Missing, ...]
     cells: int
     mnbn: int
     per_1000: float | None
     mean_score: float | None
+
+    @property
+    def ahead(self) -> bool:
+        """Whether it says a time that is still to come: then its place in the chart is not its place in time."""
+        return datetime.fromisoformat(self.finished) > datetime.now(UTC) + TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,39 +99,31 @@ def _outs(root: Path) -> Iterator[Path]:
 
 def _point(folder: Path, root: Path) -> BatchPoint | None:
     store = Store(folder)
-    records = [record for record in store.records() if record.status == "scored" and record.scored and record.model]
-    if not records:
+    roster = open_roster(store)
+    scored = [record for record in roster.records if record.status == "scored" and record.scored and record.model]
+    if not scored:
         return None
-    methods = {f"{r.model.digest[:12]} at {r.call.threshold:g}" for r in records if r.model and r.call}
-    cells = mnbn = failed = 0
+    methods = {f"{r.model.digest[:12]} at {r.call.threshold:g}" for r in scored if r.model and r.call}
+    cells = mnbn = 0
     scores: list[float] = []
-    for record in records:
-        counts = _counts(store.paths, record.slide_id)
-        if counts is None:
-            failed += 1
-            continue
-        cells, mnbn = cells + counts[0], mnbn + counts[1]
-        scores += [row.p_mn for row in store.scores(record) if row.p_mn is not None]
+    missing: list[Missing] = []
+    for record in roster.records:
+        call, _ = roster.call(record)
+        missing += missing_of([(record, call)])
+        if call.frequency is not None:
+            cells, mnbn = cells + call.frequency.bn_cells, mnbn + call.frequency.mnbn_cells
+            scores += [cell.p_mn for cell in call.cells if cell.p_mn is not None]
     return BatchPoint(
         folder=folder.relative_to(root).as_posix(),
-        finished=max(r.scored.finished for r in records if r.scored),
+        finished=max(r.scored.finished for r in scored if r.scored),
         method=methods.pop() if len(methods) == 1 else "mixed",
-        slides=len(records),
-        failed=failed,
+        slides=len(roster.records),
+        missing=tuple(missing),
         cells=cells,
         mnbn=mnbn,
         per_1000=1000 * mnbn / cells if cells else None,
         mean_score=float(np.mean(scores)) if scores else None,
     )
-
-
-def _counts(paths: OutPaths, slide_id: str) -> tuple[int, int] | None:
-    """BN and MNBN cells of a slide as its report has them; None for one that is not done."""
-    try:
-        frequency = json.loads(paths.slide(slide_id).summary.read_bytes())["frequency"]
-        return (int(frequency["bn_cells"]), int(frequency["mnbn_cells"])) if frequency else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def chart_page(points: Sequence[BatchPoint]) -> bytes:
@@ -156,10 +155,12 @@ def _section(method: str, points: Sequence[BatchPoint]) -> str:
 
 
 def _row(point: BatchPoint, beyond: bool) -> str:
+    ahead = " (still to come)" if point.ahead else ""
     score = words.NOT_KNOWN if point.mean_score is None else f"{point.mean_score:.4f}"
     return (
-        f"<tr><td>{html.escape(point.folder)}</td><td>{words.moment(point.finished)}</td><td>{point.slides}</td>"
-        f"<td>{point.failed}</td><td>{words.whole(point.cells)}</td><td>{words.rate(point.per_1000)}</td><td>{score}</td>"
+        f"<tr><td>{html.escape(point.folder)}</td><td>{words.moment(point.finished)}{ahead}</td>"
+        f"<td>{point.slides}</td>"
+        f"<td>{len(point.missing)}</td><td>{words.whole(point.cells)}</td><td>{words.rate(point.per_1000)}</td><td>{score}</td>"
         f"<td>{'<span class=out>outside</span>' if beyond else ''}</td></tr>"
     )
 

@@ -15,7 +15,6 @@ from mnbatch.assay.background import Control
 from mnbatch.assay.calls import SlideCall
 from mnbatch.assay.estimates import Estimates, slide_estimates
 from mnbatch.assay.validation import ValidatedCell
-from mnbatch.errors import StorageError
 from mnbatch.report import cellpage, pages, render, tables
 from mnbatch.report.controls import called_with
 from mnbatch.report.fields import fields_view
@@ -26,21 +25,18 @@ from mnbatch.report.masks import FOLDER as MASKS
 from mnbatch.report.masks import write_label_masks
 from mnbatch.report.statistics import statistics_of, why_no_background
 from mnbatch.report.summary import SlideSummary, digest, files_match, read_summary, remove_files, write_if_changed
-from mnbatch.results.calling import call_record
 from mnbatch.results.dosing import scoring_mode
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.records import SlideRecord
+from mnbatch.results.roster import Roster, Samples
 from mnbatch.results.store import Store
 from mnbatch.results.validation import validation_of
 from mnbatch.review.queue import Queue, draw_queue, load_plan
-from mnbatch.review.standing import SlideReview, altered_review, slide_review
+from mnbatch.review.standing import SlideReview, review_without_result, slide_review
 from mnbatch.review.trail import read_trail, trail_digest
 
 DONOR_LETTERS = 48
 DERIVED = ("cells.csv", "index.html", "summary.json")
-
-Samples = Mapping[str, Mapping[str, str]]
-"""slide_id -> column -> text of the sample sheet; its donor takes the place of the path's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +68,14 @@ class Context:
     """What a slide's report depends on beside its own record.
 
     Attributes:
-        copies: slide_id -> row -> cell_id of the original that is counted in its place.
+        roster: which slides and cells count.
         also_found: slide_id -> names of byte-identical slides that were not taken.
         validated: the laboratory's own scored cells.
         controls: control slides by what they were called with (see `mnbatch.report.controls`).
     """
 
     samples: Samples
-    copies: Mapping[str, Mapping[int, str]]
+    roster: Roster
     also_found: Mapping[str, tuple[str, ...]]
     validated: Sequence[ValidatedCell] = ()
     controls: Mapping[str, Control] = field(default_factory=dict)
@@ -114,7 +110,7 @@ class SlideBuilder:
 
     def candidates(self, record: SlideRecord) -> list[Candidate]:
         """The slide's counted cells for a donor's gallery."""
-        call, _ = self._call(record, pictures=True)
+        call, _ = self._context.roster.call(record, pictures=True)
         href = render.href(f"../../slides/{record.slide_id}/index.html")
         return self._candidates(record, call, record.name, href) if call.frequency else []
 
@@ -122,7 +118,7 @@ class SlideBuilder:
         slide_id, context = record.slide_id, self._context
         return digest(
             record.model_dump_json(),
-            sorted(context.copies.get(slide_id, {}).items()),
+            sorted(context.roster.copies.get(slide_id, {}).items()),
             dict(context.samples.get(slide_id, {})),
             context.also_found.get(slide_id, ()),
             [self._options.gallery, *self._options.more] if self._options.more else self._options.gallery,
@@ -134,7 +130,7 @@ class SlideBuilder:
         )
 
     def _build(self, record: SlideRecord, stamp: str) -> SlideItem:
-        call, next_step = self._call(record, pictures=bool(self._options.gallery))
+        call, next_step = self._context.roster.call(record, pictures=bool(self._options.gallery))
         if self._options.gallery and self._store.damage(record, pictures=True):
             # Pictures are looked at only when pages are made: the next report has to look again.
             self.stamps[record.slide_id] = stamp = digest(stamp, "pictures")
@@ -202,28 +198,11 @@ class SlideBuilder:
         (root / MASKS).mkdir()
         return write_label_masks(self._store, record, call.cells, root / MASKS)
 
-    def _call(self, record: SlideRecord, *, pictures: bool) -> tuple[SlideCall, str]:
-        """The slide's call, and the next step where it failed for a reason that the record does not know.
-
-        Args:
-            pictures: altered crops or maps fail it, too.
-        """
-        try:
-            self._store.check(record, pictures=pictures)
-            return call_record(self._store, record, self._context.copies.get(record.slide_id, {})), ""
-        except StorageError as error:
-            # One damaged slide must not keep the others from their report.
-            return SlideCall("failed", error.message, (), None, 0, 0), error.next_step
-
     def _review(self, record: SlideRecord, call: SlideCall) -> tuple[SlideReview, Queue | None]:
         """Where the slide's review stands, and what is to be reviewed; none of a slide that is not counted."""
         trail = read_trail(self._store.paths, record.slide_id)
-        if call.frequency is None and trail.altered:
-            return altered_review(trail), None
         if call.frequency is None:
-            old = len(trail.entries)
-            reason = "the slide has no result now; its decisions are kept" if old else ""
-            return SlideReview("outdated" if old else "none", reason, outdated=old), None
+            return review_without_result(trail), None
         queue = draw_queue(record, call.cells, self._plan)
         return slide_review(queue, trail), queue
 

@@ -9,9 +9,9 @@ from mnbatch.assay.calls import SlideCall
 from mnbatch.assay.curve import Endpoint
 from mnbatch.assay.curve_table import DosePoint
 from mnbatch.errors import CurveError, MismatchError, UsageError
-from mnbatch.results.calling import call_record
 from mnbatch.results.dosing import scoring_mode
 from mnbatch.results.records import SlideRecord
+from mnbatch.results.roster import Roster, missing_of, open_roster
 from mnbatch.results.store import Store
 
 
@@ -30,16 +30,16 @@ def calibration_points(
         MismatchError: the slides were scored by different models or at different thresholds, or hold no counts of
             micronuclei where these are asked for.
     """
-    records = [r for r in store.records() if r.status != "copy"]
-    named = [r for r in records if r.slide_id in doses]
+    roster = open_roster(store)
+    named = [r for r in roster.records if r.slide_id in doses]
     if not named:
         raise UsageError("No slide has a known dose.", "Give --doses with the columns slide, donor and dose_gy.")
-    copies = store.copies(records)
-    calls = [(r, call_record(store, r, copies.get(r.slide_id, {}))) for r in named]
-    failed = [f"{r.slide_id}: {call.reason}" for r, call in calls if call.frequency is None]
-    if failed:
+    _refuse_two_doses(roster, doses)
+    calls = [(r, roster.call(r)[0]) for r in named]
+    missing = missing_of(calls)
+    if missing:
         raise CurveError(
-            f"{len(failed)} slides with a dose gave no count: {'; '.join(failed)}.",
+            f"{len(missing)} slides with a dose gave no count: {'; '.join(map(str, missing))}.",
             "Score them again, or leave their dose empty in the sheet.",
         )
     scoring = _scoring(named)
@@ -50,6 +50,24 @@ def calibration_points(
 def known_doses(samples: Mapping[str, Mapping[str, str]]) -> dict[str, float]:
     """slide_id -> Gy from the sample sheet in force."""
     return {slide_id: float(row["dose_gy"]) for slide_id, row in samples.items() if row.get("dose_gy")}
+
+
+def _refuse_two_doses(roster: Roster, doses: Mapping[str, float]) -> None:
+    """The same pictures cannot have had two doses.
+
+    Raises:
+        CurveError: a slide and its copy have different doses, or the copy alone has one.
+    """
+    wrong = [
+        f"{copy.slide_id} ({doses[copy.slide_id]:g} Gy) is a copy of {copy.copy_of}"
+        for copy in roster.copied
+        if copy.slide_id in doses and doses.get(copy.copy_of or "") != doses[copy.slide_id]
+    ]
+    if wrong:
+        raise CurveError(
+            f"Slides with a dose are copies of slides that have another, or none: {'; '.join(wrong)}.",
+            "Find out which slide it is, and correct the sheet or the export.",
+        )
 
 
 def _scoring(records: Sequence[SlideRecord]) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from mnbatch.errors import NoInputError, UsageError
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.records import SlideRecord
+from mnbatch.results.roster import Missing, open_roster
 from mnbatch.results.store import Store
 from mnbatch.review.decisions import Decision
 from mnbatch.review.importing import queues_of
-from mnbatch.review.standing import latest
+from mnbatch.review.standing import altered_review, latest
 from mnbatch.review.trail import read_trail, reviewed_slides
 
 COLUMNS = ("file", "label", "mn_count", "slide", "donor", "cell_id", "p_mn", "reviewers")
@@ -23,11 +24,12 @@ LABELS = {"mn": "mn", "not_mn": "nomn"}
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Cells written, and those left out by reason."""
+    """Cells written, and those left out by reason; `missing`: slides that were reviewed and do not count now."""
 
     mn: int
     not_mn: int
     left_out: dict[str, int]
+    missing: tuple[Missing, ...] = ()
 
 
 def export_labels(store: Store, folder: Path, donors: Mapping[str, str], reviewer: str | None = None) -> Exported:
@@ -49,13 +51,20 @@ def export_labels(store: Store, folder: Path, donors: Mapping[str, str], reviewe
     rows: list[tuple[object, ...]] = []
     left_out: dict[str, int] = {}
     crops: list[tuple[str, bytes]] = []
-    known = {record.slide_id for record in store.records()}
-    queues = queues_of(store, dict.fromkeys(s for s in reviewed_slides(store.paths) if s in known))
+    missing: list[Missing] = []
+    roster = open_roster(store)
+    known = {record.slide_id for record in (*roster.records, *roster.copied)}
+    queues = queues_of(store, dict.fromkeys(s for s in reviewed_slides(store.paths) if s in known), "OUT", roster)
+    missing += roster.missing(queues)
     for slide_id, queue in queues.items():
-        entries = read_trail(store.paths, slide_id).entries
+        found = read_trail(store.paths, slide_id)
+        if found.altered:
+            missing += [] if queue is None else [Missing(slide_id, altered_review(found).reason)]
+            continue
+        entries = found.entries
         old = len({(e.reviewer, e.cell_id) for e in entries if queue is None or e.result_key != queue.result_key})
         _count(left_out, "decided on an earlier result", old)
-        record = store.record(slide_id)
+        record = roster.record(slide_id)
         if queue is None or record is None:
             continue
         said = latest(entries, queue.result_key)
@@ -68,7 +77,7 @@ def export_labels(store: Store, folder: Path, donors: Mapping[str, str], reviewe
         )
     _write(folder, rows, crops)
     mn = sum(row[1] == "mn" for row in rows)
-    return Exported(mn, len(rows) - mn, left_out)
+    return Exported(mn, len(rows) - mn, left_out, tuple(missing))
 
 
 def _add_slide(

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnbatch.errors import MismatchError, NoInputError, StorageError
-from mnbatch.results.calling import call_record
+from mnbatch.errors import MismatchError, NoInputError
 from mnbatch.results.manifest import now
 from mnbatch.results.paths import OutPaths
+from mnbatch.results.roster import Roster, open_roster
 from mnbatch.results.store import Store
 from mnbatch.review import trail
 from mnbatch.review.decisions import FAULTS_SHOWN, Decision, read_review
@@ -89,36 +89,35 @@ def save_decisions(
     )
 
 
-def queues_of(store: Store, slide_ids: Mapping[str, object], where: str = "OUT") -> dict[str, Queue | None]:
+def queues_of(
+    store: Store, slide_ids: Mapping[str, object], where: str = "OUT", roster: Roster | None = None
+) -> dict[str, Queue | None]:
     """The queue of each slide as the present results and plan have it; None for a slide that has no result now.
+
+    Args:
+        roster: which slides count, where that is known already.
 
     Raises:
         MismatchError: a slide that is not in OUT at all.
     """
-    records = {record.slide_id: record for record in store.records()}
-    unknown = sorted(set(slide_ids) - records.keys())
+    roster = open_roster(store) if roster is None else roster
+    unknown = sorted(set(slide_ids) - {record.slide_id for record in (*roster.records, *roster.copied)})
     if unknown:
         raise MismatchError(
             f"{where} names slides that {store.paths.root} does not hold: {', '.join(unknown[:FAULTS_SHOWN])}.",
             "It is the review of another batch; give the OUT that it was made from.",
         )
-    copies = store.copies([record for record in records.values() if record.status != "copy"])
-    plan, queues = load_plan(store.paths), {}
-    for slide_id in slide_ids:
-        queues[slide_id] = queue_of(store, slide_id, copies, plan)
-    return queues
+    plan = load_plan(store.paths)
+    return {slide_id: _queue_of(roster, slide_id, plan) for slide_id in slide_ids}
 
 
-def queue_of(store: Store, slide_id: str, copies: Mapping[str, Mapping[int, str]], plan: ReviewPlan) -> Queue | None:
-    """The queue of one slide; None where it has no result that could be reviewed."""
-    record = store.record(slide_id)
-    if record is None or record.status != "scored":
+def _queue_of(roster: Roster, slide_id: str, plan: ReviewPlan) -> Queue | None:
+    """The queue of one slide; None where it is not counted."""
+    record = roster.record(slide_id)
+    call = roster.call(record)[0] if record is not None else None
+    if record is None or call is None or call.frequency is None:
         return None
-    try:
-        call = call_record(store, record, copies.get(slide_id, {}))
-    except StorageError:
-        return None
-    return draw_queue(record, call.cells, plan) if call.frequency is not None else None
+    return draw_queue(record, call.cells, plan)
 
 
 def check_out(paths: OutPaths, out: Path) -> None:

@@ -150,6 +150,15 @@ def altered_review(trail: Trail, result_key: str = "") -> SlideReview:
     return SlideReview("outdated", reason, outdated=number, torn=trail.torn, result_key=result_key, decisions=digest)
 
 
+def review_without_result(trail: Trail) -> SlideReview:
+    """Of a slide that is not counted: what was said of it is kept, and counts for nothing."""
+    if trail.altered:
+        return altered_review(trail)
+    old = len(trail.entries)
+    reason = "the slide has no result now; its decisions are kept" if old else ""
+    return SlideReview("outdated" if old else "none", reason, outdated=old, torn=trail.torn)
+
+
 def pool(reviews: Sequence[SlideReview]) -> SlideReview:
     """The review of a donor from those of the slides that are done."""
     if not reviews or all(review.status == "none" for review in reviews):

@@ -1,0 +1,103 @@
+"""Which slides of an OUT count, and why the others do not: one answer for every table, curve, chart and review."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mnbatch.assay.calls import SlideCall
+from mnbatch.errors import StorageError
+from mnbatch.results.annotations import load_samples
+from mnbatch.results.calling import call_record
+from mnbatch.results.records import SlideRecord
+from mnbatch.results.store import Store
+
+Samples = Mapping[str, Mapping[str, str]]
+"""slide_id -> column -> text of the sample sheet; its donor takes the place of the path's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A slide that belongs to a table and is not counted in it."""
+
+    slide_id: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.slide_id}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The slides of an OUT.
+
+    Attributes:
+        records: slides that belong to the tables, in their order, those that cannot be counted too.
+        copied: slides that are taken once, as another slide of the same donor.
+        copies: slide_id -> row -> cell_id of the original, for cells that are counted elsewhere.
+    """
+
+    store: Store
+    records: tuple[SlideRecord, ...]
+    copied: tuple[SlideRecord, ...]
+    copies: Mapping[str, Mapping[int, str]]
+
+    def call(self, record: SlideRecord, *, pictures: bool = False) -> tuple[SlideCall, str]:
+        """The slide's call, and the next step where it failed for a reason that the record does not know.
+
+        Args:
+            pictures: altered crops or maps fail it, too.
+        """
+        try:
+            self.store.check(record, pictures=pictures)
+            return call_record(self.store, record, self.copies.get(record.slide_id, {})), ""
+        except StorageError as error:
+            # One damaged slide must not keep the others from their report.
+            return SlideCall("failed", error.message, (), None, 0, 0), error.next_step
+
+    def record(self, slide_id: str) -> SlideRecord | None:
+        """A slide of the tables; None for a copy, and for one that OUT does not hold."""
+        return next((record for record in self.records if record.slide_id == slide_id), None)
+
+    def missing(self, slide_ids: Iterable[str] | None = None) -> tuple[Missing, ...]:
+        """Slides that belong to the tables (of these alone, where they are given) and are not counted."""
+        wanted = None if slide_ids is None else set(slide_ids)
+        of = [record for record in self.records if wanted is None or record.slide_id in wanted]
+        return missing_of((record, self.call(record)[0]) for record in of)
+
+
+def open_roster(store: Store, samples: Samples | None = None) -> Roster:
+    """The slides of an OUT as they stand now.
+
+    Args:
+        samples: the sample sheet; None takes the one in force.
+    """
+    sheet = load_samples(store.paths) if samples is None else samples
+    everything = _fail_contradictions(store.records(), sheet)
+    records = tuple(record for record in everything if record.status != "copy")
+    copied = tuple(record for record in everything if record.status == "copy")
+    return Roster(store, records, copied, store.copies(records))
+
+
+def missing_of(calls: Iterable[tuple[SlideRecord, SlideCall]]) -> tuple[Missing, ...]:
+    """The slides without a count among these."""
+    return tuple(Missing(record.slide_id, call.reason) for record, call in calls if call.frequency is None)
+
+
+def _fail_contradictions(records: Sequence[SlideRecord], samples: Samples) -> list[SlideRecord]:
+    """A copy within one donor is taken once; the same pictures under two donors: one of them is wrong."""
+    donors = {r.slide_id: samples.get(r.slide_id, {}).get("donor") or r.donor for r in records}
+    checked = []
+    for record in records:
+        donor, original = donors[record.slide_id], donors.get(record.copy_of or "")
+        if record.status == "copy" and donor and original and donor != original:
+            record = record.model_copy(
+                update={
+                    "status": "failed",
+                    "reason": f"its files are identical to those of slide {record.copy_of} of donor "
+                    f"{original}, so they cannot be donor {donor}'s as well",
+                    "next_step": "Find out whose slide it is; remove the wrong copy or correct the sample sheet.",
+                }
+            )
+        checked.append(record)
+    return checked
