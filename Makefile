@@ -6,8 +6,10 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 JOBS ?= auto
 SHARED ?= auto
+SEED ?= 2026
+CAMPAIGN_JOBS ?= 2
 
-.PHONY: demo test test-slow test-gpu lint format clean
+.PHONY: demo test test-slow test-gpu campaign lint format clean
 
 demo: $(STAMP)
 	rm -rf $(DEMO)
@@ -27,6 +29,10 @@ test-slow: $(STAMP)
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu
 
+# All faults of disks, kills, damaged and hostile inputs; killed, it goes on where it was (docs/reliability.md).
+campaign: $(STAMP)
+	$(BIN)/python -m tests.campaign.run --jobs $(CAMPAIGN_JOBS) --seed $(SEED) --verbose
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,4 +51,4 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info
+	rm -rf $(VENV) $(DEMO) campaign build dist *.egg-info

@@ -1,0 +1,187 @@
+"""A command in a child of this process: what it imports is there already, and it may be killed.
+
+The parent must have no other threads and no other children: whatever a child leaves behind becomes the parent's
+(PR_SET_CHILD_SUBREAPER) and is waited for, so that a process which outlives its command is seen.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import datetime
+import gc
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.campaign.faults import FaultPlan, Faults
+
+SECONDS = 120.0
+PARTING_SECONDS = 10.0
+MOMENT = 1_795_000_000.0
+"""The time that all commands see: what they write can be compared byte by byte."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+LEFT, HUNG = -1, -2
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        code: exit code; minus the signal's number; `LEFT` is no code.
+        stdout, stderr: what it said.
+        events: kind and path of each event, where it lived to tell.
+        hung: it did not end in time.
+        orphans: processes of it lived on.
+    """
+
+    code: int
+    stdout: str
+    stderr: str
+    events: tuple[tuple[str, str], ...] = ()
+    hung: bool = False
+    orphans: int = 0
+
+
+def adopt_orphans() -> None:
+    """What the children of this process leave behind becomes its own."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def import_everything() -> None:
+    """Load all that commands load lazily, once for all children; no thread is started.
+
+    The clock stands still before, for what keeps `time.time` as a default.
+    """
+    time.time = lambda: MOMENT
+    import torch
+
+    torch.set_num_threads(1)
+    import importlib
+    import pkgutil
+
+    import mnbatch
+
+    for module in pkgutil.walk_packages(mnbatch.__path__, "mnbatch."):
+        if "training" not in module.name and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    from mnbatch.report.render import _environment
+
+    for template in _environment().list_templates():
+        if template.endswith(".j2"):
+            _environment().get_template(template)
+    assert threading.active_count() == 1
+    gc.collect()
+    gc.freeze()  # children share what is here already
+
+
+def run_forked(
+    argv: Sequence[str], scratch: Path, root: Path, plan: FaultPlan | None = None, *, frozen: bool = True
+) -> Ended:
+    """Run `mnbatch ARGV` in a child, with faults below `root`; `scratch` takes what it says."""
+    outputs = [scratch / name for name in ("stdout", "stderr", "events")]
+    for path in outputs:
+        path.write_bytes(b"")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        _child(argv, outputs, lambda: Faults(str(root), plan), frozen)
+    status, hung = _wait(pid)
+    orphans = _orphans()
+    said = [path.read_text(encoding="utf-8", errors="replace") for path in outputs]
+    events = tuple(tuple(event) for event in json.loads(said[2])) if said[2] else ()
+    return Ended(os.waitstatus_to_exitcode(status), said[0], said[1], events, hung, orphans)
+
+
+def _child(argv: Sequence[str], outputs: Sequence[Path], make: Callable[[], Faults], frozen: bool) -> None:
+    code = 1
+    try:
+        for descriptor, path in enumerate(outputs[:2], 1):
+            opened = os.open(path, os.O_WRONLY | os.O_APPEND)
+            os.dup2(opened, descriptor)
+            os.close(opened)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
+        if frozen:
+            freeze_time()
+        told = os.open(outputs[2], os.O_WRONLY)
+        faults = make()
+        faults.install()
+        from mnbatch.cli import main
+
+        sys.argv = ["mnbatch", *argv]
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1 if end.code else 0
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os.write(told, json.dumps(faults.seen).encode())
+        atexit._run_exitfuncs()
+    except BaseException as error:  # noqa: BLE001 - the end of a child
+        os.write(2, f"campaign: {type(error).__name__}: {error}\n".encode("utf-8", "replace"))
+        import traceback
+
+        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
+        code = 1
+    finally:
+        os._exit(code)
+
+
+def freeze_time() -> None:
+    """One moment for all that is written; what measures durations goes on."""
+
+    class Frozen(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
+            return datetime.datetime.fromtimestamp(MOMENT, tz)
+
+    time.time = lambda: MOMENT
+    for name, module in list(sys.modules.items()):
+        if name.startswith("mnbatch") and getattr(module, "datetime", None) is datetime.datetime:
+            module.datetime = Frozen  # type: ignore[attr-defined]
+
+
+def _wait(pid: int) -> tuple[int, bool]:
+    end = time.monotonic() + SECONDS
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return status, False
+        if time.monotonic() > end:
+            os.kill(pid, signal.SIGKILL)
+            return os.waitpid(pid, 0)[1], True
+        time.sleep(0.003)
+
+
+def _orphans() -> int:
+    """Wait for what the command left; how many had to be ended."""
+    end = time.monotonic() + PARTING_SECONDS
+    while time.monotonic() < end:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                time.sleep(0.003)
+        except ChildProcessError:
+            return 0
+    import psutil
+
+    left = psutil.Process().children(recursive=True)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+    return len(left)

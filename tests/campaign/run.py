@@ -1,0 +1,131 @@
+"""`python -m tests.campaign.run`: all of the campaign, or a part of it; killed, it goes on where it was.
+
+Verdicts lie as JSON lines in FOLDER (`campaign/` by default, ignored by git); the table is made of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.campaign.verdicts import Ledger, Part, Verdict, kept
+
+PARTS = {
+    "kills": "tests.campaign.kills:Kills",
+    "disk": "tests.campaign.disk:Disk",
+}
+
+
+def open_part(name: str, folder: Path, seed: int, size: float, only: Sequence[str]) -> Part:
+    """A part, ready to be asked for its cases."""
+    module, _, kind = PARTS[name].partition(":")
+    make = getattr(importlib.import_module(module), kind)
+    options: dict[str, Any] = {"scenarios": only} if name in ("kills", "disk") else {"seed": seed, "size": size}
+    return make(folder, **options)
+
+
+def play(name: str, ledger: Ledger, done: set[str], options: argparse.Namespace) -> list[Verdict]:
+    """Check what is still to be checked of a part's share; says what was found now."""
+    folder = Path(tempfile.mkdtemp(prefix=f"campaign-{name}-"))
+    found = []
+    try:
+        part = open_part(name, folder, options.seed, options.size, options.only)
+        try:
+            cases = list(part.cases())[options.first :: options.step]
+            for number, case in enumerate(cases[options.shard :: options.shards]):
+                if case in done:
+                    continue
+                verdict = part.check(case)
+                ledger.add(verdict)
+                found.append(verdict)
+                if verdict.word in part.wrong:
+                    print(f"WRONG {name} {case}: {verdict.word}: {verdict.detail}", flush=True)
+                if options.verbose and number % 50 == 0:
+                    print(f"{time.strftime('%H:%M:%S')} {name} {number}/{len(cases) // options.shards}", flush=True)
+        finally:
+            part.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
+def wrong_words(name: str) -> frozenset[str]:
+    """The words that are faults of a part."""
+    module, _, kind = PARTS[name].partition(":")
+    return getattr(importlib.import_module(module), kind).wrong
+
+
+def table(folder: Path) -> str:
+    """Verdicts by part and word, in Markdown."""
+    counts: dict[str, collections.Counter[str]] = {name: collections.Counter() for name in PARTS}
+    for verdict in kept(folder):
+        counts.setdefault(verdict.part, collections.Counter())[verdict.word] += 1
+    lines = ["| part | cases | verdicts | wrong |", "|---|---|---|---|"]
+    for name, words in counts.items():
+        wrong = sum(number for word, number in words.items() if word in wrong_words(name))
+        said = ", ".join(f"{number} {word}" for word, number in words.most_common())
+        lines.append(f"| {name} | {words.total()} | {said} | {wrong} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Play; exit code 1 where something is wrong."""
+    options = _options()
+    folder = Path(options.folder)
+    if options.table:
+        print(table(folder))
+        return 0
+    if options.jobs > 1:
+        code = _spread(options)
+        print(table(folder))
+        return code
+    done = {(verdict.part, verdict.case) for verdict in kept(folder)}
+    wrong = 0
+    for name in options.part or PARTS:
+        ledger = Ledger(folder / f"{name}-{options.shard}.jsonl")
+        found = play(name, ledger, {case for part, case in done if part == name}, options)
+        wrong += sum(verdict.word in wrong_words(name) for verdict in found)
+    if options.summary:
+        print(table(folder))
+    return 1 if wrong else 0
+
+
+def _spread(options: argparse.Namespace) -> int:
+    """One process a core, each with its share of every part."""
+    typed = [argument for argument in sys.argv[1:] if not argument.startswith("--jobs")]
+    command = [sys.executable, "-m", "tests.campaign.run", *typed, "--jobs=1", f"--shards={options.jobs}"]
+    started = [subprocess.Popen([*command, f"--shard={i}"]) for i in range(options.jobs)]
+    return max(process.wait() for process in started)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", default="campaign", help="where verdicts are kept")
+    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--size", type=float, default=1.0, help="1: all of it")
+    parser.add_argument("--part", action="append", choices=sorted(PARTS))
+    parser.add_argument("--only", action="append", default=[], help="of kills and disk: this command alone")
+    parser.add_argument("--step", type=int, default=1, help="every n-th case")
+    parser.add_argument("--first", type=int, default=0, help="of them, from this one on")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--shard", type=int, default=0)
+    parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--table", action="store_true", help="only the table of what is there")
+    parser.add_argument("--summary", action="store_true")
+    parser.add_argument("--verbose", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.exit(main())
