@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnbatch.assay.reasons import Foreign, Named, say
 from mnbatch.errors import StorageError, UsageError
 
 COLUMNS: tuple[str, ...] = ("slide", "donor", "dose_gy", "culture", "sex", "age", "note", "control", "um_per_pixel")
@@ -99,9 +100,8 @@ def match_samples(rows: Sequence[SampleRow], slides: Iterable[SlideIdentity]) ->
         slide_id = _slide_of(row, exact, names, paths)
         if slide_id in matched:
             raise UsageError(
-                f"Sample sheet, line {row.line}: the slide '{row.slide}' stands already in line "
-                f"{matched[slide_id].line}.",
-                "Keep one line for each slide.",
+                say("sheet-twice", line=row.line, slide=_named(row.slide), first=matched[slide_id].line),
+                say("sheet-twice-do"),
             )
         matched[slide_id] = row
     return matched
@@ -117,18 +117,22 @@ def _slide_of(row: SampleRow, exact: dict[str, str], names: dict[str, list[str]]
         return found[0]
     if found:
         raise UsageError(
-            f"Sample sheet, line {row.line}: {len(found)} slides are named '{row.slide}'.",
-            f"Write the path instead: {_listed([paths[slide_id] for slide_id in found])}.",
+            say("sheet-several", line=row.line, count=len(found), slide=_named(row.slide)),
+            say("sheet-several-do", paths=_listed([paths[slide_id] for slide_id in found])),
         )
     raise UsageError(
-        f"Sample sheet, line {row.line}: there is no slide '{row.slide}' in the export.",
-        f"`mnbatch scan` lists the slides; the first are {_listed(list(paths.values()))}.",
+        say("sheet-none", line=row.line, slide=_named(row.slide)),
+        say("sheet-none-do", paths=_listed(list(paths.values()))),
     )
 
 
-def _listed(values: Sequence[str]) -> str:
+def _named(slide: str) -> Named:
+    return Named("sheet-entry", slide)
+
+
+def _listed(values: Sequence[str]) -> Foreign:
     shown = ", ".join(f"'{value}'" for value in values[:_SHOWN])
-    return shown + (", ..." if len(values) > _SHOWN else "")
+    return Foreign(shown + (", ..." if len(values) > _SHOWN else ""), "not shown under pseudonyms")
 
 
 def _read(path: Path) -> str:

@@ -16,6 +16,9 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
+from mnbatch.assay.reasons import Foreign, foreign, say
+from mnbatch.assay.reasons import brief as brief
+
 Decoded = npt.NDArray[Any]
 
 MAX_PIXELS = 64_000_000
@@ -70,7 +73,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 class UndecodableError(Exception):
-    """Not a usable crop; the message is the reason in the `reason` column."""
+    """Not a usable crop; its argument is the `Reason` of the `reason` column."""
 
 
 def kind_of(data: bytes) -> str:
@@ -80,7 +83,7 @@ def kind_of(data: bytes) -> str:
         UndecodableError: empty, or another kind of file.
     """
     if not data:
-        raise UndecodableError("empty file (0 bytes)")
+        raise UndecodableError(say("empty-file"))
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return "png"
     if data[:3] == b"\xff\xd8\xff":
@@ -90,11 +93,11 @@ def kind_of(data: bytes) -> str:
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "tiff"
     if not data[:512].strip(b"\0"):
-        raise UndecodableError("not an image (only zero bytes; an unfinished copy?)")
+        raise UndecodableError(say("only-zeros"))
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        raise UndecodableError("not a served image format (WebP)")
+        raise UndecodableError(say("webp"))
     name = next((name for magic, name in _FOREIGN if data.startswith(magic)), "unknown content")
-    raise UndecodableError(f"not an image ({name})")
+    raise UndecodableError(say("no-image", what=name))
 
 
 def decode_plain(data: bytes, kind: str) -> Decoded:
@@ -106,16 +109,16 @@ def decode_plain(data: bytes, kind: str) -> Decoded:
     try:
         decoded = _decode_png(data) if kind == "png" else _decode_with_pillow(data)
     except Image.DecompressionBombError as error:
-        raise UndecodableError("too many pixels for a cell crop (decompression bomb?)") from error
+        raise UndecodableError(say("too-many-pixels")) from error
     except DECODING_ERRORS as error:
-        raise UndecodableError(f"damaged or truncated {kind.upper()} ({brief(error)})") from error
+        raise UndecodableError(say("damaged", kind=kind.upper(), error=foreign(error))) from error
     return checked(decoded)
 
 
 def _decode_png(data: bytes) -> Decoded:
     _, chunk, width, height, depth, colour = _PNG_HEADER.unpack_from(data)
     if chunk != b"IHDR":
-        raise ValueError("no header")
+        raise ValueError(say("no-header"))
     check_size(width, height)
     _check_chunks(data)
     # Pillow reduces 16-bit colour to 8 bit; imagecodecs does not, and is faster.
@@ -132,7 +135,7 @@ def _check_chunks(data: bytes) -> None:
         end = start + 8 + length
         (expected,) = _PNG_CRC.unpack_from(data, end)
         if zlib.crc32(data[start + 4 : end]) != expected:
-            raise ValueError(f"checksum of {kind.decode('latin-1')!r} does not match")
+            raise ValueError(say("checksum", chunk=Foreign(repr(kind.decode("latin-1")), "a chunk")))
         start = end + 4
 
 
@@ -160,14 +163,14 @@ def decode_page(page: tifffile.TiffPage, file_size: int) -> Decoded:
         decoded = _as_colours(page, np.asarray(page.asarray()))
     except DECODING_ERRORS as error:
         reraise_io(error)
-        raise UndecodableError(f"damaged or truncated TIFF ({brief(error)})") from error
+        raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
     return checked(decoded)
 
 
 def _check_segments(page: tifffile.TiffPage) -> None:
     """A small image may promise huge strips or tiles, which would be allocated whole."""
     if math.prod(page.chunks) > 4 * MAX_PIXELS:
-        raise UndecodableError("TIFF with huge strips or tiles (decompression bomb?)")
+        raise UndecodableError(say("huge-segments"))
 
 
 def _check_whole(page: tifffile.TiffPage, file_size: int) -> None:
@@ -175,7 +178,7 @@ def _check_whole(page: tifffile.TiffPage, file_size: int) -> None:
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     complete = len(segments) == math.prod(page.chunked)
     if not complete or any(not start or not size or start + size > file_size for start, size in segments):
-        raise UndecodableError("truncated TIFF (image data missing)")
+        raise UndecodableError(say("data-missing"))
 
 
 def _as_colours(page: tifffile.TiffPage, values: Decoded) -> Decoded:
@@ -189,7 +192,7 @@ def _as_colours(page: tifffile.TiffPage, values: Decoded) -> Decoded:
     if page.photometric == photometric.SEPARATED and values.ndim == 3 and values.shape[2] == 4:
         return _from_cmyk(values)
     if page.photometric in (photometric.CIELAB, photometric.ICCLAB, photometric.CFA, photometric.LINEAR_RAW):
-        raise UndecodableError(f"TIFF colour model {photometric(page.photometric).name} is not served")
+        raise UndecodableError(say("colour-model", model=photometric(page.photometric).name))
     return _without_alpha(values)
 
 
@@ -197,7 +200,7 @@ def _channels_last(page: tifffile.TiffPage, values: Decoded) -> Decoded:
     if values.ndim == 3 and page.axes == "SYX":
         return np.moveaxis(values, 0, -1)
     if values.ndim not in (2, 3):
-        raise UndecodableError(f"TIFF page with {values.ndim} dimensions is not a crop")
+        raise UndecodableError(say("dimensions", count=values.ndim))
     return values
 
 
@@ -216,7 +219,7 @@ def _without_alpha(values: Decoded) -> Decoded:
 
 def _check_channels(channels: int) -> None:
     if channels > 4:
-        raise UndecodableError(f"{channels} channels; neither grey nor RGB(A)")
+        raise UndecodableError(say("channels", count=channels))
 
 
 def check_size(width: int, height: int) -> None:
@@ -226,9 +229,9 @@ def check_size(width: int, height: int) -> None:
         UndecodableError: more than `MAX_PIXELS`, or a side below `MIN_SIDE`.
     """
     if width * height > MAX_PIXELS:
-        raise UndecodableError(f"{width} x {height} pixels; too large for a cell crop (decompression bomb?)")
+        raise UndecodableError(say("too-large", width=width, height=height))
     if min(width, height) < MIN_SIDE:
-        raise UndecodableError(f"{width} x {height} pixels; a cell crop has at least {MIN_SIDE} a side")
+        raise UndecodableError(say("too-small", width=width, height=height, least=MIN_SIDE))
 
 
 def checked(values: Decoded) -> Decoded:
@@ -241,15 +244,15 @@ def checked(values: Decoded) -> Decoded:
         values = values.astype(np.uint8) * np.uint8(255)
     elif values.dtype.kind == "f":
         if not np.isfinite(values).all():
-            raise UndecodableError("image holds NaN or infinite values")
+            raise UndecodableError(say("not-finite"))
         values = values.astype(np.float32)
     elif values.dtype.kind in "iu" and values.dtype not in (np.uint8, np.uint16):
         fits = values.min() >= 0 and values.max() <= np.iinfo(np.uint16).max
         values = values.astype(np.uint16 if fits else np.float32)
     elif values.dtype.kind not in "iu":
-        raise UndecodableError(f"values of type {values.dtype} are no picture")
+        raise UndecodableError(say("no-picture", dtype=str(values.dtype)))
     if values.min() == values.max():
-        raise UndecodableError(f"constant image (every value is {values.flat[0]:g})")
+        raise UndecodableError(say("constant", value=float(values.flat[0])))
     if values.dtype.byteorder == ">":
         values = values.astype(values.dtype.newbyteorder("="))
     return np.ascontiguousarray(values)
@@ -259,9 +262,3 @@ def reraise_io(error: BaseException) -> None:
     """Let an I/O error pass, which may be tried again; decoders raise OSError too, but without an errno."""
     if isinstance(error, OSError) and error.errno is not None:
         raise error
-
-
-def brief(error: BaseException) -> str:
-    """Message of an error on one line of at most 80 characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mnbatch.assay.cells import Skipped, Slide
 from mnbatch.assay.fields import InputKind
+from mnbatch.assay.reasons import Named, say
 from mnbatch.errors import NoInputError, UsageError
 from mnbatch.imaging.duplicates import SlideCopies
 from mnbatch.imaging.layouts import DEFAULT_LAYOUT, parse_layout
@@ -57,8 +58,13 @@ def _find(walk: Walk, settle_seconds: float | None) -> Iterator[Slide]:
     for slide in when_settled(slides, settle_seconds, explain):
         if slide.slide_id in ids:
             raise UsageError(
-                f"Two slides of {root} would have the same slide-id {slide.slide_id}; one is {slide.path}.",
-                "Rename one of the two folders.",
+                say(
+                    "same-id",
+                    export=Named("export", str(root)),
+                    id=Named("slide", slide.slide_id),
+                    path=Named("folder", slide.path),
+                ),
+                say("same-id-do"),
             )
         ids.add(slide.slide_id)
         yield slide

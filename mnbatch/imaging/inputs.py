@@ -20,6 +20,7 @@ from PIL import Image
 from scipy import ndimage
 
 from mnbatch.assay.fields import InputKind
+from mnbatch.assay.reasons import Named, say
 from mnbatch.imaging.companions import field_of_mask, is_mask_folder
 from mnbatch.imaging.decoding import DECODING_ERRORS
 from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES, parse_layout
@@ -71,15 +72,13 @@ def recognise_input(root: Path, layout: str) -> Recognised:
         if vote is not None:
             votes[vote] += 1
     if whole is not None:
-        return Recognised("wsi", f"{whole} is a whole-slide file")
+        return Recognised("wsi", say("kind-whole", file=Named("file", whole)))
     looked = votes.total()
     if votes["wsi"] * 2 > looked:
-        return Recognised("wsi", f"{votes['wsi']} of {looked} files looked at are tiled TIFFs with reduced versions")
+        return Recognised("wsi", say("kind-tiled", count=votes["wsi"], looked=looked))
     if votes["fields"] * 2 > looked and parse_layout(layout).has_cell:
-        return Recognised("fields", f"{votes['fields']} of {looked} images looked at are large and hold many nuclei")
-    return Recognised(
-        "gallery", f"{looked} images looked at are crops of cells" if looked else "no image could be read"
-    )
+        return Recognised("fields", say("kind-fields", count=votes["fields"], looked=looked))
+    return Recognised("gallery", say("kind-gallery", looked=looked) if looked else say("kind-unknown"))
 
 
 def _sample(root: Path) -> Iterator[str]:

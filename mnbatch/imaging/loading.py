@@ -15,11 +15,11 @@ from typing import BinaryIO, TypeVar
 import tifffile
 
 from mnbatch.assay.cells import ReadTask
+from mnbatch.assay.reasons import Reason, foreign, foreign_os, reason_of, say
 from mnbatch.imaging.decoding import (
     DECODING_ERRORS,
     Decoded,
     UndecodableError,
-    brief,
     decode_page,
     decode_plain,
     kind_of,
@@ -72,19 +72,19 @@ def load(task: ReadTask) -> tuple[str, list[DecodedPage]]:
         return digest, [DecodedPage(None, decode_plain(data, kind))]
     except UndecodableError as error:
         pages: tuple[int | None, ...] = task.pages or (None,)
-        return digest, [DecodedPage(page, None, str(error)) for page in pages]
+        return digest, [DecodedPage(page, None, reason_of(error)) for page in pages]
     except OSError as error:
         pages = task.pages or (None,)
         return digest, [DecodedPage(page, None, io_reason(error), transient=True) for page in pages]
 
 
-def io_reason(error: OSError) -> str:
+def io_reason(error: OSError) -> Reason:
     """What an I/O error means for a cell or a field."""
     if isinstance(error, FileNotFoundError):
-        return "file vanished while the run was going on"
+        return say("vanished")
     if isinstance(error, PermissionError):
-        return "no permission to read the file"
-    return f"file could not be read: {error.strerror or error}"
+        return say("no-permission")
+    return say("io-error", error=foreign_os(error))
 
 
 def retried(action: Callable[[], T]) -> T:
@@ -108,7 +108,7 @@ def read_whole(path: str) -> bytes:
     with open(path, "rb", buffering=0) as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > _LARGEST_FILE:
-            raise UndecodableError(f"file of {size >> 20} MiB; too large for a cell crop")
+            raise UndecodableError(say("large-file", mib=size >> 20))
         return stream.readall()
 
 
@@ -170,12 +170,12 @@ def _pages_in_memory(data: bytes) -> list[DecodedPage]:
             count = count_pages(io.BytesIO(data))
             pages = [_decoded(tiff, index, len(data), single=count == 1) for index in range(count)]
     except DECODING_ERRORS as error:
-        raise UndecodableError(f"damaged or truncated TIFF ({brief(error)})") from error
+        raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
     if not pages:
-        raise UndecodableError("truncated TIFF (its image directory is missing)")
+        raise UndecodableError(say("directory-missing"))
     cells = [page for page in pages if page is not None]
     if not cells:
-        raise UndecodableError("TIFF without a full-resolution page")
+        raise UndecodableError(say("no-full-page"))
     return cells
 
 
@@ -186,7 +186,7 @@ def _pages_of_gallery(path: str, wanted: tuple[int, ...]) -> list[DecodedPage]:
             tiff = tifffile.TiffFile(stream)
         except DECODING_ERRORS as error:
             reraise_io(error)
-            raise UndecodableError(f"damaged or truncated TIFF ({brief(error)})") from error
+            raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
         pages = [_decoded(tiff, index, size, single=False) for index in wanted]
     return [page for page in pages if page is not None]
 
@@ -200,9 +200,9 @@ def _decoded(tiff: tifffile.TiffFile, index: int, size: int, *, single: bool) ->
             return None
         return DecodedPage(number, decode_page(page, size))
     except UndecodableError as error:
-        return DecodedPage(number, None, str(error))
+        return DecodedPage(number, None, reason_of(error))
     except IndexError:
-        return DecodedPage(number, None, "truncated TIFF (this page and what followed it are missing)")
+        return DecodedPage(number, None, say("page-missing"))
     except DECODING_ERRORS as error:
         reraise_io(error)
-        return DecodedPage(number, None, f"damaged or truncated TIFF ({brief(error)})")
+        return DecodedPage(number, None, say("damaged", kind="TIFF", error=foreign(error)))

@@ -13,6 +13,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mnbatch.assay.cells import UInt8Array
+from mnbatch.assay.reasons import say
 from mnbatch.imaging.density import density, looked_up
 from mnbatch.imaging.ground import Ground, ground_of, thinned
 from mnbatch.imaging.quality import Measured, find_nuclei
@@ -184,7 +185,7 @@ def contrast_range(
         return _type_range(decoded)
     if contrast.rule == "per_slide":
         if slide_range is None:
-            raise PreparationError("no contrast range could be measured for this slide")
+            raise PreparationError(say("no-range"))
         return slide_range
     return percentile_range(decoded, contrast.low_percentile, contrast.high_percentile)
 
@@ -211,7 +212,7 @@ def _type_range(decoded: Decoded) -> tuple[float, float]:
     if decoded.dtype.kind == "u":
         return 0.0, float(np.iinfo(decoded.dtype).max)
     if decoded.min() < 0 or decoded.max() > 1:
-        raise PreparationError("floating-point values outside 0..1, which contrast rule 'none' cannot scale")
+        raise PreparationError(say("outside-range"))
     return 0.0, 1.0
 
 

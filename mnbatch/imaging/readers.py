@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from mnbatch.assay.cells import CellCrop, ReadTask, Slide, UnreadableCell
+from mnbatch.assay.reasons import reason_of
 from mnbatch.imaging.decoding import Decoded
 from mnbatch.imaging.identity import cell_id
 from mnbatch.imaging.loading import DecodedPage, load, page_count
@@ -111,7 +112,7 @@ def make_cell(
     try:
         prepared = prepare(decoded, preparation, limits)
     except PreparationError as error:
-        return replace(known, reason=str(error))
+        return replace(known, reason=reason_of(error))
     return CellCrop(
         slide_id=known.slide_id,
         cell_id=known.cell_id,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import mnbatch
 from mnbatch.assay.cells import Look
+from mnbatch.assay.reasons import say
 from mnbatch.errors import ModelError, SlideError
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.inference.verification import CARD_FILE, WEIGHTS_FILE, VerifiedModel, verify_model
@@ -144,13 +145,9 @@ class ModelSet:
                 return member
         served = " and ".join(self.looks)
         if look == "unknown":
-            raise SlideError(
-                f"The stain of this slide was not recognised; {self.path.name} serves {served}.",
-                "Look at its images; if it is one of these stains, force it with --stain.",
-            )
+            raise SlideError(say("stain-unknown", model=self.path.name, served=served), say("stain-unknown-do"))
         raise SlideError(
-            f"This slide looks like {look}, which {self.path.name} does not serve (it serves {served}).",
-            "Use a model for this stain with --model, or --stain if the stain was recognised wrongly.",
+            say("stain-not-served", look=look, model=self.path.name, served=served), say("stain-not-served-do")
         )
 
     def digest_for(self, look: Look) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnbatch.assay.cells import CellScore, ScoredItem, Slide, SlideEnd, UnreadableCell
 from mnbatch.assay.fields import FieldReport
+from mnbatch.assay.reasons import Named, say
 from mnbatch.errors import SlideError
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.pipeline.field_tally import FieldTally
@@ -15,6 +16,7 @@ from mnbatch.pipeline.pending import call_rules, call_stamp, model_stamp, score_
 from mnbatch.pipeline.reading import SlideJob
 from mnbatch.results.keys import content_key, score_key, stat_key
 from mnbatch.results.manifest import versions
+from mnbatch.results.pseudonyms import Pseudonyms
 from mnbatch.results.records import LeftOut, Scoring, SlideRecord
 from mnbatch.results.store import Store
 from mnbatch.results.writer import SlideWriter
@@ -32,13 +34,22 @@ class Committer:
         settings: of the run.
         models: a slide that failed before it had a model is tried again when the digest of the whole set changes.
         jobs: slide_id -> what the reading learned; a slide's job is removed when the slide is finished.
+        pseudonyms: codes in place of names in what is said of a failure, or None.
     """
 
-    def __init__(self, store: Store, settings: RunSettings, models: ModelSet, jobs: dict[str, SlideJob]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: RunSettings,
+        models: ModelSet,
+        jobs: dict[str, SlideJob],
+        pseudonyms: Pseudonyms | None,
+    ) -> None:
         self._store = store
         self._settings = settings
         self._models = models
         self._jobs = jobs
+        self._pseudonyms = pseudonyms
         self._writers: dict[str, SlideWriter] = {}
         self._tallies: dict[str, FieldTally] = {}
 
@@ -72,11 +83,15 @@ class Committer:
     def _finish(self, job: SlideJob, end: SlideEnd) -> SlideRecord:
         writer = self._writers.pop(job.slide.slide_id, None)
         tally = self._tallies.pop(job.slide.slide_id, None)
+        if self._pseudonyms is not None:
+            self._pseudonyms.keep()
         error = end.error or job.error
+        if error is not None and self._pseudonyms is not None:
+            error = self._pseudonyms.failure(job.slide, error)
         if error is None and tally is not None and writer is not None:
             error = tally.failure(job.slide.name, writer.cells)
         if error is None and (writer is None or job.classifier is None):
-            error = SlideError(f"Slide {job.slide.name} holds no cell.", "Check the export.")
+            error = SlideError(say("no-cell", slide=Named("slide", job.slide.name)), say("no-cell-do"))
         if error is not None:
             if writer is not None:
                 writer.abandon()

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from mnbatch.assay.cells import CellCrop, FileDigest, Look, ReadItem, Slide, SlideEnd, StreamItem
 from mnbatch.assay.fields import InputKind
+from mnbatch.assay.reasons import Foreign, Named, foreign_os, say
 from mnbatch.errors import SlideError
 from mnbatch.imaging.fields.options import FieldOptions
 from mnbatch.imaging.look import slide_look
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.inference.prefetch import ordered_map
 from mnbatch.pipeline.sources import CellSource, Task, open_source
-from mnbatch.results.batch import Pseudonyms
 from mnbatch.results.gallery import encode_crop
+from mnbatch.results.pseudonyms import SOURCE_KINDS, Pseudonyms
 
 if TYPE_CHECKING:
     from mnbatch.inference.classifier import Classifier
@@ -138,8 +139,13 @@ class Reading:
         except Exception as error:  # noqa: BLE001 - the one broad net of reading: one slide, the others go on
             work.job.cause = error
             work.job.error = SlideError(
-                f"Reading {work.task.file.path} failed unexpectedly ({type(error).__name__}: {error}).",
-                "The log in OUT/runs has the traceback; please report it.",
+                say(
+                    "reading-failed",
+                    file=Named(SOURCE_KINDS[self.kind], work.task.file.path),
+                    kind=type(error).__name__,
+                    error=Foreign(str(error), "see the log"),
+                ),
+                say("reading-failed-do"),
             )
             return work, []
         return work, items
@@ -183,7 +189,7 @@ def _with_jpeg(item: ReadItem) -> ReadItem:
 
 def _unreachable(slide: Slide, error: OSError) -> SlideError:
     return SlideError(
-        f"The files of slide {slide.name} cannot be reached ({error.strerror or error}).",
-        "Check the share or the scanner's export folder; the next run tries again.",
+        say("unreachable", slide=Named("slide", slide.name), error=foreign_os(error)),
+        say("unreachable-do"),
         transient=True,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mnbatch.assay.cells import Skipped, Slide
 from mnbatch.assay.fields import InputKind
+from mnbatch.assay.reasons import one_of, shareable
 from mnbatch.assay.samples import match_samples, read_samples
 from mnbatch.console import RunProgress, SilentProgress
 from mnbatch.errors import (
@@ -27,16 +28,18 @@ from mnbatch.imaging.fields.options import CropScale
 from mnbatch.imaging.inputs import recognise_input
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.pipeline.committing import copy_record
+from mnbatch.pipeline.covering import Cover, covering
 from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
 from mnbatch.pipeline.pending import Plan, field_options, new_call, new_stamp, plan_slides
 from mnbatch.pipeline.reading import SlideJob
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
 from mnbatch.results.annotations import load_samples, save_samples
-from mnbatch.results.batch import Batch, Pseudonyms, open_batch, read_batch, refuse_out_in_export
+from mnbatch.results.batch import Batch, open_batch, read_batch, refuse_out_in_export, write_batch
 from mnbatch.results.files import storage_errors
 from mnbatch.results.keys import stat_key
 from mnbatch.results.lock import hold_lock
 from mnbatch.results.manifest import Manifest, RunLog
+from mnbatch.results.pseudonyms import Pseudonyms
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
 from mnbatch.settings import ResolvedSettings, RunSettings
@@ -76,7 +79,13 @@ def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunO
         MnbatchError: anything that stops the whole run; a slide's own failure does not, it is in the outcome.
         Interrupted: stopped by a signal; what was whole is committed and reported at the next run.
     """
-    settings, progress = resolved.settings, progress or SilentProgress()
+    progress = progress or SilentProgress()
+    with covering(resolved.settings) as cover:
+        return _run(resolved, progress, cover)
+
+
+def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> RunOutcome:
+    settings = resolved.settings
     refuse_out_in_export(settings.export, settings.out)
     if not os.path.isdir(settings.export):
         raise NoInputError(
@@ -89,19 +98,35 @@ def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunO
         store.paths.root.mkdir(parents=True, exist_ok=True)
     with hold_lock(store.paths.lock), stop_on_signals() as stop:
         kind = _input_kind(settings, store, models, progress)
-        batch = Batch(str(settings.export.resolve()), settings.layout, settings.pseudonymise, kind)
-        open_batch(store.paths, batch, moved=settings.export_moved)
+        cover.pseudonyms = _bind(settings, store, kind)
         store.sweep()
-        manifest = Manifest(store.paths, settings.model_dump(mode="json"), resolved.origins)
+        private = settings.pseudonymise
+        manifest = Manifest(store.paths, settings.model_dump(mode="json"), resolved.origins, private=private)
         manifest.write()
         log = RunLog.start(store.paths)
         try:
-            return _Run(settings, store, models, progress, manifest, log, stop, kind).go()
+            return _Run(settings, store, models, progress, manifest, log, stop, kind, pseudonyms=cover.pseudonyms).go()
         except BaseException as error:
             _record_end(error, manifest, log)
+            cover.logged = True
             raise
         finally:
             log.close()
+
+
+def _bind(settings: RunSettings, store: Store, kind: InputKind) -> Pseudonyms | None:
+    """Bind OUT to the export; under pseudonyms neither its path nor a pattern is written where it may be shared."""
+    known, pseudonyms = read_batch(store.paths), None
+    batch = Batch(str(settings.export.resolve()), settings.layout, settings.pseudonymise, kind)
+    # An OUT that was made without pseudonyms is refused below, and gets no key.
+    if settings.pseudonymise and (known is None or known.pseudonymised):
+        pseudonyms = Pseudonyms(store.paths)
+        batch = pseudonyms.batch(batch)
+        if known is not None:
+            # An earlier version wrote the path itself.
+            write_batch(store.paths, pseudonyms.batch(known))
+    open_batch(store.paths, batch, moved=settings.export_moved, private=settings.pseudonymise)
+    return pseudonyms
 
 
 def _input_kind(settings: RunSettings, store: Store, models: ModelSet, progress: RunProgress) -> InputKind:
@@ -116,7 +141,8 @@ def _input_kind(settings: RunSettings, store: Store, models: ModelSet, progress:
         recognised = recognise_input(settings.export, settings.layout)
         kind = recognised.kind
         if kind != "gallery":
-            progress.message(f"input {kind}: {recognised.why} (--input says otherwise)")
+            why = shareable(recognised.why, one_of) if settings.pseudonymise else recognised.why
+            progress.message(f"input {kind}: {why} (--input says otherwise)")
     if kind != "gallery" and field_options(models, settings).scale == CropScale():
         raise ModelError(
             f"The model {settings.model} does not say at what scale its crops are cut, so none can be cut from fields.",
@@ -139,15 +165,19 @@ class _Run:
     pseudonyms: Pseudonyms | None = None
 
     def go(self) -> RunOutcome:
-        if self.settings.pseudonymise:
-            self.pseudonyms = Pseudonyms(self.store.paths)
+        if self.pseudonyms is not None:
+            self.pseudonyms.tell = lambda of, text: self.log.write("reason", of=of, text=text)
         plans = self._plan()
         pending = [plan for plan in plans if plan.action == "score"]
         for plan in plans:
             self._settle(plan)
-        if pending:
-            self._check_room(pending)
-            self._score(pending)
+        try:
+            if pending:
+                self._check_room(pending)
+                self._score(pending)
+        finally:
+            if self.pseudonyms is not None:
+                self.pseudonyms.save()
         self.stop.check()
         self._report()
         self._finish()
@@ -181,10 +211,15 @@ class _Run:
 
     def _with_samples(self, slides: list[Slide], sheet: Path) -> list[Slide]:
         """Check the whole sample sheet before hours are spent, and keep it with the results."""
+        if self.pseudonyms is not None:
+            # Names are known before anything is said of the sheet.
+            for slide in slides:
+                self.pseudonyms.slide(slide)
         matched = match_samples(read_samples(sheet), [(slide.slide_id, slide.name, slide.path) for slide in slides])
         sizes = {slide_id: row.um_per_pixel for slide_id, row in matched.items()}
         if self.pseudonyms is not None:
-            matched = {self.pseudonyms.slide_code(slide_id): row for slide_id, row in matched.items()}
+            coded = self.pseudonyms
+            matched = {coded.slide_code(slide_id): coded.sample(slide_id, row) for slide_id, row in matched.items()}
         save_samples(self.store.paths, matched)
         return [replace(slide, um_per_pixel=sizes.get(slide.slide_id)) for slide in slides]
 

@@ -13,7 +13,7 @@ from mnbatch.inference.packing import score_stream
 from mnbatch.pipeline.committing import Committer
 from mnbatch.pipeline.pending import Plan, field_options
 from mnbatch.pipeline.reading import Reading, SlideJob, default_workers
-from mnbatch.results.batch import Pseudonyms
+from mnbatch.results.pseudonyms import Pseudonyms
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
 from mnbatch.settings import RunSettings
@@ -42,7 +42,7 @@ def score_slides(
     known = all(plan.slide.kind == "gallery" for plan in pending)
     tools.progress.start(len(pending), sum(len(plan.slide.files) for plan in pending) if known else None)
     jobs: dict[str, SlideJob] = {}
-    committer = Committer(store, settings, models, jobs)
+    committer = Committer(store, settings, models, jobs, tools.pseudonyms)
     classifiers = _Classifiers(models, settings, tools.on_classifier)
     reading = Reading(
         preparation=models.preparation,
@@ -66,8 +66,6 @@ def score_slides(
     finally:
         committer.abandon()
         classifiers.close()
-        if tools.pseudonyms is not None:
-            tools.pseudonyms.save()
 
 
 class _Classifiers:

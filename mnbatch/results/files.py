@@ -33,26 +33,32 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     return StorageError(f"Cannot write {path}: {what}.", "Check that the path exists and that you may write there.")
 
 
-def write_atomically(path: Path, data: bytes, *, durable: bool = False) -> None:
+def write_atomically(
+    path: Path, data: bytes, *, durable: bool = False, private: bool = False, staged_in: Path | None = None
+) -> None:
     """Replace `path` by `data` in one step: a reader sees the old bytes or the new.
 
     Args:
         path: target; its folder must exist.
         data: the whole content.
         durable: also wait until the bytes are on the disk (for what cannot be derived again).
+        private: nobody but the owner may read it, at no time.
+        staged_in: folder on the same disk where it is written first, so that a kill leaves nothing elsewhere;
+            otherwise the folder of `path`.
 
     Raises:
         StorageError: when the disk is full or the path cannot be written.
     """
     with storage_errors(path):
-        handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=".tmp-", dir=staged_in or path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
-            os.chmod(name, 0o666 & ~_umask())
+            if not private:
+                os.chmod(name, 0o666 & ~_umask())
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

@@ -50,10 +50,13 @@ class Manifest:
         paths: of OUT.
         settings: the run's settings as plain JSON values.
         origins: where each setting came from.
+        private: nobody but the owner may read it.
     """
 
-    def __init__(self, paths: OutPaths, settings: Mapping[str, Any], origins: Mapping[str, str]) -> None:
-        self._path = paths.manifest
+    def __init__(
+        self, paths: OutPaths, settings: Mapping[str, Any], origins: Mapping[str, str], *, private: bool = False
+    ) -> None:
+        self._path, self._runs, self._private = paths.manifest, paths.runs, private
         before = read_manifest(paths) or {}
         self._attempts: dict[str, int] = {
             slide_id: int(known.get("attempts", 0)) for slide_id, known in before.get("slides", {}).items()
@@ -90,7 +93,8 @@ class Manifest:
     def write(self) -> None:
         """Put the present content in place."""
         text = json.dumps(self.content, indent=1, default=str)
-        write_atomically(self._path, text.encode() + b"\n")
+        # It holds real names: what a kill leaves of it must lie where such names may lie.
+        write_atomically(self._path, text.encode() + b"\n", private=self._private, staged_in=self._runs)
 
     def finish(self, status: str, exit_code: int) -> None:
         """Write the end of the run."""

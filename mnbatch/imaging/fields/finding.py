@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mnbatch.assay.fields import FoundAt
+from mnbatch.assay.reasons import say
 from mnbatch.imaging.decoding import Decoded
 from mnbatch.imaging.fields.cutting import outline_of
 from mnbatch.imaging.fields.images import FieldImage
@@ -113,7 +114,7 @@ def _other_stain(pixels: Decoded, ground: str | None) -> str:
     if other < _CLEARLY * max(reach, 1e-9):
         return ""
     shows = "dark objects on light ground" if ground == "fluorescence" else "bright objects on dark ground"
-    return f"another channel or stain: it shows {shows}, its slide is {ground}"
+    return say("other-stain", shows=shows, ground=ground)
 
 
 def _in_core(image: FieldImage, x: float, y: float) -> bool:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from mnbatch.assay.reasons import Foreign, Named, Reason, foreign, reason_of, say
 from mnbatch.imaging.decoding import (
     DECODING_ERRORS,
     Decoded,
     UndecodableError,
-    brief,
     checked,
     decode_page,
     decode_plain,
@@ -78,7 +78,7 @@ def load_fields(path: str, channel: str | None) -> tuple[str, list[FieldImage]]:
             return digest, _tiff_fields(data, channel)
         return digest, [FieldImage(None, _one_channel(decode_plain(data, kind), channel))]
     except UndecodableError as error:
-        return digest, [FieldImage(None, None, problem=str(error))]
+        return digest, [FieldImage(None, None, problem=reason_of(error))]
     except OSError as error:
         return digest, [FieldImage(None, None, problem=io_reason(error), transient=True)]
 
@@ -98,13 +98,17 @@ def load_labels(path: str) -> Decoded:
         else:
             values = decode_plain(data, kind)
     except (*DECODING_ERRORS, UndecodableError) as error:
-        raise UndecodableError(f"its label image {os.path.basename(path)} cannot be read ({brief(error)})") from error
+        raise UndecodableError(say("mask-unreadable", mask=_mask_name(path), error=foreign(error))) from error
     if values.ndim == 3 and values.shape[2] >= 3 and values.dtype == np.uint8:
         r, g, b = (values[..., i].astype(np.int32) for i in range(3))
         values = (r << 16) | (g << 8) | b
     if values.ndim != 2 or values.dtype.kind not in "uib":
-        raise UndecodableError(f"its label image {os.path.basename(path)} holds no whole numbers")
+        raise UndecodableError(say("mask-no-labels", mask=_mask_name(path)))
     return np.asarray(values)
+
+
+def _mask_name(path: str) -> Named:
+    return Named("mask", os.path.basename(path))
 
 
 def plausible(um_per_pixel: float) -> bool:
@@ -117,7 +121,7 @@ def _tiff_fields(data: bytes, channel: str | None) -> list[FieldImage]:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             full = [index for index, page in enumerate(tiff.pages) if not page.subfiletype & 0b101]
             if not full:
-                raise UndecodableError("TIFF without a full-resolution page")
+                raise UndecodableError(say("no-full-page"))
             um = um_per_pixel(tiff)
             if len(full) == 1:
                 return [_single(tiff, full[0], len(data), channel, um)]
@@ -126,7 +130,7 @@ def _tiff_fields(data: bytes, channel: str | None) -> list[FieldImage]:
                 return [FieldImage(None, decode_page(whole_page(tiff, full[index]), len(data)), um)]
             return [_page(tiff, index, len(data), um) for index in full]
     except DECODING_ERRORS as error:
-        raise UndecodableError(f"damaged or truncated TIFF ({brief(error)})") from error
+        raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
 
 
 def whole_page(tiff: tifffile.TiffFile, index: int) -> tifffile.TiffPage:
@@ -148,7 +152,7 @@ def _page(tiff: tifffile.TiffFile, index: int, size: int, um: float | None) -> F
     try:
         return FieldImage(index, decode_page(whole_page(tiff, index), size), um)
     except UndecodableError as error:
-        return FieldImage(index, None, um, str(error))
+        return FieldImage(index, None, um, reason_of(error))
 
 
 def _pages_are_channels(tiff: tifffile.TiffFile, channel: str | None) -> bool:
@@ -156,7 +160,7 @@ def _pages_are_channels(tiff: tifffile.TiffFile, channel: str | None) -> bool:
     sizes = dict(zip(tiff.series[0].axes, tiff.series[0].shape, strict=False))
     for axis, name in (("Z", "focal planes"), ("T", "times")):
         if sizes.get(axis, 1) > 1:
-            raise UndecodableError(f"a stack of {sizes[axis]} {name}; export one image a field")
+            raise UndecodableError(say("stack", count=sizes[axis], what=name))
     return sizes.get("C", 1) > 1 or (channel is not None and len(tiff.series) == 1)
 
 
@@ -182,9 +186,12 @@ def chosen_channel(tiff: tifffile.TiffFile, channel: str | None, count: int) -> 
         wanted = [index for index, name in enumerate(names[:count]) if _NUCLEAR.search(name)]
     if len(wanted) == 1:
         return wanted[0]
-    known = f" ({', '.join(names)})" if names else ""
-    what = f"no channel '{channel}'" if channel is not None else "none is known as the nuclear one"
-    raise UndecodableError(f"{count} channels{known}, {what}: give --nuclear-channel")
+    known = Foreign(f" ({', '.join(names)})", "") if names else ""
+    raise UndecodableError(say("channel-unknown", count=count, known=known, what=_no_channel(channel)))
+
+
+def _no_channel(channel: str | None) -> Reason:
+    return say("no-nuclear-channel") if channel is None else say("no-such-channel", channel=channel)
 
 
 def _one_channel(values: Decoded, channel: str | None) -> Decoded:
@@ -193,7 +200,7 @@ def _one_channel(values: Decoded, channel: str | None) -> Decoded:
         return values
     index = _COLOURS.get(channel.casefold(), int(channel) - 1 if channel.isdigit() else -1)
     if not 0 <= index < values.shape[2]:
-        raise UndecodableError(f"{values.shape[2]} channels, no channel '{channel}': give --nuclear-channel")
+        raise UndecodableError(say("channel-unknown", count=values.shape[2], known="", what=_no_channel(channel)))
     return checked(values[..., index])
 
 

@@ -9,6 +9,7 @@ from itertools import product
 
 from mnbatch.assay.cells import CellCrop, ReadItem, Slide, SourceFile, UnreadableCell
 from mnbatch.assay.fields import FieldReport, FoundAt
+from mnbatch.assay.reasons import foreign, say
 from mnbatch.imaging.decoding import UndecodableError
 from mnbatch.imaging.fields.finding import look_at
 from mnbatch.imaging.fields.images import FieldImage
@@ -98,9 +99,9 @@ class WholeSlideSource(FieldSource):
         try:
             pixels = whole.read(left, top, right - left, bottom - top)
         except UndecodableError as error:
-            return replace(image, problem=f"region from {left}, {top}: {error}")
+            return replace(image, problem=say("region", left=left, top=top, why=foreign(error)))
         if pixels.min() == pixels.max():
-            return replace(image, problem="empty: nothing was scanned here")
+            return replace(image, problem=say("region-empty"))
         return replace(image, pixels=pixels)
 
 

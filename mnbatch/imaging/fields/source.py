@@ -11,6 +11,7 @@ from typing import Protocol
 
 from mnbatch.assay.cells import CellCrop, FileDigest, ReadItem, Slide, SourceFile, UnreadableCell
 from mnbatch.assay.fields import FieldReport, FoundAt
+from mnbatch.assay.reasons import Named, reason_of, say
 from mnbatch.errors import SlideError
 from mnbatch.imaging.decoding import Decoded, UndecodableError
 from mnbatch.imaging.fields.cutting import cut_crop, median_colour, overview_jpeg
@@ -61,11 +62,7 @@ class FieldSource:
 
     def __init__(self, slide: Slide, preparation: Preparation, options: FieldOptions) -> None:
         if preparation.contrast.rule == "per_slide":
-            raise SlideError(
-                f"The model stretches contrast over a whole slide; slide {slide.name} is one of fields, for which that "
-                "is not served.",
-                "Choose a model with another contrast rule with --model.",
-            )
+            raise SlideError(say("contrast-rule", slide=Named("slide", slide.name)), say("contrast-rule-do"))
         self._slide = slide
         self._preparation = preparation
         self._options = options
@@ -111,7 +108,7 @@ class FieldSource:
         if labels.shape != image.pixels.shape[:2]:
             size = "{1} x {0}".format(*labels.shape)
             own = "{1} x {0}".format(*image.pixels.shape)
-            raise UndecodableError(f"its label image is {size} pixels, the field {own}")
+            raise UndecodableError(say("mask-size", mask=size, field=own))
         return labels
 
     def _field(
@@ -121,7 +118,7 @@ class FieldSource:
         try:
             found = find_cells(image, self._labels(task, image), self._options, traits, um)
         except UndecodableError as error:
-            found = FoundField(problem=str(error))
+            found = FoundField(problem=reason_of(error))
         crops, cells = cut_cells(self._slide, task.file.path, image, found, self._cutting(traits, found, um))
         yield from crops
         yield self._report(task, image, replace(found, cells=cells), digest)
@@ -132,21 +129,14 @@ class FieldSource:
             return given
         size = image.um_per_pixel
         if size is not None and not plausible(size):
-            raise SlideError(
-                f"The files of slide {self._slide.name} say {size:g} um per pixel, which no light microscope has.",
-                "Give the true pixel size with --um-per-pixel, or in the column um_per_pixel of the sample sheet.",
-            )
+            raise SlideError(say("pixel-size", slide=Named("slide", self._slide.name), size=size), say("pixel-size-do"))
         return size
 
     def _cutting(self, traits: SlideTraits, found: FoundField, um: float | None) -> Cutting:
         own = found.segmented.nucleus_diameter if found.segmented is not None else 0.0
         width = crop_width(self._options, traits.nucleus_diameter or own, um) if found.cells else 1
         if width is None:
-            raise SlideError(
-                f"The model wants crops of a stated width in micrometres; the files of slide {self._slide.name} do "
-                "not say their pixel size.",
-                "Give it with --um-per-pixel, or in the column um_per_pixel of the sample sheet.",
-            )
+            raise SlideError(say("no-pixel-size", slide=Named("slide", self._slide.name)), say("no-pixel-size-do"))
         return Cutting(width, self._preparation)
 
     def _report(self, task: FieldWork, image: FieldImage, found: FoundField, digest: str) -> FieldReport:

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 import tifffile
 
+from mnbatch.assay.reasons import Named, foreign, foreign_os, say
 from mnbatch.errors import SlideError
-from mnbatch.imaging.decoding import DECODING_ERRORS, Decoded, UndecodableError, brief
+from mnbatch.imaging.decoding import DECODING_ERRORS, Decoded, UndecodableError
 from mnbatch.imaging.fields.images import chosen_channel, plausible, um_per_pixel, whole_page
 from mnbatch.imaging.layouts import WHOLE_SLIDES
 
@@ -50,25 +51,23 @@ def open_whole(path: str, name: str, channel: str | None) -> WholeImage:
             return OpenSlideImage(path)
         image = TiledTiff(path, channel)
         if not image.width or not image.height:
-            raise UndecodableError("TIFF without an image")
+            raise UndecodableError(say("no-tiff-image"))
         return image
     except OSError as error:
         if error.errno is not None:
-            reason = error.strerror or str(error)
-            raise SlideError(f"Slide {name} cannot be read: {reason}.", "Check the share.", transient=True) from error
+            said = say("whole-unreadable", slide=Named("slide", name), error=foreign_os(error))
+            raise SlideError(said, say("whole-unreadable-do"), transient=True) from error
         raise _refused(path, name, error) from error
     except (*DECODING_ERRORS, UndecodableError) as error:
         raise _refused(path, name, error) from error
 
 
 def _refused(path: str, name: str, error: Exception) -> SlideError:
-    advice = "Check that it is whole and was written by a scanner that OpenSlide knows (openslide.org/formats)."
+    slide = Named("slide", name)
     if path.lower().endswith(".mrxs") and not os.path.isdir(path[:-5]):
-        return SlideError(
-            f"The whole slide {name} lacks its data: there is no folder {os.path.basename(path)[:-5]} beside it.",
-            "Copy the folder of the same name beside the .mrxs file.",
-        )
-    return SlideError(f"The whole slide {name} cannot be opened ({brief(error)}).", advice)
+        folder = Named("folder", os.path.basename(path)[:-5])
+        return SlideError(say("whole-without-data", slide=slide, folder=folder), say("whole-without-data-do"))
+    return SlideError(say("whole-refused", slide=slide, error=foreign(error)), say("whole-refused-do"))
 
 
 def _is_colour(path: str) -> bool:
@@ -106,7 +105,7 @@ class OpenSlideImage:
             # OpenSlide refuses everything after its first error; the next region opens the slide anew.
             with self._lock:
                 self._slide = None
-            raise UndecodableError(f"region cannot be read ({brief(error)})") from error
+            raise UndecodableError(say("region-unreadable", error=foreign(error))) from error
         colours, opacity = region[..., :3], region[..., 3:]
         return np.ascontiguousarray(colours if opacity.all() else np.where(opacity == 0, np.uint8(255), colours))
 
@@ -118,7 +117,7 @@ def _opened(path: str) -> Any:
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
-        raise UndecodableError(f"OpenSlide: {brief(error)}") from error
+        raise UndecodableError(say("openslide", error=foreign(error))) from error
 
 
 class TiledTiff:
@@ -139,7 +138,7 @@ class TiledTiff:
         self.um = um_per_pixel(self._tiff)
         self._size = os.path.getsize(path)
         if not self._page.is_tiled and self.width * self.height > _MOST_UNTILED:
-            raise UndecodableError(f"{self.width} x {self.height} pixels without tiles; convert it to a tiled TIFF")
+            raise UndecodableError(say("no-tiles", width=self.width, height=self.height))
 
     def read(self, left: int, top: int, width: int, height: int) -> Decoded:
         """Pixels of a region."""
@@ -161,13 +160,13 @@ class TiledTiff:
         try:
             offset, count = page.dataoffsets[index], page.databytecounts[index]
             if offset + count > self._size:
-                raise UndecodableError("truncated TIFF (image data missing)")
+                raise UndecodableError(say("data-missing"))
             with self._lock:
                 self._tiff.filehandle.seek(offset)
                 data = self._tiff.filehandle.read(count) if count else None
             values = page.decode(data, index, jpegtables=page.jpegtables)[0]
         except DECODING_ERRORS as error:
-            raise UndecodableError(f"damaged or truncated TIFF ({brief(error)})") from error
+            raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
         if values is None:
             shape = (1, page.tilelength, page.tilewidth, page.samplesperpixel)
             values = np.zeros(shape, page.dtype)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from mnbatch.assay.reasons import say
 from mnbatch.imaging.segmentation.cells import cells_of_groups
 from mnbatch.imaging.segmentation.field import Image, check_shape, with_cells, without_cells
 from mnbatch.imaging.segmentation.found import Labels, SegmentedField
@@ -46,7 +47,7 @@ def segment_from_labels(
     check_shape(image)
     given = _compact(labels, image.shape[:2])
     look = ground or recognise_ground(image)
-    problem = problem_of_pixels(image, look) or ("" if given.any() else "the label image has no object")
+    problem = problem_of_pixels(image, look) or ("" if given.any() else say("mask-empty"))
     if problem:
         return without_cells(image, look, problem)
     signal = stain_signal(image, look)

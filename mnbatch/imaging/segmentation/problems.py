@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mnbatch.assay.reasons import say
 from mnbatch.imaging.segmentation.nuclei import Nuclei
 from mnbatch.imaging.segmentation.settings import SegmentationSettings
 from mnbatch.imaging.segmentation.signal import FloatImage, StainSignal, median
@@ -22,15 +23,15 @@ def problem_of_pixels(image: npt.NDArray[Any], ground: str) -> str:
     """Why a field's pixels cannot be segmented, or ""."""
     grid = image[::_STEP, ::_STEP]
     if image.dtype.kind == "f" and not np.isfinite(image).all():
-        return "pixels are not numbers"
+        return say("not-numbers")
     low, high = float(grid.min()), float(grid.max())
     if low == high and float(image.min()) == float(image.max()):
-        return f"empty: every pixel has the value {low:g}"
+        return say("empty-value", value=low)
     top = np.iinfo(image.dtype).max if image.dtype.kind in "ui" else 1.0
     end = grid >= top if ground == "fluorescence" else grid <= 0
     share = float(end.all(axis=2).mean() if grid.ndim == 3 else end.mean())
     if share > _MOST_SATURATED:
-        return f"saturated: {share:.0%} of the pixels are at the end of the range"
+        return say("saturated", share=share)
     return ""
 
 
@@ -39,14 +40,14 @@ def problem_of_signal(
 ) -> str:
     """Why what was found cannot be nuclei, or ""."""
     if not nuclei.diameter:
-        return "no nuclei: nothing stands out of the noise"
+        return say("nothing-stands-out")
     if prominence(signal.nuclear, nuclei) < _LEAST_PROMINENCE:
-        return "no nuclei: what was found differs from the ground no more than the ground from itself"
+        return say("only-ground")
     if pixel_um is not None:
         low, high = settings.range_um
         size = nuclei.diameter * pixel_um
         if not low <= size <= high:
-            return f"objects are {size:.1f} um wide at {pixel_um:g} um per pixel; nuclei have {low:g} to {high:g}"
+            return say("objects-size", size=size, pixel=pixel_um, low=low, high=high)
     return ""
 
 
