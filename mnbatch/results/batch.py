@@ -92,6 +92,11 @@ def read_batch(paths: OutPaths) -> Batch | None:
 
 
 def _check_same(known: Batch, batch: Batch, paths: OutPaths, moved: bool) -> None:
+    if known.pseudonymised != batch.pseudonymised:
+        raise MismatchError(
+            f"{paths.root} was made {'with' if known.pseudonymised else 'without'} --pseudonymise.",
+            "Use the same setting, or choose another --out.",
+        )
     if known.export != batch.export and not moved:
         raise MismatchError(
             f"{paths.root} holds the results of the export {known.export}, not of {batch.export}.",
@@ -107,9 +112,4 @@ def _check_same(known: Batch, batch: Batch, paths: OutPaths, moved: bool) -> Non
         raise MismatchError(
             f"{paths.root} was made from {known.kind} input, this run reads the export as {batch.kind}.",
             "Use the same --input, or choose another --out.",
-        )
-    if known.pseudonymised != batch.pseudonymised:
-        raise MismatchError(
-            f"{paths.root} was made {'with' if known.pseudonymised else 'without'} --pseudonymise.",
-            "Use the same setting, or choose another --out.",
         )

@@ -5,8 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+PRIVATE = ("private", "runs", "manifest.json")
+"""What of OUT may hold real names where the rest of it has codes; everything else may be shared."""
+
 STAGING_PREFIX = ".staging-"
 GENERATION_PREFIX = "g"
+
+
+def is_private(relative: str) -> bool:
+    """Whether a path below OUT may hold names that `--pseudonymise` hides; also what leads out of OUT.
+
+    Told whatever the spelling: a share may know no case, and drop dots and blanks at the end of a name.
+
+    Args:
+        relative: with slashes or backslashes.
+    """
+    parts = [part.casefold().rstrip(" .") for part in relative.replace("\\", "/").split("/") if part != "."]
+    return not parts or "" in parts or parts[0] in PRIVATE or ":" in parts[0]
 
 
 @dataclass(frozen=True, slots=True)
