@@ -11,18 +11,23 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mnbatch"
 
 MAY_IMPORT = {
     "errors": set(),
+    "processes": set(),
+    "streams": set(),
+    "files": {"errors", "processes"},
     "settings": {"errors"},
     "console": set(),
     "assay": {"errors"},
     "imaging": {"errors", "assay"},
     "networks": set(),
-    "inference": {"errors", "assay", "imaging", "networks"},
-    "results": {"errors", "assay", "settings"},
-    "review": {"errors", "assay", "results"},
-    "report": {"errors", "assay", "results", "review"},
-    "pipeline": {"errors", "settings", "console", "assay", "imaging", "inference", "results", "report"},
-    "simulate": {"errors", "assay", "imaging"},
-    "training": {"errors", "settings", "assay", "imaging", "networks", "inference", "simulate"},
+    "inference": {"errors", "files", "assay", "imaging", "networks"},
+    "results": {"errors", "files", "processes", "assay", "settings"},
+    "review": {"errors", "files", "assay", "results"},
+    "report": {"errors", "files", "assay", "results", "review"},
+    "pipeline": {
+        *("errors", "files", "streams", "settings", "console", "assay", "imaging", "inference", "results", "report"),
+    },
+    "simulate": {"errors", "files", "assay", "imaging"},
+    "training": {"errors", "files", "settings", "assay", "imaging", "networks", "inference", "simulate"},
 }
 HEAVY = {"torch", "torchvision", "tifffile", "skimage", "matplotlib", "pandas", "sklearn", "statsmodels", "scipy"}
 WITHOUT = {

@@ -23,7 +23,9 @@ from mnbatch.cli.scan import scan
 from mnbatch.cli.simulate import simulate
 from mnbatch.cli.status import status
 from mnbatch.cli.train import train
-from mnbatch.errors import EXIT_INTERNAL, Interrupted, MnbatchError
+from mnbatch.errors import EXIT_INTERNAL, EXIT_OK, Interrupted, MnbatchError, StorageError
+from mnbatch.files import as_storage_error
+from mnbatch.streams import CLOSED, guarded_streams, lost_outputs, lost_text, tell
 
 app = typer.Typer(
     help="Micronucleus frequencies from slide-scanner exports: crawl, score, report, review.",
@@ -63,32 +65,67 @@ def _root(
     """Hold the options of mnbatch itself."""
 
 
+WORK_IS_KEPT = frozenset(
+    {
+        *("run", "report", "history", "train", "evaluate", "compare", "simulate", "curve fit"),
+        *(
+            "model export",
+            "model average",
+            "review import",
+            "review export",
+            "review plan",
+            "review sign",
+            "review serve",
+        ),
+    }
+)
+"""Commands whose result is in files; of all others it is what they print, and without that they have failed."""
+
+
 def main() -> None:
     """Run the command line; every expected error becomes one clear line on stderr and its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        # Names of files come from file systems and may hold what the terminal's encoding has not.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    with guarded_streams():
+        code = _after_prints(_run())
+    raise SystemExit(code)
+
+
+def _run() -> int:
     try:
         app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Interrupted as stop:
-        _say(stop)
-        raise SystemExit(stop.code) from None
+        return _say(stop, stop.code)
     except MnbatchError as error:
-        _say(error)
-        raise SystemExit(error.exit_code) from None
+        return _say(error, error.exit_code)
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        # The reader of our output went away (`mnbatch scan ... | head`): nobody is left to tell.
-        raise SystemExit(EXIT_INTERNAL) from None
+        return 130
     except Exception as error:  # noqa: BLE001 - the last net: exit code 1 instead of a bare traceback
-        print(f"mnbatch: internal error: {type(error).__name__}: {error}", file=sys.stderr)
-        print("This is a fault of mnbatch; please report it with the lines below.", file=sys.stderr)
-        traceback.print_exc()
-        raise SystemExit(EXIT_INTERNAL) from None
+        storage = as_storage_error(error)
+        if storage is not None:
+            return _say(storage, storage.exit_code)
+        tell(f"mnbatch: internal error: {type(error).__name__}: {error}")
+        tell("This is a fault of mnbatch; please report it with the lines below.")
+        tell("".join(traceback.format_exception(error)).rstrip())
+        return EXIT_INTERNAL
+    return EXIT_OK
 
 
-def _say(error: MnbatchError) -> None:
-    print(f"mnbatch: {error.message}", file=sys.stderr)
+def _say(error: MnbatchError, code: int) -> int:
+    tell(f"mnbatch: {error.message}")
     if error.next_step:
-        print(f"  {error.next_step}", file=sys.stderr)
+        tell(f"  {error.next_step}")
+    return code
+
+
+def _after_prints(code: int) -> int:
+    """The exit code, which says that the result is lost where stdout was to hold it and could not."""
+    why = lost_outputs().get("stdout")
+    if not why or why == CLOSED:
+        return code
+    words = [word for word in sys.argv[1:] if not word.startswith("-")][:2]
+    kept = bool({" ".join(words[:1]), " ".join(words)} & WORK_IS_KEPT)
+    tell(f"mnbatch: stdout cannot be written: {why}." + (" The work is done; it would have said:" if kept else ""))
+    if kept:
+        tell(lost_text().rstrip())
+    return code if kept or code else StorageError.exit_code

@@ -50,7 +50,7 @@ def fit_command(
     from mnbatch.assay.curve_file import dump_curve
     from mnbatch.assay.curve_fit import fit_curve, summary_lines
     from mnbatch.assay.curve_table import read_points
-    from mnbatch.results.files import write_atomically
+    from mnbatch.files import write_out_file
 
     points: list[DosePoint]
     stated: dict[str, Any]
@@ -61,7 +61,7 @@ def fit_command(
         of, stated = endpoint or "mn", {"mode": scoring} if scoring else {}
         points = read_points(source, of)
     curve = fit_curve(points, of, model, family, stated)
-    write_atomically(out, dump_curve(curve))
+    write_out_file(out, dump_curve(curve))
     typer.echo("\n".join(summary_lines(curve)))
     typer.echo(f"curve: {out}")
 
@@ -114,10 +114,10 @@ def show_command(
     typer.echo()
     typer.echo("\n".join(_table_and_plot(loaded, level)))
     if figure is not None:
+        from mnbatch.files import write_out_file
         from mnbatch.report.curve_figure import standalone
-        from mnbatch.results.files import write_atomically
 
-        write_atomically(figure, standalone(loaded, level))
+        write_out_file(figure, standalone(loaded, level))
         typer.echo(f"figure: {figure}")
 
 

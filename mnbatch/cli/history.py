@@ -21,15 +21,15 @@ def history(
     these batches are not counted; 4 there is no batch below ROOT; 10 unreadable or disk full.
     """
     from mnbatch.cli.missing import name_missing
+    from mnbatch.files import write_out_file
     from mnbatch.report.history import chart_page, find_batches, limits, outside
-    from mnbatch.results.files import write_atomically
 
     points = find_batches(root.resolve())
     if not points:
         raise NoInputError(
             f"There is no batch of mnbatch below {root}.", "Give the folder that holds the --out folders."
         )
-    write_atomically(out.resolve(), chart_page(points))
+    write_out_file(out.resolve(), chart_page(points))
     for method in dict.fromkeys(point.method for point in points):
         of = [point for point in points if point.method == method]
         chart = limits([point.per_1000 for point in of if point.per_1000 is not None])

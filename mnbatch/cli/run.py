@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from mnbatch.errors import MnbatchError
 
 if TYPE_CHECKING:
     from mnbatch.pipeline.run import RunOutcome
@@ -151,10 +154,16 @@ def run(
         return
     from mnbatch.console import ConsoleProgress
     from mnbatch.pipeline.run import run as run_pipeline
+    from mnbatch.results.manifest import note
+    from mnbatch.streams import lost_outputs
 
     with ConsoleProgress(quiet=quiet, verbose=verbose) as progress:
         outcome = run_pipeline(resolved, progress)
     _print_outcome(outcome, resolved)
+    lost = lost_outputs()
+    if lost and outcome.log is not None:
+        with contextlib.suppress(MnbatchError):
+            note(outcome.log, "output lost", level="warning", **lost)
     raise typer.Exit(outcome.exit_code)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 import mnbatch
 from mnbatch.errors import ModelError, StorageError
+from mnbatch.files import staging_folder, storage_error, sweep_folder
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.verification import CARD_FILE, RESTORE, WEIGHTS_FILE, verify_with_weights
 from mnbatch.networks import ARCHITECTURES
@@ -114,19 +114,15 @@ def write_model_directory(path: Path, network: nn.Module, card_fields: Mapping[s
     _refuse_other_content(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
+        sweep_folder(path.parent)
+        _restore(path)
+        with staging_folder(path.parent) as staging:
             _write_synced(staging / WEIGHTS_FILE, weights)
             _write_synced(staging / CARD_FILE, (card.model_dump_json(indent=2) + "\n").encode())
-            staging.chmod(0o755)
             load_model(staging)
             _put_in_place(staging, path)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
-        raise StorageError(
-            f"The model cannot be written to {path}: {error.strerror}.", "Choose another place."
-        ) from error
+        raise storage_error(error, path) from error
     return card
 
 
@@ -179,7 +175,22 @@ def _put_in_place(staging: Path, path: Path) -> None:
     if not path.exists():
         staging.rename(path)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old-", dir=path.parent))
+    old = _stepped_aside(path)
     path.rename(old)
     staging.rename(path)
     shutil.rmtree(old)
+
+
+def _restore(path: Path) -> None:
+    """After a kill in `_put_in_place`: the model that stepped aside comes back, or goes where there is a new one."""
+    old = _stepped_aside(path)
+    if not old.is_dir():
+        return
+    if path.exists():
+        shutil.rmtree(old)
+    else:
+        old.rename(path)
+
+
+def _stepped_aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.replaced")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import tempfile
 import warnings
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,7 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mnbatch.errors import ModelError, StorageError, UsageError
+from mnbatch.errors import ModelError, UsageError
+from mnbatch.files import replacing, storage_errors, sweep_folder, write_atomically
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.networks.network import StreamNetwork
 
@@ -109,22 +108,14 @@ def export_onnx(model: LoadedModel, file: Path, cells: UInt8Array) -> Checked:
     """
     need_onnx()
     whole = Exported(model).eval()
-    try:
+    with storage_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".onnx", dir=file.parent)
-        os.close(handle)
-        staged = Path(name)
-        try:
+        sweep_folder(file.parent)
+        with replacing(file, suffix=".onnx") as staged:
             _write(whole, model, staged)
             checked = _checked(whole, model, staged, cells)
             card = _card(model, whole, staged, checked)
-            staged.chmod(0o644)
-            staged.replace(file)
-            file.with_suffix(".json").write_text(card, encoding="utf-8")
-        finally:
-            staged.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"{file} cannot be written: {error.strerror}.", "Choose another place.") from error
+    write_atomically(file.with_suffix(".json"), card.encode())
     return checked
 
 

@@ -15,6 +15,7 @@ from mnbatch.assay.reasons import one_of, shareable
 from mnbatch.assay.samples import match_samples, read_samples
 from mnbatch.console import RunProgress, SilentProgress
 from mnbatch.errors import (
+    EXIT_INTERNAL,
     EXIT_OK,
     EXIT_SLIDES_FAILED,
     Interrupted,
@@ -23,6 +24,7 @@ from mnbatch.errors import (
     NoInputError,
     StorageError,
 )
+from mnbatch.files import as_storage_error
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.fields.options import CropScale
 from mnbatch.imaging.inputs import recognise_input
@@ -43,6 +45,7 @@ from mnbatch.results.pseudonyms import Pseudonyms
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
 from mnbatch.settings import ResolvedSettings, RunSettings
+from mnbatch.streams import lost_outputs
 
 if TYPE_CHECKING:
     from mnbatch.inference.classifier import Classifier
@@ -61,6 +64,7 @@ class RunOutcome:
         exit_code: as in `mnbatch.errors`.
         scored, called, kept, failed, waiting, copies: slide_ids by what happened to them in this run.
         report: the tables as they now stand.
+        log: the JSON-lines log of the run.
     """
 
     exit_code: int = EXIT_OK
@@ -70,6 +74,7 @@ class RunOutcome:
     waiting: list[str] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)
     report: ReportSummary | None = None
+    log: Path | None = None
 
 
 def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunOutcome:
@@ -315,13 +320,18 @@ class _Run:
             self.manifest.slide(slide.slide_id, status=slide.status, reason=slide.reason)
         failed = any(slide.status == "failed" for slide in report.slides)
         self.outcome.exit_code = EXIT_SLIDES_FAILED if failed else EXIT_OK
+        self.outcome.log = self.log.path
+        lost = lost_outputs()
+        if lost:
+            self.manifest.content["lost_output"] = lost
         self.manifest.finish("finished", self.outcome.exit_code)
         self.log.write("finished", exit_code=self.outcome.exit_code)
 
 
 def _record_end(error: BaseException, manifest: Manifest, log: RunLog) -> None:
     """Leave the truth about the end of the run; where the disk is full, the first error stays the one that is shown."""
-    code = error.code if isinstance(error, Interrupted) else getattr(error, "exit_code", 1)
+    known = error if isinstance(error, MnbatchError) else as_storage_error(error)
+    code = error.code if isinstance(error, Interrupted) else EXIT_INTERNAL if known is None else known.exit_code
     status = "interrupted" if isinstance(error, Interrupted) else "failed"
     try:
         log.write(status, level="error", error=error)

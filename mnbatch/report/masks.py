@@ -7,7 +7,6 @@ last row. A label covers the outline that is stored of a cell: its body, or wher
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import tifffile
 
 from mnbatch.assay.calls import CalledCell
 from mnbatch.assay.fields import FoundAt
+from mnbatch.files import replacing
 from mnbatch.report.fields import called_by_key, key_of
 from mnbatch.report.geojson import file_stem
 from mnbatch.results.field_rows import StoredField
@@ -101,9 +101,11 @@ def _masks(store: Store, record: SlideRecord, cells: Sequence[CalledCell]) -> di
 def _write(path: Path, mask: _Mask, dtype: type[np.unsignedinteger], identity: uuid.UUID) -> None:
     size = {} if mask.um is None else {"PhysicalSizeX": mask.um, "PhysicalSizeY": mask.um}
     units = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"} if size else {}
-    staged = path.with_name(f".{path.name}")
     shape = (mask.height, mask.width)
-    with tifffile.TiffWriter(staged, ome=True, bigtiff=mask.height * mask.width * 4 > _BIG) as tiff:
+    with (
+        replacing(path) as staged,
+        tifffile.TiffWriter(staged, ome=True, bigtiff=mask.height * mask.width * 4 > _BIG) as tiff,
+    ):
         tiff.write(
             mask.tiles(dtype),
             shape=shape,
@@ -114,7 +116,6 @@ def _write(path: Path, mask: _Mask, dtype: type[np.unsignedinteger], identity: u
             # A random identity would make another file of the same cells.
             metadata={"axes": "YX", "UUID": f"urn:uuid:{identity}", **size, **units},
         )
-    os.replace(staged, path)
 
 
 def _pixels_of(cell: FoundAt, left: int, top: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

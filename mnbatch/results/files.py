@@ -1,81 +1,36 @@
-"""Writes that are either whole or absent."""
+"""Files of OUT: the writers of `mnbatch.files`, digests, and the sweep of what killed commands left."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from pathlib import Path
 
-from mnbatch.errors import StorageError
+from mnbatch.files import (
+    TEMPORARY_PREFIX,
+    is_leftover,
+    remove,
+    storage_error,
+    storage_errors,
+    sync_folder,
+    write_atomically,
+    write_out_file,
+)
+from mnbatch.results.paths import GENERATION_PREFIX
 
+__all__ = [
+    "hash_file",
+    "storage_error",
+    "storage_errors",
+    "sweep_out",
+    "sync_folder",
+    "write_atomically",
+    "write_out_file",
+]
 
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError into a `StorageError` that says which path and what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(error, path) from error
-
-
-def storage_error(error: OSError, path: Path) -> StorageError:
-    """The message for an I/O error at `path`."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(
-            f"The disk that holds {path} is full.",
-            "Free some space and run the same command again; finished slides are kept.",
-        )
-    what = error.strerror or str(error)
-    return StorageError(f"Cannot write {path}: {what}.", "Check that the path exists and that you may write there.")
-
-
-def write_atomically(
-    path: Path, data: bytes, *, durable: bool = False, private: bool = False, staged_in: Path | None = None
-) -> None:
-    """Replace `path` by `data` in one step: a reader sees the old bytes or the new.
-
-    Args:
-        path: target; its folder must exist.
-        data: the whole content.
-        durable: also wait until the bytes are on the disk (for what cannot be derived again).
-        private: nobody but the owner may read it, at no time.
-        staged_in: folder on the same disk where it is written first, so that a kill leaves nothing elsewhere;
-            otherwise the folder of `path`.
-
-    Raises:
-        StorageError: when the disk is full or the path cannot be written.
-    """
-    with storage_errors(path):
-        handle, name = tempfile.mkstemp(prefix=".tmp-", dir=staged_in or path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            if not private:
-                os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        if durable:
-            sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` durable (a no-op where folders cannot be opened, as on Windows)."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+_OF_EARLIER_VERSIONS = re.compile(r"\.tmp-[a-z0-9_]{8}")
+_GENERATION = re.compile(GENERATION_PREFIX + r"\d+")
 
 
 def hash_file(path: Path) -> str:
@@ -84,8 +39,21 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _umask() -> int:
-    # There is no call that only reads it; mkstemp makes 0600, and results are to be readable as other files are.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def sweep_out(root: Path) -> None:
+    """Remove the temporary files that dead processes left anywhere in OUT; the caller holds OUT.
+
+    Generations are not looked into: nothing in them is ever replaced.
+    """
+    folders = [os.fspath(root)]
+    while folders:
+        try:
+            entries = list(os.scandir(folders.pop()))
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.name.startswith(TEMPORARY_PREFIX) and (
+                _OF_EARLIER_VERSIONS.fullmatch(entry.name) or is_leftover(entry)
+            ):
+                remove(entry)
+            elif not _GENERATION.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -136,5 +137,19 @@ class RunLog:
             self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; a full disk said so when it was written to."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+def note(log: Path, event: str, **fields: Any) -> None:
+    """Append one event to the log of a run that is over.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    after = RunLog(log)
+    try:
+        after.write(event, **fields)
+    finally:
+        after.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import secrets
@@ -9,7 +10,7 @@ import shutil
 import socket
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from mnbatch.assay.cells import CellScore, UnreadableCell
 from mnbatch.assay.copies import DIGEST_BYTES
@@ -98,7 +99,7 @@ class SlideWriter:
     def commit(self, record: SlideRecord) -> SlideRecord:
         """Make the staged generation and `record` true in one step; returns the record as written."""
         with storage_errors(self._paths.root):
-            self._close(sync=True)
+            self._close()
             sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._staged.root)}
             checksums = {name: file.checksum for name, file in sorted(self._hashed.items())}
             name = next_generation(self._paths)
@@ -111,8 +112,10 @@ class SlideWriter:
         return whole
 
     def abandon(self) -> None:
-        """Drop what was staged."""
-        self._close(sync=False)
+        """Drop what was staged; on a full disk, too, where closing a file fails."""
+        for file in self._open_files():
+            with contextlib.suppress(OSError):
+                file.close()
         shutil.rmtree(self._staged.root, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -136,20 +139,19 @@ class SlideWriter:
         self._hashed[path.name], file = HashedFile.buffered(path)
         return file
 
-    def _close(self, *, sync: bool) -> None:
-        fields = () if self._fields is None else self._fields.files
-        digests = [self._bytes(self._staged.digests)] if sync else []
-        for written in digests:
-            written.write(b"".join(self._digests))
-        for file in (self._scores, self._crops, self._maps, *digests, *fields):
-            if file is None or file.closed:
-                continue
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
+    def _close(self) -> None:
+        digests = self._bytes(self._staged.digests)
+        digests.write(b"".join(self._digests))
+        for file in (*self._open_files(), digests):
+            file.flush()
+            os.fsync(file.fileno())
             file.close()
-        if sync:
-            sync_folder(self._staged.root)
+        sync_folder(self._staged.root)
+
+    def _open_files(self) -> list[IO[Any]]:
+        fields = () if self._fields is None else self._fields.files
+        files: tuple[IO[Any] | None, ...] = (self._scores, self._crops, self._maps, *fields)
+        return [file for file in files if file is not None and not file.closed]
 
 
 def _staging_name() -> str:

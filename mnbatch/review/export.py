@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnbatch.errors import NoInputError, UsageError
-from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.files import storage_errors, sweep_folder, write_atomically
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Missing, open_roster
 from mnbatch.results.store import Store
@@ -131,6 +131,7 @@ def _count(left_out: dict[str, int], reason: str, number: int) -> None:
 
 def _write(folder: Path, rows: list[tuple[object, ...]], crops: list[tuple[str, bytes]]) -> None:
     with storage_errors(folder):
+        sweep_folder(folder)
         for name, data in crops:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

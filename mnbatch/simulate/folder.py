@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from mnbatch.errors import UsageError
+from mnbatch.files import sweep_folder
 
 MARKER = ".mnbatch-simulated.json"
 
@@ -36,7 +37,8 @@ def prepare(out: Path, seed: int, force: bool) -> None:
             f"{out} holds files that the simulator did not make, such as {foreign}.",
             "Move them away, choose a new directory, or --force.",
         )
-    for leftover in out.glob(".pyramid-*") if ours else ():
+    sweep_folder(out)
+    for leftover in out.glob(".pyramid-*") if ours else ():  # of earlier versions
         shutil.rmtree(leftover)
     (out / "export").mkdir(parents=True, exist_ok=True)
     note = {"made_by": "mnbatch simulate", "simulated": True, "seed": seed}

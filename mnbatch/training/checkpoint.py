@@ -14,9 +14,10 @@ from typing import Literal
 
 import safetensors
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from mnbatch.errors import MismatchError, StorageError, TrainingError
+from mnbatch.files import storage_errors, sweep_folder, write_atomically
 from mnbatch.training.loop import Epoch
 from mnbatch.training.snapshot import Snapshot, Tensors
 
@@ -129,17 +130,13 @@ class Checkpoint:
             state=f"state-{done}.safetensors",
             best_weights=f"best-{best}.safetensors",
         )
-        try:
+        with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._write(record.state, snapshot.tensors)
-            if self.record is None or self.record.best_weights != record.best_weights:
-                self._write(record.best_weights, snapshot.best_weights)
-            self._switch(record)
-        except OSError as error:
-            raise StorageError(
-                f"The training cannot be kept in {self.folder}: {error.strerror}.",
-                "Free some space, then give the same command again: it goes on from the last epoch that was kept.",
-            ) from error
+        sweep_folder(self.folder)
+        self._write(record.state, snapshot.tensors)
+        if self.record is None or self.record.best_weights != record.best_weights:
+            self._write(record.best_weights, snapshot.best_weights)
+        self._switch(record)
 
     def finish(self, weights_sha256: str, card: Key) -> None:
         """Note that the model is written; the state is no longer needed, the best weights stay."""
@@ -183,25 +180,15 @@ class Checkpoint:
             raise self.damaged(f"{name}: {error}") from error
 
     def _write(self, name: str, tensors: Tensors) -> None:
-        staged = self.folder / f".{name}"
-        save_file(tensors, staged)
-        _synced(staged)
-        staged.replace(self.folder / name)
+        write_atomically(self.folder / name, save(dict(tensors)), durable=True)
 
     def _switch(self, record: Record) -> None:
-        staged = self.folder / f".{RECORD}"
-        staged.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _synced(staged)
-        staged.replace(self.folder / RECORD)
+        write_atomically(self.folder / RECORD, (record.model_dump_json(indent=2) + "\n").encode(), durable=True)
         self.record = record
-        for file in self.folder.glob("*.safetensors"):
-            if file.name not in (record.state, record.best_weights):
-                file.unlink()
-
-
-def _synced(file: Path) -> None:
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
+        with storage_errors(self.folder):
+            for file in self.folder.glob("*.safetensors"):
+                if file.name not in (record.state, record.best_weights):
+                    file.unlink()
 
 
 def _row(epoch: Epoch) -> EpochRow:

@@ -6,7 +6,6 @@ is made; a level's temporary file is deleted when it has been read.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from mnbatch.files import staging_folder
 from mnbatch.simulate.fields.formats import resolution
 
 TILE = 512
@@ -44,17 +44,17 @@ def write_pyramid(
     levels = level_sizes(width, height)
     with (
         tifffile.TiffWriter(path, bigtiff=True) as tiff,
-        tempfile.TemporaryDirectory(dir=scratch, prefix=".pyramid-") as folder,
+        staging_folder(scratch) as folder,
     ):
         source: Iterator[Tile] = tiles
         for number, (wide, high) in enumerate(levels):
-            halves = Path(folder) / f"{number}.raw"
+            halves = folder / f"{number}.raw"
             last = number == len(levels) - 1
             with halves.open("wb") as store:
                 keep = None if last else store
                 _write_level(tiff, _halved_into(source, keep, wide, high), number, (wide, high), channels, um_per_px)
             if number:
-                (Path(folder) / f"{number - 1}.raw").unlink()
+                (folder / f"{number - 1}.raw").unlink()
             source = _from_halves(halves, levels[number], channels)
     return levels
 

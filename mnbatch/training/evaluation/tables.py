@@ -10,15 +10,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from mnbatch import __version__
-from mnbatch.errors import StorageError
+from mnbatch.files import storage_errors, sweep_folder, write_atomically
 from mnbatch.training.evaluation.counts import counts_of
 from mnbatch.training.evaluation.request import Evaluation, ModelFacts
 from mnbatch.training.evaluation.statistics import Figure, Measured
@@ -184,16 +182,8 @@ def write_files(out: Path, files: dict[str, bytes]) -> None:
     Raises:
         StorageError: the place cannot be written.
     """
-    try:
+    with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            handle, staged = tempfile.mkstemp(prefix=f".{name}.", dir=out)
-            try:
-                with os.fdopen(handle, "wb") as stream:
-                    stream.write(content)
-                os.chmod(staged, 0o644)
-                os.replace(staged, out / name)
-            finally:
-                Path(staged).unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"{out} cannot be written: {error.strerror}.", "Choose another place with --out.") from error
+    sweep_folder(out)
+    for name, content in files.items():
+        write_atomically(out / name, content)
