@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnbatch.csvfile import CsvError, parse_table
 from mnbatch.errors import StorageError, UsageError
+from mnbatch.intake import read_bytes, reason
 
 COUNT_COLUMN = re.compile(r"c(\d+)\+?")
+TOO_MANY = "\0"
+"""Key under which a row says that it does not fit its table; no column has this name."""
 Row = Mapping[str, str]
 
 
@@ -42,7 +44,7 @@ class CaseCounts:
         """
         columns = sorted((int(found[1]), name) for name in row if (found := COUNT_COLUMN.fullmatch(name)))
         if columns:
-            return cls._from_counts(row, columns, endpoint)
+            return _fitting(row, cls._from_counts(row, columns, endpoint))
         for name in ("n", "x"):
             if name not in row:
                 raise RowError(f"there is no column {name.upper()}, and none of C0, C1, ...")
@@ -51,7 +53,7 @@ class CaseCounts:
             raise RowError("no cell was counted (N = 0)")
         if endpoint == "mnbn" and events > cells:
             raise RowError(f"X = {events} is more than N = {cells}, but a cell is counted once (endpoint mnbn)")
-        return cls(cells, events)
+        return _fitting(row, cls(cells, events))
 
     @classmethod
     def _from_counts(cls, row: Row, columns: list[tuple[int, str]], endpoint: str) -> CaseCounts:
@@ -71,6 +73,12 @@ class CaseCounts:
         return cls(cells, events, counts)
 
 
+def _fitting(row: Row, counts: CaseCounts) -> CaseCounts:
+    if TOO_MANY in row:
+        raise RowError(row[TOO_MANY])
+    return counts
+
+
 def _agrees(row: Row, column: str, value: int) -> None:
     """A row that gives a sum beside its parts must give the right one."""
     text = row.get(column, "")
@@ -79,47 +87,45 @@ def _agrees(row: Row, column: str, value: int) -> None:
 
 
 def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Header (lower case) and (line, column -> text) of a CSV file, comma or semicolon; empty lines are skipped.
+    """Header (lower case) and (line, column -> text) of a CSV file: comma, semicolon or tab; empty lines are skipped.
 
-    With semicolons numbers may have a decimal comma. A row with more entries than columns keeps the rest under "".
+    With semicolons numbers may have a decimal comma. A row with more entries than columns has `TOO_MANY` among them.
 
     Raises:
         UsageError: no such file, not UTF-8, empty, or a column named twice.
         StorageError: the file cannot be read.
     """
-    text = _text(path)
-    first = text.splitlines()[0] if text.strip() else ""
-    separator = ";" if first.count(";") > first.count(",") else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
-        lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        raise UsageError(f"{path}, line {reader.line_num}: {error}.", "Save it as CSV (UTF-8) again.") from error
-    if not lines:
-        raise UsageError(f"The table {path} is empty.", "Its first line names the columns.")
-    header = [name.strip().lower() for name in lines[0][1]]
+        table = parse_table(_data(path), ragged=True)
+    except CsvError as error:
+        raise UsageError(
+            f"The table {path} cannot be used: {reason(error)}.",
+            "Save it as 'CSV UTF-8'; its first line names the columns.",
+        ) from error
+    header = [name.lower() for name in table.columns]
     named = [name for name in header if name]
     if len(set(named)) < len(named):
         raise UsageError(f"The table {path} names a column twice.", "Remove one of them.")
     rows = []
-    for line, cells in lines[1:]:
+    for line, cells in table.rows:
         values = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
-        if separator == ";":
+        if table.separator == ";":
             values = [value.replace(",", ".") if number_of(value.replace(",", ".")) is not None else value
                       for value in values]  # fmt: skip
-        rows.append((line, dict(zip(header, values, strict=False))))
+        row = dict(zip(header, values, strict=False))
+        if any(values[len(header) :]):
+            row[TOO_MANY] = f"it has {len(values)} entries for {len(header)} columns"
+        rows.append((line, row))
     return header, rows
 
 
-def _text(path: Path) -> str:
+def _data(path: Path) -> bytes:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_bytes(path)
     except FileNotFoundError as error:
         raise UsageError(f"There is no file {path}.", "Check the path.") from error
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text.", "Save it as 'CSV UTF-8'.") from error
+        raise StorageError(f"{path} cannot be read: {reason(error)}.", "Check its permissions.") from error
 
 
 def number_of(text: str) -> float | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mnbatch.assay.reasons import Foreign, Named, say
+from mnbatch.csvfile import CsvError, parse_table
 from mnbatch.errors import StorageError, UsageError
+from mnbatch.intake import read_bytes, reason, short
 
 COLUMNS: tuple[str, ...] = ("slide", "donor", "dose_gy", "culture", "sex", "age", "note", "control", "um_per_pixel")
 REQUIRED: tuple[str, ...] = ("slide", "donor")
@@ -54,7 +54,7 @@ class SampleRow:
 
 
 def read_samples(path: Path) -> list[SampleRow]:
-    """Read a sample sheet: CSV, UTF-8, comma or semicolon, first line column names.
+    """Read a sample sheet: CSV, UTF-8 (or Excel's UTF-16); comma, semicolon or tab; first line column names.
 
     With semicolons numbers may have a decimal comma, as Excel writes them in many countries. Lines without
     any entry are skipped.
@@ -63,17 +63,18 @@ def read_samples(path: Path) -> list[SampleRow]:
         UsageError: missing or unknown column, a line without slide or donor, a bad number; names the line.
         StorageError: the file cannot be read.
     """
-    text = _read(path)
-    separator = _separator(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        raise UsageError(f"{path}, line {reader.line_num}: {error}.", "Save it as CSV (UTF-8) again.") from error
-    if not lines:
-        raise UsageError(f"The sample sheet {path} is empty.", f"Its first line names {', '.join(COLUMNS)}.")
-    header = _header(path, lines[0][1])
-    return [_row(path, line, _by_column(path, line, header, cells), separator) for line, cells in lines[1:]]
+        table = parse_table(_read(path))
+    except CsvError as error:
+        raise UsageError(
+            f"The sample sheet {path} cannot be used: {reason(error)}.",
+            f"Save it as 'CSV UTF-8' (in Excel: Save As); its first line names {', '.join(COLUMNS)}.",
+        ) from error
+    header = _header(path, table.columns)
+    return [
+        _row(path, line, dict(zip(header, map(str.strip, cells), strict=True)), table.separator)
+        for line, cells in table.rows
+    ]
 
 
 def match_samples(rows: Sequence[SampleRow], slides: Iterable[SlideIdentity]) -> dict[str, SampleRow]:
@@ -135,37 +136,26 @@ def _listed(values: Sequence[str]) -> Foreign:
     return Foreign(shown + (", ..." if len(values) > _SHOWN else ""), "not shown under pseudonyms")
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_bytes(path)
     except FileNotFoundError as error:
         raise UsageError(f"There is no sample sheet {path}.", "Check --samples.") from error
     except OSError as error:
         raise StorageError(
-            f"The sample sheet {path} cannot be read: {error.strerror}.",
+            f"The sample sheet {path} cannot be read: {reason(error)}.",
             "Check --samples and its permissions.",
         ) from error
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"The sample sheet {path} is not UTF-8 text.", "Save it as 'CSV UTF-8' (in Excel: Save As)."
-        ) from error
-
-
-def _separator(text: str) -> str:
-    first = text.splitlines()[0] if text.strip() else ""
-    return ";" if first.count(";") > first.count(",") else ","
 
 
 def _header(path: Path, cells: Sequence[str]) -> list[str]:
-    header = [cell.strip().lower() for cell in cells]
-    while header and not header[-1]:
-        header.pop()
+    header = [cell.lower() for cell in cells]
     missing = [column for column in REQUIRED if column not in header]
     unknown = [column for column in header if column not in COLUMNS]
     if missing:
         problem = f"has no column '{missing[0]}'"
     elif unknown:
-        problem = f"has an unknown column '{unknown[0]}'"
+        problem = f"has an unknown column '{short(unknown[0])}'"
     elif len(set(header)) < len(header):
         problem = "names a column twice"
     else:
@@ -174,16 +164,6 @@ def _header(path: Path, cells: Sequence[str]) -> list[str]:
         f"The sample sheet {path} {problem}.",
         f"Columns are {', '.join(COLUMNS)}; the first two are needed; separators are ',' or ';'.",
     )
-
-
-def _by_column(path: Path, line: int, header: list[str], cells: Sequence[str]) -> dict[str, str]:
-    if any(cell.strip() for cell in cells[len(header) :]):
-        raise UsageError(
-            f"{path}, line {line}: {len(cells)} entries for {len(header)} columns.",
-            "Put entries that hold the separator in double quotes.",
-        )
-    padded = [*cells, *[""] * (len(header) - len(cells))]
-    return {column: cell.strip() for column, cell in zip(header, padded, strict=False)}
 
 
 def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> SampleRow:

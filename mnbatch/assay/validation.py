@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +9,14 @@ from pathlib import Path
 
 from mnbatch.assay.classifier_error import CountedRate, ErrorRates
 from mnbatch.assay.score_histogram import ScoreHistogram
+from mnbatch.csvfile import CsvError, parse_table
 from mnbatch.errors import StorageError, UsageError
+from mnbatch.intake import read_bytes, reason, short
 
 TRUTH_COLUMNS: tuple[str, ...] = ("truth", "has_mn")
 """Accepted names of the column with the truth; `has_mn` is that of `mnbatch evaluate`'s scores.csv."""
 
+_MOST_DIGITS = 6
 _WORDS = {"mn": True, "yes": True, "true": True, "nomn": False, "no": False, "false": False}
 
 
@@ -90,7 +91,7 @@ def validate_with(cells: Sequence[ValidatedCell], model: str, threshold: float) 
 
 
 def read_validation(path: Path) -> list[ValidationRow]:
-    """Read a validation file: CSV, UTF-8, comma or semicolon; columns cell_id or p_mn, and truth (or has_mn).
+    """Read a validation file: CSV, UTF-8; columns cell_id or p_mn, and truth (or has_mn).
 
     The truth is 1 or 0, mn or nomn, yes or no, or a number of micronuclei. Lines without truth (a person was not sure)
     are left out. Where a line has both cell_id and p_mn, the cell_id counts. Other columns are not looked at.
@@ -100,11 +101,14 @@ def read_validation(path: Path) -> list[ValidationRow]:
             named twice; names the line.
         StorageError: the file cannot be read.
     """
-    text = _read(path)
-    first = text.splitlines()[0] if text.strip() else ""
-    separator = ";" if first.count(";") > first.count(",") else ","
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
-    names = {name.strip().lower(): name for name in reader.fieldnames or () if name}
+    try:
+        table = parse_table(_read(path))
+    except CsvError as error:
+        raise UsageError(
+            f"The validation file {path} cannot be used: {reason(error)}.",
+            "Save it as 'CSV UTF-8'; its first line names cell_id (or p_mn) and truth.",
+        ) from error
+    names = {name.lower(): name for name in table.columns if name}
     truth = next((names[column] for column in TRUTH_COLUMNS if column in names), None)
     if truth is None or not {"cell_id", "p_mn"} & set(names):
         raise UsageError(
@@ -112,11 +116,11 @@ def read_validation(path: Path) -> list[ValidationRow]:
             "Its first line names cell_id (or p_mn) and truth.",
         )
     rows = []
-    for fields in reader:
-        if (fields[truth] or "").strip():
-            cell_id = (fields.get(names.get("cell_id", "")) or "").strip().removeprefix("'")
-            score = (fields.get(names.get("p_mn", "")) or "").strip()
-            rows.append(_row(path, reader.line_num, cell_id, score, fields[truth].strip(), separator))
+    for line, fields in table.dicts():
+        if fields[truth].strip():
+            cell_id = fields.get(names.get("cell_id", ""), "").strip()
+            score = fields.get(names.get("p_mn", ""), "").strip()
+            rows.append(_row(path, line, cell_id, score, fields[truth].strip(), table.separator))
     return _unique(path, rows)
 
 
@@ -124,8 +128,10 @@ def _row(path: Path, line: int, cell_id: str, score: str, truth: str, separator:
     where = f"{path}, line {line}"
     has_mn = _WORDS.get(truth.lower())
     if has_mn is None:
-        if not truth.isdecimal():
-            raise UsageError(f"{where}: truth '{truth}' is not known.", "Use 1 or 0, mn or nomn, or a number of MN.")
+        if not truth.isdecimal() or len(truth) > _MOST_DIGITS:
+            raise UsageError(
+                f"{where}: truth '{short(truth)}' is not known.", "Use 1 or 0, mn or nomn, or a number of MN."
+            )
         has_mn = int(truth) > 0
     if cell_id:
         return ValidationRow(cell_id, None, has_mn, line)
@@ -134,7 +140,9 @@ def _row(path: Path, line: int, cell_id: str, score: str, truth: str, separator:
     except ValueError:
         p_mn = math.nan
     if not 0 <= p_mn <= 1:
-        raise UsageError(f"{where}: there is no cell_id, and p_mn '{score}' is not a score.", "A score lies in 0..1.")
+        raise UsageError(
+            f"{where}: there is no cell_id, and p_mn '{short(score)}' is not a score.", "A score lies in 0..1."
+        )
     return ValidationRow("", p_mn, has_mn, line)
 
 
@@ -152,14 +160,12 @@ def _unique(path: Path, rows: Sequence[ValidationRow]) -> list[ValidationRow]:
     return list(rows)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_bytes(path)
     except FileNotFoundError as error:
         raise UsageError(f"There is no validation file {path}.", "Check --validation.") from error
     except OSError as error:
         raise StorageError(
-            f"The validation file {path} cannot be read: {error.strerror}.", "Check --validation and its permissions."
+            f"The validation file {path} cannot be read: {reason(error)}.", "Check --validation and its permissions."
         ) from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"The validation file {path} is not UTF-8 text.", "Save it as 'CSV UTF-8'.") from error

@@ -15,6 +15,7 @@ from mnbatch.assay.background import Control
 from mnbatch.assay.calls import SlideCall
 from mnbatch.assay.estimates import Estimates, slide_estimates
 from mnbatch.assay.validation import ValidatedCell
+from mnbatch.csvfile import is_number
 from mnbatch.report import cellpage, pages, render, tables
 from mnbatch.report.controls import called_with
 from mnbatch.report.fields import fields_view
@@ -242,7 +243,7 @@ def sweep_gallery(folder: Path, keep: Collection[str]) -> None:
 def sample_columns(row: Mapping[str, str], pseudonymised: bool) -> dict[str, str]:
     """What the sheet says beside the donor; a free note may hold names, so pseudonyms leave it out."""
     kept = {name: row.get(name, "") for name in (*tables.SAMPLE_COLUMNS, "control")}
-    kept |= {name: f"{float(kept[name]):g}" for name in ("dose_gy", "age") if tables.is_number(kept[name])}
+    kept |= {name: f"{float(kept[name]):g}" for name in ("dose_gy", "age") if is_number(kept[name])}
     return kept | {"note": ""} if pseudonymised else kept
 
 

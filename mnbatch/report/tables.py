@@ -8,24 +8,18 @@ number that does not exist is an empty field, never a zero.
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mnbatch.assay.calls import CalledCell, Frequency
 from mnbatch.assay.counting import MnFrequency
 from mnbatch.assay.fields import FieldCounts, FoundAt
+from mnbatch.csvfile import Number, Value, csv_bytes, is_number, shown
 from mnbatch.report import statistics
 from mnbatch.report.dosing import DOSE_COLUMNS, NO_DOSE
 from mnbatch.report.signatures import SIGNATURE_COLUMNS, signature_fields
 from mnbatch.review.signing import Signed
 from mnbatch.review.standing import NO_REVIEW, SlideReview
-
-BOM = "\ufeff"
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")
-"""First characters after which Excel, LibreOffice or Google Sheets may evaluate a field."""
 
 CELL_COUNT_COLUMNS = ("p_0", "p_1", "p_2", "p_3plus", "expected_mn", "n_mn")
 FOUND_COLUMNS = (
@@ -102,11 +96,6 @@ DONOR_COLUMNS = (
     *(*statistics.DONOR_COLUMNS, *DOSE_COLUMNS, *FIELD_COLUMNS, *SIGNATURE_COLUMNS),
 )
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-
-Value = str | int | float | None
-
 
 @dataclass(frozen=True, slots=True)
 class CountRow:
@@ -180,12 +169,6 @@ class DonorRow:
     signatures: Sequence[Signed] = ()
 
 
-class Number(str):
-    """Text that is a number already and is written as it stands."""
-
-    __slots__ = ()
-
-
 def cells_csv(cells: Iterable[CalledCell]) -> bytes:
     """cells.csv: every cell of a slide; an excluded one keeps its row with p_mn and mn empty."""
     return _csv(CELL_COLUMNS, (_cell_fields(row, cell) for row, cell in enumerate(cells, start=1)))
@@ -231,21 +214,6 @@ def donors_csv(rows: Sequence[DonorRow]) -> bytes:
         for row in rows
     )
     return _csv(DONOR_COLUMNS, body)
-
-
-def safe_text(text: str) -> str:
-    """`text` as one line, with an apostrophe before it where a spreadsheet would take it for a formula.
-
-    Control characters other than the tab are spelled out (a line feed in a file name becomes \\x0a), so
-    that one line of the file is one row for every reader.
-    """
-    text = CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
-    return "'" + text if text.startswith(FORMULA_STARTS) else text
-
-
-def is_number(text: str) -> bool:
-    """Whether `text` is a plain decimal number."""
-    return NUMBER.fullmatch(text) is not None
 
 
 def _cell_fields(row: int, cell: CalledCell) -> list[Value]:
@@ -316,20 +284,5 @@ def _rate(per_1000: float | None) -> float | None:
     return None if per_1000 is None else round(per_1000, 4)
 
 
-def _field(value: Value) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, Number) or not isinstance(value, str):
-        return str(value)
-    return safe_text(value)
-
-
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Value]]) -> bytes:
-    buffer = io.StringIO()
-    buffer.write(BOM)
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([safe_text(name) for name in header])
-    writer.writerows([_field(value) for value in row] for row in rows)
-    # A file name that is not valid UTF-8 reaches us with lone surrogates, which no encoding can hold:
-    # they are spelled out.
-    return buffer.getvalue().encode("utf-8", "backslashreplace")
+    return csv_bytes(header, rows, text=shown, mark=True)

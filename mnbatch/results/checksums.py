@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 DIGEST_SIZE = 16
 
@@ -27,12 +27,6 @@ class HashedFile(io.FileIO):
         """The file, and the buffer to write to."""
         raw = cls(path)
         return raw, io.BufferedWriter(raw, 1 << 16)
-
-    @classmethod
-    def text(cls, path: Path) -> tuple[Self, TextIO]:
-        """The file, and UTF-8 text to write to; what is no valid UTF-8 is kept readable, not kept out."""
-        raw, buffer = cls.buffered(path)
-        return raw, io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", newline="")
 
     def write(self, data: Any, /) -> int:
         """Write and hash what was written."""

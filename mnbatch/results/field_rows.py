@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,8 @@ from typing import IO, cast
 
 from mnbatch.assay.classes import CellClass
 from mnbatch.assay.fields import FieldReport, FoundAt
+from mnbatch.csvfile import CsvWriter, Value, read_stored
+from mnbatch.intake import read_bytes
 from mnbatch.results.checksums import HashedFile
 from mnbatch.results.paths import GenerationPaths
 
@@ -68,30 +68,28 @@ class FieldWriter:
 
     def __init__(self, staged: GenerationPaths) -> None:
         self.hashed: dict[str, HashedFile] = {}
-        self.hashed[staged.fields.name], fields = HashedFile.text(staged.fields)
-        self.hashed[staged.found.name], found = HashedFile.text(staged.found)
+        self.hashed[staged.fields.name], fields = HashedFile.buffered(staged.fields)
+        self.hashed[staged.found.name], found = HashedFile.buffered(staged.found)
         self.hashed[staged.overviews.name], self._overviews = HashedFile.buffered(staged.overviews)
-        self._fields = csv.writer(fields, lineterminator="\n")
-        self._found = csv.writer(found, lineterminator="\n")
-        self._fields.writerow(_FIELD_COLUMNS)
-        self._found.writerow(_CELL_COLUMNS)
+        self._fields = CsvWriter(fields, _FIELD_COLUMNS)
+        self._found = CsvWriter(found, _CELL_COLUMNS)
         self._number = 0
-        self.files: tuple[IO[str] | IO[bytes], ...] = (fields, found, self._overviews)
+        self.files: tuple[IO[bytes], ...] = (fields, found, self._overviews)
 
     def add(self, report: FieldReport) -> None:
         """Append one field with its cells."""
         self._overviews.write(report.overview)
         place = (report.left, report.top, report.width, report.height)
         page = "" if report.page is None else report.page
-        known = (report.problem, int(report.empty), len(report.overview))
-        self._fields.writerow([report.source, page, *place, *known])
+        known = (readable(report.problem), int(report.empty), len(report.overview))
+        self._fields.row([readable(report.source), page, *place, *known])
         for cell in report.cells:
             outline = " ".join(map(str, cell.outline))
-            self._found.writerow([self._number, *found_fields(cell), cell.reason, outline])
+            self._found.row([self._number, *found_fields(cell), readable(cell.reason), outline])
         self._number += 1
 
 
-def found_fields(cell: FoundAt) -> tuple[object, ...]:
+def found_fields(cell: FoundAt) -> tuple[Value, ...]:
     """Values in the order of `FOUND_COLUMNS`."""
     um = "" if cell.um_per_pixel is None else f"{cell.um_per_pixel:.6g}"
     area = "" if cell.cell_area is None else cell.cell_area
@@ -125,7 +123,7 @@ def found_at(fields: Mapping[str, str]) -> FoundAt | None:
 def read_fields(generation: GenerationPaths) -> list[StoredField]:
     """The fields of a generation, in order; none for a gallery."""
     fields, offset = [], 0
-    for number, row in enumerate(_rows(generation.fields)):
+    for number, row in enumerate(_rows(generation.fields, _FIELD_COLUMNS)):
         length = int(row["overview_bytes"])
         left, top, width, height = (int(row[name]) for name in ("left", "top", "width", "height"))
         page = int(row["page"]) if row["page"] else None
@@ -138,12 +136,17 @@ def read_fields(generation: GenerationPaths) -> list[StoredField]:
 
 def read_found(generation: GenerationPaths) -> Iterator[tuple[int, FoundAt]]:
     """Every cell that was found, with the number of its field."""
-    for row in _rows(generation.found):
+    for row in _rows(generation.found, _CELL_COLUMNS):
         cell = found_at(row)
         if cell is not None:
             yield int(row["field"]), cell
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def readable(text: str) -> str:
+    """A name from a file system as everything after the store has it: bytes that are no valid UTF-8 are spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
     if path.exists():
-        yield from csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
+        yield from read_stored(read_bytes(path), columns)

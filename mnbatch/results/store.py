@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +13,9 @@ from mnbatch.assay.calls import too_many_unreadable
 from mnbatch.assay.cells import Quality, ScoreRow
 from mnbatch.assay.copies import DIGEST_BYTES, find_copies
 from mnbatch.assay.fields import FoundAt
+from mnbatch.csvfile import read_stored
 from mnbatch.errors import StorageError
+from mnbatch.intake import read_bytes, reason
 from mnbatch.results.commit import damage, has_leftovers, read_record, sweep_slide, write_record
 from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_found
 from mnbatch.results.files import storage_errors
@@ -23,7 +23,10 @@ from mnbatch.results.gallery import MAPS, Gallery
 from mnbatch.results.journal import settle
 from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
-from mnbatch.results.writer import SlideWriter
+from mnbatch.results.writer import COLUMNS, SlideWriter
+
+SCORE_COLUMNS = COLUMNS[: COLUMNS.index("q_2")]
+"""What scores.csv has had from the first version on."""
 
 PICTURES = ("crops.bin", "maps.bin", "overviews.bin")
 """Files of a generation that no number comes from."""
@@ -90,10 +93,7 @@ class Store:
         """
         wrong = self.damage(record, pictures=pictures)
         if wrong:
-            raise StorageError(
-                f"The stored result of slide {record.slide_id} is damaged: {wrong}.",
-                "Run again to score it anew, or restore OUT from a copy.",
-            )
+            raise _damaged(record, wrong)
 
     def scores(self, record: SlideRecord) -> list[ScoreRow]:
         """The stored scores of a scored slide, in the order of its cells.
@@ -102,7 +102,7 @@ class Store:
             StorageError: its generation is damaged.
         """
         self.check(record)
-        return [_score_row(fields) for fields in self._read_scores(record)]
+        return list(self._parsed(record))
 
     def digests(self, record: SlideRecord) -> npt.NDArray[np.uint8]:
         """Pixel digests (n, 16) of a scored slide's cells; zeros for an unreadable one."""
@@ -186,9 +186,23 @@ class Store:
             raise ValueError(f"slide {record.slide_id} has no scores")
         return self.paths.slide(record.slide_id).generation(record.generation)
 
+    def _parsed(self, record: SlideRecord) -> Iterator[ScoreRow]:
+        scores = self._generation(record).scores
+        try:
+            for fields in self._read_scores(record):
+                yield _score_row(fields)
+        except (OSError, ValueError, KeyError) as error:
+            raise _damaged(record, f"{scores} cannot be read: {reason(error)}") from error
+
     def _read_scores(self, record: SlideRecord) -> Iterator[dict[str, str]]:
-        text = self._generation(record).scores.read_text(encoding="utf-8")
-        return csv.DictReader(io.StringIO(text, newline=""))
+        return read_stored(read_bytes(self._generation(record).scores), SCORE_COLUMNS)
+
+
+def _damaged(record: SlideRecord, what: str) -> StorageError:
+    return StorageError(
+        f"The stored result of slide {record.slide_id} is damaged: {what}.",
+        "Run again to score it anew, or restore OUT from a copy.",
+    )
 
 
 def _state(folder: Path, names: Iterable[str]) -> list[object]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mnbatch.assay.classifier_error import CountedRate, ErrorRates
 from mnbatch.assay.score_histogram import ScoreHistogram
 from mnbatch.assay.validation import ValidatedCell, Validation, ValidationRow, read_validation, validate_with
+from mnbatch.csvfile import csv_bytes, read_stored, shown
 from mnbatch.errors import UsageError
+from mnbatch.intake import reason
 from mnbatch.results.journal import change, read
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import RateStamp, SlideRecord
@@ -32,11 +32,7 @@ def keep_validation(store: Store, path: Path) -> list[ValidatedCell]:
         StorageError: a file cannot be read or written.
     """
     cells = _find_scores(store, read_validation(path), path)
-    buffer = io.StringIO(newline="")
-    rows = csv.writer(buffer, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    rows.writerows((cell.cell_id, cell.p_mn, int(cell.truth), cell.model) for cell in cells)
-    content = buffer.getvalue().encode("utf-8", "backslashreplace")
+    content = csv_bytes(COLUMNS, [(cell.cell_id, cell.p_mn, int(cell.truth), cell.model) for cell in cells])
     kept = store.paths.validation
     before = read(store.paths, kept)
     aside = {} if before is None or before == content else {_unused(kept): before}
@@ -55,16 +51,19 @@ def load_validation(paths: OutPaths) -> list[ValidatedCell]:
     if data is None:
         return []
     try:
-        text = data.decode("utf-8")
-        return [
-            ValidatedCell(row["cell_id"], float(row["p_mn"]), row["truth"] == "1", row["model_digest"])
-            for row in csv.DictReader(io.StringIO(text, newline=""))
-        ]
-    except (KeyError, TypeError, ValueError) as error:
+        return [_kept_cell(row) for row in read_stored(data, COLUMNS)]
+    except ValueError as error:
         raise UsageError(
-            f"{paths.validation} is not what `mnbatch report --validation` wrote.",
+            f"{paths.validation} is not what `mnbatch report --validation` wrote: {reason(error)}.",
             "Give --validation again, or delete the file.",
         ) from error
+
+
+def _kept_cell(row: Mapping[str, str]) -> ValidatedCell:
+    p_mn, truth = float(row["p_mn"]), row["truth"]
+    if not 0 <= p_mn <= 1 or truth not in ("0", "1"):
+        raise ValueError(f"p_mn {row['p_mn'][:20]} and truth {truth[:20]} are no score and no truth")
+    return ValidatedCell(row["cell_id"], p_mn, truth == "1", row["model_digest"])
 
 
 def validation_of(record: SlideRecord, cells: Sequence[ValidatedCell]) -> Validation:
@@ -125,7 +124,10 @@ def _find_scores(store: Store, rows: Sequence[ValidationRow], path: Path) -> lis
         slide_id = row.cell_id.split(":", 1)[0]
         record = records.get(slide_id)
         if record is not None and slide_id not in scores:
-            scores[slide_id] = {score.cell_id: score.p_mn for score in store.scores(record)}
+            found_in = store.scores(record)
+            # As the store names them, and as cells.csv shows names with control characters.
+            scores[slide_id] = {shown(score.cell_id): score.p_mn for score in found_in}
+            scores[slide_id] |= {score.cell_id: score.p_mn for score in found_in}
         p_mn = scores.get(slide_id, {}).get(row.cell_id)
         if record is None or record.model is None or p_mn is None:
             raise UsageError(

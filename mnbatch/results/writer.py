@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import os
 import secrets
 import shutil
@@ -15,9 +14,10 @@ from typing import IO, Any, Self
 from mnbatch.assay.cells import CellScore, UnreadableCell
 from mnbatch.assay.copies import DIGEST_BYTES
 from mnbatch.assay.fields import FieldReport
+from mnbatch.csvfile import CsvWriter, Value
 from mnbatch.results.checksums import HashedFile
 from mnbatch.results.commit import next_generation, read_record, sweep_slide, write_record
-from mnbatch.results.field_rows import FOUND_COLUMNS, FieldWriter, found_fields
+from mnbatch.results.field_rows import FOUND_COLUMNS, FieldWriter, found_fields, readable
 from mnbatch.results.files import storage_errors, sync_folder
 from mnbatch.results.gallery import encode_crop, pack_maps
 from mnbatch.results.paths import STAGING_PREFIX, GenerationPaths, SlidePaths
@@ -66,10 +66,8 @@ class SlideWriter:
             staging.mkdir()
             self._staged = GenerationPaths(staging)
             self._hashed: dict[str, HashedFile] = {}
-            self._scores: IO[str]
-            self._hashed[self._staged.scores.name], self._scores = HashedFile.text(self._staged.scores)
-            self._rows = csv.writer(self._scores, lineterminator="\n")
-            self._rows.writerow(COLUMNS)
+            self._scores: IO[bytes] = self._bytes(self._staged.scores)
+            self._rows = CsvWriter(self._scores, COLUMNS)
             self._crops: IO[bytes] | None = self._bytes(self._staged.crops) if keep_gallery else None
             self._maps: IO[bytes] | None = self._bytes(self._staged.maps) if keep_gallery else None
             self._fields: FieldWriter | None = None
@@ -83,10 +81,11 @@ class SlideWriter:
                 self._digests.append(bytes(DIGEST_BYTES))
                 page = "" if item.page is None else item.page
                 found = _NOT_FOUND if item.found is None else found_fields(item.found)
-                self._rows.writerow([item.cell_id, item.source, page, "", item.reason, *[""] * 9, *found])
+                names = map(readable, (item.cell_id, item.source))
+                self._rows.row([*names, page, "", readable(item.reason), *[""] * 9, *found])
                 return
             self._digests.append(bytes.fromhex(item.crop.digest))
-            self._rows.writerow(_score_fields(item, self._add_to_gallery(item)))
+            self._rows.row(_score_fields(item, self._add_to_gallery(item)))
 
     def add_field(self, report: FieldReport) -> None:
         """Append what was found in one field."""
@@ -159,11 +158,11 @@ def _staging_name() -> str:
     return f"{STAGING_PREFIX}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
-def _score_fields(item: CellScore, jpeg_bytes: int) -> list[object]:
+def _score_fields(item: CellScore, jpeg_bytes: int) -> list[Value]:
     crop, quality = item.crop, item.crop.quality
     return [
-        crop.cell_id,
-        crop.source,
+        readable(crop.cell_id),
+        readable(crop.source),
         "" if crop.page is None else crop.page,
         f"{item.p_mn:.7g}",
         "",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import codecs
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from mnbatch.csvfile import CsvError, parse_table
 from mnbatch.errors import StorageError, UsageError
+from mnbatch.intake import parse_json, read_bytes, reason
 
 Choice = Literal["mn", "not_mn", "unsure", "not_scorable"]
 CHOICES: tuple[str, ...] = get_args(Choice)
@@ -77,14 +77,13 @@ def read_review(path: Path) -> list[Decision]:
         UsageError: no such file, a broken row, or two decisions of one reviewer on one cell; rows are named.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no UTF-8 text.", "Give a review.csv or .json as the gallery saved it.") from error
+        data = read_bytes(path)
     except FileNotFoundError as error:
         raise UsageError(f"There is no file {path}.", "Give the review that the gallery saved.") from error
     except OSError as error:
-        raise StorageError(f"Cannot read {path}: {error.strerror}.", "Check the path and its permissions.") from error
-    rows = _json_rows(text, path) if text.lstrip().startswith("{") else _csv_rows(text, path)
+        raise StorageError(f"Cannot read {path}: {reason(error)}.", "Check the path and its permissions.") from error
+    looks_like_json = data.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{", b"["))
+    rows = _json_rows(data, path) if looks_like_json else _csv_rows(data, path)
     decisions, faults = [], []
     for where, row in rows:
         try:
@@ -150,31 +149,33 @@ def person_name(text: str, what: str) -> str:
     return name
 
 
-def _csv_rows(text: str, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+def _csv_rows(data: bytes, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    as_saved = "Give a review.csv or review.json as the gallery saved it."
     try:
-        absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if absent:
-            raise UsageError(
-                f"{path} is no review: its first line lacks {', '.join(absent)}.",
-                "Give a review.csv or review.json as the gallery saved it.",
-            )
-        rows: list[tuple[str, Mapping[str, Any]]] = []
-        for row in reader:
-            extra = {"decision": "a row with too many fields"} if None in row else {}
-            rows.append((f"line {reader.line_num}", {**row, **extra}))
-    except csv.Error as error:
-        raise UsageError(f"{path}, line {reader.line_num}: {error}.", "Correct or remove that line.") from error
+        table = parse_table(data, ragged=True)
+    except CsvError as error:
+        raise UsageError(f"{path} is no review: {reason(error)}.", as_saved) from error
+    absent = [name for name in COLUMNS if name not in table.columns]
+    if absent:
+        raise UsageError(f"{path} is no review: its first line lacks {', '.join(absent)}.", as_saved)
+    rows: list[tuple[str, Mapping[str, Any]]] = []
+    for line, fields in table.rows:
+        row: dict[str, Any] = dict(zip(table.columns, fields, strict=False))
+        if any(fields[len(table.columns) :]):
+            row["decision"] = "a row with too many fields"
+        rows.append((f"line {line}", row))
     return rows
 
 
-def _json_rows(text: str, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+def _json_rows(data: bytes, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     try:
-        content = json.loads(text)
+        content = parse_json(data)
         rows = content["decisions"]
         known = content.get("format") == JSON_FORMAT and isinstance(rows, list)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} is no review: {error}.", "Give a review.json as the gallery saved it.") from error
+        raise UsageError(
+            f"{path} is no review: {reason(error)}.", "Give a review.json as the gallery saved it."
+        ) from error
     if not known or not all(isinstance(row, dict) for row in rows):
         raise UsageError(f"{path} is no review.", "Give a review.csv or review.json as the gallery saved it.")
     return [(f"decision {number}", row) for number, row in enumerate(rows, start=1)]
@@ -194,7 +195,7 @@ def _duplicates(decisions: Sequence[Decision], places: Sequence[str]) -> list[st
 def _count(text: str, decision: str) -> int | None:
     if not text:
         return None
-    if not text.isdecimal() or int(text) > MOST_MICRONUCLEI:
+    if not text.isdecimal() or len(text) > len(str(MOST_MICRONUCLEI)) or int(text) > MOST_MICRONUCLEI:
         raise ValueError(f"count {text[:20]!r} is no number from 0 to {MOST_MICRONUCLEI}")
     number = int(text)
     if decision != "withdrawn" and (number > 0) != (decision == "mn"):
@@ -208,7 +209,7 @@ def _time(text: str) -> str:
     except ValueError:
         raise ValueError(f"time {text[:40]!r} is no ISO 8601 time") from None
     if moment.tzinfo is None:
-        raise ValueError(f"time {text} has no offset from UTC")
+        raise ValueError(f"time {text[:40]} has no offset from UTC")
     return text
 
 

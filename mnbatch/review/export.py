@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnbatch.csvfile import Value, csv_bytes, guarded
 from mnbatch.errors import NoInputError, UsageError
 from mnbatch.files import storage_errors, sweep_folder, write_atomically
 from mnbatch.results.records import SlideRecord
@@ -48,7 +47,7 @@ def export_labels(store: Store, folder: Path, donors: Mapping[str, str], reviewe
     """
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty.", "Give a new folder.")
-    rows: list[tuple[object, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     left_out: dict[str, int] = {}
     crops: list[tuple[str, bytes]] = []
     missing: list[Missing] = []
@@ -85,7 +84,7 @@ def _add_slide(
     record: SlideRecord,
     said: Mapping[str, Mapping[str, Decision]],
     donor: str,
-    rows: list[tuple[object, ...]],
+    rows: list[tuple[Value, ...]],
     crops: list[tuple[str, bytes]],
     left_out: dict[str, int],
 ) -> None:
@@ -129,15 +128,11 @@ def _count(left_out: dict[str, int], reason: str, number: int) -> None:
         left_out[reason] = left_out.get(reason, 0) + number
 
 
-def _write(folder: Path, rows: list[tuple[object, ...]], crops: list[tuple[str, bytes]]) -> None:
+def _write(folder: Path, rows: list[tuple[Value, ...]], crops: list[tuple[str, bytes]]) -> None:
     with storage_errors(folder):
         sweep_folder(folder)
         for name, data in crops:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
-    write_atomically(folder / "labels.csv", buffer.getvalue().encode("utf-8", "backslashreplace"))
+    write_atomically(folder / "labels.csv", csv_bytes(COLUMNS, rows, text=guarded))

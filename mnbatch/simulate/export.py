@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mnbatch.csvfile import CsvWriter, Value
 from mnbatch.errors import StorageError
 from mnbatch.simulate.cells import CellSpec, simulate_cell
 from mnbatch.simulate.export_plan import ExportPlan, SlideJob, slide_jobs, slide_look_of
@@ -74,7 +74,7 @@ def simulate_export(
         ) from error
 
 
-def simulate_slide(export: Path, plan: ExportPlan, job: SlideJob) -> list[tuple[object, ...]]:
+def simulate_slide(export: Path, plan: ExportPlan, job: SlideJob) -> list[tuple[Value, ...]]:
     """Draw and write the crops of one slide; the rows for truth.csv come back."""
     look = slide_look_of(plan, job)
     key = [plan.seed, job.donor, job.number]
@@ -82,7 +82,7 @@ def simulate_slide(export: Path, plan: ExportPlan, job: SlideJob) -> list[tuple[
     dose = plan.dose_text(job.donor)
     bits: Literal[8, 16] = 8 if plan.fmt == "jpg" else plan.bits
     where = slide_path(plan.layout, job.donor_code, job.name)
-    rows: list[tuple[object, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     with slide_writer(export, plan.layout, job.donor_code, job.name, plan.fmt) as writer:
         for number in range(plan.cells):
             rng = np.random.default_rng([*key, number + 1])
@@ -111,8 +111,8 @@ def _write_slides(out: Path, plan: ExportPlan, workers: int, progress: Callable[
 def write_truth(
     out: Path,
     columns: Sequence[str],
-    slides: Iterable[tuple[str, Sequence[tuple[object, ...]]]],
-    counted: Callable[[tuple[object, ...]], bool],
+    slides: Iterable[tuple[str, Sequence[tuple[Value, ...]]]],
+    counted: Callable[[tuple[Value, ...]], bool],
     progress: Callable[[str], None] | None,
 ) -> ExportSummary:
     """Write `truth.csv` slide by slide as the slides are made, and sum it up.
@@ -125,11 +125,11 @@ def write_truth(
     """
     count = cells = with_mn = micronuclei = 0
     truth, n_mn = out / "truth.csv", columns.index("n_mn")
-    with truth.open("w", newline="", encoding="utf-8") as handle:
-        table = csv.writer(handle, lineterminator="\n")
-        table.writerow(columns)
+    with truth.open("wb") as handle:
+        table = CsvWriter(handle, columns)
         for name, rows in slides:
-            table.writerows(rows)
+            for row in rows:
+                table.row(row)
             found = [row[n_mn] for row in rows if counted(row)]
             numbers = [n for n in found if isinstance(n, int)]
             count, cells = count + 1, cells + len(found)
@@ -140,7 +140,7 @@ def write_truth(
 
 
 @contextmanager
-def _results(export: Path, plan: ExportPlan, workers: int) -> Iterator[Iterator[list[tuple[object, ...]]]]:
+def _results(export: Path, plan: ExportPlan, workers: int) -> Iterator[Iterator[list[tuple[Value, ...]]]]:
     """Rows of each slide in order, made here or in `workers` processes."""
     jobs = list(slide_jobs(plan))
     if workers <= 1 or len(jobs) == 1:
@@ -153,12 +153,11 @@ def _results(export: Path, plan: ExportPlan, workers: int) -> Iterator[Iterator[
 
 def write_samples(path: Path, plan: ExportPlan) -> None:
     """Write the sample sheet of a simulated export: every slide with its donor, dose and a drawn sex and age."""
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        table = csv.writer(handle, lineterminator="\n")
-        table.writerow(SAMPLE_COLUMNS)
+    with path.open("wb") as handle:
+        table = CsvWriter(handle, SAMPLE_COLUMNS)
         for job in slide_jobs(plan):
             person = np.random.default_rng([plan.seed, job.donor])
             sex, age = "FM"[int(person.integers(2))], int(person.integers(20, 66))
             dose = plan.dose_text(job.donor)
             culture = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[job.number] if job.number < 26 else str(job.number + 1)
-            table.writerow((job.name, job.donor_code, dose, culture, sex, age, "simulated"))
+            table.row((job.name, job.donor_code, dose, culture, sex, age, "simulated"))

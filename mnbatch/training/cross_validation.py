@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from mnbatch.csvfile import csv_bytes, shown
 from mnbatch.errors import TrainingError
 from mnbatch.training.data import LabelledCell, load_crops, read_labels
-from mnbatch.training.evaluation.tables import csv_bytes, write_files
+from mnbatch.training.evaluation.tables import write_files
 from mnbatch.training.initial import started
 from mnbatch.training.loop import Epoch, Pool, Trained, Trainer, score
 from mnbatch.training.metrics import Labels, Scores, auc, bootstrap
@@ -151,7 +152,7 @@ def _fold(group: str, views: str, scores: Scores, labels: Labels) -> Fold:
 
 def _keep(request: Request, described: dict[str, object], folds: Sequence[Fold]) -> None:
     state = {"of": described, "folds": [asdict(fold) for fold in folds]}
-    table = csv_bytes([field.name for field in fields(Fold)], (astuple(fold) for fold in folds))
+    table = csv_bytes([field.name for field in fields(Fold)], (astuple(fold) for fold in folds), text=shown, mark=True)
     write_files(request.out, {"cross_validation.csv": table, STATE: json.dumps(state, indent=1).encode()})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mnbatch.csvfile import Value, csv_bytes
 from mnbatch.training.loop import Epoch
 
 if TYPE_CHECKING:
@@ -35,13 +35,12 @@ def history_files(history: Sequence[Epoch], best: Epoch, epochs: int, title: str
 def _table(history: Sequence[Epoch]) -> bytes:
     """A row an epoch: number, loss, one AUC for each validation set, their mean, seconds."""
     sets = list(history[0].aucs)
-    stream = io.StringIO()
-    writer = csv.writer(stream)
-    writer.writerow(["epoch", "loss", *(f"auc_{name}" for name in sets), "auc_mean", "seconds"])
+    columns = ["epoch", "loss", *(f"auc_{name}" for name in sets), "auc_mean", "seconds"]
+    rows: list[list[Value]] = []
     for epoch in history:
         aucs = [f"{epoch.aucs[name]:.6g}" for name in sets]
-        writer.writerow([epoch.number, f"{epoch.loss:.6g}", *aucs, f"{epoch.score:.6g}", f"{epoch.seconds:.1f}"])
-    return stream.getvalue().encode()
+        rows.append([epoch.number, f"{epoch.loss:.6g}", *aucs, f"{epoch.score:.6g}", f"{epoch.seconds:.1f}"])
+    return csv_bytes(columns, rows, end=b"\r\n")
 
 
 def _figure(history: Sequence[Epoch], best: Epoch, epochs: int, title: str) -> bytes:

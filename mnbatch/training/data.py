@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.assay.cells import CellCrop, ReadTask, SourceFile
+from mnbatch.csvfile import CsvError, Table, parse_table
 from mnbatch.errors import TrainingError
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells
+from mnbatch.intake import read_bytes, reason, short
 
 UInt8Array = npt.NDArray[np.uint8]
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 FOLDERS = {"mn": True, "nomn": False}
+_MOST_DIGITS = 6
 COUNTS = ("mn_count", "n_mn")
 YES, NO = {"mn", "1", "true", "yes"}, {"nomn", "0", "false", "no"}
 
@@ -60,14 +62,12 @@ def read_labels(data: Path) -> list[LabelledCell]:
     try:
         if data.is_dir():
             cells = _from_folders(data)
-        elif data.is_file():
+        elif data.exists():
             cells = _from_csv(data)
         else:
             raise TrainingError(f"There is nothing at {data}.", "Give a folder with mn/ and nomn/, or a CSV of labels.")
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise TrainingError(f"{data} is not a CSV in UTF-8 ({error}).", "Save it as CSV in UTF-8.") from error
     except OSError as error:
-        raise TrainingError(f"{data} cannot be read: {error.strerror}.", "Check the path and its rights.") from error
+        raise TrainingError(f"{data} cannot be read: {reason(error)}.", "Check the path and its rights.") from error
     return checked_classes(cells, str(data))
 
 
@@ -99,31 +99,52 @@ def _from_folders(data: Path) -> list[LabelledCell]:
 
 
 def _from_csv(data: Path) -> list[LabelledCell]:
-    with data.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        columns = set(reader.fieldnames or ())
-        if "file" not in columns or not columns & {"label", *COUNTS}:
-            raise TrainingError(
-                f"{data} needs the columns file and label (or mn_count); it has {', '.join(sorted(columns))}.",
-                "Add them to its first line.",
-            )
-        return [_from_row(row, data, number) for number, row in enumerate(reader, start=2)]
+    table = read_label_table(data)
+    columns = set(table.columns)
+    if "file" not in columns or not columns & {"label", *COUNTS}:
+        raise TrainingError(
+            f"{data} needs the columns file and label (or mn_count); it has {short(', '.join(sorted(columns)))}.",
+            "Add them to its first line.",
+        )
+    return [_from_row(row, data, line) for line, row in table.dicts()]
+
+
+def read_label_table(data: Path) -> Table:
+    """A person's table of crops.
+
+    Raises:
+        TrainingError: it is no CSV.
+        OSError: it cannot be read.
+    """
+    try:
+        return parse_table(read_bytes(data))
+    except CsvError as error:
+        raise TrainingError(f"{data} is not a CSV in UTF-8: {reason(error)}.", "Save it as CSV in UTF-8.") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _from_row(row: dict[str, str], data: Path, number: int) -> LabelledCell:
-    path = data.parent / (row["file"] or "")
-    if not path.is_file():
-        raise TrainingError(f"{data}, line {number}: there is no file {path}.", "Correct the line or add the file.")
+    path = data.parent / row["file"]
+    if not _is_file(path):
+        raise TrainingError(
+            f"{data}, line {number}: there is no file {short(str(path))}.", "Correct the line or add the file."
+        )
     word = (row.get("label") or "").strip().lower()
     count = next((text for name in COUNTS if (text := (row.get(name) or "").strip())), "")
-    n_mn = int(count) if count.isdecimal() else None
+    n_mn = int(count) if count.isdecimal() and len(count) <= _MOST_DIGITS else None
     if word in YES | NO and (n_mn is not None or not count):
         has_mn = word in YES
     elif not word and n_mn is not None:
         has_mn = n_mn > 0
     else:
         raise TrainingError(
-            f"{data}, line {number}: {(count if n_mn is None else '') or word!r} is not a label.",
+            f"{data}, line {number}: {short((count if n_mn is None else '') or word)!r} is not a label.",
             "Write mn or nomn, or a count in mn_count.",
         )
     if n_mn is not None and has_mn != (n_mn > 0):

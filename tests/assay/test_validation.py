@@ -41,7 +41,7 @@ def test_scores_of_evaluate_and_decimal_commas_are_read(sheet):
         ("p_mn,truth\n0.5,-1\n", "truth '-1' is not known"),
         ("cell_id,truth\na,1\na,0\n", "line 3: the cell a stands already in line 2"),
         ("cell_id,truth\na,\n", "holds no cell with its truth"),
-        ("", "lacks a column"),
+        ("", "it is empty"),
     ],
 )
 def test_what_cannot_be_read_is_refused(sheet, text, message):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from mnbatch.assay.calls import CalledCell, Frequency
+from mnbatch.csvfile import shown
 from mnbatch.report.tables import (
     CELL_COLUMNS,
     DONOR_COLUMNS,
@@ -14,7 +15,6 @@ from mnbatch.report.tables import (
     SlideRow,
     cells_csv,
     donors_csv,
-    safe_text,
     slides_csv,
 )
 
@@ -72,7 +72,7 @@ def test_a_name_cannot_start_a_new_row(name: str) -> None:
     data = cells_csv([cell(source=name)])
     assert data.count(b"\n") == 2
     assert b"\r" not in data
-    assert not safe_text(name).startswith(("=", "\r"))
+    assert not shown(name).startswith(("=", "\r"))
 
 
 def test_a_name_that_is_no_valid_utf8_is_spelled_out() -> None:

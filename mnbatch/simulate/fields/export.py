@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mnbatch.csvfile import Value
 from mnbatch.errors import StorageError
 from mnbatch.simulate.export import ExportSummary, write_samples, write_truth
 from mnbatch.simulate.export_plan import SlideJob, slide_jobs, slide_look_of
@@ -26,7 +27,7 @@ from mnbatch.simulate.fields.scene import Scene
 from mnbatch.simulate.fields.truth import TRUTH_COLUMNS, Where, label_images, truth_rows
 from mnbatch.simulate.folder import prepare
 
-Row = tuple[object, ...]
+Row = tuple[Value, ...]
 
 _CLASS, _N_MN = TRUTH_COLUMNS.index("class"), TRUTH_COLUMNS.index("n_mn")
 _TILES_A_BLOCK = 4

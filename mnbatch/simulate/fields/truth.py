@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.assay.cells import Look
+from mnbatch.csvfile import Value
 from mnbatch.simulate.fields.placing import contact_of
 from mnbatch.simulate.fields.scene import Circle, PlacedCell, Scene
 from mnbatch.simulate.fields.stamp import plan_of
@@ -78,7 +79,7 @@ def cells_shown(scene: Scene) -> list[PlacedCell]:
     return sorted(shown, key=lambda cell: (cell.y, cell.x))
 
 
-def truth_rows(scene: Scene, where: Where) -> Iterator[tuple[object, ...]]:
+def truth_rows(scene: Scene, where: Where) -> Iterator[tuple[Value, ...]]:
     """Rows in the order of TRUTH_COLUMNS; cells are counted from 1."""
     for number, cell in enumerate(cells_shown(scene), 1):
         left, top, right, bottom = cell.box

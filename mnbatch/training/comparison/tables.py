@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterable, Sequence
 
+from mnbatch.csvfile import Value, csv_bytes
+from mnbatch.csvfile import shown as one_line
 from mnbatch.training.comparison.claims import EXPLANATION, judged
 from mnbatch.training.comparison.grouping import Row, Spread, difference, find_row, grouped
 from mnbatch.training.comparison.measure import Outcome
@@ -26,16 +26,13 @@ _FIGURES = (*FIGURES.values(), "sensitivity", "specificity", "brier")
 
 def comparison_csv(found: Comparison) -> bytes:
     """One line a run of the table, failed ones too; an empty field where there is no number."""
-    stream = io.StringIO()
     rows = [_csv_row(outcome, found.settings) for outcome in found.outcomes]
-    writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else ["network"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue().encode("utf-8-sig")
+    columns = list(rows[0]) if rows else ["network"]
+    return csv_bytes(columns, ([row[name] for name in columns] for row in rows), text=one_line, mark=True)
 
 
-def _csv_row(outcome: Outcome, settings: Settings) -> dict[str, object]:
-    row: dict[str, object] = {
+def _csv_row(outcome: Outcome, settings: Settings) -> dict[str, Value]:
+    row: dict[str, Value] = {
         "network": outcome.network,
         "loss": outcome.loss,
         "start": outcome.start,
@@ -57,7 +54,7 @@ def _csv_row(outcome: Outcome, settings: Settings) -> dict[str, object]:
     return row | {"epochs": settings.recipe.epochs, "device": outcome.device, "torch": outcome.torch}
 
 
-def _rounded(value: float | None, digits: int = 5) -> object:
+def _rounded(value: float | None, digits: int = 5) -> Value:
     return "" if value is None else round(value, digits)
 
 

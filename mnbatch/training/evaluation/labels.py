@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mnbatch.errors import StorageError, TrainingError, UsageError
-from mnbatch.training.data import LabelledCell, read_labels
+from mnbatch.errors import StorageError, UsageError
+from mnbatch.intake import reason
+from mnbatch.training.data import LabelledCell, read_label_table, read_labels
 from mnbatch.training.evaluation.resampling import Units, units_of
 
 
@@ -66,18 +66,12 @@ def read_labelled_set(data: Path) -> LabelledSet:
         if data.is_dir():
             return LabelledSet(data, cells, tuple(cell.path.relative_to(data).as_posix() for cell in cells))
         return LabelledSet(data, cells, *_columns(data))
-    except UnicodeDecodeError as error:
-        raise TrainingError(f"{data} is not text in UTF-8 ({error.reason}).", "Save it as CSV in UTF-8.") from error
-    except csv.Error as error:
-        raise TrainingError(f"{data} is not a CSV ({error}).", "Save it as CSV in UTF-8.") from error
     except OSError as error:
-        raise StorageError(f"{data} cannot be read: {error.strerror}.", "Check the path and its rights.") from error
+        raise StorageError(f"{data} cannot be read: {reason(error)}.", "Check the path and its rights.") from error
 
 
 def _columns(data: Path) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    with data.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        rows = list(reader)
-        names = [name for name in reader.fieldnames or () if name]
-    values = {name: tuple((row.get(name) or "").strip() for row in rows) for name in names}
+    table = read_label_table(data)
+    rows = [row for _, row in table.dicts()]
+    values = {name: tuple(row[name].strip() for row in rows) for name in filter(None, table.columns)}
     return tuple(row["file"] for row in rows), {k: v for k, v in values.items() if k not in ("file", "label")}

@@ -6,7 +6,6 @@ masks give each cell a colour of its own also tell which micronuclei are the cel
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from mnbatch.errors import TrainingError
+from mnbatch.intake import reason
+from mnbatch.training.data import read_label_table
 from mnbatch.training.evaluation.labels import LabelledSet
 
 Mask = npt.NDArray[np.bool_]
@@ -79,16 +80,18 @@ def find_masks(masks: Path) -> Masks:
     if masks.is_dir():
         files = [path for path in sorted(masks.rglob("*")) if path.is_file() and not path.name.startswith(".")]
         return Masks.keyed((path.relative_to(masks).as_posix(), MaskPlace(path)) for path in files)
-    if not masks.is_file():
+    if not masks.exists():
         raise TrainingError(f"There are no masks at {masks}.", "Give a folder of masks, or a CSV that places crops.")
-    with masks.open(encoding="utf-8-sig", newline="") as stream:
-        rows = csv.DictReader(stream)
-        columns = set(rows.fieldnames or ())
-        if "file" not in columns or not (columns >= {"mask"} or columns >= {"split", "dataset", "field"}):
-            raise TrainingError(
-                f"{masks} needs the columns file and mask (or split, dataset, field).", "Add them to its first line."
-            )
-        numbered = list(enumerate(rows, start=2))
+    try:
+        table = read_label_table(masks)
+    except OSError as error:
+        raise TrainingError(f"{masks} cannot be read: {reason(error)}.", "Check the path and its rights.") from error
+    columns = set(table.columns)
+    if "file" not in columns or not (columns >= {"mask"} or columns >= {"split", "dataset", "field"}):
+        raise TrainingError(
+            f"{masks} needs the columns file and mask (or split, dataset, field).", "Add them to its first line."
+        )
+    numbered = list(table.dicts())
     return Masks.keyed((row["file"], _place(row, masks, number)) for number, row in numbered if row["file"])
 
 
@@ -102,7 +105,7 @@ def _place(row: dict[str, str], masks: Path, line: int) -> MaskPlace:
             path, colour = masks.parent / row["mask"], int(row["colour"], 16) if row.get("colour") else None
         box = (int(row["x"]), int(row["y"]), int(row["window"])) if row.get("window") else None
     except ValueError as error:
-        raise TrainingError(f"{masks}, line {line}: {error}.", "x, y and window are whole pixels.") from error
+        raise TrainingError(f"{masks}, line {line}: {reason(error)}.", "x, y and window are whole pixels.") from error
     return MaskPlace(path, box, colour)
 
 

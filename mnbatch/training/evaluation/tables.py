@@ -2,20 +2,18 @@
 
 The same rules as for the tables of a run (docs/data-dictionary.md): UTF-8 with a byte order mark, text that a
 spreadsheet would take for a formula preceded by an apostrophe, an empty field for a number that does not exist.
-`results` and `report` have these too, but training imports neither (docs/architecture.md).
+Writing whole files is what `results` has too, but training does not import it (docs/architecture.md).
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from mnbatch import __version__
+from mnbatch.csvfile import Value, csv_bytes, shown
 from mnbatch.files import storage_errors, sweep_folder, write_atomically
 from mnbatch.training.evaluation.counts import counts_of
 from mnbatch.training.evaluation.request import Evaluation, ModelFacts
@@ -37,11 +35,6 @@ SCORE_COLUMNS = ("file", "slide", "donor", "has_mn", "p_mn", "called_mn", "reaso
 COUNT_COLUMNS = ("true_n_mn", "n_mn")
 ALL = "all"
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-
-Value = str | int | float | bool | None
-
 
 def metrics_csv(found: Evaluation) -> bytes:
     """One row a figure: of all cells, of every group, and of the second model."""
@@ -62,7 +55,7 @@ def metrics_csv(found: Evaluation) -> bytes:
         rows.append(
             [found.model.name, ALL, name, None, game.share, game.low, game.high, method, game.cells, game.cells]
         )
-    return csv_bytes(METRIC_COLUMNS, rows)
+    return _csv(METRIC_COLUMNS, rows)
 
 
 def _parts(found: Evaluation) -> Iterator[tuple[str, str, Measured]]:
@@ -154,26 +147,12 @@ def scores_csv(found: Evaluation) -> bytes:
             row += [*score, why]
         row += [cell.n_mn, counts_of(found.scored, place)]
         rows.append(row)
-    return csv_bytes(columns, rows)
+    return _csv(columns, rows)
 
 
-def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[Value]]) -> bytes:
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Value]]) -> bytes:
     """A table as a spreadsheet may open it."""
-    buffer = io.StringIO()
-    buffer.write("\ufeff")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([_field(value) for value in row] for row in rows)
-    return buffer.getvalue().encode("utf-8", "backslashreplace")
-
-
-def _field(value: Value) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        return str(value)
-    text = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", value)
-    return "'" + text if text.startswith(_FORMULA_STARTS) else text
+    return csv_bytes(header, rows, text=shown, mark=True)
 
 
 def write_files(out: Path, files: dict[str, bytes]) -> None:

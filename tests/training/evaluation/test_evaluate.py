@@ -146,7 +146,7 @@ def test_pointing_is_played_on_cells_with_masks_only(labelled, model_directories
         (lambda p: p.write_text("file,label\ncrops/01.png,nomn\n"), TrainingError, "no cell with micronuclei"),
         (lambda p: p.write_text("file,label\ncrops/gone.png,mn\n"), TrainingError, "there is no file"),
         (lambda p: p.write_text("file,label\n"), TrainingError, "no cell with micronuclei"),
-        (lambda p: p.write_bytes("file,label\nnä.png,mn\n".encode("utf-16")), TrainingError, "UTF-8"),
+        (lambda p: p.write_bytes("file,label\nnä.png,mn\n".encode("latin-1")), TrainingError, "UTF-8"),
         (lambda p: p.unlink(), TrainingError, "nothing at"),
     ],
 )

@@ -1,0 +1,282 @@
+"""The one writer and the one reader of CSV: what is stored and read back, and the tables that people open or hand in.
+
+Stored files are UTF-8, with commas and line feeds, and lose nothing: a field is quoted wherever a reader could take
+part of it for a separator, an end of line or padding (a bare carriage return, any Unicode line separator, blanks at
+either end). What UTF-8 or a text file cannot hold, a NUL and the lone surrogates of file names that are no valid UTF-8,
+is spelled out in a field that begins with the mark ``\\:`` (there `\\u0000`, `\\udce9`, and `\\\\` for a backslash).
+
+Tables that people open hold no live formulas: text that a spreadsheet would evaluate has an apostrophe before it, and
+the reader takes that one away again. `shown` text has its control characters spelled out too, so that one line is one
+row for every reader; it is for tables that nothing reads back.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+Value = str | int | float | None
+
+BOM = "\ufeff"
+MARK = "\\:"
+"""Begins a field in which something is spelled out."""
+
+_LONGEST_FIELD = 2**27
+_SEPARATORS = (",", ";", "\t")
+_TO_QUOTE = re.compile('[",\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]|^[\\s\ufeff]|\\s$')
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_TO_SPELL = re.compile("[\\\\\x00\ud800-\udfff]")
+_SPELLED = re.compile(r"\\(\\|u[0-9a-f]{4})")
+# Excel, LibreOffice and Google Sheets evaluate a field that begins with one of these, some after blanks.
+_FORMULA = re.compile("'*(\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+# The default of 131072 characters is less than the outline of a large region, and than a note that was pasted whole.
+csv.field_size_limit(_LONGEST_FIELD)
+
+
+class CsvError(ValueError):
+    """Why a table cannot be read: a short sentence without a full stop, that names the line where there is one."""
+
+
+class Number(str):
+    """Text that is a number already and is written as it stands."""
+
+    __slots__ = ()
+
+
+def is_number(text: str) -> bool:
+    """Whether `text` is a plain decimal number."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def stored(text: str) -> str:
+    """`text` as a stored field; `restored` gives it back, whatever it holds."""
+    if not (_UNSTORABLE.search(text) or text.startswith(MARK)):
+        return text
+    return MARK + _TO_SPELL.sub(lambda found: "\\\\" if found[0] == "\\" else f"\\u{ord(found[0]):04x}", text)
+
+
+def restored(text: str) -> str:
+    """The text of a stored field; what `stored` did not write stands for itself."""
+    if not text.startswith(MARK):
+        return text
+    plain = _SPELLED.sub(lambda found: "\\" if found[1] == "\\" else chr(int(found[1][1:], 16)), text[len(MARK) :])
+    return plain if stored(plain) == text else text
+
+
+def guarded(text: str) -> str:
+    """`text` as a field of a table that people open and that is read back: no formula, and nothing is lost."""
+    return _defused(stored(text))
+
+
+def unguarded(text: str) -> str:
+    """The text of a field that `guarded` wrote, or that a person did."""
+    return restored(text[1:] if text[:1] == "'" and _FORMULA.match(text) else text)
+
+
+def shown(text: str) -> str:
+    """`text` as a field for people alone: one line, no formula.
+
+    Control characters other than the tab are spelled out (a line feed in a file name becomes ``\\x0a``), and so are
+    bytes of a file name that are no valid UTF-8.
+    """
+    text = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return _defused(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def _defused(text: str) -> str:
+    return "'" + text if _FORMULA.match(text) else text
+
+
+class CsvWriter:
+    """Writes rows of declared columns to a binary stream.
+
+    Args:
+        stream: what is written to; it is flushed and closed by its owner.
+        columns: names, for the first line.
+        text: how text becomes a field: `stored`, `guarded` or `shown`; numbers are never touched.
+        mark: begin with a byte order mark: Excel reads UTF-8 rightly only with one.
+        end: of a line.
+    """
+
+    def __init__(
+        self,
+        stream: IO[bytes],
+        columns: Sequence[str],
+        *,
+        text: Callable[[str], str] = stored,
+        mark: bool = False,
+        end: bytes = b"\n",
+    ) -> None:
+        self._stream = stream
+        self._text = text
+        self._end = end
+        self._width = len(columns)
+        self._stream.write(codecs.BOM_UTF8 if mark else b"")
+        self.row(columns)
+
+    def row(self, values: Sequence[Value]) -> None:
+        """Append one row; None is an empty field.
+
+        Raises:
+            ValueError: not as many values as columns.
+        """
+        if len(values) != self._width:
+            raise ValueError(f"{len(values)} values for {self._width} columns")
+        fields = [self._field(value) for value in values]
+        # A row of one empty field would be a blank line, which is no row.
+        line = ",".join(fields) or ('""' if self._width == 1 else "")
+        self._stream.write(line.encode("utf-8") + self._end)
+
+    def _field(self, value: Value) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, Number) or not isinstance(value, str):
+            return str(value)
+        text = self._text(value)
+        return '"' + text.replace('"', '""') + '"' if _TO_QUOTE.search(text) else text
+
+
+def csv_bytes(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Value]],
+    *,
+    text: Callable[[str], str] = stored,
+    mark: bool = False,
+    end: bytes = b"\n",
+) -> bytes:
+    """A whole table as `CsvWriter` writes it."""
+    buffer = io.BytesIO()
+    writer = CsvWriter(buffer, columns, text=text, mark=mark, end=end)
+    for row in rows:
+        writer.row(row)
+    return buffer.getvalue()
+
+
+def read_stored(data: bytes, columns: Iterable[str] = ()) -> Iterator[dict[str, str]]:
+    """Rows of a stored file, column -> text.
+
+    Args:
+        data: the whole file.
+        columns: those that must be there; further ones are read too.
+
+    Raises:
+        CsvError: not UTF-8, a NUL, no header, a column that is missing or named twice, a row with more or fewer fields
+            than columns; raised when that row is reached.
+    """
+    lines = _lines(_decoded(data), ",")
+    _, header = next(lines, (1, []))
+    _check_header(header)
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise CsvError(f"it has no column {missing[0]}")
+    for line, fields in lines:
+        if len(fields) != len(header):
+            raise CsvError(f"line {line}: {len(fields)} fields for {len(header)} columns")
+        yield dict(zip(header, map(restored, fields), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as a person handed it in.
+
+    Attributes:
+        columns: names of the first line, blanks round them taken away.
+        rows: (line of the file, a field for each column).
+        separator: comma, semicolon or tab; with semicolons numbers may have a decimal comma.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[int, tuple[str, ...]], ...]
+    separator: str
+
+    def dicts(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """(line, column -> text) of each row."""
+        for line, fields in self.rows:
+            yield line, dict(zip(self.columns, fields, strict=True))
+
+
+def parse_table(data: bytes, *, ragged: bool = False) -> Table:
+    """A person's table: UTF-8 (a mark is allowed) or the UTF-16 that Excel calls Unicode text.
+
+    Lines without any entry are skipped; a row may end early, which leaves its last fields empty.
+
+    Args:
+        ragged: leave rows as long as they are, for a caller that has a reason for each.
+
+    Raises:
+        CsvError: another encoding, a NUL, no line, a column named twice, quotes that do not match, or a row with more
+            entries than columns.
+    """
+    text = _decoded(data)
+    separator = _separator(text)
+    lines = [(line, fields) for line, fields in _lines(text, separator) if any(map(str.strip, fields))]
+    if not lines:
+        raise CsvError("it is empty")
+    header = [name.strip() for name in lines[0][1]]
+    while not header[-1]:
+        header.pop()
+    _check_header(header)
+    fit = _as_it_is if ragged else _fitted
+    return Table(tuple(header), tuple((line, fit(line, row, len(header))) for line, row in lines[1:]), separator)
+
+
+def _as_it_is(line: int, fields: Sequence[str], width: int) -> tuple[str, ...]:
+    return tuple(map(unguarded, fields))
+
+
+def _fitted(line: int, fields: Sequence[str], width: int) -> tuple[str, ...]:
+    if any(map(str.strip, fields[width:])):
+        raise CsvError(f"line {line}: {len(fields)} entries for {width} columns: put text with a comma in quotes")
+    return tuple(map(unguarded, [*fields[:width], *[""] * (width - len(fields))]))
+
+
+def _check_header(header: Sequence[str]) -> None:
+    if not header:
+        raise CsvError("it is empty")
+    twice = [name for name, number in Counter(header).items() if name and number > 1]
+    if twice:
+        raise CsvError(f"it names a column twice: {twice[0][:60]}")
+
+
+def _decoded(data: bytes) -> str:
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CsvError(f"line {line} is not UTF-8 text") from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise CsvError(f"line {line} holds a NUL byte, so it is not UTF-8 text")
+    return text
+
+
+def _separator(text: str) -> str:
+    first = next((line for line in io.StringIO(text) if line.strip()), "")
+    # The earlier of the three where they are as many.
+    return max(_SEPARATORS, key=first.count)
+
+
+def _lines(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """(line on which it begins, fields) of each row that is not blank."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    line = 1
+    while True:
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise CsvError(f"line {line}: {error}") from error
+        if fields:
+            yield line, fields
+        line = reader.line_num + 1
