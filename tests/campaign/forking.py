@@ -42,6 +42,7 @@ class Ended:
         events: kind and path of each event, where it lived to tell.
         hung: it did not end in time.
         orphans: processes of it lived on.
+        peak: bytes that it and its children held at most at once, where that was measured.
     """
 
     code: int
@@ -50,6 +51,7 @@ class Ended:
     events: tuple[tuple[str, str], ...] = ()
     hung: bool = False
     orphans: int = 0
+    peak: int = 0
 
 
 def adopt_orphans() -> None:
@@ -85,7 +87,13 @@ def import_everything() -> None:
 
 
 def run_forked(
-    argv: Sequence[str], scratch: Path, root: Path, plan: FaultPlan | None = None, *, frozen: bool = True
+    argv: Sequence[str],
+    scratch: Path,
+    root: Path,
+    plan: FaultPlan | None = None,
+    *,
+    frozen: bool = True,
+    measure: bool = False,
 ) -> Ended:
     """Run `mnbatch ARGV` in a child, with faults below `root`; `scratch` takes what it says."""
     outputs = [scratch / name for name in ("stdout", "stderr", "events")]
@@ -96,11 +104,11 @@ def run_forked(
     pid = os.fork()
     if pid == 0:
         _child(argv, outputs, lambda: Faults(str(root), plan), frozen)
-    status, hung = _wait(pid)
+    status, hung, peak = _wait(pid, measure)
     orphans = _orphans()
     said = [path.read_text(encoding="utf-8", errors="replace") for path in outputs]
     events = tuple(tuple(event) for event in json.loads(said[2])) if said[2] else ()
-    return Ended(os.waitstatus_to_exitcode(status), said[0], said[1], events, hung, orphans)
+    return Ended(os.waitstatus_to_exitcode(status), said[0], said[1], events, hung, orphans, peak)
 
 
 def _child(argv: Sequence[str], outputs: Sequence[Path], make: Callable[[], Faults], frozen: bool) -> None:
@@ -154,16 +162,30 @@ def freeze_time() -> None:
             module.datetime = Frozen  # type: ignore[attr-defined]
 
 
-def _wait(pid: int) -> tuple[int, bool]:
-    end = time.monotonic() + SECONDS
+def _wait(pid: int, measure: bool) -> tuple[int, bool, int]:
+    end, peak = time.monotonic() + SECONDS, 0
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            return status, False
+            return status, False, peak
         if time.monotonic() > end:
             os.kill(pid, signal.SIGKILL)
-            return os.waitpid(pid, 0)[1], True
-        time.sleep(0.003)
+            return os.waitpid(pid, 0)[1], True, peak
+        if measure:
+            peak = max(peak, _held(pid))
+        time.sleep(0.02 if measure else 0.003)
+
+
+def _held(pid: int) -> int:
+    """Bytes of a process and its children, without what they share with others."""
+    import psutil
+
+    held = 0
+    with contextlib.suppress(psutil.Error):
+        for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+            memory = process.memory_info()
+            held += memory.rss - memory.shared
+    return held
 
 
 def _orphans() -> int:
