@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-What = Literal["kill", "torn", "ENOSPC", "EIO", "short"]
+What = Literal["kill", "torn", "ENOSPC", "EIO", "short", "stop"]
 GROWING = frozenset({"open", "write", "fsync", "mkdir", "truncate"})
 """Events that a full disk can refuse; renames and removals go on."""
 
@@ -29,7 +29,7 @@ class FaultPlan:
     Attributes:
         at: number of the event, counted from 0.
         what: kill (before the event), torn (half of a write, then kill), ENOSPC (this and all that need room from
-            then on), EIO (this one), short (half of a write, then the disk is full).
+            then on), EIO (this one), short (half of a write, then the disk is full), stop (SIGSTOP before the event).
     """
 
     at: int
@@ -72,6 +72,8 @@ class Faults:
             if plan.what == "torn" and half is not None:
                 half()
             os.kill(os.getpid(), signal.SIGKILL)
+        if plan.what == "stop" and now:
+            os.kill(os.getpid(), signal.SIGSTOP)
         if plan.what == "EIO" and now:
             raise OSError(errno.EIO, os.strerror(errno.EIO), name)
         if plan.what == "short" and now and half is not None:

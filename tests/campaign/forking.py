@@ -29,7 +29,8 @@ MOMENT = 1_795_000_000.0
 """The time that all commands see: what they write can be compared byte by byte."""
 
 _PR_SET_CHILD_SUBREAPER = 36
-LEFT, HUNG = -1, -2
+_REAL_TIME = time.time
+_UNDER_WAY: set[int] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Ended:
     """How a command ended.
 
     Attributes:
-        code: exit code; minus the signal's number; `LEFT` is no code.
+        code: exit code; minus the signal's number.
         stdout, stderr: what it said.
         events: kind and path of each event, where it lived to tell.
         hung: it did not end in time.
@@ -86,32 +87,63 @@ def import_everything() -> None:
     gc.freeze()  # children share what is here already
 
 
-def run_forked(
-    argv: Sequence[str],
-    scratch: Path,
-    root: Path,
-    plan: FaultPlan | None = None,
-    *,
-    frozen: bool = True,
-    measure: bool = False,
-) -> Ended:
-    """Run `mnbatch ARGV` in a child, with faults below `root`; `scratch` takes what it says."""
-    outputs = [scratch / name for name in ("stdout", "stderr", "events")]
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A command in a child, under way."""
+
+    pid: int
+    outputs: tuple[Path, ...]
+
+    def wait_until_stopped(self) -> None:
+        """Until it met a fault that stops it, or ended."""
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def end(self, measure: bool = False) -> Ended:
+        """Wait for its end, and for that of all that it started."""
+        status, hung, peak = _wait(self.pid, measure)
+        _UNDER_WAY.discard(self.pid)
+        orphans = _orphans()
+        said = [path.read_text(encoding="utf-8", errors="replace") for path in self.outputs]
+        events = tuple(tuple(event) for event in json.loads(said[2])) if said[2] else ()
+        return Ended(os.waitstatus_to_exitcode(status), said[0], said[1], events, hung, orphans, peak)
+
+
+def start_forked(
+    argv: Sequence[str], scratch: Path, root: Path, plan: FaultPlan | None = None, moment: float | None = MOMENT
+) -> Started:
+    """Start `mnbatch ARGV` in a child.
+
+    Args:
+        scratch: takes what it says.
+        root: folder of the events that are counted.
+        moment: seconds since the epoch that it takes for now; None lets the clock run.
+    """
+    outputs = tuple(scratch / name for name in ("stdout", "stderr", "events"))
     for path in outputs:
         path.write_bytes(b"")
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _child(argv, outputs, lambda: Faults(str(root), plan), frozen)
-    status, hung, peak = _wait(pid, measure)
-    orphans = _orphans()
-    said = [path.read_text(encoding="utf-8", errors="replace") for path in outputs]
-    events = tuple(tuple(event) for event in json.loads(said[2])) if said[2] else ()
-    return Ended(os.waitstatus_to_exitcode(status), said[0], said[1], events, hung, orphans, peak)
+        _child(argv, outputs, lambda: Faults(str(root), plan), moment)
+    _UNDER_WAY.add(pid)
+    return Started(pid, outputs)
 
 
-def _child(argv: Sequence[str], outputs: Sequence[Path], make: Callable[[], Faults], frozen: bool) -> None:
+def run_forked(
+    argv: Sequence[str],
+    scratch: Path,
+    root: Path,
+    plan: FaultPlan | None = None,
+    *,
+    moment: float | None = MOMENT,
+    measure: bool = False,
+) -> Ended:
+    """As `start_forked`, to the end; `measure` also the memory it took."""
+    return start_forked(argv, scratch, root, plan, moment).end(measure)
+
+
+def _child(argv: Sequence[str], outputs: Sequence[Path], make: Callable[[], Faults], moment: float | None) -> None:
     code = 1
     try:
         for descriptor, path in enumerate(outputs[:2], 1):
@@ -120,8 +152,9 @@ def _child(argv: Sequence[str], outputs: Sequence[Path], make: Callable[[], Faul
             os.close(opened)
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
-        if frozen:
-            freeze_time()
+        time.time = _REAL_TIME
+        if moment is not None:
+            freeze_time(moment)
         told = os.open(outputs[2], os.O_WRONLY)
         faults = make()
         faults.install()
@@ -148,15 +181,15 @@ def _child(argv: Sequence[str], outputs: Sequence[Path], make: Callable[[], Faul
         os._exit(code)
 
 
-def freeze_time() -> None:
+def freeze_time(moment: float) -> None:
     """One moment for all that is written; what measures durations goes on."""
 
     class Frozen(datetime.datetime):
         @classmethod
         def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
-            return datetime.datetime.fromtimestamp(MOMENT, tz)
+            return datetime.datetime.fromtimestamp(moment, tz)
 
-    time.time = lambda: MOMENT
+    time.time = lambda: moment
     for name, module in list(sys.modules.items()):
         if name.startswith("mnbatch") and getattr(module, "datetime", None) is datetime.datetime:
             module.datetime = Frozen  # type: ignore[attr-defined]
@@ -189,21 +222,21 @@ def _held(pid: int) -> int:
 
 
 def _orphans() -> int:
-    """Wait for what the command left; how many had to be ended."""
+    """Wait for what the command left; how many had to be ended. Other commands that were started go on."""
     end = time.monotonic() + PARTING_SECONDS
-    while time.monotonic() < end:
-        try:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                time.sleep(0.003)
-        except ChildProcessError:
-            return 0
-    import psutil
-
-    left = psutil.Process().children(recursive=True)
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.waitpid(-1, 0)
+    while left := _children() - _UNDER_WAY:
+        for pid in left:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        if time.monotonic() > end:
+            break
+        time.sleep(0.003)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
     return len(left)
+
+
+def _children() -> set[int]:
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}

@@ -321,7 +321,7 @@ class _Round:
             next(place.iterdir()).rename(place / f"{name}.png")
         run = ("run", str(self._folder / "export"), "--out", str(self._out), "--model", str(self._root / "model"), *RUN)
         if not self._said(self._mnbatch(*run), (0,)):
-            return {number: ("not looked at", "the run failed") for number in self._names} | self._found
+            return dict.fromkeys(self._names, ("not looked at", "the run failed")) | self._found
         self._tables()
         self._samples(run)
         self._reviews()
@@ -330,7 +330,7 @@ class _Round:
         return self._found
 
     def _mnbatch(self, *argv: str) -> Ended:
-        return run_forked(argv, self._root / "scratch", self._folder, frozen=False)
+        return run_forked(argv, self._root / "scratch", self._folder, moment=None)
 
     def _wrong(self, word: str, detail: str, number: int | None = None) -> None:
         self._found.setdefault(min(self._names) if number is None else number, (word, detail[:600]))

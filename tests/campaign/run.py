@@ -24,6 +24,7 @@ PARTS = {
     "kills": "tests.campaign.kills:Kills",
     "disk": "tests.campaign.disk:Disk",
     "tables": "tests.campaign.tables:Tables",
+    "together": "tests.campaign.together:Together",
     "bombs": "tests.campaign.bombs:Bombs",
     "requests": "tests.campaign.requests:Requests",
     "names": "tests.campaign.names:Names",
