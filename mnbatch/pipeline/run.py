@@ -127,7 +127,7 @@ def _bind(settings: RunSettings, store: Store, kind: InputKind) -> Pseudonyms | 
     if settings.pseudonymise and (known is None or known.pseudonymised):
         pseudonyms = Pseudonyms(store.paths)
         batch = pseudonyms.batch(batch)
-        if known is not None:
+        if known is not None and pseudonyms.batch(known) != known:
             # An earlier version wrote the path itself.
             write_batch(store.paths, pseudonyms.batch(known))
     open_batch(store.paths, batch, moved=settings.export_moved, private=settings.pseudonymise)

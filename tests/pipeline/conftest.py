@@ -164,3 +164,11 @@ def touch() -> Callable[[Path], None]:
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 5_000_000_000))
 
     return change
+
+
+@pytest.fixture
+def paint_field() -> Callable[[int], np.ndarray]:
+    """A fluorescence field with binucleated cells, by its seed."""
+    from tests.pipeline.test_fields import paint
+
+    return paint
