@@ -10,12 +10,13 @@ from mnbatch.assay.calls import SlideStatus, pool_donor
 from mnbatch.assay.estimates import pooled_estimates
 from mnbatch.assay.heterogeneity import compare_slides
 from mnbatch.report import cellpage, pages, render, tables
+from mnbatch.report.basis import with_basis
 from mnbatch.report.controls import called_with, find_controls
 from mnbatch.report.dosing import DonorDose, donor_doses
 from mnbatch.report.gallery import gallery_view
 from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.rows import donor_rows, slide_rows
-from mnbatch.report.signatures import basis_of, short_signature, with_signatures
+from mnbatch.report.signatures import short_signature, with_signatures
 from mnbatch.report.slides import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
 from mnbatch.report.statistics import statistics_of, why_no_background
 from mnbatch.report.summary import digest, page_stamp, remove_files, write_if_changed
@@ -85,7 +86,8 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
     for record in copied:
         sweep_gallery(store.paths.slide(record.slide_id).root, ())
         remove_files(store.paths.slide(record.slide_id).root, DERIVED)
-    donors = with_signatures(store.paths, _with_doses(store.paths, _pool(items, options, context)))
+    pooled = _with_doses(store.paths, _pool(items, options, context))
+    donors = with_signatures(store.paths, [with_basis(donor) for donor in pooled])
     donors_built = sum(_write_donor(store.paths, donor, slides, options) for donor in donors)
     _sweep_donors(store.paths, {donor.folder for donor in donors})
     _write_tables(store.paths, items, donors)
@@ -98,7 +100,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         donors_built=donors_built,
         index_built=index_built,
         doses=tuple(donor.dose for donor in donors if donor.dose),
-        bases={donor.call.donor: basis_of(donor) for donor in donors},
+        bases={donor.call.donor: donor.basis for donor in donors if donor.basis},
     )
 
 
@@ -175,7 +177,7 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
         options.min_cells,
         options.gallery,
         doses,
-        basis_of(donor).digest,
+        donor.basis.digest if donor.basis else "",
         signed,
         donor.torn_signatures,
     )

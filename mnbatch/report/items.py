@@ -12,7 +12,7 @@ from mnbatch.assay.heterogeneity import Heterogeneity
 from mnbatch.report.dosing import DonorDose
 from mnbatch.report.statistics import Statistics, disagreement
 from mnbatch.results.records import SlideRecord
-from mnbatch.review.signing import Signed
+from mnbatch.review.signing import Basis, Signed
 from mnbatch.review.standing import NO_REVIEW, SlideReview, pool
 
 LOOK_AT_SLIDE = (
@@ -77,6 +77,7 @@ class DonorItem:
         statistics: what stands beside the pooled frequency; None where there is none.
         heterogeneity: the slides that are done beside each other; None for fewer than two.
         dose: from the curve in force; None where there is none.
+        basis: what a sign-off of the donor would be about; None until it is known.
         signatures: who signed the donor's result, in the order in which they did.
         torn_signatures: lines of OUT's trail of sign-offs that cannot be read, whosever they were.
     """
@@ -87,6 +88,7 @@ class DonorItem:
     statistics: Statistics | None = None
     heterogeneity: Heterogeneity | None = None
     dose: DonorDose | None = None
+    basis: Basis | None = None
     signatures: tuple[Signed, ...] = ()
     torn_signatures: int = 0
 

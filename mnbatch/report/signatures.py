@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mnbatch.report import words
-from mnbatch.report.dosing import DOSE_COLUMNS
 from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.results.paths import OutPaths
-from mnbatch.review.signing import Basis, Signed, compare, read_signatures
+from mnbatch.review.signing import Signed, compare, read_signatures
 
 SIGNATURE_COLUMNS = ("signature_status", "signed_by", "signed_at")
 NOT_QUALIFIED = (
@@ -62,41 +61,13 @@ class SignView:
 
 
 def with_signatures(paths: OutPaths, donors: Sequence[DonorItem]) -> list[DonorItem]:
-    """The donors with their sign-offs, each against what stands now."""
+    """The donors with their sign-offs, each against its basis, which must be known."""
     trail = read_signatures(paths)
     return [
-        replace(d, signatures=compare(trail, d.call.donor, basis_of(d)), torn_signatures=trail.torn) for d in donors
+        replace(d, signatures=compare(trail, d.call.donor, d.basis), torn_signatures=trail.torn)
+        for d in donors
+        if d.basis is not None
     ]
-
-
-def basis_of(donor: DonorItem) -> Basis:
-    """What a sign-off of this donor is about."""
-    f, e, m = donor.call.frequency, donor.review.number, donor.call.mn
-    numbers: dict[str, str] = {"status": donor.call.status}
-    if f is not None:
-        numbers |= {"mnbn_cells": str(f.mnbn_cells), "bn_cells": str(f.bn_cells)}
-    if m is not None:
-        numbers |= {"micronuclei": str(m.micronuclei)}
-    if e is not None:
-        numbers |= {"reviewed_per_1000": _number(e.per_1000), "reviewed_ci_low": _number(e.ci_low)}
-        numbers |= {"reviewed_ci_high": _number(e.ci_high)}
-    dose: dict[str, str] = {}
-    if donor.dose is not None:
-        pairs = zip(DOSE_COLUMNS, donor.dose.fields(), strict=True)
-        dose = {name: "" if value is None else str(value) for name, value in pairs}
-        dose["curve"] = donor.dose.dosing.key
-    slides = {slide.record.slide_id: _slide_basis(slide) for slide in donor.slides}
-    return Basis(slides, numbers, dose, donor.review.status)
-
-
-def _slide_basis(slide: SlideItem) -> dict[str, str]:
-    model, review = slide.record.model, slide.review
-    return {
-        "status": slide.call.status,
-        "result_key": review.result_key,
-        "model_digest": model.digest if model else "",
-        "decisions": review.decisions,
-    }
 
 
 def sign_view(donor: DonorItem) -> SignView:
@@ -107,7 +78,7 @@ def sign_view(donor: DonorItem) -> SignView:
         text=_text(donor),
         rows=tuple(_row(signed) for signed in donor.signatures),
         slides=tuple(_slide(slide) for slide in donor.slides),
-        digest=basis_of(donor).digest if signable else "",
+        digest=donor.basis.digest if signable and donor.basis else "",
         finished=donor.review.status == "complete",
     )
 
@@ -167,7 +138,3 @@ def _standing(donor: DonorItem) -> str:
     if not standing:
         return "No sign-off stands: what was signed has changed since."
     return f"{words.plural(standing, 'sign-off')} of this result."
-
-
-def _number(value: float) -> str:
-    return f"{value:.6g}"

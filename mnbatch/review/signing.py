@@ -22,6 +22,10 @@ from mnbatch.review.decisions import LONGEST_NAME, person_name
 from mnbatch.review.lines import read_lines
 
 LONGEST_REASON = 500
+MOST_CHANGES = 6
+DIGEST_MARK = "digest "
+"""Begins what stands for a text that is too long to be kept."""
+EARLIER = "it was signed with an earlier version of mnbatch, whose sign-offs hold less: they cannot be compared in full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +38,25 @@ class Basis:
         numbers: the donor's counts and frequencies as text, by the names of donors.csv.
         dose: likewise the dose, with the digest of the curve; empty where no curve is in force.
         review_status: of the donor (see `mnbatch.review.standing`).
+        shown: everything that the donor's pages show, by what it is about: short texts as they stand there, long ones
+            as digests.
+        version: 1 of a sign-off that does not hold `shown`.
     """
 
     slides: Mapping[str, Mapping[str, str]]
     numbers: Mapping[str, str]
     dose: Mapping[str, str] = field(default_factory=dict)
     review_status: str = "none"
+    shown: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
 
     @property
     def digest(self) -> str:
         """32 hex digits over all of it."""
-        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=True)
+        content = asdict(self)
+        if self.version == 1:
+            del content["shown"], content["version"]
+        text = json.dumps(content, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def changes(self, earlier: Basis) -> tuple[str, ...]:
@@ -52,11 +64,24 @@ class Basis:
         if self.digest == earlier.digest:
             return ()
         found = [*self._slide_changes(earlier)]
+        if earlier.version < self.version:
+            return (*found, EARLIER)
         if self.dose != earlier.dose:
             found.append("the dose or its curve changed")
         if not found and self.review_status != earlier.review_status:
             found.append("what the review wants looked at changed")
+        found += self._shown_changes(earlier)
         return tuple(found) or ("the donor's numbers changed",)
+
+    def _shown_changes(self, earlier: Basis) -> Sequence[str]:
+        names = [name for name in {**earlier.shown, **self.shown} if self.shown.get(name) != earlier.shown.get(name)]
+        words = []
+        for name in names[:MOST_CHANGES]:
+            old, new = earlier.shown.get(name, ""), self.shown.get(name, "")
+            told = f": {old or 'nothing'} then, {new or 'nothing'} now" if DIGEST_MARK not in old + new else " changed"
+            words.append(name + told)
+        left = len(names) - len(words)
+        return [*words, *([f"{left} more of what the page shows changed"] if left > 0 else [])]
 
     def _slide_changes(self, earlier: Basis) -> Sequence[str]:
         words = [f"slide {name} was added" for name in sorted(self.slides.keys() - earlier.slides.keys())]
