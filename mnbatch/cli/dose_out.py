@@ -40,7 +40,7 @@ def dose_out(out: Path, dosing: Dosing) -> DosedOut:
     from mnbatch.report.dosing import mismatch
     from mnbatch.results.annotations import load_samples
     from mnbatch.results.dosing import save_dosing
-    from mnbatch.results.lock import hold_lock
+    from mnbatch.results.holding import hold_out
     from mnbatch.results.roster import open_roster
     from mnbatch.results.store import Store
 
@@ -53,7 +53,7 @@ def dose_out(out: Path, dosing: Dosing) -> DosedOut:
             f"This curve does not belong to {out}: {reason}.",
             "Fit a curve on slides scored the same way (`mnbatch curve fit OUT --doses`), or see --allow-mismatch.",
         )
-    with hold_lock(store.paths.lock):
+    with hold_out(store.paths):
         save_dosing(store.paths, dosing)
         made = build_reports(store, report_options(store.paths), load_samples(store.paths))
     if not made.doses:

@@ -57,7 +57,7 @@ def report(
     from mnbatch.report.build import build_reports
     from mnbatch.report.contact import write_contact_sheets
     from mnbatch.results.annotations import load_samples
-    from mnbatch.results.lock import hold_lock
+    from mnbatch.results.holding import hold_out
     from mnbatch.results.store import Store
     from mnbatch.results.validation import keep_validation
 
@@ -65,7 +65,7 @@ def report(
     if not store.paths.slides.is_dir():
         raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
     options = report_options(store.paths, gallery, min_cells, force=force, geojson=geojson, label_masks=label_masks)
-    with hold_lock(store.paths.lock):
+    with hold_out(store.paths):
         if validation is not None:
             kept = keep_validation(store, validation)
             typer.echo(f"validation: {len(kept)} cells, {sum(cell.truth for cell in kept)} with MN")

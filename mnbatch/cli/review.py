@@ -179,11 +179,11 @@ def rebuild(store: Store) -> None:
 def _rebuilt(store: Store) -> str:
     from mnbatch.cli.missing import name_missing
     from mnbatch.report.signing import WAIT_SECONDS
-    from mnbatch.results.lock import wait_for_lock
+    from mnbatch.results.holding import hold_out
     from mnbatch.results.roster import Missing
 
     try:
-        with wait_for_lock(store.paths.lock, WAIT_SECONDS):
+        with hold_out(store.paths, WAIT_SECONDS):
             made = made_again(store)
     except LockHeldError as error:
         return f"The decisions are saved; the pages are made again when the run ends: {error.message}"

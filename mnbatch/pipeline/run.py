@@ -38,8 +38,8 @@ from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
 from mnbatch.results.annotations import load_samples, save_samples
 from mnbatch.results.batch import Batch, open_batch, read_batch, refuse_out_in_export, write_batch
 from mnbatch.results.files import storage_errors
+from mnbatch.results.holding import hold_out
 from mnbatch.results.keys import stat_key
-from mnbatch.results.lock import hold_lock
 from mnbatch.results.manifest import Manifest, RunLog
 from mnbatch.results.pseudonyms import Pseudonyms
 from mnbatch.results.records import SlideRecord
@@ -101,7 +101,7 @@ def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> Run
     store = Store(settings.out)
     with storage_errors(store.paths.root):
         store.paths.root.mkdir(parents=True, exist_ok=True)
-    with hold_lock(store.paths.lock), stop_on_signals() as stop:
+    with hold_out(store.paths), stop_on_signals() as stop:
         kind = _input_kind(settings, store, models, progress)
         cover.pseudonyms = _bind(settings, store, kind)
         store.sweep()

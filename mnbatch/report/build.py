@@ -23,6 +23,7 @@ from mnbatch.report.summary import digest, page_stamp, remove_files, write_if_ch
 from mnbatch.report.views import CopyView
 from mnbatch.results.dosing import load_dosing, scoring_mode
 from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.lock import check_still_held
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Samples, open_roster
@@ -167,6 +168,7 @@ def _with_doses(paths: OutPaths, donors: list[DonorItem]) -> list[DonorItem]:
 
 
 def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, options: ReportOptions) -> bool:
+    check_still_held(paths.lock)
     folder = paths.donors / donor.folder
     stamps = [slides.stamps[item.record.slide_id] for item in donor.slides]
     doses = donor.dose.dosing.key if donor.dose else ""
@@ -219,6 +221,7 @@ def _sweep_donors(paths: OutPaths, folders: set[str]) -> None:
 
 
 def _write_tables(paths: OutPaths, items: Sequence[SlideItem], donors: Sequence[DonorItem]) -> None:
+    check_still_held(paths.lock)
     write_if_changed(paths.slides_csv, tables.slides_csv(slide_rows(items, donors)))
     write_if_changed(paths.donors_csv, tables.donors_csv(donor_rows(donors)))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mnbatch.errors import MismatchError, UsageError
 from mnbatch.report.build import ReportSummary
-from mnbatch.results.lock import wait_for_lock
+from mnbatch.results.holding import hold_out
 from mnbatch.results.store import Store
 from mnbatch.review.signing import Basis, Signature, add_signature, make_signature
 from mnbatch.review.trail import writing
@@ -46,7 +46,7 @@ def sign_donor(store: Store, request: SignRequest, rebuild: Callable[[], ReportS
         MismatchError: the donor's page has changed since it was looked at.
         LockHeldError: a run holds OUT, or another signer did not end in time.
     """
-    with writing(store.paths), wait_for_lock(store.paths.lock, WAIT_SECONDS):
+    with writing(store.paths), hold_out(store.paths, WAIT_SECONDS):
         signature = checked(request, rebuild())
         added = add_signature(store.paths, signature)
         if added:

@@ -28,6 +28,7 @@ from mnbatch.report.statistics import statistics_of, why_no_background
 from mnbatch.report.summary import SlideSummary, digest, files_match, read_summary, remove_files, write_if_changed
 from mnbatch.results.dosing import scoring_mode
 from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.lock import check_still_held
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Roster, Samples
 from mnbatch.results.store import Store
@@ -166,6 +167,7 @@ class SlideBuilder:
 
     def _write(self, record: SlideRecord, stamp: str, item: SlideItem, pages_: dict[str, bytes]) -> None:
         paths, call = self._store.paths.slide(record.slide_id), item.call
+        check_still_held(paths.lock)
         files = dict(pages_)
         if call.cells:
             files[paths.cells_csv.name] = tables.cells_csv(call.cells)

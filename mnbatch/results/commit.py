@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from mnbatch.errors import StorageError
 from mnbatch.results.checksums import content_checksum, file_checksum
 from mnbatch.results.files import write_atomically
+from mnbatch.results.lock import check_still_held
 from mnbatch.results.paths import GENERATION_PREFIX, STAGING_PREFIX, SlidePaths
 from mnbatch.results.records import SlideRecord
 
@@ -60,6 +61,7 @@ def parse_record(paths: SlidePaths, data: bytes) -> SlideRecord:
 
 def write_record(paths: SlidePaths, record: SlideRecord) -> None:
     """Replace a slide's record in one durable step: the commit. Its last line is a checksum over all others."""
+    check_still_held(paths.lock)
     content: dict[str, Any] = json.loads(record.model_dump_json())
     content[CHECKSUM] = content_checksum(content)
     write_atomically(paths.record, json.dumps(content, indent=1).encode() + b"\n", durable=True)

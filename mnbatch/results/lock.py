@@ -1,68 +1,111 @@
 """One run at a time holds OUT.
 
-On one host the kernel's file lock decides, so that a killed run never blocks the next. Across hosts (network shares
-where such locks stay local) the lock's text decides: its heartbeat is its modification time.
+On one machine the kernel's file lock decides, so that a killed run never blocks the next. Across machines (network
+shares where such locks stay local) the lock's text decides: its heartbeat is its modification time, by the share's own
+clock. A run whose lock was taken over finds another token in it before it commits, and stops.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
-import socket
+import secrets
+import stat
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from mnbatch.errors import LockHeldError
-from mnbatch.results.files import storage_errors
+from mnbatch.errors import LockHeldError, StorageError
+from mnbatch.files import share_time, storage_errors
+from mnbatch.processes import ProcessIdentity, runs, this_process
 
-HEARTBEAT_SECONDS = 30.0
+HEARTBEAT_SECONDS = 10.0
+LOOK_SECONDS = 12.0
+"""Between two looks at a heartbeat that seems to have stopped; above `HEARTBEAT_SECONDS`."""
 STALE_SECONDS = 600.0
 PAUSE_SECONDS = 0.05
+LARGEST_LOCK = 10_000
+LAST_YEAR = 4e9
+"""Seconds since the epoch; a later start is no time."""
+
+_held: dict[Path, Holder] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds OUT: host name, process id, start (seconds since the epoch)."""
+    """Who holds OUT.
+
+    Attributes:
+        host: name of the machine.
+        pid: process id.
+        start: when it took the lock, seconds since the epoch, by its own clock; 0 where that is unknown.
+        token: of this hold alone; "" from a version that had none.
+        boot, space, process_start: of the process, as in `ProcessIdentity`.
+        inode: number of the lock's file; another one in a copy of OUT. 0 where it is unknown.
+        path: of the lock's file, where this process holds it.
+    """
 
     host: str
     pid: int
     start: float
+    token: str = ""
+    boot: str = ""
+    space: str = ""
+    process_start: str = ""
+    inode: int = 0
+    path: Path | None = None
+
+    @property
+    def process(self) -> ProcessIdentity:
+        """The process that took the lock."""
+        return ProcessIdentity(self.host, self.boot, self.space, self.pid, self.process_start)
+
+    def still_mine(self) -> bool:
+        """Whether the lock on the disk is still this one; False when another run took it over."""
+        if self.path is None:
+            return True
+        now = read_holder(self.path)
+        return now is not None and now.token == self.token
 
 
 @contextlib.contextmanager
-def hold_lock(path: Path, *, stale_seconds: float = STALE_SECONDS) -> Iterator[Holder]:
+def hold_lock(
+    path: Path, *, stale_seconds: float = STALE_SECONDS, look_seconds: float = LOOK_SECONDS
+) -> Iterator[Holder]:
     """Hold the lock at `path` while the block runs.
 
-    A dead holder on this host is taken over at once; one on another host when its heartbeat is older than
-    `stale_seconds`.
+    A dead holder on this machine is taken over at once; one on another when its heartbeat is older than
+    `stale_seconds` by the clock of the share, and did not move between two looks `look_seconds` apart.
 
     Raises:
         LockHeldError: another run holds it; the message says who, where and since when.
         StorageError: the lock cannot be written.
     """
     with storage_errors(path):
-        file = path.open("a+", encoding="utf-8")
+        file = _opened(path)
     with file:
-        _take(file, path, stale_seconds)
-        me = Holder(socket.gethostname(), os.getpid(), round(time.time(), 3))
+        _take(file, path, stale_seconds, look_seconds)
         with storage_errors(path):
-            _write(file, asdict(me))
+            me = _write_me(file, path)
+        _held[path.absolute()] = me
         stop = threading.Event()
-        beat = threading.Thread(target=_beat, args=(path, stop), name="mnbatch-heartbeat", daemon=True)
+        beat = threading.Thread(target=_beat, args=(me, stop), name="mnbatch-heartbeat", daemon=True)
         beat.start()
         try:
             yield me
         finally:
             stop.set()
             beat.join()
+            _held.pop(path.absolute(), None)
             # The file stays and says it is free: removing it would let two runs lock two different files.
             with contextlib.suppress(OSError):
-                _write(file, {"released": True})
+                if me.still_mine():
+                    _write(file, {"released": True})
 
 
 @contextlib.contextmanager
@@ -86,38 +129,112 @@ def wait_for_lock(path: Path, seconds: float) -> Iterator[Holder]:
         time.sleep(PAUSE_SECONDS)
 
 
+def check_still_held(path: Path) -> None:
+    """Before anything is made true: where this process took the lock at `path`, it must still be its own.
+
+    Raises:
+        LockHeldError: another run took it over meanwhile.
+    """
+    me = _held.get(path.absolute())
+    if me is not None and not me.still_mine():
+        other = read_holder(path)
+        who = "another run" if other is None else f"process {other.pid} on host {other.host}"
+        raise LockHeldError(
+            f"{path.parent} was taken over by {who} while this run stood still; nothing more is written by this one.",
+            "Let the other run end; it does what this one left.",
+        )
+
+
 def read_holder(path: Path) -> Holder | None:
     """Who the lock's text names; None where it is absent, released or unreadable."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return Holder(str(data["host"]), int(data["pid"]), float(data["start"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    found = _look(path)
+    return found if isinstance(found, Holder) else None
 
 
 def current_holder(path: Path, *, stale_seconds: float = STALE_SECONDS) -> Holder | None:
-    """Who holds the lock now; None where its text names a dead process, or another host whose heartbeat stopped."""
+    """Who holds the lock now, as far as one look tells; None where it names a dead process, is a copy, or its heartbeat
+    stopped."""
     holder = read_holder(path)
-    if holder is None:
+    if holder is None or _is_copy(holder, path):
         return None
-    if holder.host == socket.gethostname():
-        return holder if _alive(holder.pid) else None
-    return holder if time.time() - path.stat().st_mtime < stale_seconds else None
+    alive = _alive(holder)
+    if alive is not None:
+        return holder if alive else None
+    return holder if _age(path) < stale_seconds else None
 
 
-def _take(file: IO[str], path: Path, stale_seconds: float) -> None:
+def _take(file: IO[bytes], path: Path, stale_seconds: float, look_seconds: float) -> None:
+    """Return where the lock is free; LockHeldError where it is not."""
     kernel_says_free = _try_kernel_lock(file)
+    found = _look(path)
     if kernel_says_free is False:
-        raise _held(read_holder(path), path)
-    holder = current_holder(path, stale_seconds=stale_seconds)
-    if holder is None:
+        raise _held_by(found, path)
+    if found is None:
         return
-    elsewhere = holder.host != socket.gethostname()
-    if elsewhere or (kernel_says_free is None and holder.pid != os.getpid()):
-        raise _held(holder, path)
+    if isinstance(found, Holder):
+        if _is_copy(found, path) or (kernel_says_free and _same_kernel_lock(found, file)):
+            return
+        alive = _alive(found)
+        if alive is False or (alive and found.pid == os.getpid()):
+            return
+        if alive and not kernel_says_free:
+            raise _held_by(found, path)
+    with storage_errors(path):
+        if _age(path) < stale_seconds or _beats(path, look_seconds):
+            raise _held_by(found, path)
 
 
-def _try_kernel_lock(file: IO[str]) -> bool | None:
+def _same_kernel_lock(holder: Holder, file: IO[bytes]) -> bool:
+    """Whether a living holder would have been seen by the kernel: it is of this machine, or of a container beside."""
+    me = this_process()
+    if holder.process.same_machine(me):
+        return True
+    # Two containers on one kernel share its file locks where both see the same file of the same mount.
+    return bool(holder.boot) and holder.boot == me.boot and holder.inode == _inode(file.fileno())
+
+
+def _is_copy(holder: Holder, path: Path) -> bool:
+    """Whether the text was copied here with the folder around it: its holder holds the file that it was copied from."""
+    if not holder.inode or not holder.boot or holder.boot != this_process().boot:
+        # Two machines may number the files of a share differently.
+        return False
+    with contextlib.suppress(OSError):
+        return path.stat().st_ino != holder.inode
+    return False
+
+
+def _alive(holder: Holder) -> bool | None:
+    """None: of another machine, or nobody can tell."""
+    return runs(holder.pid, holder.process_start) if holder.process.same_machine(this_process()) else None
+
+
+def _age(path: Path) -> float:
+    """Seconds since the last heartbeat by the clock of the share; below 0 for one dated ahead.
+
+    Where nothing can be written (a look from outside), by our own clock.
+    """
+    beat = path.stat().st_mtime
+    try:
+        return share_time(path.parent) - beat
+    except OSError:
+        return time.time() - beat
+
+
+def _beats(path: Path, look_seconds: float) -> bool:
+    """Whether the heartbeat moves between two looks."""
+    first = _look(path), path.stat().st_mtime_ns
+    time.sleep(look_seconds)
+    return (_look(path), path.stat().st_mtime_ns) != first
+
+
+def _opened(path: Path) -> IO[bytes]:
+    if path.exists() and not path.is_file():
+        raise StorageError(f"{path} is no file, so nobody can hold {path.parent}.", "Remove it and run again.")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    return os.fdopen(descriptor, "r+b", buffering=0)
+
+
+def _try_kernel_lock(file: IO[bytes]) -> bool | None:
     """True: locked; False: held by another process; None: this file system or platform cannot tell."""
     try:
         import fcntl
@@ -132,34 +249,82 @@ def _try_kernel_lock(file: IO[str]) -> bool | None:
     return True
 
 
-def _alive(pid: int) -> bool:
+def _look(path: Path) -> Holder | str | None:
+    """What the lock says: a holder; None where it is absent or free; a text that says why it cannot be understood."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        if not stat.S_ISREG(path.stat().st_mode):
+            return "it is no file"
+        with path.open("rb") as file:
+            data = file.read(LARGEST_LOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error.strerror or str(error)
+    if not data.strip():
+        return None
+    try:
+        return _parse(json.loads(data))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return "its text names no holder"
 
 
-def _held(holder: Holder | None, path: Path) -> LockHeldError:
-    if holder is None:
-        who = "another run"
-    else:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.start))
-        who = f"process {holder.pid} on host {holder.host} since {since}"
-    return LockHeldError(f"{path.parent} is held by {who}.", "Wait for that run to end, or stop it; then run again.")
+def _parse(data: object) -> Holder | None:
+    if not isinstance(data, dict):
+        raise TypeError("no object")
+    if data.get("released") is True:
+        return None
+    pid, start, inode = data["pid"], data.get("start", 0), data.get("inode", 0)
+    if isinstance(pid, bool) or not isinstance(pid, int):
+        raise TypeError("no process id")
+    timed = isinstance(start, int | float) and math.isfinite(start) and 0 <= start < LAST_YEAR
+    texts = {name: str(data.get(name, "")) for name in ("token", "boot", "space", "process_start")}
+    return Holder(
+        str(data["host"]), pid, float(start) if timed else 0.0, inode=inode if isinstance(inode, int) else 0, **texts
+    )
 
 
-def _write(file: IO[str], content: dict[str, object]) -> None:
+def _held_by(found: Holder | str | None, path: Path) -> LockHeldError:
+    wait = "Wait for that run to end, or stop it; then run again."
+    if isinstance(found, str):
+        return LockHeldError(
+            f"{path} cannot be understood ({found}), so it may be held.",
+            "If no run writes there, remove that file; then run again.",
+        )
+    if found is None:
+        return LockHeldError(f"{path.parent} is held by another run.", wait)
+    since = f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(found.start))}" if found.start else ""
+    if not found.process.same_machine(this_process()):
+        wait = f"Wait for that run to end, or stop it; where that host is gone, remove {path}; then run again."
+    return LockHeldError(f"{path.parent} is held by process {found.pid} on host {found.host}{since}.", wait)
+
+
+def _write_me(file: IO[bytes], path: Path) -> Holder:
+    process, token, start = this_process(), secrets.token_hex(16), round(time.time(), 3)
+    inode = _inode(file.fileno())
+    me = Holder(
+        process.host, process.pid, start, token, process.boot, process.space, process.started, inode, path.absolute()
+    )
+    names = ("host", "pid", "start", "token", "boot", "space", "process_start", "inode")
+    _write(file, {name: getattr(me, name) for name in names})
+    return me
+
+
+def _inode(descriptor: int) -> int:
+    return os.fstat(descriptor).st_ino
+
+
+def _write(file: IO[bytes], content: dict[str, object]) -> None:
+    """In one write over what was there: a reader at no time sees an empty lock."""
+    data = json.dumps(content).encode() + b"\n"
     file.seek(0)
-    file.truncate()
-    file.write(json.dumps(content) + "\n")
-    file.flush()
+    file.write(data)
+    file.truncate(len(data))
     os.fsync(file.fileno())
 
 
-def _beat(path: Path, stop: threading.Event) -> None:
+def _beat(me: Holder, stop: threading.Event) -> None:
+    assert me.path is not None
     while not stop.wait(HEARTBEAT_SECONDS):
         with contextlib.suppress(OSError):
-            os.utime(path)
+            if me.still_mine():
+                os.utime(me.path)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.lock import check_still_held
 from mnbatch.results.paths import OutPaths
 
 PACKAGES = ("mnbatch", "torch", "torchvision", "numpy", "pillow", "tifffile", "imagecodecs", "scikit-image", "pydantic")
@@ -57,7 +58,7 @@ class Manifest:
     def __init__(
         self, paths: OutPaths, settings: Mapping[str, Any], origins: Mapping[str, str], *, private: bool = False
     ) -> None:
-        self._path, self._runs, self._private = paths.manifest, paths.runs, private
+        self._path, self._runs, self._private, self._lock = paths.manifest, paths.runs, private, paths.lock
         before = read_manifest(paths) or {}
         self._attempts: dict[str, int] = {
             slide_id: int(known.get("attempts", 0)) for slide_id, known in before.get("slides", {}).items()
@@ -92,7 +93,8 @@ class Manifest:
         self.slide(slide_id, attempts=self._attempts[slide_id])
 
     def write(self) -> None:
-        """Put the present content in place."""
+        """Put the present content in place; LockHeldError where another run took OUT over."""
+        check_still_held(self._lock)
         text = json.dumps(self.content, indent=1, default=str)
         # It holds real names: what a kill leaves of it must lie where such names may lie.
         write_atomically(self._path, text.encode() + b"\n", private=self._private, staged_in=self._runs)

@@ -160,6 +160,11 @@ class SlidePaths:
         return self.root / "record.json"
 
     @property
+    def lock(self) -> Path:
+        """Who holds the OUT that the slide is in."""
+        return self.root.parent.parent / "lock.json"
+
+    @property
     def cells_csv(self) -> Path:
         """Derived: one row a cell, as called."""
         return self.root / "cells.csv"

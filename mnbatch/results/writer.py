@@ -20,6 +20,7 @@ from mnbatch.results.commit import next_generation, read_record, sweep_slide, wr
 from mnbatch.results.field_rows import FOUND_COLUMNS, FieldWriter, found_fields, readable
 from mnbatch.results.files import storage_errors, sync_folder
 from mnbatch.results.gallery import encode_crop, pack_maps
+from mnbatch.results.lock import check_still_held
 from mnbatch.results.paths import STAGING_PREFIX, GenerationPaths, SlidePaths
 from mnbatch.results.records import SlideRecord
 
@@ -96,7 +97,13 @@ class SlideWriter:
             self._fields.add(report)
 
     def commit(self, record: SlideRecord) -> SlideRecord:
-        """Make the staged generation and `record` true in one step; returns the record as written."""
+        """Make the staged generation and `record` true in one step; returns the record as written.
+
+        Raises:
+            LockHeldError: another run took OUT over.
+            StorageError: it cannot be written.
+        """
+        check_still_held(self._paths.lock)
         with storage_errors(self._paths.root):
             self._close()
             sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._staged.root)}

@@ -1,14 +1,18 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 
-from mnbatch.errors import LockHeldError
-from mnbatch.results.lock import current_holder, hold_lock, read_holder
+from mnbatch.errors import LockHeldError, StorageError
+from mnbatch.processes import this_process
+from mnbatch.results import lock as locks
+from mnbatch.results.lock import check_still_held, current_holder, hold_lock, read_holder
 
 
 def hold_until_killed(path, ready):
@@ -65,7 +69,7 @@ def test_another_host_is_waited_for_until_its_heartbeat_stops(lock):
         pass
     old = time.time() - 3600
     os.utime(lock, (old, old))
-    with hold_lock(lock) as me:
+    with hold_lock(lock, look_seconds=0) as me:
         assert me.host == socket.gethostname()
 
 
@@ -77,3 +81,125 @@ def test_a_dead_process_of_this_host_is_taken_over_without_kernel_locks(lock, mo
     lock.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getppid(), "start": 0}))
     with pytest.raises(LockHeldError), hold_lock(lock):
         pass
+
+
+def elsewhere(lock, **change):
+    lock.write_text(json.dumps({"host": "elsewhere", "pid": 7, "start": 1e9, "token": "theirs"} | change))
+
+
+def age(lock, seconds):
+    then = time.time() - seconds
+    os.utime(lock, (then, then))
+
+
+@pytest.mark.parametrize("ahead", [900, 90_000, -900])
+def test_a_lock_is_judged_by_the_clock_of_the_share(lock, monkeypatch, ahead):
+    """Our clock, 900 s ahead, took a fresh lock of another host for a dead one: two runs in one OUT."""
+    elsewhere(lock)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + ahead)
+    with pytest.raises(LockHeldError, match="elsewhere"), hold_lock(lock, look_seconds=0):
+        pass
+    assert current_holder(lock).host == "elsewhere"
+    monkeypatch.undo()
+    age(lock, 700)
+    monkeypatch.setattr(time, "time", lambda: real() + ahead)
+    with hold_lock(lock, look_seconds=0):
+        pass
+
+
+def test_a_lock_dated_ahead_is_not_stale(lock):
+    elsewhere(lock)
+    age(lock, -90_000)
+    with pytest.raises(LockHeldError, match="elsewhere"), hold_lock(lock, look_seconds=0):
+        pass
+
+
+def test_a_heartbeat_that_moves_between_two_looks_is_alive_whatever_its_date(lock, monkeypatch):
+    elsewhere(lock)
+    age(lock, 7200)
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: age(lock, 7190))
+    with pytest.raises(LockHeldError, match="elsewhere"), hold_lock(lock):
+        pass
+
+
+@pytest.mark.parametrize("kernel", [True, None])
+def test_a_process_number_that_is_used_again_holds_nothing(lock, monkeypatch, kernel):
+    me = this_process()
+    known = {"host": me.host, "boot": me.boot, "space": me.space, "pid": os.getppid(), "start": 1e9}
+    monkeypatch.setattr(locks, "_try_kernel_lock", lambda file: kernel)
+    lock.write_text(json.dumps(known | {"process_start": "1"}))
+    assert current_holder(lock) is None
+    with hold_lock(lock) as holder:
+        assert read_holder(lock) == replace(holder, path=None)
+
+
+@pytest.mark.parametrize("pid", [2**70, -1, 0])
+def test_an_impossible_process_number_is_dead(lock, pid):
+    lock.write_text(json.dumps({"host": socket.gethostname(), "pid": pid, "start": 1e308}))
+    assert current_holder(lock) is None
+    with hold_lock(lock):
+        pass
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[", "[]", "3", '{"pid": 3}', '{"host": "a", "pid": "x"}', "[" * 5000, "\x00\xff", '{"host":"a","pid":1.5}'],
+)
+def test_a_lock_that_cannot_be_understood_is_said_and_lapses(lock, text):
+    lock.write_text(text)
+    with pytest.raises(LockHeldError, match="cannot be understood"), hold_lock(lock, look_seconds=0):
+        pass
+    age(lock, 700)
+    with hold_lock(lock, look_seconds=0):
+        pass
+
+
+def test_what_is_no_file_is_said(lock):
+    os.mkfifo(lock)
+    assert read_holder(lock) is None
+    with pytest.raises(StorageError, match="no file"), hold_lock(lock):
+        pass
+
+
+def test_a_lock_copied_with_its_folder_holds_nothing(lock, other_process, tmp_path):
+    copy = tmp_path / "copy" / "lock.json"
+    copy.parent.mkdir()
+    shutil.copy2(lock, copy)
+    assert current_holder(lock).pid == other_process.pid
+    assert current_holder(copy) is None
+    with hold_lock(copy):
+        pass
+
+
+def test_a_container_on_the_same_machine_is_seen_by_the_kernel_or_waited_for(lock):
+    me = this_process()
+    lock.touch()
+    beside = {"host": "container", "boot": me.boot, "space": "pid:[1]", "pid": 1, "inode": lock.stat().st_ino}
+    elsewhere(lock, **beside)
+    with hold_lock(lock):
+        pass
+    elsewhere(lock, **beside | {"boot": "other"})
+    with pytest.raises(LockHeldError, match="container"), hold_lock(lock, look_seconds=0):
+        pass
+
+
+def test_a_run_whose_lock_was_taken_over_commits_nothing_and_leaves_the_other_alone(lock):
+    with hold_lock(lock) as me:
+        assert me.still_mine()
+        check_still_held(lock)
+        elsewhere(lock)
+        assert not me.still_mine()
+        with pytest.raises(LockHeldError, match="taken over by process 7 on host elsewhere"):
+            check_still_held(lock)
+    assert read_holder(lock).host == "elsewhere"
+    check_still_held(lock)
+
+
+def test_where_the_system_cannot_tell_no_process_is_touched(lock, monkeypatch):
+    """On Windows, asking about a process by a signal ends it."""
+    monkeypatch.setattr("mnbatch.processes.os.name", "nt")
+    monkeypatch.setattr("mnbatch.processes.started", lambda pid: None)
+    monkeypatch.setattr("mnbatch.processes.os.kill", lambda *a: pytest.fail("a signal was sent"))
+    monkeypatch.setattr(locks, "_try_kernel_lock", lambda file: None)
+    assert locks.runs(4, "") is None
