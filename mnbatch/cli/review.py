@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -162,13 +164,29 @@ def serve(
         typer.echo(f"Open {server.address}")
         typer.echo("Ctrl-C ends it and makes the report.")
         if open_browser:
-            webbrowser.open(server.address)
-        try:
-            server.serve_forever(poll_interval=0.2)
-        except KeyboardInterrupt:
-            typer.echo("ended")
+            webbrowser.open(server.opening_address())
+        with _ending_on_signals(), contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+        typer.echo("ended")
         if server.saved:
             rebuild(store)
+
+
+@contextlib.contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the server as Ctrl-C does: the report is made."""
+    import signal
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), end) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
 
 
 def rebuild(store: Store) -> None:

@@ -1,50 +1,62 @@
 """A small server for one person on one machine: shows OUT and saves decisions straight into its trail.
 
 It listens on the loopback interface alone. The address holds a random token; requests without it, with another Host
-(DNS rebinding), from another origin, for a path outside OUT or with a large body are refused.
+(DNS rebinding), from another origin, for anything but what pages need or with a large body are refused.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
+import re
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
 
-from mnbatch.errors import MnbatchError, StorageError
+from mnbatch.errors import MnbatchError
 from mnbatch.results.store import Store
+from mnbatch.review import http
 from mnbatch.review.decisions import Decision, parse_decision
 from mnbatch.review.importing import queues_of, save_decisions
 from mnbatch.review.queue import Queue
+from mnbatch.review.shown import shown_file
 
 LARGEST_BODY = 1 << 20
 TOKEN_BYTES = 24
-SECONDS = 30.0
+OPENING = "_open"
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".csv": "text/csv; charset=utf-8",
-    ".json": "application/json",
     ".js": "text/javascript; charset=utf-8",
     ".jpg": "image/jpeg",
     ".png": "image/png",
 }
+HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("X-Frame-Options", "DENY"),
+    # Each page has a stricter one of its own in its head; both hold.
+    ("Content-Security-Policy", "frame-ancestors 'none'; object-src 'none'; base-uri 'none'; form-action 'none'"),
+)
 SIGN_FIELDS = ("donor", "name", "role", "reason", "digest")
-HIDDEN = {"private", "annotations", "runs"}
+_SLIDE_ID = re.compile(r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,254}")
 
 
 class _Refused(Exception):
-    def __init__(self, status: HTTPStatus, why: str) -> None:
+    def __init__(self, status: HTTPStatus, why: str, **headers: str) -> None:
         super().__init__(why)
         self.status = status
+        self.headers = headers
 
 
-class ReviewServer(ThreadingHTTPServer):
+class ReviewServer:
     """Serves one OUT on 127.0.0.1.
 
     Args:
@@ -55,20 +67,15 @@ class ReviewServer(ThreadingHTTPServer):
     Attributes:
         token: what the address must hold.
         saved: decisions that were added to the trail so far.
+        server_address: host and port that it listens on.
 
     Raises:
         StorageError: the port is taken.
     """
 
-    daemon_threads = True
-
     def __init__(
         self, store: Store, rebuild: Callable[[], str], sign: Callable[[Mapping[str, str]], str], port: int = 0
     ) -> None:
-        try:
-            super().__init__(("127.0.0.1", port), _Handler)
-        except OSError as error:
-            raise StorageError(f"Port {port} cannot be used: {error.strerror}.", "Choose another --port.") from error
         self.store = store
         self.rebuild = rebuild
         self.sign = sign
@@ -76,11 +83,41 @@ class ReviewServer(ThreadingHTTPServer):
         self.saved = 0
         self._lock = threading.Lock()
         self._queues: dict[str, tuple[object, Queue | None]] = {}
+        self._ticket = ""
+        self._http = http.listening(self._answer, port, LARGEST_BODY)
+        self.server_address = ("127.0.0.1", int(self._http.effective_port))
+        self.server_port = self.server_address[1]
+        self.hosts = {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        http.close(self._http)
 
     @property
     def address(self) -> str:
         """Where the batch page is."""
         return f"http://127.0.0.1:{self.server_port}/{self.token}/index.html"
+
+    def opening_address(self) -> str:
+        """An address that leads to `address` once: a browser's command line can be read by everyone on the machine."""
+        self._ticket = secrets.token_urlsafe(TOKEN_BYTES)
+        return f"http://127.0.0.1:{self.server_port}/{OPENING}/{self._ticket}"
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Answer until `shutdown`, Ctrl-C or SystemExit.
+
+        Args:
+            poll_interval: as of `socketserver`; nothing is polled.
+        """
+        self._http.run()
+
+    def shutdown(self) -> None:
+        """Let `serve_forever` return."""
+        http.stop(self._http)
 
     def save(self, decisions: Sequence[Decision]) -> int:
         """Append decisions to the trail; says how many are new.
@@ -118,63 +155,79 @@ class ReviewServer(ThreadingHTTPServer):
             self._queues[slide_id] = known
         return known[1]
 
-
-class _Handler(BaseHTTPRequestHandler):
-    server: ReviewServer
-    timeout = SECONDS
-    server_version = "mnbatch"
-    sys_version = ""
-
-    def do_GET(self) -> None:
-        self._answer(self._file)
-
-    def do_POST(self) -> None:
-        self._answer(self._post)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: every line would hold the token."""
-
-    def _answer(self, act: Callable[[str], tuple[str, bytes]]) -> None:
+    def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        """One request (WSGI); what nobody foresaw becomes a 500 of waitress."""
+        request, more = _Request(self, environ), {}
         try:
-            kind, data = act(self._checked_path())
-            self._send(HTTPStatus.OK, kind, data)
+            status, (kind, data) = HTTPStatus.OK, request.answer()
         except _Refused as refused:
-            self._fail(refused.status, str(refused))
+            status, more = refused.status, refused.headers
+            kind, data = _as_json({"error": str(refused)})
         except MnbatchError as error:
-            self._fail(HTTPStatus.CONFLICT, str(error))
+            status, (kind, data) = HTTPStatus.CONFLICT, _as_json({"error": str(error)})
+        fixed = [("Content-Type", kind), ("Content-Length", str(len(data))), *HEADERS, *more.items()]
+        start(f"{status.value} {status.phrase}", fixed)
+        return [] if request.method == "HEAD" else [data]
 
-    def _checked_path(self) -> str:
-        """The path below the token.
+    def use_ticket(self, ticket: str) -> bool:
+        """Whether this is the ticket of `opening_address`, which is used up by asking."""
+        with self._lock:
+            known, self._ticket = self._ticket, ""
+        return bool(known) and _same(ticket, known)
+
+
+class _Request:
+    def __init__(self, server: ReviewServer, environ: Mapping[str, Any]) -> None:
+        self.server = server
+        self.method = str(environ["REQUEST_METHOD"])
+        self._environ = environ
+
+    def answer(self) -> tuple[str, bytes]:
+        """Type and bytes.
 
         Raises:
-            _Refused: wrong host, origin or token.
+            _Refused: it is not served.
+            MnbatchError: it was understood and could not be done.
         """
-        hosts = {f"{name}:{self.server.server_port}" for name in ("127.0.0.1", "localhost")}
-        if self.headers.get("Host") not in hosts:
-            raise _Refused(HTTPStatus.FORBIDDEN, "This host is not served.")
-        origin = self.headers.get("Origin")
-        foreign = origin is not None and origin not in {f"http://{host}" for host in hosts}
-        if foreign or self.headers.get("Sec-Fetch-Site") == "cross-site":
-            raise _Refused(HTTPStatus.FORBIDDEN, "Other origins are refused.")
-        if self.command == "POST" and origin is None:
-            raise _Refused(HTTPStatus.FORBIDDEN, "A request that says no origin is refused.")
-        token, _, path = urlsplit(self.path).path.lstrip("/").partition("/")
-        if not hmac.compare_digest(token.encode("utf-8", "replace"), self.server.token.encode()):
+        if self.method not in ("GET", "HEAD", "POST"):
+            raise _Refused(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET, HEAD and POST.", Allow="GET, HEAD, POST")
+        self._check_host()
+        self._check_origin()
+        first, _, path = self._path().lstrip("/").partition("/")
+        if first == OPENING and self.method == "GET":
+            if not self.server.use_ticket(path):
+                raise _Refused(HTTPStatus.GONE, "This address was used already; take the one that mnbatch printed.")
+            raise _Refused(HTTPStatus.SEE_OTHER, "", Location=self.server.address)
+        if not _same(first, self.server.token):
             raise _Refused(HTTPStatus.FORBIDDEN, "The address lacks the token that mnbatch printed.")
-        return path
+        return self._post(path) if self.method == "POST" else self._file(path or "index.html")
 
-    def _file(self, path: str) -> tuple[str, bytes]:
-        root = self.server.store.paths.root
-        name = unquote(path) or "index.html"
-        try:
-            target = (root / name).resolve()
-        except (OSError, ValueError):
-            target = Path("/")
-        parts = target.relative_to(root).parts if target.is_relative_to(root) else ()
-        hidden = not parts or parts[0] in HIDDEN or any(part.startswith(".") for part in parts)
-        if "\\" in name or hidden or target.suffix not in TYPES or not target.is_file():
+    def _check_host(self) -> None:
+        host = self._environ.get("HTTP_HOST", "")
+        if not host or "," in host:
+            raise _Refused(HTTPStatus.BAD_REQUEST, "A request names one host.")
+        asked = str(self._environ.get("REQUEST_URI", ""))
+        named = host if asked.startswith("/") else urlsplit(asked).netloc or host
+        if host not in self.server.hosts or named not in self.server.hosts:
+            raise _Refused(HTTPStatus.FORBIDDEN, "This host is not served.")
+
+    def _check_origin(self) -> None:
+        origin = self._environ.get("HTTP_ORIGIN")
+        foreign = origin is not None and origin not in {f"http://{host}" for host in self.server.hosts}
+        if foreign or self._environ.get("HTTP_SEC_FETCH_SITE") == "cross-site":
+            raise _Refused(HTTPStatus.FORBIDDEN, "Other origins are refused.")
+        if self.method == "POST" and origin is None:
+            raise _Refused(HTTPStatus.FORBIDDEN, "A request that says no origin is refused.")
+
+    def _path(self) -> str:
+        # WSGI carries bytes as Latin-1.
+        return str(self._environ["PATH_INFO"]).encode("latin-1", "replace").decode("utf-8", "replace")
+
+    def _file(self, name: str) -> tuple[str, bytes]:
+        data = shown_file(self.server.store.paths.root, name)
+        if data is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "There is no such page in OUT.")
-        return TYPES[target.suffix], target.read_bytes()
+        return TYPES[Path(name).suffix], data
 
     def _post(self, path: str) -> tuple[str, bytes]:
         if path not in ("_review", "_report", "_sign"):
@@ -184,46 +237,32 @@ class _Handler(BaseHTTPRequestHandler):
             return _as_json({"message": self.server.make_report()})
         if path == "_sign":
             return _as_json({"message": self.server.sign_off(_sign_fields(content))})
-        rows = content.get("decisions") if isinstance(content, dict) else None
-        if not isinstance(rows, list):
-            raise _Refused(HTTPStatus.BAD_REQUEST, "The body holds no decisions.")
-        try:
-            decisions = [parse_decision(row, withdrawn=True) for row in rows]
-        except (ValueError, AttributeError) as error:
-            raise _Refused(HTTPStatus.BAD_REQUEST, f"A decision is broken: {error}.") from error
-        return _as_json({"added": self.server.save(decisions)})
+        return _as_json({"added": self.server.save(_decisions(content))})
 
     def _body(self) -> Any:
-        if self.headers.get_content_type() != "application/json":
+        kind = str(self._environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
+        if kind != "application/json":
             raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be JSON.")
-        length = self.headers.get("Content-Length", "")
+        length = str(self._environ.get("CONTENT_LENGTH", ""))
         if not length.isdecimal():
             raise _Refused(HTTPStatus.LENGTH_REQUIRED, "The body's length is missing.")
-        if int(length) > LARGEST_BODY:
-            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"At most {LARGEST_BODY} bytes at once.")
         try:
-            return json.loads(self.rfile.read(int(length)))
-        except ValueError as error:
+            return json.loads(self._environ["wsgi.input"].read(LARGEST_BODY))
+        except (ValueError, RecursionError) as error:
             raise _Refused(HTTPStatus.BAD_REQUEST, "The body is no JSON.") from error
 
-    def _fail(self, status: HTTPStatus, why: str) -> None:
-        self.close_connection = True
-        self._send(status, *_as_json({"error": why}))
 
-    def _send(self, status: HTTPStatus, kind: str, data: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        for name, value in (
-            ("X-Content-Type-Options", "nosniff"),
-            ("Referrer-Policy", "no-referrer"),
-            ("Cache-Control", "no-store"),
-            ("Cross-Origin-Resource-Policy", "same-origin"),
-            ("X-Frame-Options", "DENY"),
-        ):
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
+def _decisions(content: Any) -> list[Decision]:
+    rows = content.get("decisions") if isinstance(content, dict) else None
+    if not isinstance(rows, list):
+        raise _Refused(HTTPStatus.BAD_REQUEST, "The body holds no decisions.")
+    try:
+        decisions = [parse_decision(row, withdrawn=True) for row in rows]
+        if not all(_SLIDE_ID.fullmatch(decision.slide_id) for decision in decisions):
+            raise ValueError("a slide_id that is none")
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise _Refused(HTTPStatus.BAD_REQUEST, f"A decision is broken: {error}.") from error
+    return decisions
 
 
 def _sign_fields(content: Any) -> dict[str, str]:
@@ -235,6 +274,11 @@ def _sign_fields(content: Any) -> dict[str, str]:
     return {name: content[name] for name in SIGN_FIELDS}
 
 
+def _same(one: str, other: str) -> bool:
+    """In a time that says nothing of where they differ."""
+    return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode())
+
+
 def _as_json(content: dict[str, Any]) -> tuple[str, bytes]:
     return "application/json", json.dumps(content).encode()
 
@@ -242,5 +286,5 @@ def _as_json(content: dict[str, Any]) -> tuple[str, bytes]:
 def _mtime(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
-    except OSError:
+    except (OSError, ValueError):
         return 0

@@ -2,12 +2,18 @@
 
 import http.client
 import json
+import os
+import re
+import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
 
 from mnbatch.review import trail
 from mnbatch.review.serve import LARGEST_BODY, ReviewServer
+from mnbatch.review.shown import shown_file
 
 
 @pytest.fixture
@@ -131,3 +137,177 @@ def test_decisions_that_do_not_belong_are_refused_and_not_kept(out, queue, tools
     assert status == 409
     assert "nowhere" in json.loads(data)["error"]
     assert trail.reviewed_slides(out.paths) == []
+
+
+@pytest.fixture
+def raw(server):
+    """Bytes as they are to the server; what it answers until it closes or is silent."""
+
+    def send(data, wait=5.0):
+        with socket.create_connection(("127.0.0.1", server.server_port), timeout=wait) as link:
+            link.sendall(data)
+            answer = b""
+            while chunk := link.recv(65536):
+                answer += chunk
+        return answer
+
+    return send
+
+
+def status_of(answer):
+    assert answer.startswith(b"HTTP/1."), answer[:80]
+    return int(answer.split()[1])
+
+
+NEEDED = (
+    *(
+        "index.html",
+        "slides.csv",
+        "donors.csv",
+        "slides/s1/index.html",
+        "slides/s1/gallery.html",
+        "slides/s1/cells.csv",
+    ),
+    *("slides/s1/contact-sheet.png", "slides/s1/gallery/s0000.jpg", "slides/s1/gallery/data.js"),
+    *("donors/d-1/index.html", "donors/d-1/sheet.html", "donors/d-1/gallery.html"),
+)
+NOT_NEEDED = (
+    *("manifest.json", "batch.json", "lock.json", "slides/s1/record.json", "slides/s1/summary.json", "runs/1.jsonl"),
+    *(
+        "private/names.json",
+        "annotations/samples.csv",
+        "annotations/index.html",
+        "private/index.html",
+        ".tmp/index.html",
+    ),
+    *("slides/.hidden/index.html", "slides/s1/g1/scores.csv", "slides/s1/gallery/.x.js", "donors/d-1/notes.html"),
+)
+
+
+def test_what_pages_need_is_shown_and_nothing_else(out, ask):
+    for name in (*NEEDED, *NOT_NEEDED):
+        (out.paths.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (out.paths.root / name).write_bytes(b"content")
+    assert {name: ask("GET", name) for name in NEEDED} == dict.fromkeys(NEEDED, (200, b"content"))
+    assert {name: ask("HEAD", name) for name in NEEDED} == dict.fromkeys(NEEDED, (200, b""))
+    refused = {name: ask("GET", name) for name in NOT_NEEDED}
+    assert {name: status for name, (status, data) in refused.items() if b"content" not in data} == dict.fromkeys(
+        NOT_NEEDED, 404
+    )
+
+
+@pytest.mark.parametrize("name", ["INDEX.html", "Slides/s1/index.html", "slides/S1/index.html", "slides/s1/INDEX.HTML"])
+def test_names_must_be_those_of_the_file_system(out, monkeypatch, name):
+    """On a share that takes PRIVATE for private, a name of another spelling opens the file and must not be shown."""
+    (out.paths.root / "slides/s1/index.html").parent.mkdir(parents=True, exist_ok=True)
+    for spelled in ("index.html", "slides/s1/index.html"):
+        (out.paths.root / spelled).write_bytes(b"page")
+    assert shown_file(out.paths.root, name.lower()) == b"page"
+    monkeypatch.setattr("mnbatch.review.shown._regular", lambda path: b"opened all the same")
+    assert shown_file(out.paths.root, name) is None
+
+
+def test_links_and_what_is_no_file_are_not_shown(out, tmp_path):
+    outside = tmp_path / "outside"
+    (outside / "s1").mkdir(parents=True)
+    (outside / "s1/index.html").write_bytes(b"secret")
+    slides = out.paths.root / "slides"
+    (slides / "linked").symlink_to(outside / "s1")
+    assert shown_file(out.paths.root, "slides/linked/index.html") is None
+    os.mkfifo(out.paths.root / "donors.csv")
+    assert shown_file(out.paths.root, "donors.csv") is None
+    assert shown_file(out.paths.root, "slides/" + "a" * 5000 + "/index.html") is None
+
+
+STRANGE = [
+    (b"GET http://[ HTTP/1.1\r\nHost: HOST\r\n\r\n", 400),
+    (b"GET http://evil.example/TOKEN/index.html HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n", 403),
+    (b"GET http://HOST/TOKEN/index.html HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n", 200),
+    (b"GET /TOKEN/index.html HTTP/1.1\r\nConnection: close\r\n\r\n", 400),
+    (b"GET /TOKEN/index.html HTTP/1.1\r\nHost: HOST\r\nHost: HOST\r\nConnection: close\r\n\r\n", 400),
+    (b"GET /TOKEN/a%00.html HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n", 404),
+    (b"GET /\xff\xfe/ HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n", 400),
+    (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n", 403),
+    (b"GET / HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\nX: " + b"a" * 100_000 + b"\r\n\r\n", 403),
+    (b"POST /TOKEN/_review HTTP/1.1\r\nHost: HOST\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 400),
+    (b"POST /TOKEN/_review HTTP/1.1\r\nHost: HOST\r\nContent-Length: -1\r\n\r\n", 400),
+    (b"POST /TOKEN/_review HTTP/1.1\r\nHost: HOST\r\nContent-Length: 4, 5\r\n\r\n", 400),
+    (b"POST /TOKEN/_review HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+    (b"POST /TOKEN/_review HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+    (b"OPTIONS /TOKEN/ HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n", 405),
+    (b"PROPFIND /TOKEN/ HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n", 405),
+    (b"get / HTTP/1.1\r\nHost: HOST\r\n\r\n", 400),
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", 400),
+    (b"GET /TOKEN/index.html HTTP/1.1\r\nHost: HOST\r\nRange: bytes=0-1\r\nConnection: close\r\n\r\n", 200),
+]
+
+
+def test_strange_requests_are_answered_and_nothing_is_said_on_stderr(server, raw, capfd):
+    here, token = f"127.0.0.1:{server.server_port}".encode(), server.token.encode()
+    sent = {request: request.replace(b"HOST", here).replace(b"TOKEN", token) for request, _ in STRANGE}
+    assert [(request[:60], status_of(raw(sent[request]))) for request, _ in STRANGE] == [
+        (request[:60], status) for request, status in STRANGE
+    ]
+    assert capfd.readouterr().err == ""
+
+
+def test_requests_in_one_go_are_answered_in_order(server, raw):
+    one = f"GET /{server.token}/NAME HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n"
+    last = one.replace("NAME", "nothing.html").replace("Host", "Connection: close\r\nHost")
+    answer = raw((one.replace("NAME", "index.html") + last).encode())
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"404"]
+
+
+def test_bodies_that_are_no_decisions_are_refused(server, ask, queue, tools, post, capfd):
+    bodies = (
+        *("[" * 100_000, '{"decisions":' + "[" * 100_000, '{"decisions": [{"slide_id": "a\\u0000b"}]}', "9" * 5000),
+        *('{"decisions": [3, null, []]}', '{"decisions": [{"slide_id": ["x"], "cell_id": {}}]}', '{"decisions": "x"}'),
+    )
+    own = {"Origin": f"http://127.0.0.1:{server.server_port}", "Content_Type": "application/json"}
+    assert [ask("POST", "_review", body, **own)[0] for body in bodies] == [400] * len(bodies)
+    one = tools.decide(queue, lambda _: "mn")[0]
+    strange = [tools.change(one, slide_id=name).fields() for name in ("a\x00b", "../x", "/etc", ".", "a" * 300)]
+    assert [post({"decisions": [row]})[0] for row in strange] == [400] * len(strange)
+    assert capfd.readouterr().err == ""
+
+
+def test_twenty_clients_with_thirty_requests_each_are_all_answered(server):
+    """Of 600 requests of 20 clients, 5 were reset."""
+
+    def client(_):
+        found = []
+        for _ in range(30):
+            connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+            connection.request("GET", f"/{server.token}/index.html")
+            answer = connection.getresponse()
+            found.append((answer.status, answer.read()))
+            connection.close()
+        return found
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = [answer for found in pool.map(client, range(20)) for answer in found]
+    assert answers == [(200, b"<h1>batch</h1>")] * 600
+
+
+def test_slow_clients_keep_nobody_waiting(server, ask):
+    slow = [socket.create_connection(("127.0.0.1", server.server_port), timeout=10) for _ in range(30)]
+    try:
+        for link in slow:
+            link.sendall(b"GET / HTTP/1.1\r\nHost")
+        assert ask("GET", "index.html")[0] == 200
+    finally:
+        for link in slow:
+            link.close()
+
+
+def test_the_browser_gets_an_address_that_works_once_and_holds_no_token(server):
+    address = urlsplit(server.opening_address())
+    assert server.token not in address.geturl()
+    answers = []
+    for _ in range(2):
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        connection.request("GET", address.path)
+        answer = connection.getresponse()
+        answers.append((answer.status, answer.getheader("Location")))
+        connection.close()
+    assert answers == [(303, server.address), (410, None)]
