@@ -87,6 +87,12 @@ TEXTS: dict[str, str] = {
     "whole-refused-do": (
         "Check that it is whole and was written by a scanner that OpenSlide knows (openslide.org/formats)."
     ),
+    "fields-unusable": "{bad} of the {fields} fields of slide {slide} could not be used: {why}.",
+    "fields-unusable-do": (
+        "Export the slide again; `--nuclear-channel`, `--um-per-pixel` and `--stain` say what files do not."
+    ),
+    "nothing-found": "No {wanted} was found in the {fields} fields of slide {slide} (cells found: {found}).",
+    "nothing-found-do": "Look at its fields; where nuclei are to be counted whatever their number, use --cells all.",
     "contrast-rule": (
         "The model stretches contrast over a whole slide; slide {slide} is one of fields, for which that is not served."
     ),

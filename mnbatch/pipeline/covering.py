@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mnbatch.errors import Interrupted, MnbatchError
+from mnbatch.files import as_storage_error
 from mnbatch.results.manifest import RunLog
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.pseudonyms import Pseudonyms, covered_error, names_of_path
@@ -49,6 +50,8 @@ def covering(settings: RunSettings) -> Iterator[Cover]:
         return
     out = settings.out.resolve()
     cover = Cover(names_of_path(str(settings.export), out.parts))
+    if "{" in settings.layout:
+        cover.of_path[settings.layout] = "LAYOUT"
     try:
         yield cover
     except Interrupted:
@@ -56,6 +59,9 @@ def covering(settings: RunSettings) -> Iterator[Cover]:
     except MnbatchError as error:
         raise cover.error(error) from None
     except Exception as error:  # noqa: BLE001 - as the net of the command line, but without the text
+        storage = as_storage_error(error)
+        if storage is not None:
+            raise cover.error(storage) from None
         if not cover.logged:
             _log(OutPaths(out), error)
         raise MnbatchError(

@@ -1,10 +1,14 @@
-"""What the fields of a slide held, counted while they pass by; and when a slide of fields is no result."""
+"""What the fields of a slide held, counted while they pass by; and when a slide of fields is no result.
+
+Problems of fields come here with their names coded already, where they are to be.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from mnbatch.assay.fields import CellsWanted, FieldReport
+from mnbatch.assay.reasons import Named, say
 from mnbatch.errors import SlideError
 from mnbatch.results.records import FieldsStamp, LeftOut
 
@@ -66,20 +70,20 @@ class FieldTally:
             name: of the slide.
             scored: cells that were cut from it.
         """
-        bad = len(self._set_aside)
+        bad, slide = len(self._set_aside), Named("slide", name)
         if bad > MOST_SET_ASIDE * self._fields:
             return SlideError(
-                f"{bad} of the {self._fields} fields of slide {name} could not be used: {self._why_set_aside()}.",
-                "Export the slide again; `--nuclear-channel`, `--um-per-pixel` and `--stain` say what files do not.",
+                say("fields-unusable", bad=bad, fields=self._fields, slide=slide, why=self._why_set_aside()),
+                say("fields-unusable-do"),
                 transient=self._transient,
             )
         if scored:
             return None
-        found = "; ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in self._classes.most_common())
+        classes = "; ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in self._classes.most_common())
+        found = classes or _commonest(self._emptiness) or "none"
         return SlideError(
-            f"No {_WANTED[self._cells]} was found in the {self._fields} fields of slide {name} "
-            f"(cells found: {found or _commonest(self._emptiness) or 'none'}).",
-            "Look at its fields; where nuclei are to be counted whatever their number, use --cells all.",
+            say("nothing-found", wanted=_WANTED[self._cells], fields=self._fields, slide=slide, found=found),
+            say("nothing-found-do"),
             transient=self._transient,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,9 @@ class Roster:
             return call_record(self.store, record, self.copies.get(record.slide_id, {})), ""
         except StorageError as error:
             # One damaged slide must not keep the others from their report.
-            return SlideCall("failed", error.message, (), None, 0, 0), error.next_step
+            # It stands on pages that are shared: where OUT lies on this machine is nobody's business.
+            message = error.message.replace(f"{self.store.paths.root}{os.sep}", "")
+            return SlideCall("failed", message, (), None, 0, 0), error.next_step
 
     def record(self, slide_id: str) -> SlideRecord | None:
         """A slide of the tables; None for a copy, and for one that OUT does not hold."""

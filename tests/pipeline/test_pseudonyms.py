@@ -203,6 +203,16 @@ def test_what_ends_a_run_is_said_without_names(laboratory, tmp_path, monkeypatch
     assert FILE in laboratory.logged()
 
 
+def test_pages_do_not_say_where_out_lies(laboratory):
+    laboratory.slide(0, 0, seed=1)
+    laboratory.slide(1, 1, seed=2)
+    laboratory.run()
+    next(laboratory.out.glob("slides/*/g1/scores.csv")).write_bytes(b"cell_id\n")
+    laboratory.does("report", laboratory.out, code=3)
+    assert "scores.csv" in (laboratory.out / "slides.csv").read_text()
+    assert leaks(laboratory.out, [str(laboratory.root)]) == []
+
+
 def broken(slides, *more):
     raise ZeroDivisionError(f"at {next(iter(slides)).root} {FILE}")
 
