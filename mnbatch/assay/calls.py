@@ -16,6 +16,7 @@ from mnbatch.assay.counting import NOT_COUNTED, CellCount, MnFrequency
 from mnbatch.assay.fields import FoundAt
 from mnbatch.assay.intervals import clopper_pearson
 from mnbatch.assay.quality import BORDER_FLAG, QualityRules, quality_flags
+from mnbatch.assay.stains import NAMES, SlideStain
 
 PER = 1000
 """Frequencies are given per 1000 binucleated cells."""
@@ -134,7 +135,11 @@ class DonorCall:
 
 
 def call_slide(
-    rows: Sequence[ScoreRow], rules: CallRules, copies: Mapping[int, str], mean_3plus: float | None = None
+    rows: Sequence[ScoreRow],
+    rules: CallRules,
+    copies: Mapping[int, str],
+    mean_3plus: float | None = None,
+    stain: SlideStain | None = None,
 ) -> SlideCall:
     """Call every cell of a slide and count.
 
@@ -144,8 +149,16 @@ def call_slide(
         copies: row -> cell_id of the original, for cells that are counted elsewhere.
         mean_3plus: of the model's card: mean number of micronuclei of cells with 3 or more; None for a model that
             answers yes or no.
+        stain: of the slide; cells of another one are not counted, unless it is forced.
     """
-    cells = tuple(_call_cell(row, rules, copies.get(i), mean_3plus) for i, row in enumerate(rows))
+    strange = {i for i, row in enumerate(rows) if row.p_mn is not None and stain and stain.contradicts(row.look)}
+    foreign = strange if stain and not stain.forced else set()
+    cells = tuple(
+        _not_counted(row, rules, _other_stain(row, stain))
+        if stain and i in foreign
+        else _call_cell(row, rules, copies.get(i), mean_3plus)
+        for i, row in enumerate(rows)
+    )
     unreadable = sum(row.p_mn is None for row in rows)
     counted = [cell for cell in cells if cell.mn is not None]
     excluded = len(cells) - len(counted)
@@ -154,7 +167,10 @@ def call_slide(
     if reason:
         return SlideCall("failed", reason, cells, None, excluded, flagged)
     frequency = Frequency.of(sum(bool(cell.mn) for cell in counted), len(counted))
-    warnings = _slide_warnings(counted, copies, flagged)
+    warnings = (
+        *_slide_warnings(counted, copies, flagged),
+        *_stain_warnings(len(strange), len(rows) - unreadable, stain),
+    )
     counts = [cell.count.n for cell in counted if cell.count is not None]
     # One cell without a count, and the sum would be of other cells than the denominator's.
     mn = MnFrequency.of(counts) if len(counts) == len(counted) else None
@@ -224,19 +240,37 @@ def _pool_mn(done: Sequence[tuple[str, SlideCall]]) -> tuple[MnFrequency | None,
 
 
 def _call_cell(row: ScoreRow, rules: CallRules, original: str | None, mean_3plus: float | None) -> CalledCell:
-    flags = quality_flags(row.quality, rules.quality) if row.quality is not None else ()
-    if row.found is not None and row.found.at_border:
-        flags = (*flags, BORDER_FLAG)
     if row.p_mn is None:
-        return CalledCell(row.cell_id, row.source, row.page, None, None, flags, row.reason, found=row.found)
+        return _not_counted(row, rules, row.reason)
     if original is not None:
-        reason = f"copy of {original}, counted there"
-        return CalledCell(row.cell_id, row.source, row.page, None, None, flags, reason, found=row.found)
+        return _not_counted(row, rules, f"copy of {original}, counted there")
+    flags = _flags(row, rules)
     called = row.p_mn >= rules.threshold
     count = None
     if row.ratios is not None and mean_3plus is not None:
         count = CellCount.of(row.p_mn, row.ratios, called, mean_3plus)
     return CalledCell(row.cell_id, row.source, row.page, row.p_mn, called, flags, "", count, row.zoom, row.found)
+
+
+def _not_counted(row: ScoreRow, rules: CallRules, reason: str) -> CalledCell:
+    return CalledCell(row.cell_id, row.source, row.page, None, None, _flags(row, rules), reason, found=row.found)
+
+
+def _flags(row: ScoreRow, rules: CallRules) -> tuple[str, ...]:
+    flags = quality_flags(row.quality, rules.quality) if row.quality is not None else ()
+    return (*flags, BORDER_FLAG) if row.found is not None and row.found.at_border else flags
+
+
+def _other_stain(row: ScoreRow, stain: SlideStain) -> str:
+    return f"another stain: it looks like {NAMES[row.look]}, its slide is {NAMES[stain.look]}"
+
+
+def _stain_warnings(strange: int, readable: int, stain: SlideStain | None) -> list[str]:
+    if not strange or stain is None:
+        return []
+    if stain.forced:
+        return [f"--stain {stain.look} was given, but {strange} of {readable} cells show another; all are counted"]
+    return [f"{strange} of {readable} cells show another stain than the slide's {NAMES[stain.look]}: not counted"]
 
 
 def _failure(total: int, unreadable: int, counted: int, rules: CallRules) -> str:

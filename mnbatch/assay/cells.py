@@ -239,6 +239,7 @@ class ScoreRow:
         ratios: as in `CellScore`; None for a cell that could not be read, too.
         zoom: as in `CellCrop`.
         found: where it was found in its field; None for a cell of a gallery.
+        look: as in `CellCrop`; "unknown", too, for a cell that could not be read.
     """
 
     cell_id: str
@@ -250,3 +251,4 @@ class ScoreRow:
     ratios: tuple[float, float] | None = None
     zoom: float = 1.0
     found: FoundAt | None = None
+    look: Look = "unknown"

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from mnbatch.assay.cells import LOOKS, Look, UInt8Array
+from mnbatch.assay import stains
+from mnbatch.assay.cells import Look, UInt8Array
 from mnbatch.imaging.ground import Ground, ground_of, thinned
 
 _DARKEST_LIGHT_GROUND = 130.0
 _BRIGHTEST_DARK_GROUND = 110.0
 _LEAST_SPAN = 12.0
 """Nuclei and background must differ by this many of 255 levels."""
-
-_CLEAR_MAJORITY = 0.7
 
 
 def recognise_look(crop: UInt8Array) -> Look:
@@ -35,9 +34,5 @@ def look_of_ground(ground: Ground) -> Look:
 
 
 def slide_look(looks: Sequence[Look]) -> Look:
-    """Look of a slide: what at least 7 of 10 of its readable cells look like, else "unknown"."""
-    if not looks:
-        return "unknown"
-    counts = Counter(looks)
-    look, count = max(((look, counts[look]) for look in LOOKS), key=lambda item: item[1])
-    return look if count >= _CLEAR_MAJORITY * len(looks) else "unknown"
+    """Look of a slide from the looks of its readable cells (see `mnbatch.assay.stains`)."""
+    return stains.slide_look(Counter(looks))

@@ -237,7 +237,7 @@ class Walk:
         """Leave out what is named as a copy of an image that is taken: beside it, or in the folder above."""
         stems = [self._stem(entry.name) for entry, _, _ in fitting]
         above = self._above.pop(folder, frozenset())
-        copies = dict(copies_among(stems, above) if above else {}) | copies_among(stems)
+        copies = {**(copies_among(stems, above) if above else {}), **copies_among(stems)}
         for below in listing.folders:
             if stems and is_copy_folder(below.name):
                 self._above[_join(folder, below.name)] = frozenset(stems)

@@ -52,14 +52,30 @@ class Committer:
         self._pseudonyms = pseudonyms
         self._writers: dict[str, SlideWriter] = {}
         self._tallies: dict[str, FieldTally] = {}
+        self._again: list[SlideJob] = []
 
     def take(self, item: ScoredItem) -> tuple[SlideJob, SlideRecord] | None:
         """Take one item; returns job and record of a slide that this item finished."""
         if isinstance(item, SlideEnd):
             job = self._jobs.pop(item.slide_id)
+            if job.again and job.error is None:
+                self._put_back(job)
+                return None
             return job, self._finish(job, item)
         self._add(item)
         return None
+
+    def again(self) -> list[SlideJob]:
+        """Jobs for the slides that have to be read once more, since the last call; with the look to read them with."""
+        jobs, self._again = self._again, []
+        return jobs
+
+    def _put_back(self, job: SlideJob) -> None:
+        writer = self._writers.pop(job.slide.slide_id, None)
+        self._tallies.pop(job.slide.slide_id, None)
+        if writer is not None:
+            writer.abandon()
+        self._again.append(SlideJob(job.slide, job.why, given=job.look))
 
     def abandon(self) -> None:
         """Drop what is staged of unfinished slides."""
@@ -171,6 +187,7 @@ def _common(job: SlideJob, settings: RunSettings) -> SlideRecord:
         status="scored",
         pseudonymised=settings.pseudonymise,
         look=job.look,
+        looks=dict(sorted(job.looks.items())),
         stat_key=stat_key(slide.everything),
         input=slide.kind,
         skipped=tuple(LeftOut(path=readable_text(s.path), reason=s.reason) for s in slide.skipped),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING
 from mnbatch.assay.cells import CellCrop, FileDigest, Look, ReadItem, Slide, SlideEnd, StreamItem
 from mnbatch.assay.fields import InputKind
 from mnbatch.assay.reasons import Foreign, Named, foreign_os, say
+from mnbatch.assay.stains import likely_look, mixture, slide_look
 from mnbatch.errors import SlideError
 from mnbatch.imaging.fields.options import FieldOptions
-from mnbatch.imaging.look import slide_look
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.inference.prefetch import ordered_map
 from mnbatch.pipeline.sources import CellSource, Task, open_source
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from mnbatch.inference.classifier import Classifier
 
 LOOK_SAMPLE = 24
-"""Readable cells that are looked at before a slide is given its model."""
+"""Readable cells that are looked at before a slide is given a model. It is checked when all cells are known."""
 
 AHEAD_PER_WORKER = {"gallery": 24, "fields": 2, "wsi": 2}
 """Decoded files that may wait for the network, a worker: enough to bridge one minibatch, bounded for memory. A field
@@ -39,8 +40,12 @@ class SlideJob:
         why: why it is scored.
         file_digests: path -> SHA-256, "" where a file could not be read.
         unread: paths that an I/O error kept from being read.
-        look: recognised (or forced) stain, once known.
-        classifier: scores the slide's cells, once its look is known.
+        given: look by which its model is chosen, known from an earlier pass; None chooses by the first cells.
+        looks: look -> readable cells so far.
+        look: recognised (or forced) stain, known when all cells have come.
+        classifier: scores the slide's cells, once chosen.
+        unserved: the stain that its first cells show has no model: its cells are only looked at, not scored.
+        again: its cells have not been scored by the model of its look; it has to be read once more.
         error: the first thing that makes the slide unusable; its later cells are dropped.
         cause: the unexpected exception behind `error`, for the log.
     """
@@ -49,8 +54,12 @@ class SlideJob:
     why: str
     file_digests: dict[str, str] = field(default_factory=dict)
     unread: set[str] = field(default_factory=set)
+    given: Look | None = None
+    looks: Counter[Look] = field(default_factory=Counter)
     look: Look | None = None
     classifier: Classifier | None = None
+    unserved: bool = False
+    again: bool = False
     error: SlideError | None = None
     cause: BaseException | None = None
     started: float = field(default_factory=time.time)
@@ -95,17 +104,15 @@ class Reading:
             job = work.job
             if job.error is None and work.source is not None:
                 waiting.extend(self._note(job, work.source.in_order(items)))
-                if job.classifier is None and _enough(waiting):
-                    self._choose_model(job, waiting)
+                if job.classifier is None and not job.unserved and job.looks.total() >= LOOK_SAMPLE:
+                    self._choose_model(job)
             if work.task is None:
-                if job.error is None and job.classifier is None:
-                    self._choose_model(job, waiting)
-                yield from ((job, item) for item in waiting if job.error is None)
+                self._settle_look(job)
+            if work.task is None or job.classifier is not None or job.unserved:
+                yield from ((job, item) for item in waiting if _wanted(job, item))
+                waiting = []
+            if work.task is None:
                 yield job, SlideEnd(job.slide.slide_id, job.error)
-                waiting = []
-            elif job.classifier is not None:
-                yield from ((job, item) for item in waiting)
-                waiting = []
 
     def _work(self, jobs: Iterable[SlideJob]) -> Iterator[_Work]:
         for job in jobs:
@@ -158,19 +165,40 @@ class Reading:
                 continue
             if not isinstance(item, CellCrop) and item.transient:
                 job.unread.add(item.source)
+            if isinstance(item, CellCrop):
+                job.looks[item.look] += 1
             yield item if self.pseudonyms is None else self.pseudonyms.coded(item)
 
-    def _choose_model(self, job: SlideJob, seen: list[StreamItem]) -> None:
-        looks = [item.look for item in seen if isinstance(item, CellCrop)]
-        if not looks:
-            # No readable cell: the call fails the slide with the count, whichever model would have served it.
-            look: Look = self.stain or self.any_look
-        else:
-            job.look = look = self.stain or slide_look(looks)
+    def _choose_model(self, job: SlideJob) -> None:
+        """By what most of its first cells show; the end of the slide tells whether that is its look."""
+        look = self.stain or job.given or likely_look(job.looks)
         try:
-            job.classifier = self.classifier_for(look)
+            job.classifier = self.classifier_for(self.any_look if look == "unknown" else look)
+        except SlideError:
+            job.unserved = True
+
+    def _settle_look(self, job: SlideJob) -> None:
+        """Decide by all cells what the slide's look is, and whether they were scored by the model for it."""
+        if job.error is not None:
+            return
+        seen = "" if self.stain else mixture(job.looks)
+        if seen:
+            job.error = _two_stains(seen)
+            return
+        if job.looks:
+            job.look = self.stain or slide_look(job.looks)
+        try:
+            # Without a readable cell the call fails the slide with the count, whichever model would have served it.
+            right = self.classifier_for(job.look or self.stain or self.any_look)
         except SlideError as error:
             job.error = error
+            return
+        if job.classifier is None and not job.unserved:
+            job.classifier = right
+        elif job.classifier is not right and job.given is not None:
+            job.error = _changed(job.slide)
+        else:
+            job.again = job.classifier is not right
 
 
 def default_workers() -> int:
@@ -179,8 +207,11 @@ def default_workers() -> int:
     return max(1, min(16, usable))
 
 
-def _enough(waiting: list[StreamItem]) -> bool:
-    return sum(isinstance(item, CellCrop) for item in waiting) >= LOOK_SAMPLE
+def _wanted(job: SlideJob, item: StreamItem) -> bool:
+    """Whether an item is of use; crops that no right model scores are not."""
+    if isinstance(item, CellCrop):
+        return job.error is None and not job.again and not job.unserved
+    return job.error is None
 
 
 def _with_jpeg(item: ReadItem) -> ReadItem:
@@ -191,5 +222,20 @@ def _unreachable(slide: Slide, error: OSError) -> SlideError:
     return SlideError(
         say("unreachable", slide=Named("slide", slide.name), error=foreign_os(error)),
         say("unreachable-do"),
+        transient=True,
+    )
+
+
+def _two_stains(seen: str) -> SlideError:
+    return SlideError(
+        say("two-stains", seen=seen),
+        say("two-stains-do"),
+    )
+
+
+def _changed(slide: Slide) -> SlideError:
+    return SlideError(
+        say("stain-changed", slide=Named("slide", slide.name)),
+        say("stain-changed-do"),
         transient=True,
     )

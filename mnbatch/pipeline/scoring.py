@@ -56,13 +56,17 @@ def score_slides(
         kind=pending[0].slide.kind,
         fields=field_options(models, settings),
     )
-    cells = ((job.classifier, item) for job, item in reading.stream(_open_jobs(pending, jobs)))
+    todo: Iterable[SlideJob] = (SlideJob(plan.slide, plan.why) for plan in pending)
     try:
-        for item in score_stream(cells, stop=tools.stop):
-            tools.progress.cells(isinstance(item, CellScore | UnreadableCell))
-            finished = committer.take(item)
-            if finished is not None:
-                yield finished
+        while todo:
+            cells = ((job.classifier, item) for job, item in reading.stream(_opened(todo, jobs)))
+            for item in score_stream(cells, stop=tools.stop):
+                tools.progress.cells(isinstance(item, CellScore | UnreadableCell))
+                finished = committer.take(item)
+                if finished is not None:
+                    yield finished
+            # Few: slides whose first cells showed another stain than the slide.
+            todo = committer.again()
     finally:
         committer.abandon()
         classifiers.close()
@@ -92,8 +96,7 @@ class _Classifiers:
             classifier.close()
 
 
-def _open_jobs(pending: Iterable[Plan], jobs: dict[str, SlideJob]) -> Iterator[SlideJob]:
-    for plan in pending:
-        job = SlideJob(plan.slide, plan.why)
-        jobs[plan.slide.slide_id] = job
+def _opened(todo: Iterable[SlideJob], jobs: dict[str, SlideJob]) -> Iterator[SlideJob]:
+    for job in todo:
+        jobs[job.slide.slide_id] = job
         yield job

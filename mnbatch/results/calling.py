@@ -22,7 +22,7 @@ def call_record(store: Store, record: SlideRecord, copies: Mapping[int, str]) ->
         return SlideCall("failed", record.reason, (), None, 0, 0)
     rules = CallRules(threshold=record.call.threshold, max_bad_fraction=record.call.max_bad_fraction)
     mean_3plus = record.model.mean_3plus if record.model else None
-    call = call_slide(store.scores(record), rules, copies, mean_3plus)
+    call = call_slide(store.scores(record), rules, copies, mean_3plus, record.stain)
     if record.fields is None:
         return call
     return with_fields_set_aside(call, len(record.fields.set_aside), record.fields.fields)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mnbatch.assay.cells import Look
 from mnbatch.assay.fields import CellsWanted, FieldCounts, InputKind
+from mnbatch.assay.stains import SlideStain
 
 SCHEMA_VERSION = 1
 
@@ -160,6 +161,8 @@ class SlideRecord(_Frozen):
         unreadable: rows without a score.
         input: what its files are: crops (gallery), fields or whole slides.
         fields: what was found in its fields; None for a gallery.
+        look: of the slide, recognised or forced.
+        looks: look -> readable cells; empty in a record of a version that did not count them.
         stat_key: digest over path, size and mtime of the slide's files: unchanged means not looked at again.
         content_key: digest over path and content of the slide's files ("" where they were never read whole).
         score_key: digest of `parts`.
@@ -186,6 +189,7 @@ class SlideRecord(_Frozen):
     input: InputKind = "gallery"
     fields: FieldsStamp | None = None
     look: Look | None = None
+    looks: dict[Look, int] = {}
     stat_key: str
     content_key: str = ""
     score_key: str = ""
@@ -195,3 +199,8 @@ class SlideRecord(_Frozen):
     scored: Scoring | None = None
     skipped: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def stain(self) -> SlideStain | None:
+        """The stain that its cells are called with; None where none was recognised."""
+        return None if self.look is None else SlideStain(self.look, bool(self.parts and self.parts.stain))

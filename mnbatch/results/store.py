@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from mnbatch.assay.calls import too_many_unreadable
-from mnbatch.assay.cells import Quality, ScoreRow
+from mnbatch.assay.cells import Look, Quality, ScoreRow
 from mnbatch.assay.copies import DIGEST_BYTES, find_copies
 from mnbatch.assay.fields import FoundAt
 from mnbatch.csvfile import read_stored
@@ -237,7 +238,8 @@ def _score_row(fields: Mapping[str, str]) -> ScoreRow:
     )
     zoom = float(fields.get("zoom") or 1)
     p_mn, ratios = float(fields["p_mn"]), _ratios(fields)
-    return ScoreRow(fields["cell_id"], fields["source"], page, p_mn, "", quality, ratios, zoom, found)
+    look = cast(Look, fields.get("look") or "unknown")
+    return ScoreRow(fields["cell_id"], fields["source"], page, p_mn, "", quality, ratios, zoom, found, look)
 
 
 def _ratios(fields: Mapping[str, str]) -> tuple[float, float] | None:

@@ -39,6 +39,7 @@ COLUMNS = (
     "q_2",
     "q_3",
     "zoom",
+    "look",
     *FOUND_COLUMNS,
 )
 _NOT_FOUND = ("",) * len(FOUND_COLUMNS)
@@ -83,7 +84,7 @@ class SlideWriter:
                 page = "" if item.page is None else item.page
                 found = _NOT_FOUND if item.found is None else found_fields(item.found)
                 names = map(readable, (item.cell_id, item.source))
-                self._rows.row([*names, page, "", readable(item.reason), *[""] * 9, *found])
+                self._rows.row([*names, page, "", readable(item.reason), *[""] * 10, *found])
                 return
             self._digests.append(bytes.fromhex(item.crop.digest))
             self._rows.row(_score_fields(item, self._add_to_gallery(item)))
@@ -181,5 +182,6 @@ def _score_fields(item: CellScore, jpeg_bytes: int) -> list[Value]:
         jpeg_bytes or "",
         *([""] * 2 if item.ratios is None else (f"{ratio:.7g}" for ratio in item.ratios)),
         f"{crop.zoom:.4g}",
+        crop.look,
         *(_NOT_FOUND if crop.found is None else found_fields(crop.found)),
     ]

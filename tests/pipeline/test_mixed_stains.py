@@ -1,0 +1,138 @@
+"""Cells of two stains in one slide: what is counted does not depend on the order of the files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from mnbatch.pipeline.run import run
+from mnbatch.simulate.cells import CellSpec, simulate_cell
+from mnbatch.simulate.looks import draw_slide_look
+
+STAINS = ("fluorescence", "giemsa")
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
+    root = tmp_path_factory.mktemp("cells")
+    drawn: dict[str, list[Path]] = {look: [] for look in STAINS}
+    for look in STAINS:
+        rng = np.random.default_rng(4)
+        slide = draw_slide_look(rng, look, 0.3)
+        for number in range(31):
+            spec = CellSpec(look=look, n_mn=0, size=64, weak_stain=False, blur=False)
+            drawn[look].append(root / f"{look}{number}.png")
+            Image.fromarray(simulate_cell(rng, spec, slide).image).save(drawn[look][-1])
+    return drawn
+
+
+def lay(folder: Path, files: list[Path]) -> None:
+    folder.mkdir(parents=True)
+    for number, file in enumerate(files):
+        shutil.copy(file, folder / f"{number:03d}.png")
+
+
+def slides(out: Path) -> dict[str, dict[str, str]]:
+    text = (out / "slides.csv").read_text(encoding="utf-8-sig").splitlines()
+    return {row["slide"]: row for row in csv.DictReader(text)}
+
+
+def record(out: Path, name: str) -> dict:
+    (path,) = (out / "slides").glob(f"*{name}*/record.json")
+    return json.loads(path.read_text())
+
+
+def scores(out: Path, name: str) -> dict[str, str]:
+    """Source file's content -> p_mn, as stored."""
+    (path,) = (out / "slides").glob(f"*{name}*/g*/scores.csv")
+    return {row["source"]: row["p_mn"] for row in csv.DictReader(path.read_text().splitlines())}
+
+
+def test_a_mixture_fails_whatever_the_order_of_its_files(tmp_path, settings, models, cells) -> None:
+    export = tmp_path / "mixed"
+    mixture = cells["fluorescence"][:31] + cells["giemsa"][:29]
+    shuffled = [mixture[i] for i in np.random.default_rng(3).permutation(len(mixture))]
+    for name, files in {"first": mixture, "last": mixture[::-1], "shuffled": shuffled}.items():
+        lay(export / "D1" / name, files)
+    outcome = run(settings(export=export, model=str(models["mixed"])))
+    assert outcome.exit_code == 3
+    for row in slides(tmp_path / "out").values():
+        assert row["status"] == "failed"
+        assert "fluorescence 31 cells, Giemsa 29 cells: two stains in one slide" in row["reason"]
+    assert "--stain" in record(tmp_path / "out", "first")["next_step"]
+
+
+def test_a_few_cells_of_another_stain_are_left_out_and_never_choose_the_model(tmp_path, settings, models, cells):
+    export = tmp_path / "few"
+    giemsa, strange = cells["giemsa"][:30], cells["fluorescence"][:3]
+    lay(export / "D1" / "before", strange + giemsa)
+    lay(export / "D1" / "after", giemsa + strange[:2])
+    lay(export / "D1" / "alone", giemsa)
+    run(settings(export=export, model=str(models["mixed"])))
+    out = tmp_path / "out"
+    assert {record(out, name)["model"]["name"] for name in ("before", "after", "alone")} == {"random-5"}
+    before, alone = scores(out, "before"), scores(out, "alone")
+    for number in range(30):
+        assert before[f"D1/before/{number + 3:03d}.png"] == alone[f"D1/alone/{number:03d}.png"]
+
+
+@pytest.mark.parametrize("first", STAINS)
+def test_the_first_cells_do_not_choose_the_model(tmp_path, settings, models, cells, first) -> None:
+    """All of the first 24 show another stain than the slide, so it is read once more."""
+    export = tmp_path / "turned"
+    other = STAINS[1 - STAINS.index(first)]
+    many = cells[other] * 9
+    lay(export / "D1" / "s", cells[first][:25] + many)
+    outcome = run(settings(export=export, model=str(models["mixed"]), keep_gallery=False))
+    stored = record(tmp_path / "out", "s")
+    assert stored["looks"] == {first: 25, other: 279}
+    assert stored["look"] == other
+    assert outcome.exit_code == 0
+    (row,) = slides(tmp_path / "out").values()
+    assert int(row["bn_cells"]) <= 31
+
+
+def test_a_forced_stain_scores_all_and_warns(tmp_path, settings, models, cells) -> None:
+    export = tmp_path / "forced"
+    lay(export / "D1" / "s", cells["fluorescence"][:6] + cells["giemsa"][:6])
+    assert run(settings(export=export, model=str(models["mixed"]), stain="giemsa")).exit_code == 0
+    (row,) = slides(tmp_path / "out").values()
+    assert (row["status"], row["bn_cells"]) == ("done", "12")
+    assert "6 of 12 cells show another" in row["warnings"]
+
+
+def test_a_model_of_one_stain_fails_a_mixture_as_one(tmp_path, settings, models, cells) -> None:
+    export = tmp_path / "one"
+    lay(export / "D1" / "s", cells["fluorescence"][:25] + cells["giemsa"][:25])
+    lay(export / "D1" / "t", cells["fluorescence"][:3] + cells["giemsa"])
+    lay(export / "D2" / "u", cells["fluorescence"][5:])
+    assert run(settings(export=export, model=str(models["giemsa"]))).exit_code == 3
+    found = slides(tmp_path / "out")
+    assert "two stains" in found["s"]["reason"]
+    assert (found["t"]["status"], found["t"]["bn_cells"]) == ("done", "31")
+    assert "does not serve" in found["u"]["reason"]
+
+
+def test_pages_of_a_gallery_are_told_apart_too(tmp_path, settings, models, cells) -> None:
+    export = tmp_path / "pages"
+    (export / "D1").mkdir(parents=True)
+    pages = [np.asarray(Image.open(path).convert("RGB")) for path in cells["giemsa"][:8] + cells["fluorescence"][:7]]
+    tifffile.imwrite(export / "D1" / "s.tif", np.stack(pages), photometric="rgb")
+    assert run(settings(export=export, model=str(models["mixed"]), layout="tiff-galleries")).exit_code == 3
+    (row,) = slides(tmp_path / "out").values()
+    assert "Giemsa 8 cells, fluorescence 7 cells: two stains in one slide" in row["reason"]
+
+
+def test_pseudonyms_hide_nothing_of_it(tmp_path, settings, models, cells) -> None:
+    export = tmp_path / "coded"
+    lay(export / "D1" / "s", cells["fluorescence"][:6] + cells["giemsa"][:6])
+    assert run(settings(export=export, model=str(models["mixed"]), pseudonymise=True)).exit_code == 3
+    (row,) = slides(tmp_path / "out").values()
+    assert "fluorescence 6 cells, Giemsa 6 cells: two stains in one slide" in row["reason"]
