@@ -23,6 +23,7 @@ from mnbatch.cli.scan import scan
 from mnbatch.cli.simulate import simulate
 from mnbatch.cli.status import status
 from mnbatch.cli.train import train
+from mnbatch.cli.verify import verify
 from mnbatch.errors import EXIT_INTERNAL, EXIT_OK, Interrupted, MnbatchError, StorageError
 from mnbatch.files import as_storage_error
 from mnbatch.streams import CLOSED, guarded_streams, lost_outputs, lost_text, tell
@@ -39,6 +40,7 @@ app.command("scan")(scan)
 app.command("report")(report)
 app.command("status")(status)
 app.command("history")(history)
+app.command("verify")(verify)
 app.add_typer(curve_app, name="curve")
 app.command("dose")(dose)
 app.add_typer(model_app, name="model")

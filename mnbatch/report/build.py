@@ -20,6 +20,7 @@ from mnbatch.report.signatures import short_signature, with_signatures
 from mnbatch.report.slides import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
 from mnbatch.report.statistics import statistics_of, why_no_background
 from mnbatch.report.summary import digest, page_stamp, remove_files, write_if_changed
+from mnbatch.report.verifying import write_seal
 from mnbatch.report.views import CopyView
 from mnbatch.results.dosing import load_dosing, scoring_mode
 from mnbatch.results.files import storage_errors, write_atomically
@@ -93,6 +94,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
     _sweep_donors(store.paths, {donor.folder for donor in donors})
     _write_tables(store.paths, items, donors)
     index_built = _write_index(store.paths, items, donors, _copy_views(copied, records), slides.stamps, options)
+    write_seal(store.paths)
     return ReportSummary(
         slides=tuple(ReportedSlide(i.record.slide_id, i.call.status, i.call.reason) for i in items),
         copies=len(copied),

@@ -26,6 +26,7 @@ from mnbatch.report.masks import FOLDER as MASKS
 from mnbatch.report.masks import write_label_masks
 from mnbatch.report.statistics import statistics_of, why_no_background
 from mnbatch.report.summary import SlideSummary, digest, files_match, read_summary, remove_files, write_if_changed
+from mnbatch.results.checksums import checksum, file_checksum
 from mnbatch.results.dosing import scoring_mode
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.lock import check_still_held
@@ -106,7 +107,7 @@ class SlideBuilder:
         stamp = self._stamp(record)
         self.stamps[record.slide_id] = stamp
         known = None if self._options.force else read_summary(paths.summary)
-        if known is not None and known.stamp == stamp and files_match(paths.root, known.sizes):
+        if known is not None and known.stamp == stamp and files_match(paths.root, known.sizes, known.checksums):
             return self._item(record, known.call(), known.next_step, known.review, known.estimates)
         return self._build(record, stamp)
 
@@ -187,10 +188,15 @@ class SlideBuilder:
         for name, data in files.items():
             write_if_changed(paths.root / name, data)
         sizes = dict(sorted(({name: len(data) for name, data in files.items()} | masks).items()))
+        checksums = {name: checksum(data) for name, data in files.items()}
+        checksums |= {name: file_checksum(paths.root / name) for name in masks}
         # Last, so that a kill in between leaves a stamp that does not match.
         write_atomically(
             paths.summary,
-            SlideSummary.of(stamp, call, item.call_next_step, sizes, item.review, item.estimates).to_bytes(),
+            replace(
+                SlideSummary.of(stamp, call, item.call_next_step, sizes, item.review, item.estimates),
+                checksums=dict(sorted(checksums.items())),
+            ).to_bytes(),
         )
 
     def _write_masks(self, record: SlideRecord, call: SlideCall, root: Path) -> dict[str, int]:

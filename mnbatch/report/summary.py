@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,15 @@ from mnbatch import __version__
 from mnbatch.assay.calls import Frequency, SlideCall, SlideStatus
 from mnbatch.assay.counting import MnFrequency
 from mnbatch.assay.estimates import Estimates
+from mnbatch.results.checksums import content_checksum, file_checksum
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.review.standing import SlideReview
 
-REPORT_VERSION = 10
+REPORT_VERSION = 11
 """Part of every stamp: raised when the same results are to give other pages or tables."""
+
+CHECKSUM = "checksum"
+"""Of summary.json, over all of its other fields: reports take numbers from it."""
 
 _STAMP = re.compile(rb'<meta name="mnbatch-stamp" content="([0-9a-f]+)">')
 _STAMP_WITHIN = 4096
@@ -36,6 +40,7 @@ class SlideSummary:
         stamp: digest of everything that the derived files depend on.
         sizes: name -> bytes of the derived files as written; one that was torn, edited or deleted is made
             again.
+        checksums: name -> checksum of the same files.
     """
 
     stamp: str
@@ -51,6 +56,7 @@ class SlideSummary:
     sizes: dict[str, int]
     review: SlideReview
     estimates: Estimates
+    checksums: dict[str, str] = field(default_factory=dict)
 
     def call(self) -> SlideCall:
         """The call without its cells: all that pooling needs."""
@@ -95,13 +101,16 @@ class SlideSummary:
 
     def to_bytes(self) -> bytes:
         """As summary.json holds it."""
-        return (json.dumps(asdict(self), indent=1, ensure_ascii=True) + "\n").encode()
+        content = json.loads(json.dumps(asdict(self), ensure_ascii=True))
+        return (json.dumps(content | {CHECKSUM: content_checksum(content)}, indent=1) + "\n").encode()
 
 
 def read_summary(path: Path) -> SlideSummary | None:
     """The summary at `path`; None where there is none that this version understands: it is made again."""
     try:
         data = json.loads(path.read_bytes())
+        if data.pop(CHECKSUM, "") != content_checksum(data):
+            return None
         frequency = Frequency(**data["frequency"]) if data["frequency"] is not None else None
         if data["mn"] is not None:
             data["mn"] = MnFrequency(**data["mn"] | {"cells": tuple(data["mn"]["cells"])})
@@ -119,10 +128,13 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def files_match(folder: Path, sizes: dict[str, int]) -> bool:
-    """Whether all derived files are there with the sizes that they were written with."""
+def files_match(folder: Path, sizes: Mapping[str, int], checksums: Mapping[str, str]) -> bool:
+    """Whether all derived files are there with the sizes that they were written with, and tables with their bytes."""
     try:
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+        whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
+        return whole and all(
+            file_checksum(folder / name) == stated for name, stated in checksums.items() if name.endswith(".csv")
+        )
     except OSError:
         return False
 

@@ -125,6 +125,14 @@ def damage(paths: SlidePaths, record: SlideRecord, names: Iterable[str]) -> str:
     return ""
 
 
+def has_checksum(paths: SlidePaths) -> bool:
+    """Whether a slide's record says what its content must give; not known of one that is no JSON."""
+    try:
+        return CHECKSUM in json.loads(paths.record.read_bytes())
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
+
+
 def altered(path: Path, stated: str) -> str:
     """How a file differs from its checksum, in words; "" where it does not, or has none."""
     if not stated:

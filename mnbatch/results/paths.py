@@ -134,6 +134,11 @@ class OutPaths:
         return self.root / "donors.csv"
 
     @property
+    def report_seal(self) -> Path:
+        """Checksums of the tables and pages of the whole batch, as the latest report wrote them."""
+        return self.root / "report.json"
+
+    @property
     def slides(self) -> Path:
         """One directory a slide."""
         return self.root / "slides"

@@ -75,6 +75,8 @@ class Basis:
 
     def _shown_changes(self, earlier: Basis) -> Sequence[str]:
         names = [name for name in {**earlier.shown, **self.shown} if self.shown.get(name) != earlier.shown.get(name)]
+        # Lines say most: value, interval and where it comes from.
+        names.sort(key=lambda name: " lines " not in name)
         words = []
         for name in names[:MOST_CHANGES]:
             old, new = earlier.shown.get(name, ""), self.shown.get(name, "")

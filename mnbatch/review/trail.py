@@ -14,7 +14,7 @@ from typing import Any
 
 from mnbatch.results.checksums import checksum
 from mnbatch.results.files import storage_errors
-from mnbatch.results.journal import altered_trail, change, read, read_seals
+from mnbatch.results.journal import altered_trail, change, read, read_seals, settle
 from mnbatch.results.lock import wait_for_lock
 from mnbatch.results.manifest import now
 from mnbatch.results.paths import OutPaths
@@ -52,6 +52,7 @@ def writing(paths: OutPaths, wait_seconds: float = WAIT_SECONDS) -> Iterator[Non
     with storage_errors(paths.reviews):
         paths.reviews.mkdir(parents=True, exist_ok=True)
     with wait_for_lock(paths.review_lock, wait_seconds):
+        settle(paths)
         yield
 
 

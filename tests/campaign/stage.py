@@ -228,7 +228,11 @@ def contents(root: Path) -> dict[str, bytes]:
     return found
 
 
-_STAMP = re.compile(rb'(?<=stamp" content=")[0-9a-f]+|(?<="stamp": ")[0-9a-f]+')
+_STAMP = re.compile(
+    rb'(?<=stamp" content=")[0-9a-f]+|(?<="stamp": ")[0-9a-f]+'
+    # Checksums of records, and of pages that hold stamps.
+    rb'|(?<="checksum": ")[0-9a-f]+|(?<=\.html": ")[0-9a-f]+'
+)
 
 
 def leftovers(root: Path) -> list[str]:

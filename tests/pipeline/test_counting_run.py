@@ -118,7 +118,7 @@ def test_results_from_before_there_were_counts_are_reported_without_any(settings
         with scores.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(line[:end] for line in lines)
         record = json.loads((folder / "record.json").read_text())
-        del record["model"]["mean_3plus"]
+        del record["model"]["mean_3plus"], record["checksum"], record["checksums"]
         record["sizes"]["scores.csv"] = scores.stat().st_size
         (folder / "record.json").write_text(json.dumps(record))
         summary = json.loads((folder / "summary.json").read_text())
