@@ -6,7 +6,6 @@ import errno
 import hashlib
 import io
 import os
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from typing import BinaryIO, TypeVar
 import tifffile
 
 from mnbatch.assay.cells import ReadTask
-from mnbatch.assay.reasons import Reason, foreign, foreign_os, reason_of, say
+from mnbatch.assay.reasons import Named, Reason, foreign, foreign_os, reason_of, say
+from mnbatch.errors import SlideError
 from mnbatch.imaging.decoding import (
     DECODING_ERRORS,
     Decoded,
@@ -25,6 +25,7 @@ from mnbatch.imaging.decoding import (
     kind_of,
     reraise_io,
 )
+from mnbatch.imaging.wholeness.pages import expected_pages
 
 _LARGEST_FILE = 1 << 30
 """Bytes that are read at once for one crop; more cannot be a crop of at most 64 megapixels."""
@@ -68,7 +69,7 @@ def load(task: ReadTask) -> tuple[str, list[DecodedPage]]:
         digest = hashlib.sha256(data).hexdigest() if task.hash_file else ""
         kind = kind_of(data)
         if kind == "tiff":
-            return digest, _pages_in_memory(data)
+            return digest, _pages_in_memory(data, task.file.path)
         return digest, [DecodedPage(None, decode_plain(data, kind))]
     except UndecodableError as error:
         pages: tuple[int | None, ...] = task.pages or (None,)
@@ -117,57 +118,36 @@ def _hash(path: str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def page_count(path: str) -> int:
-    """Pages of a TIFF; 1 for anything that cannot be counted, which the reader will then explain."""
+def page_count(path: str, file: str) -> int:
+    """Pages of a TIFF, those that are lost included: what cannot be found then shows as an unreadable cell.
+
+    1 for anything that cannot be counted, which the reader will then explain.
+
+    Args:
+        file: its path in the export.
+
+    Raises:
+        SlideError: the chain of a gallery's pages is broken, and how many are lost cannot be known.
+    """
     try:
         with open(path, "rb") as stream:
-            return count_pages(stream)
+            return _counted(stream, file)
     except DECODING_ERRORS:
         return 1
 
 
-def count_pages(stream: BinaryIO) -> int:
-    """Count the image directories of a TIFF by following their chain.
-
-    A chain that breaks off counts one page more: what a truncated gallery has lost then shows as an unreadable
-    cell, where it would silently be missing.
-
-    Raises:
-        ValueError: no TIFF.
-    """
-    header = stream.read(16)
-    order = {b"II": "<", b"MM": ">"}.get(header[:2])
-    big = header[2:4] in (b"+\0", b"\0+")
-    if order is None or len(header) < (16 if big else 8):
-        raise ValueError("no TIFF header")
-    count, entry, pointer = ("Q", 20, "Q") if big else ("H", 12, "I")
-    offset = struct.unpack_from(order + pointer, header, 8 if big else 4)[0]
-    seen: set[int] = set()
-    while offset and offset not in seen:
-        try:
-            stream.seek(offset)
-            entries = _unpack(stream, order + count)
-            stream.seek(entries * entry, os.SEEK_CUR)
-            following = _unpack(stream, order + pointer)
-        except (EOFError, OverflowError, OSError):
-            return len(seen) + bool(seen)
-        seen.add(offset)
-        offset = following
-    return len(seen)
+def _counted(stream: BinaryIO, file: str) -> int:
+    expected = expected_pages(stream)
+    if expected.broken and not expected.known and expected.found > 1:
+        known = say("gallery-broken", file=Named("file", file), pages=expected.found)
+        raise SlideError(known, say("gallery-broken-do"))
+    return expected.total
 
 
-def _unpack(stream: BinaryIO, layout: str) -> int:
-    size = struct.calcsize(layout)
-    data = stream.read(size)
-    if len(data) < size:
-        raise EOFError
-    return int(struct.unpack(layout, data)[0])
-
-
-def _pages_in_memory(data: bytes) -> list[DecodedPage]:
+def _pages_in_memory(data: bytes, file: str) -> list[DecodedPage]:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            count = count_pages(io.BytesIO(data))
+            count = _counted(io.BytesIO(data), file)
             pages = [_decoded(tiff, index, len(data), single=count == 1) for index in range(count)]
     except DECODING_ERRORS as error:
         raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error

@@ -30,7 +30,7 @@ _VALUES_PER_CELL = 4096
 def read_tasks(slide: Slide) -> Iterator[ReadTask]:
     """Units of decoding of a slide in the order of its files: a file each, or runs of at most 64 pages."""
     for file in slide.files:
-        pages = page_count(os.path.join(slide.root, file.path)) if file.size > _LARGE_FILE else 1
+        pages = page_count(os.path.join(slide.root, file.path), file.path) if file.size > _LARGE_FILE else 1
         if pages <= 1:
             yield ReadTask(slide.slide_id, slide.root, file)
             continue
