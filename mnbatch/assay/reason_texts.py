@@ -18,7 +18,7 @@ TEXTS: dict[str, str] = {
     "checksum": "checksum of {chunk} does not match",
     "huge-segments": "TIFF with huge strips or tiles (decompression bomb?)",
     "damage": "{what}",
-    "gallery-broken": "The chain of pages of {file} breaks off after page {pages}: nobody can say how many cells are lost.",
+    "gallery-broken": "The chain of pages of {file} breaks off after page {pages}: how many are lost is not known.",
     "gallery-broken-do": "Copy the file again from the scanner's computer, or export it again.",
     "tile-missing": "{count} of {total} tiles of this region have no data, though the slide shows something there",
     "data-missing": "truncated TIFF (image data missing)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import io
 import os
@@ -25,7 +26,7 @@ from mnbatch.imaging.decoding import (
     kind_of,
     reraise_io,
 )
-from mnbatch.imaging.wholeness.pages import expected_pages
+from mnbatch.imaging.wholeness.pages import Expected, expected_pages
 
 _LARGEST_FILE = 1 << 30
 """Bytes that are read at once for one crop; more cannot be a crop of at most 64 megapixels."""
@@ -131,24 +132,27 @@ def page_count(path: str, file: str) -> int:
     """
     try:
         with open(path, "rb") as stream:
-            return _counted(stream, file)
+            return _expected(stream, file).total
     except DECODING_ERRORS:
         return 1
 
 
-def _counted(stream: BinaryIO, file: str) -> int:
+def _expected(stream: BinaryIO, file: str) -> Expected:
+    """The pages of a gallery; raises SlideError where how many it lost cannot be known."""
     expected = expected_pages(stream)
     if expected.broken and not expected.known and expected.found > 1:
         known = say("gallery-broken", file=Named("file", file), pages=expected.found)
         raise SlideError(known, say("gallery-broken-do"))
-    return expected.total
+    return expected
 
 
 def _pages_in_memory(data: bytes, file: str) -> list[DecodedPage]:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            count = _counted(io.BytesIO(data), file)
-            pages = [_decoded(tiff, index, len(data), single=count == 1) for index in range(count)]
+            expected = _expected(io.BytesIO(data), file)
+            count = expected.total
+            pages = [_decoded(tiff, index, len(data), single=count == 1) for index in range(expected.found)]
+            pages.extend(_lost(index) for index in range(expected.found, count))
     except DECODING_ERRORS as error:
         raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
     if not pages:
@@ -167,8 +171,24 @@ def _pages_of_gallery(path: str, wanted: tuple[int, ...]) -> list[DecodedPage]:
         except DECODING_ERRORS as error:
             reraise_io(error)
             raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
-        pages = [_decoded(tiff, index, size, single=False) for index in wanted]
+        # A chain that leads back into itself would give pages again and again.
+        found = _found(path, size, os.fstat(stream.fileno()).st_mtime_ns)
+        pages = [_decoded(tiff, index, size, single=False) if index < found else _lost(index) for index in wanted]
     return [page for page in pages if page is not None]
+
+
+@functools.lru_cache(maxsize=32)
+def _found(path: str, size: int, mtime_ns: int) -> int:
+    """Pages of a gallery that are there; its tasks, of 64 pages each, ask again and again."""
+    with open(path, "rb") as stream:
+        try:
+            return expected_pages(stream).found
+        except DECODING_ERRORS:
+            return 1
+
+
+def _lost(index: int) -> DecodedPage:
+    return DecodedPage(index, None, say("page-missing"))
 
 
 def _decoded(tiff: tifffile.TiffFile, index: int, size: int, *, single: bool) -> DecodedPage | None:
@@ -182,7 +202,7 @@ def _decoded(tiff: tifffile.TiffFile, index: int, size: int, *, single: bool) ->
     except UndecodableError as error:
         return DecodedPage(number, None, reason_of(error))
     except IndexError:
-        return DecodedPage(number, None, say("page-missing"))
+        return _lost(index)
     except DECODING_ERRORS as error:
         reraise_io(error)
         return DecodedPage(number, None, say("damaged", kind="TIFF", error=foreign(error)))

@@ -9,10 +9,10 @@ import simplejpeg
 from mnbatch.imaging.wholeness.blocks import SECTOR
 from mnbatch.imaging.wholeness.damage import DamageError
 
-_WARNINGS = ("corrupt jpeg", "premature end", "inconsistent progression")
+_WARNINGS = ("corrupt jpeg", "premature end", "inconsistent progression", "invalid sos")
 """Starts of libjpeg's messages that mean lost pixels. What it cannot decode at all, the decoder in use judges."""
 
-_ZEROS = re.compile(rb"\x00{%d,}" % SECTOR)
+_ZEROS = re.compile(rb"\x00{" + str(SECTOR).encode() + rb",}")
 
 
 def check_jpeg(data: bytes, offset: int = 0) -> None:

@@ -152,7 +152,7 @@ def _check_jpeg_segment(page: tifffile.TiffPage, start: int, data: bytes) -> Non
 
 
 def _pieces(page: tifffile.TiffPage, layout: Layout, stored: Sequence[tuple[int, bytes]]) -> Iterator[Piece]:
-    """Tiles by themselves; strips that follow each other in the file together."""
+    """Segments that follow each other in the file together: a lost sector knows no tiles."""
     bits = page.bitspersample
     kind = np.dtype(page.parent.byteorder + "u2") if bits == 16 else np.dtype(np.uint8)
     samples = 1 if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else page.samplesperpixel
@@ -160,8 +160,8 @@ def _pieces(page: tifffile.TiffPage, layout: Layout, stored: Sequence[tuple[int,
         kind, samples = np.dtype(np.uint8), max(1, samples * bits // 8)
     begun: tuple[int, list[bytes]] | None = None
     end = -1
-    for index, (start, data) in enumerate(stored):
-        joins = not page.is_tiled and start == end and index % layout.segments_a_plane
+    for start, data in stored:
+        joins = start == end
         if begun is not None and not joins:
             yield Piece(begun[0], b"".join(begun[1]), layout.stride, kind, samples)
             begun = None
