@@ -127,8 +127,13 @@ _LITERAL = frozenset(text for text in TEXTS.values() if "{" not in text)
 
 def _shown(value: Parameter) -> int | float | str:
     if isinstance(value, Named):
-        return value.value
-    return value.text if isinstance(value, Foreign) else value
+        return _writable(value.value)
+    return _writable(value.text) if isinstance(value, Foreign) else value
+
+
+def _writable(text: str) -> str:
+    """Text that can be written as UTF-8: bytes of a file's name that are none are shown as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _coded(value: Parameter, coder: Coder) -> Parameter:

@@ -14,7 +14,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from mnbatch.assay.cells import CellCrop, Slide, UnreadableCell
 from mnbatch.assay.fields import FieldReport, InputKind
@@ -28,6 +28,8 @@ from mnbatch.results.paths import OutPaths
 
 SOURCE_KINDS: dict[InputKind, str] = {"gallery": "cell", "fields": "field", "wsi": "field"}
 """What a file is called in the column `source`."""
+
+KEY_BYTES = 32
 
 EXPORT = "EXPORT"
 """What stands in messages in place of the export's path."""
@@ -63,8 +65,8 @@ class Pseudonyms:
             key_file = paths.private / "key"
             if not key_file.exists():
                 _refuse_without_key(paths)
-                write_atomically(key_file, secrets.token_hex(32).encode(), durable=True, private=True)
-            self._key = bytes.fromhex(key_file.read_text())
+                write_atomically(key_file, secrets.token_hex(KEY_BYTES).encode(), durable=True, private=True)
+            self._key = _key_in(key_file)
         self.names: dict[str, str] = {}
         self.tell: Callable[[str, str], None] = _ignore
         self._of_slide: dict[str, dict[str, str]] = {}
@@ -138,7 +140,7 @@ class Pseudonyms:
     def save(self) -> None:
         """Write the mapping of codes to names, for the laboratory's own use."""
         path = self._folder / "names.json"
-        known = json.loads(path.read_bytes()) if path.exists() else {}
+        known = _mapping_in(path)
         text = json.dumps(known | self.names, indent=1, sort_keys=True)
         write_atomically(path, text.encode() + b"\n", durable=True, private=True)
         self._saved = len(self.names)
@@ -198,6 +200,35 @@ def names_of_path(export: str, but_not: Iterable[str]) -> dict[str, str]:
     shared = set(but_not)
     parts = {part for part in os.path.abspath(export).split(os.sep) if part and part not in shared}
     return dict.fromkeys((*parts, export, os.path.abspath(export), os.path.realpath(export)), EXPORT)
+
+
+def _key_in(path: Path) -> bytes:
+    try:
+        key = bytes.fromhex(path.read_text(encoding="ascii"))
+    except ValueError as error:
+        raise _damaged(path) from error
+    if len(key) != KEY_BYTES:
+        raise _damaged(path)
+    return key
+
+
+def _damaged(path: Path) -> StorageError:
+    return StorageError(f"{path} is damaged: it is no key.", "Put it back from a copy, or choose a new --out.")
+
+
+def _mapping_in(path: Path) -> dict[str, str]:
+    """The mapping so far; one that cannot be read is kept under another name, and a new one is begun."""
+    try:
+        known = json.loads(path.read_bytes())
+        if isinstance(known, dict) and all(isinstance(name, str) for name in known.values()):
+            return known
+    except FileNotFoundError:
+        return {}
+    except (ValueError, RecursionError):
+        pass
+    with storage_errors(path):
+        path.replace(path.with_name("names.damaged.json"))
+    return {}
 
 
 def _ignore(of: str, text: str) -> None:

@@ -62,6 +62,12 @@ def test_a_reason_crosses_processes_whole(again):
     assert reason.coded(coder) == "its label image mask-code holds no whole numbers"
 
 
+def test_a_name_that_is_no_text_can_be_written():
+    assert say("mask-no-labels", mask=Named("mask", "a\udce9.png")).encode("utf-8") == (
+        b"its label image a\\udce9.png holds no whole numbers"
+    )
+
+
 def test_an_exception_carries_its_reason():
     reason = say("empty-file")
     assert reason_of(ValueError(reason)) is reason

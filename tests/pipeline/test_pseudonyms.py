@@ -298,6 +298,17 @@ def test_another_key_is_never_made_for_results_that_have_one(settings, export, t
     assert sorted(os.listdir(tmp_path / "out/slides")) == before
 
 
+def test_a_damaged_key_is_refused_and_a_damaged_mapping_is_kept_aside(settings, export, tmp_path):
+    run(settings(pseudonymise=True))
+    private = tmp_path / "out/private"
+    (private / "names.json").write_text("[1")
+    assert run(settings(pseudonymise=True)).exit_code == 0
+    assert (private / "names.damaged.json").read_text() == "[1"
+    (private / "key").write_text("zz")
+    with pytest.raises(StorageError, match="key is damaged"):
+        run(settings(pseudonymise=True))
+
+
 def test_an_out_without_pseudonyms_gets_no_key(settings, tmp_path):
     run(settings())
     with pytest.raises(MismatchError, match="without --pseudonymise"):
