@@ -43,7 +43,7 @@ class RunSettings(BaseModel):
         geojson: also write the cells of fields and whole slides as GeoJSON for QuPath.
         label_masks: also write them as label images, OME-TIFF.
         pseudonymise: codes in place of source names in everything but OUT/private and the logs.
-        verify: hash the content of every file again, also of slides whose files look unchanged.
+        verify: hash the content of every file again, also of slides whose files look unchanged, and all of OUT.
         retry_failed: try slides again that failed for good.
         export_moved: OUT's export lies at another path now.
     """

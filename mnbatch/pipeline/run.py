@@ -35,6 +35,7 @@ from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
 from mnbatch.pipeline.pending import Plan, field_options, new_call, new_stamp, plan_slides
 from mnbatch.pipeline.reading import SlideJob
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
+from mnbatch.report.verifying import Finding, verify_out
 from mnbatch.results.annotations import load_samples, save_samples
 from mnbatch.results.batch import Batch, open_batch, read_batch, refuse_out_in_export, write_batch
 from mnbatch.results.files import storage_errors
@@ -319,6 +320,7 @@ class _Run:
         for slide in report.slides:
             self.manifest.slide(slide.slide_id, status=slide.status, reason=slide.reason)
         failed = any(slide.status == "failed" for slide in report.slides)
+        failed = bool(self._verified()) or failed
         self.outcome.exit_code = EXIT_SLIDES_FAILED if failed else EXIT_OK
         self.outcome.log = self.log.path
         lost = lost_outputs()
@@ -326,6 +328,16 @@ class _Run:
             self.manifest.content["lost_output"] = lost
         self.manifest.finish("finished", self.outcome.exit_code)
         self.log.write("finished", exit_code=self.outcome.exit_code)
+
+    def _verified(self) -> tuple[Finding, ...]:
+        """With --verify: what in OUT is still not as it was written, once slides were scored again."""
+        if not self.settings.verify:
+            return ()
+        wrong = verify_out(self.store.paths).wrong
+        for found in wrong:
+            self.log.write("wrong", level="error", path=found.path, reason=found.text)
+            self.progress.warning(f"{found.path}: {found.text} {found.next_step}")
+        return wrong
 
 
 def _record_end(error: BaseException, manifest: Manifest, log: RunLog) -> None:

@@ -10,7 +10,9 @@ import sys
 import pytest
 
 from mnbatch.pipeline.run import run
+from mnbatch.results.paths import OutPaths
 from mnbatch.results.store import Store
+from mnbatch.review.queue import ReviewPlan, save_plan
 from tests.stopping import run_with_signal
 
 
@@ -195,3 +197,31 @@ def test_a_run_with_nothing_to_score_loads_no_torch(settings, export, models, tm
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "nothing to do" in done.stdout
+
+
+def _altered(path):
+    data = path.read_bytes()
+    path.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+
+
+def test_scores_that_were_altered_at_equal_length_are_scored_again(settings, tmp_path, without_times):
+    first = run(settings())
+    before = without_times(tmp_path / "out")
+    scores = tmp_path / "out" / "slides" / first.scored[1] / "g1" / "scores.csv"
+    scores.write_bytes(scores.read_bytes().replace(b"0.", b"1.", 1))
+    again = run(settings())
+    assert (again.scored, again.exit_code) == ([first.scored[1]], 0)
+    after = without_times(tmp_path / "out")
+    assert after["slides.csv"] == before["slides.csv"]
+
+
+def test_verify_looks_at_pictures_and_annotations_too(settings, tmp_path):
+    first = run(settings())
+    out = tmp_path / "out"
+    _altered(out / "slides" / first.scored[0] / "g1" / "crops.bin")
+    assert run(settings()).scored == []
+    assert run(settings(verify=True)).scored == [first.scored[0]]
+    save_plan(OutPaths(out), ReviewPlan(seed=2))
+    _altered(out / "annotations" / "checksums.json")
+    assert run(settings()).exit_code == 0
+    assert run(settings(verify=True)).exit_code == 3
