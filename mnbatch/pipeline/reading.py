@@ -19,7 +19,7 @@ from mnbatch.imaging.preparation import Preparation
 from mnbatch.inference.prefetch import ordered_map
 from mnbatch.pipeline.sources import CellSource, Task, open_source
 from mnbatch.results.gallery import encode_crop
-from mnbatch.results.pseudonyms import SOURCE_KINDS, Pseudonyms
+from mnbatch.results.pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
     from mnbatch.inference.classifier import Classifier
@@ -148,7 +148,7 @@ class Reading:
             work.job.error = SlideError(
                 say(
                     "reading-failed",
-                    file=Named(SOURCE_KINDS[self.kind], work.task.file.path),
+                    file=Named("file", work.task.file.path),
                     kind=type(error).__name__,
                     error=Foreign(str(error), "see the log"),
                 ),

@@ -126,10 +126,10 @@ class Pseudonyms:
 
     def failure(self, slide: Slide, error: SlideError) -> SlideError:
         """What is said of a slide that failed, without names; the log has the error itself."""
-        names = self._of_slide.get(slide.slide_id, {})
+        names, kind = dict(self._of_slide.get(slide.slide_id, {})), SOURCE_KINDS[slide.kind]
         for file in slide.everything:
-            names = names | self._names_of_file(file.path, self.code(SOURCE_KINDS[slide.kind], file.path))
-        message, advice = (self._said(slide.slide_id, text, names) for text in (error.message, error.next_step))
+            names |= self._names_of_file(file.path, self.code(kind, file.path))
+        message, advice = (self._said(slide.slide_id, kind, text, names) for text in (error.message, error.next_step))
         return SlideError(message, advice, transient=error.transient)
 
     def sample(self, slide_id: str, row: SampleRow) -> SampleRow:
@@ -160,10 +160,12 @@ class Pseudonyms:
             return ""
         kind = "cell" if isinstance(item, UnreadableCell) and item.found is None else "field"
         code = self.code(kind, item.source)
-        return self._said(code, reason, self._of_slide.get(item.slide_id, {}) | self._names_of_file(item.source, code))
+        names = self._of_slide.get(item.slide_id, {}) | self._names_of_file(item.source, code)
+        return self._said(code, kind, reason, names)
 
-    def _said(self, of: str, text: str, names: Mapping[str, str]) -> str:
-        said = covered(shareable(text, self.code), names)
+    def _said(self, of: str, source: str, text: str, names: Mapping[str, str]) -> str:
+        """A reason without names; a file that it names has the code of the column `source`, whose kind is given."""
+        said = covered(shareable(text, lambda kind, name: self.code(source if kind == "file" else kind, name)), names)
         if said != text:
             self.tell(of, text)
         return said

@@ -122,7 +122,7 @@ def test_every_command_on_a_faulty_gallery(laboratory, tmp_path):
     lab.does("review", "export", out, tmp_path / "labels", code=None)
     assert (tmp_path / "labels/labels.csv").exists()
     assert leaks(tmp_path / "labels", NAMES) == []
-    lab.does("review", "sign", out, "--donor", "D1", "--name", "Ada", "--unfinished", "a test", code=None)
+    lab.does("review", "sign", out, "--donor", "D0", "--name", "Ada", "--unfinished", "a test", code=None)
     assert "Ada" in (out / "annotations/signatures.jsonl").read_text()
     lab.does("curve", "fit", out, code=None)
     lab.does("dose", out, "--curve", sheet, code=None)
