@@ -225,7 +225,7 @@ def test_a_full_disk_is_said_without_names(laboratory, monkeypatch):
 
     monkeypatch.setattr("mnbatch.results.writer.write_record", full)
     done = mnbatch("run", laboratory.export, *laboratory.typed)
-    assert done.returncode != 0
+    assert done.returncode == 10, done.stderr
     laboratory.is_tight(done)
 
 
