@@ -114,8 +114,8 @@ class Pseudonyms:
     def coded(self, item: CellCrop | UnreadableCell | FieldReport) -> CellCrop | UnreadableCell | FieldReport:
         """The cell or field under its code, with a reason that holds no name."""
         if isinstance(item, FieldReport):
-            said = {"problem": self._text(item, item.problem), "emptiness": self._text(item, item.emptiness)}
-            return replace(item, source=self.code("field", item.source), **said)
+            problem, emptiness = self._text(item, item.problem), self._text(item, item.emptiness)
+            return replace(item, source=self.code("field", item.source), problem=problem, emptiness=emptiness)
         code = self.code("cell" if item.found is None else "field", item.source)
         page = "" if item.page is None else f"#{item.page}"
         mark = "" if item.found is None else item.found.mark
