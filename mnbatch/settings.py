@@ -34,7 +34,9 @@ class RunSettings(BaseModel):
         stain: force the model for this stain, or None to recognise each slide's look.
         device: auto, cpu, cuda or cuda:N.
         minibatch: cells a minibatch, or None to choose.
-        workers: decoding threads, or None to choose.
+        workers: processes that decode, or None to choose.
+        file_deadline: seconds that a file (a region of a whole slide) may take to be read; then it is unreadable.
+        file_memory: GiB that reading it may take.
         threshold: call MN at p_mn >= threshold, or None for the model card's.
         max_bad_fraction: a slide with a larger share of unreadable cells fails.
         min_cells: a donor with fewer BN cells is `insufficient`.
@@ -64,6 +66,8 @@ class RunSettings(BaseModel):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     minibatch: int | None = Field(default=None, ge=1, le=65536)
     workers: int | None = Field(default=None, ge=1, le=256)
+    file_deadline: float = Field(default=120.0, ge=1, le=86400)
+    file_memory: float = Field(default=4.0, ge=0.25, le=1024)
     threshold: float | None = Field(default=None, gt=0, lt=1)
     max_bad_fraction: float = Field(default=0.1, ge=0, lt=1)
     min_cells: int = Field(default=200, ge=0)

@@ -77,6 +77,12 @@ TEXTS: dict[str, str] = {
     "objects-size": ("objects are {size:.1f} um wide at {pixel:g} um per pixel; nuclei have {low:g} to {high:g}"),
     "mask-empty": "the label image has no object",
     # A slide.
+    "lost-deadline": "took longer than {seconds:g} s to be read (--file-deadline)",
+    "lost-memory": "needs more than {gib:g} GiB of memory to be read (--file-memory)",
+    "lost-killed": "the system ended the process that read it, probably for want of memory",
+    "lost-crash": "the process that read it crashed ({how})",
+    "slide-lost": "Slide {slide} cannot be opened: {why}.",
+    "slide-lost-do": "Look at its files; `mnbatch run --retry-failed` tries it again.",
     "reading-failed": "Reading {file} failed unexpectedly ({kind}: {error}).",
     "reading-failed-do": "The log in OUT/runs has the traceback; please report it.",
     "unreachable": "The files of slide {slide} cannot be reached ({error}).",

@@ -75,7 +75,15 @@ def run(
         str | None, typer.Option(help="Cells a minibatch, or auto (default).", rich_help_panel=_OPERATION)
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Decoding threads (default: one a core).", rich_help_panel=_OPERATION)
+        int | None, typer.Option(help="Processes that decode (default: one a core).", rich_help_panel=_OPERATION)
+    ] = None,
+    file_deadline: Annotated[
+        float | None,
+        typer.Option(help="Seconds that a file may take to be read (default: 120).", rich_help_panel=_OPERATION),
+    ] = None,
+    file_memory: Annotated[
+        float | None,
+        typer.Option(help="GiB that reading a file may take (default: 4).", rich_help_panel=_OPERATION),
     ] = None,
     gallery: Annotated[
         int | None,
@@ -138,6 +146,8 @@ def run(
         "device": device,
         "minibatch": minibatch,
         "workers": workers,
+        "file_deadline": file_deadline,
+        "file_memory": file_memory,
         "gallery": gallery,
         # A flag that was not typed must not hide what environment or settings file say.
         "keep_gallery": False if no_gallery else None,

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mnbatch.imaging.inputs import Recognised
     from mnbatch.imaging.layouts import Layout
 
+RECOGNISING_SECONDS, RECOGNISING_GIB = 60.0, 4.0
+"""What looking at one file may take."""
+
 _COLUMNS = ("slide_id", "donor", "slide", "files", "MB", "note")
 
 
@@ -81,7 +84,10 @@ def _recognised(input: str, export: Path, layout: str) -> Recognised:
     from mnbatch.imaging.inputs import KINDS, Recognised, recognise_input
 
     if input == "auto":
-        return recognise_input(export, layout)
+        from mnbatch.pipeline.workers import WorkerPool
+
+        with WorkerPool(1, RECOGNISING_SECONDS, RECOGNISING_GIB) as pool:
+            return recognise_input(export, layout, pool.vote)
     for kind in KINDS:
         if input == kind:
             return Recognised(kind, "as --input says")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -44,7 +44,7 @@ _LEAST_NUCLEI = 7
 _WHOLE_SLIDE_PIXELS = 100_000_000
 _SAMPLE, _PER_FOLDER, _ENTRIES = 24, 3, 5000
 
-_Vote = Literal["gallery", "fields", "wsi"]
+Vote = Literal["gallery", "fields", "wsi"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +55,26 @@ class Recognised:
     why: str
 
 
-def recognise_input(root: Path, layout: str) -> Recognised:
+def recognise_input(root: Path, layout: str, vote: Callable[[str], Vote | None] | None = None) -> Recognised:
     """Look at up to 24 image files of an export, three a folder, and say what it holds.
 
     Whole slides: files with an extension of their own, or tiled TIFFs with reduced versions or more than 100
     megapixels. Fields: most images have a shorter side of 800 pixels, or more than 400 and seven nuclei. Everything
     else, and TIFFs of many pages, is a gallery.
+
+    Args:
+        vote: looks at a file, as `vote_on`; decoding a file is better done where it can be ended.
     """
-    votes: Counter[_Vote] = Counter()
+    vote = vote or vote_on
+    votes: Counter[Vote] = Counter()
     whole = None
     for path in _sample(root):
         if path.rpartition(".")[2].lower() in WHOLE_SLIDES:
             whole = whole or os.path.basename(path)
             continue
-        vote = _vote(path)
-        if vote is not None:
-            votes[vote] += 1
+        seen = vote(path)
+        if seen is not None:
+            votes[seen] += 1
     if whole is not None:
         return Recognised("wsi", say("kind-whole", file=Named("file", whole)))
     looked = votes.total()
@@ -100,7 +104,8 @@ def _sample(root: Path) -> Iterator[str]:
             return
 
 
-def _vote(path: str) -> _Vote | None:
+def vote_on(path: str) -> Vote | None:
+    """What one image file looks like; None where it cannot be read."""
     try:
         if path.lower().endswith((".tif", ".tiff")):
             return _vote_on_tiff(path)
@@ -112,7 +117,7 @@ def _vote(path: str) -> _Vote | None:
         return None
 
 
-def _vote_on_tiff(path: str) -> _Vote:
+def _vote_on_tiff(path: str) -> Vote:
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages.first
         width, height = page.imagewidth, page.imagelength
@@ -128,11 +133,11 @@ def _has_reduced(tiff: tifffile.TiffFile) -> bool:
     return bool(page.subifds) or any(other.subfiletype & 1 for other in tiff.pages[1:])
 
 
-def _by_size(width: int, height: int) -> _Vote | None:
+def _by_size(width: int, height: int) -> Vote | None:
     return "fields" if min(width, height) >= LEAST_FIELD_SIDE else None
 
 
-def _by_nuclei(values: npt.NDArray[Any]) -> _Vote:
+def _by_nuclei(values: npt.NDArray[Any]) -> Vote:
     return "fields" if count_nuclei(values) >= _LEAST_NUCLEI else "gallery"
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from mnbatch.errors import Interrupted
+
+LAST_SECONDS = 1.0
+"""After a second signal this long is left for an orderly end."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -18,10 +22,23 @@ class StopFlag:
 
     def __init__(self) -> None:
         self.signal_number = 0
+        self._when_set: list[Callable[[], None]] = []
 
     def __call__(self) -> bool:
         """Whether a stop was asked for."""
         return self.signal_number != 0
+
+    def when_set(self, action: Callable[[], None]) -> None:
+        """Do this, in a moment, when a stop is asked for (now, where it was)."""
+        self._when_set.append(action)
+        if self.signal_number:
+            action()
+
+    def set(self, number: int) -> None:
+        """A stop is asked for."""
+        self.signal_number = number
+        for action in self._when_set:
+            action()
 
     def check(self) -> None:
         """Raise when a stop was asked for.
@@ -43,8 +60,10 @@ def stop_on_signals() -> Iterator[StopFlag]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         if flag.signal_number:
+            # Whatever is stuck (a disk, a device, a library): the process is gone in time. All that is true is on disk.
+            _leave_soon(number)
             raise Interrupted(number)
-        flag.signal_number = number
+        flag.set(number)
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
@@ -52,3 +71,15 @@ def stop_on_signals() -> Iterator[StopFlag]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _leave_soon(number: int) -> None:
+    def leave() -> None:
+        from mnbatch.pipeline.workers import kill_workers
+
+        kill_workers()
+        os._exit(128 + number)
+
+    timer = threading.Timer(LAST_SECONDS, leave)
+    timer.daemon = True
+    timer.start()

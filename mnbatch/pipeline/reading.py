@@ -6,19 +6,21 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mnbatch.assay.cells import CellCrop, FileDigest, Look, ReadItem, Slide, SlideEnd, StreamItem
 from mnbatch.assay.fields import InputKind
 from mnbatch.assay.reasons import Foreign, Named, foreign_os, say
 from mnbatch.assay.stains import likely_look, mixture, slide_look
-from mnbatch.errors import SlideError
+from mnbatch.errors import SlideError, StorageError
 from mnbatch.imaging.fields.options import FieldOptions
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.inference.prefetch import ordered_map
-from mnbatch.pipeline.sources import CellSource, Task, open_source
-from mnbatch.results.gallery import encode_crop
+from mnbatch.pipeline.remote import RemoteSource
+from mnbatch.pipeline.sources import Task
+from mnbatch.pipeline.worker_process import Opening
+from mnbatch.pipeline.workers import HurriedError, WorkerPool
 from mnbatch.results.pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class SlideJob:
 @dataclass(frozen=True, slots=True)
 class _Work:
     job: SlideJob
-    source: CellSource | None
+    source: RemoteSource | None
     task: Task | None
 
 
@@ -83,6 +85,7 @@ class Reading:
         stop: looked at before each piece of work.
         kind: what the export holds.
         fields: how cells are found in fields and whole slides.
+        pool: the processes that decode, `workers` of them.
     """
 
     preparation: Preparation
@@ -95,12 +98,15 @@ class Reading:
     stop: Callable[[], bool]
     kind: InputKind
     fields: FieldOptions
+    pool: WorkerPool
 
     def stream(self, jobs: Iterable[SlideJob]) -> Iterator[tuple[SlideJob, StreamItem]]:
         """Cells of all slides in order, a `SlideEnd` after each slide; the first one to fail ends its slide."""
         results = ordered_map(self._read, self._work(jobs), self.workers, AHEAD_PER_WORKER[self.kind] * self.workers)
         waiting: list[StreamItem] = []
         for work, items in results:
+            if items is None:
+                return
             job = work.job
             if job.error is None and work.source is not None:
                 waiting.extend(self._note(job, work.source.in_order(items)))
@@ -119,7 +125,8 @@ class Reading:
             if self.stop():
                 return
             try:
-                source = open_source(job.slide, self.preparation, self.fields)
+                opening = Opening(job.slide, self.preparation, self.fields, self.keep_gallery)
+                source = RemoteSource(self.pool, opening)
                 for task in source.tasks():
                     if self.stop():
                         return
@@ -130,16 +137,20 @@ class Reading:
                 job.error = job.error or _unreachable(job.slide, error)
             except SlideError as error:
                 job.error = job.error or error
+            except HurriedError:
+                return
             yield _Work(job, None, None)
 
-    def _read(self, work: _Work) -> tuple[_Work, list[ReadItem]]:
-        """Runs in a worker thread."""
+    def _read(self, work: _Work) -> tuple[_Work, list[ReadItem] | None]:
+        """Runs in a thread that waits for a worker process; None for what was given up because the run stops."""
         if work.source is None or work.task is None or work.job.error is not None:
             return work, []
         try:
-            items = work.source.read(work.task)
-            if self.keep_gallery:
-                items = [_with_jpeg(item) for item in items]
+            return work, work.source.read(work.task)
+        except HurriedError:
+            return work, None
+        except StorageError:
+            raise
         except SlideError as error:
             work.job.error = error
             return work, []
@@ -155,7 +166,6 @@ class Reading:
                 say("reading-failed-do"),
             )
             return work, []
-        return work, items
 
     def _note(self, job: SlideJob, items: Iterable[ReadItem]) -> Iterator[StreamItem]:
         for item in items:
@@ -202,7 +212,7 @@ class Reading:
 
 
 def default_workers() -> int:
-    """Decoding threads: one a core that this process may use, at most 16."""
+    """Processes that decode: one a core that this process may use, at most 16."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(16, usable))
 
@@ -212,10 +222,6 @@ def _wanted(job: SlideJob, item: StreamItem) -> bool:
     if isinstance(item, CellCrop):
         return job.error is None and not job.again and not job.unserved
     return job.error is None
-
-
-def _with_jpeg(item: ReadItem) -> ReadItem:
-    return replace(item, jpeg=encode_crop(item.pixels)) if isinstance(item, CellCrop) else item
 
 
 def _unreachable(slide: Slide, error: OSError) -> SlideError:

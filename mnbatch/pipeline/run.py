@@ -33,7 +33,8 @@ from mnbatch.pipeline.committing import copy_record
 from mnbatch.pipeline.covering import Cover, covering
 from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
 from mnbatch.pipeline.pending import Plan, field_options, new_call, new_stamp, plan_slides
-from mnbatch.pipeline.reading import SlideJob
+from mnbatch.pipeline.reading import SlideJob, default_workers
+from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
 from mnbatch.report.verifying import Finding, verify_out
 from mnbatch.results.annotations import load_samples, save_samples
@@ -55,6 +56,9 @@ BYTES_A_FILE = {"gallery": 13_000, "fields": 400_000, "wsi": 100_000_000}
 """Room that the disk must have for each file that is still to be scored: crops, maps, rows, and its share of pages."""
 
 BYTES_AT_LEAST = 50_000_000
+
+STOP_SECONDS = 5.0
+"""After a first signal, what is being read may take so long; then it is given up, and left to the next run."""
 
 
 @dataclass(slots=True)
@@ -102,8 +106,10 @@ def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> Run
     store = Store(settings.out)
     with storage_errors(store.paths.root):
         store.paths.root.mkdir(parents=True, exist_ok=True)
-    with hold_out(store.paths), stop_on_signals() as stop:
-        kind = _input_kind(settings, store, models, progress)
+    workers = WorkerPool(settings.workers or default_workers(), settings.file_deadline, settings.file_memory)
+    with hold_out(store.paths), stop_on_signals() as stop, workers as pool:
+        stop.when_set(lambda: pool.hurry(STOP_SECONDS))
+        kind = _input_kind(settings, store, models, progress, pool)
         cover.pseudonyms = _bind(settings, store, kind)
         store.sweep()
         private = settings.pseudonymise
@@ -111,7 +117,9 @@ def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> Run
         manifest.write()
         log = RunLog.start(store.paths)
         try:
-            return _Run(settings, store, models, progress, manifest, log, stop, kind, pseudonyms=cover.pseudonyms).go()
+            return _Run(
+                settings, store, models, progress, manifest, log, stop, kind, pool, pseudonyms=cover.pseudonyms
+            ).go()
         except BaseException as error:
             _record_end(error, manifest, log)
             cover.logged = True
@@ -135,7 +143,9 @@ def _bind(settings: RunSettings, store: Store, kind: InputKind) -> Pseudonyms | 
     return pseudonyms
 
 
-def _input_kind(settings: RunSettings, store: Store, models: ModelSet, progress: RunProgress) -> InputKind:
+def _input_kind(
+    settings: RunSettings, store: Store, models: ModelSet, progress: RunProgress, pool: WorkerPool
+) -> InputKind:
     """What the export holds: as it was asked for, as OUT knows it, or recognised."""
     known = read_batch(store.paths)
     kind: InputKind
@@ -144,7 +154,7 @@ def _input_kind(settings: RunSettings, store: Store, models: ModelSet, progress:
     elif known is not None:
         kind = known.kind
     else:
-        recognised = recognise_input(settings.export, settings.layout)
+        recognised = recognise_input(settings.export, settings.layout, pool.vote)
         kind = recognised.kind
         if kind != "gallery":
             why = shareable(recognised.why, one_of) if settings.pseudonymise else recognised.why
@@ -167,6 +177,7 @@ class _Run:
     log: RunLog
     stop: StopFlag
     kind: InputKind
+    pool: WorkerPool
     outcome: RunOutcome = field(default_factory=RunOutcome)
     pseudonyms: Pseudonyms | None = None
 
@@ -279,7 +290,7 @@ class _Run:
         # torch takes seconds to load, which a run with nothing to score need not spend.
         from mnbatch.pipeline.scoring import Tools, score_slides
 
-        tools = Tools(self.progress, self.pseudonyms, self.stop, self._note_classifier)
+        tools = Tools(self.progress, self.pseudonyms, self.stop, self._note_classifier, self.pool)
         for job, record in score_slides(pending, self.store, self.models, self.settings, tools):
             self._note_finished(job, record)
 

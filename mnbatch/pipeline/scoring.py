@@ -13,6 +13,7 @@ from mnbatch.inference.packing import score_stream
 from mnbatch.pipeline.committing import Committer
 from mnbatch.pipeline.pending import Plan, field_options
 from mnbatch.pipeline.reading import Reading, SlideJob, default_workers
+from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.results.pseudonyms import Pseudonyms
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
@@ -26,6 +27,7 @@ class Tools:
     Attributes:
         pseudonyms: codes in place of names, or None.
         stop: asked before each piece of work.
+        pool: the processes that decode.
         on_classifier: told of each model that is put on a device.
     """
 
@@ -33,6 +35,7 @@ class Tools:
     pseudonyms: Pseudonyms | None
     stop: Callable[[], bool]
     on_classifier: Callable[[Classifier], None]
+    pool: WorkerPool
 
 
 def score_slides(
@@ -55,6 +58,7 @@ def score_slides(
         stop=tools.stop,
         kind=pending[0].slide.kind,
         fields=field_options(models, settings),
+        pool=tools.pool,
     )
     todo: Iterable[SlideJob] = (SlideJob(plan.slide, plan.why) for plan in pending)
     try:

@@ -1,12 +1,19 @@
-"""Where the cells of a slide come from: one interface for galleries, fields and whole slides."""
+"""Where the cells of a slide come from: one interface for galleries, fields and whole slides.
+
+A `WorkerSource` decodes, in a worker process. What the run sees of it is a
+`mnbatch.pipeline.remote.RemoteSource`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import os
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from mnbatch.assay.cells import ReadItem, ReadTask, Slide, SourceFile
 from mnbatch.imaging.fields.options import FieldOptions
+from mnbatch.imaging.fields.survey import Seen
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells, read_tasks, slide_range
 
@@ -19,17 +26,22 @@ class Task(Protocol):
         """The file that is read."""
 
 
-class CellSource(Protocol):
-    """The cells of one slide; `read` is called from many threads, the others from one."""
+class WorkerSource(Protocol):
+    """The cells of one slide, in a worker process."""
 
-    def tasks(self) -> Iterator[Task]:
+    def tasks(self) -> Sequence[Task]:
         """Pieces of work, in order."""
 
-    def read(self, task: Any) -> list[ReadItem]:
-        """What a piece of work gives; raises SlideError where the slide as a whole cannot be used."""
+    def look(self, task: Any) -> Seen:
+        """What a field tells of its slide."""
 
-    def in_order(self, items: Sequence[ReadItem]) -> Sequence[ReadItem]:
-        """The same, looked at in the order of the tasks: what was found twice is dropped here."""
+    def read(self, task: Any, shared: Any) -> list[ReadItem]:
+        """What a piece of work gives; raises SlideError where the slide as a whole cannot be used.
+
+        Args:
+            shared: what all pieces need to know of the slide: a gallery's `contrast_range`, or what a `Survey` of its
+                fields found.
+        """
 
 
 class GallerySource:
@@ -38,22 +50,25 @@ class GallerySource:
     def __init__(self, slide: Slide, preparation: Preparation) -> None:
         self._slide = slide
         self._preparation = preparation
-        self._range = slide_range(slide, preparation)
 
-    def tasks(self) -> Iterator[ReadTask]:
+    def tasks(self) -> list[ReadTask]:
         """A file each, or runs of pages."""
-        return read_tasks(self._slide)
+        return list(read_tasks(self._slide))
 
-    def read(self, task: ReadTask) -> list[ReadItem]:
+    def contrast_range(self) -> tuple[float, float] | None:
+        """Over all of the slide, where the model's card asks for it."""
+        return slide_range(self._slide, self._preparation)
+
+    def look(self, task: ReadTask) -> Seen:
+        """Nothing: crops have the scale they were exported with."""
+        return Seen()
+
+    def read(self, task: ReadTask, shared: tuple[float, float] | None) -> list[ReadItem]:
         """Cells of a file."""
-        return list(read_cells(task, self._preparation, self._range))
-
-    def in_order(self, items: Sequence[ReadItem]) -> Sequence[ReadItem]:
-        """All of them."""
-        return items
+        return list(read_cells(task, self._preparation, shared))
 
 
-def open_source(slide: Slide, preparation: Preparation, fields: FieldOptions) -> CellSource:
+def open_source(slide: Slide, preparation: Preparation, fields: FieldOptions) -> WorkerSource:
     """The source of a slide's cells.
 
     Raises:
@@ -66,3 +81,12 @@ def open_source(slide: Slide, preparation: Preparation, fields: FieldOptions) ->
     from mnbatch.imaging.fields.source import FieldSource
 
     return (WholeSlideSource if slide.kind == "wsi" else FieldSource)(slide, preparation, fields)
+
+
+def hash_of(slide: Slide, file: SourceFile) -> str:
+    """SHA-256 of a file's content, hex; "" where it cannot be read."""
+    try:
+        with open(os.path.join(slide.root, file.path), "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""

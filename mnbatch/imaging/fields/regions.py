@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
-from mnbatch.assay.cells import CellCrop, ReadItem, Slide, SourceFile, UnreadableCell
-from mnbatch.assay.fields import FieldReport, FoundAt
+from mnbatch.assay.cells import ReadItem, Slide, SourceFile
 from mnbatch.assay.reasons import foreign, say
 from mnbatch.imaging.decoding import UndecodableError
 from mnbatch.imaging.fields.finding import look_at
 from mnbatch.imaging.fields.images import FieldImage
 from mnbatch.imaging.fields.options import FieldOptions
+from mnbatch.imaging.fields.seams import REACH
 from mnbatch.imaging.fields.source import FieldSource, crop_width, hashed
-from mnbatch.imaging.fields.survey import Seen, SlideTraits, Survey
+from mnbatch.imaging.fields.survey import Seen, SlideTraits
+from mnbatch.imaging.fields.tasks import RegionTask
 from mnbatch.imaging.fields.whole import WholeImage, open_whole
 from mnbatch.imaging.preparation import Preparation
 
@@ -24,28 +25,6 @@ CORE = 1536
 
 LEAST_MARGIN = 128
 """Pixels round the core that are read with it; at least a crop's width, so that no crop is cut by a region."""
-
-REACH = 8
-"""Pixels by which cores overlap: a cell on a seam, whose centre comes out a little different in two regions, is found
-at least once; in the second of them it is dropped."""
-
-_SAME = 0.35
-"""Two cells of neighbouring regions are one when their centres are closer than this share of a nucleus's diameter."""
-
-_GRID = 64
-
-
-@dataclass(frozen=True, slots=True)
-class RegionTask:
-    """A region of a whole slide, or (without a core) its files, to be hashed.
-
-    Attributes:
-        core: x0, y0, x1, y1, full-resolution pixels.
-    """
-
-    file: SourceFile
-    core: tuple[int, int, int, int] | None
-    mask: None = None
 
 
 class WholeSlideSource(FieldSource):
@@ -61,29 +40,22 @@ class WholeSlideSource(FieldSource):
             file.path: open_whole(self._path(file), slide.name, options.channel) for file in slide.files
         }
         self._regions = [task for file in slide.files for task in _cores(file, self._images[file.path])]
-        self._region_survey: Survey[RegionTask] = Survey(self._regions, self._look_at_region)
-        self._seams = Seams()
 
-    def tasks(self) -> Iterator[RegionTask]:  # type: ignore[override]
+    def tasks(self) -> list[RegionTask]:  # type: ignore[override]
         """The files, to be hashed, then the regions in reading order."""
-        yield from (RegionTask(file, None) for file in self._slide.everything)
-        yield from self._regions
+        return [*(RegionTask(file, None) for file in self._slide.everything), *self._regions]
 
-    def read(self, task: RegionTask) -> list[ReadItem]:  # type: ignore[override]
+    def look(self, task: RegionTask) -> Seen:  # type: ignore[override]
+        """What a region tells of its slide."""
+        assert task.core is not None
+        return look_at(self._region(task, task.core, 0), None, self._options)
+
+    def read(self, task: RegionTask, shared: SlideTraits) -> list[ReadItem]:  # type: ignore[override]
         """Crops and report of a region; the digest of a file."""
         if task.core is None:
             return [hashed(self._slide, task.file)]
-        traits = self._region_survey.traits()
-        image = self._region(task, task.core, self._margin(task, traits))
-        return list(self._field(task, image, traits, ""))
-
-    def in_order(self, items: Sequence[ReadItem]) -> Sequence[ReadItem]:
-        """Without the cells that an earlier region had."""
-        return self._seams.once(items)
-
-    def _look_at_region(self, task: RegionTask) -> Seen:
-        assert task.core is not None
-        return look_at(self._region(task, task.core, 0), None, self._options)
+        image = self._region(task, task.core, self._margin(task, shared))
+        return list(self._field(task, image, shared, ""))
 
     def _margin(self, task: RegionTask, traits: SlideTraits) -> int:
         given = self._slide.um_per_pixel or self._options.um_per_pixel or self._images[task.file.path].um
@@ -112,31 +84,3 @@ def _cores(file: SourceFile, whole: WholeImage) -> Iterator[RegionTask]:
         x0, x1 = column * whole.width // columns, (column + 1) * whole.width // columns
         y0, y1 = row * whole.height // rows, (row + 1) * whole.height // rows
         yield RegionTask(file, (x0, y0, x1, y1))
-
-
-class Seams:
-    """Remembers cells of earlier regions and drops those that come again; a few numbers a cell are kept."""
-
-    def __init__(self) -> None:
-        self._places: dict[tuple[int, int], list[tuple[float, float]]] = {}
-
-    def once(self, items: Sequence[ReadItem]) -> list[ReadItem]:
-        """The items of one region without cells of earlier regions."""
-        kept: list[ReadItem] = []
-        new: list[FoundAt] = []
-        for item in items:
-            if isinstance(item, CellCrop | UnreadableCell) and item.found is not None and self._known(item.found):
-                continue
-            if isinstance(item, FieldReport):
-                item = replace(item, cells=tuple(cell for cell in item.cells if not self._known(cell)))
-                new.extend(item.cells)
-            kept.append(item)
-        for cell in new:
-            self._places.setdefault((int(cell.x) // _GRID, int(cell.y) // _GRID), []).append((cell.x, cell.y))
-        return kept
-
-    def _known(self, cell: FoundAt) -> bool:
-        near = max(2.0 * REACH, _SAME * 2 * math.sqrt(cell.nucleus_area / max(1, cell.nuclei) / math.pi))
-        column, row = int(cell.x) // _GRID, int(cell.y) // _GRID
-        around = (self._places.get((column + i, row + j), ()) for i, j in product((-1, 0, 1), repeat=2))
-        return any(math.dist((cell.x, cell.y), place) < near for places in around for place in places)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,22 +18,11 @@ from mnbatch.imaging.fields.cutting import cut_crop, median_colour, overview_jpe
 from mnbatch.imaging.fields.finding import FoundField, find_cells, look_at
 from mnbatch.imaging.fields.images import FieldImage, load_fields, load_labels, plausible
 from mnbatch.imaging.fields.options import FieldOptions
-from mnbatch.imaging.fields.survey import Seen, SlideTraits, Survey
+from mnbatch.imaging.fields.survey import Seen, SlideTraits
+from mnbatch.imaging.fields.tasks import FieldTask
 from mnbatch.imaging.identity import cell_id
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import make_cell
-
-
-@dataclass(frozen=True, slots=True)
-class FieldTask:
-    """One image file of a slide of fields, with the label image beside it.
-
-    Attributes:
-        mask: label image, or None to segment.
-    """
-
-    file: SourceFile
-    mask: SourceFile | None = None
 
 
 class FieldWork(Protocol):
@@ -49,7 +38,7 @@ class FieldWork(Protocol):
 
 
 class FieldSource:
-    """The fields of one slide; `read` is safe to call from many threads.
+    """The fields of one slide.
 
     Args:
         slide: of kind `fields`.
@@ -68,34 +57,32 @@ class FieldSource:
         self._options = options
         masks = {companion.of: companion.file for companion in slide.companions}
         self._tasks = [FieldTask(file, masks.get(file.path)) for file in slide.files]
-        self._survey: Survey[FieldTask] = Survey(self._tasks, self._look)
 
-    def tasks(self) -> Iterator[FieldTask]:
+    def tasks(self) -> list[FieldTask]:
         """Pieces of work, in the order of the files."""
-        yield from self._tasks
+        return list(self._tasks)
 
-    def read(self, task: FieldTask) -> list[ReadItem]:
+    def read(self, task: FieldTask, shared: SlideTraits) -> list[ReadItem]:
         """Crops of the cells of a file, each field's followed by its report.
+
+        Args:
+            shared: what a `Survey` of the slide's fields found.
 
         Raises:
             SlideError: crops cannot be cut at the model's scale, because the pixel size is not known or absurd.
         """
         digest, images = load_fields(self._path(task.file), self._options.channel)
-        traits = self._survey.traits()
         items: list[ReadItem] = []
         for image in images:
-            items.extend(self._field(task, image, traits, digest))
+            items.extend(self._field(task, image, shared, digest))
             digest = ""
         return items + list(self._hashed_mask(task))
-
-    def in_order(self, items: Sequence[ReadItem]) -> Sequence[ReadItem]:
-        """What was read, as it is to be counted; fields do not overlap, so every cell is."""
-        return items
 
     def _path(self, file: SourceFile) -> str:
         return os.path.join(self._slide.root, file.path)
 
-    def _look(self, task: FieldTask) -> Seen:
+    def look(self, task: FieldTask) -> Seen:
+        """What a field tells of its slide."""
         images = load_fields(self._path(task.file), self._options.channel)[1]
         seen = [look_at(image, self._labels(task, image), self._options) for image in images]
         return Seen(tuple(d for one in seen for d in one.diameters), seen[0].ground if seen else "unknown")
