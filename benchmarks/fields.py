@@ -28,6 +28,7 @@ from mnbatch.assay.cells import CellCrop, Slide
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.fields.options import FieldOptions
 from mnbatch.imaging.fields.regions import WholeSlideSource
+from mnbatch.imaging.fields.survey import Survey
 from mnbatch.imaging.fields.whole import open_whole
 from mnbatch.imaging.preparation import Preparation
 
@@ -84,10 +85,10 @@ def segmentation_alone(slide: Slide, regions: int) -> str:
     """Megapixels a second of processor time over evenly spaced regions, on one thread; overlaps are not counted."""
     source = WholeSlideSource(slide, Preparation(), FieldOptions())
     work = [task for task in source.tasks() if task.core is not None]
+    traits = Survey(work, source.look).traits()
     work = work[:: max(1, len(work) // regions)]
-    source.read(work[0])  # the survey of the slide is made once, before the first region
     started = time.process_time()
-    cells = sum(isinstance(item, CellCrop) for task in work for item in source.read(task))
+    cells = sum(isinstance(item, CellCrop) for task in work for item in source.read(task, traits))
     seconds = time.process_time() - started
     pixels = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (task.core for task in work if task.core))
     return f"{pixels / 1e6 / seconds:.2f} MP/s of one core ({len(work)} regions, {cells} cells)"

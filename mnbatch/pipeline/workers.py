@@ -60,7 +60,7 @@ class _Worker:
 
     def __init__(self, memory_bytes: int) -> None:
         self.memory_bytes = memory_bytes
-        self.owner = os.getpid()
+        self.owner = _user()
         self.killed_for = ""
         self._due = float("inf")
         self._lock = threading.Lock()
@@ -82,7 +82,7 @@ class _Worker:
     @property
     def usable(self) -> bool:
         """Whether it is ours (not a parent process's, before a fork) and lives."""
-        return self.owner == os.getpid() and not self.killed_for and self._process.poll() is None
+        return self.owner == _user() and not self.killed_for and self._process.poll() is None
 
     def call(
         self, operation: str, key: str, opening: Opening | None, arguments: tuple[Any, ...], seconds: float
@@ -280,7 +280,7 @@ class _Spare:
     def end(self) -> None:
         """End all of this process."""
         with self._lock:
-            mine = [worker for worker in self._workers if worker.owner == os.getpid()]
+            mine = [worker for worker in self._workers if worker.owner == _user()]
             self._workers = []
         for worker in mine:
             worker.end()
@@ -319,3 +319,8 @@ def _cannot_start(why: str) -> StorageError:
         f"The processes that read images cannot be started: {why}.",
         "Check the limits of this job (ulimit -u, -v, memory of the container), or use fewer --workers.",
     )
+
+
+def _user() -> tuple[int, int]:
+    """This process and whose rights it has: workers of another (a parent, before a fork) are not ours to ask."""
+    return os.getpid(), os.geteuid() if hasattr(os, "geteuid") else 0

@@ -14,6 +14,8 @@ from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.fields import regions
 from mnbatch.imaging.fields.options import FieldOptions
 from mnbatch.imaging.fields.regions import WholeSlideSource
+from mnbatch.imaging.fields.seams import Seams
+from mnbatch.imaging.fields.survey import Survey
 from mnbatch.imaging.inputs import recognise_input
 from mnbatch.imaging.preparation import Preparation
 
@@ -49,7 +51,9 @@ def small_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(slide: Slide, **options: object) -> tuple[list[CellCrop], list[FieldReport]]:
     source = WholeSlideSource(slide, Preparation(), FieldOptions(**options))
-    items = [item for task in source.tasks() for item in source.in_order(source.read(task))]
+    tasks, seams = source.tasks(), Seams()
+    traits = Survey([task for task in tasks if task.core], source.look).traits()
+    items = [item for task in tasks for item in seams.once(source.read(task, traits))]
     return [i for i in items if isinstance(i, CellCrop)], [i for i in items if isinstance(i, FieldReport)]
 
 

@@ -23,6 +23,7 @@ from mnbatch.errors import (
     UsageError,
 )
 from mnbatch.pipeline.run import run
+from tests.local_pool import LocalPool
 
 
 def table(path):
@@ -114,7 +115,9 @@ def test_a_folder_that_vanishes_while_running_fails_alone_and_is_tried_again(set
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root to drop its rights")
-def test_files_without_permission_are_read_once_they_may_be(settings, export, models):
+def test_files_without_permission_are_read_once_they_may_be(settings, export, models, monkeypatch):
+    # A worker process of another user could not start an interpreter that lies in root's home.
+    monkeypatch.setattr("mnbatch.pipeline.run.WorkerPool", LocalPool)
     run(settings())  # loads what is loaded lazily, from places that others may not read
     # Not under pytest's own folder, which other users may not enter.
     with tempfile.TemporaryDirectory() as name:

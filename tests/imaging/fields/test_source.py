@@ -11,6 +11,7 @@ from mnbatch.assay.fields import FieldReport
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.fields.options import FieldOptions
 from mnbatch.imaging.fields.source import FieldSource
+from mnbatch.imaging.fields.survey import Survey
 from mnbatch.imaging.preparation import Preparation
 
 MIDDLE, NEAR_EDGE, CUT = (300, 250), (40, 120), (5, 400)
@@ -32,7 +33,8 @@ def test_a_whole_cell_near_the_edge_is_scored_and_one_that_the_edge_cuts_is_not(
     tifffile.imwrite(tmp_path / "a" / "field.tif", painted())
     (slide,) = find_slides(tmp_path, kind="fields")
     source = FieldSource(slide, Preparation(), FieldOptions())
-    items = [item for task in source.tasks() for item in source.read(task)]
+    traits = Survey(source.tasks(), source.look).traits()
+    items = [item for task in source.tasks() for item in source.read(task, traits)]
     crops = [item for item in items if isinstance(item, CellCrop)]
     (report,) = [item for item in items if isinstance(item, FieldReport)]
     places = sorted((round(c.found.x, -1), round(c.found.y, -1), c.found.at_border) for c in crops if c.found)

@@ -1,0 +1,16 @@
+"""The work of worker processes done in this process, for tests that change what this process may do."""
+
+from mnbatch.pipeline.worker_process import Known, Request, _done
+from mnbatch.pipeline.workers import WorkerPool
+
+
+class LocalPool(WorkerPool):
+    """Asks nobody."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self._opened = Known()
+
+    def ask(self, operation, *arguments, key="", opening=None):
+        new = opening if opening is not None and key not in self._opened else None
+        return _done(Request(operation, key, new, arguments, self.deadline), self._opened)
