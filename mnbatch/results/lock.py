@@ -277,9 +277,15 @@ def _parse(data: object) -> Holder | None:
     if isinstance(pid, bool) or not isinstance(pid, int):
         raise TypeError("no process id")
     timed = isinstance(start, int | float) and math.isfinite(start) and 0 <= start < LAST_YEAR
-    texts = {name: str(data.get(name, "")) for name in ("token", "boot", "space", "process_start")}
     return Holder(
-        str(data["host"]), pid, float(start) if timed else 0.0, inode=inode if isinstance(inode, int) else 0, **texts
+        str(data["host"]),
+        pid,
+        float(start) if timed else 0.0,
+        token=str(data.get("token", "")),
+        boot=str(data.get("boot", "")),
+        space=str(data.get("space", "")),
+        process_start=str(data.get("process_start", "")),
+        inode=inode if isinstance(inode, int) else 0,
     )
 
 

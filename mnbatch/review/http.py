@@ -26,7 +26,7 @@ IDLE_SECONDS = 60
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-class _Parser(HTTPRequestParser):
+class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
     def parse_header(self, header_plus: bytes) -> None:
         """As waitress; addresses (`http://[`) and lengths of 5000 digits that Python refuses are the client's fault."""
         try:
@@ -35,7 +35,7 @@ class _Parser(HTTPRequestParser):
             raise ParsingError("The request cannot be read") from error
 
 
-class _Channel(HTTPChannel):
+class _Channel(HTTPChannel):  # type: ignore[misc]
     parser_class = _Parser
 
 

@@ -127,7 +127,8 @@ def expected_pages(stream: BinaryIO) -> Expected:
     spans: list[Span] = [(0, 16 if file.big else 8)]
     offset, pages = file.first, 0
     seen: set[int] = set()
-    full, first = 0, {}
+    full = 0
+    first: dict[int, _Entry] = {}
     while offset and offset not in seen:
         try:
             entries, offset_after = _directory(file, offset, spans)
