@@ -25,6 +25,7 @@ PARTS = {
     "disk": "tests.campaign.disk:Disk",
     "tables": "tests.campaign.tables:Tables",
     "together": "tests.campaign.together:Together",
+    "images": "tests.campaign.images:Images",
     "bombs": "tests.campaign.bombs:Bombs",
     "requests": "tests.campaign.requests:Requests",
     "names": "tests.campaign.names:Names",
