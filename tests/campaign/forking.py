@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tests.campaign.faults import FaultPlan, Faults
 
-SECONDS = 120.0
+SECONDS = 60.0
 PARTING_SECONDS = 10.0
 MOMENT = 1_795_000_000.0
 """The time that all commands see: what they write can be compared byte by byte."""

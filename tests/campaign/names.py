@@ -213,7 +213,7 @@ def shown(name: str) -> str:
     """As docs/data-dictionary.md says that tables show a name."""
     text = name.encode("utf-8", "backslashreplace").decode()
     text = re.sub(r"[\x00-\x08\x0a-\x1f\x7f]", lambda match: f"\\x{ord(match[0]):02x}", text)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")) else text
+    return f"'{text}" if re.match("'*(\\s*[=+\\-@＝＋－＠]|\t)", text) else text
 
 
 class _Pages(html.parser.HTMLParser):

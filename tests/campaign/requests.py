@@ -164,7 +164,7 @@ def _headers(rng: random.Random) -> Request:
         ("If-Modified-Since: never", True),
         ("Accept-Encoding: gzip;q=NaN", True),
         ("Transfer-Encoding: chunked", False),
-        ("Expect: 100-continue", True),
+        ("Expect: 100-continue", False),
         ("Upgrade: h2c", True),
         ("Content-Length: -1", False),
         ("Sec-Fetch-Site: cross-site", True),

@@ -15,28 +15,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from tests.campaign.verdicts import Ledger, Part, Verdict, kept
 
 PARTS = {
-    "kills": "tests.campaign.kills:Kills",
-    "disk": "tests.campaign.disk:Disk",
-    "tables": "tests.campaign.tables:Tables",
-    "together": "tests.campaign.together:Together",
     "images": "tests.campaign.images:Images",
-    "bombs": "tests.campaign.bombs:Bombs",
     "requests": "tests.campaign.requests:Requests",
     "names": "tests.campaign.names:Names",
+    "bombs": "tests.campaign.bombs:Bombs",
+    "together": "tests.campaign.together:Together",
+    "tables": "tests.campaign.tables:Tables",
+    "kills": "tests.campaign.kills:Kills",
+    "disk": "tests.campaign.disk:Disk",
 }
+DISTURBED = ("kills", "disk")
 
 
 def open_part(name: str, folder: Path, seed: int, size: float, only: Sequence[str]) -> Part:
     """A part, ready to be asked for its cases."""
     module, _, kind = PARTS[name].partition(":")
     make = getattr(importlib.import_module(module), kind)
-    options: dict[str, Any] = {"scenarios": only} if name in ("kills", "disk") else {"seed": seed, "size": size}
+    options: dict[str, Any] = {"scenarios": only} if name in DISTURBED else {"seed": seed, "size": size}
     return make(folder, **options)
 
 
@@ -47,10 +49,12 @@ def play(name: str, ledger: Ledger, done: set[str], options: argparse.Namespace)
     try:
         part = open_part(name, folder, options.seed, options.size, options.only)
         try:
-            cases = list(part.cases())[options.first :: options.step]
+            # Commands with a fault at each event: a share of them is every n-th, of each command.
+            step = round(1 / options.size) if name in DISTURBED else 1
+            cases = list(part.cases())[::step]
             block = getattr(part, "block", 1)
             for number, case in enumerate(cases):
-                if case in done or number // block % options.shards != options.shard:
+                if case in done or number // block % options.jobs != options.shard:
                     continue
                 verdict = part.check(case)
                 ledger.add(verdict)
@@ -69,7 +73,7 @@ def play(name: str, ledger: Ledger, done: set[str], options: argparse.Namespace)
 def wrong_words(name: str) -> frozenset[str]:
     """The words that are faults of a part."""
     module, _, kind = PARTS[name].partition(":")
-    return getattr(importlib.import_module(module), kind).wrong
+    return getattr(importlib.import_module(module), kind).wrong | {"ended early"}
 
 
 def table(folder: Path) -> str:
@@ -89,30 +93,38 @@ def main() -> int:
     """Play; exit code 1 where something is wrong."""
     options = _options()
     folder = Path(options.folder)
-    if options.table:
-        print(table(folder))
-        return 0
-    if options.jobs > 1:
-        code = _spread(options)
-        print(table(folder))
-        return code
-    done = {(verdict.part, verdict.case) for verdict in kept(folder)}
-    wrong = 0
-    for name in options.part or PARTS:
-        ledger = Ledger(folder / f"{name}-{options.shard}.jsonl")
-        found = play(name, ledger, {case for part, case in done if part == name}, options)
-        wrong += sum(verdict.word in wrong_words(name) for verdict in found)
-    if options.summary:
-        print(table(folder))
-    return 1 if wrong else 0
+    if not options.table:
+        if options.shard is not None:
+            return _share(options, folder)
+        _spread(options)
+    print(table(folder))
+    return 1 if any(verdict.word in wrong_words(verdict.part) for verdict in kept(folder)) else 0
 
 
-def _spread(options: argparse.Namespace) -> int:
-    """One process a core, each with its share of every part."""
-    typed = [argument for argument in sys.argv[1:] if not argument.startswith("--jobs")]
-    command = [sys.executable, "-m", "tests.campaign.run", *typed, "--jobs=1", f"--shards={options.jobs}"]
-    started = [subprocess.Popen([*command, f"--shard={i}"]) for i in range(options.jobs)]
-    return max(process.wait() for process in started)
+def _share(options: argparse.Namespace, folder: Path) -> int:
+    """One part's share, in this process."""
+    (name,) = options.part
+    done = {verdict.case for verdict in kept(folder) if verdict.part == name}
+    play(name, Ledger(folder / f"{name}-{options.shard}.jsonl"), done, options)
+    return 0
+
+
+def _spread(options: argparse.Namespace) -> None:
+    """Each part in processes of its own, which share its cases; what one left cannot meet another."""
+    typed = [f"--folder={options.folder}", f"--seed={options.seed}", f"--size={options.size}"]
+    typed += [f"--only={name}" for name in options.only] + ["--verbose"] * options.verbose
+    command = [sys.executable, "-m", "tests.campaign.run", *typed, f"--jobs={options.jobs}"]
+
+    def shard(number: int) -> None:
+        for name in options.part or PARTS:
+            done = subprocess.run([*command, f"--part={name}", f"--shard={number}"], check=False)
+            if done.returncode:
+                Ledger(Path(options.folder) / f"{name}-{number}.jsonl").add(
+                    Verdict(name, f"process {number}", "ended early", f"exit {done.returncode}")
+                )
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(shard, range(options.jobs)))
 
 
 def _options() -> argparse.Namespace:
@@ -122,13 +134,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", type=float, default=1.0, help="1: all of it")
     parser.add_argument("--part", action="append", choices=sorted(PARTS))
     parser.add_argument("--only", action="append", default=[], help="of kills and disk: this command alone")
-    parser.add_argument("--step", type=int, default=1, help="every n-th case")
-    parser.add_argument("--first", type=int, default=0, help="of them, from this one on")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--shard", type=int, default=0)
-    parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="processes beside each other")
+    parser.add_argument("--shard", type=int, help="play this share alone (of --jobs), in this process")
     parser.add_argument("--table", action="store_true", help="only the table of what is there")
-    parser.add_argument("--summary", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     return parser.parse_args()
 
