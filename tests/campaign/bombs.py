@@ -363,4 +363,4 @@ class Bombs:
 
     def _mnbatch(self, argv: tuple[str, ...]) -> Ended:
         filled = [part.replace("{w}", str(self._work)) for part in argv]
-        return run_forked(filled, self._scratch, self._work, moment=None, measure=True)
+        return run_forked(filled, self._scratch, self._work, moment=None, measure=True, fork_workers=False)

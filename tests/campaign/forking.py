@@ -11,12 +11,15 @@ import contextlib
 import ctypes
 import datetime
 import gc
+import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +112,12 @@ class Started:
 
 
 def start_forked(
-    argv: Sequence[str], scratch: Path, root: Path, plan: FaultPlan | None = None, moment: float | None = MOMENT
+    argv: Sequence[str],
+    scratch: Path,
+    root: Path,
+    plan: FaultPlan | None = None,
+    moment: float | None = MOMENT,
+    fork_workers: bool = True,
 ) -> Started:
     """Start `mnbatch ARGV` in a child.
 
@@ -117,6 +125,7 @@ def start_forked(
         scratch: takes what it says.
         root: folder of the events that are counted.
         moment: seconds since the epoch that it takes for now; None lets the clock run.
+        fork_workers: decoding processes are forked and not started anew, which would take seconds.
     """
     outputs = tuple(scratch / name for name in ("stdout", "stderr", "events"))
     for path in outputs:
@@ -125,7 +134,7 @@ def start_forked(
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _child(argv, outputs, lambda: Faults(str(root), plan), moment)
+        _child(argv, outputs, lambda: Faults(str(root), plan), moment, fork_workers)
     _UNDER_WAY.add(pid)
     return Started(pid, outputs)
 
@@ -138,12 +147,15 @@ def run_forked(
     *,
     moment: float | None = MOMENT,
     measure: bool = False,
+    fork_workers: bool = True,
 ) -> Ended:
     """As `start_forked`, to the end; `measure` also the memory it took."""
-    return start_forked(argv, scratch, root, plan, moment).end(measure)
+    return start_forked(argv, scratch, root, plan, moment, fork_workers).end(measure)
 
 
-def _child(argv: Sequence[str], outputs: Sequence[Path], make: Callable[[], Faults], moment: float | None) -> None:
+def _child(
+    argv: Sequence[str], outputs: Sequence[Path], make: Callable[[], Faults], moment: float | None, fork_workers: bool
+) -> None:
     code = 1
     try:
         for descriptor, path in enumerate(outputs[:2], 1):
@@ -155,6 +167,11 @@ def _child(argv: Sequence[str], outputs: Sequence[Path], make: Callable[[], Faul
         time.time = _REAL_TIME
         if moment is not None:
             freeze_time(moment)
+        if fork_workers:
+            from mnbatch.pipeline import workers
+
+            forked = types.SimpleNamespace(Popen=ForkedWorker, PIPE=subprocess.PIPE, DEVNULL=subprocess.DEVNULL)
+            workers.subprocess = forked  # type: ignore[assignment]
         told = os.open(outputs[2], os.O_WRONLY)
         faults = make()
         faults.install()
@@ -179,6 +196,53 @@ def _child(argv: Sequence[str], outputs: Sequence[Path], make: Callable[[], Faul
         code = 1
     finally:
         os._exit(code)
+
+
+class ForkedWorker:
+    """A decoding process of its own, forked instead of started anew: it has imported everything already.
+
+    Stands for `subprocess.Popen` in `mnbatch.pipeline.workers`; the worker runs the same program over the same pipes.
+    """
+
+    def __init__(self, command: Sequence[str], **_: object) -> None:
+        from mnbatch.pipeline import worker_process
+
+        requests, answers = os.pipe(), os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.setsid()
+                os.dup2(requests[0], 0)
+                os.dup2(answers[1], 1)
+                os.closerange(3, 1024)
+                worker_process.main(int(command[4]))
+            finally:
+                os._exit(0)
+        os.close(requests[0])
+        os.close(answers[1])
+        self.stdin = io.BufferedWriter(io.FileIO(requests[1], "w"))
+        self.stdout = io.BufferedReader(io.FileIO(answers[0], "r"))
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code, where it ended."""
+        if self.returncode is None:
+            with contextlib.suppress(ChildProcessError):
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self) -> int:
+        """Until it ended."""
+        while self.poll() is None:
+            time.sleep(0.001)
+        assert self.returncode is not None
+        return self.returncode
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
 
 
 def freeze_time(moment: float) -> None:
