@@ -1,0 +1,143 @@
+"""Sizes that compressed data promise inside a strip or tile: decoders take memory by these, not by the TIFF's tags."""
+
+from __future__ import annotations
+
+import lzma
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from mnbatch.imaging.limits import MAX_BYTES, MAX_SCANS, UndecodableError
+
+_SLACK = 16
+"""Pixels by which a strip's inner picture may be larger: encoders fill up blocks."""
+
+_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+_MOST_CHANNELS, _MOST_TILES = 8, 4096
+_LARGEST_DICTIONARY = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class InnerSize:
+    """What an inner header promises: pixels, channels, bytes a value in the decoder."""
+
+    width: int
+    height: int
+    channels: int = 4
+    bytes_each: int = 1
+
+
+def check_inner(data: bytes, width: int, height: int) -> None:
+    """Refuse compressed data whose own header promises more than its strip or tile holds.
+
+    Args:
+        data: of one strip or tile (or a JPEG's tables).
+        width, height: of the strip or tile, pixels.
+
+    Raises:
+        UndecodableError: a larger picture inside, too many passes, or a dictionary of gigabytes.
+    """
+    for size in inner_sizes(data):
+        fits = size.width <= width + _SLACK and size.height <= height + _SLACK
+        promised = size.width * size.height * size.channels * size.bytes_each
+        if not fits or size.channels > _MOST_CHANNELS or promised > 4 * MAX_BYTES:
+            raise UndecodableError(
+                f"damaged TIFF (a strip or tile of {width} x {height} pixels holds a picture of "
+                f"{size.width} x {size.height}; decompression bomb?)"
+            )
+
+
+def inner_sizes(data: bytes) -> Iterator[InnerSize]:
+    """Every size that a strip or tile states about itself; nothing for data without a header."""
+    if data[:2] == b"\xff\xd8":
+        yield from _jpeg(data)
+    elif data[:4] == b"\xff\x4f\xff\x51" or data[4:8] == b"jP  ":
+        yield from _jpeg2000(data)
+    elif data[:8] == b"\x89PNG\r\n\x1a\n":
+        width, height, depth = struct.unpack_from(">IIB", data.ljust(25, b"\0"), 16)
+        yield InnerSize(width, height, 4, 2 if depth == 16 else 1)
+    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        yield from _webp(data)
+    elif data[:3] == b"II\xbc":
+        yield from _jpeg_xr(data)
+    elif data[:6] == b"\xfd7zXZ\0" or data[:1] == b"\x5d":
+        _check_dictionary(data)
+
+
+def check_scans(data: bytes) -> None:
+    """Refuse a JPEG of very many passes: each one costs as much as decoding a picture.
+
+    Raises:
+        UndecodableError: more than `MAX_SCANS`.
+    """
+    if data.count(b"\xff\xda") > MAX_SCANS:
+        raise UndecodableError(f"JPEG of more than {MAX_SCANS} passes (decompression bomb?)")
+
+
+def _jpeg(data: bytes) -> Iterator[InnerSize]:
+    """All frame headers, found as decoders find them: garbage between markers is passed over."""
+    check_scans(data)
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
+        marker = data[at + 1]
+        if marker in (0x00, 0xFF, 0x01) or 0xD0 <= marker <= 0xD8:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker in (0xD9, 0xDA):
+            return
+        if marker in _FRAMES and at + 10 <= len(data):
+            bits, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
+            yield InnerSize(width, height, channels, 1 if bits <= 8 else 2)
+        at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+
+
+def _jpeg2000(data: bytes) -> Iterator[InnerSize]:
+    at = data.find(b"\xff\x4f\xff\x51")
+    if at < 0 or at + 42 > len(data):
+        raise UndecodableError("damaged TIFF (JPEG 2000 without a header)")
+    x1, y1, x0, y0, tile_x, tile_y, _, _, channels = struct.unpack_from(">8IH", data, at + 8)
+    width, height = max(0, x1 - x0), max(0, y1 - y0)
+    if -(-width // max(1, tile_x)) * -(-height // max(1, tile_y)) > _MOST_TILES:
+        raise UndecodableError("damaged TIFF (JPEG 2000 of very many tiles; decompression bomb?)")
+    yield InnerSize(width, height, channels, 4)
+
+
+def _webp(data: bytes) -> Iterator[InnerSize]:
+    """Canvas and frames: each chunk has a size of its own."""
+    at = 12
+    while at + 18 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, at)
+        if kind == b"VP8X":
+            yield InnerSize(
+                1 + int.from_bytes(data[at + 12 : at + 15], "little"),
+                1 + int.from_bytes(data[at + 15 : at + 18], "little"),
+            )
+        elif kind == b"VP8L":
+            bits = int.from_bytes(data[at + 9 : at + 13], "little")
+            yield InnerSize(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+        elif kind == b"VP8 ":
+            width, height = struct.unpack_from("<HH", data, at + 14)
+            yield InnerSize(width & 0x3FFF, height & 0x3FFF)
+        at += 8 + length + (length & 1)
+
+
+def _jpeg_xr(data: bytes) -> Iterator[InnerSize]:
+    """Width and height by the container's directory; without them the decoder has nothing to go by."""
+    (start,) = struct.unpack_from("<I", data.ljust(8, b"\0"), 4)
+    known = {}
+    if start + 2 <= len(data):
+        (entries,) = struct.unpack_from("<H", data, start)
+        table = data[start + 2 : start + 2 + 12 * entries]
+        for tag, kind, _, value in struct.iter_unpack("<HHII", table[: len(table) // 12 * 12]):
+            known[tag] = value & 0xFFFF if kind == 3 else value & 0xFF if kind == 1 else value
+    if not known.get(0xBC80) or not known.get(0xBC81):
+        raise UndecodableError("damaged TIFF (JPEG XR without a size)")
+    yield InnerSize(known[0xBC80], known[0xBC81], 4, 4)
+
+
+def _check_dictionary(data: bytes) -> None:
+    try:
+        lzma.LZMADecompressor(memlimit=_LARGEST_DICTIONARY).decompress(data[:65536], max_length=1)
+    except lzma.LZMAError as error:
+        raise UndecodableError(f"damaged TIFF (LZMA: {error})") from error
