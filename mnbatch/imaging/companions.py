@@ -6,6 +6,8 @@ import configparser
 import os
 import re
 
+from mnbatch.imaging.limits import MAX_COMPANIONS
+
 _MASK_FILE = re.compile(r"(.+?)[_-](?:cp_masks?|masks?|labels?)", re.IGNORECASE)
 _MASK_FOLDER = re.compile(r"(?:.*[_\- ])?(?:masks?|labels?|outlines?)", re.IGNORECASE)
 _MASK_EXTENSIONS = ("tif", "tiff", "png")
@@ -56,9 +58,9 @@ def _named_in(path: str) -> list[str]:
     try:
         with open(path, encoding="utf-8", errors="replace") as index:
             parser.read_string(index.read(_LARGEST_INDEX))
-    except (OSError, configparser.Error):
+    except (OSError, ValueError, configparser.Error):
         return []
     folder = os.path.dirname(path)
     values = {value for section in parser.sections() for _, value in parser.items(section) if value}
-    named = (os.path.join(folder, os.path.basename(value)) for value in values)
+    named = (os.path.join(folder, os.path.basename(value)) for value in sorted(values)[:MAX_COMPANIONS])
     return sorted(name for name in named if os.path.isfile(name) and name != path)

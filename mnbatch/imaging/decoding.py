@@ -18,14 +18,15 @@ from PIL import Image
 
 from mnbatch.assay.reasons import Foreign, foreign, say
 from mnbatch.assay.reasons import brief as brief
+from mnbatch.imaging.inner_headers import check_scans
+from mnbatch.imaging.limits import MAX_BYTES, MAX_PIXELS
+from mnbatch.imaging.limits import UndecodableError as UndecodableError
+from mnbatch.imaging.page_limits import check_page
+from mnbatch.imaging.tiff_header import TIFF_STARTS
 from mnbatch.imaging.wholeness.bmp import check_bmp
 from mnbatch.imaging.wholeness.jpeg import check_jpeg
-from mnbatch.imaging.wholeness.tiff import check_pixels, check_segments
 
 Decoded = npt.NDArray[Any]
-
-MAX_PIXELS = 64_000_000
-"""A cell crop has a few hundred pixels a side; what says it has more than this is damaged or hostile."""
 
 MIN_SIDE = 16
 """Pixels. Below this no micronucleus could be told from its nucleus."""
@@ -34,6 +35,7 @@ _PNG_HEADER = struct.Struct(">8s4x4sIIBB")
 _PNG_CHUNK = struct.Struct(">I4s")
 _PNG_CRC = struct.Struct(">I")
 _GREY, _RGB = 0, 2
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "PDF"),
@@ -75,10 +77,6 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-class UndecodableError(Exception):
-    """Not a usable crop; its argument is the `Reason` of the `reason` column."""
-
-
 def kind_of(data: bytes) -> str:
     """Format by the first bytes: "png", "jpeg", "bmp" or "tiff".
 
@@ -93,7 +91,7 @@ def kind_of(data: bytes) -> str:
         return "jpeg"
     if data[:2] == b"BM" and len(data) > 18:
         return "bmp"
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if data[:4] in TIFF_STARTS:
         return "tiff"
     if not data[:512].strip(b"\0"):
         raise UndecodableError(say("only-zeros"))
@@ -113,6 +111,8 @@ def decode_plain(data: bytes, kind: str) -> Decoded:
     Raises:
         UndecodableError: damaged, too large or not a usable crop.
     """
+    if kind == "jpeg":
+        check_scans(data)
     try:
         decoded = _decode_png(data) if kind == "png" else _decode_with_pillow(data)
         if kind in _CHECKS:
@@ -129,6 +129,7 @@ def _decode_png(data: bytes) -> Decoded:
     if chunk != b"IHDR":
         raise ValueError(say("no-header"))
     check_size(width, height)
+    check_bytes(width * height * _PNG_CHANNELS.get(colour, 4) * (2 if depth == 16 else 1))
     _check_chunks(data)
     # Pillow reduces 16-bit colour to 8 bit; imagecodecs does not, and is faster.
     if depth == 16 or (depth == 8 and colour in (_GREY, _RGB)):
@@ -165,16 +166,36 @@ def decode_page(page: tifffile.TiffPage, file_size: int) -> Decoded:
         UndecodableError: damaged, too large or not a usable crop.
     """
     try:
-        check_size(page.imagewidth, page.imagelength)
         _check_channels(page.samplesperpixel * page.imagedepth)
-        _check_segments(page)
-        check_segments(page, file_size)
+        _check_limits(page, file_size)
+        # Decompresses the strips, so it comes after the limits.
         check_pixels(page)
         decoded = _as_colours(page, np.asarray(page.asarray()))
     except DECODING_ERRORS as error:
         reraise_io(error)
         raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
     return checked(decoded)
+
+
+def page_values(page: tifffile.TiffPage, file_size: int) -> Decoded:
+    """All values of a page as its file holds them; every header is looked at before memory is taken.
+
+    Args:
+        file_size: bytes.
+
+    Raises:
+        UndecodableError: too large, incomplete, or a compression that is not served.
+        One of `DECODING_ERRORS`: it is damaged.
+    """
+    _check_limits(page, file_size)
+    return np.asarray(page.asarray())
+
+
+def _check_limits(page: tifffile.TiffPage, file_size: int) -> None:
+    check_size(page.imagewidth, page.imagelength)
+    _check_segments(page)
+    check_segments(page, file_size)
+    check_page(page, file_size)
 
 
 def _check_segments(page: tifffile.TiffPage) -> None:
@@ -234,6 +255,16 @@ def check_size(width: int, height: int) -> None:
         raise UndecodableError(say("too-large", width=width, height=height))
     if min(width, height) < MIN_SIDE:
         raise UndecodableError(say("too-small", width=width, height=height, least=MIN_SIDE))
+
+
+def check_bytes(size: int) -> None:
+    """Refuse an image whose decoded values take more than `MAX_BYTES`, before any of them is decoded.
+
+    Raises:
+        UndecodableError: they do.
+    """
+    if size > MAX_BYTES:
+        raise UndecodableError(say("many-bytes", mib=size >> 20))
 
 
 def checked(values: Decoded) -> Decoded:

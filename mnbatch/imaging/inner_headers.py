@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from mnbatch.assay.reasons import foreign, say
 from mnbatch.imaging.limits import MAX_BYTES, MAX_SCANS, UndecodableError
 
 _SLACK = 16
@@ -42,10 +43,8 @@ def check_inner(data: bytes, width: int, height: int) -> None:
         fits = size.width <= width + _SLACK and size.height <= height + _SLACK
         promised = size.width * size.height * size.channels * size.bytes_each
         if not fits or size.channels > _MOST_CHANNELS or promised > 4 * MAX_BYTES:
-            raise UndecodableError(
-                f"damaged TIFF (a strip or tile of {width} x {height} pixels holds a picture of "
-                f"{size.width} x {size.height}; decompression bomb?)"
-            )
+            inner = f"{size.width} x {size.height}"
+            raise UndecodableError(say("inner-picture", width=width, height=height, inner=inner))
 
 
 def inner_sizes(data: bytes) -> Iterator[InnerSize]:
@@ -61,8 +60,6 @@ def inner_sizes(data: bytes) -> Iterator[InnerSize]:
         yield from _webp(data)
     elif data[:3] == b"II\xbc":
         yield from _jpeg_xr(data)
-    elif data[:6] == b"\xfd7zXZ\0" or data[:1] == b"\x5d":
-        _check_dictionary(data)
 
 
 def check_scans(data: bytes) -> None:
@@ -72,7 +69,7 @@ def check_scans(data: bytes) -> None:
         UndecodableError: more than `MAX_SCANS`.
     """
     if data.count(b"\xff\xda") > MAX_SCANS:
-        raise UndecodableError(f"JPEG of more than {MAX_SCANS} passes (decompression bomb?)")
+        raise UndecodableError(say("many-scans", most=MAX_SCANS))
 
 
 def _jpeg(data: bytes) -> Iterator[InnerSize]:
@@ -95,11 +92,12 @@ def _jpeg(data: bytes) -> Iterator[InnerSize]:
 def _jpeg2000(data: bytes) -> Iterator[InnerSize]:
     at = data.find(b"\xff\x4f\xff\x51")
     if at < 0 or at + 42 > len(data):
-        raise UndecodableError("damaged TIFF (JPEG 2000 without a header)")
+        raise UndecodableError(say("inner-header", what="JPEG 2000"))
     x1, y1, x0, y0, tile_x, tile_y, _, _, channels = struct.unpack_from(">8IH", data, at + 8)
     width, height = max(0, x1 - x0), max(0, y1 - y0)
-    if -(-width // max(1, tile_x)) * -(-height // max(1, tile_y)) > _MOST_TILES:
-        raise UndecodableError("damaged TIFF (JPEG 2000 of very many tiles; decompression bomb?)")
+    tiles = -(-width // max(1, tile_x)) * -(-height // max(1, tile_y))
+    if tiles > _MOST_TILES:
+        raise UndecodableError(say("inner-tiles", count=tiles))
     yield InnerSize(width, height, channels, 4)
 
 
@@ -132,12 +130,17 @@ def _jpeg_xr(data: bytes) -> Iterator[InnerSize]:
         for tag, kind, _, value in struct.iter_unpack("<HHII", table[: len(table) // 12 * 12]):
             known[tag] = value & 0xFFFF if kind == 3 else value & 0xFF if kind == 1 else value
     if not known.get(0xBC80) or not known.get(0xBC81):
-        raise UndecodableError("damaged TIFF (JPEG XR without a size)")
+        raise UndecodableError(say("inner-header", what="JPEG XR"))
     yield InnerSize(known[0xBC80], known[0xBC81], 4, 4)
 
 
-def _check_dictionary(data: bytes) -> None:
+def check_dictionary(data: bytes) -> None:
+    """Refuse LZMA whose header asks for a dictionary of gigabytes.
+
+    Raises:
+        UndecodableError: more than 256 MiB, or no LZMA.
+    """
     try:
         lzma.LZMADecompressor(memlimit=_LARGEST_DICTIONARY).decompress(data[:65536], max_length=1)
     except lzma.LZMAError as error:
-        raise UndecodableError(f"damaged TIFF (LZMA: {error})") from error
+        raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error

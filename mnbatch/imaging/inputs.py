@@ -15,15 +15,17 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 from PIL import Image
 from scipy import ndimage
 
 from mnbatch.assay.fields import InputKind
 from mnbatch.assay.reasons import Named, say
 from mnbatch.imaging.companions import field_of_mask, is_mask_folder
-from mnbatch.imaging.decoding import DECODING_ERRORS
+from mnbatch.imaging.decoding import DECODING_ERRORS, UndecodableError, decode_plain, kind_of, page_values
 from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES, parse_layout
+from mnbatch.imaging.loading import read_whole
+from mnbatch.imaging.tiff_header import TiffHeader, read_header
+from mnbatch.imaging.tiff_opening import open_tiff
 from mnbatch.imaging.walk import natural_key
 
 KINDS: dict[InputKind, str] = {
@@ -105,32 +107,41 @@ def _sample(root: Path) -> Iterator[str]:
 
 
 def vote_on(path: str) -> Vote | None:
-    """What one image file looks like; None where it cannot be read."""
+    """What one image is; None for one that cannot be read within the limits of every reader."""
     try:
         if path.lower().endswith((".tif", ".tiff")):
             return _vote_on_tiff(path)
         with Image.open(path, formats=("PNG", "JPEG", "BMP")) as image:
-            if max(image.size) <= LARGEST_CROP_SIDE:
-                return "gallery"
-            return _by_size(*image.size) or _by_nuclei(np.asarray(image.convert("RGB")))
-    except DECODING_ERRORS:
+            size = image.size
+        if max(size) <= LARGEST_CROP_SIDE:
+            return "gallery"
+        if (vote := _by_size(*size)) is not None:
+            return vote
+        data = read_whole(path)
+        return _by_nuclei(decode_plain(data, kind_of(data)))
+    except (*DECODING_ERRORS, UndecodableError):
         return None
 
 
-def _vote_on_tiff(path: str) -> Vote:
-    with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages.first
-        width, height = page.imagewidth, page.imagelength
-        if page.is_tiled and (_has_reduced(tiff) or width * height > _WHOLE_SLIDE_PIXELS):
+def _vote_on_tiff(path: str) -> Vote | None:
+    with open(path, "rb") as stream:
+        header = read_header(stream)
+        if not header.directories:
+            return None
+        first = header.directories[0]
+        if first.tiled and (_has_reduced(header) or first.width * first.height > _WHOLE_SLIDE_PIXELS):
             return "wsi"
-        if max(width, height) <= LARGEST_CROP_SIDE:
+        if max(first.width, first.height) <= LARGEST_CROP_SIDE:
             return "gallery"
-        return _by_size(width, height) or _by_nuclei(page.asarray())
+        if (vote := _by_size(first.width, first.height)) is not None:
+            return vote
+        with open_tiff(stream, header)[0] as tiff:
+            return _by_nuclei(page_values(tiff.pages.first, header.size))
 
 
-def _has_reduced(tiff: tifffile.TiffFile) -> bool:
-    page = tiff.pages.first
-    return bool(page.subifds) or any(other.subfiletype & 1 for other in tiff.pages[1:])
+def _has_reduced(header: TiffHeader) -> bool:
+    first, *others = header.directories
+    return bool(first.children) or any(other.subfile & 1 for other in others)
 
 
 def _by_size(width: int, height: int) -> Vote | None:

@@ -12,8 +12,11 @@ MAX_RATIO = 500
 """Decoded bytes of all pages of a file, as a multiple of the file's own; `MAX_BYTES` are allowed in any case. Pictures
 of cells reach 50, fields of mostly zeros 200."""
 
-MAX_SLIDE_PIXELS = 40_000_000_000
-"""A glass slide at 0.1 um per pixel is 250 000 x 750 000; what scanners export is below a fifth of that."""
+MAX_SLIDE_PIXELS = 200_000_000_000
+"""A glass slide at 0.1 um per pixel is 250 000 x 750 000."""
+
+MAX_REGION_SIDE = 2048
+"""Pixels a side of a region of a whole slide, by which the values of one of its pixels are limited."""
 
 MAX_DIRECTORIES = 65_536
 """Pages of a TIFF, those of its SubIFDs among them."""
@@ -41,4 +44,4 @@ MAX_COMPANIONS = 10_000
 
 
 class UndecodableError(Exception):
-    """Not a usable crop; the message is the reason in the `reason` column."""
+    """Not a usable crop; its argument is the `Reason` of the `reason` column."""

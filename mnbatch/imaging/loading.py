@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import functools
 import hashlib
 import io
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
@@ -26,6 +26,8 @@ from mnbatch.imaging.decoding import (
     kind_of,
     reraise_io,
 )
+from mnbatch.imaging.tiff_header import TiffHeader, read_header
+from mnbatch.imaging.tiff_opening import open_tiff
 from mnbatch.imaging.wholeness.pages import Expected, expected_pages
 
 _LARGEST_FILE = 1 << 30
@@ -42,8 +44,9 @@ _LASTING = (
     errno.ENAMETOOLONG,
     errno.ELOOP,
 )
-_NOT_A_CROP = 0b101
-"""TIFF NewSubfileType bits: a reduced-resolution version, a transparency mask."""
+_MOST_GALLERIES = 4
+_galleries: dict[tuple[str, int, int], _Gallery] = {}
+_galleries_lock = threading.Lock()
 
 T = TypeVar("T")
 
@@ -58,26 +61,44 @@ class DecodedPage:
     transient: bool = False
 
 
-def load(task: ReadTask) -> tuple[str, list[DecodedPage]]:
-    """SHA-256 of the file (or "") and its decoded pages."""
+def load(task: ReadTask) -> tuple[str, Iterator[DecodedPage]]:
+    """SHA-256 of the file (or "") and its pages, each decoded when it is asked for: one is in memory at a time."""
     path = os.path.join(task.root, task.file.path)
     digest = ""
+    pages: tuple[int | None, ...] = task.pages or (None,)
     try:
         if task.pages is not None:
             digest = retried(lambda: _hash(path)) if task.hash_file else ""
-            return digest, retried(lambda: _pages_of_gallery(path, task.pages or ()))
+            return digest, _explained(_pages_of_gallery(path, task.file.path, task.pages), pages)
         data = retried(lambda: read_whole(path))
         digest = hashlib.sha256(data).hexdigest() if task.hash_file else ""
         kind = kind_of(data)
-        if kind == "tiff":
-            return digest, _pages_in_memory(data, task.file.path)
-        return digest, [DecodedPage(None, decode_plain(data, kind))]
+        found = _pages_in_memory(data, task.file.path) if kind == "tiff" else _only(data, kind)
+        return digest, _explained(found, pages)
     except UndecodableError as error:
-        pages: tuple[int | None, ...] = task.pages or (None,)
-        return digest, [DecodedPage(page, None, reason_of(error)) for page in pages]
+        return digest, iter([DecodedPage(page, None, reason_of(error)) for page in pages])
     except OSError as error:
-        pages = task.pages or (None,)
-        return digest, [DecodedPage(page, None, io_reason(error), transient=True) for page in pages]
+        return digest, iter([DecodedPage(page, None, io_reason(error), transient=True) for page in pages])
+
+
+def _only(data: bytes, kind: str) -> Iterator[DecodedPage]:
+    yield DecodedPage(None, decode_plain(data, kind))
+
+
+def _explained(found: Iterator[DecodedPage], pages: tuple[int | None, ...]) -> Iterator[DecodedPage]:
+    """The pages that were found; what stops the reading becomes the reason of all that have not come."""
+    seen: set[int | None] = set()
+    reason, transient = "", False
+    try:
+        for page in found:
+            seen.add(page.page)
+            yield page
+        return
+    except UndecodableError as error:
+        reason = reason_of(error)
+    except OSError as error:
+        reason, transient = io_reason(error), True
+    yield from (DecodedPage(page, None, reason, transient) for page in pages if page not in seen)
 
 
 def io_reason(error: OSError) -> Reason:
@@ -132,77 +153,89 @@ def page_count(path: str, file: str) -> int:
     """
     try:
         with open(path, "rb") as stream:
-            return _expected(stream, file).total
-    except DECODING_ERRORS:
+            return _gallery(path, stream, file).expected.total
+    except (*DECODING_ERRORS, UndecodableError):
         return 1
 
 
-def _expected(stream: BinaryIO, file: str) -> Expected:
-    """The pages of a gallery; raises SlideError where how many it lost cannot be known."""
+@dataclass(frozen=True, slots=True)
+class _Gallery:
+    """A TIFF before it is decoded: its directories, checked, and the pages that it should have."""
+
+    header: TiffHeader
+    expected: Expected
+
+
+def _looked_at(stream: BinaryIO, file: str) -> _Gallery:
+    """Raises SlideError where how many pages a gallery lost cannot be known."""
+    header = read_header(stream)
+    header.check_total()
     expected = expected_pages(stream)
     if expected.broken and not expected.known and expected.found > 1:
         known = say("gallery-broken", file=Named("file", file), pages=expected.found)
         raise SlideError(known, say("gallery-broken-do"))
-    return expected
+    return _Gallery(header, expected)
 
 
-def _pages_in_memory(data: bytes, file: str) -> list[DecodedPage]:
+def _gallery(path: str, stream: BinaryIO, file: str) -> _Gallery:
+    """The same, kept for the next run of its pages as long as the file stays as it is."""
+    status = os.fstat(stream.fileno())
+    key = (path, status.st_size, status.st_mtime_ns)
+    with _galleries_lock:
+        if key in _galleries:
+            return _galleries[key]
+    gallery = _looked_at(stream, file)
+    with _galleries_lock:
+        while len(_galleries) >= _MOST_GALLERIES:
+            del _galleries[next(iter(_galleries))]
+        _galleries[key] = gallery
+    return gallery
+
+
+def _pages_in_memory(data: bytes, file: str) -> Iterator[DecodedPage]:
     try:
-        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            expected = _expected(io.BytesIO(data), file)
-            count = expected.total
-            pages = [_decoded(tiff, index, len(data), single=count == 1) for index in range(expected.found)]
-            pages.extend(_lost(index) for index in range(expected.found, count))
+        gallery = _looked_at(io.BytesIO(data), file)
+        tiff, header = open_tiff(io.BytesIO(data), gallery.header)
     except DECODING_ERRORS as error:
         raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
-    if not pages:
-        raise UndecodableError(say("directory-missing"))
-    cells = [page for page in pages if page is not None]
-    if not cells:
+    total = gallery.expected.total
+    if total == len(header.directories) and not any(directory.full for directory in header.directories):
         raise UndecodableError(say("no-full-page"))
-    return cells
+    with tiff:
+        for index in range(total):
+            page = _decoded(tiff, header, index, single=total == 1)
+            if page is not None:
+                yield page
 
 
-def _pages_of_gallery(path: str, wanted: tuple[int, ...]) -> list[DecodedPage]:
+def _pages_of_gallery(path: str, file: str, wanted: tuple[int, ...]) -> Iterator[DecodedPage]:
     with open(path, "rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
         try:
-            tiff = tifffile.TiffFile(stream)
+            gallery = retried(lambda: _gallery(path, stream, file))
+            tiff, header = retried(lambda: open_tiff(stream, gallery.header))
         except DECODING_ERRORS as error:
             reraise_io(error)
             raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
-        # A chain that leads back into itself would give pages again and again.
-        found = _found(path, size, os.fstat(stream.fileno()).st_mtime_ns)
-        pages = [_decoded(tiff, index, size, single=False) if index < found else _lost(index) for index in wanted]
-    return [page for page in pages if page is not None]
+        for index in wanted:
+            page = retried(lambda index=index: _decoded(tiff, header, index, single=False))  # type: ignore[misc]
+            if page is not None:
+                yield page
 
 
-@functools.lru_cache(maxsize=32)
-def _found(path: str, size: int, mtime_ns: int) -> int:
-    """Pages of a gallery that are there; its tasks, of 64 pages each, ask again and again."""
-    with open(path, "rb") as stream:
-        try:
-            return expected_pages(stream).found
-        except DECODING_ERRORS:
-            return 1
-
-
-def _lost(index: int) -> DecodedPage:
-    return DecodedPage(index, None, say("page-missing"))
-
-
-def _decoded(tiff: tifffile.TiffFile, index: int, size: int, *, single: bool) -> DecodedPage | None:
+def _decoded(tiff: tifffile.TiffFile, header: TiffHeader, index: int, *, single: bool) -> DecodedPage | None:
     """One page, or None when it is no cell but a reduced version of another page."""
     number = None if single else index
+    if index >= len(header.directories):
+        return DecodedPage(number, None, say("page-missing"))
+    directory = header.directories[index]
+    if not directory.full:
+        return None
     try:
-        page = tiff.pages[index]
-        if page.subfiletype & _NOT_A_CROP:
-            return None
-        return DecodedPage(number, decode_page(page, size))
+        # By its place, and not by tifffile's own way along the chain, which follows it again from the start.
+        tiff.filehandle.seek(directory.offset)
+        return DecodedPage(number, decode_page(tifffile.TiffPage(tiff, index), header.size))
     except UndecodableError as error:
         return DecodedPage(number, None, reason_of(error))
-    except IndexError:
-        return _lost(index)
     except DECODING_ERRORS as error:
         reraise_io(error)
         return DecodedPage(number, None, say("damaged", kind="TIFF", error=foreign(error)))

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
+from mnbatch.assay.reasons import say
 from mnbatch.imaging.limits import (
     MAX_BYTES,
     MAX_DIRECTORIES,
@@ -24,12 +25,15 @@ from mnbatch.imaging.limits import (
     UndecodableError,
 )
 
+TIFF_STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of a TIFF and of a BigTIFF."""
+
 _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Type of a tag to the bytes of one value."""
 
 _WHOLE_NUMBERS: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _DESCRIPTION, _SAMPLES = 254, 256, 257, 258, 270, 277
-_TILE_WIDTH, _SUB_DIRECTORIES, _DEPTH = 322, 330, 32997
+_TILE_WIDTH, _TILE_HEIGHT, _SUB_DIRECTORIES, _DEPTH = 322, 323, 330, 32997
 _NOT_FULL = 0b101
 """NewSubfileType: a reduced version, a transparency mask."""
 
@@ -41,6 +45,7 @@ class Directory:
     Attributes:
         offset: where it lies in the file.
         subfile: NewSubfileType.
+        tile_width, tile_height: 0 where the image is in strips.
         bits: of one sample, the largest where samples differ.
         children: offsets of its SubIFDs.
         description: of the first directory alone.
@@ -53,9 +58,15 @@ class Directory:
     bits: int = 1
     depth: int = 1
     subfile: int = 0
-    tiled: bool = False
+    tile_width: int = 0
+    tile_height: int = 0
     children: tuple[int, ...] = ()
     description: bytes = b""
+
+    @property
+    def tiled(self) -> bool:
+        """Whether it is in tiles."""
+        return self.tile_width > 0
 
     @property
     def full(self) -> bool:
@@ -96,9 +107,7 @@ class TiffHeader:
         wanted = self.directories if pages is None else pages
         total = sum(page.decoded_bytes for page in wanted if page.full)
         if total > max(MAX_BYTES, MAX_RATIO * self.size):
-            raise UndecodableError(
-                f"its pages decode to {total >> 20} MiB, the file has {self.size >> 10} KiB (decompression bomb?)"
-            )
+            raise UndecodableError(say("many-bytes-of-all", mib=total >> 20, kib=self.size >> 10))
 
 
 def read_header(stream: BinaryIO, *, ndpi: bool = False) -> TiffHeader:
@@ -154,9 +163,9 @@ class _Walk:
 
     def _once(self, offset: int) -> None:
         if offset in self._seen:
-            raise UndecodableError("damaged TIFF (its image directories point in a circle)")
+            raise UndecodableError(say("circle"))
         if len(self._seen) >= MAX_DIRECTORIES:
-            raise UndecodableError(f"TIFF of more than {MAX_DIRECTORIES} image directories")
+            raise UndecodableError(say("many-directories", most=MAX_DIRECTORIES))
         self._seen.add(offset)
 
     def _directory(self, offset: int, *, first: bool) -> tuple[Directory, int]:
@@ -164,7 +173,7 @@ class _Walk:
         if offset + entries * self._entry.size > self._size:
             raise EOFError
         if entries > MAX_TAGS:
-            raise UndecodableError(f"damaged TIFF (an image directory of {entries} entries)")
+            raise UndecodableError(say("many-tags", count=entries))
         table = self._read(offset + self._count.size, entries * self._entry.size + self._pointer.size)
         tags = self._entry.iter_unpack(table[: entries * self._entry.size])
         known: dict[int, tuple[int, int, bytes]] = {}
@@ -188,7 +197,8 @@ class _Walk:
             number(_BITS, 1),
             max(1, number(_DEPTH, 1)),
             number(_SUBFILE, 0),
-            _TILE_WIDTH in tags,
+            number(_TILE_WIDTH, 0),
+            number(_TILE_HEIGHT, 0),
             self._numbers(tags.get(_SUB_DIRECTORIES), MAX_DIRECTORIES),
             self._bytes(tags.get(_DESCRIPTION), MAX_TEXT),
         )
@@ -228,6 +238,6 @@ def _check_tag(tag: int, kind: int, count: int) -> None:
     width = _SIZES.get(kind, 1)
     opaque = kind in (1, 2, 6, 7)
     if tag == _DESCRIPTION and count * width > MAX_TEXT:
-        raise UndecodableError(f"TIFF with a description of {count >> 20} MiB")
+        raise UndecodableError(say("large-text", mib=count >> 20))
     if (opaque and count > MAX_TAG_BYTES) or (not opaque and count > MAX_VALUES):
-        raise UndecodableError(f"damaged TIFF (tag {tag} promises {count} values)")
+        raise UndecodableError(say("many-values", tag=tag, count=count))

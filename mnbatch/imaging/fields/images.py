@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +22,11 @@ from mnbatch.imaging.decoding import (
     decode_page,
     decode_plain,
     kind_of,
+    page_values,
 )
 from mnbatch.imaging.loading import io_reason, read_whole, retried
+from mnbatch.imaging.tiff_header import TiffHeader
+from mnbatch.imaging.tiff_opening import open_tiff
 
 LEAST_UM, MOST_UM = 0.02, 5.0
 """Micrometres a pixel. A light microscope's fields lie between; anything else is a wrong unit or a default."""
@@ -61,8 +65,8 @@ class FieldImage:
         return self.size if self.pixels is None else (self.pixels.shape[0], self.pixels.shape[1])
 
 
-def load_fields(path: str, channel: str | None) -> tuple[str, list[FieldImage]]:
-    """SHA-256 of a file (or "") and its fields; a bad file is one field with its problem.
+def load_fields(path: str, channel: str | None) -> tuple[str, Iterator[FieldImage]]:
+    """SHA-256 of a file (or "") and its fields, each decoded when it is asked for; a bad file is one with its problem.
 
     Args:
         path: image file.
@@ -75,12 +79,19 @@ def load_fields(path: str, channel: str | None) -> tuple[str, list[FieldImage]]:
         digest = hashlib.sha256(data).hexdigest()
         kind = kind_of(data)
         if kind == "tiff":
-            return digest, _tiff_fields(data, channel)
-        return digest, [FieldImage(None, _one_channel(decode_plain(data, kind), channel))]
+            return digest, _explained(_tiff_fields(data, channel))
+        return digest, iter([FieldImage(None, _one_channel(decode_plain(data, kind), channel))])
     except UndecodableError as error:
-        return digest, [FieldImage(None, None, problem=reason_of(error))]
+        return digest, iter([FieldImage(None, None, problem=reason_of(error))])
     except OSError as error:
-        return digest, [FieldImage(None, None, problem=io_reason(error), transient=True)]
+        return digest, iter([FieldImage(None, None, problem=io_reason(error), transient=True)])
+
+
+def _explained(found: Iterator[FieldImage]) -> Iterator[FieldImage]:
+    try:
+        yield from found
+    except UndecodableError as error:
+        yield FieldImage(None, None, problem=reason_of(error))
 
 
 def load_labels(path: str) -> Decoded:
@@ -93,8 +104,8 @@ def load_labels(path: str) -> Decoded:
         data = retried(lambda: read_whole(path))
         kind = kind_of(data)
         if kind == "tiff":
-            with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-                values = np.squeeze(tiff.pages.first.asarray())
+            with open_tiff(io.BytesIO(data))[0] as tiff:
+                values = np.squeeze(page_values(tiff.pages.first, len(data)))
         else:
             values = decode_plain(data, kind)
     except (*DECODING_ERRORS, UndecodableError) as error:
@@ -116,21 +127,30 @@ def plausible(um_per_pixel: float) -> bool:
     return LEAST_UM <= um_per_pixel <= MOST_UM
 
 
-def _tiff_fields(data: bytes, channel: str | None) -> list[FieldImage]:
+def _tiff_fields(data: bytes, channel: str | None) -> Iterator[FieldImage]:
     try:
-        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            full = [index for index, page in enumerate(tiff.pages) if not page.subfiletype & 0b101]
-            if not full:
-                raise UndecodableError(say("no-full-page"))
-            um = um_per_pixel(tiff)
-            if len(full) == 1:
-                return [_single(tiff, full[0], len(data), channel, um)]
-            if _pages_are_channels(tiff, channel):
-                index = chosen_channel(tiff, channel, len(full))
-                return [FieldImage(None, decode_page(whole_page(tiff, full[index]), len(data)), um)]
-            return [_page(tiff, index, len(data), um) for index in full]
+        tiff, header = open_tiff(io.BytesIO(data))
+        with tiff:
+            yield from _fields_of(tiff, header, channel)
     except DECODING_ERRORS as error:
         raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
+
+
+def _fields_of(tiff: tifffile.TiffFile, header: TiffHeader, channel: str | None) -> Iterator[FieldImage]:
+    full = [index for index, directory in enumerate(header.directories) if directory.full]
+    if not full:
+        raise UndecodableError(say("no-full-page"))
+    header.check_total()
+    um = um_per_pixel(tiff)
+    if len(full) == 1:
+        yield _single(tiff, full[0], header.size, channel, um)
+    elif _pages_are_channels(tiff, channel):
+        index = chosen_channel(tiff, channel, len(full))
+        yield FieldImage(None, decode_page(whole_page(tiff, full[index]), header.size), um)
+    else:
+        yield from (_page(tiff, index, header.size, um) for index in full)
+    if header.broken:
+        yield FieldImage(len(header.directories), None, um, say("page-missing"))
 
 
 def whole_page(tiff: tifffile.TiffFile, index: int) -> tifffile.TiffPage:
@@ -144,7 +164,7 @@ def _single(tiff: tifffile.TiffFile, index: int, size: int, channel: str | None,
     colour = page.samplesperpixel in (3, 4) and page.photometric != tifffile.PHOTOMETRIC.MINISBLACK
     if page.samplesperpixel == 1 or colour:
         return FieldImage(None, _one_channel(decode_page(page, size), channel), um)
-    values = np.moveaxis(page.asarray(), page.axes.index("S"), 0)
+    values = np.moveaxis(page_values(page, size), page.axes.index("S"), 0)
     return FieldImage(None, checked(values[chosen_channel(tiff, channel, len(values))]), um)
 
 

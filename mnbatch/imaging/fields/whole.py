@@ -8,13 +8,16 @@ import threading
 from typing import Any, Protocol
 
 import numpy as np
-import tifffile
 
 from mnbatch.assay.reasons import Named, foreign, foreign_os, say
 from mnbatch.errors import SlideError
 from mnbatch.imaging.decoding import DECODING_ERRORS, Decoded, UndecodableError
 from mnbatch.imaging.fields.images import chosen_channel, plausible, um_per_pixel, whole_page
 from mnbatch.imaging.layouts import WHOLE_SLIDES
+from mnbatch.imaging.limits import MAX_PIXELS, MAX_SLIDE_PIXELS
+from mnbatch.imaging.page_limits import check_segment, check_tiles
+from mnbatch.imaging.tiff_header import TIFF_STARTS, TiffHeader, read_header
+from mnbatch.imaging.tiff_opening import open_tiff
 
 _MOST_UNTILED = 100_000_000
 """Pixels. A TIFF without tiles is decoded in strips; a larger one should be converted."""
@@ -47,9 +50,10 @@ def open_whole(path: str, name: str, channel: str | None) -> WholeImage:
         SlideError: neither OpenSlide nor tifffile can open it.
     """
     try:
+        header = slide_header(path)
         if path.rpartition(".")[2].lower() in WHOLE_SLIDES or _is_colour(path):
             return OpenSlideImage(path)
-        image = TiledTiff(path, channel)
+        image = TiledTiff(path, channel, header)
         if not image.width or not image.height:
             raise UndecodableError(say("no-tiff-image"))
         return image
@@ -62,6 +66,31 @@ def open_whole(path: str, name: str, channel: str | None) -> WholeImage:
         raise _refused(path, name, error) from error
 
 
+def slide_header(path: str) -> TiffHeader | None:
+    """Directories of a whole slide that is a kind of TIFF, checked; None for other formats.
+
+    Raises:
+        UndecodableError: directories in a circle, tiles or a slide of a size that none has.
+        ValueError, OSError: it cannot be read.
+    """
+    with open(path, "rb") as stream:
+        if stream.read(4) not in TIFF_STARTS:
+            return None
+        ndpi = path.lower().endswith(".ndpi")
+        header = read_header(stream, ndpi=ndpi)
+    for directory in header.directories:
+        _check_sides(directory.width, directory.height)
+        # Hamamatsu's pages are one picture each, of which its reader takes parts.
+        if directory.tile_width * directory.tile_height > MAX_PIXELS and not ndpi:
+            raise UndecodableError(say("huge-segments"))
+    return header
+
+
+def _check_sides(width: int, height: int) -> None:
+    if width * height > MAX_SLIDE_PIXELS:
+        raise UndecodableError(say("large-slide", width=width, height=height))
+
+
 def _refused(path: str, name: str, error: Exception) -> SlideError:
     slide = Named("slide", name)
     if path.lower().endswith(".mrxs") and not os.path.isdir(path[:-5]):
@@ -72,7 +101,7 @@ def _refused(path: str, name: str, error: Exception) -> SlideError:
 
 def _is_colour(path: str) -> bool:
     """Whether OpenSlide can be asked for a TIFF: it reads 8-bit colour in tiles, and knows vendors' own TIFFs."""
-    with tifffile.TiffFile(path) as tiff:
+    with open(path, "rb") as stream, open_tiff(stream)[0] as tiff:
         page = tiff.pages.first
         return bool(page.is_tiled and page.bitspersample == 8 and page.samplesperpixel in (3, 4))
 
@@ -92,6 +121,7 @@ class OpenSlideImage:
         self._lock = threading.Lock()
         self._slide = _opened(path)
         self.width, self.height = self._slide.dimensions
+        _check_sides(self.width, self.height)
         size = float(self._slide.properties.get("openslide.mpp-x") or 0)
         self.um = size if plausible(size) else None
 
@@ -127,18 +157,22 @@ class TiledTiff:
         UndecodableError: it is not tiled and too large to be read whole, or its nuclear channel is not known.
     """
 
-    def __init__(self, path: str, channel: str | None) -> None:
-        self._tiff = tifffile.TiffFile(path)
+    def __init__(self, path: str, channel: str | None, header: TiffHeader | None = None) -> None:
+        # The stream lives as long as the slide.
+        self._tiff, header = open_tiff(open(path, "rb"), header)  # noqa: SIM115
         self._lock = threading.Lock()
         self._channel = channel
-        full = [i for i, page in enumerate(self._tiff.pages) if not getattr(page, "subfiletype", 0) & 0b101]
+        full = [index for index, directory in enumerate(header.directories) if directory.full]
+        if not full:
+            raise UndecodableError(say("no-full-page"))
         index = chosen_channel(self._tiff, channel, len(full)) if self._planes() > 1 else 0
         self._page = whole_page(self._tiff, full[index])
         self.height, self.width = self._page.imagelength, self._page.imagewidth
         self.um = um_per_pixel(self._tiff)
-        self._size = os.path.getsize(path)
+        self._size = header.size
         if not self._page.is_tiled and self.width * self.height > _MOST_UNTILED:
             raise UndecodableError(say("no-tiles", width=self.width, height=self.height))
+        check_tiles(self._page)
 
     def read(self, left: int, top: int, width: int, height: int) -> Decoded:
         """Pixels of a region."""
@@ -164,6 +198,8 @@ class TiledTiff:
             with self._lock:
                 self._tiff.filehandle.seek(offset)
                 data = self._tiff.filehandle.read(count) if count else None
+            if data is not None:
+                check_segment(page, data)
             values = page.decode(data, index, jpegtables=page.jpegtables)[0]
         except DECODING_ERRORS as error:
             raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
