@@ -95,10 +95,10 @@ def _jpeg2000(data: bytes) -> Iterator[InnerSize]:
         raise UndecodableError(say("inner-header", what="JPEG 2000"))
     x1, y1, x0, y0, tile_x, tile_y, _, _, channels = struct.unpack_from(">8IH", data, at + 8)
     width, height = max(0, x1 - x0), max(0, y1 - y0)
+    yield InnerSize(width, height, channels, 4)
     tiles = -(-width // max(1, tile_x)) * -(-height // max(1, tile_y))
     if tiles > _MOST_TILES:
         raise UndecodableError(say("inner-tiles", count=tiles))
-    yield InnerSize(width, height, channels, 4)
 
 
 def _webp(data: bytes) -> Iterator[InnerSize]:

@@ -182,11 +182,11 @@ def zeros(compressor, mib: int) -> bytes:
 
 
 STRIPS = {
-    "deflate": (8, lambda: zeros(zlib.compressobj(6), 256)),
-    "old deflate": (32946, lambda: zeros(zlib.compressobj(6), 256)),
+    "deflate": (8, lambda: zeros(zlib.compressobj(6), 128)),
+    "old deflate": (32946, lambda: zeros(zlib.compressobj(6), 128)),
     "packbits": (32773, lambda: b"\x81\x00" * (2 * MIB)),
-    "zstd": (50000, lambda: imagecodecs.zstd_encode(bytes(256 * MIB), level=1)),
-    "lzma": (34925, lambda: zeros(lzma.LZMACompressor(preset=0), 256)),
+    "zstd": (50000, lambda: imagecodecs.zstd_encode(bytes(128 * MIB), level=1)),
+    "lzma": (34925, lambda: zeros(lzma.LZMACompressor(preset=0), 128)),
 }
 
 
@@ -278,8 +278,12 @@ def test_number_of_directories_is_limited(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_chain_that_breaks_off_counts_one_more_in_fields_too(tmp_path: Path) -> None:
     content = pages_of_one_strip(5, draw_cell().tobytes(), 96, 96, 1)
     header = read_header_of(content)
-    cut = content[: header.directories[3].offset + 4]
-    assert (read_header_of(cut).count, read_header_of(cut).broken) == (4, True)
+    within = content[: header.directories[3].offset + 4]
+    cut = content[: header.directories[3].offset]
+    for lost in (within, cut):
+        assert (read_header_of(lost).count, read_header_of(lost).broken) == (4, True)
+        fields = list(load_fields(str(put(tmp_path, "f.tif", lost)), None)[1])
+        assert fields[-1].problem
     fields = list(load_fields(str(put(tmp_path, "f.tif", cut)), None)[1])
     assert [bool(field.problem) for field in fields] == [False, False, False, True]
     assert "what followed it are missing" in fields[3].problem

@@ -158,8 +158,8 @@ class TiledTiff:
     """
 
     def __init__(self, path: str, channel: str | None, header: TiffHeader | None = None) -> None:
-        # The stream lives as long as the slide.
-        self._tiff, header = open_tiff(open(path, "rb"), header)  # noqa: SIM115
+        stream = open(path, "rb")  # noqa: SIM115 - lives as long as the slide
+        self._tiff, header = open_tiff(stream, header)
         self._lock = threading.Lock()
         self._channel = channel
         full = [index for index, directory in enumerate(header.directories) if directory.full]
