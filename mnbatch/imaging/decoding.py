@@ -25,6 +25,7 @@ from mnbatch.imaging.page_limits import check_page
 from mnbatch.imaging.tiff_header import TIFF_STARTS
 from mnbatch.imaging.wholeness.bmp import check_bmp
 from mnbatch.imaging.wholeness.jpeg import check_jpeg
+from mnbatch.imaging.wholeness.tiff import check_pixels, check_segments
 
 Decoded = npt.NDArray[Any]
 
