@@ -21,7 +21,7 @@ def read(folder: Path, data: bytes) -> list[DecodedPage] | None:
     """Pages of a file; None where its slide would fail."""
     (folder / "cell").write_bytes(data)
     try:
-        return load(ReadTask("s", folder, SourceFile("cell", len(data), 0)))[1]
+        return list(load(ReadTask("s", folder, SourceFile("cell", len(data), 0)))[1])
     except SlideError:
         return None
 
