@@ -122,3 +122,41 @@ def test_data_files_of_a_slide_are_its_companions(tmp_path: Path) -> None:
         ["a.mrxs", "a/Data0000.dat"],
         ["b.vms", "b-1.jpg"],
     ]
+
+
+def without_bytes(path: Path, first: int, last: int, step: int = 1) -> None:
+    """Take the bytes of some full-resolution tiles away, by their number."""
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages.first.tags["TileByteCounts"]
+        sizes = {3: 2, 4: 4, 16: 8}
+        place, size = tag.valueoffset, sizes[int(tag.dtype)]
+        last = min(last, tag.count)
+    with path.open("r+b") as file:
+        for index in range(first, last, step):
+            file.seek(place + index * size)
+            file.write(bytes(size))
+
+
+@pytest.mark.parametrize("depth", ["rgb8", "grey16"])
+def test_half_of_the_tiles_without_bytes_are_missing(tmp_path: Path, small_cores: None, depth: str) -> None:
+    values = painted()
+    if depth == "rgb8":
+        write(tmp_path / "a.tif", np.stack([values.astype(np.uint8)] * 3, -1), photometric="rgb")
+    else:
+        write(tmp_path / "a.tif", (values * 16).astype(np.uint16), photometric="minisblack")
+    without_bytes(tmp_path / "a.tif", 0, 10**6, 2)
+    (slide,) = find_slides(tmp_path, kind="wsi")
+    crops, reports = read(slide)
+    assert not crops
+    assert all("have no data" in report.problem for report in reports)
+
+
+def test_tiles_that_were_not_scanned_are_no_damage(tmp_path: Path, small_cores: None) -> None:
+    values = np.stack([painted().astype(np.uint8)] * 3, -1)
+    values[512:] = 255
+    write(tmp_path / "a.tif", values, photometric="rgb")
+    without_bytes(tmp_path / "a.tif", 4 * 12, 10**6)
+    (slide,) = find_slides(tmp_path, kind="wsi")
+    crops, reports = read(slide)
+    assert crops
+    assert not [report.problem for report in reports if "have no data" in report.problem]

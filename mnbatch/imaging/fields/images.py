@@ -27,6 +27,7 @@ from mnbatch.imaging.decoding import (
 from mnbatch.imaging.loading import io_reason, read_whole, retried
 from mnbatch.imaging.tiff_header import TiffHeader
 from mnbatch.imaging.tiff_opening import open_tiff
+from mnbatch.imaging.wholeness.pages import expected_pages
 
 LEAST_UM, MOST_UM = 0.02, 5.0
 """Micrometres a pixel. A light microscope's fields lie between; anything else is a wrong unit or a default."""
@@ -131,17 +132,23 @@ def _tiff_fields(data: bytes, channel: str | None) -> Iterator[FieldImage]:
     try:
         tiff, header = open_tiff(io.BytesIO(data))
         with tiff:
-            yield from _fields_of(tiff, header, channel)
+            yield from _fields_of(tiff, header, channel, expected_pages(io.BytesIO(data)).lost)
     except DECODING_ERRORS as error:
         raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
 
 
-def _fields_of(tiff: tifffile.TiffFile, header: TiffHeader, channel: str | None) -> Iterator[FieldImage]:
+def _fields_of(
+    tiff: tifffile.TiffFile, header: TiffHeader, channel: str | None, lost: int
+) -> Iterator[FieldImage]:
+    """The fields of a TIFF, and one with its problem for each page that is lost."""
     full = [index for index, directory in enumerate(header.directories) if directory.full]
     if not full:
         raise UndecodableError(say("no-full-page"))
     header.check_total()
     um = um_per_pixel(tiff)
+    lost = max(lost, int(header.broken))
+    if lost and (len(full) == 1 or _pages_are_channels(tiff, channel)):
+        raise UndecodableError(say("page-missing"))
     if len(full) == 1:
         yield _single(tiff, full[0], header.size, channel, um)
     elif _pages_are_channels(tiff, channel):
@@ -149,8 +156,8 @@ def _fields_of(tiff: tifffile.TiffFile, header: TiffHeader, channel: str | None)
         yield FieldImage(None, decode_page(whole_page(tiff, full[index]), header.size), um)
     else:
         yield from (_page(tiff, index, header.size, um) for index in full)
-    if header.broken:
-        yield FieldImage(len(header.directories), None, um, say("page-missing"))
+    known = len(header.directories)
+    yield from (FieldImage(index, None, um, say("page-missing")) for index in range(known, known + lost))
 
 
 def whole_page(tiff: tifffile.TiffFile, index: int) -> tifffile.TiffPage:

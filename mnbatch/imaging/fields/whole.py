@@ -18,6 +18,7 @@ from mnbatch.imaging.limits import MAX_PIXELS, MAX_SLIDE_PIXELS
 from mnbatch.imaging.page_limits import check_segment, check_tiles
 from mnbatch.imaging.tiff_header import TIFF_STARTS, TiffHeader, read_header
 from mnbatch.imaging.tiff_opening import open_tiff
+from mnbatch.imaging.wholeness.tiles import Tiles
 
 _MOST_UNTILED = 100_000_000
 """Pixels. A TIFF without tiles is decoded in strips; a larger one should be converted."""
@@ -122,11 +123,14 @@ class OpenSlideImage:
         self._slide = _opened(path)
         self.width, self.height = self._slide.dimensions
         _check_sides(self.width, self.height)
+        self._tiles = _tiles_of(path, (self.width, self.height))
         size = float(self._slide.properties.get("openslide.mpp-x") or 0)
         self.um = size if plausible(size) else None
 
     def read(self, left: int, top: int, width: int, height: int) -> Decoded:
         """RGB of a region; what was not scanned is white."""
+        if self._tiles is not None:
+            self._tiles.check(left, top, width, height)
         with self._lock:
             slide = self._slide = self._slide or _opened(self._path)
         try:
@@ -138,6 +142,14 @@ class OpenSlideImage:
             raise UndecodableError(say("region-unreadable", error=foreign(error))) from error
         colours, opacity = region[..., :3], region[..., 3:]
         return np.ascontiguousarray(colours if opacity.all() else np.where(opacity == 0, np.uint8(255), colours))
+
+
+def _tiles_of(path: str, size: tuple[int, int]) -> Tiles | None:
+    """The tiles of a slide that is a TIFF, whatever its extension; None for slides of many files."""
+    with open(path, "rb") as stream:
+        if stream.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            return None
+    return Tiles(path, size)
 
 
 def _opened(path: str) -> Any:
@@ -167,6 +179,7 @@ class TiledTiff:
             raise UndecodableError(say("no-full-page"))
         index = chosen_channel(self._tiff, channel, len(full)) if self._planes() > 1 else 0
         self._page = whole_page(self._tiff, full[index])
+        self._tiles = Tiles(path, None, full[index])
         self.height, self.width = self._page.imagelength, self._page.imagewidth
         self.um = um_per_pixel(self._tiff)
         self._size = header.size
@@ -175,7 +188,8 @@ class TiledTiff:
         check_tiles(self._page)
 
     def read(self, left: int, top: int, width: int, height: int) -> Decoded:
-        """Pixels of a region."""
+        """Pixels of a region; a tile that was not scanned is black."""
+        self._tiles.check(left, top, width, height)
         page = self._page
         across, down = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
         columns = math.ceil(page.imagewidth / across)

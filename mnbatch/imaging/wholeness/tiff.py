@@ -96,7 +96,7 @@ def check_pixels(page: tifffile.TiffPage) -> None:
         check_segment(main, layout, index, start, data)
         stored.append((start, data))
     if main.compression == _PLAIN and main.fillorder == 1:
-        check_blocks(list(_pieces(main, layout, stored)))
+        check_blocks(list(pieces(main, layout, stored)))
 
 
 def check_segment(page: tifffile.TiffPage, layout: Layout, index: int, start: int, data: bytes) -> None:
@@ -151,7 +151,7 @@ def _check_jpeg_segment(page: tifffile.TiffPage, start: int, data: bytes) -> Non
     check_jpeg(whole, start + len(data) - len(whole))
 
 
-def _pieces(page: tifffile.TiffPage, layout: Layout, stored: Sequence[tuple[int, bytes]]) -> Iterator[Piece]:
+def pieces(page: tifffile.TiffPage, layout: Layout, stored: Sequence[tuple[int, bytes]]) -> Iterator[Piece]:
     """Segments that follow each other in the file together: a lost sector knows no tiles."""
     bits = page.bitspersample
     kind = np.dtype(page.parent.byteorder + "u2") if bits == 16 else np.dtype(np.uint8)
