@@ -48,7 +48,7 @@ class Tiles:
         self._lock = threading.Lock()
         self._size = self._tiff.filehandle.size
         pages = list(_all_pages(self._tiff))
-        self._page = self._tiff.pages[index].aspage() if size is None else _of_size(pages, size)
+        self._page: Any = self._tiff.pages[index].aspage() if size is None else _of_size(pages, size)
         if self._page is None:
             if any(_beyond(page, self._size) for page in pages if page.is_tiled):
                 raise DamageError("image data missing")
