@@ -53,6 +53,14 @@ def read_bytes(path: Path, most: int = LARGEST) -> bytes:
     return data
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is something at a path; False also for a name that no file can have (too long, with a NUL)."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def refuse_irregular(status: os.stat_result, path: Path, most: int = LARGEST) -> None:
     """Raise an OSError for what is no regular file of at most `most` bytes."""
     kinds = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}

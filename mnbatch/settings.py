@@ -12,8 +12,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mnbatch.errors import UsageError
+from mnbatch.intake import nearest, read_text, reason, short
 
 ENVIRONMENT_PREFIX = "MNBATCH_"
+_LONGEST_TEXT = 4096
+_LONGEST_WAIT = 1e9
 DEFAULT_MODEL = "attention-alexnet"
 
 
@@ -50,14 +53,14 @@ class RunSettings(BaseModel):
         export_moved: OUT's export lies at another path now.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     export: Path
     out: Path
     layout: str = "folder-per-slide"
     input: Literal["auto", "gallery", "fields", "wsi"] = "auto"
     samples: Path | None = None
-    settle: float | None = Field(default=None, ge=0)
+    settle: float | None = Field(default=None, ge=0, le=_LONGEST_WAIT)
     cells: Literal["binucleated", "all"] = "binucleated"
     nuclear_channel: str | None = None
     um_per_pixel: float | None = Field(default=None, ge=0.02, le=5)
@@ -70,7 +73,7 @@ class RunSettings(BaseModel):
     file_memory: float = Field(default=4.0, ge=0.25, le=1024)
     threshold: float | None = Field(default=None, gt=0, lt=1)
     max_bad_fraction: float = Field(default=0.1, ge=0, lt=1)
-    min_cells: int = Field(default=200, ge=0)
+    min_cells: int = Field(default=200, ge=0, le=10**9)
     gallery: int = Field(default=24, ge=0, le=5000)
     keep_gallery: bool = True
     geojson: bool = False
@@ -79,6 +82,14 @@ class RunSettings(BaseModel):
     verify: bool = False
     retry_failed: bool = False
     export_moved: bool = False
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_impossible_text(cls, value: object) -> object:
+        text = str(value) if isinstance(value, str | Path) else ""
+        if "\0" in text or len(text) > _LONGEST_TEXT:
+            raise ValueError(f"a text of {len(text)} letters is too long" if "\0" not in text else "it holds a NUL")
+        return value
 
     @field_validator("minibatch", mode="before")
     @classmethod
@@ -109,9 +120,10 @@ def resolve(
         environment: variables MNBATCH_<FIELD>; the process's own by default.
 
     Raises:
-        UsageError: an unknown key or a value that does not fit, naming key and source.
+        UsageError: an unknown key or variable, or a value that does not fit, naming key and source.
     """
     environment = os.environ if environment is None else environment
+    refuse_unknown_variables(environment)
     sources: list[tuple[Mapping[str, Any], str]] = [({k: v for k, v in options.items() if v is not None}, "option")]
     fields = RunSettings.model_fields
     from_environment = {
@@ -133,19 +145,44 @@ def resolve(
         raise _usage_error(error, origins) from error
 
 
+def refuse_unknown_variables(environment: Mapping[str, str] | None = None) -> None:
+    """Refuse variables MNBATCH_* that are no setting: a misspelt MNBATCH_PSEUDONYMISE would publish names.
+
+    Raises:
+        UsageError: there is one; names the setting that is nearest to it.
+    """
+    known = [ENVIRONMENT_PREFIX + name.upper() for name in RunSettings.model_fields]
+    for name in sorted(os.environ if environment is None else environment):
+        if name.upper().startswith(ENVIRONMENT_PREFIX) and name not in known:
+            like = nearest(name.upper(), known)
+            raise UsageError(
+                f"The environment variable {short(name)} is no setting of mnbatch"
+                f"{f'; did you mean {like}?' if like else '.'}",
+                "Correct its name or unset it; `mnbatch run --show-settings` lists the settings.",
+            )
+
+
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_text(path))
     except OSError as error:
-        raise UsageError(f"Cannot read the settings file {path}: {error.strerror}.", "Check --config.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"The settings file {path} is not valid TOML: {error}.", "Correct that line.") from error
-    flat = {**{k: v for k, v in data.items() if k != "run"}, **data.get("run", {})}
-    values = {key.replace("-", "_"): value for key, value in flat.items()}
+        raise UsageError(f"Cannot read the settings file {path}: {reason(error)}.", "Check --config.") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"The settings file {path} is not valid TOML: {reason(error)}.", "Correct that line."
+        ) from error
+    table = data.pop("run", {})
+    if not isinstance(table, dict):
+        raise UsageError(f"In the settings file {path}, run is no table.", "Write [run] and the settings below it.")
+    values = {key.replace("-", "_"): value for key, value in (data | table).items()}
     unknown = sorted(set(values) - set(RunSettings.model_fields))
     if unknown:
         known = ", ".join(sorted(RunSettings.model_fields))
-        raise UsageError(f"The settings file {path} has unknown keys: {', '.join(unknown)}.", f"Known keys: {known}.")
+        like = nearest(unknown[0], RunSettings.model_fields)
+        raise UsageError(
+            f"The settings file {path} has unknown keys: {short(', '.join(unknown))}.",
+            f"{f'Did you mean {like}? ' if like else ''}Known keys: {known}.",
+        )
     return values
 
 
@@ -156,6 +193,6 @@ def _usage_error(error: ValidationError, origins: Mapping[str, str]) -> UsageErr
     if first["type"] == "missing":
         return UsageError(f"The setting {name} is missing.", f"Give {option} (or see `mnbatch run --help`).")
     return UsageError(
-        f"{option} cannot be {first['input']!r} (from {origins.get(name, 'option')}): {first['msg']}.",
+        f"{option} cannot be {short(repr(first['input']))} (from {origins.get(name, 'option')}): {first['msg']}.",
         "See `mnbatch run --help`.",
     )

@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mnbatch.assay.curve import COEFFICIENTS, Curve, Uncertainty
 from mnbatch.errors import StorageError, UsageError
+from mnbatch.intake import parse_json, read_text, reason, short
 
 EXAMPLE_PREFIX = "example:"
+_LARGEST = 1e6
 
 
 class CurveFile(BaseModel):
@@ -44,6 +46,7 @@ class CurveFile(BaseModel):
             ValueError: coefficients, covariance and model do not fit together; says which.
         """
         names = COEFFICIENTS[: 2 if self.model == "linear" else 3]
+        self._refuse_impossible()
         if set(self.coefficients) != set(names):
             raise ValueError(f"a {self.model} curve has the coefficients {', '.join(names)}")
         covariance, uncertainty = self._uncertainty(names)
@@ -57,6 +60,15 @@ class CurveFile(BaseModel):
             scoring={"mode": self.scoring} if isinstance(self.scoring, str) else dict(self.scoring or {}),
             about=dict(self.model_extra or {}),
         )
+
+    def _refuse_impossible(self) -> None:
+        """A yield of a million a cell, and a million Gy, are far beyond any; their squares must not overflow."""
+        errors = self.standard_errors or []
+        values = [*self.coefficients.values(), *(errors.values() if isinstance(errors, dict) else errors)]
+        values += self.dose_range or ()
+        squares = [value for row in self.covariance or [] for value in row]
+        if not all(abs(value) <= _LARGEST for value in values) or not all(abs(v) <= _LARGEST**2 for v in squares):
+            raise ValueError(f"it holds a number that is not finite or beyond {_LARGEST:g}")
 
     def _uncertainty(self, names: tuple[str, ...]) -> tuple[Any, Uncertainty]:
         p = len(names)
@@ -87,13 +99,13 @@ def load_curve(source: str | Path) -> Curve:
     """
     text = _example(str(source)) if str(source).startswith(EXAMPLE_PREFIX) else _read(Path(source))
     try:
-        return CurveFile.model_validate(json.loads(text)).curve()
+        return CurveFile.model_validate(parse_json(text)).curve()
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UsageError(f"{source} is not a curve: {place}: {first['msg'].lower()}.", _SEE) from error
-    except ValueError as error:
-        raise UsageError(f"{source} is not a curve: {error}.", _SEE) from error
+        raise UsageError(f"{source} is not a curve: {short(place)}: {short(first['msg'].lower())}.", _SEE) from error
+    except (ValueError, ArithmeticError) as error:
+        raise UsageError(f"{source} is not a curve: {reason(error)}.", _SEE) from error
 
 
 def dump_curve(curve: Curve) -> bytes:
@@ -131,10 +143,10 @@ def _example(name: str) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path)
     except FileNotFoundError as error:
         raise UsageError(f"There is no curve file {path}.", f"Or take one of {', '.join(example_names())}.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not a curve: it is not UTF-8 text.", _SEE) from error
+    except ValueError as error:
+        raise UsageError(f"{path} is not a curve: {reason(error)}.", _SEE) from error
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+        raise StorageError(f"{path} cannot be read: {reason(error)}.", "Check its permissions.") from error

@@ -15,6 +15,7 @@ from mnbatch.cli.dose import dose
 from mnbatch.cli.evaluate import evaluate
 from mnbatch.cli.history import history
 from mnbatch.cli.model import model_app
+from mnbatch.cli.numbers import App
 from mnbatch.cli.report import report
 from mnbatch.cli.review import review_app
 from mnbatch.cli.review_sign import sign
@@ -28,7 +29,7 @@ from mnbatch.errors import EXIT_INTERNAL, EXIT_OK, Interrupted, MnbatchError, St
 from mnbatch.files import as_storage_error
 from mnbatch.streams import CLOSED, guarded_streams, lost_outputs, lost_text, tell
 
-app = typer.Typer(
+app = App(
     help="Micronucleus frequencies from slide-scanner exports: crawl, score, report, review.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

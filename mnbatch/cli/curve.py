@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mnbatch.cli.numbers import App
 from mnbatch.errors import NoInputError, UsageError
 
 if TYPE_CHECKING:
     from mnbatch.assay.curve import Curve, Endpoint
     from mnbatch.assay.curve_table import DosePoint
 
-curve_app = typer.Typer(help="Fit and show calibration curves.", no_args_is_help=True)
+curve_app = App(help="Fit and show calibration curves.", no_args_is_help=True)
 
 _ENDPOINT = "mn counts micronuclei, mnbn cells with at least one."
 

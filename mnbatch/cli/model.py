@@ -11,13 +11,14 @@ import typer
 
 from mnbatch.cli.model_average import average_command
 from mnbatch.cli.model_export import export_command
+from mnbatch.cli.numbers import App
 from mnbatch.errors import EXIT_OK, ModelError
 
 if TYPE_CHECKING:
     from mnbatch.inference.card import CountCheck, Metric, ModelCard, Rate
     from mnbatch.inference.verification import VerifiedModel
 
-model_app = typer.Typer(help="List, show, verify, average and export models.", no_args_is_help=True)
+model_app = App(help="List, show, verify, average and export models.", no_args_is_help=True)
 
 _NAME = typer.Argument(help="Name of a bundled model, or path of a model directory.", show_default=False)
 _JSON = typer.Option("--json", help="Print JSON instead of text.")

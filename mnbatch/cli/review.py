@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnbatch.cli.numbers import App
 from mnbatch.errors import LockHeldError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mnbatch.results.store import Store
     from mnbatch.review.standing import SlideReview
 
-review_app = typer.Typer(
+review_app = App(
     help="Review: decisions of people on the cells of OUT.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},

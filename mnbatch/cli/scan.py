@@ -55,7 +55,9 @@ def scan(
     from mnbatch.errors import NoInputError
     from mnbatch.imaging.discovery import find_slides
     from mnbatch.imaging.layouts import parse_layout
+    from mnbatch.settings import refuse_unknown_variables
 
+    refuse_unknown_variables()
     parse_layout(layout)  # a wrong one is refused before any image is looked at
     recognised = _recognised(input, export, layout)
     kind = recognised.kind

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnbatch.errors import EXIT_SLIDES_FAILED, NoInputError
+from mnbatch.intake import read_json
 
 if TYPE_CHECKING:
     from mnbatch.results.records import SlideRecord
     from mnbatch.results.store import Store
+
+
+_STATUSES = ("done", "partial", "failed")
 
 
 def status(
@@ -72,10 +76,13 @@ def _slide(store: Store, record: SlideRecord) -> dict[str, Any]:
     if wrong:
         return {"status": "failed", "reason": f"its stored result is damaged: {wrong}"}
     try:
-        summary = json.loads(store.paths.slide(record.slide_id).summary.read_bytes())
-    except (OSError, ValueError):
+        summary = read_json(store.paths.slide(record.slide_id).summary, finite=False)
+        status, reason = summary["status"], summary.get("reason", "")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        status, reason = None, ""
+    if status not in _STATUSES or not isinstance(reason, str):
         return {"status": "not reported yet", "reason": ""}
-    return {"status": summary.get("status"), "reason": summary.get("reason", "")}
+    return {"status": status, "reason": reason}
 
 
 def _as_text(content: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from mnbatch.errors import ModelError
 from mnbatch.inference.card import ModelCard
+from mnbatch.intake import read_bytes, reason, short
 
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "model.json"
@@ -63,7 +64,7 @@ def verify_with_weights(path: Path) -> tuple[VerifiedModel, bytes]:
 def _read(directory: Path, name: str) -> bytes:
     file = directory / name
     try:
-        return file.read_bytes()
+        return read_bytes(file)
     except FileNotFoundError as error:
         what = f"has no {name}" if directory.is_dir() else "does not exist"
         raise ModelError(
@@ -72,7 +73,7 @@ def _read(directory: Path, name: str) -> bytes:
         ) from error
     except OSError as error:
         raise ModelError(
-            f"{file} cannot be read: {error.strerror}.", "Check its permissions and the disk it lies on."
+            f"{file} cannot be read: {reason(error)}.", "Check its permissions and the disk it lies on."
         ) from error
 
 
@@ -90,4 +91,4 @@ def _parse_card(file: Path, content: bytes) -> ModelCard:
 
 def _fault(place: tuple[int | str, ...], message: str) -> str:
     where = ".".join(str(part) for part in place) or "the file"
-    return f"{where}: {message[0].lower()}{message[1:]}"
+    return f"{short(where)}: {short(message[0].lower() + message[1:])}"

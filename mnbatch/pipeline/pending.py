@@ -13,6 +13,7 @@ from mnbatch.imaging.version import READER_VERSION
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.inference.verification import VerifiedModel
+from mnbatch.results.commit import is_damaged
 from mnbatch.results.files import hash_file
 from mnbatch.results.keys import content_key, stat_key
 from mnbatch.results.records import (
@@ -151,6 +152,8 @@ def _plan(slide: Slide, record: SlideRecord | None, models: ModelSet, settings: 
         return Plan(slide, "keep" if known else "copy", f"copy of {slide.copy_of}", record)
     if record is None:
         return Plan(slide, "score", "new", None)
+    if is_damaged(record):
+        return Plan(slide, "score", "its record is damaged", record)
     if record.status == "copy":
         return Plan(slide, "score", "no longer a copy of another slide", record)
     if record.status == "failed" and (record.transient or settings.retry_failed):

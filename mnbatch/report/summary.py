@@ -16,6 +16,7 @@ from mnbatch import __version__
 from mnbatch.assay.calls import Frequency, SlideCall, SlideStatus
 from mnbatch.assay.counting import MnFrequency
 from mnbatch.assay.estimates import Estimates
+from mnbatch.intake import read_bytes, read_json
 from mnbatch.results.checksums import content_checksum, file_checksum
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.review.standing import SlideReview
@@ -108,7 +109,7 @@ class SlideSummary:
 def read_summary(path: Path) -> SlideSummary | None:
     """The summary at `path`; None where there is none that this version understands: it is made again."""
     try:
-        data = json.loads(path.read_bytes())
+        data = read_json(path, finite=False)
         if data.pop(CHECKSUM, "") != content_checksum(data):
             return None
         frequency = Frequency(**data["frequency"]) if data["frequency"] is not None else None
@@ -118,7 +119,7 @@ def read_summary(path: Path) -> SlideSummary | None:
         data |= {"review": _REVIEW.validate_python(data["review"])}
         data |= {"estimates": _ESTIMATES.validate_python(data["estimates"])}
         return SlideSummary(**data)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -152,7 +153,7 @@ def page_stamp(path: Path) -> str:
 def write_if_changed(path: Path, data: bytes) -> bool:
     """Replace `path` unless it holds these bytes already; says whether it was replaced."""
     try:
-        if path.read_bytes() == data:
+        if read_bytes(path) == data:
             return False
     except OSError:
         pass

@@ -6,8 +6,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from mnbatch.assay.fields import InputKind
 from mnbatch.errors import MismatchError, StorageError, UsageError
+from mnbatch.intake import read_json, reason
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
 
@@ -27,6 +30,9 @@ class Batch:
     layout: str
     pseudonymised: bool
     kind: InputKind = "gallery"
+
+
+_BATCH = TypeAdapter(Batch)
 
 
 def refuse_out_in_export(export: Path, out: Path) -> None:
@@ -80,14 +86,15 @@ def read_batch(paths: OutPaths) -> Batch | None:
         StorageError: when batch.json is torn or not ours.
     """
     try:
-        data = json.loads(paths.batch.read_bytes())
-        kind = data.get("input", "gallery")
-        return Batch(str(data["export"]), str(data["layout"]), bool(data["pseudonymised"]), kind)
+        data = read_json(paths.batch)
+        if not isinstance(data, dict):
+            raise ValueError("it is no JSON object")
+        return _BATCH.validate_python({"kind": data.get("input", "gallery"), **data}, strict=True)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise StorageError(
-            f"{paths.batch} cannot be understood ({error}).", "Restore it, or choose a new --out."
+            f"{paths.batch} cannot be understood: {reason(error)}.", "Restore it, or choose a new --out."
         ) from error
 
 

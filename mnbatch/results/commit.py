@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from pydantic import ValidationError
-
 from mnbatch.errors import StorageError
+from mnbatch.intake import parse_json, read_bytes, reason, short
 from mnbatch.results.checksums import content_checksum, file_checksum
 from mnbatch.results.files import write_atomically
 from mnbatch.results.lock import check_still_held
 from mnbatch.results.paths import GENERATION_PREFIX, STAGING_PREFIX, SlidePaths
 from mnbatch.results.records import SlideRecord
+
+DAMAGED = "damaged"
+"""The `stat_key` of a record that stands for a damaged one; no files give it."""
+
+_GENERATION = re.compile(r"g[1-9][0-9]{0,8}")
+_LONGEST_NAME = 1000
+_MOST_CELLS = 10**9
 
 CHECKSUM = "checksum"
 """Of record.json, over all of its other fields."""
@@ -25,16 +32,52 @@ CHECKSUM = "checksum"
 def read_record(paths: SlidePaths) -> SlideRecord | None:
     """The record of a slide's directory; None where nothing was committed.
 
-    Raises:
-        StorageError: when the record is there and cannot be understood.
+    A record that is there and cannot be understood stands as a failure of its slide (`is_damaged`), so that the slide
+    is listed, the others go on, and the next run scores it again.
     """
     try:
-        data = paths.record.read_bytes()
+        data = read_bytes(paths.record)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise StorageError(f"Cannot read {paths.record}: {error.strerror}.", "Check permissions of OUT.") from error
-    return parse_record(paths, data)
+        return _stand_in(paths, b"", f"it cannot be read ({reason(error)})")
+    try:
+        return parse_record(paths, data)
+    except StorageError as error:
+        return _stand_in(paths, data, error.message.rstrip("."))
+
+
+def is_damaged(record: SlideRecord) -> bool:
+    """Whether a record only stands for one that cannot be understood."""
+    return record.stat_key == DAMAGED
+
+
+def _stand_in(paths: SlidePaths, data: bytes, why: str) -> SlideRecord:
+    """A failed slide in place of a damaged record, under what can still be read of its names."""
+    slide_id = paths.root.name
+    try:
+        content = parse_json(data, finite=False)
+    except ValueError:
+        content = None
+    known = content if isinstance(content, dict) else {}
+
+    def text(name: str, otherwise: str | None) -> Any:
+        value = known.get(name)
+        return value if isinstance(value, str) and value and len(value) <= _LONGEST_NAME else otherwise
+
+    return SlideRecord(
+        slide_id=slide_id,
+        name=text("name", slide_id),
+        path=text("path", slide_id),
+        donor=text("donor", None),
+        layout=text("layout", ""),
+        status="failed",
+        reason=f"the record of this slide is damaged: {why}",
+        next_step="Run again to score the slide anew, or restore its record.json from a copy of OUT.",
+        transient=True,
+        pseudonymised=known.get("pseudonymised") is True,
+        stat_key=DAMAGED,
+    )
 
 
 def parse_record(paths: SlidePaths, data: bytes) -> SlideRecord:
@@ -44,13 +87,14 @@ def parse_record(paths: SlidePaths, data: bytes) -> SlideRecord:
         StorageError: it cannot be understood, or is not what was written.
     """
     try:
-        content: dict[str, Any] = json.loads(data)
+        content: dict[str, Any] = parse_json(data)
+        if not isinstance(content, dict):
+            raise ValueError("no JSON object")
         stated = content.pop(CHECKSUM, None)
         record = SlideRecord.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        raise _unreadable(paths, f"{error.error_count()} faults") from error
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise _unreadable(paths, "no JSON object") from error
+        _refuse_impossible(paths, record)
+    except ValueError as error:
+        raise _unreadable(paths, reason(error)) from error
     if stated is not None and stated != content_checksum(content):
         raise StorageError(
             f"{paths.record} was altered after it was written: its content does not give its checksum.",
@@ -59,11 +103,27 @@ def parse_record(paths: SlidePaths, data: bytes) -> SlideRecord:
     return record
 
 
+def _refuse_impossible(paths: SlidePaths, record: SlideRecord) -> None:
+    """Raise a ValueError for what no run writes, though each value alone could be right."""
+    generation = record.generation
+    if record.slide_id != paths.root.name:
+        raise ValueError(f"it is of the slide {short(record.slide_id)}")
+    if generation is not None and not _GENERATION.fullmatch(generation):
+        raise ValueError(f"its generation is {short(generation)!r}")
+    if any(not name or PurePath(name).name != name or size < 0 for name, size in record.sizes.items()):
+        raise ValueError("its files or their sizes cannot be")
+    if not 0 <= record.unreadable <= record.cells <= _MOST_CELLS:
+        raise ValueError(f"{record.unreadable} of {record.cells} cells are unreadable")
+
+
 def write_record(paths: SlidePaths, record: SlideRecord) -> None:
     """Replace a slide's record in one durable step: the commit. Its last line is a checksum over all others."""
     check_still_held(paths.lock)
     content: dict[str, Any] = json.loads(record.model_dump_json())
     content[CHECKSUM] = content_checksum(content)
+    if paths.record.is_dir() and not paths.record.is_symlink():
+        # Damage that no rename of a file would replace.
+        shutil.rmtree(paths.record, ignore_errors=True)
     write_atomically(paths.record, json.dumps(content, indent=1).encode() + b"\n", durable=True)
 
 
@@ -78,6 +138,9 @@ def sweep_slide(paths: SlidePaths, record: SlideRecord | None) -> None:
     """Remove staged and superseded generations: whatever the record does not name."""
     keep = record.generation if record is not None else None
     for entry in list(os.scandir(paths.root)):
+        if record is not None and is_damaged(record) and not entry.name.startswith((STAGING_PREFIX, ".tmp-")):
+            # It cannot say which generation is true: all are kept for whoever restores it.
+            continue
         stale_generation = entry.name.startswith(GENERATION_PREFIX) and entry.name[1:].isdigit() and entry.name != keep
         if entry.is_dir(follow_symlinks=False) and (stale_generation or entry.name.startswith(STAGING_PREFIX)):
             shutil.rmtree(entry.path, ignore_errors=True)
@@ -95,6 +158,9 @@ def has_leftovers(paths: SlidePaths) -> bool:
 def next_generation(paths: SlidePaths) -> str:
     """Name of the generation that a commit would make."""
     record = read_record(paths)
+    if record is not None and is_damaged(record):
+        there = [int(name[1:]) for name in os.listdir(paths.root) if _GENERATION.fullmatch(name)]
+        return f"{GENERATION_PREFIX}{max(there, default=0) + 1}"
     if record is None or record.generation is None:
         return f"{GENERATION_PREFIX}1"
     return f"{GENERATION_PREFIX}{int(record.generation[len(GENERATION_PREFIX) :]) + 1}"

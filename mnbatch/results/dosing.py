@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from mnbatch.assay.classifier_error import CountedRate
 from mnbatch.assay.curve import Curve
@@ -13,10 +15,12 @@ from mnbatch.assay.dose_records import DoseOptions
 from mnbatch.assay.protraction import protraction_factor
 from mnbatch.assay.scorer_error import curve_seen_by
 from mnbatch.errors import StorageError
+from mnbatch.intake import parse_json, reason
 from mnbatch.results.journal import change, read
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 
+METHODS = ("profile", "merkle", "delta")
 MODE = "automated (mnbatch)"
 MODE_ALL_CELLS = "automated (mnbatch --cells all)"
 """The scoring modes of what mnbatch counts itself: binucleated cells, or every nucleus."""
@@ -39,6 +43,16 @@ class DoseSettings:
     allow_mismatch: bool = False
     sensitivity: tuple[int, int] | None = None
     specificity: tuple[int, int] | None = None
+
+    def refuse_impossible(self) -> None:
+        """Raise a ValueError for settings that no command accepts."""
+        if self.method not in METHODS or not 0 < self.level < 1 or not 0 <= self.exposure_hours < math.inf:
+            raise ValueError("its settings cannot be")
+        if any(pair is not None and not 0 <= pair[0] <= pair[1] for pair in (self.sensitivity, self.specificity)):
+            raise ValueError("its sensitivity or specificity cannot be")
+
+
+_SETTINGS = TypeAdapter(DoseSettings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,11 +109,13 @@ def load_dosing(paths: OutPaths) -> Dosing | None:
     if data is None:
         return None
     try:
-        content: dict[str, Any] = json.loads(data)
-        settings = content["settings"]
-        pairs = {name: tuple(settings[name]) if settings[name] else None for name in ("sensitivity", "specificity")}
-        return Dosing(CurveFile.model_validate(content["curve"]).curve(), DoseSettings(**settings | pairs))
-    except (ValueError, KeyError, TypeError) as error:
+        content = parse_json(data)
+        if not isinstance(content, dict):
+            raise ValueError("it is no JSON object")
+        settings = _SETTINGS.validate_python(content["settings"])
+        settings.refuse_impossible()
+        return Dosing(CurveFile.model_validate(content["curve"]).curve(), settings)
+    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
         raise StorageError(
-            f"{paths.dosing} is damaged: {error}.", "Give the curve again with `mnbatch dose OUT --curve`."
+            f"{paths.dosing} is damaged: {reason(error)}.", "Give the curve again with `mnbatch dose OUT --curve`."
         ) from error

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mnbatch.errors import StorageError
+from mnbatch.intake import read_bytes, reason
 from mnbatch.results.chain import add_lines, broken
 from mnbatch.results.checksums import checksum, content_checksum
 from mnbatch.results.files import storage_errors, sync_folder, write_atomically
@@ -155,11 +156,11 @@ def _apply(path: Path, one: _Change) -> None:
 
 def _bytes(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise StorageError(f"Cannot read {path}: {error.strerror}.", "Check permissions of OUT.") from error
+        raise StorageError(f"Cannot read {path}: {reason(error)}.", "Check permissions of OUT.") from error
 
 
 def _dump(changes: Sequence[_Change]) -> bytes:

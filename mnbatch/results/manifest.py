@@ -17,10 +17,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any, Self
 
+from mnbatch.intake import read_json
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.lock import check_still_held
 from mnbatch.results.paths import OutPaths
 
+_MOST_ATTEMPTS = 10**6
 PACKAGES = ("mnbatch", "torch", "torchvision", "numpy", "pillow", "tifffile", "imagecodecs", "scikit-image", "pydantic")
 
 
@@ -61,7 +63,7 @@ class Manifest:
         self._path, self._runs, self._private, self._lock = paths.manifest, paths.runs, private, paths.lock
         before = read_manifest(paths) or {}
         self._attempts: dict[str, int] = {
-            slide_id: int(known.get("attempts", 0)) for slide_id, known in before.get("slides", {}).items()
+            slide_id: _attempts(known) for slide_id, known in before.get("slides", {}).items()
         }
         self.content: dict[str, Any] = {
             "schema_version": 1,
@@ -106,12 +108,27 @@ class Manifest:
 
 
 def read_manifest(paths: OutPaths) -> dict[str, Any] | None:
-    """The manifest of the latest run; None where there is none or it cannot be read."""
+    """The manifest of the latest run; None where there is none or it cannot be read.
+
+    Nothing depends on it but what `status` says of that run and the number of attempts, so what is not as it was
+    written is left out: `settings` and `slides` are objects, and each slide is one.
+    """
     try:
-        content = json.loads(paths.manifest.read_bytes())
+        content = read_json(paths.manifest, finite=False)
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        return None
+    for name in ("settings", "slides", "origins"):
+        if not isinstance(content.get(name, {}), dict):
+            del content[name]
+    slides = {name: known for name, known in content.get("slides", {}).items() if isinstance(known, dict)}
+    return {**content, "slides": slides}
+
+
+def _attempts(known: Mapping[str, Any]) -> int:
+    number = known.get("attempts", 0)
+    return number if isinstance(number, int) and 0 <= number < _MOST_ATTEMPTS else 0
 
 
 class RunLog:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from mnbatch.intake import parse_json
 from mnbatch.results.journal import altered_trail, read
 from mnbatch.results.paths import OutPaths
 
@@ -42,7 +42,7 @@ def read_lines(paths: OutPaths, path: Path, parse: Callable[[Any], Entry]) -> Li
     entries, torn = [], 0
     for line in filter(None, (data or b"").split(b"\n")):
         try:
-            entries.append(parse(json.loads(line)))
+            entries.append(parse(parse_json(line)))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             torn += 1
     return Lines(tuple(entries), torn, altered_trail(paths, path, data))

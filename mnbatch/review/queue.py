@@ -18,8 +18,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from mnbatch.assay.calls import CalledCell
 from mnbatch.errors import UsageError
+from mnbatch.intake import parse_json, reason
 from mnbatch.results.journal import change, read
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
@@ -147,9 +150,14 @@ def load_plan(paths: OutPaths) -> ReviewPlan:
     if data is None:
         return ReviewPlan()
     try:
-        return ReviewPlan(**json.loads(data))
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{paths.review_plan} is no review plan ({error}).", "Restore it or delete it.") from error
+        content = parse_json(data)
+        if not isinstance(content, dict) or not set(content) <= set(ReviewPlan.__slots__):
+            raise ValueError("it is not what `mnbatch review plan` writes")
+        return TypeAdapter(ReviewPlan).validate_python(content)
+    except ValueError as error:
+        raise UsageError(
+            f"{paths.review_plan} is no review plan: {reason(error)}.", "Restore it or delete it."
+        ) from error
 
 
 def save_plan(paths: OutPaths, plan: ReviewPlan) -> None:

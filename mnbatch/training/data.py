@@ -16,7 +16,7 @@ from mnbatch.csvfile import CsvError, Table, parse_table
 from mnbatch.errors import TrainingError
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells
-from mnbatch.intake import read_bytes, reason, short
+from mnbatch.intake import is_there, read_bytes, reason, short
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -62,7 +62,7 @@ def read_labels(data: Path) -> list[LabelledCell]:
     try:
         if data.is_dir():
             cells = _from_folders(data)
-        elif data.exists():
+        elif is_there(data):
             cells = _from_csv(data)
         else:
             raise TrainingError(f"There is nothing at {data}.", "Give a folder with mn/ and nomn/, or a CSV of labels.")
@@ -122,16 +122,9 @@ def read_label_table(data: Path) -> Table:
         raise TrainingError(f"{data} is not a CSV in UTF-8: {reason(error)}.", "Save it as CSV in UTF-8.") from error
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
-
-
 def _from_row(row: dict[str, str], data: Path, number: int) -> LabelledCell:
     path = data.parent / row["file"]
-    if not _is_file(path):
+    if not is_there(path):
         raise TrainingError(
             f"{data}, line {number}: there is no file {short(str(path))}.", "Correct the line or add the file."
         )

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mnbatch.errors import TrainingError
+from mnbatch.intake import is_there, read_text, reason
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -142,11 +143,13 @@ def load_recipe(name_or_file: str) -> Recipe:
     if name_or_file in RECIPES:
         return RECIPES[name_or_file]
     file = Path(name_or_file)
-    if not file.is_file():
+    if not is_there(file):
         raise TrainingError(
             f"There is no recipe {name_or_file!r}.", f"Give a TOML file, or one of: {', '.join(RECIPES)}."
         )
     try:
-        return Recipe.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except (ValidationError, tomllib.TOMLDecodeError) as error:
+        return Recipe.model_validate(tomllib.loads(read_text(file)))
+    except ValidationError as error:
         raise TrainingError(f"The recipe {file} is not valid: {error}", "Correct the field it names.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise TrainingError(f"The recipe {file} is not valid: {reason(error)}.", "Give a TOML file.") from error
