@@ -137,9 +137,7 @@ def _tiff_fields(data: bytes, channel: str | None) -> Iterator[FieldImage]:
         raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
 
 
-def _fields_of(
-    tiff: tifffile.TiffFile, header: TiffHeader, channel: str | None, lost: int
-) -> Iterator[FieldImage]:
+def _fields_of(tiff: tifffile.TiffFile, header: TiffHeader, channel: str | None, lost: int) -> Iterator[FieldImage]:
     """The fields of a TIFF, and one with its problem for each page that is lost."""
     full = [index for index, directory in enumerate(header.directories) if directory.full]
     if not full:
