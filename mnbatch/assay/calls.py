@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from mnbatch.assay.cells import ScoreRow
+from mnbatch.assay.copies import Elsewhere, SharedCell
 from mnbatch.assay.counting import NOT_COUNTED, CellCount, MnFrequency
 from mnbatch.assay.fields import FoundAt
 from mnbatch.assay.intervals import clopper_pearson
@@ -137,7 +138,7 @@ class DonorCall:
 def call_slide(
     rows: Sequence[ScoreRow],
     rules: CallRules,
-    copies: Mapping[int, str],
+    copies: Elsewhere,
     mean_3plus: float | None = None,
     stain: SlideStain | None = None,
 ) -> SlideCall:
@@ -146,7 +147,7 @@ def call_slide(
     Args:
         rows: the slide's stored scores, in order.
         rules: threshold and quality rules.
-        copies: row -> cell_id of the original, for cells that are counted elsewhere.
+        copies: cells that are counted elsewhere, or for no donor because they stand under two.
         mean_3plus: of the model's card: mean number of micronuclei of cells with 3 or more; None for a model that
             answers yes or no.
         stain: of the slide; cells of another one are not counted, unless it is forced.
@@ -163,7 +164,7 @@ def call_slide(
     counted = [cell for cell in cells if cell.mn is not None]
     excluded = len(cells) - len(counted)
     flagged = sum(bool(cell.qc) for cell in counted)
-    reason = _failure(len(rows), unreadable, len(counted), rules)
+    reason = _failure(len(rows), unreadable, len(counted), rules) or _shared_failure(copies, len(rows) - unreadable)
     if reason:
         return SlideCall("failed", reason, cells, None, excluded, flagged)
     frequency = Frequency.of(sum(bool(cell.mn) for cell in counted), len(counted))
@@ -239,9 +240,13 @@ def _pool_mn(done: Sequence[tuple[str, SlideCall]]) -> tuple[MnFrequency | None,
     return None, f"not available: {len(without)} of {len(done)} slides have no counts ({', '.join(without)})"
 
 
-def _call_cell(row: ScoreRow, rules: CallRules, original: str | None, mean_3plus: float | None) -> CalledCell:
+def _call_cell(
+    row: ScoreRow, rules: CallRules, original: str | SharedCell | None, mean_3plus: float | None
+) -> CalledCell:
     if row.p_mn is None:
         return _not_counted(row, rules, row.reason)
+    if isinstance(original, SharedCell):
+        return _not_counted(row, rules, f"the same picture as {original.cell_id} of another donor, counted for neither")
     if original is not None:
         return _not_counted(row, rules, f"copy of {original}, counted there")
     flags = _flags(row, rules)
@@ -286,10 +291,29 @@ def _failure(total: int, unreadable: int, counted: int, rules: CallRules) -> str
     return ""
 
 
-def _slide_warnings(counted: Sequence[CalledCell], copies: Mapping[int, str], flagged: int) -> tuple[str, ...]:
+def _shared_failure(copies: Elsewhere, readable: int) -> str:
+    """Why a slide fails that shares too many cells with a slide of another donor; the worst of several is named."""
+    worst = max((cell for cell in copies.values() if isinstance(cell, SharedCell)), key=_fails, default=None)
+    if worst is None or not worst.fails:
+        return ""
+    return (
+        f"{worst.fails} of its {readable} readable cells are the same pictures as cells of slide {worst.slide_id}, "
+        "which is another donor's: one of the two is wrong"
+    )
+
+
+def _fails(cell: SharedCell) -> int:
+    return cell.fails
+
+
+def _slide_warnings(counted: Sequence[CalledCell], copies: Elsewhere, flagged: int) -> tuple[str, ...]:
     warnings = []
-    if copies:
-        warnings.append(f"{len(copies)} cells are copies of cells counted elsewhere and were taken once")
+    shared = [cell for cell in copies.values() if isinstance(cell, SharedCell)]
+    if len(copies) > len(shared):
+        warnings.append(f"{len(copies) - len(shared)} cells are copies of cells counted elsewhere and were taken once")
+    if shared:
+        slides = ", ".join(sorted({cell.slide_id for cell in shared}))
+        warnings.append(f"{len(shared)} cells are the same pictures as cells of another donor ({slides}): not counted")
     if flagged > len(counted) / 2:
         warnings.append(f"{flagged} of {len(counted)} cells carry a quality flag: look at the slide before its number")
     return tuple(warnings)

@@ -121,7 +121,7 @@ class SlideBuilder:
         slide_id, context = record.slide_id, self._context
         return digest(
             record.model_dump_json(),
-            sorted(context.roster.copies.get(slide_id, {}).items()),
+            [(row, str(other)) for row, other in sorted(context.roster.copies.get(slide_id, {}).items())],
             dict(context.samples.get(slide_id, {})),
             context.also_found.get(slide_id, ()),
             [self._options.gallery, *self._options.more] if self._options.more else self._options.gallery,

@@ -204,11 +204,19 @@ def reason_groups(pairs: Iterable[tuple[str, str]]) -> tuple[ReasonGroup, ...]:
     return tuple(ReasonGroup(reason, len(names), tuple(names[:EXAMPLES])) for reason, names in ordered)
 
 
+def _group(reason: str) -> str:
+    if reason.startswith("copy of "):
+        return "copy of a cell that is counted elsewhere"
+    if reason.startswith("the same picture as "):
+        return "the same picture as a cell of another donor, counted for neither"
+    return reason
+
+
 def excluded_groups(cells: Sequence[CalledCell]) -> tuple[ReasonGroup, ...]:
     """Excluded cells by reason; copies have as many reasons as originals and are one group."""
     return reason_groups(
         (
-            "copy of a cell that is counted elsewhere" if cell.reason.startswith("copy of ") else cell.reason,
+            _group(cell.reason),
             words.cell_label(cell.source, cell.page),
         )
         for cell in cells

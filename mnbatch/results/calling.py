@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from mnbatch.assay.calls import CallRules, SlideCall, call_slide, with_fields_set_aside
+from mnbatch.assay.copies import Elsewhere
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
 
 
-def call_record(store: Store, record: SlideRecord, copies: Mapping[int, str]) -> SlideCall:
+def call_record(store: Store, record: SlideRecord, copies: Elsewhere) -> SlideCall:
     """Call a slide from its stored scores; one that was never scored fails with its record's reason.
 
     Args:
-        copies: row -> cell_id of the original, for cells that are counted elsewhere.
+        copies: cells that are counted elsewhere, or for no donor.
 
     Raises:
         StorageError: its stored result is damaged.

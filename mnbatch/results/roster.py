@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnbatch.assay.calls import SlideCall
+from mnbatch.assay.copies import Elsewhere
 from mnbatch.errors import StorageError
 from mnbatch.results.annotations import load_samples
 from mnbatch.results.calling import call_record
@@ -35,13 +36,13 @@ class Roster:
     Attributes:
         records: slides that belong to the tables, in their order, those that cannot be counted too.
         copied: slides that are taken once, as another slide of the same donor.
-        copies: slide_id -> row -> cell_id of the original, for cells that are counted elsewhere.
+        copies: slide_id -> the cells that are counted elsewhere, or for no donor because they stand under two.
     """
 
     store: Store
     records: tuple[SlideRecord, ...]
     copied: tuple[SlideRecord, ...]
-    copies: Mapping[str, Mapping[int, str]]
+    copies: Mapping[str, Elsewhere]
 
     def call(self, record: SlideRecord, *, pictures: bool = False) -> tuple[SlideCall, str]:
         """The slide's call, and the next step where it failed for a reason that the record does not know.
@@ -79,7 +80,13 @@ def open_roster(store: Store, samples: Samples | None = None) -> Roster:
     everything = _fail_contradictions(store.records(), sheet)
     records = tuple(record for record in everything if record.status != "copy")
     copied = tuple(record for record in everything if record.status == "copy")
-    return Roster(store, records, copied, store.copies(records))
+    donors = {record.slide_id: donor for record in records if (donor := donor_of(record, sheet))}
+    return Roster(store, records, copied, store.copies(records, donors))
+
+
+def donor_of(record: SlideRecord, samples: Samples) -> str | None:
+    """Whose slide it is: what the sheet says, else what the path does."""
+    return samples.get(record.slide_id, {}).get("donor") or record.donor
 
 
 def missing_of(calls: Iterable[tuple[SlideRecord, SlideCall]]) -> tuple[Missing, ...]:
@@ -89,7 +96,7 @@ def missing_of(calls: Iterable[tuple[SlideRecord, SlideCall]]) -> tuple[Missing,
 
 def _fail_contradictions(records: Sequence[SlideRecord], samples: Samples) -> list[SlideRecord]:
     """A copy within one donor is taken once; the same pictures under two donors: one of them is wrong."""
-    donors = {r.slide_id: samples.get(r.slide_id, {}).get("donor") or r.donor for r in records}
+    donors = {r.slide_id: donor_of(r, samples) for r in records}
     checked = []
     for record in records:
         donor, original = donors[record.slide_id], donors.get(record.copy_of or "")

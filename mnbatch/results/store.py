@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from mnbatch.assay.calls import too_many_unreadable
 from mnbatch.assay.cells import Look, Quality, ScoreRow
-from mnbatch.assay.copies import DIGEST_BYTES, find_copies
+from mnbatch.assay.copies import DIGEST_BYTES, Elsewhere, SharedCell, find_copies, find_shared
 from mnbatch.assay.fields import FoundAt
 from mnbatch.csvfile import read_stored
 from mnbatch.errors import StorageError
@@ -153,22 +154,35 @@ class Store:
             file.seek(field.overview[0])
             return file.read(field.overview[1])
 
-    def copies(self, records: Sequence[SlideRecord]) -> Mapping[str, Mapping[int, str]]:
-        """For each slide, row -> cell_id of the original, for cells that are counted elsewhere.
+    def copies(
+        self, records: Sequence[SlideRecord], donors: Mapping[str, str] | None = None
+    ) -> Mapping[str, Elsewhere]:
+        """For each slide, the cells that are counted elsewhere, or for no donor because they stand under two.
 
-        A slide that is not counted (too many unreadable cells, a damaged result) is no original: it would take cells
-        from one that is.
+        A slide that is not counted (too many unreadable cells, a damaged result, too many cells of another donor) is no
+        original: it would take cells from one that is.
+
+        Args:
+            donors: slide_id -> donor, of slides that have one.
         """
         usable = [r for r in records if r.status == "scored" and not _too_bad(r) and not self.damage(r)]
-        found = find_copies([(record.slide_id, self.digests(record)) for record in usable])
+        digests = [(record.slide_id, self.digests(record)) for record in usable]
+        shared = find_shared(digests, donors or {})
+        failing = {slide_id for slide_id, rows in shared.items() if any(cell.fails for cell in rows.values())}
+        found = find_copies([item for item in digests if item[0] not in failing])
         by_id = {record.slide_id: record for record in usable}
-        names: dict[str, list[ScoreRow]] = {}
-        resolved: dict[str, dict[int, str]] = {}
+
+        @cache
+        def names(slide_id: str) -> list[str]:
+            return [row.cell_id for row in self.scores(by_id[slide_id])]
+
+        resolved: dict[str, dict[int, str | SharedCell]] = {}
         for slide_id, rows in found.items():
-            for row, original in rows.items():
-                if original.slide_id not in names:
-                    names[original.slide_id] = self.scores(by_id[original.slide_id])
-                resolved.setdefault(slide_id, {})[row] = names[original.slide_id][original.row].cell_id
+            resolved[slide_id] = {row: names(original.slide_id)[original.row] for row, original in rows.items()}
+        for slide_id, others in shared.items():
+            for row, other in others.items():
+                cell = SharedCell(names(other.slide_id)[other.row], other.slide_id, other.fails)
+                resolved.setdefault(slide_id, {})[row] = cell
         return resolved
 
     def sweep(self) -> None:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from mnbatch.assay.copies import CopyOf, find_copies
+from mnbatch.assay.copies import CopyOf, Shared, find_copies, find_shared
 
 
 def digests(*values: int) -> np.ndarray:
@@ -19,3 +19,18 @@ def test_unreadable_cells_are_no_copies_of_each_other():
 def test_no_slide_and_no_cell_give_no_copy():
     assert find_copies([]) == {}
     assert find_copies([("a", digests())]) == {}
+
+
+def test_a_cell_under_two_donors_is_said_on_both_sides():
+    slides = [("a", digests(1, 2, *range(10, 40))), ("b", digests(2, 3, *range(50, 80))), ("c", digests(3, 99))]
+    found = find_shared(slides, {"a": "A", "b": "B", "c": "B"})
+    assert found == {"a": {1: Shared("b", 0)}, "b": {0: Shared("a", 1)}}
+    assert find_shared(slides, {"a": "A"}) == {}
+
+
+def test_many_cells_under_two_donors_fail_both_slides():
+    slides = [("a", digests(*range(1, 11))), ("b", digests(*range(5, 15))), ("c", digests(1, *range(20, 60)))]
+    found = find_shared(slides, {"a": "A", "b": "B", "c": "C"})
+    assert {cell.fails for cell in found["b"].values()} == {6}
+    assert [cell.fails for cell in found["a"].values()] == [0, *[6] * 6]
+    assert found["c"] == {0: Shared("a", 0)}
