@@ -8,6 +8,7 @@ clock. A run whose lock was taken over finds another token in it before it commi
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -322,10 +323,17 @@ def _inode(descriptor: int) -> int:
 def _write(file: IO[bytes], content: dict[str, object]) -> None:
     """In one write over what was there: a reader at no time sees an empty lock."""
     data = json.dumps(content).encode() + b"\n"
-    file.seek(0)
-    file.write(data)
-    file.truncate(len(data))
-    os.fsync(file.fileno())
+    try:
+        file.seek(0)
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        file.truncate(len(data))
+        os.fsync(file.fileno())
+    except OSError:
+        # Half a text names nobody, and would be taken for a hold that cannot be understood.
+        with contextlib.suppress(OSError):
+            file.truncate(0)
+        raise
 
 
 def _beat(me: Holder, stop: threading.Event) -> None:

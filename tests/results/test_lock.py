@@ -203,3 +203,30 @@ def test_where_the_system_cannot_tell_no_process_is_touched(lock, monkeypatch):
     monkeypatch.setattr("mnbatch.processes.os.kill", lambda *a: pytest.fail("a signal was sent"))
     monkeypatch.setattr(locks, "_try_kernel_lock", lambda file: None)
     assert locks.runs(4, "") is None
+
+
+def test_a_disk_that_takes_half_of_the_lock_blocks_nobody_afterwards(lock, monkeypatch):
+    real = locks._opened
+
+    class Half:
+        def __init__(self, file):
+            self._file = file
+
+        def write(self, data):
+            return self._file.write(data[: len(data) // 2])
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self._file.close()
+
+    monkeypatch.setattr(locks, "_opened", lambda path: Half(real(path)))
+    with pytest.raises(StorageError, match="is full"), hold_lock(lock):
+        pass
+    monkeypatch.undo()
+    with hold_lock(lock):
+        pass
