@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mnbatch.csvfile import Value, csv_bytes, guarded
 from mnbatch.errors import NoInputError, UsageError
-from mnbatch.files import storage_errors, sweep_folder, write_atomically
+from mnbatch.files import staging_folder, storage_errors, sweep_folder
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Missing, open_roster
 from mnbatch.results.store import Store
@@ -129,10 +129,16 @@ def _count(left_out: dict[str, int], reason: str, number: int) -> None:
 
 
 def _write(folder: Path, rows: list[tuple[Value, ...]], crops: list[tuple[str, bytes]]) -> None:
+    """All of the set in one step: a folder that is half full would be refused the next time."""
     with storage_errors(folder):
-        sweep_folder(folder)
-        for name, data in crops:
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-    write_atomically(folder / "labels.csv", csv_bytes(COLUMNS, rows, text=guarded))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep_folder(folder.parent)
+        with staging_folder(folder.parent) as staged:
+            for name, data in crops:
+                path = staged / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            (staged / "labels.csv").write_bytes(csv_bytes(COLUMNS, rows, text=guarded))
+            if folder.is_dir():
+                folder.rmdir()  # it is empty
+            staged.rename(folder)
