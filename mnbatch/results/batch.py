@@ -89,7 +89,9 @@ def read_batch(paths: OutPaths) -> Batch | None:
         data = read_json(paths.batch)
         if not isinstance(data, dict):
             raise ValueError("it is no JSON object")
-        return _BATCH.validate_python({"kind": data.get("input", "gallery"), **data}, strict=True)
+        known = {name: data[name] for name in ("export", "layout", "pseudonymised") if name in data}
+        # As JSON: strict about types, and still makes the record of an object.
+        return _BATCH.validate_json(json.dumps(known | {"kind": data.get("input", "gallery")}), strict=True)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -70,6 +70,11 @@ def test_lost_pages_are_unreadable_cells(
 ) -> None:
     monkeypatch.setattr("mnbatch.imaging.readers._LARGE_FILE", limit)
     cells = read(export, chained_to(FILES[name], target))
+    if (name, target) == ("big", 16):
+        # There lies the first page: directories that go round in a circle are refused before anything is decoded.
+        assert cells
+        assert all(isinstance(cell, UnreadableCell) for cell in cells)
+        return
     assert sum(isinstance(cell, CellCrop) for cell in cells) == KEPT
     assert sum(isinstance(cell, UnreadableCell) for cell in cells) == PAGES - KEPT
 
