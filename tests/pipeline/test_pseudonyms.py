@@ -19,6 +19,7 @@ from mnbatch.results.paths import is_private
 from mnbatch.results.store import Store
 from tests.in_process import mnbatch
 from tests.leaks import leaks, leaks_in
+from tests.local_pool import LocalPool
 from tests.stopping import run_with_signal
 
 ROOT, EXPORT = "Zyxwvut-Klinik", "Kzmport Präparate"
@@ -177,6 +178,7 @@ def test_unexpected_errors_name_their_class_alone_and_the_log_has_the_rest(labor
             raise OSError(errno.EIO, f"I/O error at {path}", path)
         return known_read(path)
 
+    monkeypatch.setattr("mnbatch.pipeline.run.WorkerPool", LocalPool)
     monkeypatch.setattr(sources, "read_cells", cells)
     monkeypatch.setattr(loading, "read_whole", read)
     done = laboratory.run("--max-bad-fraction", "0.5", code=3)
