@@ -70,7 +70,9 @@ def listening(app: App, port: int, largest_body: int) -> TcpWSGIServer:
 
 def stop(server: TcpWSGIServer) -> None:
     """Let `run` return; called from any thread."""
-    server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
+    # Asked twice, the pipe that wakes it may be closed by now: then it has returned, or is about to.
+    with contextlib.suppress(OSError):
+        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
 
 
 def close(server: TcpWSGIServer) -> None:
