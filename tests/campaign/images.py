@@ -133,4 +133,4 @@ def _pages(path: Path) -> list[DecodedPage]:
     """As a run reads a file of a gallery."""
     stat = path.stat()
     file = SourceFile(path.name, stat.st_size, stat.st_mtime_ns)
-    return load(ReadTask("slide", str(path.parent), file))[1]
+    return list(load(ReadTask("slide", str(path.parent), file))[1])
