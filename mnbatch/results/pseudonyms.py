@@ -22,7 +22,6 @@ from mnbatch.assay.reason_texts import TEXTS
 from mnbatch.assay.reasons import Coder, Reason, shareable
 from mnbatch.assay.samples import SampleRow
 from mnbatch.errors import MnbatchError, SlideError, StorageError
-from mnbatch.intake import read_json, read_text, reason
 from mnbatch.results.batch import Batch
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
@@ -36,8 +35,6 @@ EXPORT = "EXPORT"
 """What stands in messages in place of the export's path."""
 
 _SHORTEST = 4
-_SHORTEST_KEY, _LARGEST_KEY = 16, 4096
-_RESTORE = "Restore OUT/private from a copy; without it the codes cannot be told."
 """Letters. A shorter name, such as `A1`, stands in too many words and numbers to be looked for in a text."""
 
 _EXPORT_CODE = re.compile(r"export-[0-9a-f]{10}")
@@ -181,33 +178,6 @@ class Pseudonyms:
     def _names_of_file(self, path: str, code: str) -> dict[str, str]:
         name = PurePosixPath(path)
         return dict.fromkeys((path, name.name, name.stem), code)
-
-
-def _read_key(path: Path) -> bytes:
-    try:
-        key = bytes.fromhex(read_text(path, _LARGEST_KEY).strip())
-    except (OSError, ValueError) as error:
-        raise StorageError(f"The key of the pseudonyms, {path}, cannot be read: {reason(error)}.", _RESTORE) from error
-    if len(key) < _SHORTEST_KEY:
-        raise StorageError(f"The key of the pseudonyms, {path}, is damaged: it is too short.", _RESTORE)
-    return key
-
-
-def _read_names(path: Path) -> dict[str, str]:
-    """The mapping as it was saved; none where there is no file.
-
-    Raises:
-        StorageError: it is damaged: nothing is written over what may be the only way back to the names.
-    """
-    try:
-        known = read_json(path)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise StorageError(f"The mapping of codes, {path}, cannot be read: {reason(error)}.", _RESTORE) from error
-    if not isinstance(known, dict) or not all(isinstance(name, str) for name in known.values()):
-        raise StorageError(f"The mapping of codes, {path}, is damaged.", _RESTORE)
-    return known
 
 
 def covered(text: str, names: Mapping[str, str]) -> str:
