@@ -18,7 +18,7 @@ from mnbatch.report import cellpage
 from mnbatch.report.summary import read_summary, write_if_changed
 from mnbatch.results.chain import is_chained
 from mnbatch.results.checksums import checksum, content_checksum, file_checksum
-from mnbatch.results.commit import altered, damage, has_checksum, read_record
+from mnbatch.results.commit import altered, damage, has_checksum, is_damaged, read_record
 from mnbatch.results.journal import altered_trail, read, read_seals
 from mnbatch.results.paths import GENERATION_PREFIX, OutPaths, SlidePaths
 from mnbatch.results.records import SlideRecord
@@ -98,6 +98,9 @@ def _slide(paths: OutPaths, slide: SlidePaths) -> Iterator[Finding | None]:
     if record is None:
         left = slide.root.is_dir() and any(_is_generation(name) for name in os.listdir(slide.root))
         yield Finding("wrong", where, "it is missing beside stored scores", SCORE_AGAIN) if left else None
+        return
+    if is_damaged(record):
+        yield Finding("wrong", where, record.reason, record.next_step)
         return
     yield None if has_checksum(slide) else Finding("not checkable", where, OLD)
     yield from _generation(paths, slide, record)
