@@ -84,7 +84,7 @@ def rows(page: Any) -> list[dict[str, str]]:
     return list(csv.DictReader(page.execute_script("return mnbatch.state.csv()").splitlines()))
 
 
-def wait(condition: Callable[[], bool], seconds: float = 600.0) -> None:
+def wait(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -369,6 +369,30 @@ def served(tmp_path: Path, module_add_slide: Callable[..., object]) -> Iterator[
 def rebuilt(store: Store) -> str:
     build_reports(store, ReportOptions(min_cells=1))
     return "report made"
+
+
+HELD_BACK = """
+const send = window.fetch;
+window.fetch = (path, what) => path.endsWith("/_review")
+  ? new Promise((done) => { window.release = () => { window.fetch = send; done(send(path, what)); }; }) : send(path, what);
+"""
+
+
+def test_a_report_waits_for_decisions_that_are_still_on_their_way(
+    page: Any, served: tuple[Store, ReviewServer]
+) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    store, server = served
+    page.get(server.address.replace("index.html", "slides/s1/gallery.html"))
+    name(page, "Ada")
+    page.execute_script(HELD_BACK)
+    press(page, "rmn")
+    page.find_element("id", "finish").send_keys(Keys.ENTER)
+    assert text(page, "saved") == ""
+    page.execute_script("window.release()")
+    wait(lambda: text(page, "saved") == "report made")
+    assert len(read_trail(store.paths, "s1").entries) == 2
 
 
 def test_from_the_first_cell_to_the_signed_donor_report(page: Any, served: tuple[Store, ReviewServer]) -> None:

@@ -3,7 +3,6 @@
 mnbatch.save = (() => {
   const served = location.protocol === "http:";
   const sent = new Map();
-  let busy = false, again = false;
 
   function download(kind) {
     const text = kind === "csv" ? mnbatch.state.csv() : mnbatch.state.json();
@@ -31,25 +30,40 @@ mnbatch.save = (() => {
 
   const root = () => location.pathname.split("/").slice(0, 2).join("/");
 
-  async function push() {
-    if (!served || !mnbatch.state.reviewer) return;
-    if (busy) { again = true; return; }
+  async function pushRows() {
     const rows = fresh();
     if (!rows.length) return;
-    busy = true;
-    try {
-      await post(`${root()}/_review`, { decisions: rows.map((pair) => mnbatch.state.row(...pair)) });
-      for (const [cell, value] of rows) sent.set(cell, value.t);
+    await post(`${root()}/_review`, { decisions: rows.map((pair) => mnbatch.state.row(...pair)) });
+    for (const [cell, value] of rows) sent.set(cell, value.t);
+    await pushRows();
+  }
+
+  // One after the other: who asks while decisions are on their way waits until all of them, and later ones, are there.
+  let last = Promise.resolve(true);
+  let waiting = false;
+
+  function push() {
+    if (!served || !mnbatch.state.reviewer) return Promise.resolve(true);
+    if (waiting) return last;
+    waiting = true;
+    last = last.then(async () => {
+      waiting = false;
+      if (!fresh().length) return true;
+      try {
+        await pushRows();
+      } catch (error) {
+        mnbatch.bench.text("saved", `Not saved in OUT: ${error.message} Your decisions are kept in this browser.`);
+        return false;
+      }
       mnbatch.bench.text("saved", "Saved in OUT.");
-    } catch (error) {
-      mnbatch.bench.text("saved", `Not saved in OUT: ${error.message} Your decisions are kept in this browser.`);
-    }
-    busy = false;
-    if (again || fresh().length === 500) { again = false; push(); }
+      return true;
+    });
+    return last;
   }
 
   async function finish() {
-    await push();
+    // A report without the last decisions would look complete.
+    if (!(await push())) return;
     mnbatch.bench.text("saved", "Making the report …");
     try {
       const said = await post(`${root()}/_report`, {});
