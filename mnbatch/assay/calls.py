@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from mnbatch.assay.cells import ScoreRow
-from mnbatch.assay.copies import Elsewhere, SharedCell
+from mnbatch.assay.copies import Copied, Elsewhere, Original, SharedCell
 from mnbatch.assay.counting import NOT_COUNTED, CellCount, MnFrequency
 from mnbatch.assay.fields import FoundAt
 from mnbatch.assay.intervals import clopper_pearson
@@ -135,6 +135,9 @@ class DonorCall:
     mn_reason: str = ""
 
 
+_SAVED_AGAIN = " (with other pixels)"
+
+
 def call_slide(
     rows: Sequence[ScoreRow],
     rules: CallRules,
@@ -147,7 +150,8 @@ def call_slide(
     Args:
         rows: the slide's stored scores, in order.
         rules: threshold and quality rules.
-        copies: cells that are counted elsewhere, or for no donor because they stand under two.
+        copies: cells that are counted elsewhere, or for no donor because they stand under two; and counted ones that
+            come again.
         mean_3plus: of the model's card: mean number of micronuclei of cells with 3 or more; None for a model that
             answers yes or no.
         stain: of the slide; cells of another one are not counted, unless it is forced.
@@ -241,14 +245,15 @@ def _pool_mn(done: Sequence[tuple[str, SlideCall]]) -> tuple[MnFrequency | None,
 
 
 def _call_cell(
-    row: ScoreRow, rules: CallRules, original: str | SharedCell | None, mean_3plus: float | None
+    row: ScoreRow, rules: CallRules, again: Copied | SharedCell | Original | None, mean_3plus: float | None
 ) -> CalledCell:
     if row.p_mn is None:
         return _not_counted(row, rules, row.reason)
-    if isinstance(original, SharedCell):
-        return _not_counted(row, rules, f"the same picture as {original.cell_id} of another donor, counted for neither")
-    if original is not None:
-        return _not_counted(row, rules, f"copy of {original}, counted there")
+    if isinstance(again, SharedCell):
+        what = f"the same picture{_SAVED_AGAIN * again.near} as {again.cell_id} of another donor"
+        return _not_counted(row, rules, f"{what}, counted for neither")
+    if isinstance(again, Copied):
+        return _not_counted(row, rules, f"copy{_SAVED_AGAIN * again.near} of {again.cell_id}, counted there")
     flags = _flags(row, rules)
     called = row.p_mn >= rules.threshold
     count = None
@@ -302,18 +307,30 @@ def _shared_failure(copies: Elsewhere, readable: int) -> str:
     )
 
 
+def _of_these_near(cells: Sequence[Copied | Original | SharedCell]) -> str:
+    near = sum(cell.near for cell in cells)
+    return f", {near} of them with other pixels (saved again, turned or shifted)" if near else ""
+
+
 def _fails(cell: SharedCell) -> int:
     return cell.fails
 
 
 def _slide_warnings(counted: Sequence[CalledCell], copies: Elsewhere, flagged: int) -> tuple[str, ...]:
     warnings = []
+    copied = [cell for cell in copies.values() if isinstance(cell, Copied)]
+    originals = [cell for cell in copies.values() if isinstance(cell, Original)]
     shared = [cell for cell in copies.values() if isinstance(cell, SharedCell)]
-    if len(copies) > len(shared):
-        warnings.append(f"{len(copies) - len(shared)} cells are copies of cells counted elsewhere and were taken once")
+    if copied:
+        what = f"{len(copied)} cells are copies of cells counted elsewhere"
+        warnings.append(f"{what}{_of_these_near(copied)} and were taken once")
+    if originals:
+        slides = ", ".join(sorted({cell.slide_id for cell in originals}))
+        warnings.append(f"{len(originals)} cells come again in {slides}{_of_these_near(originals)}: counted here only")
     if shared:
         slides = ", ".join(sorted({cell.slide_id for cell in shared}))
-        warnings.append(f"{len(shared)} cells are the same pictures as cells of another donor ({slides}): not counted")
+        what = f"{len(shared)} cells are the same pictures as cells of another donor ({slides})"
+        warnings.append(f"{what}{_of_these_near(shared)}: not counted")
     if flagged > len(counted) / 2:
         warnings.append(f"{flagged} of {len(counted)} cells carry a quality flag: look at the slide before its number")
     return tuple(warnings)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.assay.fields import FieldReport, FoundAt, InputKind
+from mnbatch.assay.near_copies import Likeness
 from mnbatch.errors import SlideError
 
 Look = Literal["fluorescence", "giemsa", "unknown"]
@@ -149,6 +150,7 @@ class CellCrop:
         jpeg: the crop as the gallery keeps it; b"" where no gallery is kept.
         zoom: width of the crop in the file / width of the part that `pixels` shows, about the middle.
         found: where it was found in its field; None for a cell of a gallery.
+        likeness: what its picture is found by when it comes again with other pixels; None where nobody looks.
     """
 
     slide_id: str
@@ -163,6 +165,7 @@ class CellCrop:
     jpeg: bytes = b""
     zoom: float = 1.0
     found: FoundAt | None = None
+    likeness: Likeness | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from PIL import Image
 
-from mnbatch.assay.cells import CellCrop, ReadTask, Slide, UnreadableCell
+from mnbatch.assay.cells import CellCrop, ReadTask, Slide, UInt8Array, UnreadableCell
+from mnbatch.assay.near_copies import SIDE, likeness_of
 from mnbatch.assay.reasons import reason_of
 from mnbatch.imaging.decoding import Decoded
 from mnbatch.imaging.identity import cell_id
@@ -125,7 +127,13 @@ def make_cell(
         file_digest=known.file_digest,
         zoom=prepared.zoom,
         found=known.found,
+        likeness=likeness_of(thumbnail(prepared.image)),
     )
+
+
+def thumbnail(image: Image.Image) -> UInt8Array:
+    """What is scored, grey and small: means over its parts, uint8 (64, 64)."""
+    return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
 def pixel_digest(decoded: Decoded) -> str:

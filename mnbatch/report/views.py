@@ -205,9 +205,9 @@ def reason_groups(pairs: Iterable[tuple[str, str]]) -> tuple[ReasonGroup, ...]:
 
 
 def _group(reason: str) -> str:
-    if reason.startswith("copy of "):
+    if reason.startswith(("copy of ", "copy (")):
         return "copy of a cell that is counted elsewhere"
-    if reason.startswith("the same picture as "):
+    if reason.startswith("the same picture "):
         return "the same picture as a cell of another donor, counted for neither"
     return reason
 

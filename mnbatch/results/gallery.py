@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mnbatch.assay.cells import UInt8Array
+from mnbatch.assay.near_copies import SIDE
 
 GRID = 13
 MAPS = ("attention5", "attention6", "evidence")
@@ -29,6 +30,15 @@ def encode_crop(pixels: UInt8Array) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if grey else pixels).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
+
+
+def thumbnail_of(jpeg: bytes) -> npt.NDArray[np.uint8]:
+    """A kept crop, grey and small, as near copies are told by: uint8 (64, 64); zeros where it cannot be read."""
+    try:
+        image = Image.open(io.BytesIO(jpeg))
+        return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
+    except (OSError, ValueError):
+        return np.zeros((SIDE, SIDE), np.uint8)
 
 
 def pack_maps(maps: npt.NDArray[np.float32]) -> bytes:

@@ -206,6 +206,22 @@ class GenerationPaths:
         return self.root / "digests.bin"
 
     @property
+    def spectra(self) -> Path:
+        """What near copies are found by, of each cell (see `mnbatch.assay.near_copies`); zeros for an unreadable one.
+
+        Absent from results of versions that did not look for them.
+        """
+        return self.root / "spectra.bin"
+
+    @property
+    def thumbnails(self) -> Path:
+        """64 x 64 grey pixels a cell, by which near copies are told; zeros for an unreadable one.
+
+        Absent where a gallery is kept: its crops are looked at instead.
+        """
+        return self.root / "thumbnails.bin"
+
+    @property
     def crops(self) -> Path:
         """JPEGs of the readable cells, one after the other; their lengths are in scores.csv."""
         return self.root / "crops.bin"

@@ -95,19 +95,28 @@ def missing_of(calls: Iterable[tuple[SlideRecord, SlideCall]]) -> tuple[Missing,
 
 
 def _fail_contradictions(records: Sequence[SlideRecord], samples: Samples) -> list[SlideRecord]:
-    """A copy within one donor is taken once; the same pictures under two donors: one of them is wrong."""
+    """A copy within one donor is taken once; the same pictures under two donors: one is wrong, and both fail."""
     donors = {r.slide_id: donor_of(r, samples) for r in records}
-    checked = []
+    others: dict[str, list[str]] = {}
     for record in records:
         donor, original = donors[record.slide_id], donors.get(record.copy_of or "")
-        if record.status == "copy" and donor and original and donor != original:
-            record = record.model_copy(
-                update={
-                    "status": "failed",
-                    "reason": f"its files are identical to those of slide {record.copy_of} of donor "
-                    f"{original}, so they cannot be donor {donor}'s as well",
-                    "next_step": "Find out whose slide it is; remove the wrong copy or correct the sample sheet.",
-                }
-            )
-        checked.append(record)
-    return checked
+        if record.status == "copy" and record.copy_of and donor and original and donor != original:
+            others.setdefault(record.slide_id, []).append(record.copy_of)
+            others.setdefault(record.copy_of, []).append(record.slide_id)
+    return [
+        _contradicted(record, donors[record.slide_id], [(other, donors[other]) for other in others[record.slide_id]])
+        if record.slide_id in others
+        else record
+        for record in records
+    ]
+
+
+def _contradicted(record: SlideRecord, donor: str | None, others: Sequence[tuple[str, str | None]]) -> SlideRecord:
+    named = " and ".join(f"slide {slide_id} of donor {other}" for slide_id, other in others)
+    return record.model_copy(
+        update={
+            "status": "failed",
+            "reason": f"its files are identical to those of {named}, so they cannot be donor {donor}'s as well",
+            "next_step": "Find out whose slide it is; remove the wrong copy or correct the sample sheet.",
+        }
+    )

@@ -13,15 +13,25 @@ import numpy.typing as npt
 
 from mnbatch.assay.calls import too_many_unreadable
 from mnbatch.assay.cells import Look, Quality, ScoreRow
-from mnbatch.assay.copies import DIGEST_BYTES, Elsewhere, SharedCell, find_copies, find_shared
+from mnbatch.assay.copies import (
+    DIGEST_BYTES,
+    CellAt,
+    Copied,
+    Elsewhere,
+    Original,
+    SharedCell,
+    find_copies,
+    find_shared,
+)
 from mnbatch.assay.fields import FoundAt
+from mnbatch.assay.near_copies import SIDE, SPECTRUM_BYTES, THUMBNAIL_BYTES, find_near_copies
 from mnbatch.csvfile import read_stored
 from mnbatch.errors import StorageError
 from mnbatch.intake import read_bytes, reason
 from mnbatch.results.commit import damage, has_leftovers, read_record, sweep_slide, write_record
 from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_found
 from mnbatch.results.files import storage_errors
-from mnbatch.results.gallery import MAPS, Gallery
+from mnbatch.results.gallery import MAPS, Gallery, thumbnail_of
 from mnbatch.results.journal import settle
 from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
@@ -117,10 +127,16 @@ class Store:
         Raises:
             StorageError: its generation is damaged.
         """
+        gallery = self._gallery(record)
+        if gallery is not None:
+            self.check(record, pictures=True)
+        return gallery
+
+    def _gallery(self, record: SlideRecord) -> Gallery | None:
+        """The same, unchecked."""
         generation = self._generation(record)
         if generation.crops.name not in record.sizes and not generation.crops.exists():
             return None
-        self.check(record, pictures=True)
         offsets: list[tuple[int, int] | None] = []
         positions: list[int | None] = []
         offset = kept = 0
@@ -154,10 +170,17 @@ class Store:
             file.seek(field.overview[0])
             return file.read(field.overview[1])
 
+    def spectra(self, record: SlideRecord) -> npt.NDArray[np.uint8]:
+        """What near copies are found by (n, SPECTRUM_BYTES); zeros for cells that are not compared."""
+        generation = self._generation(record)
+        if generation.spectra.name not in record.sizes:
+            return np.zeros((record.cells, SPECTRUM_BYTES), np.uint8)
+        return np.fromfile(generation.spectra, np.uint8).reshape(-1, SPECTRUM_BYTES)
+
     def copies(
         self, records: Sequence[SlideRecord], donors: Mapping[str, str] | None = None
     ) -> Mapping[str, Elsewhere]:
-        """For each slide, the cells that are counted elsewhere, or for no donor because they stand under two.
+        """For each slide, the cells that come again, and those that are counted elsewhere or for no donor.
 
         A slide that is not counted (too many unreadable cells, a damaged result, too many cells of another donor) is no
         original: it would take cells from one that is.
@@ -166,24 +189,58 @@ class Store:
             donors: slide_id -> donor, of slides that have one.
         """
         usable = [r for r in records if r.status == "scored" and not _too_bad(r) and not self.damage(r)]
-        digests = [(record.slide_id, self.digests(record)) for record in usable]
-        shared = find_shared(digests, donors or {})
-        failing = {slide_id for slide_id, rows in shared.items() if any(cell.fails for cell in rows.values())}
-        found = find_copies([item for item in digests if item[0] not in failing])
         by_id = {record.slide_id: record for record in usable}
+        digests = [(record.slide_id, self.digests(record)) for record in usable]
+        near = self._near_copies(usable, digests)
+        shared = find_shared(digests, donors or {}, near)
+        failing = {slide_id for slide_id, rows in shared.items() if any(cell.fails for cell in rows.values())}
+        found = find_copies([item for item in digests if item[0] not in failing], near)
 
         @cache
         def names(slide_id: str) -> list[str]:
             return [row.cell_id for row in self.scores(by_id[slide_id])]
 
-        resolved: dict[str, dict[int, str | SharedCell]] = {}
+        resolved: dict[str, dict[int, Copied | SharedCell | Original]] = {}
         for slide_id, rows in found.items():
-            resolved[slide_id] = {row: names(original.slide_id)[original.row] for row, original in rows.items()}
+            for row, copy in rows.items():
+                resolved.setdefault(slide_id, {})[row] = Copied(names(copy.slide_id)[copy.row], copy.near)
+                resolved.setdefault(copy.slide_id, {}).setdefault(copy.row, Original(slide_id, copy.near))
         for slide_id, others in shared.items():
             for row, other in others.items():
-                cell = SharedCell(names(other.slide_id)[other.row], other.slide_id, other.fails)
+                cell = SharedCell(names(other.slide_id)[other.row], other.slide_id, other.fails, other.near)
                 resolved.setdefault(slide_id, {})[row] = cell
         return resolved
+
+    def _near_copies(
+        self, records: Sequence[SlideRecord], digests: Sequence[tuple[str, npt.NDArray[np.uint8]]]
+    ) -> list[tuple[CellAt, CellAt]]:
+        """Pairs of cells that show the same picture with other pixels."""
+        cells = [(number, row) for number, record in enumerate(records) for row in range(record.cells)]
+        if not cells:
+            return []
+        spectra = np.concatenate([self.spectra(record) for record in records])
+        # Of equal pixels the first stands for all.
+        stacked = np.concatenate([rows for _, rows in digests])
+        again = np.ones(len(stacked), bool)
+        again[np.unique(stacked, axis=0, return_index=True)[1]] = False
+        spectra[again] = 0
+        kept = cache(lambda number: self._gallery(records[number]))
+
+        def thumbnail(index: int) -> npt.NDArray[np.uint8]:
+            number, row = cells[index]
+            gallery = kept(number)
+            if gallery is not None:
+                return thumbnail_of(gallery.jpeg(row) or b"")
+            flat = np.fromfile(
+                self._generation(records[number]).thumbnails, np.uint8, THUMBNAIL_BYTES, offset=row * THUMBNAIL_BYTES
+            )
+            return flat.reshape(SIDE, SIDE)
+
+        def place(index: int) -> CellAt:
+            number, row = cells[index]
+            return records[number].slide_id, row
+
+        return [(place(one), place(other)) for one, other in find_near_copies(spectra, thumbnail).tolist()]
 
     def sweep(self) -> None:
         """Remove what an interrupted run left staged, in every slide, and put saved annotations in their place."""

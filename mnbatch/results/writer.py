@@ -14,6 +14,7 @@ from typing import IO, Any, Self
 from mnbatch.assay.cells import CellScore, UnreadableCell
 from mnbatch.assay.copies import DIGEST_BYTES
 from mnbatch.assay.fields import FieldReport
+from mnbatch.assay.near_copies import SPECTRUM_BYTES, THUMBNAIL_BYTES, Likeness
 from mnbatch.csvfile import CsvWriter, Value
 from mnbatch.results.checksums import HashedFile
 from mnbatch.results.commit import next_generation, read_record, sweep_slide, write_record
@@ -70,6 +71,9 @@ class SlideWriter:
             self._hashed: dict[str, HashedFile] = {}
             self._scores: IO[bytes] = self._bytes(self._staged.scores)
             self._rows = CsvWriter(self._scores, COLUMNS)
+            self._spectra: IO[bytes] = self._bytes(self._staged.spectra)
+            # The gallery's crops show more than thumbnails do, where there are any.
+            self._thumbnails: IO[bytes] | None = None if keep_gallery else self._bytes(self._staged.thumbnails)
             self._crops: IO[bytes] | None = self._bytes(self._staged.crops) if keep_gallery else None
             self._maps: IO[bytes] | None = self._bytes(self._staged.maps) if keep_gallery else None
             self._fields: FieldWriter | None = None
@@ -81,12 +85,14 @@ class SlideWriter:
             if isinstance(item, UnreadableCell):
                 self.unreadable += 1
                 self._digests.append(bytes(DIGEST_BYTES))
+                self._add_likeness(None)
                 page = "" if item.page is None else item.page
                 found = _NOT_FOUND if item.found is None else found_fields(item.found)
                 names = map(readable, (item.cell_id, item.source))
                 self._rows.row([*names, page, "", readable(item.reason), *[""] * 10, *found])
                 return
             self._digests.append(bytes.fromhex(item.crop.digest))
+            self._add_likeness(item.crop.likeness)
             self._rows.row(_score_fields(item, self._add_to_gallery(item)))
 
     def add_field(self, report: FieldReport) -> None:
@@ -134,6 +140,11 @@ class SlideWriter:
         if self._staged.root.exists():
             self.abandon()
 
+    def _add_likeness(self, likeness: Likeness | None) -> None:
+        self._spectra.write(likeness.spectrum if likeness else bytes(SPECTRUM_BYTES))
+        if self._thumbnails is not None:
+            self._thumbnails.write(likeness.thumbnail if likeness else bytes(THUMBNAIL_BYTES))
+
     def _add_to_gallery(self, item: CellScore) -> int:
         if self._crops is None or self._maps is None:
             return 0
@@ -157,7 +168,8 @@ class SlideWriter:
 
     def _open_files(self) -> list[IO[Any]]:
         fields = () if self._fields is None else self._fields.files
-        files: tuple[IO[Any] | None, ...] = (self._scores, self._crops, self._maps, *fields)
+        own = (self._scores, self._spectra, self._thumbnails, self._crops, self._maps)
+        files: tuple[IO[Any] | None, ...] = (*own, *fields)
         return [file for file in files if file is not None and not file.closed]
 
 

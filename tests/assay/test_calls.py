@@ -2,6 +2,7 @@ import pytest
 
 from mnbatch.assay.calls import CallRules, Frequency, call_slide, pool_donor
 from mnbatch.assay.cells import Quality, ScoreRow
+from mnbatch.assay.copies import Copied, Original, SharedCell
 from mnbatch.assay.intervals import clopper_pearson
 
 GOOD = Quality(sharpness=1.0, contrast=0.5, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
@@ -32,11 +33,34 @@ def test_unreadable_cells_leave_the_denominator_and_keep_their_rows():
 
 
 def test_copies_are_counted_once_and_named():
-    call = call_slide(rows(0.9, 0.9, 0.1), CallRules(0.5), {1: "other:cell"})
+    call = call_slide(rows(0.9, 0.9, 0.1), CallRules(0.5), {1: Copied("other:cell")})
     assert call.frequency is not None
     assert (call.frequency.bn_cells, call.frequency.mnbn_cells, call.excluded_cells) == (2, 1, 1)
     assert call.cells[1].reason == "copy of other:cell, counted there"
     assert any("taken once" in warning for warning in call.warnings)
+
+
+def test_it_is_said_on_both_sides_and_that_pixels_are_others():
+    again = {
+        0: Original("b", near=True),
+        1: Copied("b:1"),
+        2: Copied("b:2", near=True),
+        3: SharedCell("x:1", "x", near=True),
+    }
+    call = call_slide(rows(0.9, 0.9, 0.1, 0.1, 0.2), CallRules(0.5), again)
+    assert call.frequency is not None
+    assert call.frequency.bn_cells == 2
+    assert [cell.reason for cell in call.cells] == [
+        "",
+        "copy of b:1, counted there",
+        "copy (with other pixels) of b:2, counted there",
+        "the same picture (with other pixels) as x:1 of another donor, counted for neither",
+        "",
+    ]
+    near = "1 of them with other pixels (saved again, turned or shifted)"
+    assert f"2 cells are copies of cells counted elsewhere, {near} and were taken once" in call.warnings
+    assert f"1 cells come again in b, {near}: counted here only" in call.warnings
+    assert f"1 cells are the same pictures as cells of another donor (x), {near}: not counted" in call.warnings
 
 
 @pytest.mark.parametrize(
@@ -45,7 +69,7 @@ def test_copies_are_counted_once_and_named():
         ([], {}, "no cell"),
         ([None, None], {}, "none of its 2 cells"),
         ([0.9] * 8 + [None] * 2, {}, "2 of 10 cells"),
-        ([0.9], {0: "x"}, "copy"),
+        ([0.9], {0: Copied("x")}, "copy"),
     ],
 )
 def test_a_slide_that_cannot_be_trusted_fails_and_has_no_number(scores, copies, reason):

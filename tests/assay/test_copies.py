@@ -34,3 +34,23 @@ def test_many_cells_under_two_donors_fail_both_slides():
     assert {cell.fails for cell in found["b"].values()} == {6}
     assert [cell.fails for cell in found["a"].values()] == [0, *[6] * 6]
     assert found["c"] == {0: Shared("a", 0)}
+
+
+def test_near_copies_are_one_picture_along_chains():
+    slides = [("a", digests(1, 2)), ("b", digests(3, 4)), ("c", digests(5, 5))]
+    near = [(("a", 1), ("b", 0)), (("b", 0), ("c", 0)), (("gone", 0), ("a", 0))]
+    assert find_copies(slides, near) == {
+        "b": {0: CopyOf("a", 1, near=True)},
+        "c": {0: CopyOf("a", 1, near=True), 1: CopyOf("a", 1, near=True)},
+    }
+    assert find_shared(slides, {"a": "A", "b": "B"}, near) == {
+        "a": {1: Shared("b", 0, near=True)},
+        "b": {0: Shared("a", 1, near=True)},
+    }
+
+
+def test_many_near_copies_under_two_donors_fail_both_slides():
+    slides = [("a", digests(*range(1, 11))), ("b", digests(*range(21, 31)))]
+    near = [(("a", row), ("b", row)) for row in range(3)]
+    found = find_shared(slides, {"a": "A", "b": "B"}, near)
+    assert [cell.fails for rows in found.values() for cell in rows.values()] == [3] * 6

@@ -374,7 +374,8 @@ def rebuilt(store: Store) -> str:
 HELD_BACK = """
 const send = window.fetch;
 window.fetch = (path, what) => path.endsWith("/_review")
-  ? new Promise((done) => { window.release = () => { window.fetch = send; done(send(path, what)); }; }) : send(path, what);
+  ? new Promise((done) => { window.release = () => { window.fetch = send; done(send(path, what)); }; })
+  : send(path, what);
 """
 
 

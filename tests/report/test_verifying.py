@@ -34,6 +34,7 @@ FILES = (
     "slides/a1/record.json",
     "slides/a1/g1/scores.csv",
     "slides/a1/g1/digests.bin",
+    "slides/a1/g1/spectra.bin",
     "slides/a1/g1/crops.bin",
     "slides/a1/g1/maps.bin",
     "slides/a1/cells.csv",
@@ -131,6 +132,8 @@ def test_an_out_of_an_earlier_version_is_read_and_said_to_be_one(tmp_path):
         "slides/a1/record.json",
         "slides/a1/g1/scores.csv",
         "slides/a1/g1/digests.bin",
+        "slides/a1/g1/spectra.bin",
+        "slides/a1/g1/thumbnails.bin",
         "annotations/reviews/a1.jsonl",
     }
     made = build_reports(store, ReportOptions(gallery=0))

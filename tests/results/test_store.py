@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from mnbatch.assay.copies import Copied, Original
 from mnbatch.errors import StorageError
 from mnbatch.results.paths import STAGING_PREFIX
 
@@ -124,7 +125,10 @@ def test_copies_name_the_original_and_spare_slides_that_fail(store, make_record,
         [make_score(1), make_score(2, slide_id="a-000001", digest=digest)],
     )
     commit(store, second.model_copy(update={"call": stamp}), [make_score(3, digest=digest)])
-    assert store.copies(store.records()) == {"b-000002": {0: "a-000001:2.tif"}}
+    assert store.copies(store.records()) == {
+        "a-000001": {1: Original("b-000002")},
+        "b-000002": {0: Copied("a-000001:2.tif")},
+    }
 
 
 def test_a_torn_record_is_named(store, make_record, make_score):
