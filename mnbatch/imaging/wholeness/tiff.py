@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import tifffile
 
-from mnbatch.imaging.wholeness.blocks import SECTOR, Piece, check_blocks
+from mnbatch.imaging.wholeness.blocks import SECTOR, Piece, check_blocks, check_noise, check_tiles
 from mnbatch.imaging.wholeness.damage import DamageError
 from mnbatch.imaging.wholeness.jpeg import check_jpeg, jpeg_size
 
@@ -20,6 +21,8 @@ _PLAIN = 1
 _PACKBITS = 32773
 _LOSSLESS = (5, 8, 32946, _PACKBITS, 34925, 50000, 34926)
 """LZW, Deflate (two numbers), PackBits, LZMA, Zstandard (two numbers)."""
+
+_WITHOUT_CHECKSUM = (_PACKBITS, 50000, 34926)
 
 _ROOM = 1 << 16
 _BLANK = re.compile(rb"\x00{%d,}|\xff{%d,}" % (SECTOR, SECTOR))
@@ -97,6 +100,21 @@ def check_pixels(page: tifffile.TiffPage) -> None:
         stored.append((start, data))
     if main.compression == _PLAIN and main.fillorder == 1:
         check_blocks(list(pieces(main, layout, stored)))
+        if main.is_tiled:
+            check_tiles(_assembled(main, layout, [data for _, data in stored]), (main.tilelength, main.tilewidth))
+
+
+def _assembled(page: tifffile.TiffPage, layout: Layout, stored: Sequence[bytes]) -> npt.NDArray[np.generic]:
+    """The first plane of uncompressed tiles of whole bytes, (height, width, samples); nothing where they are none."""
+    bits = page.bitspersample
+    if bits not in (8, 16) or page.sampleformat not in (None, 1):
+        return np.zeros((0, 0), np.uint8)
+    kind = np.dtype(f"{page.parent.byteorder}u{bits // 8}")
+    across, down = math.ceil(page.imagewidth / page.tilewidth), math.ceil(page.imagelength / page.tilelength)
+    size = layout.stride * layout.rows
+    tiles = [np.frombuffer(data[:size], kind).reshape(page.tilelength, page.tilewidth, -1) for data in stored]
+    rows = [np.concatenate(tiles[row * across : (row + 1) * across], axis=1) for row in range(down)]
+    return np.concatenate(rows)[: page.imagelength, : page.imagewidth]
 
 
 def check_segment(page: tifffile.TiffPage, layout: Layout, index: int, start: int, data: bytes) -> None:
@@ -126,13 +144,19 @@ def check_segment(page: tifffile.TiffPage, layout: Layout, index: int, start: in
 
 def _check_unpacked(page: tifffile.TiffPage, index: int, data: bytes, lengths: tuple[int, int]) -> None:
     needed, full = lengths
-    length = len(tifffile.TIFF.DECOMPRESSORS[page.compression](data, out=full + _ROOM))
+    unpacked = tifffile.TIFF.DECOMPRESSORS[page.compression](data, out=full + _ROOM)
+    length = len(unpacked)
     if length < needed:
         raise DamageError(f"strip {index + 1} ends after {length} of {needed} bytes")
     # PackBits may be filled up to an even length.
     spare = 1 if page.compression == _PACKBITS else 0
     if length > needed + spare and length not in (full, full + spare):
         raise DamageError(f"strip {index + 1} gives {length} bytes, its rows are {needed}")
+    bits = page.bitspersample
+    if page.compression in _WITHOUT_CHECKSUM and page.predictor in (None, 1, 2) and bits in (8, 16):
+        samples = 1 if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else page.samplesperpixel
+        kind = np.dtype(f"{page.parent.byteorder}u{bits // 8}")
+        check_noise(bytes(unpacked[:needed]), kind, samples, differences=page.predictor == 2)
 
 
 def _whole_sectors(run: re.Match[bytes], start: int) -> bool:
@@ -158,15 +182,16 @@ def pieces(page: tifffile.TiffPage, layout: Layout, stored: Sequence[tuple[int, 
     samples = 1 if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else page.samplesperpixel
     if bits not in (8, 16):
         kind, samples = np.dtype(np.uint8), max(1, samples * bits // 8)
+    tile_rows = page.tilelength if page.is_tiled else 0
     begun: tuple[int, list[bytes]] | None = None
     end = -1
     for start, data in stored:
         joins = start == end
         if begun is not None and not joins:
-            yield Piece(begun[0], b"".join(begun[1]), layout.stride, kind, samples)
+            yield Piece(begun[0], b"".join(begun[1]), layout.stride, kind, samples, tile_rows)
             begun = None
         begun = begun or (start, [])
         begun[1].append(data)
         end = start + len(data)
     if begun is not None:
-        yield Piece(begun[0], b"".join(begun[1]), layout.stride, kind, samples)
+        yield Piece(begun[0], b"".join(begun[1]), layout.stride, kind, samples, tile_rows)
