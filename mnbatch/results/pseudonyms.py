@@ -22,6 +22,7 @@ from mnbatch.assay.reason_texts import TEXTS
 from mnbatch.assay.reasons import Coder, Reason, shareable
 from mnbatch.assay.samples import SampleRow
 from mnbatch.errors import MnbatchError, SlideError, StorageError
+from mnbatch.intake import parse_json, read_bytes, read_text, reason
 from mnbatch.results.batch import Batch
 from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
@@ -206,9 +207,11 @@ def names_of_path(export: str, but_not: Iterable[str]) -> dict[str, str]:
 
 def _key_in(path: Path) -> bytes:
     try:
-        key = bytes.fromhex(path.read_text(encoding="ascii"))
+        key = bytes.fromhex(read_text(path))
     except ValueError as error:
         raise _damaged(path) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if len(key) != KEY_BYTES:
         raise _damaged(path)
     return key
@@ -218,15 +221,21 @@ def _damaged(path: Path) -> StorageError:
     return StorageError(f"{path} is damaged: it is no key.", "Put it back from a copy, or choose a new --out.")
 
 
+def _unreadable(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"{path} cannot be read: {reason(error)}.", "Put it back from a copy, or mend its permissions.")
+
+
 def _mapping_in(path: Path) -> dict[str, str]:
     """The mapping so far; one that cannot be read is kept under another name, and a new one is begun."""
     try:
-        known = json.loads(path.read_bytes())
+        known = parse_json(read_bytes(path))
         if isinstance(known, dict) and all(isinstance(name, str) for name in known.values()):
             return known
     except FileNotFoundError:
         return {}
-    except (ValueError, RecursionError):
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except ValueError:
         pass
     with storage_errors(path):
         path.replace(path.with_name("names.damaged.json"))
