@@ -24,11 +24,12 @@ from mnbatch.training.evaluation.pointing import Pointing
 from mnbatch.training.evaluation.request import Request as Evaluation
 from mnbatch.training.evaluation.run import evaluate
 from mnbatch.training.loop import Epoch, Pool, Trained, score
+from mnbatch.training.making import Preparer
 from mnbatch.training.metrics import auc
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.request import Request
 from mnbatch.training.run import MEAN, STD, chosen_device, preparation_of, to_input
-from mnbatch.training.sources import Labelled, PoolMaker, Preparer
+from mnbatch.training.sources import Labelled, PoolMaker
 from mnbatch.training.write_card import card_fields, served_looks
 
 DRAWN = "evidence_drawn"

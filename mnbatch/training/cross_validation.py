@@ -20,12 +20,13 @@ from mnbatch.training.data import LabelledCell, load_crops, read_labels
 from mnbatch.training.evaluation.tables import write_files
 from mnbatch.training.initial import started
 from mnbatch.training.loop import Epoch, Pool, Trained, Trainer, score
+from mnbatch.training.making import Preparer
 from mnbatch.training.metrics import Labels, Scores, auc, bootstrap
 from mnbatch.training.normalising import normalise_for
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.request import Request
 from mnbatch.training.run import chosen_device, preparation_of
-from mnbatch.training.sources import Labelled, PoolMaker, Preparer
+from mnbatch.training.sources import Labelled, PoolMaker
 
 STATE = "cross_validation.json"
 """What is held out of what, and the groups that are finished; `cross_validation.csv` is its folds as a table."""

@@ -22,10 +22,11 @@ from mnbatch.training.evaluation.tables import write_files
 from mnbatch.training.initial import started, tie_colours
 from mnbatch.training.key import card_only, made_key, training_key
 from mnbatch.training.loop import Epoch, Pool, Trained, Trainer, score
+from mnbatch.training.making import Preparer
 from mnbatch.training.normalising import Normalise, normalise_for
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.request import Request
-from mnbatch.training.sources import Labelled, PoolMaker, Preparer
+from mnbatch.training.sources import Labelled, PoolMaker
 from mnbatch.training.write_card import asked_looks, card_fields, served_looks
 
 MEAN, STD = AttentionAlexNet.alike_mean, AttentionAlexNet.alike_std

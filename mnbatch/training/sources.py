@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +14,11 @@ import numpy as np
 
 from mnbatch.errors import TrainingError
 from mnbatch.imaging.look import recognise_look
-from mnbatch.imaging.preparation import Preparation, network_input, prepare_crop
 from mnbatch.training import made
 from mnbatch.training.bodies import CANVAS
 from mnbatch.training.data import UInt8Array
 from mnbatch.training.loop import Pool
+from mnbatch.training.making import Maker, Preparer, made_part, one_thread
 from mnbatch.training.metrics import Labels
 from mnbatch.training.patches import PatchLibrary, load_library
 from mnbatch.training.recipe import Recipe
@@ -45,53 +44,18 @@ class Sources:
     smears: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Preparer:
-    """From pictures to what a pool holds: the network's input before it is normalised.
-
-    Attributes:
-        colour_shares: of red, green and blue in the one channel that is kept; None keeps all three.
-    """
-
-    preparation: Preparation
-    colour_shares: tuple[float, float, float] | None
-
-    def picture(self, picture: UInt8Array) -> UInt8Array:
-        """A picture as decoded -> (S, S, C)."""
-        return self.crop(prepare_crop(picture, self.preparation))
-
-    def crop(self, crop: UInt8Array) -> UInt8Array:
-        """A prepared crop (S, S, 3) -> (S, S, C)."""
-        seen = network_input(crop, self.preparation)
-        if self.colour_shares is None:
-            return seen
-        return (seen @ np.array(self.colour_shares, np.float32) + 0.5).astype(np.uint8)[..., None]
-
-
-Maker = Callable[[range], Iterator[made.Made]]
-
-
-def _made_part(maker: Maker, preparer: Preparer, indices: range) -> tuple[list[UInt8Array], list[int]]:
-    cells = [(preparer.picture(picture), n_mn) for picture, n_mn in maker(indices)]
-    return [pixels for pixels, _ in cells], [n_mn for _, n_mn in cells]
-
-
 def made_pool(name: str, maker: Maker, count: int, preparer: Preparer, share: float, workers: int) -> Pool:
     """Make `count` cells and prepare them, in `workers` processes (0: in this one); the result is the same."""
     if workers == 0:
-        parts = [_made_part(maker, preparer, range(count))]
+        parts = [made_part(maker, preparer, range(count))]
     else:
         step = math.ceil(count / workers)
         ranges = [range(start, min(start + step, count)) for start in range(0, count, step)]
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_one_thread) as processes:
-            parts = list(processes.map(partial(_made_part, maker, preparer), ranges))
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=one_thread) as processes:
+            parts = list(processes.map(partial(made_part, maker, preparer), ranges))
     pixels = np.stack([cell for part, _ in parts for cell in part])
     counts = np.array([n_mn for _, part in parts for n_mn in part], np.int16)
     return Pool(name, pixels, counts != 0, share, counts)
-
-
-def _one_thread() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def labelled_pool(name: str, crops: UInt8Array, labels: Labels, preparer: Preparer, share: float) -> Pool:

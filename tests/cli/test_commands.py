@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests import in_process
+
 
 def mnbatch(*arguments, **kwargs):
     command = [sys.executable, "-m", "mnbatch", *map(str, arguments)]
@@ -50,7 +52,15 @@ def test_every_command_and_option_has_help(name, command):
 )
 def test_each_refusal_has_its_exit_code_and_no_traceback(tmp_path, arguments, code):
     (tmp_path / "export").mkdir()
-    done = mnbatch(*(argument.format(tmp=tmp_path) for argument in arguments))
+    done = in_process.mnbatch(*(argument.format(tmp=tmp_path) for argument in arguments))
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip()
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["report", "nowhere"], 4), (["run", "--no-such-option"], 2)])
+def test_a_process_leaves_with_the_code_of_its_refusal(tmp_path, arguments, code):
+    done = mnbatch(*arguments, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.strip()
@@ -68,7 +78,7 @@ def test_simulate_scan_run_status_report_speak_on_the_right_streams(tmp_path):
     made = mnbatch("simulate", tmp_path / "sim", "--donors", 1, "--slides", 2, "--cells", 8, "--seed", 3)
     assert made.returncode == 0, made.stderr
     export, out = tmp_path / "sim/export", tmp_path / "out"
-    scanned = mnbatch("scan", export, "--layout", "donor-slide-folders", "--json")
+    scanned = in_process.mnbatch("scan", export, "--layout", "donor-slide-folders", "--json")
     assert len(json.loads(scanned.stdout)["slides"]) == 2
     arguments = ["run", export, "--out", out, "--layout", "donor-slide-folders"]
     done = mnbatch(*arguments, "--samples", tmp_path / "sim/samples.csv")
@@ -81,10 +91,10 @@ def test_simulate_scan_run_status_report_speak_on_the_right_streams(tmp_path):
     again = mnbatch(*arguments, "--quiet")
     assert "nothing to do" in again.stdout
     assert again.stderr == ""
-    status = mnbatch("status", out, "--json")
+    status = in_process.mnbatch("status", out, "--json")
     assert json.loads(status.stdout)["done"] == 2
     (out / "index.html").unlink()
-    rebuilt = mnbatch("report", out)
+    rebuilt = in_process.mnbatch("report", out)
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert (out / "index.html").exists()
     logs = [json.loads(line) for path in (out / "runs").glob("*.jsonl") for line in path.read_text().splitlines()]

@@ -12,6 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from mnbatch.pipeline import reading
 from mnbatch.pipeline.run import run
 from mnbatch.simulate.cells import CellSpec, simulate_cell
 from mnbatch.simulate.looks import draw_slide_look
@@ -84,15 +85,15 @@ def test_a_few_cells_of_another_stain_are_left_out_and_never_choose_the_model(tm
 
 
 @pytest.mark.parametrize("first", STAINS)
-def test_the_first_cells_do_not_choose_the_model(tmp_path, settings, models, cells, first) -> None:
-    """All of the first 24 show another stain than the slide, so it is read once more."""
+def test_the_first_cells_do_not_choose_the_model(tmp_path, settings, models, cells, first, monkeypatch) -> None:
+    """All of the cells that are looked at first show another stain than the slide, so it is read once more."""
+    monkeypatch.setattr(reading, "LOOK_SAMPLE", 6)
     export = tmp_path / "turned"
     other = STAINS[1 - STAINS.index(first)]
-    many = cells[other] * 9
-    lay(export / "D1" / "s", cells[first][:25] + many)
+    lay(export / "D1" / "s", cells[first][:7] + cells[other] * 3)
     outcome = run(settings(export=export, model=str(models["mixed"]), keep_gallery=False))
     stored = record(tmp_path / "out", "s")
-    assert stored["looks"] == {first: 25, other: 279}
+    assert stored["looks"] == {first: 7, other: 93}
     assert stored["look"] == other
     assert outcome.exit_code == 0
     (row,) = slides(tmp_path / "out").values()

@@ -127,7 +127,12 @@ import sys
 from pathlib import Path
 import mnbatch.pipeline.run as story
 from tests.pipeline.test_workers import then_endless
-story.plan_slides = then_endless(story.plan_slides, Path(sys.argv[1]))
+planned = then_endless(story.plan_slides, Path(sys.argv[1]))
+def told(*arguments):
+    plans = planned(*arguments)
+    print("laid", flush=True)
+    return plans
+story.plan_slides = told
 sys.argv[:] = ["mnbatch", *sys.argv[2:]]
 from mnbatch.cli import main
 main()
@@ -140,9 +145,9 @@ def test_signals_end_a_run_that_is_stuck(signals, export, tmp_path, models) -> N
     path, out = export / "D1/A/cell_001.png", tmp_path / "out"
     options = ["--out", out, "--model", models["one"], "--layout", "donor-slide-folders", "--file-deadline", "86400"]
     command = [sys.executable, "-c", STUCK, path, "run", export, *options, "--workers", "1"]
-    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
-    while not path.is_fifo() and process.poll() is None:
-        pass
+    pipes, folder = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}, Path(__file__).parents[2]
+    process = subprocess.Popen([*map(str, command)], **pipes, text=True, cwd=folder)
+    assert process.stdout.readline() == "laid\n"
     held = until_read(path)
     for _ in range(signals):
         process.send_signal(signal.SIGTERM)

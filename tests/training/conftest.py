@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from mnbatch.training.loop import Pool
+from mnbatch.training.metrics import bootstrap
 
 
 def draw_cell(rng: np.random.Generator, with_mn: bool, size: int = 96) -> np.ndarray:
@@ -21,16 +22,27 @@ def draw_cell(rng: np.random.Generator, with_mn: bool, size: int = 96) -> np.nda
     return (picture + rng.normal(0, 4, (size, size))).clip(0, 255).astype(np.uint8)
 
 
-@pytest.fixture
-def crop_folder(tmp_path: Path) -> Path:
-    """Sixteen grey crops, half of them with a micronucleus."""
+def draw_crops(place: Path) -> Path:
+    """Sixteen grey crops in a new folder, half of them with a micronucleus."""
     rng = np.random.default_rng(3)
     for name, label in (("mn", True), ("nomn", False)):
-        folder = tmp_path / "crops" / name
+        folder = place / name
         folder.mkdir(parents=True)
         for number in range(8):
             Image.fromarray(draw_cell(rng, label)).save(folder / f"{number}.png")
-    return tmp_path / "crops"
+    return place
+
+
+@pytest.fixture
+def crop_folder(tmp_path: Path) -> Path:
+    return draw_crops(tmp_path / "crops")
+
+
+@pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals from 20 resamples, for tests of something else: a thousand take longer than a tiny training."""
+    seed, _ = bootstrap.__defaults__
+    monkeypatch.setattr(bootstrap, "__defaults__", (seed, 20))
 
 
 @pytest.fixture

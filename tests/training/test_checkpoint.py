@@ -22,9 +22,10 @@ from mnbatch.training.loop import Trainer
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.request import Request
 from mnbatch.training.run import to_input, train_model
+from tests.in_process import mnbatch
 
 OWN_ONLY = {"dressed": 0.0, "composite": 0.0, "smear": 0.0, "simulated": 0.0}
-TINY = Recipe(epochs=3, cells_per_epoch=8, minibatch=4, averaging=0.5, bf16=False, **OWN_ONLY)
+TINY = Recipe(epochs=3, cells_per_epoch=4, minibatch=2, averaging=0.5, bf16=False, **OWN_ONLY)
 CPU = torch.device("cpu")
 
 
@@ -107,7 +108,7 @@ def test_a_killed_process_loses_no_epoch(crop_folder, tmp_path):
     recipe.write_text(
         "".join(
             f"{k} = {json.dumps(v)}\n"
-            for k, v in (TINY.model_dump() | {"epochs": 4}).items()
+            for k, v in TINY.model_dump().items()
             if k in ("epochs", "cells_per_epoch", "minibatch", "averaging", "bf16", *OWN_ONLY)
         )
     )
@@ -115,24 +116,24 @@ def test_a_killed_process_loses_no_epoch(crop_folder, tmp_path):
     command += ["--init", "random", "--threads", "1", "--device", "cpu", "--recipe", str(recipe)]
     killed = subprocess.Popen([*command, "--out", str(tmp_path / "a")], stderr=subprocess.PIPE, text=True)
     for line in killed.stderr:
-        if line.startswith("epoch 1/4"):
+        if line.startswith("epoch 1/3"):
             os.kill(killed.pid, signal.SIGKILL)
             break
     assert killed.wait() == -signal.SIGKILL
     killed.stderr.close()
     assert load_model(tmp_path / "a").card.recipe["best_epoch"] == 1
-    second = subprocess.run([*command, "--out", str(tmp_path / "a")], capture_output=True, text=True, check=False)
+    second = mnbatch(*command[3:], "--out", tmp_path / "a")
     assert second.returncode == 0, second.stderr
     done = json.loads((tmp_path / "a.training" / RECORD).read_text())
     assert "going on after epoch" in second.stderr
-    assert [row["number"] for row in done["history"]] == [1, 2, 3, 4]
-    undisturbed = TINY.model_copy(update={"epochs": 4})
-    train_model(request(crop_folder, tmp_path / "b"), undisturbed, lambda line: None)
+    assert [row["number"] for row in done["history"]] == [1, 2, 3]
+    train_model(request(crop_folder, tmp_path / "b"), TINY, lambda line: None)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
     cards = [load_model(tmp_path / name).card.model_dump(exclude={"created"}) for name in "ab"]
     assert cards[0] == cards[1]
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_a_finished_training_says_so_and_stays(crop_folder, tmp_path):
     asked = request(crop_folder, tmp_path / "m")
     train_model(asked, TINY, lambda line: None)
@@ -145,6 +146,7 @@ def test_a_finished_training_says_so_and_stays(crop_folder, tmp_path):
     assert {f: f.read_bytes() for f in (tmp_path / "m").iterdir()} == before
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_a_finished_model_that_is_gone_or_named_anew_is_written_again_untrained(crop_folder, tmp_path):
     asked = request(crop_folder, tmp_path / "m")
     train_model(asked, TINY, lambda line: None)
@@ -159,7 +161,7 @@ def test_a_finished_model_that_is_gone_or_named_anew_is_written_again_untrained(
 
 
 @pytest.fixture
-def stopped(crop_folder, tmp_path) -> Request:
+def stopped(crop_folder, tmp_path, few_resamples) -> Request:
     """A training into `m` that was killed after its first epoch."""
     asked = request(crop_folder, tmp_path / "m")
     with pytest.raises(Killed):

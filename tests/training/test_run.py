@@ -1,6 +1,8 @@
 """A whole small training: real data in, a loadable model directory with a filled card out."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,18 +16,20 @@ from mnbatch.imaging.preparation import network_input
 from mnbatch.inference.model_directory import load_model
 from mnbatch.training import sources
 from mnbatch.training.data import load_crops, read_labels
+from mnbatch.training.making import Preparer
 from mnbatch.training.metrics import auc
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.request import Request
 from mnbatch.training.run import train_model
-from mnbatch.training.sources import Preparer
+
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 TINY = Recipe(epochs=2, cells_per_epoch=16, minibatch=8, made_cells=6, smear=0.0, bf16=False)
 
 
 @pytest.fixture(autouse=True)
 def _few_validation_cells(monkeypatch):
-    monkeypatch.setattr(sources, "VALIDATION_CELLS", 6)
+    monkeypatch.setattr(sources, "VALIDATION_CELLS", 4)
 
 
 def test_training_writes_a_loadable_model_that_scores_as_it_was_validated(crop_folder, tmp_path):
@@ -59,10 +63,12 @@ def product_auc(model, folder) -> float:
 
 
 def test_the_same_seed_gives_the_same_weights(crop_folder, tmp_path):
-    digests = []
+    """One epoch of every source; what lies between epochs is in test_checkpoint.py."""
+    digests, short = [], TINY.model_copy(update={"epochs": 1, "made_cells": 4, "cells_per_epoch": 8})
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        request = Request(crop_folder, tmp_path / name, crop_folder, init="random", seed=seed, threads=1)
-        digests.append(train_model(request, TINY, lambda line: None).weights_sha256)
+        out = tmp_path / name
+        request = Request(crop_folder, out, crop_folder, network="alex-ca", init="random", seed=seed, threads=1)
+        digests.append(train_model(request, short, lambda line: None).weights_sha256)
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -80,6 +86,12 @@ def test_made_cells_are_the_same_from_one_process_and_from_two():
     assert np.array_equal(pools[0].labels, pools[1].labels)
 
 
+def test_a_process_that_makes_cells_imports_no_torch():
+    code = "import sys; import mnbatch.training.making; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_part_of_the_data_is_set_aside_when_no_validation_is_given(crop_folder, tmp_path):
     recipe = TINY.model_copy(update={"dressed": 0.0, "composite": 0.0, "simulated": 0.0, "epochs": 1})
     request = Request(crop_folder, tmp_path / "m", validation_share=0.5, init="random", threads=1, seed=3)
@@ -93,7 +105,9 @@ def test_a_part_of_the_data_is_set_aside_when_no_validation_is_given(crop_folder
 
 def test_the_command_says_what_it_wrote(crop_folder, tmp_path):
     recipe = tmp_path / "tiny.toml"
-    recipe.write_text("cells_per_epoch = 16\nmade_cells = 4\nsmear = 0.0\ndressed = 0.0\ncomposite = 0.0\n")
+    recipe.write_text(
+        "cells_per_epoch = 8\nmade_cells = 2\nsmear = 0.0\ndressed = 0.0\ncomposite = 0.0\nbf16 = false\n"
+    )
     app = Typer()
     app.command()(train)
     arguments = [

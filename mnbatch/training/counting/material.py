@@ -16,8 +16,9 @@ from mnbatch.imaging.preparation import Preparation, prepare_crop
 from mnbatch.training import made
 from mnbatch.training.bodies import CANVAS
 from mnbatch.training.data import LabelledCell, UInt8Array
+from mnbatch.training.making import Maker
 from mnbatch.training.patches import PatchLibrary, load_library
-from mnbatch.training.sources import SMEARS_FOR_TRAINING, VALIDATION_SEED_STEP, Maker, Sources
+from mnbatch.training.sources import SMEARS_FOR_TRAINING, VALIDATION_SEED_STEP, Sources
 
 SEEN = 24
 """Crops by which the look of a donor or slide is judged, as in a run."""

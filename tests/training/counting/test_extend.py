@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save
+from torch import nn
 from typer.testing import CliRunner
 
 from mnbatch.cli import app
@@ -195,7 +196,19 @@ def test_labels_without_counts_are_refused_before_anything_is_scored(yes_no, lab
     assert not (tmp_path / "out").exists()
 
 
-def test_a_network_that_cannot_count_is_refused(labels, tmp_path):
-    write_model_directory(tmp_path / "dense", ARCHITECTURES["alexnet"](), fields(architecture="alexnet"))
+class Dense(nn.Module):
+    """As AlexNet has its classifier, on everything at once; small."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(3 * 224 * 224, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(x.flatten(1))
+
+
+def test_a_network_that_cannot_count_is_refused(labels, tmp_path, monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "dense", Dense)
+    write_model_directory(tmp_path / "dense", Dense(), fields(architecture="dense"))
     with pytest.raises(ModelError, match="only networks of pooled streams can count"):
         extend_model(ExtendRequest(tmp_path / "dense", labels, tmp_path / "out", labels))
