@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +18,35 @@ EXAMPLE_PREFIX = "example:"
 _LARGEST = 1e6
 
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class FittedPoint(BaseModel):
+    """A calibration point in curve.json; what it does not name is kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+    dose: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    observed: Annotated[Finite | None, Field(alias="yield")] = None
+
+
+class FittedAs(BaseModel):
+    """What curve.json says of its own fit: all of it may be absent, none of it may be of another kind."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    model_choice: str | None = None
+    family: str | None = None
+    family_choice: str | None = None
+    covariance_factor: Finite | None = None
+    pearson_chi2: Finite | None = None
+    deviance: Finite | None = None
+    df: int | None = None
+    p_pearson: Finite | None = None
+    p_deviance: Finite | None = None
+    points: list[FittedPoint] | None = None
+
+
 class CurveFile(BaseModel):
     """The schema of curve.json; what it does not name is kept and shown.
 
@@ -27,6 +56,7 @@ class CurveFile(BaseModel):
         standard_errors: by name or in that order; used where there is no covariance.
         dose_range: lowest and highest measured dose in Gy.
         scoring: how the slides were scored: a text, or values such as mode, model, model_digest, threshold.
+        fit: how it was fitted; null for a curve of the literature.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
@@ -38,6 +68,7 @@ class CurveFile(BaseModel):
     standard_errors: dict[str, float] | list[float] | None = None
     dose_range: tuple[float, float] | None = None
     scoring: dict[str, Any] | str | None = Field(default=None)
+    fit: FittedAs | None = None
 
     def curve(self) -> Curve:
         """The curve.
@@ -58,8 +89,11 @@ class CurveFile(BaseModel):
             uncertainty=uncertainty,
             dose_range=self._range(),
             scoring={"mode": self.scoring} if isinstance(self.scoring, str) else dict(self.scoring or {}),
-            about=dict(self.model_extra or {}),
+            about=dict(self.model_extra or {}) | ({"fit": self._fit()} if self.fit else {}),
         )
+
+    def _fit(self) -> dict[str, Any]:
+        return self.fit.model_dump(by_alias=True, exclude_unset=True) if self.fit else {}
 
     def _refuse_impossible(self) -> None:
         """A yield of a million a cell, and a million Gy, are far beyond any; their squares must not overflow."""

@@ -185,12 +185,29 @@ def summary_lines(curve: Curve) -> list[str]:
     return lines
 
 
+
+
 def _fit_lines(fitted: Mapping[str, Any]) -> list[str]:
-    lines = [f"model       {fitted['model_choice']}", f"family      {fitted['family']}: {fitted['family_choice']}"]
-    lines.append(
-        f"fit         chi2 {fitted['pearson_chi2']:.2f} on {fitted['df']} df (p = {fitted['p_pearson']:.3g}), "
-        f"deviance {fitted['deviance']:.2f} (p = {fitted['p_deviance']:.3g})"
-    )
-    if fitted["p_pearson"] < 0.01:
+    """What a curve's file says of its fit; what it does not say is left out."""
+    lines = []
+    if fitted.get("model_choice"):
+        lines.append(f"model       {fitted['model_choice']}")
+    if fitted.get("family"):
+        lines.append("family      " + ": ".join(str(fitted[k]) for k in ("family", "family_choice") if fitted.get(k)))
+    known = [
+        _statistic("chi2", fitted.get("pearson_chi2"), fitted.get("p_pearson"), fitted.get("df")),
+        _statistic("deviance", fitted.get("deviance"), fitted.get("p_deviance"), None),
+    ]
+    if any(known):
+        lines.append(f"fit         {', '.join(filter(None, known))}")
+    p = fitted.get("p_pearson")
+    if p is not None and p < 0.01:
         lines.append("            the points scatter more about the curve than counting explains")
     return lines
+
+
+def _statistic(name: str, value: float | None, p: float | None, df: int | None) -> str:
+    if value is None:
+        return ""
+    freedom = f" on {df} df" if df is not None else ""
+    return f"{name} {value:.2f}{freedom}" + (f" (p = {p:.3g})" if p is not None else "")

@@ -181,7 +181,10 @@ def _take(file: IO[bytes], path: Path, stale_seconds: float, look_seconds: float
         if alive and not kernel_says_free:
             raise _held_by(found, path)
     with storage_errors(path):
-        if _age(path) < stale_seconds or _beats(path, look_seconds):
+        # A text that names nobody is what a kill left in the middle of writing it: whoever lives on this machine would
+        # be known to the kernel, and elsewhere the text would be finished, or the heartbeat move, between two looks.
+        torn = isinstance(found, str) and kernel_says_free
+        if (not torn and _age(path) < stale_seconds) or _beats(path, look_seconds):
             raise _held_by(found, path)
 
 

@@ -229,3 +229,32 @@ def test_ten_thousand_donors_have_a_line_each(files):
     done = mnbatch("dose", *files(rows), "--json")
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [f"d{i}" for i in range(10_000)]
+
+
+IMPOSSIBLE = [
+    {"pearson_chi2": "x"},
+    {"p_pearson": 10**400},
+    {"points": [3]},
+    {"points": "none"},
+    {"family": ["a"]},
+    {"covariance_factor": {}},
+    [1],
+]
+
+
+@pytest.mark.parametrize("fit", [{}, {"df": 4}, {"pearson_chi2": 3.5}, {"points": [{"dose": 1}]}, None])
+def test_a_curve_is_shown_with_what_its_file_says_of_the_fit(tmp_path, fit):
+    path = tmp_path / "curve.json"
+    path.write_text(json.dumps(CURVE | {"fit": fit}))
+    done = mnbatch("curve", "show", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("chi2 3.50" in done.stdout) == (fit == {"pearson_chi2": 3.5})
+
+
+@pytest.mark.parametrize("fit", IMPOSSIBLE)
+def test_a_curve_with_an_impossible_fit_is_refused(tmp_path, fit):
+    path = tmp_path / "curve.json"
+    path.write_text(json.dumps(CURVE | {"fit": fit}))
+    done = mnbatch("curve", "show", path)
+    assert done.returncode == 2
+    assert "is not a curve: fit" in done.stderr.replace("\n", " ")

@@ -85,7 +85,7 @@ def test_the_finder_finds_every_spelling():
 def faulty_gallery(laboratory: Laboratory) -> None:
     first = laboratory.slide(0, 0, seed=1, cells=12)
     (first / f"{FILE}_empty.png").write_bytes(b"")
-    laboratory.slide(0, 1, seed=2)
+    laboratory.slide(0, 1, seed=2, cells=12)
     (laboratory.export / DONORS[0] / SLIDES[1] / f"{FILE}_cell_000.png").write_bytes(b"%PDF-1.7")
     copied = laboratory.export / DONORS[1] / SLIDES[0]
     shutil.copytree(first, copied)

@@ -142,16 +142,33 @@ def test_an_impossible_process_number_is_dead(lock, pid):
         pass
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["[", "[]", "3", '{"pid": 3}', '{"host": "a", "pid": "x"}', "[" * 5000, "\x00\xff", '{"host":"a","pid":1.5}'],
-)
-def test_a_lock_that_cannot_be_understood_is_said_and_lapses(lock, text):
+NOBODY = ["[", "[]", "3", '{"pid": 3}', '{"host": "a", "pid": "x"}', "[" * 5000, "\x00\xff", '{"host":"a","pid":1.5}']
+
+
+@pytest.mark.parametrize("text", NOBODY)
+def test_a_lock_that_names_nobody_is_said_and_lapses_where_the_kernel_cannot_tell(lock, text, monkeypatch):
+    monkeypatch.setattr(locks, "_try_kernel_lock", lambda file: None)
     lock.write_text(text)
     with pytest.raises(LockHeldError, match="cannot be understood"), hold_lock(lock, look_seconds=0):
         pass
     age(lock, 700)
     with hold_lock(lock, look_seconds=0):
+        pass
+
+
+@pytest.mark.parametrize("text", NOBODY)
+def test_a_lock_torn_by_a_kill_is_free_after_two_looks(lock, text, monkeypatch):
+    lock.write_text(text)
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: None)
+    with hold_lock(lock) as holder:
+        assert read_holder(lock) == replace(holder, path=None)
+
+
+def test_a_lock_whose_text_is_finished_between_two_looks_is_held(lock, monkeypatch):
+    whole = json.dumps({"host": "elsewhere", "pid": 3, "start": 1e9})
+    lock.write_text(whole[:20])
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: lock.write_text(whole))
+    with pytest.raises(LockHeldError), hold_lock(lock):
         pass
 
 
