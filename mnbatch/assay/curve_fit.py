@@ -185,8 +185,6 @@ def summary_lines(curve: Curve) -> list[str]:
     return lines
 
 
-
-
 def _fit_lines(fitted: Mapping[str, Any]) -> list[str]:
     """What a curve's file says of its fit; what it does not say is left out."""
     lines = []

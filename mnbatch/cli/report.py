@@ -97,6 +97,15 @@ def report_options(
     from mnbatch.results.manifest import read_manifest
 
     last = (read_manifest(paths) or {}).get("settings") or {}
+    unknown = [
+        name for name, typed in (("gallery", gallery), ("min_cells", min_cells)) if typed is None and name not in last
+    ]
+    if unknown:
+        taken = " and ".join(f"--{name.replace('_', '-')} {getattr(ReportOptions(), name)}" for name in unknown)
+        typer.echo(
+            f"mnbatch: {paths.manifest} does not say what the last run used; {taken} is taken. Give it to be sure.",
+            err=True,
+        )
     return ReportOptions(
         gallery=_first(gallery, last.get("gallery"), ReportOptions().gallery),
         min_cells=_first(min_cells, last.get("min_cells"), ReportOptions().min_cells),

@@ -47,6 +47,14 @@ IN_OUT = (
     "slides.csv",
     "donors/x",
 )
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """Commands write beside them what has no --out."""
+    monkeypatch.chdir(tmp_path)
+
+
 COMMANDS = (("status",), ("report",), ("history",), ("review", "export"))
 
 
@@ -217,10 +225,23 @@ def test_a_curve_of_impossible_numbers_is_refused_with_a_reason(tmp_path, values
         ("review", "plan", "o", "--band"),
         ("simulate", "o", "--variety"),
         ("simulate", "o", "--density"),
-        ("compare", "x", "--learning-rate"),
+        ("compare", "x", "--out", "o", "--learning-rate"),
     ],
 )
 def test_a_number_that_is_not_finite_is_refused(command, number):
-    done = mnbatch(*command, number)
+    *before, option = command
+    done = mnbatch(*before, f"{option}={number}")
     assert done.returncode == 2
-    assert "no number" in done.stderr or "No such option" not in done.stderr
+    # By this product, or by the least value that the option has.
+    said = " ".join(done.stderr.replace("│", " ").split())
+    refused = f"{option} cannot be {float(number)}: it is no number" in said
+    assert refused or (f"Invalid value for '{option}'" in said and "greater than" in said)
+
+
+def test_a_report_of_an_out_without_its_manifest_says_what_it_takes_instead(out):
+    (out / "manifest.json").unlink(missing_ok=True)
+    done = mnbatch("report", out)
+    assert "manifest.json" in done.stderr
+    assert "--min-cells" in done.stderr
+    again = mnbatch("report", out, "--min-cells", "1", "--gallery", "1")
+    assert "manifest.json" not in again.stderr
