@@ -38,11 +38,15 @@ def crop_folder(tmp_path: Path) -> Path:
     return draw_crops(tmp_path / "crops")
 
 
-@pytest.fixture
-def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+def take_few_resamples(patch: pytest.MonkeyPatch) -> None:
     """Intervals from 20 resamples, for tests of something else: a thousand take longer than a tiny training."""
     seed, _ = bootstrap.__defaults__
-    monkeypatch.setattr(bootstrap, "__defaults__", (seed, 20))
+    patch.setattr(bootstrap, "__defaults__", (seed, 20))
+
+
+@pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    take_few_resamples(monkeypatch)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from mnbatch.training.average import Ingredients, average_models
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.request import Request
 from mnbatch.training.run import train_model
-from tests.training.conftest import draw_crops
+from tests.training.conftest import draw_crops, take_few_resamples
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
@@ -29,9 +29,11 @@ def two_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two models that were trained with another seed each; only read."""
     place = tmp_path_factory.mktemp("two")
     crops, paths = draw_crops(place / "crops"), (place / "one", place / "two")
-    for seed, path in enumerate(paths):
-        request = Request(crops, path, crops, init="random", seed=seed, threads=1, device="cpu")
-        train_model(request, RECIPE, silent)
+    with pytest.MonkeyPatch.context() as patch:
+        take_few_resamples(patch)
+        for seed, path in enumerate(paths):
+            request = Request(crops, path, crops, init="random", seed=seed, threads=1, device="cpu")
+            train_model(request, RECIPE, silent)
     return paths
 
 

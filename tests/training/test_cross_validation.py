@@ -14,7 +14,9 @@ from mnbatch.training import cross_validation
 from mnbatch.training.cross_validation import VIEWS, Fold, cross_validate, spread
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.request import Request
-from tests.training.conftest import draw_cell
+from tests.training.conftest import draw_cell, take_few_resamples
+
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 OWN_ONLY = {"labelled": 1, "dressed": 0, "composite": 0, "smear": 0, "simulated": 0}
 # Without bfloat16, which a CPU that has none of it imitates ten times as slowly.
@@ -61,6 +63,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
         return real(self, group, rest, held_out)
 
     with pytest.MonkeyPatch.context() as patch:
+        take_few_resamples(patch)
         patch.setattr(cross_validation._Folds, "fold", watched)
         folds = cross_validate(request_for(write_slides(place / "slides"), place / "out"), RECIPE, lambda _: None)
     return Whole(place / "out", folds, seen)
