@@ -157,14 +157,14 @@ class Together:
         """Times of files decide nothing but whether they are hashed again."""
         self._stage.fresh("empty")
         files = [path for path in (self._stage.root / "export").rglob("*") if path.is_file()]
-        before = {path: path.stat().st_mtime for path in files}
+        before = {path: path.stat().st_mtime_ns for path in files}
         try:
             for path in files:
                 os.utime(path, (MOMENT + MTIMES[rest],) * 2)
             code, said = self._again(self._run)
         finally:
             for path, at in before.items():
-                os.utime(path, (at, at))
+                os.utime(path, ns=(at, at))
         if code != self._code:
             return ("internal error" if code == 1 else "wrong code"), f"{code}: {said[-400:]}"
         scores = {n: data for n, data in contents(self._stage.work).items() if n.endswith(".csv")}
