@@ -39,25 +39,7 @@ TOLERATED = {"images": (0.01, {"counted silently"})}
 """Share of cases, and their words: uncompressed pixels, and compression without a checksum, do not always show that
 something is lost; with stricter rules crops that were filled up would be called damaged."""
 
-OPEN = {
-    "kills": "a lock.json that was torn by a kill is held for ever",
-    "bombs": "deep JSON in stored files",
-    "tables": "curves and settings files of impossible content",
-    "disk": "not played whole since disk faults were mended",
-    "names": "not played whole since names were mended",
-    "together": "not played whole since locks were mended",
-    "requests": "not played whole since the server was rebuilt",
-}
-"""Faults that the campaign has found and that are not mended yet, and parts that were not yet played clean."""
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        pytest.param(part, marks=pytest.mark.xfail(reason=OPEN[part], strict=False)) if part in OPEN else part
-        for part in PARTS
-    ],
-)
+@pytest.mark.parametrize("part", PARTS)
 def test_a_tenth_of_the_campaign_finds_nothing(part, tmp_path):
     command = [sys.executable, "-m", "tests.campaign.run", "--folder", str(tmp_path), "--part", part, "--shard", "0"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
