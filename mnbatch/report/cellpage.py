@@ -147,4 +147,5 @@ def _ramp(colours: npt.NDArray[np.uint8]) -> list[int]:
 
 
 def _json(value: Mapping[str, Any] | str) -> str:
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    # A name may end with "<" where a path goes on with "/": nothing in a script may look like the end of one.
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")

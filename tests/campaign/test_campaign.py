@@ -39,6 +39,7 @@ TOLERATED = {"images": (0.01, {"counted silently"})}
 """Share of cases, and their words: uncompressed pixels, and compression without a checksum, do not always show that
 something is lost; with stricter rules crops that were filled up would be called damaged."""
 
+
 @pytest.mark.parametrize("part", PARTS)
 def test_a_tenth_of_the_campaign_finds_nothing(part, tmp_path):
     command = [sys.executable, "-m", "tests.campaign.run", "--folder", str(tmp_path), "--part", part, "--shard", "0"]
