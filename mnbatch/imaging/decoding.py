@@ -178,17 +178,19 @@ def decode_page(page: tifffile.TiffPage, file_size: int) -> Decoded:
     return checked(decoded)
 
 
-def page_values(page: tifffile.TiffPage, file_size: int) -> Decoded:
+def page_values(page: tifffile.TiffPage, file_size: int, *, labels: bool = False) -> Decoded:
     """All values of a page as its file holds them; every header is looked at before memory is taken.
 
     Args:
         file_size: bytes.
+        labels: it is a label image, see `check_pixels`.
 
     Raises:
         UndecodableError: too large, incomplete, or a compression that is not served.
         One of `DECODING_ERRORS`: it is damaged.
     """
     _check_limits(page, file_size)
+    check_pixels(page, labels=labels)
     return np.asarray(page.asarray())
 
 

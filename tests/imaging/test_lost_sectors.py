@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from mnbatch.imaging.decoding import UndecodableError
+from mnbatch.imaging.fields.images import load_labels
 from mnbatch.imaging.wholeness.damage import DamageError
 from mnbatch.imaging.wholeness.tiff import check_pixels
 from tests.campaign.mutations import crops
@@ -80,3 +82,20 @@ def test_a_blank_tile_beside_one_that_shows_a_nucleus_is_found_in_a_picture_with
     data[start : start + 4096] = bytes(4096)
     with pytest.raises(DamageError, match="breaks off"):
         check(data)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"compression": "lzw"}, {"compression": "packbits"}])
+def test_a_label_image_is_whole_or_refused_and_its_blank_areas_are_no_damage(tmp_path, options):
+    labels = np.zeros((256, 256), np.uint16)
+    labels[40:80, 50:90] = 1
+    labels[150:200, 100:140] = 700
+    path = tmp_path / "mask.tif"
+    data = written(labels, rowsperstrip=32, **options)
+    path.write_bytes(data)
+    assert np.array_equal(load_labels(str(path)), labels)
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        counts = tiff.pages[0].tags["StripByteCounts"]
+        data[counts.valueoffset + 3 * 2 : counts.valueoffset + 4 * 2] = b"\x05\x00"
+    path.write_bytes(data)
+    with pytest.raises(UndecodableError, match="mask"):
+        load_labels(str(path))

@@ -106,7 +106,7 @@ def load_labels(path: str) -> Decoded:
         kind = kind_of(data)
         if kind == "tiff":
             with open_tiff(io.BytesIO(data))[0] as tiff:
-                values = np.squeeze(page_values(tiff.pages.first, len(data)))
+                values = np.squeeze(page_values(tiff.pages.first, len(data), labels=True))
         else:
             values = decode_plain(data, kind)
     except (*DECODING_ERRORS, UndecodableError) as error:

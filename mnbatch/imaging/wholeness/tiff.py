@@ -81,8 +81,11 @@ def check_segments(page: tifffile.TiffPage, file_size: int) -> None:
         raise DamageError("strips or tiles lie over each other")
 
 
-def check_pixels(page: tifffile.TiffPage) -> None:
+def check_pixels(page: tifffile.TiffPage, *, labels: bool = False) -> None:
     """Read all segments of a page and check each.
+
+    Args:
+        labels: a label image, in which blank and even areas are the rule: only that all of it is there is checked.
 
     Raises:
         DamageError: what is stored is not what the page's rows need.
@@ -96,9 +99,9 @@ def check_pixels(page: tifffile.TiffPage) -> None:
     for index, (start, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
         handle.seek(start)
         data = handle.read(size)
-        check_segment(main, layout, index, start, data)
+        check_segment(main, layout, index, start, data, noise=not labels)
         stored.append((start, data))
-    if main.compression == _PLAIN and main.fillorder == 1:
+    if main.compression == _PLAIN and main.fillorder == 1 and not labels:
         check_blocks(list(pieces(main, layout, stored)))
         if main.is_tiled:
             check_tiles(_assembled(main, layout, [data for _, data in stored]), (main.tilelength, main.tilewidth))
@@ -117,12 +120,15 @@ def _assembled(page: tifffile.TiffPage, layout: Layout, stored: Sequence[bytes])
     return np.concatenate(rows)[: page.imagelength, : page.imagewidth]
 
 
-def check_segment(page: tifffile.TiffPage, layout: Layout, index: int, start: int, data: bytes) -> None:
+def check_segment(
+    page: tifffile.TiffPage, layout: Layout, index: int, start: int, data: bytes, *, noise: bool = True
+) -> None:
     """Check one strip or tile.
 
     Args:
         page: with its tags (a keyframe).
         index: of the segment; start: of its bytes in the file.
+        noise: look for noise where the compression has no checksum.
 
     Raises:
         DamageError: it ends early, holds more than its rows, or whole blank sectors where its compression makes none.
@@ -137,12 +143,14 @@ def check_segment(page: tifffile.TiffPage, layout: Layout, index: int, start: in
         if len(data) >= full + layout.stride and not (page.is_imagej or page.is_shaped or page.is_ome):
             raise DamageError(f"strip {index + 1} holds {len(data)} bytes, its rows are {needed}")
     elif page.compression in _LOSSLESS and page.fillorder == 1:
-        _check_unpacked(page, index, data, (needed, full))
+        unpacked = _check_unpacked(page, index, data, (needed, full))
+        if noise:
+            _check_noise(page, unpacked[:needed])
         if any(_whole_sectors(run, start) for run in _BLANK.finditer(data)):
             raise DamageError("whole sectors of its data are blank")
 
 
-def _check_unpacked(page: tifffile.TiffPage, index: int, data: bytes, lengths: tuple[int, int]) -> None:
+def _check_unpacked(page: tifffile.TiffPage, index: int, data: bytes, lengths: tuple[int, int]) -> bytes:
     needed, full = lengths
     unpacked = tifffile.TIFF.DECOMPRESSORS[page.compression](data, out=full + _ROOM)
     length = len(unpacked)
@@ -152,11 +160,15 @@ def _check_unpacked(page: tifffile.TiffPage, index: int, data: bytes, lengths: t
     spare = 1 if page.compression == _PACKBITS else 0
     if length > needed + spare and length not in (full, full + spare):
         raise DamageError(f"strip {index + 1} gives {length} bytes, its rows are {needed}")
+    return bytes(unpacked)
+
+
+def _check_noise(page: tifffile.TiffPage, unpacked: bytes) -> None:
     bits = page.bitspersample
     if page.compression in _WITHOUT_CHECKSUM and page.predictor in (None, 1, 2) and bits in (8, 16):
         samples = 1 if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else page.samplesperpixel
         kind = np.dtype(f"{page.parent.byteorder}u{bits // 8}")
-        check_noise(bytes(unpacked[:needed]), kind, samples, differences=page.predictor == 2)
+        check_noise(unpacked, kind, samples, differences=page.predictor == 2)
 
 
 def _whole_sectors(run: re.Match[bytes], start: int) -> bool:
