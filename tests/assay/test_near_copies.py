@@ -75,3 +75,17 @@ def test_thousands_of_pictures_of_noise_are_no_copies_and_end():
 def test_none_and_one_have_no_pair():
     assert find_near_copies(np.zeros((0, SPECTRUM_BYTES), np.uint8), lambda index: np.zeros(0)).shape == (0, 2)
     assert pairs_of([picture("giemsa", 0)]) == []
+
+
+@pytest.mark.parametrize("noise", [0, 2, 25, 60])
+def test_drawings_of_one_shape_with_noise_of_their_own_are_no_copies(noise):
+    rng = np.random.default_rng(4)
+    rows, columns = np.mgrid[:96, :96]
+    drawn = []
+    for _ in range(6):
+        field = np.full((96, 96), 400.0)
+        for middle in (31, 65):
+            field[np.hypot(columns - middle, rows - 48) < 15] = 2900 + rng.normal(0, 60)
+        values = np.clip(field + rng.normal(0, noise, field.shape), 0, 4095)
+        drawn.append(Image.fromarray(np.round(values / 16).astype(np.uint8)).resize((224, 224)))
+    assert pairs_of(drawn) == []
