@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mnbatch.assay.calls import CallRules, call_slide, pool_donor
 from mnbatch.assay.cells import Quality, ScoreRow
+from mnbatch.assay.copies import Copied
 from mnbatch.assay.counting import NOT_COUNTED, CellCount, MnFrequency, count_probabilities, likeliest_count
 from mnbatch.assay.intervals import garwood
 
@@ -82,7 +83,7 @@ def test_a_slide_counts_the_cells_of_its_denominator_and_no_others():
         row(2, 0.9, (0.9, 0.9)),
         *(row(i, 0.1, (0, 0)) for i in range(3, 10)),
     ]
-    call = call_slide([*rows, row(10, None)], RULES, {2: "other:7"}, mean_3plus=3.5)
+    call = call_slide([*rows, row(10, None)], RULES, {2: Copied("other:7")}, mean_3plus=3.5)
     assert call.mn == MnFrequency.of([2, *[0] * 8])
     assert call.frequency is not None
     assert call.mn.bn_cells == call.frequency.bn_cells == 9

@@ -157,13 +157,14 @@ def test_the_same_pictures_under_two_donors_are_a_failure(settings, export, tmp_
     shutil.copytree(export / "D1/A", export / "D7/A")
     outcome = run(settings())
     assert outcome.exit_code == 3
-    row = slide_named(tmp_path / "out", "D7", "A")
-    assert row["status"] == "failed"
-    assert "D1" in row["reason"]
+    first, second = (slide_named(tmp_path / "out", donor, "A") for donor in ("D1", "D7"))
+    assert (first["status"], second["status"]) == ("failed", "failed")
+    assert "of donor D7" in first["reason"]
+    assert "of donor D1" in second["reason"]
     status = CliRunner().invoke(app, ["status", str(tmp_path / "out"), "--json"])
     content = json.loads(status.stdout)
     assert (status.exit_code, content["slides"], content["copies"], content["held_by"]) == (3, 5, [], None)
-    assert [slide["reason"] for slide in content["failed"]] == [row["reason"]]
+    assert [slide["reason"] for slide in content["failed"]] == [first["reason"], second["reason"]]
 
 
 def test_output_inside_the_export_is_refused(settings, export):
