@@ -13,7 +13,7 @@ from tests.campaign.verdicts import kept
 ROOT = Path(__file__).resolve().parents[2]
 SHARES = {
     "kills": 0.03,
-    "disk": 0.03,
+    "disk": 0.02,
     "tables": 0.05,
     "bombs": 0.1,
     "images": 0.1,
