@@ -54,7 +54,7 @@ def test_a_tenth_of_the_campaign_finds_nothing(part, tmp_path):
         timeout=SECONDS,
         check=False,
     )
-    assert done.returncode in (0, 1), done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-3000:]
     verdicts = list(kept(tmp_path))
     share, words = TOLERATED.get(part, (0.0, set()))
     tolerated = sum(verdict.word in words for verdict in verdicts)
