@@ -178,7 +178,7 @@ def _runs(slides: Sequence[tuple[str, Digests]], near: Sequence[tuple[CellAt, Ce
     # The stable sort leaves equal cells in slide order.
     several = np.flatnonzero(np.diff(bounds) > 1)
     runs = [order[bounds[i] : bounds[i + 1]] for i in several if stacked[order[bounds[i]]].any()]
-    return [[CopyOf(slides[slide][0], row) for slide, row in (_locate(int(c), starts) for c in run)] for run in runs]
+    return [[CopyOf(slides[slide][0], row) for slide, row in (locate(int(c), starts) for c in run)] for run in runs]
 
 
 def _joined(stacked: Digests, near: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
@@ -192,6 +192,7 @@ def _joined(stacked: Digests, near: Sequence[tuple[int, int]]) -> npt.NDArray[np
     return np.asarray(joined[keys], np.int64)
 
 
-def _locate(index: int, starts: npt.NDArray[np.int64]) -> tuple[int, int]:
+def locate(index: int, starts: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """Number of the slide and row in it, of a cell counted over all slides; slide i begins at starts[i]."""
     slide = int(np.searchsorted(starts, index, side="right")) - 1
     return slide, index - int(starts[slide])

@@ -22,6 +22,7 @@ from mnbatch.assay.copies import (
     SharedCell,
     find_copies,
     find_shared,
+    locate,
 )
 from mnbatch.assay.fields import FoundAt
 from mnbatch.assay.near_copies import SIDE, SPECTRUM_BYTES, THUMBNAIL_BYTES, find_near_copies
@@ -54,6 +55,8 @@ class Store:
     def __init__(self, out: Path) -> None:
         self.paths = OutPaths(out.resolve())
         self._looked_at: dict[tuple[str, bool], tuple[object, str]] = {}
+        # Of the last look: a review server asks again with every decision.
+        self._near: tuple[object, list[tuple[CellAt, CellAt]]] | None = None
 
     def writer(self, slide_id: str, *, keep_gallery: bool) -> SlideWriter:
         """Stage a new generation of a slide."""
@@ -215,8 +218,11 @@ class Store:
         self, records: Sequence[SlideRecord], digests: Sequence[tuple[str, npt.NDArray[np.uint8]]]
     ) -> list[tuple[CellAt, CellAt]]:
         """Pairs of cells that show the same picture with other pixels."""
-        cells = [(number, row) for number, record in enumerate(records) for row in range(record.cells)]
-        if not cells:
+        known = tuple((record.slide_id, record.generation, *sorted(record.checksums.items())) for record in records)
+        if self._near is not None and self._near[0] == known:
+            return self._near[1]
+        starts = np.concatenate([[0], np.cumsum([record.cells for record in records])])
+        if not starts[-1]:
             return []
         spectra = np.concatenate([self.spectra(record) for record in records])
         # Of equal pixels the first stands for all.
@@ -227,7 +233,7 @@ class Store:
         kept = cache(lambda number: self._gallery(records[number]))
 
         def thumbnail(index: int) -> npt.NDArray[np.uint8]:
-            number, row = cells[index]
+            number, row = locate(index, starts)
             gallery = kept(number)
             if gallery is not None:
                 return thumbnail_of(gallery.jpeg(row) or b"")
@@ -237,10 +243,12 @@ class Store:
             return flat.reshape(SIDE, SIDE)
 
         def place(index: int) -> CellAt:
-            number, row = cells[index]
+            number, row = locate(index, starts)
             return records[number].slide_id, row
 
-        return [(place(one), place(other)) for one, other in find_near_copies(spectra, thumbnail).tolist()]
+        found = [(place(one), place(other)) for one, other in find_near_copies(spectra, thumbnail).tolist()]
+        self._near = known, found
+        return found
 
     def sweep(self) -> None:
         """Remove what an interrupted run left staged, in every slide, and put saved annotations in their place."""
