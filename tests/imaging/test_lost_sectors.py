@@ -58,6 +58,18 @@ def test_crops_that_are_filled_up_or_masked_are_no_damage(look, layout):
             check(written(picture, **LAYOUTS[layout]))
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_blank_parts_of_tiles_of_16_bits_are_found_in_either_byte_order(order):
+    picture = np.pad(crops("fluorescence", 2), [(0, 32), (0, 32)], mode="reflect").astype(np.uint16) * 16 + 3
+    data = written(picture, tile=(64, 64), byteorder=order)
+    check(data)
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        start = tiff.pages[0].dataoffsets[5]
+    data[start : start + 8192] = bytes(8192)
+    with pytest.raises(DamageError, match="blank parts of tiles"):
+        check(data)
+
+
 @pytest.mark.parametrize("value", [0, 255])
 @pytest.mark.parametrize("layout", ["one strip", "strips", "tiles", "large tiles"])
 def test_blank_sectors_in_the_middle_are_found_though_rows_divide_them(layout, value):

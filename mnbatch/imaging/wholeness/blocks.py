@@ -255,17 +255,16 @@ def check_tiles(picture: npt.NDArray[np.generic], tile: tuple[int, int]) -> None
     """Look for blank parts of tiles in an uncompressed picture that is nowhere else even.
 
     Args:
-        picture: (height, width) or (height, width, samples).
+        picture: (height, width, samples).
         tile: (height, width) of a tile.
 
     Raises:
         DamageError: at least a fiftieth of the picture, without blank rows and columns along its sides.
     """
-    if picture.dtype not in (np.uint8, np.uint16) or not picture.size:
+    if picture.dtype.kind != "u" or picture.dtype.itemsize > 2 or not picture.size:
         return
     for value in (0, 2 ** (8 * picture.dtype.itemsize) - 1):
-        same = picture == value
-        blank = same if same.ndim == 2 else same.all(axis=-1)
+        blank = np.asarray((picture == value).all(axis=-1))
         inner = _without_sides(blank)
         lost = sum(_blank_rows(part, tile[1] * picture.dtype.itemsize) for part in _parts(inner, tile))
         # Single pixels of that value are common: areas of it are what tells a picture with a blank ground.
@@ -283,8 +282,7 @@ def _cut_off(picture: npt.NDArray[np.generic], blank: npt.NDArray[np.bool_], val
 
     No lens draws such an edge.
     """
-    grey = picture.astype(np.float64)
-    away = np.abs((grey if grey.ndim == 2 else grey.mean(axis=-1)) - value)
+    away = np.abs(picture.mean(axis=-1, dtype=np.float64) - value)
     far = away > away.max() / 4
     edges = range(tile[1], picture.shape[1], tile[1])
     least = max(2 * _AREA, tile[0] // 2)
