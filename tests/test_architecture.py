@@ -106,3 +106,33 @@ def test_help_imports_nothing_heavy(arguments):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+READ_PLAINLY = {
+    "intake.py": "what reads for all",
+    "processes.py": "/proc",
+    "pipeline/worker_process.py": "/proc",
+    "inference/onnx_file.py": "a file that was just written",
+    "assay/curve_file.py": "curves of the package",
+    "report/render.py": "pages of the package",
+    "training/evaluation/page.py": "pages of the package",
+    "report/summary.py": "round trip of an own object",
+    "results/dosing.py": "round trip of an own object",
+    "results/commit.py": "round trip of an own object",
+    "imaging/wholeness/pages.py": "a shape in a TIFF tag, in a decoding process",
+    "training/snapshot.py": "state of a generator inside of a checkpoint; the caller says that it is damaged",
+}
+
+
+def test_files_from_outside_are_read_through_intake():
+    """A pipe, gigabytes of zeros or nested brackets at any path must not hang or kill a command."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            loads = node.func.attr in {"loads", "load"} and ast.unparse(node.func.value) == "json"
+            if loads or node.func.attr in {"read_bytes", "read_text"}:
+                found.setdefault(path.relative_to(PACKAGE).as_posix(), []).append(node.lineno)
+    assert {name: lines for name, lines in found.items() if name not in READ_PLAINLY} == {}
+    assert sorted(set(READ_PLAINLY) - set(found)) == []

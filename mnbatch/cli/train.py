@@ -130,7 +130,7 @@ def train(
         return
     if counts:
         _check_network_counts(network)
-        counted_cells(extension)  # labels without counts are to be found before hours are spent
+        counted_cells(extension, lambda line: None)  # labels without counts are to be found before hours are spent
     changes = {"epochs": epochs, "made_cells": made_cells}
     chosen = load_recipe(recipe).model_copy(update={key: value for key, value in changes.items() if value is not None})
     request = Request(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from mnbatch.assay.calls import CalledCell
 from mnbatch.assay.maps import spread
+from mnbatch.intake import read_bytes
 from mnbatch.report import heatmap, words
 from mnbatch.report.strips import strips
 from mnbatch.results.gallery import MAP_RECORD, Gallery
@@ -73,7 +74,7 @@ def slide_files(
         `gallery/data.js`, `gallery/maps.js` and `gallery/s<k>.jpg`; empty where no counted cell has a picture.
     """
     rows = [place.row for place in queue.places]
-    crops = pictures.crops.read_bytes()
+    crops = read_bytes(pictures.crops)
     jpegs = [_slice(crops, pictures.offsets[row]) for row in rows]
     if not jpegs or any(jpeg is None for jpeg in jpegs):
         return {}

@@ -14,6 +14,7 @@ from typing import Literal
 
 from mnbatch.csvfile import CsvError, read_stored
 from mnbatch.errors import MnbatchError
+from mnbatch.intake import read_bytes, read_json
 from mnbatch.report import cellpage
 from mnbatch.report.summary import read_summary, write_if_changed
 from mnbatch.results.chain import is_chained
@@ -144,7 +145,7 @@ def _file(paths: OutPaths, path: Path, stated: str, next_step: str) -> Finding |
 def _tabled(paths: OutPaths) -> set[str]:
     """Slides of slides.csv; none where it cannot be read, which is found elsewhere."""
     try:
-        return {row["slide_id"] for row in read_stored(paths.slides_csv.read_bytes(), ["slide_id"])}
+        return {row["slide_id"] for row in read_stored(read_bytes(paths.slides_csv), ["slide_id"])}
     except (OSError, CsvError):
         return set()
 
@@ -203,14 +204,14 @@ def _trail(paths: OutPaths, path: Path, seals: Seals) -> Finding | None:
 
 def _report(paths: OutPaths) -> Iterator[Finding | None]:
     try:
-        content = json.loads(paths.report_seal.read_bytes())
+        content = read_json(paths.report_seal)
         stated, files = content.pop(SEAL), dict(content["files"])
         whole = stated == content_checksum(content) and all(isinstance(value, str) for value in files.values())
     except FileNotFoundError:
         if paths.slides_csv.exists():
             yield Finding("not checkable", "slides.csv", f"{OLD}; `mnbatch report OUT` makes it anew")
         return
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         whole, files = False, {}
     if not whole:
         text = "it was altered, or cannot be read"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mnbatch.intake import parse_json
 from mnbatch.results.checksums import checksum, content_checksum
 
 CHAIN = "chain"
@@ -90,8 +91,8 @@ def _lines(data: bytes) -> Iterator[_Line]:
 
 def _parsed(text: bytes) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text, finite=False)
+    except ValueError:
         return None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mnbatch.errors import StorageError
-from mnbatch.intake import parse_json, read_bytes, reason, short
+from mnbatch.intake import parse_json, read_bytes, read_json, reason, short
 from mnbatch.results.checksums import content_checksum, file_checksum
 from mnbatch.results.files import write_atomically
 from mnbatch.results.lock import check_still_held
@@ -194,8 +194,8 @@ def damage(paths: SlidePaths, record: SlideRecord, names: Iterable[str]) -> str:
 def has_checksum(paths: SlidePaths) -> bool:
     """Whether a slide's record says what its content must give; not known of one that is no JSON."""
     try:
-        return CHECKSUM in json.loads(paths.record.read_bytes())
-    except (OSError, ValueError, TypeError, RecursionError):
+        return CHECKSUM in read_json(paths.record, finite=False)
+    except (OSError, ValueError, TypeError):
         return False
 
 

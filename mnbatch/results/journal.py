@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mnbatch.errors import StorageError
-from mnbatch.intake import read_bytes, reason
+from mnbatch.intake import parse_json, read_bytes, reason
 from mnbatch.results.chain import add_lines, broken
 from mnbatch.results.checksums import checksum, content_checksum
 from mnbatch.results.files import storage_errors, sync_folder, write_atomically
@@ -174,11 +174,11 @@ def _journal(paths: OutPaths) -> list[_Change]:
     if data is None:
         return []
     try:
-        content = json.loads(data)
+        content = parse_json(data)
         if content.pop(CHECKSUM) != content_checksum(content):
             raise ValueError("its content does not give its checksum")
         return [_parse(row) for row in content["changes"]]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StorageError(
             f"{paths.journal} is damaged ({error}): a change of annotations was saved in it.",
             "Restore it from a copy; or delete it, and give the latest review, sheet, curve or sign-off again.",

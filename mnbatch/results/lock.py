@@ -23,6 +23,7 @@ from typing import IO
 
 from mnbatch.errors import LockHeldError, StorageError
 from mnbatch.files import share_time, storage_errors
+from mnbatch.intake import parse_json
 from mnbatch.processes import ProcessIdentity, runs, this_process
 
 HEARTBEAT_SECONDS = 10.0
@@ -76,7 +77,7 @@ class Holder:
 
 @contextlib.contextmanager
 def hold_lock(
-    path: Path, *, stale_seconds: float = STALE_SECONDS, look_seconds: float = LOOK_SECONDS
+    path: Path, *, stale_seconds: float = STALE_SECONDS, look_seconds: float | None = None
 ) -> Iterator[Holder]:
     """Hold the lock at `path` while the block runs.
 
@@ -90,7 +91,7 @@ def hold_lock(
     with storage_errors(path):
         file = _opened(path)
     with file:
-        _take(file, path, stale_seconds, look_seconds)
+        _take(file, path, stale_seconds, LOOK_SECONDS if look_seconds is None else look_seconds)
         with storage_errors(path):
             me = _write_me(file, path)
         _held[path.absolute()] = me
@@ -267,8 +268,8 @@ def _look(path: Path) -> Holder | str | None:
     if not data.strip():
         return None
     try:
-        return _parse(json.loads(data))
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return _parse(parse_json(data))
+    except (ValueError, KeyError, TypeError, OverflowError):
         return "its text names no holder"
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mnbatch.intake import parse_json
 from mnbatch.results.chain import Head
 from mnbatch.results.checksums import content_checksum
 
@@ -47,13 +48,13 @@ def parse_seals(data: bytes | None) -> Seals:
 @functools.lru_cache(maxsize=4)
 def _parse(data: bytes) -> Seals:
     try:
-        content = json.loads(data)
+        content = parse_json(data)
         stated = content.pop(CHECKSUM)
         if stated != content_checksum(content):
             return Seals(damaged="its content does not give its checksum")
         trails = {str(name): Head(int(head["lines"]), str(head["last"])) for name, head in content["trails"].items()}
         return Seals({str(name): str(value) for name, value in content["files"].items()}, trails)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return Seals(damaged="it cannot be understood")
 
 

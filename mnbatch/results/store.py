@@ -175,10 +175,13 @@ class Store:
 
     def spectra(self, record: SlideRecord) -> npt.NDArray[np.uint8]:
         """What near copies are found by (n, SPECTRUM_BYTES); zeros for cells that are not compared."""
-        generation = self._generation(record)
-        if generation.spectra.name not in record.sizes:
+        if not self.keeps_spectra(record):
             return np.zeros((record.cells, SPECTRUM_BYTES), np.uint8)
-        return np.fromfile(generation.spectra, np.uint8).reshape(-1, SPECTRUM_BYTES)
+        return np.fromfile(self._generation(record).spectra, np.uint8).reshape(-1, SPECTRUM_BYTES)
+
+    def keeps_spectra(self, record: SlideRecord) -> bool:
+        """Whether near copies of a scored slide's cells can be found; not of one that an earlier version scored."""
+        return self._generation(record).spectra.name in record.sizes
 
     def copies(
         self, records: Sequence[SlideRecord], donors: Mapping[str, str] | None = None

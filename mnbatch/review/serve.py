@@ -19,6 +19,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from mnbatch.errors import MnbatchError
+from mnbatch.intake import parse_json
 from mnbatch.results.store import Store
 from mnbatch.review import http
 from mnbatch.review.decisions import Decision, parse_decision
@@ -247,8 +248,8 @@ class _Request:
         if not length.isdecimal():
             raise _Refused(HTTPStatus.LENGTH_REQUIRED, "The body's length is missing.")
         try:
-            return json.loads(self._environ["wsgi.input"].read(LARGEST_BODY))
-        except (ValueError, RecursionError) as error:
+            return parse_json(self._environ["wsgi.input"].read(LARGEST_BODY))
+        except ValueError as error:
             raise _Refused(HTTPStatus.BAD_REQUEST, "The body is no JSON.") from error
 
 

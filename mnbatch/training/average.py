@@ -19,7 +19,8 @@ from mnbatch.errors import TrainingError
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.networks.network import StreamNetwork
-from mnbatch.training.data import load_crops, read_labels
+from mnbatch.training.copied_cells import told_cells
+from mnbatch.training.data import load_crops
 from mnbatch.training.evaluation.pointing import Pointing
 from mnbatch.training.evaluation.request import Request as Evaluation
 from mnbatch.training.evaluation.run import evaluate
@@ -67,7 +68,7 @@ def average_models(ingredients: Ingredients, request: Request, recipe: Recipe, s
     models = [_without_counter(load_model(path)) for path in ingredients.models]
     _check(models, ingredients, recipe)
     network = _average(models, ingredients.shares)
-    crops = Labelled(*load_crops(read_labels(request.data), preparation_of(recipe)))
+    crops = Labelled(*load_crops(told_cells(request.data, say), preparation_of(recipe)))
     sets = _validation(crops, ingredients, request, recipe, models[0].card, say)
     device = chosen_device(request.device)
     scores = {pool.name: score(network.to(device), pool.pixels, to_input, device) for pool in sets}

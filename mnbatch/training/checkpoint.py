@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save
 
 from mnbatch.errors import MismatchError, StorageError, TrainingError
 from mnbatch.files import storage_errors, sweep_folder, write_atomically
+from mnbatch.intake import read_bytes
 from mnbatch.training.loop import Epoch
 from mnbatch.training.snapshot import Snapshot, Tensors
 
@@ -165,7 +166,7 @@ class Checkpoint:
 
     def _read(self) -> Record | None:
         try:
-            return Record.model_validate_json((self.folder / RECORD).read_bytes())
+            return Record.model_validate_json(read_bytes(self.folder / RECORD))
         except FileNotFoundError:
             return None
         except OSError as error:

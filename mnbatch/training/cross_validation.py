@@ -16,7 +16,9 @@ from torch import nn
 
 from mnbatch.csvfile import csv_bytes, shown
 from mnbatch.errors import TrainingError
-from mnbatch.training.data import LabelledCell, load_crops, read_labels
+from mnbatch.intake import read_json
+from mnbatch.training.copied_cells import told_cells
+from mnbatch.training.data import LabelledCell, load_crops
 from mnbatch.training.evaluation.tables import write_files
 from mnbatch.training.initial import started
 from mnbatch.training.loop import Epoch, Pool, Trained, Trainer, score
@@ -67,7 +69,7 @@ def cross_validate(request: Request, recipe: Recipe, say: Callable[[str], None])
         TrainingError: fewer than two groups, a folder that holds the cross-validation of something else, or training
             data that cannot give a model.
     """
-    cells = read_labels(request.data)
+    cells = told_cells(request.data, say)
     groups = sorted({cell.group for cell in cells})
     if len(groups) < 2 or "" in groups:
         raise TrainingError(
@@ -171,9 +173,9 @@ def _finished(request: Request, described: dict[str, object]) -> list[Fold]:
     if not (request.out / STATE).is_file():
         return []
     try:
-        state = json.loads((request.out / STATE).read_bytes())
+        state = read_json(request.out / STATE)
         known, folds = state["of"], [Fold(**fold) for fold in state["folds"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{request.out / STATE} cannot be read.", "Give another --out.") from error
     if known != described:
         raise TrainingError(

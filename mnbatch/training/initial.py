@@ -92,7 +92,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             return dict(load_file(file))
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, safetensors.SafetensorError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        LookupError,
+        safetensors.SafetensorError,
+    ) as error:
         raise TrainingError(
             f"{file} is not a file of weights: {' '.join(str(error).split())[:200]}", NEXT_STEP
         ) from error

@@ -16,8 +16,9 @@ from mnbatch.inference.model_directory import write_model_directory
 from mnbatch.inference.verification import verify_model
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
 from mnbatch.training.checkpoint import Checkpoint, Key
+from mnbatch.training.copied_cells import in_both, told_cells
 from mnbatch.training.curves import history_files
-from mnbatch.training.data import LabelledCell, load_crops, read_labels, split_cells
+from mnbatch.training.data import LabelledCell, load_crops, split_cells
 from mnbatch.training.evaluation.tables import write_files
 from mnbatch.training.initial import started, tie_colours
 from mnbatch.training.key import card_only, made_key, training_key
@@ -51,10 +52,14 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
     if request.threads:
         torch.set_num_threads(request.threads)
     preparation = preparation_of(recipe)
-    training_cells, validation_cells = _cells(request)
-    if flattering := _split_warning(request, [*training_cells, *validation_cells]):
-        say(f"warning: {flattering}")
-        request = replace(request, note=f"{request.note} {flattering}".strip())
+    training_cells, validation_cells = _cells(request, say)
+    for flattering in (
+        _split_warning(request, [*training_cells, *validation_cells]),
+        in_both(training_cells, validation_cells),
+    ):
+        if flattering:
+            say(f"warning: {flattering}")
+            request = replace(request, note=f"{request.note} {flattering}".strip())
     network, started_from = started(request.network, request.init, request.seed, recipe.colour_shares)
     own = Labelled(*load_crops(training_cells, preparation))
     held_out = Labelled(*load_crops(validation_cells, preparation))
@@ -170,10 +175,10 @@ def describe(epoch: Epoch, epochs: int) -> str:
     )
 
 
-def _cells(request: Request) -> tuple[list[LabelledCell], list[LabelledCell]]:
-    cells = read_labels(request.data)
+def _cells(request: Request, say: Callable[[str], None]) -> tuple[list[LabelledCell], list[LabelledCell]]:
+    cells = told_cells(request.data, say)
     if request.validation is not None:
-        return cells, read_labels(request.validation)
+        return cells, told_cells(request.validation, say)
     return split_cells(cells, request.validation_share, request.seed)
 
 

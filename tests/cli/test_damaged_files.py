@@ -11,6 +11,7 @@ import shutil
 import pytest
 
 from mnbatch.assay.curve_file import load_curve
+from mnbatch.results import lock
 from mnbatch.results.batch import Batch, open_batch
 from mnbatch.results.dosing import DoseSettings, Dosing, save_dosing
 from mnbatch.results.store import Store
@@ -53,6 +54,8 @@ IN_OUT = (
 def _elsewhere(tmp_path, monkeypatch):
     """Commands write beside them what has no --out."""
     monkeypatch.chdir(tmp_path)
+    # Nobody else is there whose heartbeat could be waited for.
+    monkeypatch.setattr(lock, "LOOK_SECONDS", 0.1)
 
 
 COMMANDS = (("status",), ("report",), ("history",), ("review", "export"))

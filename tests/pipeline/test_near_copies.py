@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mnbatch.pipeline.run import run
+from mnbatch.results.store import Store
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -75,3 +76,15 @@ def test_whole_slides_of_equal_files_under_two_donors_both_fail(tmp_path, settin
     assert (slides["D1/A"]["status"], slides["D2/C"]["status"]) == ("failed", "failed")
     assert "donor D2" in slides["D1/A"]["reason"]
     assert "donor D1" in slides["D2/C"]["reason"]
+
+
+def test_a_slide_that_an_earlier_version_scored_says_that_it_is_not_compared(tmp_path, settings, export) -> None:
+    run(settings())
+    store = Store(tmp_path / "out")
+    record = store.records()[0]
+    sizes = {name: size for name, size in record.sizes.items() if name != "spectra.bin"}
+    checksums = {name: value for name, value in record.checksums.items() if name != "spectra.bin"}
+    store.put_record(record.model_copy(update={"sizes": sizes, "checksums": checksums}))
+    run(settings())
+    slides, _ = results(tmp_path / "out")
+    assert [name for name, row in slides.items() if "are not looked for" in row["warnings"]] == ["D1/A"]

@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from mnbatch.errors import TrainingError
+from mnbatch.intake import read_bytes
 from mnbatch.training.comparison.measure import Outcome, measured
 from mnbatch.training.comparison.pixels import Pixels, read_pixels
 from mnbatch.training.comparison.protocols import Plan, Protocol, make_plan
@@ -148,6 +149,6 @@ def _summary(outcome: Outcome) -> str:
 def read_outcome(file: Path) -> Outcome | None:
     """An outcome as it was kept; None where there is none, or one that is not whole."""
     try:
-        return Outcome.model_validate_json(file.read_bytes())
+        return Outcome.model_validate_json(read_bytes(file))
     except (FileNotFoundError, ValidationError):
         return None

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mnbatch.errors import StorageError, TrainingError
+from mnbatch.errors import TrainingError
+from mnbatch.training.copied_cells import content_of
 from mnbatch.training.data import LabelledCell, read_labels
 
 Integers = npt.NDArray[np.intp]
@@ -77,7 +78,7 @@ def read_data(data: Path) -> Cells:
         StorageError: a file cannot be read.
     """
     cells = tuple(read_labels(data))
-    contents = tuple(_content(cell.path) for cell in cells)
+    contents = tuple(content_of(cell.path) for cell in cells)
     seen: dict[str, LabelledCell] = {}
     for cell, content in zip(cells, contents, strict=True):
         other = seen.setdefault(content, cell)
@@ -90,14 +91,6 @@ def read_data(data: Path) -> Cells:
         f"group {cell.group}" if cell.group else content for cell, content in zip(cells, contents, strict=True)
     )
     return Cells(cells, contents, np.array([cell.has_mn for cell in cells]), units)
-
-
-def _content(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}.", "Check the file and its rights.") from error
 
 
 def split_in_three(labels: Bools, units: Sequence[str], seed: int) -> tuple[Integers, Integers, Integers]:

@@ -13,11 +13,12 @@ import torch
 from mnbatch.errors import TrainingError
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
+from mnbatch.training.copied_cells import told_cells
 from mnbatch.training.counting.features import describe, stream_network
 from mnbatch.training.counting.fit import Features, Ratio, fit_ratio, prior_weights
 from mnbatch.training.counting.material import Material, Own, Source
 from mnbatch.training.counting.write_card import CountedSet, check_counts, check_line, extended_fields
-from mnbatch.training.data import LabelledCell, UInt8Array, load_crops, read_labels, split_cells
+from mnbatch.training.data import LabelledCell, UInt8Array, load_crops, split_cells
 from mnbatch.training.sources import Sources
 
 Say = Callable[[str], None]
@@ -62,7 +63,7 @@ def extend_model(request: ExtendRequest, say: Say = lambda line: None) -> ModelC
         torch.set_num_threads(request.threads)
     model = load_model(request.model)
     stream_network(model)
-    training, validation = (_read(cells, model) for cells in counted_cells(request))
+    training, validation = (_read(cells, model) for cells in counted_cells(request, say))
     material = Material(model.card.preparation, model.card.looks, request.sources, request.seed)
     sets = [_through(model, source, say) for source in material.training(training, request.made_cells)]
     sets = [part for part in sets if part.counts.any()]
@@ -82,15 +83,15 @@ def extend_model(request: ExtendRequest, say: Say = lambda line: None) -> ModelC
     return write_model_directory(request.out, _with_counter(model, ratios), fields)
 
 
-def counted_cells(request: ExtendRequest) -> tuple[list[LabelledCell], list[LabelledCell]]:
+def counted_cells(request: ExtendRequest, say: Say) -> tuple[list[LabelledCell], list[LabelledCell]]:
     """Labelled cells to fit on, and held out: the same as in a training with these options.
 
     Raises:
         TrainingError: as `read_labels`, or no cell has a count.
     """
-    cells = read_labels(request.data)
+    cells = told_cells(request.data, say)
     if request.validation is not None:
-        held_out = read_labels(request.validation)
+        held_out = told_cells(request.validation, say)
     else:
         cells, held_out = split_cells(cells, request.validation_share, request.seed)
     for part, where in ((cells, request.data), (held_out, request.validation or request.data)):

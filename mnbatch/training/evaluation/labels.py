@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mnbatch.errors import StorageError, UsageError
 from mnbatch.intake import reason
+from mnbatch.training.copied_cells import distinct_cells
 from mnbatch.training.data import LabelledCell, read_label_table, read_labels
 from mnbatch.training.evaluation.resampling import Units, units_of
 
@@ -20,12 +21,14 @@ class LabelledSet:
         path: what was given: a folder or a CSV.
         files: each cell's name for tables, relative to `path` (to the CSV's folder).
         columns: further columns of the CSV, a value for each cell; slide and donor are among them.
+        note: what was left out, for a person.
     """
 
     path: Path
     cells: tuple[LabelledCell, ...]
     files: tuple[str, ...]
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    note: str = ""
 
     def column(self, name: str) -> tuple[str, ...]:
         """Values to group by.
@@ -64,10 +67,23 @@ def read_labelled_set(data: Path) -> LabelledSet:
     try:
         cells = tuple(read_labels(data))
         if data.is_dir():
-            return LabelledSet(data, cells, tuple(cell.path.relative_to(data).as_posix() for cell in cells))
-        return LabelledSet(data, cells, *_columns(data))
+            all_of_it = LabelledSet(data, cells, tuple(cell.path.relative_to(data).as_posix() for cell in cells))
+        else:
+            all_of_it = LabelledSet(data, cells, *_columns(data))
+        return _without_copies(all_of_it)
     except OSError as error:
         raise StorageError(f"{data} cannot be read: {reason(error)}.", "Check the path and its rights.") from error
+
+
+def _without_copies(data: LabelledSet) -> LabelledSet:
+    found = distinct_cells(data.cells, named=data.path.is_dir())
+    return LabelledSet(
+        path=data.path,
+        cells=tuple(data.cells[place] for place in found.places),
+        files=tuple(data.files[place] for place in found.places),
+        columns={name: tuple(values[place] for place in found.places) for name, values in data.columns.items()},
+        note=found.note,
+    )
 
 
 def _columns(data: Path) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:

@@ -49,6 +49,8 @@ def evaluate(request: Request, say: Say = lambda line: None) -> Evaluation:
     counts = measure_counts(data, scored, request.group_by, request.bootstrap, request.seed)
     warnings = (
         overall.warning,
+        data.note,
+        *scored.notes,
         _lost(data, kept),
         note,
         _independence(comparison, overall),

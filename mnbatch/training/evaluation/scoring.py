@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.assay.cells import CellCrop, Look, ReadTask, Slide, SourceFile, UnreadableCell
+from mnbatch.assay.stains import SlideStain, likely_look, mixture, slide_look
 from mnbatch.errors import SlideError
-from mnbatch.imaging.look import slide_look
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells, slide_range
 from mnbatch.inference.catalogue import ModelSet
@@ -41,6 +41,7 @@ class ScoredCells:
         reasons: why a cell was not scored; "" for a scored one.
         thresholds: of the models that were used, by look.
         ratios: continuation ratios of a counting model (n, 2); NaN where there are none.
+        notes: what a person should know of stains.
     """
 
     scores: npt.NDArray[np.float64]
@@ -51,6 +52,7 @@ class ScoredCells:
     reasons: tuple[str, ...]
     thresholds: dict[str, float]
     ratios: npt.NDArray[np.float64]
+    notes: tuple[str, ...] = ()
 
 
 class Scorer:
@@ -94,6 +96,7 @@ class Scorer:
             reasons=tuple(result.reasons),
             thresholds=thresholds,
             ratios=result.ratios,
+            notes=tuple(result.notes),
         )
 
     def close(self) -> None:
@@ -116,32 +119,83 @@ class Scorer:
         return self._classifiers[look]
 
     def _score_slide(self, name: str, paths: list[Path], places: list[int], result: _Result) -> None:
+        """All cells with the model of the slide's stain, as all of its cells together show it."""
+        looks: dict[int, Look] = {}
+        first = self._pass(name, paths, places, result, looks, lambda _: self._stain)
+        counts = Counter(looks.values())
+        if self._stain:
+            result.note(_contradicting(name, counts, self._stain))
+        elif seen := mixture(counts):
+            if name:
+                result.clear(list(looks), f"the slide holds two stains ({seen}): divide it, or give --stain")
+                return
+            result.note(f"The cells show two stains ({seen}); each is scored by the model of its own.")
+            others = likely_look(counts)
+            own = {place: others if look == "unknown" else look for place, look in looks.items()}
+            self._pass(name, paths, places, result, {}, own.get)
+        elif first != (look := slide_look(counts)):
+            result.clear(list(looks), "")
+            self._pass(name, paths, places, result, {}, lambda _: look)
+
+    def _pass(
+        self,
+        name: str,
+        paths: list[Path],
+        places: list[int],
+        result: _Result,
+        looks: dict[int, Look],
+        asked: Callable[[int], Look | None],
+    ) -> Look | None:
+        """Read every cell once, and score it.
+
+        Args:
+            looks: gets what each readable cell shows.
+            asked: look by whose model the cell of a place is scored; None: what the first cells show.
+
+        Returns:
+            What the first cells showed, where it was not asked for.
+        """
+        shown: Look | None = None
         waiting: list[tuple[int, CellCrop]] = []
-        classifier: Classifier | None = None
+
+        def score() -> Look | None:
+            chosen = shown or slide_look(Counter(crop.look for _, crop in waiting))
+            self._score_waiting([(place, crop, asked(place) or chosen) for place, crop in waiting], result)
+            waiting.clear()
+            return chosen
+
         for place, item in zip(places, read_files(name, paths, self.models.preparation), strict=True):
             if isinstance(item, str):
                 result.reasons[place] = item
                 continue
+            looks[place] = item.look
             waiting.append((place, item))
-            if len(waiting) >= (_AT_ONCE if classifier else LOOK_SAMPLE):
-                classifier = classifier or self._choose(waiting, result)
-                if classifier is None:
-                    break
-                result.add(classifier, waiting)
-                waiting = []
-        if waiting and (classifier := classifier or self._choose(waiting, result)):
-            result.add(classifier, waiting)
-        if classifier is None and result.refused:
-            for place in places:
-                result.reasons[place] = result.reasons[place] or result.refused
+            if len(waiting) >= (_AT_ONCE if shown else LOOK_SAMPLE):
+                shown = score()
+        return score() if waiting else shown
 
-    def _choose(self, seen: list[tuple[int, CellCrop]], result: _Result) -> Classifier | None:
-        look = self._stain or slide_look([crop.look for _, crop in seen])
-        try:
-            return self.classifier(look)
-        except SlideError as error:
-            result.refused = error.message
-            return None
+    def _score_waiting(self, waiting: Sequence[tuple[int, CellCrop, Look]], result: _Result) -> None:
+        by_look: dict[Look, list[tuple[int, CellCrop]]] = defaultdict(list)
+        for place, crop, look in waiting:
+            by_look[look].append((place, crop))
+        for look, crops in by_look.items():
+            try:
+                classifier = self.classifier(look)
+            except SlideError as error:
+                for place, _ in crops:
+                    result.reasons[place] = error.message
+                continue
+            result.add(classifier, crops)
+
+
+def _contradicting(name: str, counts: Mapping[Look, int], look: Look) -> str:
+    """What is said where a person forced a stain that cells do not show."""
+    stain = SlideStain(look, forced=True)
+    others = sum(count for other, count in counts.items() if stain.contradicts(other))
+    if not others:
+        return ""
+    where = f" of slide {name}" if name else ""
+    return f"{others} of {sum(counts.values())} cells{where} show another stain than --stain {look}."
 
 
 class _Result:
@@ -156,11 +210,26 @@ class _Result:
         self.ratios = np.full((count, 2), np.nan)
         self.cam_for = cam_for
         self.reasons = [""] * count
-        self.refused = ""
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        if text:
+            self.notes.append(text)
+
+    def clear(self, places: Sequence[int], reason: str) -> None:
+        """Forget the scores of cells, and say why."""
+        for place in places:
+            self.reasons[place] = reason
+        self.scores[list(places)] = np.nan
+        self.called[list(places)] = False
+        for array in (self.maps, self.cams, self.ratios):
+            array[list(places)] = np.nan
 
     def add(self, classifier: Classifier, crops: Sequence[tuple[int, CellCrop]]) -> None:
         scores = classifier.score(np.stack([crop.pixels for _, crop in crops]))
         places = [place for place, _ in crops]
+        for place in places:
+            self.reasons[place] = ""
         self.scores[places] = scores.p_mn
         self.called[places] = scores.p_mn >= classifier.model.card.threshold
         self.maps[places] = scores.maps
