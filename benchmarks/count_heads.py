@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mnbatch.inference.catalogue import member_paths
-from mnbatch.inference.verification import verify_model
-from mnbatch.training.counting.extend import ExtendRequest, extend_model
-from mnbatch.training.sources import Sources
+from mnbatch.inference.catalogue import member_paths, verify_model
+from mnbatch.training.counting.counting_model import ExtendRequest, extend_model
+from mnbatch.training.training_pools import Sources
 
 LICENCE = "mnfinder crops: MIT; nuclei of the 2018 Data Science Bowl: CC0; BCCD smears: MIT"
 

@@ -24,9 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mnbatch.assay.curve import Curve
-from mnbatch.assay.dose_methods import Counts, Doses, delta
-from mnbatch.assay.profile import profile
+from mnbatch.dosimetry.calibration_curve import Curve
+from mnbatch.dosimetry.dose_intervals import Counts, Doses, delta, profile
 
 DOSES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 CELLS = (200, 1000, 2000)

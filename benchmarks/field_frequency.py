@@ -37,10 +37,10 @@ import numpy as np
 from mnbatch.assay.classifier_error import CountedRate, ErrorRates, correct_fraction
 from mnbatch.pipeline.run import run
 from mnbatch.settings import resolve
-from mnbatch.simulate.export import simulate_export
 from mnbatch.simulate.export_plan import ExportPlan
-from mnbatch.simulate.fields.export import simulate_fields
-from mnbatch.simulate.fields.plan import FieldPlan
+from mnbatch.simulate.fields.field_export import simulate_fields
+from mnbatch.simulate.fields.field_plan import FieldPlan
+from mnbatch.simulate.simulated_export import simulate_export
 
 FREQUENCIES = (5.0, 20.0, 100.0, 300.0)
 CLOSE_IN_D = 0.6

@@ -26,10 +26,10 @@ from PIL import Image
 
 from mnbatch.assay.cells import CellCrop, Slide
 from mnbatch.imaging.discovery import find_slides
-from mnbatch.imaging.fields.options import FieldOptions
+from mnbatch.imaging.fields.field_options import FieldOptions
+from mnbatch.imaging.fields.field_survey import Survey
 from mnbatch.imaging.fields.regions import WholeSlideSource
-from mnbatch.imaging.fields.survey import Survey
-from mnbatch.imaging.fields.whole import open_whole
+from mnbatch.imaging.formats.whole_slides import open_whole
 from mnbatch.imaging.preparation import Preparation
 
 WIDTH_IN_DIAMETERS = 3.2

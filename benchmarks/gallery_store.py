@@ -8,8 +8,8 @@ import numpy.typing as npt
 from mnbatch.assay.cells import CellCrop, CellScore, Quality
 from mnbatch.results.records import CallStamp, ModelStamp, Scoring, SlideRecord
 from mnbatch.results.store import Store
-from mnbatch.simulate.cells import CellSpec, simulate_cell
-from mnbatch.simulate.looks import draw_slide_look
+from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
+from mnbatch.simulate.slide_appearance import draw_slide_look
 
 QUALITY = Quality(sharpness=1e6, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
 PICTURES = 60

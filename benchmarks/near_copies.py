@@ -21,8 +21,8 @@ from PIL import Image, ImageFilter
 from mnbatch.assay.near_copies import find_near_copies, likeness_of
 from mnbatch.imaging.preparation import Preparation, prepare
 from mnbatch.imaging.readers import thumbnail
-from mnbatch.simulate.cells import CellSpec, simulate_cell
-from mnbatch.simulate.looks import draw_slide_look
+from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
+from mnbatch.simulate.slide_appearance import draw_slide_look
 
 Pixels = npt.NDArray[np.uint8]
 CHANGED = 600

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mnbatch.simulate.cells import CellSpec, simulate_cell
-from mnbatch.simulate.looks import draw_slide_look
+from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
+from mnbatch.simulate.slide_appearance import draw_slide_look
 
 FEW = 10
 CELLS = 50

@@ -36,15 +36,15 @@ from skimage.segmentation import watershed
 
 from mnbatch.assay.cells import Look
 from mnbatch.assay.intervals import wilson
+from mnbatch.imaging.fields.field_images import FieldImage
+from mnbatch.imaging.fields.field_options import FieldOptions
+from mnbatch.imaging.fields.field_survey import Survey
 from mnbatch.imaging.fields.finding import look_at
-from mnbatch.imaging.fields.images import FieldImage
-from mnbatch.imaging.fields.options import FieldOptions
-from mnbatch.imaging.fields.survey import Survey
 from mnbatch.imaging.segmentation import SegmentationSettings, SegmentedField, segment_field
 from mnbatch.simulate.export_plan import ExportPlan, slide_jobs
-from mnbatch.simulate.fields.drawn import draw_field
-from mnbatch.simulate.fields.plan import FieldPlan
-from mnbatch.simulate.fields.truth import TRUTH_COLUMNS, Where, truth_rows
+from mnbatch.simulate.fields.field_files import TRUTH_COLUMNS, Where, truth_rows
+from mnbatch.simulate.fields.field_plan import FieldPlan
+from mnbatch.simulate.fields.field_rendering import draw_field
 
 Image = npt.NDArray[Any]
 EACH = SegmentationSettings(cells="all")

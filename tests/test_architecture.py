@@ -1,6 +1,8 @@
 """The house keeps its own rules: imports point down, and help needs no torch."""
 
 import ast
+import collections
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -22,21 +24,35 @@ MAY_IMPORT = {
     "settings": {"errors"},
     "console": set(),
     "assay": {"errors"},
+    "dosimetry": {"errors", "assay"},
     "imaging": {"errors", "assay"},
     "networks": set(),
     "inference": {"errors", "files", "assay", "imaging", "networks"},
-    "results": {"errors", "files", "processes", "assay", "settings"},
+    "results": {"errors", "files", "processes", "assay", "dosimetry", "settings"},
     "review": {"errors", "files", "assay", "results"},
-    "report": {"errors", "files", "assay", "results", "review"},
+    "report": {"errors", "files", "assay", "dosimetry", "results", "review"},
     "pipeline": {
         *("errors", "files", "streams", "settings", "console", "assay", "imaging", "inference", "results", "report"),
     },
     "simulate": {"errors", "files", "assay", "imaging"},
     "training": {"errors", "files", "settings", "assay", "imaging", "networks", "inference", "simulate"},
+    "evaluation": {"errors", "files", "settings", "assay", "imaging", "networks", "inference", "training"},
+    "comparison": {
+        "errors",
+        "files",
+        "settings",
+        "assay",
+        "imaging",
+        "networks",
+        "inference",
+        "training",
+        "evaluation",
+    },
 }
 HEAVY = {"torch", "torchvision", "tifffile", "skimage", "matplotlib", "pandas", "sklearn", "statsmodels", "scipy"}
 WITHOUT = {
     "assay": {"torch", "torchvision", "tifffile", "skimage", "PIL"},
+    "dosimetry": {"torch", "torchvision", "tifffile", "skimage", "PIL"},
     "imaging": {"torch", "torchvision"},
     "report": {"torch", "torchvision"},
     "review": {"torch", "torchvision", "PIL"},
@@ -108,19 +124,47 @@ def test_help_imports_nothing_heavy(arguments):
     assert done.returncode == 0, done.stderr
 
 
+def graph():
+    """Module -> the modules it imports at its top level; what a function imports comes later and closes no circle."""
+    names = {path: ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in PACKAGE.rglob("*.py")}
+    known = {name.removesuffix(".__init__") for name in names.values()}
+    found = {}
+    for path, name in names.items():
+        targets = found.setdefault(name.removesuffix(".__init__"), set())
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "mnbatch":
+                for alias in node.names:
+                    full = f"{node.module}.{alias.name}"
+                    targets.add(full if full in known else node.module)
+    return found
+
+
+def test_no_two_files_import_each_other():
+    imports = {name: targets - {"mnbatch"} for name, targets in graph().items()}
+    order = graphlib.TopologicalSorter(imports)
+    order.prepare()  # raises CycleError, which names the circle
+
+
+def test_file_names_are_unique():
+    names = [
+        path.stem for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__") and path.parent.name != "cli"
+    ]
+    assert [name for name, count in collections.Counter(names).items() if count > 1] == []
+
+
 READ_PLAINLY = {
     "intake.py": "what reads for all",
     "processes.py": "/proc",
     "pipeline/worker_process.py": "/proc",
     "inference/onnx_file.py": "a file that was just written",
-    "assay/curve_file.py": "curves of the package",
-    "report/render.py": "pages of the package",
-    "training/evaluation/page.py": "pages of the package",
-    "report/summary.py": "round trip of an own object",
-    "results/dosing.py": "round trip of an own object",
+    "dosimetry/calibration_curve.py": "curves of the package",
+    "report/rendering.py": "pages of the package",
+    "evaluation/evaluation_page.py": "pages of the package",
+    "report/derived_files.py": "round trip of an own object",
+    "results/dosing_settings.py": "round trip of an own object",
     "results/commit.py": "round trip of an own object",
-    "imaging/wholeness/pages.py": "a shape in a TIFF tag, in a decoding process",
-    "training/snapshot.py": "state of a generator inside of a checkpoint; the caller says that it is damaged",
+    "imaging/wholeness/page_count.py": "a shape in a TIFF tag, in a decoding process",
+    "training/training_loop.py": "state of a generator inside of a checkpoint; the caller says that it is damaged",
 }
 
 

@@ -1,8 +1,4 @@
-"""The records that travel along the pipeline: Slide -> ReadTask -> CellCrop -> CellScore.
-
-Arrays never travel without the identity of their cell. A cell that cannot be read travels too, as an
-`UnreadableCell`, so that it is counted and never silently missing.
-"""
+"""The records that travel along the pipeline: Slide -> ReadTask -> CellCrop -> CellScore."""
 
 from __future__ import annotations
 
@@ -13,9 +9,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mnbatch.assay.fields import FieldReport, FoundAt, InputKind
+from mnbatch.assay.field_records import FieldReport, FoundAt, InputKind
 from mnbatch.assay.near_copies import Likeness
 from mnbatch.errors import SlideError
+
+# The records that travel along the pipeline: Slide -> ReadTask -> CellCrop -> CellScore.
+#
+# Arrays never travel without the identity of their cell. A cell that cannot be read travels too, as an
+# `UnreadableCell`, so that it is counted and never silently missing.
+
 
 Look = Literal["fluorescence", "giemsa", "unknown"]
 """Stain and polarity of a crop: bright nuclei on dark ground, dark nuclei on light ground, or neither."""
@@ -196,7 +198,7 @@ class CellScore:
         maps: float32 (3, 13, 13): attention of layer 5, of layer 6 (0..1), and the exact evidence for MN in
             logits; position i is centred at pixel 15 + 16 i of the 224-pixel input. NaN where the model gives no such
             map.
-        ratios: P(2 or more MN | 1 or more) and P(3 or more | 2 or more), see `mnbatch.assay.counting`; None from a
+        ratios: P(2 or more MN | 1 or more) and P(3 or more | 2 or more), see `mnbatch.assay.mn_counts`; None from a
             model that answers yes or no.
     """
 
@@ -255,3 +257,20 @@ class ScoreRow:
     zoom: float = 1.0
     found: FoundAt | None = None
     look: Look = "unknown"
+
+
+# How an evidence map is shown: one definition for the pages and for the figures about it.
+
+
+def spread(evidence: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Evidence (..., H, W) spread by one grid step (3 x 3 binomial kernel, mirrored edges); its sum is unchanged.
+
+    Evidence is credited to single positions, but a receptive field is several grid steps wide: what is seen at a
+    position lies somewhere round it. Spread by one step, the strongest point of the map is more often on the
+    micronucleus (docs/models.md has the figures).
+    """
+    edges = [(0, 0)] * (evidence.ndim - 2) + [(1, 1), (1, 1)]
+    padded = np.pad(evidence.astype(np.float64), edges, mode="symmetric")
+    rows = (padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]) / 4
+    spread_both: npt.NDArray[np.float64] = (rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]) / 4
+    return spread_both

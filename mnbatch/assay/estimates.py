@@ -9,9 +9,8 @@ import numpy as np
 
 from mnbatch.assay.calls import PER, Frequency, SlideCall
 from mnbatch.assay.classifier_error import correct_fraction
-from mnbatch.assay.prior_shift import SHIFT_LEVEL, expected_count
-from mnbatch.assay.score_histogram import count_scores
-from mnbatch.assay.validation import Validation
+from mnbatch.assay.own_cells import Validation
+from mnbatch.assay.score_mixture import SHIFT_LEVEL, count_scores, expected_count
 
 CANNOT_HOLD = (
     "fewer cells are called MN than the specificity alone explains: these rates cannot hold for these cells, and no "

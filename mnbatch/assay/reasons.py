@@ -1,10 +1,4 @@
-"""Why a cell, a field or a slide is not counted, as data: a code of one table, and parameters.
-
-A `Reason` is a string, its text as a person reads it, and keeps what it was made of. So it can be rendered again after
-the names in it have been replaced by codes (`mnbatch run --pseudonymise`). What is a name of the export, or text that
-was written elsewhere (the message of a library or of the operating system), says so by its type; all else is plain.
-Text that is no `Reason` is not shared at all under pseudonyms: nobody can say what it holds.
-"""
+"""Why a cell, a field or a slide is not counted, as data: a code of one table, and parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +6,155 @@ import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mnbatch.assay.reason_texts import TEXTS
+# The literal table of reasons and of the advice beside them: code -> text, with parameters in braces.
+#
+# Codes are stable; texts stand in the `reason` columns. A literal brace is not needed and not allowed.
+
+
+TEXTS: dict[str, str] = {
+    "withheld": "the reason may hold names; the run's log has it",
+    # A file that is no usable crop.
+    "empty-file": "empty file (0 bytes)",
+    "only-zeros": "not an image (only zero bytes; an unfinished copy?)",
+    "webp": "not a served image format (WebP)",
+    "no-image": "not an image ({what})",
+    "too-many-pixels": "too many pixels for a cell crop (decompression bomb?)",
+    "damaged": "damaged or truncated {kind} ({error})",
+    "no-header": "no header",
+    "checksum": "checksum of {chunk} does not match",
+    "huge-segments": "TIFF with huge strips or tiles (decompression bomb?)",
+    "damage": "{what}",
+    "gallery-broken": "The chain of pages of {file} breaks off after page {pages}: how many are lost is not known.",
+    "gallery-broken-do": "Copy the file again from the scanner's computer, or export it again.",
+    "tile-missing": "{count} of {total} tiles of this region have no data, though the slide shows something there",
+    "many-bytes": "its pixels take {mib} MiB; too large for an image of cells (decompression bomb?)",
+    "many-bytes-of-all": "its pages decode to {mib} MiB, the file has {kib} KiB (decompression bomb?)",
+    "many-directories": "TIFF of more than {most} image directories",
+    "many-tags": "damaged TIFF (an image directory of {count} entries)",
+    "many-values": "damaged TIFF (tag {tag} promises {count} values)",
+    "many-segments": "TIFF of {count} strips or tiles a page (decompression bomb?)",
+    "many-scans": "JPEG of more than {most} passes (decompression bomb?)",
+    "shared-segments": "damaged TIFF (its strips or tiles are read over and over; decompression bomb?)",
+    "circle": "damaged TIFF (its image directories point in a circle)",
+    "compression": "TIFF compression {what} is not served; export without compression or with LZW",
+    "inner-picture": "damaged TIFF (a strip of {width} x {height} pixels holds one of {inner}; decompression bomb?)",
+    "inner-header": "damaged TIFF ({what} without a usable header)",
+    "inner-tiles": "damaged TIFF (JPEG 2000 of {count} tiles; decompression bomb?)",
+    "large-text": "TIFF with a description of {mib} MiB",
+    "entities": "its OME-XML declares entities, which no microscope writes (decompression bomb?)",
+    "many-planes": "its description promises {count} planes, which are not in the file",
+    "large-slide": "{width} x {height} pixels, which no slide has",
+    "data-missing": "truncated TIFF (image data missing)",
+    "directory-missing": "truncated TIFF (its image directory is missing)",
+    "page-missing": "truncated TIFF (this page and what followed it are missing)",
+    "no-full-page": "TIFF without a full-resolution page",
+    "no-tiff-image": "TIFF without an image",
+    "colour-model": "TIFF colour model {model} is not served",
+    "dimensions": "TIFF page with {count} dimensions is not a crop",
+    "channels": "{count} channels; neither grey nor RGB(A)",
+    "too-large": "{width} x {height} pixels; too large for a cell crop (decompression bomb?)",
+    "too-small": "{width} x {height} pixels; a cell crop has at least {least} a side",
+    "not-finite": "image holds NaN or infinite values",
+    "no-picture": "values of type {dtype} are no picture",
+    "constant": "constant image (every value is {value:g})",
+    "large-file": "file of {mib} MiB; too large for a cell crop",
+    "no-range": "no contrast range could be measured for this slide",
+    "outside-range": "floating-point values outside 0..1, which contrast rule 'none' cannot scale",
+    # What ends a run before anything is scored.
+    "same-id": "Two slides of {export} would have the same slide-id {id}; one is {path}.",
+    "same-id-do": "Rename one of the two folders.",
+    "sheet-twice": "Sample sheet, line {line}: the slide '{slide}' stands already in line {first}.",
+    "sheet-twice-do": "Keep one line for each slide.",
+    "sheet-several": "Sample sheet, line {line}: {count} slides are named '{slide}'.",
+    "sheet-several-do": "Write the path instead: {paths}.",
+    "sheet-none": "Sample sheet, line {line}: there is no slide '{slide}' in the export.",
+    "sheet-none-do": "`mnbatch scan` lists the slides; the first are {paths}.",
+    "kind-whole": "{file} is a whole-slide file",
+    "kind-tiled": "{count} of {looked} files looked at are tiled TIFFs with reduced versions",
+    "kind-fields": "{count} of {looked} images looked at are large and hold many nuclei",
+    "kind-gallery": "{looked} images looked at are crops of cells",
+    "kind-unknown": "no image could be read",
+    # A file that could not be read.
+    "vanished": "file vanished while the run was going on",
+    "no-permission": "no permission to read the file",
+    "io-error": "file could not be read: {error}",
+    # A field, or a region of a whole slide.
+    "mask-unreadable": "its label image {mask} cannot be read ({error})",
+    "mask-no-labels": "its label image {mask} holds no whole numbers",
+    "mask-size": "its label image is {mask} pixels, the field {field}",
+    "stack": "a stack of {count} {what}; export one image a field",
+    "channel-unknown": "{count} channels{known}, {what}: give --nuclear-channel",
+    "no-such-channel": "no channel '{channel}'",
+    "no-nuclear-channel": "none is known as the nuclear one",
+    "region": "region from {left}, {top}: {why}",
+    "region-unreadable": "region cannot be read ({error})",
+    "region-empty": "empty: nothing was scanned here",
+    "openslide": "OpenSlide: {error}",
+    "no-tiles": "{width} x {height} pixels without tiles; convert it to a tiled TIFF",
+    "other-stain": "another channel or stain: it shows {shows}, its slide is {ground}",
+    "not-numbers": "pixels are not numbers",
+    "empty-value": "empty: every pixel has the value {value:g}",
+    "saturated": "saturated: {share:.0%} of the pixels are at the end of the range",
+    "nothing-stands-out": "no nuclei: nothing stands out of the noise",
+    "only-ground": "no nuclei: what was found differs from the ground no more than the ground from itself",
+    "objects-size": ("objects are {size:.1f} um wide at {pixel:g} um per pixel; nuclei have {low:g} to {high:g}"),
+    "mask-empty": "the label image has no object",
+    # A slide.
+    "lost-deadline": "took longer than {seconds:g} s to be read (--file-deadline)",
+    "lost-memory": "needs more than {gib:g} GiB of memory to be read (--file-memory)",
+    "lost-killed": "the system ended the process that read it, probably for want of memory",
+    "lost-crash": "the process that read it crashed ({how})",
+    "slide-lost": "Slide {slide} cannot be opened: {why}.",
+    "slide-lost-do": "Look at its files; `mnbatch run --retry-failed` tries it again.",
+    "reading-failed": "Reading {file} failed unexpectedly ({kind}: {error}).",
+    "reading-failed-do": "The log in OUT/runs has the traceback; please report it.",
+    "unreachable": "The files of slide {slide} cannot be reached ({error}).",
+    "unreachable-do": "Check the share or the scanner's export folder; the next run tries again.",
+    "two-stains": "{seen}: two stains in one slide.",
+    "two-stains-do": "Sort the files into one folder a stain, or give --stain if they are all of one.",
+    "stain-changed": "The files of slide {slide} changed while they were read: they show another stain than before.",
+    "stain-changed-do": "Run again when nobody is writing to them.",
+    "no-cell": "Slide {slide} holds no cell.",
+    "no-cell-do": "Check the export.",
+    "whole-unreadable": "Slide {slide} cannot be read: {error}.",
+    "whole-unreadable-do": "Check the share.",
+    "whole-without-data": "The whole slide {slide} lacks its data: there is no folder {folder} beside it.",
+    "whole-without-data-do": "Copy the folder of the same name beside the .mrxs file.",
+    "whole-refused": "The whole slide {slide} cannot be opened ({error}).",
+    "whole-refused-do": (
+        "Check that it is whole and was written by a scanner that OpenSlide knows (openslide.org/formats)."
+    ),
+    "fields-unusable": "{bad} of the {fields} fields of slide {slide} could not be used: {why}.",
+    "fields-unusable-do": (
+        "Export the slide again; `--nuclear-channel`, `--um-per-pixel` and `--stain` say what files do not."
+    ),
+    "nothing-found": "No {wanted} was found in the {fields} fields of slide {slide} (cells found: {found}).",
+    "nothing-found-do": "Look at its fields; where nuclei are to be counted whatever their number, use --cells all.",
+    "contrast-rule": (
+        "The model stretches contrast over a whole slide; slide {slide} is one of fields, for which that is not served."
+    ),
+    "contrast-rule-do": "Choose a model with another contrast rule with --model.",
+    "pixel-size": "The files of slide {slide} say {size:g} um per pixel, which no light microscope has.",
+    "pixel-size-do": "Give the true pixel size with --um-per-pixel, or in the column um_per_pixel of the sample sheet.",
+    "no-pixel-size": (
+        "The model wants crops of a stated width in micrometres; the files of slide {slide} do not say "
+        "their pixel size."
+    ),
+    "no-pixel-size-do": "Give it with --um-per-pixel, or in the column um_per_pixel of the sample sheet.",
+    "stain-unknown": "The stain of this slide was not recognised; {model} serves {served}.",
+    "stain-unknown-do": "Look at its images; if it is one of these stains, force it with --stain.",
+    "stain-not-served": "This slide looks like {look}, which {model} does not serve (it serves {served}).",
+    "stain-not-served-do": "Use a model for this stain with --model, or --stain if the stain was recognised wrongly.",
+}
+
+
+# Why a cell, a field or a slide is not counted, as data: a code of one table, and parameters.
+#
+# A `Reason` is a string, its text as a person reads it, and keeps what it was made of. So it can be rendered again
+# after the names in it have been replaced by codes (`mnbatch run --pseudonymise`). What is a name of the export, or
+# text that was written elsewhere (the message of a library or of the operating system), says so by its type; all else
+# is plain. Text that is no `Reason` is not shared at all under pseudonyms: nobody can say what it holds.
+
 
 LONGEST = 80
 """Letters of a message of another program that are shown."""
@@ -51,7 +193,7 @@ class Reason(str):
     """A reason; made by `say`.
 
     Attributes:
-        code: its line in `mnbatch.assay.reason_texts`; stable.
+        code: its line in `mnbatch.assay.reasons`; stable.
         parameters: what stands in the braces of that line.
     """
 

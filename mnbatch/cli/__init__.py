@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from mnbatch import __version__
+from mnbatch.cli.common import App
 from mnbatch.cli.compare import compare
 from mnbatch.cli.curve import curve_app
 from mnbatch.cli.dose import dose
 from mnbatch.cli.evaluate import evaluate
 from mnbatch.cli.history import history
 from mnbatch.cli.model import model_app
-from mnbatch.cli.numbers import App
 from mnbatch.cli.report import report
 from mnbatch.cli.review import review_app
 from mnbatch.cli.review_sign import sign

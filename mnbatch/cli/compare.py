@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from mnbatch.training.comparison.run import Comparison
+    from mnbatch.comparison.comparison_run import Comparison
     from mnbatch.training.recipe import Recipe
 
 
@@ -57,11 +57,10 @@ def compare(
 
     import torch
 
-    from mnbatch.training.comparison import settings as known
-    from mnbatch.training.comparison.figure import comparison_figure
-    from mnbatch.training.comparison.run import compare as compare_networks
-    from mnbatch.training.comparison.tables import comparison_csv, comparison_markdown
-    from mnbatch.training.evaluation.tables import write_files
+    from mnbatch.comparison import comparison_settings as known
+    from mnbatch.comparison.comparison_run import compare as compare_networks
+    from mnbatch.comparison.comparison_tables import comparison_csv, comparison_figure, comparison_markdown
+    from mnbatch.evaluation.evaluation_tables import write_files
 
     if prevalence is not None and not 0 < prevalence < 1:
         raise typer.BadParameter("--prevalence is a share between 0 and 1.")
@@ -94,7 +93,7 @@ def compare(
 def _recipe(
     reduced: bool, epochs: int | None, minibatch: int | None, learning_rate: float | None, bf16: bool
 ) -> Recipe:
-    from mnbatch.training.comparison.settings import REDUCED_EPOCHS, REDUCED_MINIBATCH
+    from mnbatch.comparison.comparison_settings import REDUCED_EPOCHS, REDUCED_MINIBATCH
     from mnbatch.training.recipe import PAPER
 
     changes = {

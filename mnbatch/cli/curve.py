@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mnbatch.cli.numbers import App
+from mnbatch.cli.common import App
 from mnbatch.errors import NoInputError, UsageError
 
 if TYPE_CHECKING:
-    from mnbatch.assay.curve import Curve, Endpoint
-    from mnbatch.assay.curve_table import DosePoint
+    from mnbatch.dosimetry.calibration_curve import Curve, Endpoint
+    from mnbatch.dosimetry.likelihood_fits import DosePoint
 
 curve_app = App(help="Fit and show calibration curves.", no_args_is_help=True)
 
@@ -48,9 +48,9 @@ def fit_command(
     Exit codes: 2 usage; 3 the data give no curve (rows that cannot be used, too few doses, no rise with dose); 4 OUT
     holds no results; 5 slides that were scored differently; 10 a file cannot be read or written.
     """
-    from mnbatch.assay.curve_file import dump_curve
-    from mnbatch.assay.curve_fit import fit_curve, summary_lines
-    from mnbatch.assay.curve_table import read_points
+    from mnbatch.dosimetry.calibration_curve import dump_curve
+    from mnbatch.dosimetry.curve_fitting import fit_curve, summary_lines
+    from mnbatch.dosimetry.likelihood_fits import read_points
     from mnbatch.files import write_out_file
 
     points: list[DosePoint]
@@ -71,7 +71,7 @@ def _scored_points(
     out: Path, doses: Path | None, endpoint: Endpoint | None
 ) -> tuple[list[DosePoint], Endpoint, dict[str, Any]]:
     """Points of an OUT, with the doses of a sheet or of the one in force."""
-    from mnbatch.assay.samples import match_samples, read_samples
+    from mnbatch.assay.sample_sheet import match_samples, read_samples
     from mnbatch.results.annotations import load_samples
     from mnbatch.results.calibration import calibration_points, known_doses
     from mnbatch.results.store import Store
@@ -97,10 +97,9 @@ def show_command(
 
     Exit codes: 2 usage; 3 no dose can be read from the curve; the reason is printed.
     """
-    from mnbatch.assay.curve import problems
-    from mnbatch.assay.curve_file import load_curve
-    from mnbatch.assay.curve_fit import summary_lines
-    from mnbatch.assay.dose_warnings import curve_warnings
+    from mnbatch.dosimetry.calibration_curve import load_curve, problems
+    from mnbatch.dosimetry.curve_fitting import summary_lines
+    from mnbatch.dosimetry.dose_estimation import curve_warnings
     from mnbatch.errors import CurveError
 
     if not 0 < level < 1:
@@ -116,7 +115,7 @@ def show_command(
     typer.echo("\n".join(_table_and_plot(loaded, level)))
     if figure is not None:
         from mnbatch.files import write_out_file
-        from mnbatch.report.curve_figure import standalone
+        from mnbatch.report.charts import standalone
 
         write_out_file(figure, standalone(loaded, level))
         typer.echo(f"figure: {figure}")

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mnbatch.cli.missing import as_json as missing_as_json
+from mnbatch.cli.common import as_json as missing_as_json
 from mnbatch.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnbatch.assay.dose_records import DoseResult
-    from mnbatch.assay.triage import Triage
     from mnbatch.cli.dose_out import DosedOut
-    from mnbatch.results.dosing import Dosing
+    from mnbatch.dosimetry.dose_estimation import DoseResult
+    from mnbatch.dosimetry.triage import Triage
+    from mnbatch.results.dosing_settings import Dosing
 
 
 def dose(
@@ -74,9 +74,9 @@ def dose(
         raise UsageError("No calibration curve is given.", "Give --curve curve.json; `mnbatch curve fit` makes one.")
     if not 0 < level < 1:
         raise UsageError(f"The level {level:g} is no confidence level.", "Give a number between 0 and 1, such as 0.95.")
-    from mnbatch.assay.curve_file import load_curve
     from mnbatch.cli.dose_out import DosedOut, dose_out, leave
-    from mnbatch.results.dosing import DoseSettings, Dosing
+    from mnbatch.dosimetry.calibration_curve import load_curve
+    from mnbatch.results.dosing_settings import DoseSettings, Dosing
 
     rates = _rates(sensitivity, specificity)
     source = curve if curve.startswith("example:") else Path(curve).name
@@ -95,9 +95,8 @@ def dose(
 
 
 def _dose_cases(path: Path, dosing: Dosing, with_triage: bool) -> Sequence[tuple[DoseResult, Triage | None]]:
-    from mnbatch.assay.cases import read_cases
-    from mnbatch.assay.dosing import assess
-    from mnbatch.assay.triage import triage
+    from mnbatch.dosimetry.dose_estimation import assess, read_cases
+    from mnbatch.dosimetry.triage import triage
 
     seen, options = dosing.seen, dosing.options
     results = assess(read_cases(path, seen.endpoint), seen, options)
@@ -109,7 +108,7 @@ def _rates(sensitivity: str, specificity: str) -> tuple[tuple[int, int] | None, 
     """Both rates as (right, total), or neither."""
     if not sensitivity and not specificity:
         return None, None
-    from mnbatch.assay.scorer_error import counted_rate
+    from mnbatch.assay.classifier_error import counted_rate
 
     if not (sensitivity and specificity):
         raise UsageError("Sensitivity and specificity belong together.", "Give both --sensitivity and --specificity.")
@@ -135,8 +134,7 @@ def _suspected(results: Sequence[DoseResult], dosing: Dosing, suspected: float |
     usable = [result for result in results if result.status == "ok"]
     if suspected is None or not usable:
         return [None] * len(results)
-    from mnbatch.assay.dosing import counts_of
-    from mnbatch.assay.suspected import background_over_suspected
+    from mnbatch.dosimetry.dose_estimation import background_over_suspected, counts_of
 
     found = iter(
         background_over_suspected(dosing.seen, counts_of(usable, dosing.seen), suspected, dosing.options.g).tolist()

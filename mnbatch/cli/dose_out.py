@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mnbatch.cli.missing import name_missing
+from mnbatch.cli.common import name_missing
 from mnbatch.errors import EXIT_SLIDES_FAILED, MismatchError, NoInputError
 
 if TYPE_CHECKING:
-    from mnbatch.assay.dose_records import DoseResult
-    from mnbatch.assay.triage import Triage
+    from mnbatch.dosimetry.dose_estimation import DoseResult
+    from mnbatch.dosimetry.triage import Triage
     from mnbatch.report.build import ReportSummary
-    from mnbatch.results.dosing import Dosing
+    from mnbatch.results.dosing_settings import Dosing
     from mnbatch.results.roster import Missing
 
 
@@ -37,10 +37,10 @@ def dose_out(out: Path, dosing: Dosing) -> DosedOut:
     """
     from mnbatch.cli.report import report_options
     from mnbatch.report.build import build_reports
-    from mnbatch.report.dosing import mismatch
+    from mnbatch.report.dose_report import mismatch
     from mnbatch.results.annotations import load_samples
-    from mnbatch.results.dosing import save_dosing
-    from mnbatch.results.holding import hold_out
+    from mnbatch.results.dosing_settings import save_dosing
+    from mnbatch.results.lock import hold_out
     from mnbatch.results.roster import open_roster
     from mnbatch.results.store import Store
 

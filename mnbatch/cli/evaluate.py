@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from mnbatch.training.evaluation.request import Evaluation
+    from mnbatch.evaluation.evaluation_records import Evaluation
 
 
 def evaluate(
@@ -45,10 +45,10 @@ def evaluate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the resamples.")] = 1,
 ) -> None:
     """Measure a model on labelled crops, with intervals."""
-    from mnbatch.training.evaluation.page import render_page
-    from mnbatch.training.evaluation.request import Request
-    from mnbatch.training.evaluation.run import evaluate as evaluate_model
-    from mnbatch.training.evaluation.tables import metrics_csv, metrics_json, scores_csv, write_files
+    from mnbatch.evaluation.evaluation_page import render_page
+    from mnbatch.evaluation.evaluation_records import Request
+    from mnbatch.evaluation.evaluation_run import evaluate as evaluate_model
+    from mnbatch.evaluation.evaluation_tables import metrics_csv, metrics_json, scores_csv, write_files
 
     request = Request(
         model=model,

@@ -20,9 +20,9 @@ def history(
     Limits are given for at least five batches of one model and threshold. Exit codes: 0 drawn; 3 drawn, and slides of
     these batches are not counted; 4 there is no batch below ROOT; 10 unreadable or disk full.
     """
-    from mnbatch.cli.missing import name_missing
+    from mnbatch.cli.common import name_missing
     from mnbatch.files import write_out_file
-    from mnbatch.report.history import chart_page, find_batches, limits, outside
+    from mnbatch.report.control_charts import chart_page, find_batches, limits, outside
 
     points = find_batches(root.resolve())
     if not points:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnbatch.cli.common import App
 from mnbatch.cli.model_average import average_command
 from mnbatch.cli.model_export import export_command
-from mnbatch.cli.numbers import App
 from mnbatch.errors import EXIT_OK, ModelError
 
 if TYPE_CHECKING:
     from mnbatch.inference.card import CountCheck, Metric, ModelCard, Rate
-    from mnbatch.inference.verification import VerifiedModel
+    from mnbatch.inference.catalogue import VerifiedModel
 
 model_app = App(help="List, show, verify, average and export models.", no_args_is_help=True)
 
@@ -89,7 +89,7 @@ model_app.command("export")(export_command)
 
 def _verify(path: Path) -> tuple[str, str]:
     """(digest, "") of a whole model, ("", fault) of another."""
-    from mnbatch.inference.verification import verify_model
+    from mnbatch.inference.catalogue import verify_model
 
     try:
         return f"digest {verify_model(path).digest}", ""
@@ -104,14 +104,13 @@ def _members(path: Path) -> list[Path]:
 
 
 def _verified(name: str | None) -> Iterator[VerifiedModel]:
-    from mnbatch.inference.catalogue import DEFAULT, resolve_model
-    from mnbatch.inference.verification import verify_model
+    from mnbatch.inference.catalogue import DEFAULT, resolve_model, verify_model
 
     return map(verify_model, _members(resolve_model(name or DEFAULT)))
 
 
 def _card_or_fault(path: Path) -> tuple[ModelCard | None, str]:
-    from mnbatch.inference.verification import verify_model
+    from mnbatch.inference.catalogue import verify_model
 
     try:
         return verify_model(path).card, ""

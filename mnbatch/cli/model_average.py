@@ -43,10 +43,10 @@ def average_command(
 
     With one model: measure it anew, for example for another way of preparing crops (a recipe says which).
     """
-    from mnbatch.training.average import Ingredients, average_models
+    from mnbatch.training.model_average import Ingredients, average_models
     from mnbatch.training.recipe import load_recipe
-    from mnbatch.training.request import Request
-    from mnbatch.training.sources import Sources
+    from mnbatch.training.training_pools import Sources
+    from mnbatch.training.training_request import Request
 
     shares = tuple(share) if share else (1 / len(models),) * len(models)
     request = Request(

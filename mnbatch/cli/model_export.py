@@ -63,8 +63,8 @@ def _simulated(card: ModelCard) -> UInt8Array:
     import numpy as np
 
     from mnbatch.imaging.preparation import prepare_crop
-    from mnbatch.simulate.cells import CellSpec, simulate_cell
-    from mnbatch.simulate.looks import draw_slide_look
+    from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
+    from mnbatch.simulate.slide_appearance import draw_slide_look
 
     found = []
     for number in range(CHECKED_CELLS):
@@ -76,7 +76,7 @@ def _simulated(card: ModelCard) -> UInt8Array:
 
 def _crops_of(folder: Path, card: ModelCard) -> UInt8Array:
     """Crops of a folder, at most 16, spread over its files in their order."""
-    from mnbatch.training.data import SUFFIXES, LabelledCell, load_crops
+    from mnbatch.training.labelled_cells import SUFFIXES, LabelledCell, load_crops
 
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if len(files) < 4:

@@ -55,11 +55,11 @@ def report(
     full; 11 OUT is held by a run.
     """
     from mnbatch.report.build import build_reports
-    from mnbatch.report.contact import write_contact_sheets
+    from mnbatch.report.page_pictures import write_contact_sheets
     from mnbatch.results.annotations import load_samples
-    from mnbatch.results.holding import hold_out
+    from mnbatch.results.lock import hold_out
+    from mnbatch.results.model_errors import keep_validation
     from mnbatch.results.store import Store
-    from mnbatch.results.validation import keep_validation
 
     store = Store(out)
     if not store.paths.slides.is_dir():

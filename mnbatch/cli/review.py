@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnbatch.cli.numbers import App
+from mnbatch.cli.common import App
 from mnbatch.errors import LockHeldError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def import_(
     Exit codes: 0 imported; 2 broken rows; 4 OUT holds no results; 5 a review of another batch, model, plan or result;
     10 unreadable or disk full; 11 another import did not end in time.
     """
-    from mnbatch.review.importing import import_review
+    from mnbatch.review.review_import import import_review
 
     store = open_store(out)
     done = import_review(store, review, keep_outdated=keep_outdated)
@@ -70,9 +70,9 @@ def export(
 
     Exit codes: 0 written; 3 written, without slides that were reviewed and are not counted now; 4 nothing to write.
     """
-    from mnbatch.cli.missing import name_missing
+    from mnbatch.cli.common import name_missing
     from mnbatch.results.annotations import load_samples
-    from mnbatch.review.export import export_labels
+    from mnbatch.review.review_export import export_labels
 
     store = open_store(out)
     donors = {slide: row["donor"] for slide, row in load_samples(store.paths).items() if row.get("donor")}
@@ -91,7 +91,7 @@ def status(
 
     Exit codes: 0; 3 slides are not counted, so that they cannot be reviewed.
     """
-    from mnbatch.cli.missing import name_missing
+    from mnbatch.cli.common import name_missing
     from mnbatch.results.roster import open_roster
 
     roster = open_roster(open_store(out))
@@ -158,7 +158,7 @@ def serve(
     import webbrowser
 
     from mnbatch.cli.review_sign import sign_as_asked
-    from mnbatch.review.serve import ReviewServer
+    from mnbatch.review.server import ReviewServer
 
     store = open_store(out)
     with ReviewServer(store, lambda: _rebuilt(store), lambda asked: sign_as_asked(store, asked), port) as server:
@@ -196,9 +196,9 @@ def rebuild(store: Store) -> None:
 
 
 def _rebuilt(store: Store) -> str:
-    from mnbatch.cli.missing import name_missing
-    from mnbatch.report.signing import WAIT_SECONDS
-    from mnbatch.results.holding import hold_out
+    from mnbatch.cli.common import name_missing
+    from mnbatch.report.sign_off import WAIT_SECONDS
+    from mnbatch.results.lock import hold_out
     from mnbatch.results.roster import Missing
 
     try:
@@ -222,7 +222,7 @@ def made_again(store: Store) -> ReportSummary:
 def open_store(out: Path) -> Store:
     """The results in OUT; NoInputError where there are none."""
     from mnbatch.results.store import Store
-    from mnbatch.review.importing import check_out
+    from mnbatch.review.review_import import check_out
 
     store = Store(out)
     check_out(store.paths, out)
@@ -230,7 +230,7 @@ def open_store(out: Path) -> Store:
 
 
 def _reviews(roster: Roster) -> list[tuple[SlideRecord, SlideReview]]:
-    from mnbatch.review.importing import queues_of
+    from mnbatch.review.review_import import queues_of
     from mnbatch.review.standing import review_without_result, slide_review
     from mnbatch.review.trail import read_trail
 

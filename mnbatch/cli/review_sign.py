@@ -10,7 +10,7 @@ import typer
 from mnbatch.cli.review import Out, made_again, open_store
 
 if TYPE_CHECKING:
-    from mnbatch.report.signing import SignRequest
+    from mnbatch.report.sign_off import SignRequest
     from mnbatch.results.store import Store
 
 
@@ -34,7 +34,7 @@ def sign(
     Exit codes: 0 signed; 2 no such donor, a review that is not complete, a broken name; 4 OUT holds no results; 5 the
     result is not the one of --digest; 10 unreadable or disk full; 11 a run holds OUT.
     """
-    from mnbatch.report.signing import SignRequest
+    from mnbatch.report.sign_off import SignRequest
 
     request = SignRequest(donor=donor, name=name, role=role, reason=unfinished, digest=digest)
     typer.echo(_signed(open_store(out), request))
@@ -42,13 +42,13 @@ def sign(
 
 def sign_as_asked(store: Store, asked: Mapping[str, str]) -> str:
     """What the form of a donor's page asked for; says what was done."""
-    from mnbatch.report.signing import SignRequest
+    from mnbatch.report.sign_off import SignRequest
 
     return _signed(store, SignRequest(**asked))
 
 
 def _signed(store: Store, request: SignRequest) -> str:
-    from mnbatch.report.signing import sign_donor
+    from mnbatch.report.sign_off import sign_donor
 
     signature, added = sign_donor(store, request, lambda: made_again(store))
     numbers, basis = signature.basis.numbers, signature.basis

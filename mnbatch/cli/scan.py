@@ -151,7 +151,7 @@ class _Findings:
 
     def take_donors_from(self, sheet: Path) -> None:
         """Let the sample sheet override the donors of the paths."""
-        from mnbatch.assay.samples import match_samples, read_samples
+        from mnbatch.assay.sample_sheet import match_samples, read_samples
 
         matched = match_samples(read_samples(sheet), [(row.slide_id, row.slide, row.path) for row in self.rows])
         for row in self.rows:

@@ -78,10 +78,10 @@ def simulate(
     published X-ray curve, or have the frequency of --mnbn. Fields and whole slides hold cells of all classes and
     debris. The pictures are drawn: what is measured on them does not say how well real cells are scored.
     """
-    from mnbatch.simulate.export import simulate_export
     from mnbatch.simulate.export_plan import ExportPlan
-    from mnbatch.simulate.fields.export import simulate_fields
-    from mnbatch.simulate.fields.plan import FORMATS, USUAL_MIXTURE, FieldPlan, parse_mixture
+    from mnbatch.simulate.fields.field_export import simulate_fields
+    from mnbatch.simulate.fields.field_plan import FORMATS, USUAL_MIXTURE, FieldPlan, parse_mixture
+    from mnbatch.simulate.simulated_export import simulate_export
 
     kind = _choice("kind", kind, ("crops", "gallery", "fields", "wsi"))
     fmt = _choice("format", fmt, FORMATS if kind == "fields" else ("tif", "png", "jpg"))

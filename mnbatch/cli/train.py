@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from mnbatch.training.recipe import Recipe
-    from mnbatch.training.request import Request
+    from mnbatch.training.training_request import Request
 
 
 def train(
@@ -105,11 +105,11 @@ def train(
 
     The training is kept in MODEL_DIR.training/ after every epoch: the same command again goes on from there.
     """
-    from mnbatch.training.counting.extend import ExtendRequest, counted_cells, extend_model
+    from mnbatch.training.counting.counting_model import ExtendRequest, counted_cells, extend_model
     from mnbatch.training.recipe import load_recipe
-    from mnbatch.training.request import Request
-    from mnbatch.training.run import train_model
-    from mnbatch.training.sources import Sources
+    from mnbatch.training.training_pools import Sources
+    from mnbatch.training.training_request import Request
+    from mnbatch.training.training_run import train_model
 
     sources, counting = Sources(nuclei, smears), {} if made_cells is None else {"made_cells": made_cells}
     extension = ExtendRequest(

@@ -2,19 +2,192 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnbatch.assay.cells import Skipped, Slide
-from mnbatch.assay.fields import InputKind
+from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.reasons import Named, say
 from mnbatch.errors import NoInputError, UsageError
-from mnbatch.imaging.duplicates import SlideCopies
 from mnbatch.imaging.layouts import DEFAULT_LAYOUT, parse_layout
-from mnbatch.imaging.settling import when_settled
 from mnbatch.imaging.walk import Walk
+
+# Whole slides copied under another name, found by content and cheaply.
+#
+# Three sieves, each only for what the one before could not tell apart: the sizes of the files; a few
+# hundred bytes from the middle of each file; the whole content. Uncompressed crops of one size would
+# otherwise make every slide a candidate, and a crawl would read the whole export.
+
+
+_PROBE_BYTES = 512
+_FileDigest = Callable[[str], bytes]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is kept of a slide; its paths as one string, which takes far less memory than its records."""
+
+    slide_id: str
+    root: Path
+    paths: str
+    probe: bytes | None = None
+    content: bytes | None = None
+
+
+class SlideCopies:
+    """Slides seen so far, by content."""
+
+    def __init__(self) -> None:
+        self._by_sizes: dict[bytes, list[_Known]] = {}
+
+    def original_of(self, slide: Slide) -> str | None:
+        """Slide-id of an earlier slide with byte-identical files under whatever names, or None.
+
+        A slide that cannot be read whole, or that has no content, is nobody's copy.
+        """
+        if not any(file.size for file in slide.everything):
+            return None
+        new = _Known(slide.slide_id, slide.root, "\0".join(file.path for file in slide.everything))
+        same_sizes = self._by_sizes.setdefault(_sizes(slide), [])
+        for known in same_sizes:
+            if _same_probe(known, new) and _same_content(known, new):
+                return known.slide_id
+        same_sizes.append(new)
+        return None
+
+
+def _sizes(slide: Slide) -> bytes:
+    sizes = ",".join(map(str, sorted(file.size for file in slide.everything)))
+    return hashlib.blake2b(sizes.encode(), digest_size=16).digest()
+
+
+def _same_probe(known: _Known, new: _Known) -> bool:
+    for slide in (known, new):
+        if slide.probe is None:
+            slide.probe = _digest(slide, _middle)
+    return known.probe == new.probe != b""
+
+
+def _same_content(known: _Known, new: _Known) -> bool:
+    for slide in (known, new):
+        if slide.content is None:
+            slide.content = _digest(slide, _whole)
+    return known.content == new.content != b""
+
+
+def _digest(slide: _Known, of_file: _FileDigest) -> bytes:
+    """Digest of the files' digests whatever their order; b"" when a file cannot be read."""
+    try:
+        digests = sorted(of_file(os.path.join(slide.root, path)) for path in slide.paths.split("\0"))
+    except OSError:
+        return b""
+    return _combined(digests)
+
+
+def _combined(digests: Iterable[bytes]) -> bytes:
+    return hashlib.blake2b(b"".join(digests), digest_size=16).digest()
+
+
+def _middle(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        stream.seek(max(0, size // 2 - _PROBE_BYTES // 2))
+        return hashlib.blake2b(stream.read(_PROBE_BYTES), digest_size=16).digest()
+
+
+def _whole(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+# Slides that a scanner may still be writing: found by age, and by looking twice.
+#
+# Files arrive over network shares, where change notifications cannot be relied on; so the files are looked at.
+
+
+_GAP_SECONDS = 1.0
+"""Least time between the two looks (less when --settle is less)."""
+
+_WAITING = 256
+"""Slides that wait for their second look; bounds memory, and the looks of many slides share one wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FirstLook:
+    slide: Slide
+    folders: dict[str, int]
+    at: float
+
+
+def when_settled(
+    slides: Iterable[Slide], settle_seconds: float | None, explain: Callable[[Skipped], None]
+) -> Iterator[Slide]:
+    """Pass slides on in their order, those that are not settled with `settled=False`.
+
+    A slide is settled when its newest file is at least `settle_seconds` old and neither its files (size,
+    time) nor the folders that hold them changed between two looks. None or 0 passes every slide as it is.
+    """
+    if not settle_seconds:
+        yield from slides
+        return
+    gap = min(_GAP_SECONDS, settle_seconds)
+    waiting: deque[_FirstLook] = deque()
+    for slide in slides:
+        waiting.append(_FirstLook(slide, _folder_times(slide), time.monotonic()))
+        while waiting and (len(waiting) > _WAITING or _age(waiting[0]) >= gap):
+            yield _second_look(waiting.popleft(), settle_seconds, gap, explain)
+    while waiting:
+        yield _second_look(waiting.popleft(), settle_seconds, gap, explain)
+
+
+def _second_look(first: _FirstLook, settle: float, gap: float, explain: Callable[[Skipped], None]) -> Slide:
+    slide = first.slide
+    newest = max(file.mtime_ns for file in slide.everything) / 1e9
+    age = time.time() - newest
+    if age < settle:
+        when = f"{age:.0f} s old" if age >= 0 else "dated in the future"
+        explain(Skipped(slide.path, f"left for the next run: its newest file is {when} (--settle {settle:g})"))
+        return replace(slide, settled=False)
+    time.sleep(max(0.0, gap - _age(first)))
+    if not _unchanged(slide, first.folders):
+        explain(Skipped(slide.path, "left for the next run: it changed while it was looked at"))
+        return replace(slide, settled=False)
+    return slide
+
+
+def _age(first: _FirstLook) -> float:
+    return time.monotonic() - first.at
+
+
+def _unchanged(slide: Slide, folders: dict[str, int]) -> bool:
+    if _folder_times(slide) != folders:
+        return False
+    return all(_state(slide.root, file.path) == (file.size, file.mtime_ns) for file in slide.everything)
+
+
+def _state(root: Path, path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(os.path.join(root, path))
+    except PermissionError:
+        return 0, 0
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def _folder_times(slide: Slide) -> dict[str, int]:
+    """Modification times of the folders of a slide: a file that is added or removed changes them."""
+    folders = {file.path.rpartition("/")[0] for file in slide.everything}
+    return {folder: _state(slide.root, folder)[1] for folder in folders}
+
+
+# What slides an export holds: one streaming walk in natural order, which says what it left out and why.
+
 
 Explain = Callable[[Skipped], None]
 

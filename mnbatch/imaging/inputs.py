@@ -18,15 +18,14 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from mnbatch.assay.fields import InputKind
+from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.reasons import Named, say
-from mnbatch.imaging.companions import field_of_mask, is_mask_folder
-from mnbatch.imaging.decoding import DECODING_ERRORS, UndecodableError, decode_plain, kind_of, page_values
+from mnbatch.imaging.formats.decoding import DECODING_ERRORS, decode_plain, kind_of, page_values
+from mnbatch.imaging.formats.loading import read_whole
+from mnbatch.imaging.formats.size_limits import UndecodableError
+from mnbatch.imaging.formats.tiff_headers import TiffHeader, open_tiff, read_header
 from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES, parse_layout
-from mnbatch.imaging.loading import read_whole
-from mnbatch.imaging.tiff_header import TiffHeader, read_header
-from mnbatch.imaging.tiff_opening import open_tiff
-from mnbatch.imaging.walk import natural_key
+from mnbatch.imaging.walk import field_of_mask, is_mask_folder, natural_key
 
 KINDS: dict[InputKind, str] = {
     "gallery": "each file (or page) is the crop of one cell",

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from mnbatch.assay.fields import InputKind
+from mnbatch.assay.field_records import InputKind
 from mnbatch.errors import UsageError
 
 EXTENSIONS: tuple[str, ...] = ("tif", "tiff", "png", "bmp", "jpg", "jpeg")

@@ -14,9 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.assay.reasons import say
-from mnbatch.imaging.density import density, looked_up
-from mnbatch.imaging.ground import Ground, ground_of, thinned
 from mnbatch.imaging.quality import Measured, find_nuclei
+from mnbatch.imaging.stain_recognition import Ground, density, ground_of, looked_up, thinned
 
 Decoded = npt.NDArray[Any]
 """A decoded crop: (height, width) or (height, width, 3); uint8, uint16 or float32."""

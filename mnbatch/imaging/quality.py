@@ -1,4 +1,4 @@
-"""What is measured of a crop before it is scored; the flags are made from it in `mnbatch.assay.quality`."""
+"""What is measured of a crop before it is scored; the flags are made from it in `mnbatch.assay.calls`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from mnbatch.assay.cells import Quality, UInt8Array
-from mnbatch.imaging.ground import Ground, ground_of, thinned
+from mnbatch.imaging.stain_recognition import Ground, ground_of, thinned
 
 _REDUCTION = 2
 """Measured on blocks of 2 x 2 averaged: 112 x 112 of 224 x 224."""

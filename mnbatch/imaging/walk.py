@@ -1,7 +1,8 @@
-"""One walk through an export: folders in natural order, links followed once, every omission said."""
+"""One walk through an export: folders in natural order, links followed once, every omission stated."""
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -9,12 +10,76 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnbatch.assay.cells import Companion, Skipped, Slide, SourceFile
-from mnbatch.assay.fields import InputKind
+from mnbatch.assay.field_records import InputKind
 from mnbatch.errors import StorageError
-from mnbatch.imaging.companions import field_of_mask, field_stem, is_mask_folder, whole_slide_companions
 from mnbatch.imaging.copied_names import copies_among, is_copy_folder
+from mnbatch.imaging.formats.size_limits import MAX_COMPANIONS
 from mnbatch.imaging.identity import slide_id
 from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES, Layout, Place
+
+# Files that belong to another one: label images beside fields, data files of whole slides.
+
+
+_MASK_FILE = re.compile(r"(.+?)[_-](?:cp_masks?|masks?|labels?)", re.IGNORECASE)
+_MASK_FOLDER = re.compile(r"(?:.*[_\- ])?(?:masks?|labels?|outlines?)", re.IGNORECASE)
+_MASK_EXTENSIONS = ("tif", "tiff", "png")
+_LARGEST_INDEX = 1 << 20
+
+
+def field_of_mask(name: str) -> str | None:
+    """Stem of the field whose label image this file is by its name (`a_cp_masks.png` is that of `a`), or None."""
+    stem, _, extension = name.rpartition(".")
+    match = _MASK_FILE.fullmatch(field_stem(f"{stem}.{extension}")) if extension.lower() in _MASK_EXTENSIONS else None
+    return match[1] if match else None
+
+
+def is_mask_folder(name: str) -> bool:
+    """Whether a folder holds label images by its name (`masks`, `nucleus_masks`, `labels`)."""
+    return _MASK_FOLDER.fullmatch(name) is not None
+
+
+def field_stem(name: str) -> str:
+    """Name of an image file without its extension; `a.ome.tif` is `a`."""
+    stem = name.rpartition(".")[0]
+    return stem[:-4] if stem.lower().endswith(".ome") else stem
+
+
+def whole_slide_companions(path: str) -> list[str]:
+    """Data files of a whole slide that consists of several, as paths beside it; none for other formats.
+
+    MRXS keeps its data in a folder of the same name, VMS and VMU name theirs in the index file. What cannot be listed
+    is left out here: opening the slide will say what is missing.
+    """
+    stem, _, extension = path.rpartition(".")
+    if extension.lower() == "mrxs":
+        return _files_in(stem)
+    if extension.lower() in ("vms", "vmu"):
+        return _named_in(path)
+    return []
+
+
+def _files_in(folder: str) -> list[str]:
+    try:
+        return sorted(entry.path for entry in os.scandir(folder) if entry.is_file())
+    except OSError:
+        return []
+
+
+def _named_in(path: str) -> list[str]:
+    parser = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
+    try:
+        with open(path, encoding="utf-8", errors="replace") as index:
+            parser.read_string(index.read(_LARGEST_INDEX))
+    except (OSError, ValueError, configparser.Error):
+        return []
+    folder = os.path.dirname(path)
+    values = {value for section in parser.sections() for _, value in parser.items(section) if value}
+    named = (os.path.join(folder, os.path.basename(value)) for value in sorted(values)[:MAX_COMPANIONS])
+    return sorted(name for name in named if os.path.isfile(name) and name != path)
+
+
+# One walk through an export: folders in natural order, links followed once, every omission said.
+
 
 _JUNK = frozenset(
     {

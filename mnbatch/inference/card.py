@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from mnbatch.assay.score_histogram import ScoreHistogram
+from mnbatch.assay.score_mixture import ScoreHistogram
 from mnbatch.imaging.preparation import Preparation
 
 SCHEMA_VERSION: Literal[1] = 1

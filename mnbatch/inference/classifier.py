@@ -11,9 +11,8 @@ import torch
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.errors import UsageError
 from mnbatch.inference.engines import CpuEngine, DeviceEngine, Engine, Pending
-from mnbatch.inference.explaining import maps_of
 from mnbatch.inference.model_directory import LoadedModel
-from mnbatch.inference.scores import Scores
+from mnbatch.inference.network_scores import Scores, maps_of
 
 __all__ = ["Classifier", "Pending", "Scores", "pick_device"]
 
@@ -70,7 +69,7 @@ class Classifier:
 
     @property
     def maps(self) -> tuple[str, ...]:
-        """Names of the maps that its scores hold, of `mnbatch.inference.scores.MAPS`; the others are NaN."""
+        """Names of the maps that its scores hold, of `mnbatch.inference.network_scores.MAPS`; the others are NaN."""
         return maps_of(self.model.network)
 
     def submit(self, crops: Sequence[UInt8Array]) -> Pending:

@@ -21,9 +21,8 @@ from torch import Tensor
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.errors import MnbatchError
 from mnbatch.imaging.preparation import network_input
-from mnbatch.inference.explaining import explained, gpu_precision, network_of
 from mnbatch.inference.model_directory import LoadedModel
-from mnbatch.inference.scores import Normaliser, Scores, packed, unpacked
+from mnbatch.inference.network_scores import Normaliser, Scores, explained, gpu_precision, network_of, packed, unpacked
 from mnbatch.networks.network import Network
 
 CPU_MINIBATCH = 16

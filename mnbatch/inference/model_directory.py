@@ -25,7 +25,7 @@ import mnbatch
 from mnbatch.errors import ModelError, StorageError
 from mnbatch.files import staging_folder, storage_error, sweep_folder
 from mnbatch.inference.card import ModelCard
-from mnbatch.inference.verification import CARD_FILE, RESTORE, WEIGHTS_FILE, verify_with_weights
+from mnbatch.inference.catalogue import CARD_FILE, RESTORE, WEIGHTS_FILE, verify_with_weights
 from mnbatch.networks import ARCHITECTURES
 from mnbatch.networks.network import StreamNetwork
 
@@ -35,7 +35,7 @@ class LoadedModel:
     """A verified model, ready to be moved to a device.
 
     Attributes:
-        digest: as in `mnbatch.inference.verification.VerifiedModel`.
+        digest: as in `mnbatch.inference.catalogue.VerifiedModel`.
         network: in evaluation mode, on the CPU, float32.
     """
 

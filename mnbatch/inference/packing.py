@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from mnbatch.assay.cells import CellCrop, CellScore, ScoredItem, SlideEnd, StreamItem, UInt8Array
-from mnbatch.inference.scores import Scores
+from mnbatch.inference.network_scores import Scores
 
 
 class PendingScores(Protocol):

@@ -7,8 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 from torchvision.models import alexnet
 
-from mnbatch.networks.attended import AttendedNetwork, run_to
-from mnbatch.networks.attention import AttentionFactory, ChannelAttention
+from mnbatch.networks.attention_modules import AttendedNetwork, AttentionFactory, ChannelAttention, run_to
 from mnbatch.networks.network import Stream
 
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import alexnet
 
-from mnbatch.networks.attention import AttentionFactory, AttentionModule
+from mnbatch.networks.attention_modules import AttentionFactory, AttentionModule
 from mnbatch.networks.network import INPUT_SIZE, Stream, Streamed, StreamNetwork, linear
 from mnbatch.networks.network import weigh_channels as _weigh_channels
 

@@ -142,7 +142,7 @@ class StreamNetwork(Network):
         streams: in the order of the linear layer's inputs.
         dropout: of the concatenated averages, in training only; 0 where the original has none.
         counter: for models that count micronuclei, a second linear layer on the same averages. It answers what the
-            first leaves open: continuation ratios of the number of micronuclei (`mnbatch.assay.counting`).
+            first leaves open: continuation ratios of the number of micronuclei (`mnbatch.assay.mn_counts`).
     """
 
     streams: tuple[Stream, ...]

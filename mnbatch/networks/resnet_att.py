@@ -6,8 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from mnbatch.networks.attended import AttendedNetwork
-from mnbatch.networks.attention import AttentionFactory, AttentionModule
+from mnbatch.networks.attention_modules import AttendedNetwork, AttentionFactory, AttentionModule
 from mnbatch.networks.resnet import resnet18_backbone, resnet50_backbone, resnet_features, resnet_streams
 
 

@@ -7,8 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 from torchvision.models import vgg16
 
-from mnbatch.networks.attended import AttendedNetwork, run_to
-from mnbatch.networks.attention import AttentionFactory, AttentionModule
+from mnbatch.networks.attention_modules import AttendedNetwork, AttentionFactory, AttentionModule, run_to
 from mnbatch.networks.network import Stream
 
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mnbatch.assay.cells import CellCrop, FileDigest, Look, ReadItem, Slide, SlideEnd, StreamItem
-from mnbatch.assay.fields import InputKind
+from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.reasons import Foreign, Named, foreign_os, say
 from mnbatch.assay.stains import likely_look, mixture, slide_look
 from mnbatch.errors import SlideError, StorageError
-from mnbatch.imaging.fields.options import FieldOptions
+from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.inference.prefetch import ordered_map
-from mnbatch.pipeline.remote import RemoteSource
+from mnbatch.pipeline.remote_source import RemoteSource
 from mnbatch.pipeline.sources import Task
 from mnbatch.pipeline.worker_process import Opening
 from mnbatch.pipeline.workers import HurriedError, WorkerPool

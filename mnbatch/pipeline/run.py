@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnbatch.assay.cells import Skipped, Slide
-from mnbatch.assay.fields import InputKind
+from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.reasons import one_of, shareable
-from mnbatch.assay.samples import match_samples, read_samples
+from mnbatch.assay.sample_sheet import match_samples, read_samples
 from mnbatch.console import RunProgress, SilentProgress
 from mnbatch.errors import (
     EXIT_INTERNAL,
@@ -26,23 +26,23 @@ from mnbatch.errors import (
 )
 from mnbatch.files import as_storage_error
 from mnbatch.imaging.discovery import find_slides
-from mnbatch.imaging.fields.options import CropScale
+from mnbatch.imaging.fields.field_options import CropScale
 from mnbatch.imaging.inputs import recognise_input
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.pipeline.committing import copy_record
 from mnbatch.pipeline.covering import Cover, covering
 from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
-from mnbatch.pipeline.pending import Plan, field_options, new_call, new_stamp, plan_slides
+from mnbatch.pipeline.planning import Plan, field_options, new_call, new_stamp, plan_slides
 from mnbatch.pipeline.reading import SlideJob, default_workers
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
 from mnbatch.report.verifying import Finding, verify_out
 from mnbatch.results.annotations import load_samples, save_samples
 from mnbatch.results.batch import Batch, open_batch, read_batch, refuse_out_in_export, write_batch
-from mnbatch.results.files import storage_errors
-from mnbatch.results.holding import hold_out
 from mnbatch.results.keys import stat_key
+from mnbatch.results.lock import hold_out
 from mnbatch.results.manifest import Manifest, RunLog
+from mnbatch.results.out_files import storage_errors
 from mnbatch.results.pseudonyms import Pseudonyms
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store

@@ -11,7 +11,7 @@ from mnbatch.inference.catalogue import ModelSet
 from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.packing import score_stream
 from mnbatch.pipeline.committing import Committer
-from mnbatch.pipeline.pending import Plan, field_options
+from mnbatch.pipeline.planning import Plan, field_options
 from mnbatch.pipeline.reading import Reading, SlideJob, default_workers
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.results.pseudonyms import Pseudonyms

@@ -1,7 +1,7 @@
 """Where the cells of a slide come from: one interface for galleries, fields and whole slides.
 
 A `WorkerSource` decodes, in a worker process. What the run sees of it is a
-`mnbatch.pipeline.remote.RemoteSource`.
+`mnbatch.pipeline.remote_source.RemoteSource`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from mnbatch.assay.cells import ReadItem, ReadTask, Slide, SourceFile
-from mnbatch.imaging.fields.options import FieldOptions
-from mnbatch.imaging.fields.survey import Seen
+from mnbatch.imaging.fields.field_options import FieldOptions
+from mnbatch.imaging.fields.field_survey import Seen
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells, read_tasks, slide_range
 
@@ -77,8 +77,8 @@ def open_source(slide: Slide, preparation: Preparation, fields: FieldOptions) ->
     if slide.kind == "gallery":
         return GallerySource(slide, preparation)
     # scikit-image takes a second to load, which a gallery need not spend.
+    from mnbatch.imaging.fields.field_source import FieldSource
     from mnbatch.imaging.fields.regions import WholeSlideSource
-    from mnbatch.imaging.fields.source import FieldSource
 
     return (WholeSlideSource if slide.kind == "wsi" else FieldSource)(slide, preparation, fields)
 

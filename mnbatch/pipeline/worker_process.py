@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from mnbatch.assay.cells import CellCrop, ReadItem, Slide
-from mnbatch.imaging.fields.options import FieldOptions
+from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.inputs import vote_on
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells  # noqa: F401 - loaded before the first request, not while it waits
 from mnbatch.pipeline.sources import WorkerSource, hash_of, open_source
-from mnbatch.results.gallery import encode_crop
+from mnbatch.results.stored_gallery import encode_crop
 
 LENGTH = struct.Struct("<Q")
 OPEN_SLIDES = 4

@@ -9,28 +9,28 @@ from dataclasses import asdict, dataclass, field, replace
 from mnbatch.assay.calls import SlideStatus, pool_donor
 from mnbatch.assay.estimates import pooled_estimates
 from mnbatch.assay.heterogeneity import compare_slides
-from mnbatch.report import cellpage, pages, render, tables
-from mnbatch.report.basis import with_basis
-from mnbatch.report.controls import called_with, find_controls
-from mnbatch.report.dosing import DonorDose, donor_doses
-from mnbatch.report.gallery import gallery_view
+from mnbatch.report import gallery_page, page_content, rendering, tables
+from mnbatch.report.control_charts import called_with, find_controls
+from mnbatch.report.derived_files import digest, page_stamp, remove_files, write_if_changed
+from mnbatch.report.dose_report import DonorDose, donor_doses
 from mnbatch.report.items import DonorItem, SlideItem
+from mnbatch.report.page_pictures import gallery_view
 from mnbatch.report.rows import donor_rows, slide_rows
-from mnbatch.report.signatures import short_signature, with_signatures
-from mnbatch.report.slides import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
+from mnbatch.report.sign_off_basis import with_basis
+from mnbatch.report.signature_lines import short_signature, with_signatures
+from mnbatch.report.slide_reports import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
 from mnbatch.report.statistics import statistics_of, why_no_background
-from mnbatch.report.summary import digest, page_stamp, remove_files, write_if_changed
 from mnbatch.report.verifying import write_seal
 from mnbatch.report.views import CopyView
-from mnbatch.results.dosing import load_dosing, scoring_mode
-from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.dosing_settings import load_dosing, scoring_mode
 from mnbatch.results.lock import check_still_held
+from mnbatch.results.model_errors import load_validation, validation_of
+from mnbatch.results.out_files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Samples, open_roster
 from mnbatch.results.store import Store
-from mnbatch.results.validation import load_validation, validation_of
-from mnbatch.review.signing import Basis
+from mnbatch.review.sign_offs import Basis
 
 __all__ = ["ReportOptions", "ReportSummary", "ReportedSlide", "build_reports"]
 
@@ -121,7 +121,7 @@ def _copy_views(copied: Sequence[SlideRecord], records: Sequence[SlideRecord]) -
     for record in copied:
         original = originals.get(record.copy_of or "")
         name = _shown_path(original) if original else record.copy_of or ""
-        href = render.href(f"slides/{original.slide_id}/index.html") if original else ""
+        href = rendering.href(f"slides/{original.slide_id}/index.html") if original else ""
         found.append(CopyView(_shown_path(record), name, href))
     return found
 
@@ -190,28 +190,30 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
         return False
     candidates = [cell for item in donor.slides for cell in slides.candidates(item.record)]
     gallery = _donor_gallery(paths, donor)
-    page = pages.donor_page(donor, gallery_view(candidates, options.gallery), cellpage.PAGE if gallery else "")
+    page = page_content.donor_page(
+        donor, gallery_view(candidates, options.gallery), gallery_page.PAGE if gallery else ""
+    )
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     if gallery is None:
-        remove_files(folder, [cellpage.PAGE])
+        remove_files(folder, [gallery_page.PAGE])
         folder.mkdir(parents=True, exist_ok=True)
     else:
-        write_atomically(folder / cellpage.PAGE, render.render_gallery(gallery, stamp))
-    write_atomically(sheet_path, render.render_sheet(pages.donor_sheet(donor), stamp))
-    write_atomically(page_path, render.render_donor(page, stamp))
+        write_atomically(folder / gallery_page.PAGE, rendering.render_gallery(gallery, stamp))
+    write_atomically(sheet_path, rendering.render_sheet(page_content.donor_sheet(donor), stamp))
+    write_atomically(page_path, rendering.render_donor(page, stamp))
     return True
 
 
-def _donor_gallery(paths: OutPaths, donor: DonorItem) -> cellpage.CellPage | None:
+def _donor_gallery(paths: OutPaths, donor: DonorItem) -> gallery_page.CellPage | None:
     """The gallery over the slides that have one; their files are shared."""
     ids = [(item.record.slide_id, item.record.name) for item in donor.slides]
     shown = tuple(
-        (slide_id, name, render.href(f"../../slides/{slide_id}/{cellpage.FOLDER}/"))
+        (slide_id, name, rendering.href(f"../../slides/{slide_id}/{gallery_page.FOLDER}/"))
         for slide_id, name in ids
-        if (paths.slide(slide_id).root / cellpage.PAGE).exists()
+        if (paths.slide(slide_id).root / gallery_page.PAGE).exists()
     )
-    return cellpage.CellPage(donor.call.donor, "Donor", "index.html", "../../index.html", shown) if shown else None
+    return gallery_page.CellPage(donor.call.donor, "Donor", "index.html", "../../index.html", shown) if shown else None
 
 
 def _sweep_donors(paths: OutPaths, folders: set[str]) -> None:
@@ -219,7 +221,7 @@ def _sweep_donors(paths: OutPaths, folders: set[str]) -> None:
     if paths.donors.is_dir():
         for name in sorted(set(os.listdir(paths.donors)) - folders):
             if (paths.donors / name).is_dir():
-                remove_files(paths.donors / name, ["index.html", "sheet.html", cellpage.PAGE])
+                remove_files(paths.donors / name, ["index.html", "sheet.html", gallery_page.PAGE])
 
 
 def _write_tables(paths: OutPaths, items: Sequence[SlideItem], donors: Sequence[DonorItem]) -> None:
@@ -240,5 +242,5 @@ def _write_index(
     stamp = digest(stamps, [[copy.name, copy.original, copy.href] for copy in copies], options.min_cells, signed)
     if not options.force and page_stamp(paths.index) == stamp:
         return False
-    write_atomically(paths.index, render.render_index(pages.index_page(items, donors, copies), stamp))
+    write_atomically(paths.index, rendering.render_index(page_content.index_page(items, donors, copies), stamp))
     return True

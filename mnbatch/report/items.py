@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from mnbatch.assay.calls import DonorCall, SlideCall
 from mnbatch.assay.estimates import NO_ESTIMATES, Estimates
-from mnbatch.assay.fields import FieldCounts
+from mnbatch.assay.field_records import FieldCounts
 from mnbatch.assay.heterogeneity import Heterogeneity
-from mnbatch.report.dosing import DonorDose
+from mnbatch.report.dose_report import DonorDose
 from mnbatch.report.statistics import Statistics, disagreement
 from mnbatch.results.records import SlideRecord
-from mnbatch.review.signing import Basis, Signed
+from mnbatch.review.sign_offs import Basis, Signed
 from mnbatch.review.standing import NO_REVIEW, SlideReview, pool
 
 LOOK_AT_SLIDE = (

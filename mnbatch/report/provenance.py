@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from mnbatch.report import views, words
+from mnbatch.report import views, wording
 from mnbatch.results.records import SlideRecord
 
 
@@ -51,7 +51,7 @@ def slide_provenance(record: SlideRecord) -> tuple[tuple[str, str], ...]:
 
 def _look(record: SlideRecord) -> str:
     forced = record.parts is not None and record.parts.stain
-    return f"{record.look or words.NOT_KNOWN}{' (forced with --stain)' if forced else ''}"
+    return f"{record.look or wording.NOT_KNOWN}{' (forced with --stain)' if forced else ''}"
 
 
 def shared_provenance(records: Sequence[SlideRecord]) -> tuple[tuple[str, str], ...]:
@@ -78,7 +78,7 @@ def scored_span(records: Sequence[SlideRecord]) -> str:
     if not scored:
         return ""
     first, last = min(s.started for s in scored), max(s.finished for s in scored)
-    return f"{words.moment(first).removesuffix(' UTC')} to {words.moment(last)}"
+    return f"{wording.moment(first).removesuffix(' UTC')} to {wording.moment(last)}"
 
 
 def batch_provenance(records: Sequence[SlideRecord]) -> tuple[tuple[str, str], ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from mnbatch.assay.fields import FieldCounts
+from mnbatch.assay.field_records import FieldCounts
 from mnbatch.report import statistics, tables
-from mnbatch.report.dosing import NO_DOSE
+from mnbatch.report.dose_report import NO_DOSE
 from mnbatch.report.items import DonorItem, SlideItem
 
 

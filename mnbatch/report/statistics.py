@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from mnbatch.assay.background import Background, Control, compare_with_background
 from mnbatch.assay.calls import PER, Frequency
-from mnbatch.assay.counting import MnFrequency
-from mnbatch.assay.distribution import Distribution
 from mnbatch.assay.estimates import Estimates
 from mnbatch.assay.heterogeneity import LEVEL, Heterogeneity
-from mnbatch.assay.precision import Precision, precision
-from mnbatch.report import words
-from mnbatch.results.dosing import MODE_ALL_CELLS
+from mnbatch.assay.intervals import Precision, precision
+from mnbatch.assay.mn_counts import Distribution, MnFrequency
+from mnbatch.dosimetry.detection_limits import Background, Control, compare_with_background
+from mnbatch.report import wording
+from mnbatch.results.dosing_settings import MODE_ALL_CELLS
 
 COLUMNS = (
     "corrected_per_1000",
@@ -174,12 +173,12 @@ def corrected_text(found: Statistics | None) -> tuple[str, str]:
     if found is None or found.estimates.corrected is None:
         return "", ""
     e = found.estimates
-    return words.rate(e.corrected), interval_text(e.corrected_low, e.corrected_high)
+    return wording.rate(e.corrected), interval_text(e.corrected_low, e.corrected_high)
 
 
 def interval_text(low: float | None, high: float | None) -> str:
     """Two rates per 1000 as "low–high"; "" where there is no interval."""
-    return "" if low is None or high is None else f"{words.rate(low)}–{words.rate(high)}"
+    return "" if low is None or high is None else f"{wording.rate(low)}–{wording.rate(high)}"
 
 
 def _rounded(value: float | None) -> float | None:

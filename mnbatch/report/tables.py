@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mnbatch.assay.calls import CalledCell, Frequency
-from mnbatch.assay.counting import MnFrequency
-from mnbatch.assay.fields import FieldCounts, FoundAt
+from mnbatch.assay.field_records import FieldCounts, FoundAt
+from mnbatch.assay.mn_counts import MnFrequency
 from mnbatch.csvfile import Number, Value, csv_bytes, is_number, shown
 from mnbatch.report import statistics
-from mnbatch.report.dosing import DOSE_COLUMNS, NO_DOSE
-from mnbatch.report.signatures import SIGNATURE_COLUMNS, signature_fields
-from mnbatch.review.signing import Signed
+from mnbatch.report.dose_report import DOSE_COLUMNS, NO_DOSE
+from mnbatch.report.signature_lines import SIGNATURE_COLUMNS, signature_fields
+from mnbatch.review.sign_offs import Signed
 from mnbatch.review.standing import NO_REVIEW, SlideReview
 
 CELL_COUNT_COLUMNS = ("p_0", "p_1", "p_2", "p_3plus", "expected_mn", "n_mn")

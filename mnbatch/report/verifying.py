@@ -15,15 +15,13 @@ from typing import Literal
 from mnbatch.csvfile import CsvError, read_stored
 from mnbatch.errors import MnbatchError
 from mnbatch.intake import read_bytes, read_json
-from mnbatch.report import cellpage
-from mnbatch.report.summary import read_summary, write_if_changed
-from mnbatch.results.chain import is_chained
-from mnbatch.results.checksums import checksum, content_checksum, file_checksum
+from mnbatch.report import gallery_page
+from mnbatch.report.derived_files import read_summary, write_if_changed
+from mnbatch.results.annotations import altered_trail, read, read_seals
+from mnbatch.results.checksums import Seals, checksum, content_checksum, file_checksum, is_chained, name_of
 from mnbatch.results.commit import altered, damage, has_checksum, is_damaged, read_record
-from mnbatch.results.journal import altered_trail, read, read_seals
 from mnbatch.results.paths import GENERATION_PREFIX, OutPaths, SlidePaths
 from mnbatch.results.records import SlideRecord
-from mnbatch.results.seals import Seals, name_of
 from mnbatch.review.trail import reviewed_slides
 
 RESTORE = "Restore it from a copy."
@@ -72,7 +70,7 @@ def verify_out(paths: OutPaths) -> Verified:
 def write_seal(paths: OutPaths) -> None:
     """Keep the checksums of the tables and pages of the whole batch and of its donors."""
     files = [paths.index, paths.slides_csv, paths.donors_csv]
-    names = ("index.html", "sheet.html", cellpage.PAGE)
+    names = ("index.html", "sheet.html", gallery_page.PAGE)
     files += [path for name in names for path in sorted(paths.donors.glob(f"*/{name}"))]
     content = {"files": {name_of(paths.root, path): file_checksum(path) for path in files if path.exists()}}
     text = json.dumps({**content, SEAL: content_checksum(content)}, indent=1)

@@ -7,15 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mnbatch.assay.calls import CalledCell, Frequency
-from mnbatch.report import charts, words
-from mnbatch.report.cumulative import Cumulative
-from mnbatch.report.dosing import DoseView
-from mnbatch.report.fields import FieldsView
-from mnbatch.report.gallery import GalleryView
-from mnbatch.report.lines import Line
-from mnbatch.report.micronuclei import MicronucleiView
-from mnbatch.report.reviews import ReviewView
-from mnbatch.report.signatures import SignView
+from mnbatch.report import charts, wording
+from mnbatch.report.charts import Cumulative
+from mnbatch.report.dose_report import DoseView
+from mnbatch.report.field_pictures import FieldsView
+from mnbatch.report.frequency_lines import Line, MicronucleiView, ReviewView
+from mnbatch.report.page_pictures import GalleryView
+from mnbatch.report.signature_lines import SignView
 
 EXAMPLES = 3
 
@@ -180,7 +178,7 @@ def mark(frequency: Frequency | None, scale: charts.Scale) -> tuple[charts.Inter
     f = frequency
     if f is None or f.per_1000 is None or f.ci_low is None or f.ci_high is None:
         return None, ""
-    spoken = f"{words.rate(f.per_1000)} per 1000, 95 % interval {words.rate(f.ci_low)} to {words.rate(f.ci_high)}"
+    spoken = f"{wording.rate(f.per_1000)} per 1000, 95 % interval {wording.rate(f.ci_low)} to {wording.rate(f.ci_high)}"
     return charts.interval(scale, f.per_1000, f.ci_low, f.ci_high), spoken
 
 
@@ -190,7 +188,7 @@ def flag_counts(cells: Sequence[CalledCell]) -> tuple[FlagCount, ...]:
     number = Counter(flag for cell in counted for flag in cell.qc)
     called = Counter(flag for cell in counted if cell.mn for flag in cell.qc)
     return tuple(
-        FlagCount(flag.replace("_", " "), words.flag_meaning(flag), n, called[flag])
+        FlagCount(flag.replace("_", " "), wording.flag_meaning(flag), n, called[flag])
         for flag, n in sorted(number.items(), key=lambda pair: (-pair[1], pair[0]))
     )
 
@@ -217,7 +215,7 @@ def excluded_groups(cells: Sequence[CalledCell]) -> tuple[ReasonGroup, ...]:
     return reason_groups(
         (
             _group(cell.reason),
-            words.cell_label(cell.source, cell.page),
+            wording.cell_label(cell.source, cell.page),
         )
         for cell in cells
         if cell.mn is None

@@ -1,16 +1,200 @@
-"""What people say about slides, kept apart from what the program found."""
+"""What people say about slides, kept apart from what the program found; a change is saved whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import base64
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from mnbatch.assay.samples import COLUMNS, REQUIRED, SampleRow
+from mnbatch.assay.sample_sheet import COLUMNS, REQUIRED, SampleRow
 from mnbatch.csvfile import CsvError, csv_bytes, read_stored
 from mnbatch.errors import StorageError
-from mnbatch.intake import reason
-from mnbatch.results.journal import change, read
+from mnbatch.intake import parse_json, read_bytes, reason
+from mnbatch.results.checksums import Seals, add_lines, broken, checksum, content_checksum, name_of, parse_seals
+from mnbatch.results.lock import wait_for_lock
+from mnbatch.results.out_files import storage_errors, sync_folder, write_atomically
 from mnbatch.results.paths import OutPaths
+
+# Changes of annotations: all of a change or nothing of it, on a full disk and after a kill too.
+#
+# A change of several files (an import has a trail a slide, and every change the checksums) is written whole into
+# `annotations/.journal`, which appears by one rename: from then on it is true. Then it is put in its place, which can
+# be done any number of times, and the journal is removed. Who reads meanwhile, or after a kill in between, reads
+# through the journal; who writes next puts it in its place first.
+
+
+WAIT_SECONDS = 30.0
+CHECKSUM = "checksum"
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Bytes of one file from `offset` on; the whole file where that is None."""
+
+    file: str
+    offset: int | None
+    data: bytes
+
+    def over(self, before: bytes | None) -> bytes:
+        """The file's content once the change is in place."""
+        return self.data if self.offset is None else (before or b"")[: self.offset] + self.data
+
+
+def change(
+    paths: OutPaths, *, append: Mapping[Path, Rows] | None = None, replace: Mapping[Path, bytes] | None = None
+) -> None:
+    """Append lines to trails and replace files of the annotations, all of it or nothing.
+
+    Raises:
+        StorageError: nothing was changed; or all is kept in the journal and could not be put in its place yet, which
+            the message says.
+        LockHeldError: another change did not end in time.
+    """
+    with storage_errors(paths.annotations):
+        paths.annotations.mkdir(parents=True, exist_ok=True)
+    with wait_for_lock(paths.annotations_lock, WAIT_SECONDS):
+        _put_in_place(paths, _journal(paths))
+        changes = _changes(paths, append or {}, replace or {})
+        write_atomically(paths.journal, _dump(changes), durable=True)
+        _put_in_place(paths, changes)
+
+
+def read(paths: OutPaths, path: Path) -> bytes | None:
+    """A file of the annotations as it was last changed; None where there is none.
+
+    Raises:
+        StorageError: it is there and cannot be read.
+    """
+    before = _journal(paths)
+    data = _bytes(path)
+    # A change that began after the first look and ended before the second is in the file by now.
+    changes = before or _journal(paths)
+    name = name_of(paths.annotations, path)
+    for one in changes:
+        if one.file == name:
+            return one.over(data)
+    return data if changes or before else _bytes(path)
+
+
+def read_seals(paths: OutPaths) -> Seals:
+    """What the annotations must hold."""
+    return parse_seals(read(paths, paths.checksums))
+
+
+def altered_trail(paths: OutPaths, path: Path, data: bytes | None) -> tuple[str, ...]:
+    """What was done to a trail by hand, in words; empty where nothing was, or where it was never chained."""
+    head = read_seals(paths).trails.get(name_of(paths.annotations, path))
+    if data is None:
+        return ("it is gone",) if head is not None else ()
+    return broken(data, head)
+
+
+def settle(paths: OutPaths) -> None:
+    """Put in its place what a kill left in the journal.
+
+    Raises:
+        StorageError: it cannot be written yet; it is kept.
+    """
+    if paths.journal.exists():
+        with wait_for_lock(paths.annotations_lock, WAIT_SECONDS):
+            _put_in_place(paths, _journal(paths))
+
+
+def _changes(paths: OutPaths, append: Mapping[Path, Rows], replace: Mapping[Path, bytes]) -> list[_Change]:
+    seals = read_seals(paths)
+    files, trails, found = dict(seals.files), dict(seals.trails), []
+    for path, rows in append.items():
+        data = _bytes(path) or b""
+        name = name_of(paths.annotations, path)
+        added, trails[name] = add_lines(data, rows, trails.get(name))
+        found.append(_Change(name, len(data), added))
+    for path, content in replace.items():
+        name = name_of(paths.annotations, path)
+        files[name] = checksum(content)
+        found.append(_Change(name, None, content))
+    return [*found, _Change(name_of(paths.annotations, paths.checksums), None, Seals(files, trails).to_bytes())]
+
+
+def _put_in_place(paths: OutPaths, changes: Sequence[_Change]) -> None:
+    """Make the files say what the journal says, and remove it."""
+    if not changes:
+        return
+    try:
+        for one in changes:
+            _apply(paths.annotations / one.file, one)
+        for folder in sorted({(paths.annotations / one.file).parent for one in changes}):
+            sync_folder(folder)
+        paths.journal.unlink(missing_ok=True)
+        sync_folder(paths.annotations)
+    except (OSError, StorageError) as error:
+        why = error.message if isinstance(error, StorageError) else str(error.strerror or error)
+        raise StorageError(
+            f"All of it is kept in {paths.journal}, but could not be put in its place yet: {why.rstrip('.')}.",
+            "Nothing has to be given again: mend that, and the next command that writes puts it in its place.",
+        ) from error
+
+
+def _apply(path: Path, one: _Change) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if one.offset is None:
+        write_atomically(path, one.data, durable=True)
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    with os.fdopen(descriptor, "r+b", buffering=0) as file:
+        size = os.fstat(descriptor).st_size
+        if size < one.offset:
+            raise StorageError(f"{path} has {size} bytes and had {one.offset}: restore it from a copy")
+        file.seek(one.offset)
+        left = memoryview(one.data)
+        while left:
+            left = left[file.write(left) or 0 :]
+        os.fsync(descriptor)
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {reason(error)}.", "Check permissions of OUT.") from error
+
+
+def _dump(changes: Sequence[_Change]) -> bytes:
+    rows = [{"file": c.file, "offset": c.offset, "data": base64.b64encode(c.data).decode()} for c in changes]
+    return json.dumps({"changes": rows, CHECKSUM: content_checksum({"changes": rows})}).encode() + b"\n"
+
+
+def _journal(paths: OutPaths) -> list[_Change]:
+    """What the journal holds; nothing where there is none."""
+    data = _bytes(paths.journal)
+    if data is None:
+        return []
+    try:
+        content = parse_json(data)
+        if content.pop(CHECKSUM) != content_checksum(content):
+            raise ValueError("its content does not give its checksum")
+        return [_parse(row) for row in content["changes"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StorageError(
+            f"{paths.journal} is damaged ({error}): a change of annotations was saved in it.",
+            "Restore it from a copy; or delete it, and give the latest review, sheet, curve or sign-off again.",
+        ) from error
+
+
+def _parse(row: Mapping[str, Any]) -> _Change:
+    name, offset = PurePosixPath(row["file"]), row["offset"]
+    if name.is_absolute() or ".." in name.parts or not (offset is None or (isinstance(offset, int) and offset >= 0)):
+        raise ValueError("a file outside of the annotations")
+    return _Change(str(name), offset, base64.b64decode(row["data"], validate=True))
+
+
+# What people say about slides, kept apart from what the program found.
 
 
 def save_samples(paths: OutPaths, samples: Mapping[str, SampleRow]) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from mnbatch.assay.fields import InputKind
+from mnbatch.assay.field_records import InputKind
 from mnbatch.errors import MismatchError, StorageError, UsageError
 from mnbatch.intake import read_json, reason
-from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.out_files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mnbatch.assay.calls import SlideCall
-from mnbatch.assay.curve import Endpoint
-from mnbatch.assay.curve_table import DosePoint
+from mnbatch.dosimetry.calibration_curve import Endpoint
+from mnbatch.dosimetry.likelihood_fits import DosePoint
 from mnbatch.errors import CurveError, MismatchError, UsageError
-from mnbatch.results.dosing import scoring_mode
+from mnbatch.results.dosing_settings import scoring_mode
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Roster, missing_of, open_roster
 from mnbatch.results.store import Store

@@ -13,8 +13,8 @@ from typing import Any
 from mnbatch.errors import StorageError
 from mnbatch.intake import parse_json, read_bytes, read_json, reason, short
 from mnbatch.results.checksums import content_checksum, file_checksum
-from mnbatch.results.files import write_atomically
 from mnbatch.results.lock import check_still_held
+from mnbatch.results.out_files import write_atomically
 from mnbatch.results.paths import GENERATION_PREFIX, STAGING_PREFIX, SlidePaths
 from mnbatch.results.records import SlideRecord
 

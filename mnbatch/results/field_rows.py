@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from mnbatch.assay.classes import CellClass
-from mnbatch.assay.fields import FieldReport, FoundAt
+from mnbatch.assay.field_records import CellClass, FieldReport, FoundAt
 from mnbatch.csvfile import CsvWriter, Value, read_stored
 from mnbatch.intake import read_bytes
 from mnbatch.results.checksums import HashedFile

@@ -1,9 +1,4 @@
-"""One run at a time holds OUT.
-
-On one machine the kernel's file lock decides, so that a killed run never blocks the next. Across machines (network
-shares where such locks stay local) the lock's text decides: its heartbeat is its modification time, by the share's own
-clock. A run whose lock was taken over finds another token in it before it commits, and stops.
-"""
+"""One command at a time holds OUT."""
 
 from __future__ import annotations
 
@@ -25,6 +20,15 @@ from mnbatch.errors import LockHeldError, StorageError
 from mnbatch.files import share_time, storage_errors
 from mnbatch.intake import parse_json
 from mnbatch.processes import ProcessIdentity, runs, this_process
+from mnbatch.results.out_files import sweep_out
+from mnbatch.results.paths import OutPaths
+
+# One run at a time holds OUT.
+#
+# On one machine the kernel's file lock decides, so that a killed run never blocks the next. Across machines (network
+# shares where such locks stay local) the lock's text decides: its heartbeat is its modification time, by the share's
+# own clock. A run whose lock was taken over finds another token in it before it commits, and stops.
+
 
 HEARTBEAT_SECONDS = 10.0
 LOOK_SECONDS = 12.0
@@ -346,3 +350,19 @@ def _beat(me: Holder, stop: threading.Event) -> None:
         with contextlib.suppress(OSError):
             if me.still_mine():
                 os.utime(me.path)
+
+
+# Holding OUT: its lock, and first of all the sweep of what killed commands left in it.
+
+
+@contextlib.contextmanager
+def hold_out(paths: OutPaths, seconds: float = 0.0) -> Iterator[Holder]:
+    """Hold OUT while the block runs; another holder is waited for, not longer than `seconds`.
+
+    Raises:
+        LockHeldError: another run holds it.
+        StorageError: the lock cannot be written.
+    """
+    with wait_for_lock(paths.lock, seconds) as holder:
+        sweep_out(paths.root)
+        yield holder

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from mnbatch.intake import read_json
-from mnbatch.results.files import storage_errors, write_atomically
 from mnbatch.results.lock import check_still_held
+from mnbatch.results.out_files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
 
 _MOST_ATTEMPTS = 10**6

@@ -71,7 +71,7 @@ class OutPaths:
 
     @property
     def checksums(self) -> Path:
-        """What the annotations must hold (see `mnbatch.results.seals`)."""
+        """What the annotations must hold (see `mnbatch.results.checksums`)."""
         return self.annotations / "checksums.json"
 
     @property
@@ -243,5 +243,5 @@ class GenerationPaths:
 
     @property
     def maps(self) -> Path:
-        """One fixed-size record a readable cell (see `mnbatch.results.gallery`)."""
+        """One fixed-size record a readable cell (see `mnbatch.results.stored_gallery`)."""
         return self.root / "maps.bin"

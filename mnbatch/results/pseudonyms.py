@@ -17,14 +17,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from mnbatch.assay.cells import CellCrop, Slide, UnreadableCell
-from mnbatch.assay.fields import FieldReport, InputKind
-from mnbatch.assay.reason_texts import TEXTS
-from mnbatch.assay.reasons import Coder, Reason, shareable
-from mnbatch.assay.samples import SampleRow
+from mnbatch.assay.field_records import FieldReport, InputKind
+from mnbatch.assay.reasons import TEXTS, Coder, Reason, shareable
+from mnbatch.assay.sample_sheet import SampleRow
 from mnbatch.errors import MnbatchError, SlideError, StorageError
 from mnbatch.intake import parse_json, read_bytes, read_text, reason
 from mnbatch.results.batch import Batch
-from mnbatch.results.files import storage_errors, write_atomically
+from mnbatch.results.out_files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
 
 SOURCE_KINDS: dict[InputKind, str] = {"gallery": "cell", "fields": "field", "wsi": "field"}

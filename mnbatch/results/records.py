@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from mnbatch.assay.cells import Look
-from mnbatch.assay.fields import CellsWanted, FieldCounts, InputKind
+from mnbatch.assay.field_records import CellsWanted, FieldCounts, InputKind
 from mnbatch.assay.stains import SlideStain
 
 SCHEMA_VERSION = 1
@@ -33,7 +33,7 @@ class RateStamp(_Frozen):
 
 
 class ScoresStamp(_Frozen):
-    """Cells of known truth by score (see `mnbatch.assay.score_histogram`)."""
+    """Cells of known truth by score (see `mnbatch.assay.score_mixture`)."""
 
     data: str
     edges: tuple[float, ...]

@@ -24,18 +24,18 @@ from mnbatch.assay.copies import (
     find_shared,
     locate,
 )
-from mnbatch.assay.fields import FoundAt
+from mnbatch.assay.field_records import FoundAt
 from mnbatch.assay.near_copies import SIDE, SPECTRUM_BYTES, THUMBNAIL_BYTES, find_near_copies
 from mnbatch.csvfile import read_stored
 from mnbatch.errors import StorageError
 from mnbatch.intake import read_bytes, reason
+from mnbatch.results.annotations import settle
 from mnbatch.results.commit import damage, has_leftovers, read_record, sweep_slide, write_record
 from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_found
-from mnbatch.results.files import storage_errors
-from mnbatch.results.gallery import MAPS, Gallery, thumbnail_of
-from mnbatch.results.journal import settle
+from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
+from mnbatch.results.stored_gallery import MAPS, Gallery, thumbnail_of
 from mnbatch.results.writer import COLUMNS, SlideWriter
 
 SCORE_COLUMNS = COLUMNS[: COLUMNS.index("q_2")]

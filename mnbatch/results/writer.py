@@ -13,17 +13,17 @@ from typing import IO, Any, Self
 
 from mnbatch.assay.cells import CellScore, UnreadableCell
 from mnbatch.assay.copies import DIGEST_BYTES
-from mnbatch.assay.fields import FieldReport
+from mnbatch.assay.field_records import FieldReport
 from mnbatch.assay.near_copies import SPECTRUM_BYTES, THUMBNAIL_BYTES, Likeness
 from mnbatch.csvfile import CsvWriter, Value
 from mnbatch.results.checksums import HashedFile
 from mnbatch.results.commit import next_generation, read_record, sweep_slide, write_record
 from mnbatch.results.field_rows import FOUND_COLUMNS, FieldWriter, found_fields, readable
-from mnbatch.results.files import storage_errors, sync_folder
-from mnbatch.results.gallery import encode_crop, pack_maps
 from mnbatch.results.lock import check_still_held
+from mnbatch.results.out_files import storage_errors, sync_folder
 from mnbatch.results.paths import STAGING_PREFIX, GenerationPaths, SlidePaths
 from mnbatch.results.records import SlideRecord
+from mnbatch.results.stored_gallery import encode_crop, pack_maps
 
 COLUMNS = (
     "cell_id",

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 from mnbatch.assay.calls import CalledCell
 from mnbatch.errors import UsageError
 from mnbatch.intake import parse_json, reason
-from mnbatch.results.journal import change, read
+from mnbatch.results.annotations import change, read
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Literal
 
-from mnbatch.review.agreement import Agreement, Disagreement, agreements, disagreements
 from mnbatch.review.decisions import FAULTS_SHOWN, WITHDRAWN, Decision
-from mnbatch.review.estimate import Estimate, Tally, estimate
+from mnbatch.review.estimate import Agreement, Disagreement, Estimate, Tally, agreements, disagreements, estimate
 from mnbatch.review.queue import STRATA, Queue
 from mnbatch.review.trail import Trail
 

@@ -1,25 +1,68 @@
-"""The append-only trail: every decision that was ever saved, one JSON line each, a file a slide.
-
-Nothing in it is changed or removed. A line that a kill tore is kept, ends where it was torn, and is counted. One writer
-at a time holds the trail's own lock, so that a review can be saved while a run holds OUT.
-"""
+"""The append-only trail: every decision that was ever saved, one JSON line each, a file a slide."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
+from mnbatch.intake import parse_json
+from mnbatch.results.annotations import altered_trail, change, read, read_seals, settle
 from mnbatch.results.checksums import checksum
-from mnbatch.results.files import storage_errors
-from mnbatch.results.journal import altered_trail, change, read, read_seals, settle
 from mnbatch.results.lock import wait_for_lock
 from mnbatch.results.manifest import now
+from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import OutPaths
 from mnbatch.review.decisions import Decision, parse_decision
-from mnbatch.review.lines import read_lines
+
+# Trails: files of JSON lines that are only ever appended to, each line chained to the one before.
+
+
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True, slots=True)
+class Lines(Generic[Entry]):
+    """A trail as it was read.
+
+    Attributes:
+        torn: lines that cannot be read.
+        altered: what was done to the trail by hand, in words.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    torn: int = 0
+    altered: tuple[str, ...] = ()
+
+
+def read_lines(paths: OutPaths, path: Path, parse: Callable[[Any], Entry]) -> Lines[Entry]:
+    """All entries of a trail, in order; none where there is no file.
+
+    Args:
+        parse: makes an entry of a line's JSON value; a ValueError, TypeError, KeyError or AttributeError says that it
+            is none.
+
+    Raises:
+        StorageError: the file is there and cannot be read.
+    """
+    data = read(paths, path)
+    entries, torn = [], 0
+    for line in filter(None, (data or b"").split(b"\n")):
+        try:
+            entries.append(parse(parse_json(line)))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            torn += 1
+    return Lines(tuple(entries), torn, altered_trail(paths, path, data))
+
+
+# The append-only trail: every decision that was ever saved, one JSON line each, a file a slide.
+#
+# Nothing in it is changed or removed. A line that a kill tore is kept, ends where it was torn, and is counted. One
+# writer at a time holds the trail's own lock, so that a review can be saved while a run holds OUT.
+
 
 WAIT_SECONDS = 30.0
 TOLERANCE = timedelta(minutes=10)

@@ -1,11 +1,9 @@
 """Simulated scanner exports with known truth: cells, slides, exports, contact sheets. No torch."""
 
-from mnbatch.simulate.cells import CellSpec, Micronucleus, SimulatedCell, simulate_cell
-from mnbatch.simulate.contact import contact_sheet
-from mnbatch.simulate.look_parts import SlideLook
-from mnbatch.simulate.looks import draw_slide_look
-from mnbatch.simulate.plan import MAX_MN
-from mnbatch.simulate.visibility import MIN_CONTRAST
+from mnbatch.simulate.cell_drawing import MIN_CONTRAST, CellSpec, Micronucleus, SimulatedCell, simulate_cell
+from mnbatch.simulate.cell_plan import MAX_MN
+from mnbatch.simulate.simulated_export import contact_sheet
+from mnbatch.simulate.slide_appearance import SlideLook, draw_slide_look
 
 __all__ = [
     "MAX_MN",

@@ -1,4 +1,4 @@
-"""What a simulated export consists of: the order for it, and its slides."""
+"""What a simulated export consists of: the order for it, its slides, and the dose curve they follow."""
 
 from __future__ import annotations
 
@@ -11,8 +11,38 @@ import numpy as np
 
 from mnbatch.assay.cells import Look
 from mnbatch.errors import UsageError
-from mnbatch.simulate.curve import XRAYS, DoseCurve
-from mnbatch.simulate.files import Format, Layout
+from mnbatch.simulate.export_files import Format, Layout
+
+# The dose curve from which the numbers of micronuclei are drawn.
+
+
+@dataclass(frozen=True, slots=True)
+class DoseCurve:
+    """Micronuclei per binucleated cell at a dose: c + alpha D + beta D^2, D in Gy.
+
+    The default is the X-ray curve of doi 10.1016/j.mrgentox.2014.07.009; it serves as an example only.
+    """
+
+    c: float = 0.0104
+    alpha: float = 0.0824
+    beta: float = 0.0189
+
+    def mean(self, dose_gy: float) -> float:
+        """Mean number of micronuclei a cell.
+
+        Raises:
+            ValueError: a negative dose.
+        """
+        if dose_gy < 0:
+            raise ValueError(f"a dose cannot be negative: {dose_gy}")
+        return self.c + self.alpha * dose_gy + self.beta * dose_gy**2
+
+
+XRAYS = DoseCurve()
+
+
+# What a simulated export consists of: the order for it, and its slides.
+
 
 Looks = Literal["fluorescence", "giemsa", "both"]
 

@@ -1,17 +1,257 @@
-"""What lies around a cell and over it: red cells, neighbours, debris, decoys.
-
-All of it keeps off every place that a micronucleus could take, taken or not: it hides none and tells none.
-"""
+"""What is around a cell and over it, and what looks like a micronucleus and is none."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from mnbatch.simulate.artefacts import ANYWHERE, DECOYS, OUTSIDE, choose, paint_red_cell
-from mnbatch.simulate.look_parts import SlideLook
-from mnbatch.simulate.painting import Brush, cell_brush, paint_cell, paint_nucleus
-from mnbatch.simulate.plan import CellPlan, Kind, Room, plan_neighbour
-from mnbatch.simulate.shapes import DIRECTIONS, FloatArray, Outline
+from mnbatch.assay.cells import Look
+from mnbatch.simulate.cell_plan import CellPlan, Kind, Room, plan_neighbour
+from mnbatch.simulate.cell_shapes import DIRECTIONS, FloatArray, Outline, blob
+from mnbatch.simulate.painting import (
+    CYTOPLASM,
+    DARK,
+    GRANULE,
+    NUCLEUS,
+    RED,
+    Brush,
+    cell_brush,
+    noise,
+    paint_cell,
+    paint_nucleus,
+    paint_stroke,
+    speckle,
+)
+from mnbatch.simulate.slide_appearance import SlideLook
+
+# What is on a slide besides cells, and what looks like a micronucleus and is none.
+#
+# Each painter adds to the layers at a position; lengths are relative to the main nucleus's diameter `d` in px.
+
+
+Painter = Callable[[FloatArray, np.random.Generator, float, float, float], None]
+
+
+def paint_platelet(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
+    """Pink-purple, granular, ragged; a paler seam; 0.15 to 0.45 d across; often paler than nuclei."""
+    radius = d * float(rng.uniform(0.07, 0.2))
+    shape = blob(rng, x, y, radius, aspect=rng.uniform(0.55, 1.0), roughness=rng.uniform(0.03, 0.14), last=9)
+    patch = shape.patch(layers.shape[1], 3 + 0.3 * radius)
+    if patch is None:
+        return
+    grains = 0.55 + 0.45 * np.tanh(noise(rng, patch.shape, max(1.3, radius * rng.uniform(0.25, 0.6))))
+    seam = patch.cover(max(1.5, 0.7 * radius))
+    core = seam**2
+    density = float(rng.uniform(0.35, 1.1))
+    layers[GRANULE][patch.box] += density * core * grains + 0.15 * seam
+    layers[CYTOPLASM][patch.box] += seam * np.float32(rng.uniform(0.0, 0.6))
+
+
+def paint_platelet_clump(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
+    """Two to five platelets together."""
+    for _ in range(int(rng.integers(2, 6))):
+        paint_platelet(layers, rng, x + d * rng.normal(0, 0.16), y + d * rng.normal(0, 0.16), d * 0.8)
+
+
+def paint_precipitate(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
+    """Stain precipitate: very dark, sharp specks, one to nine, of unequal size and irregular shape."""
+    count = 1 + int(rng.integers(0, 9) * (rng.random() < 0.5))
+    for _ in range(count):
+        radius = max(0.6, d * float(np.exp(rng.normal(np.log(0.028), 0.45))))
+        spread = 0.0 if count == 1 else d * 0.12
+        at = x + rng.normal(0, 1) * spread, y + rng.normal(0, 1) * spread
+        _speck(layers, rng, DARK, at, radius, float(rng.uniform(0.5, 1.4)), rng.uniform(0.05, 0.25))
+
+
+def paint_blot(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
+    """A drop of stain, as large as a micronucleus, very sharp; far darker than nuclei, or flat and paler."""
+    radius = max(1.2, d * float(rng.uniform(0.04, 0.11)))
+    dark = rng.random() < 0.7
+    density = float(rng.uniform(0.8, 1.6) if dark else rng.uniform(0.2, 0.4))
+    _speck(layers, rng, DARK, (x, y), radius, density, float(rng.uniform(0.02, 0.18)))
+    if rng.random() < 0.4:
+        halo = blob(rng, x, y, radius * 1.6).patch(layers.shape[1], 2)
+        if halo is not None:
+            layers[DARK][halo.box] -= 0.1 * halo.cover(radius)
+
+
+def paint_bacteria(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
+    """Rods or cocci, single, in pairs or chains."""
+    half_width = max(0.5, d * float(rng.uniform(0.012, 0.025)))
+    angle, density = float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(0.4, 0.9))
+    length = half_width * 2 * float(rng.uniform(0.6, 4.0))
+    for _ in range(int(rng.integers(1, 6))):
+        end = x + length * np.cos(angle), y + length * np.sin(angle)
+        paint_stroke(layers[DARK], (x, y), end, half_width, density)
+        x, y = end[0] + 3.0 * half_width * np.cos(angle), end[1] + 3.0 * half_width * np.sin(angle)
+        angle += float(rng.normal(0, 0.7))
+
+
+def paint_refractile(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
+    """Refractile debris: a bright middle within a dark, sharp ring."""
+    radius = max(1.5, d * float(rng.uniform(0.04, 0.13)))
+    shape = blob(rng, x, y, radius, aspect=rng.uniform(0.7, 1.0), roughness=0.05)
+    patch = shape.patch(layers.shape[1], 0.4 * radius + 2)
+    if patch is None:
+        return
+    ring = np.exp(-((patch.depth / (0.2 * radius + 0.6)) ** 2))
+    layers[DARK][patch.box] += rng.uniform(0.2, 0.7) * ring - rng.uniform(0.05, 0.35) * patch.cover(radius)
+
+
+def paint_smudge(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
+    """Dust out of focus or a film of protein: pale, without an edge."""
+    radius = d * float(np.exp(rng.uniform(np.log(0.08), np.log(0.5))))
+    shape = blob(rng, x, y, radius, aspect=rng.uniform(0.4, 1.0), roughness=0.15)
+    patch = shape.patch(layers.shape[1], radius)
+    if patch is None:
+        return
+    layer = (CYTOPLASM, GRANULE, DARK)[int(rng.integers(3))]
+    strength = (0.9, 0.3, 0.12)[(CYTOPLASM, GRANULE, DARK).index(layer)] * float(rng.uniform(0.3, 1.0))
+    uneven = 1.0 + 0.3 * noise(rng, patch.shape, max(2.0, 0.4 * radius))
+    layers[layer][patch.box] += strength * np.clip(uneven, 0.2, 2.0) * patch.cover(2.0 * radius)
+
+
+def paint_fibre(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
+    """A thread or a scratch, thin, through the picture."""
+    angle, length = float(rng.uniform(0, 2 * np.pi)), d * float(rng.uniform(0.5, 3.0))
+    end = x + length * np.cos(angle), y + length * np.sin(angle)
+    layer = DARK if rng.random() < 0.5 else GRANULE
+    paint_stroke(layers[layer], (x, y), end, max(0.5, d * 0.012), rng.uniform(0.1, 0.5), rng.normal(0, 0.12))
+
+
+def paint_fragments(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
+    """Chromatin of a broken cell: smeared or crumbled, irregular; never round and smooth."""
+    radius = d * float(rng.uniform(0.08, 0.3))
+    shape = blob(rng, x, y, radius, aspect=rng.uniform(0.3, 0.7), roughness=rng.uniform(0.15, 0.3), last=12)
+    patch = shape.patch(layers.shape[1], 0.4 * radius + 2)
+    if patch is None:
+        return
+    holes = 0.6 + 0.5 * np.tanh(noise(rng, patch.shape, max(1.5, 0.35 * radius)))
+    soft = patch.cover(max(1.0, radius * float(rng.uniform(0.1, 0.8))))
+    layers[NUCLEUS][patch.box] += soft * holes * np.float32(rng.uniform(0.25, 0.8))
+
+
+def paint_free_body(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
+    """A smooth round body that has left its cell: like a micronucleus, but in nobody's cytoplasm."""
+    radius = max(1.5, d * float(rng.uniform(0.05, 0.16)))
+    patch = blob(rng, x, y, radius, aspect=rng.uniform(0.7, 1.0), roughness=0.04).patch(layers.shape[1], 3)
+    if patch is None:
+        return
+    texture = 1.0 + 0.15 * noise(rng, patch.shape, max(1.5, 0.5 * radius))
+    layers[NUCLEUS][patch.box] += patch.cover(1.5) * texture * np.float32(rng.uniform(0.4, 1.0))
+
+
+def paint_grains(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
+    """A cluster of cytoplasmic granules."""
+    radius = d * float(rng.uniform(0.1, 0.25))
+    patch = blob(rng, x, y, radius, roughness=0.15).patch(layers.shape[1], 2)
+    if patch is None:
+        return
+    grains = speckle(rng, patch.shape, max(1.2, d * rng.uniform(0.02, 0.05)), rng.uniform(0.15, 0.4))
+    layers[GRANULE][patch.box] += grains * patch.cover(radius) * np.float32(rng.uniform(0.4, 1.1))
+
+
+def paint_rimmed_vacuole(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
+    """A vacuole whose wall takes stain: pale inside, a thin ring around it."""
+    radius = max(1.5, d * float(rng.uniform(0.05, 0.12)))
+    patch = blob(rng, x, y, radius, roughness=0.03).patch(layers.shape[1], 3)
+    if patch is None:
+        return
+    ring = np.exp(-((patch.depth / (0.12 * radius + 0.7)) ** 2))
+    layers[CYTOPLASM][patch.box] *= 1.0 - 0.8 * patch.cover(1.5)
+    layers[GRANULE][patch.box] += rng.uniform(0.15, 0.6) * ring
+
+
+def paint_red_cell(
+    layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float, ghost: bool, density: float
+) -> None:
+    """A red cell: a disc with a paler middle, or after lysis only its outline."""
+    radius = d * float(rng.uniform(0.36, 0.55))
+    shape = blob(rng, x, y, radius, aspect=rng.uniform(0.75, 1.0), roughness=0.03)
+    patch = shape.patch(layers.shape[1], 4)
+    if patch is None:
+        return
+    if ghost:
+        ring = np.exp(-(((patch.depth - 1.0) / (0.04 * d + 0.8)) ** 2))
+        layers[RED][patch.box] += density * (0.6 * ring + 0.12 * patch.cover(2.0))
+        return
+    pallor = rng.uniform(0.2, 0.9) * np.exp(-((patch.rho / rng.uniform(0.35, 0.6)) ** 2))
+    layers[RED][patch.box] += density * patch.cover(max(1.5, 0.05 * d)) * (1.0 - pallor)
+
+
+def _speck(
+    layers: FloatArray,
+    rng: np.random.Generator,
+    layer: int,
+    at: tuple[float, float],
+    radius: float,
+    density: float,
+    roughness: float,
+) -> None:
+    shape = blob(rng, at[0], at[1], radius, aspect=rng.uniform(0.6, 1.0), roughness=roughness, last=6)
+    patch = shape.patch(layers.shape[1], 2)
+    if patch is not None:
+        layers[layer][patch.box] += density * patch.cover(1.0)
+
+
+Table = dict[str, tuple[Painter, float]]
+"""Painters by name, with their weights."""
+
+ANYWHERE: dict[Look, Table] = {
+    "giemsa": {
+        "platelet": (paint_platelet, 0.3),
+        "platelet_clump": (paint_platelet_clump, 0.08),
+        "precipitate": (paint_precipitate, 0.22),
+        "bacteria": (paint_bacteria, 0.08),
+        "refractile": (paint_refractile, 0.1),
+        "smudge": (paint_smudge, 0.14),
+        "fibre": (paint_fibre, 0.08),
+    },
+    "fluorescence": {
+        "speck": (paint_precipitate, 0.35),
+        "platelet": (paint_platelet, 0.1),
+        "bacteria": (paint_bacteria, 0.15),
+        "smudge": (paint_smudge, 0.25),
+        "fibre": (paint_fibre, 0.15),
+    },
+}
+"""Debris that may lie anywhere."""
+
+OUTSIDE: Table = {"fragments": (paint_fragments, 0.7), "free_body": (paint_free_body, 0.3)}
+"""Debris with chromatin in it: only outside the cell, where a reader would not count it."""
+
+DECOYS: dict[Look, Table] = {
+    "giemsa": {
+        "platelet": (paint_platelet, 0.42),
+        "blot": (paint_blot, 0.2),
+        "precipitate": (paint_precipitate, 0.12),
+        "grains": (paint_grains, 0.08),
+        "rimmed_vacuole": (paint_rimmed_vacuole, 0.08),
+        "refractile": (paint_refractile, 0.05),
+        "smudge": (paint_smudge, 0.05),
+    },
+    "fluorescence": {
+        "speck": (paint_precipitate, 0.4),
+        "bacteria": (paint_bacteria, 0.15),
+        "smudge": (paint_smudge, 0.25),
+        "platelet": (paint_platelet, 0.2),
+    },
+}
+"""Things over or beside the cytoplasm that are taken for micronuclei."""
+
+
+def choose(rng: np.random.Generator, among: Table) -> tuple[str, Painter]:
+    """One of a table by weight."""
+    names = list(among)
+    weights = np.array([among[name][1] for name in names])
+    name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
+    return name, among[name][0]
+
+
+# What lies around a cell and over it: red cells, neighbours, debris, decoys.
+#
+# All of it keeps off every place that a micronucleus could take, taken or not: it hides none and tells none.
 
 
 def surround(

@@ -1,26 +1,86 @@
-"""What is kept beside a model while it is trained, so that a killed training goes on: `MODEL_DIR.training/`.
-
-`checkpoint.json` is the truth: it names the two files of tensors that belong to it and is replaced by one rename after
-they are on the disk. Whatever it does not name is swept. Tensors are read with safetensors only.
-"""
+"""What is kept beside a model while it is trained, so that a killed training goes on; and its key."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import safetensors
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from safetensors.torch import load_file, save
+from torch import nn
 
 from mnbatch.errors import MismatchError, StorageError, TrainingError
 from mnbatch.files import storage_errors, sweep_folder, write_atomically
 from mnbatch.intake import read_bytes
-from mnbatch.training.loop import Epoch
-from mnbatch.training.snapshot import Snapshot, Tensors
+from mnbatch.training.recipe import Recipe
+from mnbatch.training.training_loop import Epoch, Pool, Snapshot, Tensors, state_of
+from mnbatch.training.training_pools import Labelled
+from mnbatch.training.training_request import Request
+
+# What decides the weights of a training, by name: two trainings with the same key are the same training.
+
+
+def training_key(
+    request: Request, recipe: Recipe, network: nn.Module, own: Labelled, held_out: Labelled
+) -> dict[str, JsonValue]:
+    """What is known before cells are made.
+
+    Left out is what leaves the weights alone (the card's texts, the number of processes that make cells) and what
+    changes no more than their last bits (the device, its number of threads).
+    """
+    plain = recipe.model_dump(mode="json")
+    augmentation = plain.pop("augmentation")
+    start = state_of(network)
+    return {
+        "network": request.network,
+        "seed": request.seed,
+        **plain,
+        **{f"augmentation.{name}": value for name, value in augmentation.items()},
+        "initial weights": _digest(start[name].numpy() for name in sorted(start)),
+        "labelled cells": _digest((own.crops, own.labels)),
+        "validation cells": _digest((held_out.crops, held_out.labels)),
+    }
+
+
+def made_key(training: Sequence[Pool], validation: Sequence[Pool]) -> dict[str, JsonValue]:
+    """The part of the key that is known when all cells are made."""
+    arrays = (array for pool in (*training, *validation) for array in (pool.pixels, pool.labels))
+    return {"made cells (--nuclei, --smears, version of mnbatch)": _digest(arrays)}
+
+
+def card_only(request: Request) -> dict[str, JsonValue]:
+    """What only the card says; it may be asked for otherwise when a training goes on."""
+    return {
+        "name": request.name,
+        "version": request.version,
+        "licence": request.licence,
+        "data_licence": request.data_licence,
+        "note": request.note,
+        "crop_width": request.crop_width,
+        "serves": None if request.serves is None else list(request.serves),
+    }
+
+
+def _digest(arrays: Iterable[npt.NDArray[np.generic]]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+# What is kept beside a model while it is trained, so that a killed training goes on: `MODEL_DIR.training/`.
+#
+# `checkpoint.json` is the truth: it names the two files of tensors that belong to it and is replaced by one rename
+# after they are on the disk. Whatever it does not name is swept. Tensors are read with safetensors only.
+
 
 RECORD = "checkpoint.json"
 RESTART = "Give the arguments it was started with to go on, or --restart to give it up and start anew."

@@ -16,19 +16,18 @@ from torch import nn
 
 from mnbatch.csvfile import csv_bytes, shown
 from mnbatch.errors import TrainingError
+from mnbatch.evaluation.evaluation_tables import write_files
 from mnbatch.intake import read_json
-from mnbatch.training.copied_cells import told_cells
-from mnbatch.training.data import LabelledCell, load_crops
-from mnbatch.training.evaluation.tables import write_files
-from mnbatch.training.initial import started
-from mnbatch.training.loop import Epoch, Pool, Trained, Trainer, score
-from mnbatch.training.making import Preparer
+from mnbatch.training.augmentation import normalise_for
+from mnbatch.training.initial_weights import started
+from mnbatch.training.labelled_cells import LabelledCell, load_crops, told_cells
+from mnbatch.training.made_cells import Preparer
 from mnbatch.training.metrics import Labels, Scores, auc, bootstrap
-from mnbatch.training.normalising import normalise_for
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.request import Request
-from mnbatch.training.run import chosen_device, preparation_of
-from mnbatch.training.sources import Labelled, PoolMaker
+from mnbatch.training.training_loop import Epoch, Pool, Trained, Trainer, score
+from mnbatch.training.training_pools import Labelled, PoolMaker
+from mnbatch.training.training_request import Request
+from mnbatch.training.training_run import chosen_device, preparation_of
 
 STATE = "cross_validation.json"
 """What is held out of what, and the groups that are finished; `cross_validation.csv` is its folds as a table."""

@@ -1,6 +1,6 @@
 import pytest
 
-from mnbatch.assay.classes import CELL_CLASSES, DIVISION_CLASSES, division_class
+from mnbatch.assay.field_records import CELL_CLASSES, DIVISION_CLASSES, division_class
 
 
 def test_the_division_classes_are_m1_to_m4() -> None:

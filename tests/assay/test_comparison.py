@@ -3,12 +3,7 @@ from math import inf
 import pytest
 from scipy.stats import binomtest, poisson
 
-from mnbatch.assay.comparison import (
-    binomial_p_two_sided,
-    compare_rates,
-    poisson_p_greater,
-    poisson_p_two_sided,
-)
+from mnbatch.assay.intervals import binomial_p_two_sided, compare_rates, poisson_p_greater, poisson_p_two_sided
 from tests.assay.vectors import section
 
 

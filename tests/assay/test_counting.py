@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from mnbatch.assay.calls import CallRules, call_slide, pool_donor
 from mnbatch.assay.cells import Quality, ScoreRow
 from mnbatch.assay.copies import Copied
-from mnbatch.assay.counting import NOT_COUNTED, CellCount, MnFrequency, count_probabilities, likeliest_count
 from mnbatch.assay.intervals import garwood
+from mnbatch.assay.mn_counts import NOT_COUNTED, CellCount, MnFrequency, count_probabilities, likeliest_count
 
 GOOD = Quality(sharpness=1e6, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
 SHARE = st.floats(0, 1)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnbatch.assay.distribution import Distribution
+from mnbatch.assay.mn_counts import Distribution
 from tests.assay.vectors import only, section
 
 CLOSED = 1e-9

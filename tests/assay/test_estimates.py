@@ -4,8 +4,8 @@ import pytest
 from mnbatch.assay.calls import Frequency
 from mnbatch.assay.classifier_error import CountedRate, ErrorRates
 from mnbatch.assay.estimates import CANNOT_HOLD, GUESSING, make_estimates, pooled_estimates
-from mnbatch.assay.score_histogram import ScoreHistogram, count_scores
-from mnbatch.assay.validation import Validation
+from mnbatch.assay.own_cells import Validation
+from mnbatch.assay.score_mixture import ScoreHistogram, count_scores
 
 RNG = np.random.default_rng(6)
 SCORES = ScoreHistogram.of(np.r_[RNG.beta(6, 2, 200), RNG.beta(1, 20, 200)], np.arange(400) < 200, "made")

@@ -1,6 +1,6 @@
 import pytest
 
-from mnbatch.assay.indices import NuclearClasses, cytostasis
+from mnbatch.assay.field_records import NuclearClasses, cytostasis
 from tests.assay.vectors import section
 
 

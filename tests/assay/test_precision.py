@@ -1,7 +1,6 @@
 import pytest
 
-from mnbatch.assay.intervals import clopper_pearson
-from mnbatch.assay.precision import expected_width, precision
+from mnbatch.assay.intervals import clopper_pearson, expected_width, precision
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from mnbatch.assay.prior_shift import expected_count, mixing_proportion
-from mnbatch.assay.score_histogram import EDGES, ScoreHistogram, count_scores
+from mnbatch.assay.score_mixture import EDGES, ScoreHistogram, count_scores, expected_count, mixing_proportion
 
 
 def made(rng, cells, prevalence, shift=0.0):

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from mnbatch.assay.calls import FLAGS, QualityRules, quality_flags
 from mnbatch.assay.cells import Quality
-from mnbatch.assay.quality import FLAGS, QualityRules, quality_flags
 
 ORDINARY = Quality(sharpness=14, contrast=0.5, saturated_fraction=0.01, nuclei=2, nucleus_fraction=0.15)
 RULES = QualityRules()

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mnbatch.assay.reason_texts import TEXTS
-from mnbatch.assay.reasons import Foreign, Named, Reason, foreign, foreign_os, reason_of, say, shareable
+from mnbatch.assay.reasons import TEXTS, Foreign, Named, Reason, foreign, foreign_os, reason_of, say, shareable
 
 PACKAGE = Path(__file__).resolve().parents[2] / "mnbatch"
 SPOKEN = {"SlideError", "UndecodableError", "PreparationError"}

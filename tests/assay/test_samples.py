@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mnbatch.assay.samples import SampleRow, match_samples, read_samples
+from mnbatch.assay.sample_sheet import SampleRow, match_samples, read_samples
 from mnbatch.errors import UsageError
 
 SLIDES = [("s1-aaaaaa", "s1", "D1/s1"), ("s2-bbbbbb", "s2", "D1/s2"), ("s2-cccccc", "s2", "D2/s2")]

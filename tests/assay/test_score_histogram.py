@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mnbatch.assay.score_histogram import EDGES, ScoreHistogram, count_scores, joined
+from mnbatch.assay.score_mixture import EDGES, ScoreHistogram, count_scores, joined
 
 
 def test_every_score_has_its_bin():

@@ -1,6 +1,6 @@
 import pytest
 
-from mnbatch.assay.validation import ValidatedCell, read_validation, validate_with
+from mnbatch.assay.own_cells import ValidatedCell, read_validation, validate_with
 from mnbatch.errors import StorageError, UsageError
 
 

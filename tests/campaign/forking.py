@@ -80,7 +80,7 @@ def import_everything() -> None:
     for module in pkgutil.walk_packages(mnbatch.__path__, "mnbatch."):
         if "training" not in module.name and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    from mnbatch.report.render import _environment
+    from mnbatch.report.rendering import _environment
 
     for template in _environment().list_templates():
         if template.endswith(".j2"):

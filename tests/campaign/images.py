@@ -18,7 +18,7 @@ import numpy as np
 
 from mnbatch.assay.cells import ReadTask, SourceFile
 from mnbatch.errors import SlideError
-from mnbatch.imaging.loading import DecodedPage, load
+from mnbatch.imaging.formats.loading import DecodedPage, load
 from tests.campaign.mutations import Mutant, mutants, wrong_share
 from tests.campaign.verdicts import Verdict
 

@@ -376,7 +376,7 @@ class _Round:
     def _reviews(self) -> None:
         from mnbatch.results.store import Store
         from mnbatch.review.decisions import COLUMNS, parse_decision
-        from mnbatch.review.importing import queues_of
+        from mnbatch.review.review_import import queues_of
 
         store = Store(self._out)
         queues = [queue for queue in queues_of(store, {r.slide_id: None for r in store.records()}).values() if queue]

@@ -134,8 +134,8 @@ class Stage:
         (self.root / "export/D2/A/cell_003.png").write_bytes(b"\x89PNG broken")
         if fields:
             from mnbatch.simulate.export_plan import ExportPlan
-            from mnbatch.simulate.fields.export import simulate_fields
-            from mnbatch.simulate.fields.plan import FieldPlan
+            from mnbatch.simulate.fields.field_export import simulate_fields
+            from mnbatch.simulate.fields.field_plan import FieldPlan
 
             plan = FieldPlan(ExportPlan(donors=1, slides=1, seed=3), fields=2, width=620, height=560, masks="beside")
             simulate_fields(self.root / "fields", plan)
@@ -185,7 +185,7 @@ def _graded(stage: Stage, state: Path) -> None:
 
 def _reported(stage: Stage, state: Path) -> None:
     from mnbatch.results.store import Store
-    from mnbatch.review.importing import queues_of
+    from mnbatch.review.review_import import queues_of
 
     stage.make(state, ("report", "{work}/out", "--gallery", "2"), "graded")
     store = Store(state / "out")

@@ -17,7 +17,7 @@ if len(sys.argv) > 2:
     plan = None if sys.argv[2] == "count" else FaultPlan(int(sys.argv[3]), sys.argv[2])
     faults = Faults(str(root), plan)
     faults.install()
-from mnbatch.results.files import write_atomically
+from mnbatch.results.out_files import write_atomically
 (root / "sub").mkdir()
 write_atomically(root / "sub/a.bin", b"x" * 50_000, durable=True)
 with (root / "rows.csv").open("w", encoding="utf-8") as file:

@@ -9,7 +9,7 @@ import pytest
 
 from mnbatch.assay.cells import ReadTask, SourceFile
 from mnbatch.errors import SlideError
-from mnbatch.imaging.loading import DecodedPage, load
+from mnbatch.imaging.formats.loading import DecodedPage, load
 from tests.campaign import mutations
 
 WRONG = 0.02

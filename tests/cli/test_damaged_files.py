@@ -10,10 +10,10 @@ import shutil
 
 import pytest
 
-from mnbatch.assay.curve_file import load_curve
+from mnbatch.dosimetry.calibration_curve import load_curve
 from mnbatch.results import lock
 from mnbatch.results.batch import Batch, open_batch
-from mnbatch.results.dosing import DoseSettings, Dosing, save_dosing
+from mnbatch.results.dosing_settings import DoseSettings, Dosing, save_dosing
 from mnbatch.results.store import Store
 from mnbatch.review.queue import ReviewPlan, save_plan
 from tests.in_process import mnbatch
@@ -197,7 +197,7 @@ def test_a_record_with_impossible_values_is_damaged(out, field, value):
 
 
 def test_a_note_with_a_bare_carriage_return_does_not_cost_the_control(out, tmp_path):
-    from mnbatch.assay.samples import read_samples
+    from mnbatch.assay.sample_sheet import read_samples
     from mnbatch.results.annotations import load_samples, save_samples
 
     sheet = tmp_path / "sheet.csv"

@@ -10,7 +10,7 @@ from imaging_helpers import put
 
 from mnbatch.assay.cells import Skipped, Slide
 from mnbatch.errors import NoInputError, StorageError, UsageError
-from mnbatch.imaging import settling, walk
+from mnbatch.imaging import discovery, walk
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.walk import natural_key
 
@@ -205,7 +205,7 @@ def test_a_slide_that_changes_between_two_looks_is_not_settled(export: Path, mon
         os.utime(export / "grows/1.png", (old, old))
         put(export, "gains/2.png")
 
-    monkeypatch.setattr(settling.time, "sleep", scanner_writes)
+    monkeypatch.setattr(discovery.time, "sleep", scanner_writes)
     slides, _ = found(export, settle_seconds=60)
     assert {slide.name: slide.settled for slide in slides} == {"grows": False, "gains": False, "rests": True}
 

@@ -16,17 +16,15 @@ import tifffile
 
 from mnbatch.assay.cells import ReadTask, SourceFile
 from mnbatch.errors import SlideError
-from mnbatch.imaging import decoding
-from mnbatch.imaging.companions import whole_slide_companions
-from mnbatch.imaging.decoding import UndecodableError
-from mnbatch.imaging.fields.images import load_fields, load_labels
-from mnbatch.imaging.fields.whole import open_whole
+from mnbatch.imaging.fields.field_images import load_fields, load_labels
+from mnbatch.imaging.formats import decoding
+from mnbatch.imaging.formats.decoding import UndecodableError
+from mnbatch.imaging.formats.loading import load, page_count
+from mnbatch.imaging.formats.size_limits import MAX_BYTES, MAX_DIRECTORIES, MAX_SCANS, check_page
+from mnbatch.imaging.formats.tiff_headers import check_description, open_tiff, read_header_of
+from mnbatch.imaging.formats.whole_slides import open_whole
 from mnbatch.imaging.inputs import recognise_input
-from mnbatch.imaging.limits import MAX_BYTES, MAX_DIRECTORIES, MAX_SCANS
-from mnbatch.imaging.loading import load, page_count
-from mnbatch.imaging.page_limits import check_page
-from mnbatch.imaging.tiff_header import read_header_of
-from mnbatch.imaging.tiff_opening import check_description, open_tiff
+from mnbatch.imaging.walk import whole_slide_companions
 from tests.imaging.bombs import LONG, SHORT, directory, one_page, pages_of_one_strip, picture_tags, pointing_to_itself
 from tests.imaging.imaging_helpers import crop_of, draw_cell, encoded, put, reason_of, tiff
 
@@ -92,7 +90,8 @@ def test_pages_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pytest.Mon
     asked: list[int] = []
     whole = decoding._check_limits
     monkeypatch.setattr(
-        "mnbatch.imaging.decoding._check_limits", lambda page, size: (asked.append(page.index), whole(page, size))[1]
+        "mnbatch.imaging.formats.decoding._check_limits",
+        lambda page, size: (asked.append(page.index), whole(page, size))[1],
     )
     path = put(tmp_path, "gallery.tif", stream.getvalue())
     file = SourceFile(path.name, path.stat().st_size, 0)
@@ -270,7 +269,7 @@ def test_a_tag_promises_no_more_than_a_limit(tmp_path: Path, tag: int, kind: int
 def test_number_of_directories_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     content = pages_of_one_strip(12, bytes(256), 16, 16, 1)
     assert read_header_of(content).count == 12
-    monkeypatch.setattr("mnbatch.imaging.tiff_header.MAX_DIRECTORIES", 11)
+    monkeypatch.setattr("mnbatch.imaging.formats.tiff_headers.MAX_DIRECTORIES", 11)
     with pytest.raises(UndecodableError, match="more than 11"):
         read_header_of(content)
 
@@ -358,7 +357,7 @@ def test_an_index_names_a_limited_number_of_files(tmp_path: Path, monkeypatch: p
         put(tmp_path, f"{name}.jpg")
     index = put(tmp_path, "x.vms", b"[Virtual Microscope Specimen]\na=a.jpg\nb=b.jpg\nc=c.jpg\n")
     assert len(whole_slide_companions(str(index))) == 3
-    monkeypatch.setattr("mnbatch.imaging.companions.MAX_COMPANIONS", 2)
+    monkeypatch.setattr("mnbatch.imaging.walk.MAX_COMPANIONS", 2)
     assert len(whole_slide_companions(str(index))) == 2
 
 

@@ -7,8 +7,8 @@ import pytest
 from imaging_helpers import draw_cell
 from PIL import Image
 
-from mnbatch.imaging.look import recognise_look, slide_look
 from mnbatch.imaging.preparation import Preparation, prepare_crop
+from mnbatch.imaging.stain_recognition import recognise_look, slide_look
 
 
 def look(crop: np.ndarray) -> str:

@@ -14,7 +14,7 @@ from imaging_helpers import NATURAL, draw_cell, put
 from mnbatch.assay.cells import CellCrop, UnreadableCell
 from mnbatch.errors import SlideError
 from mnbatch.imaging.discovery import find_slides
-from mnbatch.imaging.fields.images import load_fields
+from mnbatch.imaging.fields.field_images import load_fields
 from mnbatch.imaging.readers import read_cells, read_tasks
 
 PAGES, KEPT = 40, 27

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from mnbatch.imaging.decoding import UndecodableError
-from mnbatch.imaging.fields.images import load_labels
-from mnbatch.imaging.wholeness.damage import DamageError
-from mnbatch.imaging.wholeness.tiff import check_pixels
+from mnbatch.imaging.fields.field_images import load_labels
+from mnbatch.imaging.formats.decoding import UndecodableError
+from mnbatch.imaging.wholeness.lost_sectors import DamageError
+from mnbatch.imaging.wholeness.tiff_strips import check_pixels
 from tests.campaign.mutations import crops
 
 LAYOUTS = {

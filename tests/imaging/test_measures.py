@@ -8,7 +8,7 @@ from imaging_helpers import crop_of, draw_cell, encoded, tiff
 from PIL import Image
 from scipy import ndimage
 
-from mnbatch.assay.quality import QualityRules, quality_flags
+from mnbatch.assay.calls import QualityRules, quality_flags
 from mnbatch.imaging.preparation import Preparation, prepare_crop
 from mnbatch.imaging.quality import measure
 

@@ -18,8 +18,8 @@ from imaging_helpers import NATURAL, crop_of, draw_cell, encoded, put, read, rea
 from PIL import Image
 
 from mnbatch.assay.cells import CellCrop, ReadTask, SourceFile, UnreadableCell
-from mnbatch.imaging import loading
 from mnbatch.imaging.discovery import find_slides
+from mnbatch.imaging.formats import loading
 from mnbatch.imaging.preparation import ContrastRule, Preparation
 from mnbatch.imaging.readers import read_cells, read_tasks, slide_range
 
@@ -189,7 +189,7 @@ def test_a_header_that_promises_too_much_is_refused_before_decoding(
     def decode(*_: object, **__: object) -> None:
         pytest.fail("decoded")
 
-    monkeypatch.setattr("mnbatch.imaging.decoding.MAX_PIXELS", 1000)
+    monkeypatch.setattr("mnbatch.imaging.formats.decoding.MAX_PIXELS", 1000)
     monkeypatch.setattr("tifffile.TiffPage.asarray", decode)
     monkeypatch.setattr("imagecodecs.png_decode", decode)
     for content in (tiff(GREY), encoded(GREY, "png"), encoded(COLOUR, "jpeg"), encoded(GREY, "bmp")):
@@ -197,7 +197,7 @@ def test_a_header_that_promises_too_much_is_refused_before_decoding(
 
 
 def test_tiles_that_would_be_allocated_whole_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mnbatch.imaging.decoding.MAX_PIXELS", 10_000)
+    monkeypatch.setattr("mnbatch.imaging.formats.decoding.MAX_PIXELS", 10_000)
     assert "huge strips or tiles" in reason_of(tmp_path, tiff(GREY, tile=(256, 256)))
 
 

@@ -8,14 +8,13 @@ import tifffile
 from scipy import ndimage
 
 from mnbatch.assay.cells import CellCrop, Slide
-from mnbatch.assay.fields import FieldReport
+from mnbatch.assay.field_records import FieldReport
 from mnbatch.errors import SlideError
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.fields import regions
-from mnbatch.imaging.fields.options import FieldOptions
-from mnbatch.imaging.fields.regions import WholeSlideSource
-from mnbatch.imaging.fields.seams import Seams
-from mnbatch.imaging.fields.survey import Survey
+from mnbatch.imaging.fields.field_options import FieldOptions
+from mnbatch.imaging.fields.field_survey import Survey
+from mnbatch.imaging.fields.regions import Seams, WholeSlideSource
 from mnbatch.imaging.inputs import recognise_input
 from mnbatch.imaging.preparation import Preparation
 

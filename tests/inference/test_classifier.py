@@ -15,7 +15,7 @@ from mnbatch.imaging.preparation import Preparation, network_input
 from mnbatch.inference.classifier import Classifier, Scores, pick_device
 from mnbatch.inference.engines import DeviceEngine
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
-from mnbatch.inference.scores import Normaliser
+from mnbatch.inference.network_scores import Normaliser
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
 
 P_TOLERANCE = 0.02

@@ -10,7 +10,7 @@ from mnbatch.inference.card import ModelCard
 from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.engines import DeviceEngine
 from mnbatch.inference.model_directory import LoadedModel
-from mnbatch.inference.scores import Scores
+from mnbatch.inference.network_scores import Scores
 from mnbatch.networks import ARCHITECTURES
 
 LARGE = {"vgg16", "vgg16-att", "resnet50", "resnet50-att"}

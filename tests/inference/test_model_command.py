@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from mnbatch.cli.model import model_app
 from mnbatch.errors import ModelError
 from mnbatch.inference import catalogue
+from mnbatch.inference.catalogue import verify_model
 from mnbatch.inference.model_directory import write_model_directory
-from mnbatch.inference.verification import verify_model
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
 
 

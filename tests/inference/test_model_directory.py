@@ -15,8 +15,8 @@ import torch
 from inference_helpers import card_fields, random_network
 
 from mnbatch.errors import ModelError, StorageError
+from mnbatch.inference.catalogue import CARD_FILE, WEIGHTS_FILE, verify_model
 from mnbatch.inference.model_directory import load_model, write_model_directory
-from mnbatch.inference.verification import CARD_FILE, WEIGHTS_FILE, verify_model
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
 
 

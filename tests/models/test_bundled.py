@@ -55,7 +55,7 @@ def test_a_run_over_real_crops_reaches_the_auc_of_the_card(shared_data, tmp_path
 def test_simulated_giemsa_slides_are_told_from_their_look_and_scored_better_than_chance(tmp_path):
     import numpy as np
 
-    from mnbatch.simulate.export import simulate_export
+    from mnbatch.simulate.simulated_export import simulate_export
 
     simulate_export(tmp_path / "sim", donors=1, slides=1, cells=80, seed=77, doses=(4.0,), look="giemsa")
     settings = {"export": tmp_path / "sim/export", "out": tmp_path / "out", "layout": "donor-slide-folders"}
@@ -83,7 +83,7 @@ def test_counters_of_bundled_models_leave_the_yes_no_models_as_they_were():
     from mnbatch.inference.classifier import Classifier
     from mnbatch.inference.model_directory import LoadedModel, load_model
     from mnbatch.networks.network import StreamNetwork
-    from mnbatch.training.made import simulated
+    from mnbatch.training.made_cells import simulated
 
     for member in ModelSet.open(DEFAULT).members:
         if member.card.counting is None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mnbatch.networks.alex_ca import AlexCA
-from mnbatch.networks.attention import AttentionModule, ChannelAttention
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
+from mnbatch.networks.attention_modules import AttentionModule, ChannelAttention
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

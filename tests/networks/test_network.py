@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from mnbatch.networks import ARCHITECTURES
-from mnbatch.networks.attended import AttendedNetwork
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
+from mnbatch.networks.attention_modules import AttendedNetwork
 from mnbatch.networks.network import Maps, Stream, StreamNetwork
 
 pytestmark = pytest.mark.usefixtures("one_thread")

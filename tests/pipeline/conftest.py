@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from mnbatch.settings import resolve
-from mnbatch.simulate.cells import CellSpec, simulate_cell
-from mnbatch.simulate.looks import draw_slide_look
+from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
+from mnbatch.simulate.slide_appearance import draw_slide_look
 
 CELLS = 6
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from mnbatch.assay.counting import NOT_COUNTED
+from mnbatch.assay.mn_counts import NOT_COUNTED
 from mnbatch.pipeline.run import run
 from mnbatch.report.build import ReportOptions, build_reports
 from mnbatch.results.store import Store

@@ -14,8 +14,8 @@ from PIL import Image
 
 from mnbatch.pipeline import reading
 from mnbatch.pipeline.run import run
-from mnbatch.simulate.cells import CellSpec, simulate_cell
-from mnbatch.simulate.looks import draw_slide_look
+from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
+from mnbatch.simulate.slide_appearance import draw_slide_look
 
 STAINS = ("fluorescence", "giemsa")
 

@@ -134,7 +134,7 @@ def test_every_command_on_a_faulty_gallery(laboratory, tmp_path):
 
 def review_of(out: Path, folder: Path) -> Path:
     from mnbatch.review.decisions import COLUMNS
-    from mnbatch.review.importing import queues_of
+    from mnbatch.review.review_import import queues_of
 
     store = Store(out)
     ids = {record.slide_id: None for record in store.records() if record.status == "scored"}
@@ -161,7 +161,7 @@ def review_of(out: Path, folder: Path) -> Path:
 
 
 def test_unexpected_errors_name_their_class_alone_and_the_log_has_the_rest(laboratory, monkeypatch):
-    from mnbatch.imaging import loading
+    from mnbatch.imaging.formats import loading
     from mnbatch.pipeline import sources
 
     laboratory.slide(0, 0, seed=1)

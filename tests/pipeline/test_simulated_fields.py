@@ -11,8 +11,8 @@ import pytest
 from mnbatch.imaging.inputs import recognise_input
 from mnbatch.pipeline.run import run
 from mnbatch.simulate.export_plan import ExportPlan
-from mnbatch.simulate.fields.export import simulate_fields
-from mnbatch.simulate.fields.plan import FieldPlan
+from mnbatch.simulate.fields.field_export import simulate_fields
+from mnbatch.simulate.fields.field_plan import FieldPlan
 
 
 def table(path: Path) -> list[dict[str, str]]:

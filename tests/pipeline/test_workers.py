@@ -13,7 +13,7 @@ import tifffile
 
 import mnbatch.pipeline.run as story
 from mnbatch.assay.cells import Slide, SourceFile
-from mnbatch.imaging.fields.options import FieldOptions
+from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.pipeline.run import run
 from mnbatch.pipeline.worker_process import Opening

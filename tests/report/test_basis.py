@@ -6,16 +6,16 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from mnbatch.assay.curve_file import load_curve
-from mnbatch.report.basis import LEFT_OUT
+from mnbatch.dosimetry.calibration_curve import load_curve
 from mnbatch.report.build import ReportOptions, build_reports
-from mnbatch.report.signing import SignRequest, sign_donor
-from mnbatch.results.dosing import DoseSettings, Dosing, save_dosing
-from mnbatch.results.journal import change
+from mnbatch.report.sign_off import SignRequest, sign_donor
+from mnbatch.report.sign_off_basis import LEFT_OUT
+from mnbatch.results.annotations import change
+from mnbatch.results.dosing_settings import DoseSettings, Dosing, save_dosing
+from mnbatch.results.model_errors import keep_validation
 from mnbatch.results.records import RateStamp
-from mnbatch.results.validation import keep_validation
 from mnbatch.review.queue import ReviewPlan, save_plan
-from mnbatch.review.signing import EARLIER, Basis, read_signatures
+from mnbatch.review.sign_offs import EARLIER, Basis, read_signatures
 from tests.report.test_dose_pages import CURVE
 from tests.report.test_reviews import decide, save
 from tests.report.test_statistics import MODEL

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mnbatch.report.build import ReportOptions, build_reports
-from mnbatch.report.slides import donor_folder
+from mnbatch.report.slide_reports import donor_folder
 from mnbatch.results.store import Store
 
 OPTIONS = ReportOptions(gallery=3, min_cells=50)

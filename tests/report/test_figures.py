@@ -12,9 +12,9 @@ from PIL import Image
 from mnbatch.assay.calls import CalledCell
 from mnbatch.cli import main
 from mnbatch.report.build import ReportOptions, build_reports
-from mnbatch.report.contact import COLUMNS, SIDE, write_contact_sheets
-from mnbatch.report.cumulative import HEIGHT, WIDTH, cumulative
-from mnbatch.report.history import chart_page, find_batches, limits, outside
+from mnbatch.report.charts import HEIGHT, WIDTH, cumulative
+from mnbatch.report.control_charts import chart_page, find_batches, limits, outside
+from mnbatch.report.page_pictures import COLUMNS, SIDE, write_contact_sheets
 from mnbatch.results.store import Store
 
 

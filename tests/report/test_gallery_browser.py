@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from mnbatch.report.build import ReportOptions, build_reports
-from mnbatch.report.signing import SignRequest, sign_donor
+from mnbatch.report.sign_off import SignRequest, sign_donor
 from mnbatch.results.store import Store
 from mnbatch.review.decisions import COLUMNS, LONGEST_NAME
 from mnbatch.review.estimate import hypergeometric_limits
-from mnbatch.review.importing import import_review, queues_of
 from mnbatch.review.queue import ReviewPlan, save_plan
-from mnbatch.review.serve import ReviewServer
-from mnbatch.review.signing import read_signatures
+from mnbatch.review.review_import import import_review, queues_of
+from mnbatch.review.server import ReviewServer
+from mnbatch.review.sign_offs import read_signatures
 from mnbatch.review.standing import slide_review
 from mnbatch.review.trail import read_trail
 from tests.browsers import Firefox, download_into, set_width

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnbatch.assay.maps import spread
-from mnbatch.report import heatmap
+from mnbatch.assay.cells import spread
+from mnbatch.report import page_pictures
 
 
 def rgba(uri: str) -> np.ndarray:
@@ -22,8 +22,8 @@ def spot(x: int, y: int, value: float = 1.0) -> np.ndarray:
 
 @pytest.mark.parametrize(("x", "y"), [(0, 0), (6, 6), (12, 3), (11, 12)])
 def test_a_position_is_drawn_at_the_centre_of_its_receptive_field(x: int, y: int) -> None:
-    alpha = rgba(heatmap.attention_png(spot(x, y)))[..., 3].astype(float)
-    points = (np.arange(len(alpha)) + 0.5) / len(alpha) * heatmap.BOX_SIZE + heatmap.BOX_START
+    alpha = rgba(page_pictures.attention_png(spot(x, y)))[..., 3].astype(float)
+    points = (np.arange(len(alpha)) + 0.5) / len(alpha) * page_pictures.BOX_SIZE + page_pictures.BOX_START
     peak = alpha == alpha.max()
     assert points[peak.any(axis=0)].mean() == pytest.approx(15 + 16 * x, abs=4.1)
     assert points[peak.any(axis=1)].mean() == pytest.approx(15 + 16 * y, abs=4.1)
@@ -45,7 +45,7 @@ def test_evidence_for_is_red_against_is_blue_and_none_is_clear() -> None:
     # Half the image for MN, half against: their middles are untouched by smoothing.
     grid = np.zeros((13, 13), np.float32)
     grid[:, :4], grid[:, 9:] = 1, -1
-    image = rgba(heatmap.evidence_png(grid, 1.0))
+    image = rgba(page_pictures.evidence_png(grid, 1.0))
     for_mn, none, against = image[26, 4], image[26, 26], image[26, -4]
     assert for_mn[0] > for_mn[2]
     assert against[2] > against[0]
@@ -55,16 +55,16 @@ def test_evidence_for_is_red_against_is_blue_and_none_is_clear() -> None:
 
 def test_beyond_the_limit_the_colour_stays() -> None:
     flat = np.ones((13, 13), np.float32)
-    assert heatmap.evidence_png(flat, 1.0) == heatmap.evidence_png(flat * 50, 1.0)
+    assert page_pictures.evidence_png(flat, 1.0) == page_pictures.evidence_png(flat * 50, 1.0)
 
 
 def test_the_limit_is_common_to_a_page_and_never_0() -> None:
-    assert heatmap.evidence_limit([]) == 1.0
-    assert heatmap.evidence_limit([np.zeros((13, 13), np.float32)]) == 1.0
+    assert page_pictures.evidence_limit([]) == 1.0
+    assert page_pictures.evidence_limit([np.zeros((13, 13), np.float32)]) == 1.0
     flat = np.ones((13, 13), np.float32)
-    assert heatmap.evidence_limit([flat * 0.1] * 10 + [flat * 0.2] * 10) == pytest.approx(0.2)
+    assert page_pictures.evidence_limit([flat * 0.1] * 10 + [flat * 0.2] * 10) == pytest.approx(0.2)
 
 
 def test_one_strong_cell_among_many_does_not_swamp_its_own_map() -> None:
     flat = np.ones((13, 13), np.float32)
-    assert heatmap.evidence_limit([flat * 0.01] * 99 + [flat]) == pytest.approx(0.5)
+    assert page_pictures.evidence_limit([flat * 0.01] * 99 + [flat]) == pytest.approx(0.5)

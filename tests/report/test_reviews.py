@@ -7,7 +7,7 @@ from dataclasses import replace
 from mnbatch.report.build import ReportOptions, build_reports
 from mnbatch.review import trail
 from mnbatch.review.decisions import Decision
-from mnbatch.review.importing import queues_of
+from mnbatch.review.review_import import queues_of
 
 OPTIONS = ReportOptions(gallery=2, min_cells=1)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mnbatch.assay.samples import SampleRow
+from mnbatch.assay.sample_sheet import SampleRow
 from mnbatch.report.build import ReportOptions, build_reports
 from mnbatch.results.annotations import save_samples
 from mnbatch.results.roster import open_roster

@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 
 from mnbatch.errors import LockHeldError, MismatchError, UsageError
-from mnbatch.report import signing
+from mnbatch.report import sign_off
 from mnbatch.report.build import ReportOptions, build_reports
-from mnbatch.report.signing import SignRequest, sign_donor
+from mnbatch.report.sign_off import SignRequest, sign_donor
 from mnbatch.results.lock import hold_lock
 from mnbatch.results.paths import OutPaths
 from mnbatch.review import trail
-from mnbatch.review.importing import queues_of
-from mnbatch.review.signing import read_signatures
+from mnbatch.review.review_import import queues_of
+from mnbatch.review.sign_offs import read_signatures
 from tests.in_process import mnbatch
 from tests.report.test_dose_pages import CURVE
 from tests.report.test_reviews import decide, save
@@ -174,7 +174,7 @@ def test_two_at_once_are_both_kept(reviewed):
 
 
 def test_a_run_that_holds_out_is_not_disturbed(reviewed, monkeypatch):
-    monkeypatch.setattr(signing, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(sign_off, "WAIT_SECONDS", 0.1)
     with hold_lock(reviewed.paths.lock), pytest.raises(LockHeldError):
         sign(reviewed)
     assert read_signatures(reviewed.paths).entries == ()

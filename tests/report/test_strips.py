@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnbatch.report.strips import CROPS_A_STRIP, strips
-from mnbatch.results.gallery import encode_crop
+from mnbatch.report.gallery_page import CROPS_A_STRIP, strips
+from mnbatch.results.stored_gallery import encode_crop
 
 
 def crop(seed: int, size: int, grey: bool) -> bytes:

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from mnbatch.assay.samples import SampleRow
+from mnbatch.assay.sample_sheet import SampleRow
 from mnbatch.report.build import ReportOptions, build_reports
-from mnbatch.report.signing import SignRequest, sign_donor
+from mnbatch.report.sign_off import SignRequest, sign_donor
 from mnbatch.results.annotations import save_samples
 from mnbatch.results.store import Store
 from mnbatch.review.queue import ReviewPlan, save_plan

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mnbatch.results.chain import add_lines, broken
+from mnbatch.results.checksums import add_lines, broken
 
 
 def written(*groups, data=b"", head=None):

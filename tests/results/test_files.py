@@ -4,7 +4,7 @@ import os
 import pytest
 
 from mnbatch.errors import StorageError
-from mnbatch.results.files import write_atomically
+from mnbatch.results.out_files import write_atomically
 
 
 def test_a_write_replaces_the_whole_file(tmp_path):

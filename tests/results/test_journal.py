@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from mnbatch.errors import MnbatchError, StorageError
-from mnbatch.results import journal
+from mnbatch.results import annotations
 from mnbatch.results.checksums import checksum
 from mnbatch.results.paths import OutPaths
 
@@ -24,18 +24,18 @@ class Killed(BaseException):
 @pytest.fixture
 def paths(tmp_path):
     found = OutPaths(tmp_path / "out")
-    journal.change(found, append={found.signatures: [{"n": -1}]}, replace={found.samples: b"old"})
+    annotations.change(found, append={found.signatures: [{"n": -1}]}, replace={found.samples: b"old"})
     return found
 
 
 def import_(paths):
     rows = {paths.review_trail(f"s{i}"): [{"n": n} for n in range(ROWS)] for i in range(TRAILS)}
-    journal.change(paths, append=rows, replace={paths.samples: b"new"})
+    annotations.change(paths, append=rows, replace={paths.samples: b"new"})
 
 
 def count(paths):
-    trails = [journal.read(paths, paths.review_trail(f"s{i}")) or b"" for i in range(TRAILS)]
-    return sum(trail.count(b"\n") for trail in trails), journal.read(paths, paths.samples)
+    trails = [annotations.read(paths, paths.review_trail(f"s{i}")) or b"" for i in range(TRAILS)]
+    return sum(trail.count(b"\n") for trail in trails), annotations.read(paths, paths.samples)
 
 
 class Faults:
@@ -134,29 +134,29 @@ def test_all_or_nothing_at_every_event_and_nothing_twice(tmp_path, fault):
             assert isinstance(said, MnbatchError), f"event {at}"
         assert found in ((0, b"old"), (TRAILS * ROWS, b"new")), f"event {at}"
         seen.add(found[0])
-        journal.settle(paths)
+        annotations.settle(paths)
         assert count(paths) == found, f"event {at}"
         assert not paths.journal.exists()
         for i in range(TRAILS):
             path = paths.review_trail(f"s{i}")
-            assert journal.altered_trail(paths, path, journal.read(paths, path)) == (), f"event {at}"
+            assert annotations.altered_trail(paths, path, annotations.read(paths, path)) == (), f"event {at}"
     assert seen == {0, TRAILS * ROWS}
 
 
 def test_the_next_change_puts_the_last_one_in_its_place_first(paths):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(journal, "_put_in_place", lambda paths, changes: None)
-        journal.change(paths, append={paths.signatures: [{"n": 0}]})
+        patch.setattr(annotations, "_put_in_place", lambda paths, changes: None)
+        annotations.change(paths, append={paths.signatures: [{"n": 0}]})
     assert paths.journal.exists()
-    assert journal.read(paths, paths.signatures).count(b"\n") == 2
-    journal.change(paths, append={paths.signatures: [{"n": 1}]})
+    assert annotations.read(paths, paths.signatures).count(b"\n") == 2
+    annotations.change(paths, append={paths.signatures: [{"n": 1}]})
     data = paths.signatures.read_bytes()
     assert data.count(b"\n") == 3
-    assert journal.altered_trail(paths, paths.signatures, data) == ()
+    assert annotations.altered_trail(paths, paths.signatures, data) == ()
 
 
 def test_what_is_kept_in_the_journal_is_said(paths, monkeypatch):
-    monkeypatch.setattr(journal, "_apply", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    monkeypatch.setattr(annotations, "_apply", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
     with pytest.raises(StorageError, match="All of it is kept"):
         import_(paths)
     assert count(paths) == (TRAILS * ROWS, b"new")
@@ -166,28 +166,28 @@ def test_what_is_kept_in_the_journal_is_said(paths, monkeypatch):
 def test_a_damaged_journal_is_named(paths, data):
     paths.journal.write_bytes(data)
     with pytest.raises(StorageError, match=r"\.journal is damaged"):
-        journal.read(paths, paths.samples)
+        annotations.read(paths, paths.samples)
 
 
 def test_a_journal_reaches_no_file_outside(paths):
     for name in ("../batch.json", "/etc/passwd", "a/../../b"):
-        paths.journal.write_bytes(journal._dump([journal._Change(name, None, b"x")]))
+        paths.journal.write_bytes(annotations._dump([annotations._Change(name, None, b"x")]))
         with pytest.raises(StorageError, match="outside"):
-            journal.settle(paths)
+            annotations.settle(paths)
 
 
 def test_seals_hold_what_was_written(paths):
-    seals = journal.read_seals(paths)
+    seals = annotations.read_seals(paths)
     assert seals.files == {"samples.csv": checksum(b"old")}
     assert seals.trails["signatures.jsonl"].lines == 1
     paths.checksums.write_bytes(paths.checksums.read_bytes().replace(b'"lines": 1', b'"lines": 2'))
-    assert "checksum" in journal.read_seals(paths).damaged
+    assert "checksum" in annotations.read_seals(paths).damaged
 
 
 def _append(root, writer):
     paths = OutPaths(root)
     for number in range(10):
-        journal.change(paths, append={paths.signatures: [{"writer": writer, "n": number}]})
+        annotations.change(paths, append={paths.signatures: [{"writer": writer, "n": number}]})
 
 
 def test_writers_at_once_lose_nothing(paths):
@@ -195,5 +195,5 @@ def test_writers_at_once_lose_nothing(paths):
         list(pool.map(_append, [paths.root] * 3, range(3)))
     data = paths.signatures.read_bytes()
     assert data.count(b"\n") == 31
-    assert journal.altered_trail(paths, paths.signatures, data) == ()
+    assert annotations.altered_trail(paths, paths.signatures, data) == ()
     assert io.BytesIO(data).readline().startswith(b'{"n": -1')

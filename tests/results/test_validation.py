@@ -2,12 +2,12 @@
 
 import pytest
 
-from mnbatch.assay.samples import SampleRow
+from mnbatch.assay.sample_sheet import SampleRow
 from mnbatch.errors import UsageError
 from mnbatch.results.annotations import load_samples, save_samples
+from mnbatch.results.model_errors import NO_SCORES, NOT_KEPT, keep_validation, load_validation, validation_of
 from mnbatch.results.records import CallStamp, ModelStamp, RateStamp, ScoresStamp, SlideRecord, ValidationStamp
 from mnbatch.results.store import Store
-from mnbatch.results.validation import NO_SCORES, NOT_KEPT, keep_validation, load_validation, validation_of
 
 RATES = {
     "sensitivity": RateStamp(data="labelled", right=62, total=74),

@@ -15,8 +15,8 @@ from mnbatch.assay.cells import CellCrop, CellScore, Quality, UnreadableCell
 from mnbatch.results.records import ModelStamp, SlideRecord
 from mnbatch.results.store import Store
 from mnbatch.review.decisions import COLUMNS, Decision
-from mnbatch.review.importing import queues_of
 from mnbatch.review.queue import Queue, ReviewPlan, save_plan
+from mnbatch.review.review_import import queues_of
 from tests.stamps import call_stamp, scoring
 
 QUALITY = Quality(sharpness=1e6, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)

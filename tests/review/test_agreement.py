@@ -3,7 +3,7 @@
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from mnbatch.review.agreement import agreements, cohens_kappa, disagreements
+from mnbatch.review.estimate import agreements, cohens_kappa, disagreements
 
 
 def test_kappa_is_cohens():

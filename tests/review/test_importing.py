@@ -9,7 +9,7 @@ from mnbatch.errors import LockHeldError, MismatchError, UsageError
 from mnbatch.results.lock import hold_lock
 from mnbatch.results.store import Store
 from mnbatch.review import trail
-from mnbatch.review.importing import import_review, queues_of
+from mnbatch.review.review_import import import_review, queues_of
 from mnbatch.review.standing import slide_review
 
 

@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from mnbatch.review import trail
-from mnbatch.review.serve import LARGEST_BODY, ReviewServer
-from mnbatch.review.shown import shown_file
+from mnbatch.review.server import LARGEST_BODY, ReviewServer, shown_file
 
 
 @pytest.fixture
@@ -203,7 +202,7 @@ def test_names_must_be_those_of_the_file_system(out, monkeypatch, name):
     for spelled in ("index.html", "slides/s1/index.html"):
         (out.paths.root / spelled).write_bytes(b"page")
     assert shown_file(out.paths.root, name.lower()) == b"page"
-    monkeypatch.setattr("mnbatch.review.shown._regular", lambda path: b"opened all the same")
+    monkeypatch.setattr("mnbatch.review.server._regular", lambda path: b"opened all the same")
     assert shown_file(out.paths.root, name) is None
 
 

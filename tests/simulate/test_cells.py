@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from mnbatch.assay.cells import LOOKS, Look
-from mnbatch.imaging.look import recognise_look
+from mnbatch.imaging.stain_recognition import recognise_look
 from mnbatch.simulate import (
     MAX_MN,
     MIN_CONTRAST,
@@ -19,7 +19,7 @@ from mnbatch.simulate import (
     draw_slide_look,
     simulate_cell,
 )
-from mnbatch.simulate.plan import Kind
+from mnbatch.simulate.cell_plan import Kind
 
 KINDS: tuple[Kind, ...] = ("binucleated", "mononucleated", "multinucleated")
 

@@ -10,8 +10,8 @@ import tifffile
 
 from mnbatch.errors import StorageError, UsageError
 from mnbatch.imaging.discovery import find_slides
-from mnbatch.simulate.curve import XRAYS
-from mnbatch.simulate.export import SAMPLE_COLUMNS, TRUTH_COLUMNS, simulate_export
+from mnbatch.simulate.export_plan import XRAYS
+from mnbatch.simulate.simulated_export import SAMPLE_COLUMNS, TRUTH_COLUMNS, simulate_export
 from tests.simulate.folders import digests, rows_of
 
 SMALL = {"donors": 2, "slides": 1, "cells": 3, "size": 64, "doses": (0.0, 4.0)}

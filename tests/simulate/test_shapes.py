@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mnbatch.simulate.shapes import DIRECTIONS, Outline, blob, envelope, wobble
-from mnbatch.simulate.texture import chromatin, noise
+from mnbatch.simulate.cell_shapes import DIRECTIONS, Outline, blob, envelope, wobble
+from mnbatch.simulate.painting import chromatin, noise
 
 
 def circle(x: float, y: float, radius: float) -> Outline:

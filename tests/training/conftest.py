@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnbatch.training.loop import Pool
 from mnbatch.training.metrics import bootstrap
+from mnbatch.training.training_loop import Pool
 
 
 def draw_cell(rng: np.random.Generator, with_mn: bool, size: int = 96) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mnbatch.training.augment import augmented, compressed, degraded, toned, warped
+from mnbatch.training.augmentation import augmented, compressed, degraded, toned, warped
 from mnbatch.training.recipe import Augmentation
 
 STILL = Augmentation(

@@ -7,10 +7,10 @@ import torch
 
 from mnbatch.errors import TrainingError
 from mnbatch.inference.model_directory import load_model
-from mnbatch.training.average import Ingredients, average_models
+from mnbatch.training.model_average import Ingredients, average_models
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.request import Request
-from mnbatch.training.run import train_model
+from mnbatch.training.training_request import Request
+from mnbatch.training.training_run import train_model
 from tests.training.conftest import draw_crops, take_few_resamples
 
 pytestmark = pytest.mark.usefixtures("few_resamples")

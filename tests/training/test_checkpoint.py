@@ -16,12 +16,12 @@ from torch import nn
 
 from mnbatch.errors import MismatchError, StorageError, TrainingError
 from mnbatch.inference.model_directory import load_model
-from mnbatch.training import loop
+from mnbatch.training import training_loop
 from mnbatch.training.checkpoint import RECORD, Checkpoint
-from mnbatch.training.loop import Trainer
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.request import Request
-from mnbatch.training.run import to_input, train_model
+from mnbatch.training.training_loop import Trainer
+from mnbatch.training.training_request import Request
+from mnbatch.training.training_run import to_input, train_model
 from tests.in_process import mnbatch
 
 OWN_ONLY = {"dressed": 0.0, "composite": 0.0, "smear": 0.0, "simulated": 0.0}
@@ -209,7 +209,7 @@ def test_tensors_of_another_network_are_named_and_not_taken(stopped):
 
 
 def test_a_loss_that_is_no_number_leaves_what_was_trained(stopped, monkeypatch):
-    monkeypatch.setattr(loop, "focal_loss", lambda logits, labels, gamma: logits.sum() * float("nan"))
+    monkeypatch.setattr(training_loop, "focal_loss", lambda logits, labels, gamma: logits.sum() * float("nan"))
     with pytest.raises(TrainingError, match="epoch 2: training has diverged") as caught:
         train_model(stopped, TINY, lambda line: None)
     assert "The model of epoch 1 stays where it is" in caught.value.next_step

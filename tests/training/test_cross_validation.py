@@ -13,7 +13,7 @@ from mnbatch.errors import TrainingError
 from mnbatch.training import cross_validation
 from mnbatch.training.cross_validation import VIEWS, Fold, cross_validate, spread
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.request import Request
+from mnbatch.training.training_request import Request
 from tests.training.conftest import draw_cell, take_few_resamples
 
 pytestmark = pytest.mark.usefixtures("few_resamples")

@@ -9,7 +9,7 @@ from torch import nn
 
 from mnbatch.errors import TrainingError
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
-from mnbatch.training.initial import initialise, tie_colours
+from mnbatch.training.initial_weights import initialise, tie_colours
 
 
 @pytest.fixture(scope="module")

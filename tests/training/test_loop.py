@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from mnbatch.errors import TrainingError
-from mnbatch.training.loop import Pool, Trainer, epoch_order, focal_loss, score
 from mnbatch.training.metrics import auc
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.run import to_input
+from mnbatch.training.training_loop import Pool, Trainer, epoch_order, focal_loss, score
+from mnbatch.training.training_run import to_input
 
 CPU = torch.device("cpu")
 SMALL = Recipe(epochs=3, cells_per_epoch=16, minibatch=8, learning_rate=2e-3, averaging=0.5, bf16=False)

@@ -3,14 +3,11 @@
 import numpy as np
 import pytest
 
-from mnbatch.imaging.look import recognise_look
-from mnbatch.training.bodies import CANVAS, Disc, place_slot
-from mnbatch.training.dressed import chromatin_of
-from mnbatch.training.made import UNCOUNTED, composites, dressed, simulated, smears
-from mnbatch.training.patches import PATCH, Box, PatchLibrary, instance_patches, load_library, smear_patches
-from mnbatch.training.scene import SceneDrawer
-from mnbatch.training.smear import smear_cells
-from mnbatch.training.stain import composite_cell
+from mnbatch.imaging.stain_recognition import recognise_look
+from mnbatch.training.composite_scene import CANVAS, Disc, SceneDrawer, composite_cell, place_slot
+from mnbatch.training.dressed_cells import chromatin_of, smear_cells
+from mnbatch.training.made_cells import UNCOUNTED, composites, dressed, simulated, smears
+from mnbatch.training.real_pieces import PATCH, Box, PatchLibrary, instance_patches, load_library, smear_patches
 
 EMPTY = PatchLibrary()
 

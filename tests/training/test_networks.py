@@ -17,12 +17,12 @@ from mnbatch.cli import app
 from mnbatch.errors import TrainingError
 from mnbatch.inference.model_directory import load_model
 from mnbatch.networks import ARCHITECTURES
-from mnbatch.training.initial import started, tie_colours
-from mnbatch.training.loop import Pool, Trainer, in_backbone
-from mnbatch.training.normalising import normalise_for
+from mnbatch.training.augmentation import normalise_for
+from mnbatch.training.initial_weights import started, tie_colours
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.request import Request
-from mnbatch.training.run import train_model
+from mnbatch.training.training_loop import Pool, Trainer, in_backbone
+from mnbatch.training.training_request import Request
+from mnbatch.training.training_run import train_model
 
 LARGE = {"vgg16", "vgg16-att", "resnet50", "resnet50-att", "alexnet"}
 NAMES = [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in ARCHITECTURES]

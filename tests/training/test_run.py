@@ -14,13 +14,13 @@ from mnbatch.cli.train import train
 from mnbatch.errors import TrainingError
 from mnbatch.imaging.preparation import network_input
 from mnbatch.inference.model_directory import load_model
-from mnbatch.training import sources
-from mnbatch.training.data import load_crops, read_labels
-from mnbatch.training.making import Preparer
+from mnbatch.training import training_pools
+from mnbatch.training.labelled_cells import load_crops, read_labels
+from mnbatch.training.made_cells import Preparer
 from mnbatch.training.metrics import auc
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.request import Request
-from mnbatch.training.run import train_model
+from mnbatch.training.training_request import Request
+from mnbatch.training.training_run import train_model
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
@@ -29,7 +29,7 @@ TINY = Recipe(epochs=2, cells_per_epoch=16, minibatch=8, made_cells=6, smear=0.0
 
 @pytest.fixture(autouse=True)
 def _few_validation_cells(monkeypatch):
-    monkeypatch.setattr(sources, "VALIDATION_CELLS", 4)
+    monkeypatch.setattr(training_pools, "VALIDATION_CELLS", 4)
 
 
 def test_training_writes_a_loadable_model_that_scores_as_it_was_validated(crop_folder, tmp_path):
@@ -76,18 +76,19 @@ def test_made_cells_are_the_same_from_one_process_and_from_two():
     from functools import partial
 
     from mnbatch.imaging.preparation import Preparation
-    from mnbatch.training.made import simulated
+    from mnbatch.training.made_cells import simulated
 
     preparer = Preparer(Preparation(polarity="density"), (0.4, 0.4, 0.2))
     pools = [
-        sources.made_pool("simulated", partial(simulated, seed=3), 6, preparer, 1.0, workers) for workers in (0, 2)
+        training_pools.made_pool("simulated", partial(simulated, seed=3), 6, preparer, 1.0, workers)
+        for workers in (0, 2)
     ]
     assert np.array_equal(pools[0].pixels, pools[1].pixels)
     assert np.array_equal(pools[0].labels, pools[1].labels)
 
 
 def test_a_process_that_makes_cells_imports_no_torch():
-    code = "import sys; import mnbatch.training.making; assert 'torch' not in sys.modules"
+    code = "import sys; import mnbatch.training.made_cells; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

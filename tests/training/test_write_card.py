@@ -1,7 +1,7 @@
 import pytest
 
 from mnbatch.errors import TrainingError
-from mnbatch.training.write_card import asked_looks
+from mnbatch.training.card_writing import asked_looks
 
 
 def test_a_model_serves_only_looks_that_it_was_trained_on() -> None:

@@ -3,22 +3,65 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 
-from mnbatch.assay.cells import ReadItem, Slide, SourceFile
+from mnbatch.assay.cells import CellCrop, ReadItem, Slide, SourceFile, UnreadableCell
+from mnbatch.assay.field_records import FieldReport, FoundAt
 from mnbatch.assay.reasons import foreign, say
-from mnbatch.imaging.decoding import UndecodableError
+from mnbatch.imaging.fields.field_images import FieldImage
+from mnbatch.imaging.fields.field_options import FieldOptions, RegionTask
+from mnbatch.imaging.fields.field_source import FieldSource, crop_width, hashed
+from mnbatch.imaging.fields.field_survey import Seen, SlideTraits
 from mnbatch.imaging.fields.finding import look_at
-from mnbatch.imaging.fields.images import FieldImage
-from mnbatch.imaging.fields.options import FieldOptions
-from mnbatch.imaging.fields.seams import REACH
-from mnbatch.imaging.fields.source import FieldSource, crop_width, hashed
-from mnbatch.imaging.fields.survey import Seen, SlideTraits
-from mnbatch.imaging.fields.tasks import RegionTask
-from mnbatch.imaging.fields.whole import WholeImage, open_whole
+from mnbatch.imaging.formats.size_limits import UndecodableError
+from mnbatch.imaging.formats.whole_slides import WholeImage, open_whole
 from mnbatch.imaging.preparation import Preparation
+
+# Regions of a whole slide overlap; a cell that two of them show is counted once.
+
+
+REACH = 8
+"""Pixels by which cores overlap: a cell on a seam, whose centre comes out a little different in two regions, is found
+at least once; in the second of them it is dropped."""
+
+_SAME = 0.35
+"""Two cells of neighbouring regions are one when their centres are closer than this share of a nucleus's diameter."""
+
+_GRID = 64
+
+
+class Seams:
+    """Remembers cells of earlier regions and drops those that come again; a few numbers a cell are kept."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[int, int], list[tuple[float, float]]] = {}
+
+    def once(self, items: Sequence[ReadItem]) -> list[ReadItem]:
+        """The items of one region without cells of earlier regions."""
+        kept: list[ReadItem] = []
+        new: list[FoundAt] = []
+        for item in items:
+            if isinstance(item, CellCrop | UnreadableCell) and item.found is not None and self._known(item.found):
+                continue
+            if isinstance(item, FieldReport):
+                item = replace(item, cells=tuple(cell for cell in item.cells if not self._known(cell)))
+                new.extend(item.cells)
+            kept.append(item)
+        for cell in new:
+            self._places.setdefault((int(cell.x) // _GRID, int(cell.y) // _GRID), []).append((cell.x, cell.y))
+        return kept
+
+    def _known(self, cell: FoundAt) -> bool:
+        near = max(2.0 * REACH, _SAME * 2 * math.sqrt(cell.nucleus_area / max(1, cell.nuclei) / math.pi))
+        column, row = int(cell.x) // _GRID, int(cell.y) // _GRID
+        around = (self._places.get((column + i, row + j), ()) for i, j in product((-1, 0, 1), repeat=2))
+        return any(math.dist((cell.x, cell.y), place) < near for places in around for place in places)
+
+
+# A whole slide as a source of cells: overlapping regions, each cell counted in one of them.
+
 
 CORE = 1536
 """Pixels a side of the part of a region whose cells are counted in it; the cores tile the slide."""

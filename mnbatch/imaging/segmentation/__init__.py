@@ -4,12 +4,21 @@
 `segment_from_labels` with another program's labels.
 """
 
-from mnbatch.imaging.segmentation.field import cells_in_core, segment_field, segment_tile
-from mnbatch.imaging.segmentation.found import Box, FoundCell, Labels, SegmentedField
-from mnbatch.imaging.segmentation.labelled import segment_from_labels
-from mnbatch.imaging.segmentation.problems import problem_of_pixels
-from mnbatch.imaging.segmentation.settings import SegmentationSettings
-from mnbatch.imaging.segmentation.signal import FieldGround, recognise_ground
+from mnbatch.imaging.segmentation.field_segmentation import (
+    cells_in_core,
+    problem_of_pixels,
+    segment_field,
+    segment_from_labels,
+    segment_tile,
+)
+from mnbatch.imaging.segmentation.segmentation_settings import (
+    Box,
+    FoundCell,
+    Labels,
+    SegmentationSettings,
+    SegmentedField,
+)
+from mnbatch.imaging.segmentation.stain_signal import FieldGround, recognise_ground
 
 __all__ = [
     "Box",

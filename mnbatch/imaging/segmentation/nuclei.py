@@ -9,10 +9,10 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from mnbatch.imaging.segmentation.found import Labels
-from mnbatch.imaging.segmentation.regions import largest_within, relabelled, without_holes, without_small
-from mnbatch.imaging.segmentation.signal import FloatImage, StainSignal
-from mnbatch.imaging.segmentation.splitting import SplitRule, split_touching
+from mnbatch.imaging.segmentation.object_measures import largest_within, relabelled, without_holes, without_small
+from mnbatch.imaging.segmentation.segmentation_settings import Labels
+from mnbatch.imaging.segmentation.stain_signal import FloatImage, StainSignal
+from mnbatch.imaging.segmentation.touching_nuclei import SplitRule, split_touching
 
 BoolArray = npt.NDArray[np.bool_]
 

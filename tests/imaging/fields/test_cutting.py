@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mnbatch.imaging.fields.cutting import cut_crop
+from mnbatch.imaging.fields.finding import cut_crop
 
 
 def field(colour: bool) -> np.ndarray:

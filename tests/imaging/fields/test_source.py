@@ -7,11 +7,11 @@ import tifffile
 from scipy import ndimage
 
 from mnbatch.assay.cells import CellCrop
-from mnbatch.assay.fields import FieldReport
+from mnbatch.assay.field_records import FieldReport
 from mnbatch.imaging.discovery import find_slides
-from mnbatch.imaging.fields.options import FieldOptions
-from mnbatch.imaging.fields.source import FieldSource
-from mnbatch.imaging.fields.survey import Survey
+from mnbatch.imaging.fields.field_options import FieldOptions
+from mnbatch.imaging.fields.field_source import FieldSource
+from mnbatch.imaging.fields.field_survey import Survey
 from mnbatch.imaging.preparation import Preparation
 
 MIDDLE, NEAR_EDGE, CUT = (300, 250), (40, 120), (5, 400)

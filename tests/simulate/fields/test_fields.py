@@ -13,11 +13,11 @@ from PIL import Image
 
 from mnbatch.errors import UsageError
 from mnbatch.simulate.export_plan import ExportPlan, SlideJob
-from mnbatch.simulate.fields.drawn import Drawing, draw_field
-from mnbatch.simulate.fields.export import simulate_fields
-from mnbatch.simulate.fields.placing import OVERLAPPING
-from mnbatch.simulate.fields.plan import CLASSES, FieldPlan, parse_mixture
-from mnbatch.simulate.fields.truth import TRUTH_COLUMNS, label_images
+from mnbatch.simulate.fields.field_export import simulate_fields
+from mnbatch.simulate.fields.field_files import TRUTH_COLUMNS, label_images
+from mnbatch.simulate.fields.field_plan import CLASSES, FieldPlan, parse_mixture
+from mnbatch.simulate.fields.field_rendering import Drawing, draw_field
+from mnbatch.simulate.fields.field_scene import OVERLAPPING
 from tests.simulate.folders import digests, rows_of
 
 SLIDE = ExportPlan(donors=1, slides=1, doses=(4.0,), seed=5, variety=0.2)

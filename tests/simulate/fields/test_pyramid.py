@@ -15,9 +15,9 @@ import pytest
 import tifffile
 
 from mnbatch.simulate.export_plan import ExportPlan
-from mnbatch.simulate.fields.export import simulate_fields
-from mnbatch.simulate.fields.plan import FieldPlan
-from mnbatch.simulate.fields.pyramid import TILE, level_sizes, tile_counts, write_pyramid
+from mnbatch.simulate.fields.field_export import simulate_fields
+from mnbatch.simulate.fields.field_files import TILE, level_sizes, tile_counts, write_pyramid
+from mnbatch.simulate.fields.field_plan import FieldPlan
 
 SLIDE = FieldPlan(
     export=ExportPlan(donors=1, slides=1, doses=(4.0,), seed=3, variety=0.2, look="giemsa"),
@@ -121,8 +121,8 @@ _MEASURED = """
 import resource, sys
 from pathlib import Path
 from mnbatch.simulate.export_plan import ExportPlan
-from mnbatch.simulate.fields.export import simulate_fields
-from mnbatch.simulate.fields.plan import FieldPlan
+from mnbatch.simulate.fields.field_export import simulate_fields
+from mnbatch.simulate.fields.field_plan import FieldPlan
 width, height = int(sys.argv[2]), int(sys.argv[3])
 plan = FieldPlan(ExportPlan(donors=1, slides=1, look="giemsa"), kind="wsi", width=width, height=height, density=30)
 simulate_fields(Path(sys.argv[1]), plan)

@@ -15,13 +15,12 @@ from typer.testing import CliRunner
 
 from mnbatch.cli import app
 from mnbatch.errors import ModelError, TrainingError
+from mnbatch.evaluation.evaluation_records import Request as EvaluationRequest
+from mnbatch.evaluation.evaluation_run import evaluate
 from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.model_directory import load_model, write_model_directory
 from mnbatch.networks import ARCHITECTURES
-from mnbatch.training.counting.extend import ExtendRequest, extend_model
-from mnbatch.training.counting.write_card import COUNTS_NOTHING, COUNTS_ROUGHLY
-from mnbatch.training.evaluation.request import Request as EvaluationRequest
-from mnbatch.training.evaluation.run import evaluate
+from mnbatch.training.counting.counting_model import COUNTS_NOTHING, COUNTS_ROUGHLY, ExtendRequest, extend_model
 
 
 @pytest.fixture(autouse=True)

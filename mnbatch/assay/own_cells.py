@@ -1,0 +1,171 @@
+"""A laboratory's own scored cells: what a person said of cells that the model scored as well."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnbatch.assay.classifier_error import CountedRate, ErrorRates
+from mnbatch.assay.score_mixture import ScoreHistogram
+from mnbatch.csvfile import CsvError, parse_table
+from mnbatch.errors import StorageError, UsageError
+from mnbatch.intake import read_bytes, reason, short
+
+TRUTH_COLUMNS: tuple[str, ...] = ("truth", "has_mn")
+"""Accepted names of the column with the truth; `has_mn` is that of `mnbatch evaluate`'s scores.csv."""
+
+_MOST_DIGITS = 6
+_WORDS = {"mn": True, "yes": True, "true": True, "nomn": False, "no": False, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationRow:
+    """One line of the file.
+
+    Attributes:
+        cell_id: identity as in cells.csv, or "" where the line gives a score.
+        p_mn: the model's score, or None where the line gives a cell_id.
+        truth: whether a person found a micronucleus.
+        line: line of the file, counted from 1.
+    """
+
+    cell_id: str
+    p_mn: float | None
+    truth: bool
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedCell:
+    """A cell with its score and its truth.
+
+    Attributes:
+        cell_id: "" where only the score is known.
+        model: digest of the model that gave the score.
+    """
+
+    cell_id: str
+    p_mn: float
+    truth: bool
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What is known of a model's errors, from its card or from a laboratory's own cells.
+
+    Attributes:
+        rates: sensitivity and specificity at the threshold in force, or None.
+        rates_reason: why there are none; "" otherwise.
+        scores: cells of known truth by score, or None.
+        scores_reason: why there are none; "" otherwise.
+    """
+
+    rates: ErrorRates | None
+    rates_reason: str
+    scores: ScoreHistogram | None
+    scores_reason: str
+
+
+def validate_with(cells: Sequence[ValidatedCell], model: str, threshold: float) -> Validation:
+    """What a laboratory's own cells say of one model at one threshold.
+
+    Cells that another model scored say nothing of this one and are left out.
+    """
+    own = [cell for cell in cells if cell.model == model]
+    with_mn = [cell.p_mn for cell in own if cell.truth]
+    without = [cell.p_mn for cell in own if not cell.truth]
+    if not own:
+        reason = "the laboratory's own scored cells were scored by another model"
+    elif not with_mn or not without:
+        reason = f"of the laboratory's {len(own)} own scored cells all are {'with' if with_mn else 'without'} MN"
+    else:
+        data = f"the laboratory's own {len(own)} scored cells"
+        found = CountedRate(sum(p >= threshold for p in with_mn), len(with_mn))
+        spared = CountedRate(sum(p < threshold for p in without), len(without))
+        scores = ScoreHistogram.of([cell.p_mn for cell in own], [cell.truth for cell in own], data)
+        return Validation(ErrorRates(found, spared, data), "", scores, "")
+    return Validation(None, reason, None, reason)
+
+
+def read_validation(path: Path) -> list[ValidationRow]:
+    """Read a validation file: CSV, UTF-8; columns cell_id or p_mn, and truth (or has_mn).
+
+    The truth is 1 or 0, mn or nomn, yes or no, or a number of micronuclei. Lines without truth (a person was not sure)
+    are left out. Where a line has both cell_id and p_mn, the cell_id counts. Other columns are not looked at.
+
+    Raises:
+        UsageError: a missing column, a line with neither cell nor score, a truth or score that cannot be read, a cell
+            named twice; names the line.
+        StorageError: the file cannot be read.
+    """
+    try:
+        table = parse_table(_read(path))
+    except CsvError as error:
+        raise UsageError(
+            f"The validation file {path} cannot be used: {reason(error)}.",
+            "Save it as 'CSV UTF-8'; its first line names cell_id (or p_mn) and truth.",
+        ) from error
+    names = {name.lower(): name for name in table.columns if name}
+    truth = next((names[column] for column in TRUTH_COLUMNS if column in names), None)
+    if truth is None or not {"cell_id", "p_mn"} & set(names):
+        raise UsageError(
+            f"The validation file {path} lacks a column.",
+            "Its first line names cell_id (or p_mn) and truth.",
+        )
+    rows = []
+    for line, fields in table.dicts():
+        if fields[truth].strip():
+            cell_id = fields.get(names.get("cell_id", ""), "").strip()
+            score = fields.get(names.get("p_mn", ""), "").strip()
+            rows.append(_row(path, line, cell_id, score, fields[truth].strip(), table.separator))
+    return _unique(path, rows)
+
+
+def _row(path: Path, line: int, cell_id: str, score: str, truth: str, separator: str) -> ValidationRow:
+    where = f"{path}, line {line}"
+    has_mn = _WORDS.get(truth.lower())
+    if has_mn is None:
+        if not truth.isdecimal() or len(truth) > _MOST_DIGITS:
+            raise UsageError(
+                f"{where}: truth '{short(truth)}' is not known.", "Use 1 or 0, mn or nomn, or a number of MN."
+            )
+        has_mn = int(truth) > 0
+    if cell_id:
+        return ValidationRow(cell_id, None, has_mn, line)
+    try:
+        p_mn = float(score.replace(",", ".") if separator == ";" else score)
+    except ValueError:
+        p_mn = math.nan
+    if not 0 <= p_mn <= 1:
+        raise UsageError(
+            f"{where}: there is no cell_id, and p_mn '{short(score)}' is not a score.", "A score lies in 0..1."
+        )
+    return ValidationRow("", p_mn, has_mn, line)
+
+
+def _unique(path: Path, rows: Sequence[ValidationRow]) -> list[ValidationRow]:
+    if not rows:
+        raise UsageError(f"The validation file {path} holds no cell with its truth.", "Give each cell a truth.")
+    seen: dict[str, int] = {}
+    for row in rows:
+        if row.cell_id and row.cell_id in seen:
+            raise UsageError(
+                f"{path}, line {row.line}: the cell {row.cell_id} stands already in line {seen[row.cell_id]}.",
+                "Keep one line for each cell.",
+            )
+        seen[row.cell_id] = row.line
+    return list(rows)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_bytes(path)
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no validation file {path}.", "Check --validation.") from error
+    except OSError as error:
+        raise StorageError(
+            f"The validation file {path} cannot be read: {reason(error)}.", "Check --validation and its permissions."
+        ) from error

@@ -1,0 +1,1 @@
+"""From counts to doses: calibration curves, their fits, dose intervals, detection limits, triage."""

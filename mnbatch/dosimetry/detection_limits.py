@@ -1,0 +1,227 @@
+"""From how many events on a case is above its background, and what the background is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.special import gammaincinv
+
+from mnbatch.assay.intervals import (
+    binomial_p_greater,
+    binomial_p_two_sided,
+    compare_rates,
+    poisson_p_greater,
+    poisson_p_two_sided,
+)
+
+# Characteristic limits: from how many events on a case stands out from its background, and what would then be seen.
+#
+# The decision threshold is the largest count that the background alone still explains; a case with more events lies
+# above background. The detection limit is the smallest true mean that exceeds the decision threshold with the asked
+# power (Currie, Anal Chem 40:586, 1968; exact Poisson instead of his normal approximation). There is no largest count.
+
+
+Rule = Literal["one-sided", "two-sided"]
+"""`one-sided` asks what the question is: more than background? `two-sided` is what R's poisson.test does by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Characteristic limits in events among the case's cells.
+
+    Attributes:
+        decision_threshold: largest count that is not significant.
+        detection_limit: smallest mean that is above it with probability 1 - beta.
+    """
+
+    decision_threshold: int
+    detection_limit: float
+
+    def per_cell(self, cells: int) -> tuple[float, float]:
+        """Both as rates a cell."""
+        return self.decision_threshold / cells, self.detection_limit / cells
+
+
+def limits_of_rate(rate: float, cells: int, alpha: float = 0.05, beta: float = 0.1, rule: Rule = "one-sided") -> Limits:
+    """Limits against a background that is known (a curve's, or one from the literature).
+
+    Args:
+        rate: background, events a cell.
+        cells: cells scored of the case.
+        alpha: probability of a false alarm, at most.
+        beta: probability of missing a mean at the detection limit.
+
+    Raises:
+        ValueError: no cells, a negative rate, or alpha or beta outside 0..1.
+    """
+    _check(cells, alpha, beta)
+    if rate < 0:
+        raise ValueError(f"{rate} is not a background rate")
+    mean = rate * cells
+    test = poisson_p_greater if rule == "one-sided" else poisson_p_two_sided
+    first = _first_significant(lambda y: poisson_p_greater(y, mean), alpha, int(mean) + 1)
+    return _limits(_climb(lambda y: test(y, mean), alpha, first), beta)
+
+
+def limits_of_control(
+    control_events: int,
+    control_cells: int,
+    cells: int,
+    alpha: float = 0.05,
+    beta: float = 0.1,
+    rule: Rule = "one-sided",
+) -> Limits:
+    """Limits against a control that was counted: the exact conditional test, which carries the control's own error.
+
+    Args:
+        control_events, control_cells: what was counted in the control.
+        cells, alpha, beta, rule: as in `limits_of_rate`.
+
+    Raises:
+        ValueError: as there, or no cells of the control.
+    """
+    _check(cells, alpha, beta)
+    if control_cells < 1 or control_events < 0:
+        raise ValueError("a control needs cells and a count of 0 or more")
+    share = cells / (cells + control_cells)
+
+    def p_greater(y: int) -> float:
+        return binomial_p_greater(y, y + control_events, share)
+
+    def p_two_sided(y: int) -> float:
+        return binomial_p_two_sided(y, y + control_events, share)
+
+    start = int(control_events * cells / control_cells) + 1
+    first = _first_significant(p_greater, alpha, start)
+    return _limits(_climb(p_greater if rule == "one-sided" else p_two_sided, alpha, first), beta)
+
+
+def _first_significant(p_value: Callable[[int], float], alpha: float, start: int) -> int:
+    """Smallest count with p <= alpha; p falls with the count, and a count below `start` is no candidate."""
+    low, step = start - 1, 1
+    while p_value(low + step) > alpha:
+        low, step = low + step, 2 * step
+    high = low + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if p_value(middle) > alpha else (low, middle)
+    return high
+
+
+def _climb(p_value: Callable[[int], float], alpha: float, first: int) -> int:
+    """The two-sided p is never below the one-sided one: its first significant count lies at `first` or a little on."""
+    while p_value(first) > alpha:
+        first += 1
+    return first
+
+
+def _limits(first_significant: int, beta: float) -> Limits:
+    threshold = first_significant - 1
+    return Limits(threshold, float(gammaincinv(threshold + 1, 1 - beta)))
+
+
+def _check(cells: int, alpha: float, beta: float) -> None:
+    if cells < 1 or not 0 < alpha < 1 or not 0 < beta < 1:
+        raise ValueError("limits need cells, and alpha and beta between 0 and 1")
+
+
+# What a frequency is compared with: the laboratory's own controls, or the general population.
+
+
+HUMN_MEDIAN = 6.5
+HUMN_QUARTILES = (3.0, 12.0)
+"""MNBN per 1000 BN cells in the general population, scored by eye (HUMN project, Bonassi et al., Environ Mol Mutagen
+37:31, 2001). People differ that much; women have 19 % more than men."""
+
+ALPHA, BETA = 0.05, 0.1
+"""One-sided false alarms against the background, and misses at the detection limit."""
+
+Source = Literal["control", "literature"]
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Slides that the sample sheet marks as controls, scored by one model at one threshold.
+
+    Attributes:
+        mnbn_cells, bn_cells: of all of them together.
+        slides: how many; donors: of how many donors.
+        low, high: smallest and largest frequency of one of these donors, per 1000 BN cells.
+    """
+
+    mnbn_cells: int
+    bn_cells: int
+    slides: int
+    donors: int
+    low: float
+    high: float
+
+    @property
+    def per_1000(self) -> float:
+        """Frequency of all of them together."""
+        return 1000 * self.mnbn_cells / self.bn_cells
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """A counted frequency beside its background.
+
+    Attributes:
+        source: own control, or literature where there is none.
+        per_1000: the background, MNBN per 1000 BN cells.
+        p_greater: one-sided p of a count at least as high, if the case had the background's frequency. Only counting
+            error is in it, not that people differ.
+        limits: in MNBN cells among the cells counted.
+        above: whether the count lies above the decision threshold.
+    """
+
+    source: Source
+    per_1000: float
+    p_greater: float
+    limits: Limits
+    above: bool
+    cells: int
+
+    @property
+    def detection_limit_per_1000(self) -> float:
+        """Smallest frequency that this many cells tell from the background in 9 of 10 cases."""
+        return 1000 * self.limits.detection_limit / self.cells
+
+
+def pool_controls(donors: Sequence[Sequence[tuple[int, int]]]) -> Control | None:
+    """Pool control slides.
+
+    Args:
+        donors: for each control donor, (MNBN cells, BN cells) of each of its slides.
+
+    Returns:
+        None where no cell was counted.
+    """
+    sums = [(sum(k for k, _ in slides), sum(n for _, n in slides)) for slides in donors]
+    counted = [(k, n) for k, n in sums if n]
+    if not counted:
+        return None
+    rates = [1000 * k / n for k, n in counted]
+    mnbn, cells = sum(k for k, _ in counted), sum(n for _, n in counted)
+    return Control(mnbn, cells, sum(map(len, donors)), len(counted), min(rates), max(rates))
+
+
+def compare_with_background(mnbn: int, cells: int, control: Control | None) -> Background:
+    """Compare a count with the control, or with the literature's median where there is none.
+
+    Against a control the exact conditional test carries the control's own counting error. Both tests are those of
+    Poisson counts, which for a fraction of cells are slightly conservative.
+
+    Raises:
+        ValueError: no cells.
+    """
+    if control is None:
+        rate = HUMN_MEDIAN / 1000
+        limits = limits_of_rate(rate, cells, ALPHA, BETA)
+        p = poisson_p_greater(mnbn, rate * cells)
+        return Background("literature", HUMN_MEDIAN, p, limits, mnbn > limits.decision_threshold, cells)
+    limits = limits_of_control(control.mnbn_cells, control.bn_cells, cells, ALPHA, BETA)
+    p = compare_rates(mnbn, cells, control.mnbn_cells, control.bn_cells).p_greater
+    return Background("control", control.per_1000, p, limits, mnbn > limits.decision_threshold, cells)

@@ -1,0 +1,415 @@
+"""From counted cases to doses with everything that a reader must know: limits, flags and warnings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import chdtri, xlog1py, xlogy
+
+from mnbatch.assay.mn_counts import U_LIMIT, Distribution
+from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, problems
+from mnbatch.dosimetry.case_tables import CaseCounts, Row, RowError, read_rows
+from mnbatch.dosimetry.detection_limits import Limits, limits_of_rate
+from mnbatch.dosimetry.dose_intervals import Counts, Doses, Profile, delta, merkle, profile
+from mnbatch.dosimetry.likelihood_fits import Floats
+
+# Records of dosing: what goes in, how it is to be done, and what comes out.
+
+
+Method = Literal["profile", "merkle", "delta"]
+Status = Literal["ok", "failed", "refused"]
+"""`failed`: the row gives no count; `refused`: it does, and case and curve do not go together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One donor, or one row of a table.
+
+    Attributes:
+        counts: None where nothing could be counted; `problem` then says why.
+        problem: why there is no result although there may be counts (no id).
+        note: a warning that has nothing to do with the dose.
+        scoring: how it was scored, as far as stated; keys of `COMPARED` and "endpoint".
+    """
+
+    id: str
+    counts: CaseCounts | None
+    problem: str = ""
+    scoring: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DoseOptions:
+    """How doses are computed.
+
+    Attributes:
+        level: confidence of the interval.
+        g: protraction factor of the exposure, 1 for an acute one.
+        allow_mismatch: give a dose although case and curve were scored differently, and say so.
+    """
+
+    method: Method = "profile"
+    level: float = 0.95
+    g: float = 1.0
+    allow_mismatch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DoseResult:
+    """What is known of one case; None is unknown, never zero.
+
+    Attributes:
+        n, x: cells and events as counted, never altered; `yield_` is x / n.
+        dispersion_index, u: of the distribution; None for binomial cases and where it is not known or not defined.
+        estimate, lower, upper: dose in Gy; upper is None where the curve does not bound the dose.
+        below_detection: not more events than the curve's background alone explains.
+        above_range: the estimate lies beyond the highest dose of the curve: it is extrapolated.
+        limits: decision threshold and detection limit, in events among n cells; `detection_dose` the latter in Gy.
+    """
+
+    id: str
+    status: Status
+    n: int | None
+    x: int | None
+    yield_: float | None
+    dispersion_index: float | None
+    u: float | None
+    method: Method
+    level: float
+    warnings: tuple[str, ...]
+    estimate: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    below_detection: bool | None = None
+    above_range: bool | None = None
+    limits: Limits | None = None
+    decision_dose: float | None = None
+    detection_dose: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON contract of a case."""
+        return {
+            "id": self.id,
+            "status": self.status,
+            "n": self.n,
+            "x": self.x,
+            "yield": self.yield_,
+            "dispersion_index": self.dispersion_index,
+            "u": self.u,
+            "dose": {"estimate": self.estimate, "lower": self.lower, "upper": self.upper},
+            "method": self.method,
+            "level": self.level,
+            "below_detection": self.below_detection,
+            "above_range": self.above_range,
+            "warnings": list(self.warnings),
+        }
+
+
+# cases.csv: donors as bare counts, without any image.
+
+
+ENDPOINTS = ("mn", "mnbn")
+_SCORING = {"scoring": "mode", "mode": "mode", "model_digest": "model_digest", "threshold": "threshold"}
+
+
+def read_cases(path: Path, endpoint: Endpoint) -> list[Case]:
+    """Cases of a table: columns id and C0..C5 (or id, N and X); may have endpoint, scoring, model_digest, threshold.
+
+    A row that cannot be used becomes a case with its problem; so does every row of a table without a needed column.
+
+    Args:
+        endpoint: the curve's: what X means in a row that does not say.
+
+    Raises:
+        UsageError: no such file, not UTF-8, empty, or a column named twice.
+        StorageError: the file cannot be read.
+    """
+    _, rows = read_rows(path)
+    seen: dict[str, int] = {}
+    cases = []
+    for line, row in rows:
+        case = _case(row, line, endpoint)
+        if case.id in seen:
+            case = replace(case, note=f"the id stands in line {seen[case.id]}, too")
+        seen.setdefault(case.id, line)
+        cases.append(case)
+    return cases
+
+
+def _case(row: Row, line: int, curve_endpoint: Endpoint) -> Case:
+    name = row.get("id", "")
+    scoring = {key: row[column] for column, key in _SCORING.items() if row.get(column)}
+    endpoint = row.get("endpoint", "").lower()
+    if endpoint:
+        scoring["endpoint"] = endpoint
+    try:
+        if endpoint and endpoint not in ENDPOINTS:
+            raise RowError(f"endpoint '{endpoint}' is neither mn nor mnbn")
+        counts = CaseCounts.from_row(row, endpoint or curve_endpoint)
+    except RowError as problem:
+        return Case(name or f"line {line}", None, str(problem), scoring)
+    if not name:
+        missing = "there is no column id" if "id" not in row else "no id is given"
+        return Case(f"line {line}", counts, f"{missing}: a result that belongs to nobody is not given", scoring)
+    return Case(name, counts, "", scoring)
+
+
+# What a dose must be read with.
+
+
+SATURATION_GY = 5.0
+NOTABLE_SCATTER = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A case's numbers, as far as warnings depend on them; NaN and infinity as the method gave them."""
+
+    estimate: float
+    upper: float
+    u: float | None
+    above_range: bool
+    below_background: bool
+
+
+def warnings_of(seen: Seen, curve: Curve, differing: Sequence[str]) -> tuple[str, ...]:
+    """Everything that a reader of this dose must know.
+
+    Args:
+        differing: what of the scoring differs between case and curve, which somebody allowed.
+    """
+    found = []
+    if differing:
+        found.append(f"scored otherwise than the curve, and allowed: {'; '.join(differing)}")
+    if seen.below_background:
+        found.append("significantly fewer events than the curve's background: does this curve belong to this scoring?")
+    found += _dispersion_warnings(seen.u)
+    found += _range_warnings(curve, seen)
+    found += curve_warnings(curve)
+    return tuple(found)
+
+
+def _dispersion_warnings(u: float | None) -> list[str]:
+    if u is None or abs(u) <= U_LIMIT:
+        return []
+    if u < 0:
+        return [f"underdispersed (u = {u:.2f}): the cells are more alike than chance makes them"]
+    return [f"overdispersed (u = {u:.2f}): possible partial-body exposure, for which no dose is given"]
+
+
+def _range_warnings(curve: Curve, seen: Seen) -> list[str]:
+    found = []
+    if seen.above_range:
+        found.append(
+            f"> {curve.highest_dose:g} Gy, where the curve ends: the estimate of {seen.estimate:.2f} Gy is extrapolated"
+        )
+    if seen.estimate > SATURATION_GY and curve.endpoint == "mn":
+        found.append("above about 5 Gy the yield of micronuclei flattens: the dose may be higher")
+    if math.isinf(seen.upper):
+        found.append("the curve is too uncertain to give the dose an upper limit")
+    elif math.isnan(seen.upper):
+        found.append("this method has no interval at a yield this far below the curve; the profile method has")
+    return found
+
+
+def curve_warnings(curve: Curve) -> list[str]:
+    """What every dose from this curve must be read with."""
+    found = []
+    if curve.uncertainty == "standard errors":
+        found.append(
+            "the curve gives standard errors alone: its coefficients are taken as independent, which they are not"
+        )
+    elif curve.uncertainty == "none":
+        found.append("the curve gives no uncertainty: the interval holds the counting error alone and is too narrow")
+    if curve.slide_scatter > NOTABLE_SCATTER:
+        found.append(
+            f"slides of this scoring scatter {curve.slide_scatter:.1f} times as much as counting explains; the "
+            "interval is widened by that, and one slide may still mislead: score more slides of this donor"
+        )
+    if curve.dose_range is None:
+        found.append("the curve does not state its dose range: whether the dose is extrapolated is not known")
+    if curve.about.get("example"):
+        found.append("an example curve of another laboratory: not for use on its own")
+    return found
+
+
+# A dose that somebody suspects (a dosimeter, a reconstruction): do the counts speak for it, or for no dose at all?
+
+
+def background_over_suspected(curve: Curve, counts: Counts, suspected: float, g: float = 1.0) -> Floats:
+    """Decimal logarithm of L(0 Gy) / L(suspected dose) of each case, (n,), on the curve as it is estimated.
+
+    Above 0 the counts speak for background. Poisson or binomial as the curve's endpoint is; neither dispersion nor the
+    curve's own error is in it, so a ratio within a factor of ten says little.
+    """
+    none, dose = (float(curve.yields(d, g)) for d in (0.0, suspected))
+    n, x = counts.cells, counts.events
+    if curve.endpoint == "mnbn":
+        log = xlogy(x, none) - xlogy(x, dose) + xlog1py(n - x, -none) - xlog1py(n - x, -dose)
+    else:
+        log = xlogy(x, none) - xlogy(x, dose) - n * (none - dose)
+    return np.asarray(log / np.log(10), dtype=np.float64)
+
+
+# From counted cases to doses with everything that a reader must know beside them: limits, flags and warnings.
+
+
+METHODS = {"profile": profile, "merkle": merkle, "delta": delta}
+COMPARED = ("mode", "model_digest", "threshold")
+"""What of `scoring` must agree between a case and its curve, where both state it."""
+
+COUNTED = {"mn": "micronuclei", "mnbn": "cells with micronuclei"}
+
+
+def assess(cases: Sequence[Case], curve: Curve, options: DoseOptions) -> list[DoseResult]:
+    """Results of all cases, in their order; a bad one has its reason and leaves the others alone.
+
+    A curve from which no dose can be read refuses every case with the reason; counts are reported nevertheless.
+    """
+    faults = problems(curve)
+    refusals = [_refusal(case, curve, faults, options) for case in cases]
+    results = [_counted(case, curve, refusal, options) for case, refusal in zip(cases, refusals, strict=True)]
+    good = [i for i, refusal in enumerate(refusals) if not refusal]
+    if good:
+        dosed = _dosed([cases[i] for i in good], [results[i] for i in good], curve, options)
+        for i, result in zip(good, dosed, strict=True):
+            results[i] = result
+    return results
+
+
+def mismatches(case: Case, curve: Curve) -> list[str]:
+    """What of the scoring differs between case and curve, where both state it."""
+    found = []
+    for name in COMPARED:
+        own, curves = str(case.scoring.get(name) or ""), str(curve.scoring.get(name) or "")
+        if own and curves and not _same(own, curves):
+            found.append(f"{name.replace('_', ' ')} {own} (curve: {curves})")
+    return found
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return math.isclose(float(one), float(other), rel_tol=1e-9)
+    except ValueError:
+        return one.strip().casefold() == other.strip().casefold()
+
+
+def _refusal(case: Case, curve: Curve, faults: Sequence[str], options: DoseOptions) -> str:
+    if case.counts is None or case.problem:
+        return case.problem or "nothing was counted"
+    if faults:
+        return f"the curve gives no dose: {'; '.join(faults)}"
+    endpoint = _endpoint(case, curve)
+    if endpoint != curve.endpoint:
+        return f"the case counts {COUNTED[endpoint]} (endpoint {endpoint}), the curve {COUNTED[curve.endpoint]}"
+    differing = mismatches(case, curve)
+    if differing and not options.allow_mismatch:
+        return f"scored otherwise than the curve: {'; '.join(differing)} (--allow-mismatch gives a dose nevertheless)"
+    return ""
+
+
+def _endpoint(case: Case, curve: Curve) -> str:
+    """As stated; otherwise a cell with two micronuclei shows that micronuclei were counted."""
+    counts = case.counts.counts if case.counts else ()
+    return case.scoring.get("endpoint", "") or ("mn" if any(counts[2:]) else curve.endpoint)
+
+
+def _counted(case: Case, curve: Curve, reason: str, options: DoseOptions) -> DoseResult:
+    """The case as counted, refused or failed for `reason`, or still without its dose."""
+    n, x = (case.counts.cells, case.counts.events) if case.counts else (None, None)
+    of_micronuclei = case.counts is not None and bool(case.counts.counts) and curve.endpoint == "mn"
+    spread = Distribution(case.counts.counts) if case.counts and of_micronuclei else None
+    return DoseResult(
+        id=case.id,
+        status="failed" if case.problem or case.counts is None else "refused" if reason else "ok",
+        n=n,
+        x=x,
+        yield_=x / n if n and x is not None else None,
+        dispersion_index=spread.dispersion_index if spread else None,
+        u=spread.u() if spread else None,
+        method=options.method,
+        level=options.level,
+        warnings=(reason,) if reason else (),
+    )
+
+
+def _dosed(
+    cases: Sequence[Case], counted: Sequence[DoseResult], curve: Curve, options: DoseOptions
+) -> list[DoseResult]:
+    counts = counts_of(counted, curve)
+    doses = METHODS[options.method](curve, counts, options.level, options.g)
+    below = _below_background(curve, counts, options.g)
+    limits = [_limits(curve.background, result.n or 0, curve.slide_scatter) for result in counted]
+    limit_doses = _limit_doses(curve, limits, [result.n or 0 for result in counted], options.g)
+    results = []
+    for i, (case, result) in enumerate(zip(cases, counted, strict=True)):
+        seen = _seen(doses, i, result.u, curve, bool(below[i]))
+        results.append(
+            replace(
+                result,
+                estimate=_finite(doses.estimate[i]),
+                lower=_finite(doses.lower[i]),
+                upper=_finite(doses.upper[i]),
+                below_detection=(result.x or 0) <= limits[i].decision_threshold,
+                above_range=seen.above_range,
+                warnings=(*filter(None, [case.note]), *warnings_of(seen, curve, mismatches(case, curve))),
+                limits=limits[i],
+                decision_dose=float(limit_doses[i, 0]),
+                detection_dose=float(limit_doses[i, 1]),
+            )
+        )
+    return results
+
+
+def counts_of(results: Sequence[DoseResult], curve: Curve) -> Counts:
+    """Counts of results that have some: mn with the counting variance scaled by max(1, DI, scatter of the slides).
+
+    mnbn with as many fewer cells and events as the curve's slides scatter more than counting explains: the yield stays
+    and its binomial variance is scaled.
+    """
+    if curve.endpoint == "mnbn":
+        f = curve.slide_scatter
+        return Counts.of([(result.n or 0) / f for result in results], [(result.x or 0) / f for result in results])
+    phi = [max(result.dispersion_index or 1.0, curve.slide_scatter) for result in results]
+    return Counts.of([result.n or 0 for result in results], [result.x or 0 for result in results], phi)
+
+
+def _seen(doses: Doses, i: int, u: float | None, curve: Curve, below_background: bool) -> Seen:
+    estimate = float(doses.estimate[i])
+    above = curve.highest_dose is not None and estimate > curve.highest_dose
+    return Seen(estimate, float(doses.upper[i]), u, above, below_background)
+
+
+def _below_background(curve: Curve, counts: Counts, g: float) -> npt.NDArray[np.bool_]:
+    """Yields so far below C that neither counting nor the curve's own error explains them (likelihood ratio, 5 %)."""
+    off = Profile(curve, counts, g)(np.zeros(len(counts.cells)))
+    return (off > float(chdtri(1, 0.05))) & (counts.yields < curve.background)
+
+
+def _limit_doses(curve: Curve, limits: Sequence[Limits], cells: Sequence[int], g: float) -> Floats:
+    """(n, 2): decision threshold and detection limit in Gy on the curve."""
+    events = np.array([[limit.decision_threshold, limit.detection_limit] for limit in limits])
+    doses, _ = curve.root(events / np.array(cells)[:, None], g)
+    return np.maximum(np.nan_to_num(doses, nan=0.0), 0.0)
+
+
+@lru_cache(maxsize=65536)
+def _limits(background: float, cells: int, scatter: float) -> Limits:
+    """Exact; with scatter between slides both limits lie further from the background by its square root."""
+    exact, mean = limits_of_rate(background, cells), background * cells
+    if scatter == 1:
+        return exact
+    threshold, detection = (mean + scatter**0.5 * (v - mean) for v in (exact.decision_threshold, exact.detection_limit))
+    return Limits(math.floor(threshold), detection)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,333 @@
+"""Labelled cells through the product's own path: reader, preparation, stain, model, as `mnbatch run` does it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from mnbatch.assay.cells import CellCrop, Look, ReadTask, Slide, SourceFile, UInt8Array, UnreadableCell
+from mnbatch.assay.stains import SlideStain, likely_look, mixture, slide_look
+from mnbatch.errors import ModelError, SlideError
+from mnbatch.imaging.preparation import Preparation, network_input
+from mnbatch.imaging.readers import read_cells, slide_range
+from mnbatch.inference.catalogue import ModelSet
+from mnbatch.inference.classifier import Classifier
+from mnbatch.inference.model_directory import LoadedModel
+from mnbatch.inference.network_scores import Normaliser
+from mnbatch.inference.prefetch import ordered_map
+from mnbatch.networks.attention_alexnet import AttentionAlexNet
+from mnbatch.training.labelled_cells import LabelledCell
+
+# Grad-CAM on the last convolution, as the baseline that other maps are held against.
+
+
+_MINIBATCH = 16
+_LAST_ACTIVATION = 11
+"""Of `features`: the ReLU after conv5, (256, 13, 13), before pool5; its grid is that of layers 5 and 6."""
+
+
+def grad_cam(model: LoadedModel, pixels: UInt8Array) -> npt.NDArray[np.float32]:
+    """Grad-CAM of the MN margin: ReLU(sum_k a_k A_k), a_k the mean gradient over feature k.
+
+    Selvaraju et al., ICCV 2017, equations 1 and 2. The score is the margin logit(MN) - logit(no MN), which the
+    evidence map explains too.
+
+    Args:
+        model: its network must be attention-AlexNet.
+        pixels: prepared crops, (n, size, size, 3), uint8.
+
+    Returns:
+        (n, 13, 13); position i is centred at pixel 15 + 16 i.
+
+    Raises:
+        ModelError: another network.
+    """
+    network = model.network
+    if not isinstance(network, AttentionAlexNet):
+        raise ModelError(
+            f"Grad-CAM is made for attention-alexnet, not {model.card.architecture}.", "Leave --masks out."
+        )
+    normalise = Normaliser(model.card, torch.device("cpu"))
+    parts = []
+    for first in range(0, len(pixels), _MINIBATCH):
+        crops = network_input(pixels[first : first + _MINIBATCH], model.card.preparation)
+        parts.append(_cam(network, normalise(torch.from_numpy(crops.copy()))))
+    return np.concatenate(parts) if parts else np.zeros((0, 13, 13), np.float32)
+
+
+def _cam(network: AttentionAlexNet, x: Tensor) -> npt.NDArray[np.float32]:
+    kept: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        kept.append(output)
+
+    handle = network.features[_LAST_ACTIVATION].register_forward_hook(keep)
+    try:
+        with torch.enable_grad():
+            logits = network(x)
+    finally:
+        handle.remove()
+    feature = kept[0]
+    # Cells do not meet in a network in evaluation mode, so the sum's gradient is each cell's own.
+    (gradient,) = torch.autograd.grad((logits[:, 1] - logits[:, 0]).sum(), feature)
+    weights = gradient.mean(dim=(2, 3), keepdim=True)
+    return np.asarray(torch.relu((weights * feature).sum(dim=1)).detach().numpy())
+
+
+# Labelled cells through the product's own path: reader, preparation, look, model, as `mnbatch run` does it.
+
+
+LOOK_SAMPLE = 24
+"""Readable cells by which a slide's look is judged, as in a run."""
+_AHEAD = 32
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredCells:
+    """What a model says of labelled cells, in their order.
+
+    Attributes:
+        scores: p_mn, NaN where a cell was not scored, (n,).
+        called: p_mn is at or above the threshold of the model that scored it, (n,).
+        maps: float32 (n, 3, 13, 13), attention of layer 5, of layer 6, evidence; NaN where not scored.
+        cams: float32 (n, 13, 13), Grad-CAM of the cells it was asked for; NaN elsewhere.
+        zooms: see `CellCrop`, (n,); 1 where not scored.
+        reasons: why a cell was not scored; "" for a scored one.
+        thresholds: of the models that were used, by look.
+        ratios: continuation ratios of a counting model (n, 2); NaN where there are none.
+        notes: what a person should know of stains.
+    """
+
+    scores: npt.NDArray[np.float64]
+    called: npt.NDArray[np.bool_]
+    maps: npt.NDArray[np.float32]
+    cams: npt.NDArray[np.float32]
+    zooms: npt.NDArray[np.float64]
+    reasons: tuple[str, ...]
+    thresholds: dict[str, float]
+    ratios: npt.NDArray[np.float64]
+    notes: tuple[str, ...] = ()
+
+
+class Scorer:
+    """Scores cells slide by slide with the member of a model set that serves each slide's look.
+
+    Cells without a slide are taken as one slide.
+
+    Args:
+        models: verified.
+        stain: forced look; None recognises it.
+        device, threads: as for `Classifier`.
+    """
+
+    def __init__(self, models: ModelSet, stain: Look | None, device: str, threads: int | None) -> None:
+        self.models = models
+        self._stain, self._device, self._threads = stain, device, threads
+        self._classifiers: dict[str, Classifier] = {}
+
+    def score(self, cells: Sequence[LabelledCell], cam_for: frozenset[int] = frozenset()) -> ScoredCells:
+        """Read and score every cell; one that cannot be is kept with its reason.
+
+        Args:
+            cam_for: places of the cells for which Grad-CAM is wanted too.
+
+        Raises:
+            ModelError, UsageError: as `ModelSet.load` and `Classifier`.
+        """
+        slides: dict[str, list[int]] = defaultdict(list)
+        for place, cell in enumerate(cells):
+            slides[cell.slide].append(place)
+        result = _Result(len(cells), cam_for)
+        for name, places in slides.items():
+            self._score_slide(name, [cells[place].path for place in places], places, result)
+        thresholds = {look: self._classifiers[look].model.card.threshold for look in self._classifiers}
+        return ScoredCells(
+            scores=result.scores,
+            called=result.called,
+            maps=result.maps,
+            cams=result.cams,
+            zooms=result.zooms,
+            reasons=tuple(result.reasons),
+            thresholds=thresholds,
+            ratios=result.ratios,
+            notes=tuple(result.notes),
+        )
+
+    def close(self) -> None:
+        """Free the classifiers' workers."""
+        for classifier in self._classifiers.values():
+            classifier.close()
+
+    def classifier(self, look: Look) -> Classifier:
+        """The classifier of a look.
+
+        Raises:
+            SlideError: no model serves it.
+        """
+        digest = self.models.digest_for(look)
+        for known in self._classifiers.values():
+            if known.model.digest == digest:
+                self._classifiers.setdefault(look, known)
+        if look not in self._classifiers:
+            self._classifiers[look] = Classifier(self.models.load(look), self._device, threads=self._threads)
+        return self._classifiers[look]
+
+    def _score_slide(self, name: str, paths: list[Path], places: list[int], result: _Result) -> None:
+        """All cells with the model of the slide's stain, as all of its cells together show it."""
+        looks: dict[int, Look] = {}
+        first = self._pass(name, paths, places, result, looks, lambda _: self._stain)
+        counts = Counter(looks.values())
+        if self._stain:
+            result.note(_contradicting(name, counts, self._stain))
+        elif seen := mixture(counts):
+            if name:
+                result.clear(list(looks), f"the slide holds two stains ({seen}): divide it, or give --stain")
+                return
+            result.note(f"The cells show two stains ({seen}); each is scored by the model of its own.")
+            others = likely_look(counts)
+            own = {place: others if look == "unknown" else look for place, look in looks.items()}
+            self._pass(name, paths, places, result, {}, own.get)
+        elif first != (look := slide_look(counts)):
+            result.clear(list(looks), "")
+            self._pass(name, paths, places, result, {}, lambda _: look)
+
+    def _pass(
+        self,
+        name: str,
+        paths: list[Path],
+        places: list[int],
+        result: _Result,
+        looks: dict[int, Look],
+        asked: Callable[[int], Look | None],
+    ) -> Look | None:
+        """Read every cell once, and score it.
+
+        Args:
+            looks: gets what each readable cell shows.
+            asked: look by whose model the cell of a place is scored; None: what the first cells show.
+
+        Returns:
+            What the first cells showed, where it was not asked for.
+        """
+        shown: Look | None = None
+        waiting: list[tuple[int, CellCrop]] = []
+
+        def score() -> Look | None:
+            chosen = shown or slide_look(Counter(crop.look for _, crop in waiting))
+            self._score_waiting([(place, crop, asked(place) or chosen) for place, crop in waiting], result)
+            waiting.clear()
+            return chosen
+
+        for place, item in zip(places, read_files(name, paths, self.models.preparation), strict=True):
+            if isinstance(item, str):
+                result.reasons[place] = item
+                continue
+            looks[place] = item.look
+            waiting.append((place, item))
+            if len(waiting) >= (_AT_ONCE if shown else LOOK_SAMPLE):
+                shown = score()
+        return score() if waiting else shown
+
+    def _score_waiting(self, waiting: Sequence[tuple[int, CellCrop, Look]], result: _Result) -> None:
+        by_look: dict[Look, list[tuple[int, CellCrop]]] = defaultdict(list)
+        for place, crop, look in waiting:
+            by_look[look].append((place, crop))
+        for look, crops in by_look.items():
+            try:
+                classifier = self.classifier(look)
+            except SlideError as error:
+                for place, _ in crops:
+                    result.reasons[place] = error.message
+                continue
+            result.add(classifier, crops)
+
+
+def _contradicting(name: str, counts: Mapping[Look, int], look: Look) -> str:
+    """What is said where a person forced a stain that cells do not show."""
+    stain = SlideStain(look, forced=True)
+    others = sum(count for other, count in counts.items() if stain.contradicts(other))
+    if not others:
+        return ""
+    where = f" of slide {name}" if name else ""
+    return f"{others} of {sum(counts.values())} cells{where} show another stain than --stain {look}."
+
+
+class _Result:
+    """Arrays that fill up as minibatches come back."""
+
+    def __init__(self, count: int, cam_for: frozenset[int]) -> None:
+        self.scores = np.full(count, np.nan)
+        self.called = np.zeros(count, bool)
+        self.maps = np.full((count, 3, 13, 13), np.nan, np.float32)
+        self.cams = np.full((count, 13, 13), np.nan, np.float32)
+        self.zooms = np.ones(count)
+        self.ratios = np.full((count, 2), np.nan)
+        self.cam_for = cam_for
+        self.reasons = [""] * count
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        if text:
+            self.notes.append(text)
+
+    def clear(self, places: Sequence[int], reason: str) -> None:
+        """Forget the scores of cells, and say why."""
+        for place in places:
+            self.reasons[place] = reason
+        self.scores[list(places)] = np.nan
+        self.called[list(places)] = False
+        for array in (self.maps, self.cams, self.ratios):
+            array[list(places)] = np.nan
+
+    def add(self, classifier: Classifier, crops: Sequence[tuple[int, CellCrop]]) -> None:
+        scores = classifier.score(np.stack([crop.pixels for _, crop in crops]))
+        places = [place for place, _ in crops]
+        for place in places:
+            self.reasons[place] = ""
+        self.scores[places] = scores.p_mn
+        self.called[places] = scores.p_mn >= classifier.model.card.threshold
+        self.maps[places] = scores.maps
+        if scores.ratios is not None:
+            self.ratios[places] = scores.ratios
+        self.zooms[places] = [crop.zoom for _, crop in crops]
+        asked = [(place, crop.pixels) for place, crop in crops if place in self.cam_for]
+        if asked:
+            cams = grad_cam(classifier.model, np.stack([pixels for _, pixels in asked]))
+            self.cams[[place for place, _ in asked]] = cams
+
+
+def read_files(name: str, paths: Sequence[Path], preparation: Preparation) -> Iterator[CellCrop | str]:
+    """Crops of files in their order, each prepared as in a run; the reason where a file is not one readable crop.
+
+    Args:
+        name: of their slide; with the contrast rule `per_slide` all files are taken as this slide.
+    """
+    root = Path(paths[0].anchor or ".").resolve()
+    files = tuple(_source(path) for path in paths)
+    slide = Slide(name or "evaluation", name, "", None, root, files, "labels")
+    limits = slide_range(slide, preparation)
+
+    def read(file: SourceFile) -> CellCrop | str:
+        return _only(read_cells(ReadTask(slide.slide_id, root, file, hash_file=False), preparation, limits))
+
+    return ordered_map(read, iter(files), 2, _AHEAD)
+
+
+def _source(path: Path) -> SourceFile:
+    # Size and time serve the bookkeeping of a run; reading needs neither.
+    return SourceFile(os.path.abspath(path), 0, 0)
+
+
+def _only(found: list[CellCrop | UnreadableCell]) -> CellCrop | str:
+    if len(found) != 1:
+        return f"{len(found)} images in one file"
+    return found[0].reason if isinstance(found[0], UnreadableCell) else found[0]

@@ -1,0 +1,233 @@
+"""From a path to decoded pages: one read, one hash, bounded retries; a bad file becomes a reason."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, TypeVar
+
+import tifffile
+
+from mnbatch.assay.cells import ReadTask
+from mnbatch.assay.reasons import Named, Reason, foreign, foreign_os, reason_of, say
+from mnbatch.errors import SlideError
+from mnbatch.imaging.formats.decoding import DECODING_ERRORS, Decoded, decode_page, decode_plain, kind_of, reraise_io
+from mnbatch.imaging.formats.size_limits import UndecodableError
+from mnbatch.imaging.formats.tiff_headers import TiffHeader, open_tiff, read_header
+from mnbatch.imaging.wholeness.page_count import Expected, expected_pages
+
+_LARGEST_FILE = 1 << 30
+"""Bytes that are read at once for one crop; more cannot be a crop of at most 64 megapixels."""
+
+_ATTEMPTS = 3
+_PAUSE_SECONDS = 0.05
+_LASTING = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+_MOST_GALLERIES = 4
+_galleries: dict[tuple[str, int, int], _Gallery] = {}
+_galleries_lock = threading.Lock()
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPage:
+    """One decoded cell, or why it could not be decoded."""
+
+    page: int | None
+    decoded: Decoded | None
+    reason: str = ""
+    transient: bool = False
+
+
+def load(task: ReadTask) -> tuple[str, Iterator[DecodedPage]]:
+    """SHA-256 of the file (or "") and its pages, each decoded when it is asked for: one is in memory at a time."""
+    path = os.path.join(task.root, task.file.path)
+    digest = ""
+    pages: tuple[int | None, ...] = task.pages or (None,)
+    try:
+        if task.pages is not None:
+            digest = retried(lambda: _hash(path)) if task.hash_file else ""
+            return digest, _explained(_pages_of_gallery(path, task.file.path, task.pages), pages)
+        data = retried(lambda: read_whole(path))
+        digest = hashlib.sha256(data).hexdigest() if task.hash_file else ""
+        kind = kind_of(data)
+        found = _pages_in_memory(data, task.file.path) if kind == "tiff" else _only(data, kind)
+        return digest, _explained(found, pages)
+    except UndecodableError as error:
+        return digest, iter([DecodedPage(page, None, reason_of(error)) for page in pages])
+    except OSError as error:
+        return digest, iter([DecodedPage(page, None, io_reason(error), transient=True) for page in pages])
+
+
+def _only(data: bytes, kind: str) -> Iterator[DecodedPage]:
+    yield DecodedPage(None, decode_plain(data, kind))
+
+
+def _explained(found: Iterator[DecodedPage], pages: tuple[int | None, ...]) -> Iterator[DecodedPage]:
+    """The pages that were found; what stops the reading becomes the reason of all that have not come."""
+    seen: set[int | None] = set()
+    reason, transient = "", False
+    try:
+        for page in found:
+            seen.add(page.page)
+            yield page
+        return
+    except UndecodableError as error:
+        reason = reason_of(error)
+    except OSError as error:
+        reason, transient = io_reason(error), True
+    yield from (DecodedPage(page, None, reason, transient) for page in pages if page not in seen)
+
+
+def io_reason(error: OSError) -> Reason:
+    """What an I/O error means for a cell or a field."""
+    if isinstance(error, FileNotFoundError):
+        return say("vanished")
+    if isinstance(error, PermissionError):
+        return say("no-permission")
+    return say("io-error", error=foreign_os(error))
+
+
+def retried(action: Callable[[], T]) -> T:
+    """Try an I/O action three times; what will not change by waiting is not tried again."""
+    for attempt in range(1, _ATTEMPTS):
+        try:
+            return action()
+        except OSError as error:
+            if error.errno in _LASTING:
+                raise
+            time.sleep(_PAUSE_SECONDS * attempt)
+    return action()
+
+
+def read_whole(path: str) -> bytes:
+    """All bytes of an image file.
+
+    Raises:
+        UndecodableError: it is too large for one image.
+    """
+    with open(path, "rb", buffering=0) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > _LARGEST_FILE:
+            raise UndecodableError(say("large-file", mib=size >> 20))
+        return stream.readall()
+
+
+def _hash(path: str) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def page_count(path: str, file: str) -> int:
+    """Pages of a TIFF, those that are lost included: what cannot be found then shows as an unreadable cell.
+
+    1 for anything that cannot be counted, which the reader will then explain.
+
+    Args:
+        file: its path in the export.
+
+    Raises:
+        SlideError: the chain of a gallery's pages is broken, and how many are lost cannot be known.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return _gallery(path, stream, file).expected.total
+    except (*DECODING_ERRORS, UndecodableError):
+        return 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Gallery:
+    """A TIFF before it is decoded: its directories, checked, and the pages that it should have."""
+
+    header: TiffHeader
+    expected: Expected
+
+
+def _looked_at(stream: BinaryIO, file: str) -> _Gallery:
+    """Raises SlideError where how many pages a gallery lost cannot be known."""
+    header = read_header(stream)
+    header.check_total()
+    expected = expected_pages(stream)
+    if expected.broken and not expected.known and expected.found > 1:
+        known = say("gallery-broken", file=Named("file", file), pages=expected.found)
+        raise SlideError(known, say("gallery-broken-do"))
+    return _Gallery(header, expected)
+
+
+def _gallery(path: str, stream: BinaryIO, file: str) -> _Gallery:
+    """The same, kept for the next run of its pages as long as the file stays as it is."""
+    status = os.fstat(stream.fileno())
+    key = (path, status.st_size, status.st_mtime_ns)
+    with _galleries_lock:
+        if key in _galleries:
+            return _galleries[key]
+    gallery = _looked_at(stream, file)
+    with _galleries_lock:
+        while len(_galleries) >= _MOST_GALLERIES:
+            del _galleries[next(iter(_galleries))]
+        _galleries[key] = gallery
+    return gallery
+
+
+def _pages_in_memory(data: bytes, file: str) -> Iterator[DecodedPage]:
+    try:
+        gallery = _looked_at(io.BytesIO(data), file)
+        tiff, header = open_tiff(io.BytesIO(data), gallery.header)
+    except DECODING_ERRORS as error:
+        raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
+    total = gallery.expected.total
+    if total == len(header.directories) and not any(directory.full for directory in header.directories):
+        raise UndecodableError(say("no-full-page"))
+    with tiff:
+        for index in range(total):
+            page = _decoded(tiff, header, index, single=total == 1)
+            if page is not None:
+                yield page
+
+
+def _pages_of_gallery(path: str, file: str, wanted: tuple[int, ...]) -> Iterator[DecodedPage]:
+    with open(path, "rb") as stream:
+        try:
+            gallery = retried(lambda: _gallery(path, stream, file))
+            tiff, header = retried(lambda: open_tiff(stream, gallery.header))
+        except DECODING_ERRORS as error:
+            reraise_io(error)
+            raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
+        for index in wanted:
+            page = retried(lambda index=index: _decoded(tiff, header, index, single=False))  # type: ignore[misc]
+            if page is not None:
+                yield page
+
+
+def _decoded(tiff: tifffile.TiffFile, header: TiffHeader, index: int, *, single: bool) -> DecodedPage | None:
+    """One page, or None when it is no cell but a reduced version of another page."""
+    number = None if single else index
+    if index >= len(header.directories):
+        return DecodedPage(number, None, say("page-missing"))
+    directory = header.directories[index]
+    if not directory.full:
+        return None
+    try:
+        # By its place, and not by tifffile's own way along the chain, which follows it again from the start.
+        tiff.filehandle.seek(directory.offset)
+        return DecodedPage(number, decode_page(tifffile.TiffPage(tiff, index), header.size))
+    except UndecodableError as error:
+        return DecodedPage(number, None, reason_of(error))
+    except DECODING_ERRORS as error:
+        reraise_io(error)
+        return DecodedPage(number, None, say("damaged", kind="TIFF", error=foreign(error)))

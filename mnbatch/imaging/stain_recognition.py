@@ -1,0 +1,162 @@
+"""Background, polarity and stain of crops, recognised from the pixels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from mnbatch.assay import stains
+from mnbatch.assay.cells import Look, UInt8Array
+
+# Background of a crop, and on which side of it the nuclei lie.
+
+
+_STEP = 4
+_SHARES = (0.005, 0.2, 0.8, 0.995)
+"""Shares of the pixels, in order of brightness, at which a crop's levels are read."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ground:
+    """Background of a crop.
+
+    Attributes:
+        colour: (channels,), grey levels 0..255 of the background.
+        level: their mean.
+        low: level of the darkest pixels.
+        high: level of the brightest pixels.
+        dark: nuclei are brighter than the ground (fluorescence), not darker.
+    """
+
+    colour: npt.NDArray[np.float32]
+    level: float
+    low: float
+    high: float
+    dark: bool
+
+
+def thinned(crop: UInt8Array) -> UInt8Array:
+    """Every fourth pixel of every fourth row, ordered as (channels, pixels).
+
+    Args:
+        crop: (height, width) or (height, width, channels).
+    """
+    grid = crop[::_STEP, ::_STEP]
+    return np.ascontiguousarray(grid.reshape(grid.shape[0] * grid.shape[1], -1).T)
+
+
+def ground_of(grid: UInt8Array) -> Ground:
+    """Estimate the background of a square crop.
+
+    It is the median of the border, or, where cells touch the border, the darkest (brightest) fifth of the
+    whole crop if that lies further out. Nuclei are on the side to which the values reach further from the
+    border.
+
+    Args:
+        grid: (channels, pixels), a square crop as `thinned` gives it.
+    """
+    count = grid.shape[1]
+    border = np.sort(grid[:, _border_indices(count)], axis=1, kind="stable")
+    middle = border[:, border.shape[1] // 2].astype(np.float32)
+    ordered = np.sort(grid, axis=1, kind="stable")  # radix sort: three times as fast for 8 bit
+    low, dim, bright, high = (ordered[:, int(share * (count - 1))] for share in _SHARES)
+    lowest, highest, level = float(low.mean()), float(high.mean()), float(middle.mean())
+    dark = highest - level >= level - lowest
+    colour = np.minimum(middle, dim) if dark else np.maximum(middle, bright)
+    return Ground(colour, float(colour.mean()), lowest, highest, dark)
+
+
+@lru_cache(maxsize=8)
+def _border_indices(count: int) -> npt.NDArray[np.intp]:
+    side = round(count**0.5)
+    indices = np.arange(count).reshape(side, side)
+    return np.concatenate([indices[0], indices[-1], indices[:, 0], indices[:, -1]])
+
+
+# One polarity for both looks: background 0, nuclei bright.
+
+
+DENSITY_TOP = 230.0
+"""Grey level that the densest hundredth of a crop gets in canonical polarity; leaves room above."""
+
+_DENSITY_PERCENTILE = 99.0
+_LEVELS = np.arange(256, dtype=np.float32)
+
+
+def density(crop: UInt8Array) -> UInt8Array:
+    """Canonical polarity of one crop, (size, size, 3) uint8; see `preparation.network_input`."""
+    grid = thinned(crop)
+    ground = ground_of(grid)
+    result = np.empty_like(crop)
+    if ground.dark:
+        single = np.maximum(np.maximum(crop[..., 0], crop[..., 1]), crop[..., 2])
+        table = _scaled(_linear_table(float(ground.colour.max())), thinned(single))
+        single = looked_up(single, table[0])
+        for channel in range(3):
+            result[..., channel] = single
+        return result
+    tables = _scaled(_optical_tables(ground.colour), grid)
+    for channel in range(3):
+        result[..., channel] = looked_up(crop[..., channel], tables[channel])
+    return result
+
+
+def _linear_table(level: float) -> npt.NDArray[np.float32]:
+    return np.asarray(np.maximum(_LEVELS - np.float32(level), 0)[None])
+
+
+def _optical_tables(colour: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.asarray(np.maximum(np.log10(colour + 1)[:, None] - np.log10(_LEVELS + 1), 0))
+
+
+def _scaled(tables: npt.NDArray[np.float32], grid: UInt8Array) -> UInt8Array:
+    """Scale tables (channels, 256) so that a high percentile of the mean density on `grid` becomes 230."""
+    density = np.zeros(grid.shape[1], np.float32)
+    for table, channel in zip(tables, grid, strict=True):
+        density += table[channel]
+    density.sort()
+    top = float(density[int(_DENSITY_PERCENTILE / 100 * (len(density) - 1))]) / len(tables)
+    scale = np.float32(DENSITY_TOP / top if top > 0 else 0.0)
+    return np.asarray(np.clip(tables * scale + np.float32(0.5), 0, 255), dtype=np.uint8)
+
+
+def looked_up(values: UInt8Array, table: UInt8Array) -> UInt8Array:
+    """`table[values]`, faster: indexing would widen every value to 8 bytes first."""
+    return np.frombuffer(values.tobytes().translate(table.tobytes()), np.uint8).reshape(values.shape)
+
+
+# Stain and polarity of crops and slides, recognised from the pixels.
+
+
+_DARKEST_LIGHT_GROUND = 130.0
+_BRIGHTEST_DARK_GROUND = 110.0
+_LEAST_SPAN = 12.0
+"""Nuclei and background must differ by this many of 255 levels."""
+
+
+def recognise_look(crop: UInt8Array) -> Look:
+    """Look of one prepared crop: bright nuclei on dark ground, dark nuclei on light ground, or unknown.
+
+    Args:
+        crop: (size, size, 3), uint8 RGB.
+    """
+    return look_of_ground(ground_of(thinned(crop)))
+
+
+def look_of_ground(ground: Ground) -> Look:
+    """Look of a crop with this background."""
+    if ground.dark and ground.level <= _BRIGHTEST_DARK_GROUND and ground.high - ground.level >= _LEAST_SPAN:
+        return "fluorescence"
+    if not ground.dark and ground.level >= _DARKEST_LIGHT_GROUND and ground.level - ground.low >= _LEAST_SPAN:
+        return "giemsa"
+    return "unknown"
+
+
+def slide_look(looks: Sequence[Look]) -> Look:
+    """Look of a slide from the looks of its readable cells (see `mnbatch.assay.stains`)."""
+    return stains.slide_look(Counter(looks))

@@ -1,0 +1,232 @@
+"""Which slides have to be scored, which only called anew, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mnbatch.assay.calls import CallRules
+from mnbatch.assay.cells import Slide
+from mnbatch.imaging.fields.field_options import CropScale, FieldOptions
+from mnbatch.imaging.version import READER_VERSION
+from mnbatch.inference.card import ModelCard
+from mnbatch.inference.catalogue import ModelSet, VerifiedModel
+from mnbatch.results.commit import is_damaged
+from mnbatch.results.keys import content_key, stat_key
+from mnbatch.results.out_files import hash_file
+from mnbatch.results.records import (
+    CallStamp,
+    ModelStamp,
+    RateStamp,
+    ScoreKeyParts,
+    ScoresStamp,
+    SlideRecord,
+    ValidationStamp,
+)
+from mnbatch.results.store import Store
+from mnbatch.settings import RunSettings
+
+Action = Literal["score", "call", "touch", "keep", "wait", "copy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done with one slide.
+
+    Attributes:
+        slide: its files are dropped where they are not needed any more.
+        action: `score` it; `call` it anew from stored scores; `touch` its record (only times of its files changed);
+            `keep` it; `wait` for the scanner; note a `copy`.
+        why: one line; "" for a kept slide.
+        record: what is committed, or None.
+    """
+
+    slide: Slide
+    action: Action
+    why: str
+    record: SlideRecord | None
+
+
+def plan_slides(slides: Iterable[Slide], store: Store, models: ModelSet, settings: RunSettings) -> Iterable[Plan]:
+    """Decide for each slide, streaming; the files of slides that are not scored are let go."""
+    for slide in slides:
+        plan = _plan(slide, store.record(slide.slide_id), models, settings)
+        kept = plan.record is not None and plan.action in ("call", "touch", "keep")
+        if plan.record is not None and kept and store.damage(plan.record, pictures=settings.verify):
+            plan = Plan(slide, "score", "its stored result is damaged", plan.record)
+        yield (
+            plan if plan.action in ("score", "touch") else replace(plan, slide=replace(slide, files=(), companions=()))
+        )
+
+
+def field_options(models: ModelSet, settings: RunSettings) -> FieldOptions:
+    """How cells are found in fields and cut from them: the run's settings, and the scale that the cards ask for."""
+    return FieldOptions(
+        cells=settings.cells,
+        channel=settings.nuclear_channel,
+        um_per_pixel=settings.um_per_pixel,
+        scale=_crop_scale(models),
+        ground=settings.stain,
+        keep_overviews=settings.keep_gallery,
+    )
+
+
+def _crop_scale(models: ModelSet) -> CropScale:
+    """The one scale that all models of a set ask for; neither width is given where they state none, or several."""
+    scales = {member.card.scale for member in models.members}
+    if len(scales) != 1:
+        return CropScale()
+    (scale,) = scales
+    width = None if scale.um_per_pixel is None else scale.um_per_pixel * models.preparation.size
+    return CropScale(scale.crop_width_in_nucleus_diameters, width)
+
+
+def score_parts(
+    slide: Slide, content: str, model_digest: str, models: ModelSet, settings: RunSettings
+) -> ScoreKeyParts:
+    """What the scores of a slide depend on."""
+    fields = "" if slide.kind == "gallery" else field_options(models, settings).key(slide.um_per_pixel)
+    return ScoreKeyParts(
+        content=content,
+        model=model_digest,
+        reader=READER_VERSION,
+        stain=settings.stain or "",
+        gallery=settings.keep_gallery,
+        fields=fields,
+    )
+
+
+def call_stamp(score_key: str, rules: CallRules) -> CallStamp:
+    """The rules as they are recorded with a slide."""
+    return CallStamp(
+        key=rules.key(score_key),
+        threshold=rules.threshold,
+        max_bad_fraction=rules.max_bad_fraction,
+        quality_rules=rules.quality.version,
+    )
+
+
+def model_stamp(card: ModelCard, digest: str) -> ModelStamp:
+    """The model as it is recorded with a slide, with what its card says of its errors."""
+    rates = {
+        name: None if rate is None else RateStamp(data=rate.data, right=rate.right, total=rate.total)
+        for name, rate in (("sensitivity", card.sensitivity), ("specificity", card.specificity))
+    }
+    scores = card.validation_scores
+    return ModelStamp(
+        name=card.name,
+        version=card.version,
+        digest=digest,
+        architecture=card.architecture,
+        mean_3plus=card.counting.mean_3plus if card.counting else None,
+        validation=ValidationStamp(
+            threshold=card.threshold, scores=ScoresStamp(**scores.model_dump()) if scores else None, **rates
+        ),
+    )
+
+
+def call_rules(model_threshold: float, settings: RunSettings) -> CallRules:
+    """The call rules of a run: the card's threshold unless one was asked for."""
+    threshold = model_threshold if settings.threshold is None else settings.threshold
+    return CallRules(threshold=threshold, max_bad_fraction=settings.max_bad_fraction)
+
+
+def read_content_key(slide: Slide) -> str:
+    """Hash the content of all files of a slide; a file that cannot be read counts as unread, as in scoring."""
+    digests = {}
+    for file in slide.everything:
+        try:
+            digests[file.path] = hash_file(slide.root / file.path)
+        except OSError:
+            digests[file.path] = ""
+    return content_key(digests)
+
+
+def _plan(slide: Slide, record: SlideRecord | None, models: ModelSet, settings: RunSettings) -> Plan:
+    if not slide.settled:
+        return Plan(slide, "wait", "still being written", record)
+    if slide.copy_of is not None:
+        known = record is not None and record.status == "copy" and record.copy_of == slide.copy_of
+        return Plan(slide, "keep" if known else "copy", f"copy of {slide.copy_of}", record)
+    if record is None:
+        return Plan(slide, "score", "new", None)
+    if is_damaged(record):
+        return Plan(slide, "score", "its record is damaged", record)
+    if record.status == "copy":
+        return Plan(slide, "score", "no longer a copy of another slide", record)
+    if record.status == "failed" and (record.transient or settings.retry_failed):
+        return Plan(slide, "score", "failed before, tried again", record)
+    if record.parts is None:
+        return Plan(slide, "score", "its record does not say what it depends on", record)
+    why = _changed_parts(record.parts, slide, record, models, settings)
+    if why:
+        return Plan(slide, "score", why, record)
+    return _plan_files(slide, record, models, settings)
+
+
+def _plan_files(slide: Slide, record: SlideRecord, models: ModelSet, settings: RunSettings) -> Plan:
+    same_stat = stat_key(slide.everything) == record.stat_key
+    if same_stat and _now_readable(slide, record):
+        return Plan(slide, "score", "files that could not be read before can be read now", record)
+    if (not same_stat or settings.verify) and read_content_key(slide) != record.content_key:
+        return Plan(slide, "score", "its files changed", record)
+    if record.status == "failed":
+        return Plan(slide, "keep" if same_stat else "touch", "failed before and unchanged", record)
+    if record.call != new_call(record, models, settings):
+        return Plan(slide, "call", "threshold or call rules changed", record)
+    if record.model != new_stamp(record, models, settings):
+        return Plan(slide, "call", "its record does not say yet how the model errs", record)
+    return Plan(
+        slide, "keep" if same_stat else "touch", "" if same_stat else "only the times of its files changed", record
+    )
+
+
+def _changed_parts(
+    old: ScoreKeyParts, slide: Slide, record: SlideRecord, models: ModelSet, settings: RunSettings
+) -> str:
+    new = score_parts(slide, old.content, _expected_digest(record, models, settings), models, settings)
+    reasons = {
+        "model": "the model changed",
+        "reader": "the reading code changed",
+        "stain": "the forced stain changed",
+        "gallery": "the gallery setting changed",
+        "fields": "the settings for fields changed",
+    }
+    return "; ".join(text for part, text in reasons.items() if getattr(old, part) != getattr(new, part))
+
+
+def _expected_digest(record: SlideRecord, models: ModelSet, settings: RunSettings) -> str:
+    look = settings.stain or record.look
+    # A slide that failed before it had a model may be served by a new set of models, whichever member it is.
+    if record.model is None or (look is not None and look not in models.looks):
+        return models.digest
+    return _model_of(record, models, settings).digest
+
+
+def _model_of(record: SlideRecord, models: ModelSet, settings: RunSettings) -> VerifiedModel:
+    look = settings.stain or record.look
+    # Without a readable cell no look is known, and any model will do to say so.
+    return models.members[0] if look is None else models.for_look(look)
+
+
+def new_call(record: SlideRecord, models: ModelSet, settings: RunSettings) -> CallStamp:
+    """The call that this run makes of a slide's stored scores."""
+    return call_stamp(record.score_key, call_rules(_model_of(record, models, settings).card.threshold, settings))
+
+
+def new_stamp(record: SlideRecord, models: ModelSet, settings: RunSettings) -> ModelStamp:
+    """The model of a slide's stored scores as this version records it."""
+    member = _model_of(record, models, settings)
+    return model_stamp(member.card, member.digest)
+
+
+def _now_readable(slide: Slide, record: SlideRecord) -> bool:
+    for index in record.unread:
+        try:
+            with (slide.root / slide.everything[index].path).open("rb") as file:
+                file.read(1)
+        except (OSError, IndexError):
+            continue
+        return True
+    return False

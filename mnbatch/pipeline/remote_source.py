@@ -1,0 +1,127 @@
+"""A slide read through worker processes; what a worker lost is an unreadable cell, or a field that is set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from mnbatch.assay.cells import FileDigest, ReadItem, ReadTask, Slide, SourceFile, UnreadableCell
+from mnbatch.assay.field_records import FieldReport
+from mnbatch.assay.reasons import Named, Reason, say
+from mnbatch.errors import SlideError
+from mnbatch.imaging.fields.field_survey import Survey
+from mnbatch.imaging.fields.regions import Seams
+from mnbatch.imaging.identity import cell_id
+from mnbatch.pipeline.worker_process import Opening
+from mnbatch.pipeline.workers import WorkerPool, WorkLostError, opening_key
+
+
+class RemoteSource:
+    """The cells of one slide; `read` is called from many threads, the rest from one.
+
+    Args:
+        pool: of the processes that decode.
+        opening: the slide.
+
+    Raises:
+        SlideError: the slide cannot be opened.
+    """
+
+    def __init__(self, pool: WorkerPool, opening: Opening) -> None:
+        self._pool = pool
+        self._opening = opening
+        self._key = opening_key()
+        self._seams = Seams() if opening.slide.kind == "wsi" else None
+        self._survey: Survey[Any] | None = None
+        try:
+            self._tasks = list(self._ask("tasks"))
+            self._shared = self._ask("contrast_range") if opening.slide.kind == "gallery" else None
+        except WorkLostError as lost:
+            raise SlideError(
+                say("slide-lost", slide=Named("slide", opening.slide.name), why=lost.reason), say("slide-lost-do")
+            ) from lost
+        if opening.slide.kind != "gallery":
+            looked_at = [task for task in self._tasks if getattr(task, "core", True) is not None]
+            self._survey = Survey(looked_at, lambda task: self._ask("look", task))
+
+    def tasks(self) -> Iterator[Any]:
+        """Pieces of work, in order."""
+        yield from self._tasks
+
+    def read(self, task: Any) -> list[ReadItem]:
+        """What a piece of work gives.
+
+        Raises:
+            SlideError: the slide as a whole cannot be used.
+            HurriedError: the run stops.
+        """
+        shared = self._shared if self._survey is None else self._survey.traits()
+        try:
+            return self._read(task, shared)
+        except WorkLostError as lost:
+            if isinstance(task, ReadTask) and task.pages is not None and len(task.pages) > 1:
+                return [item for page in task.pages for item in self._page(task, page, shared)]
+            return self._lost(task, lost.reason)
+
+    def in_order(self, items: Sequence[ReadItem]) -> Sequence[ReadItem]:
+        """The same, looked at in the order of the tasks: what was found twice is dropped here."""
+        return items if self._seams is None else self._seams.once(items)
+
+    def _ask(self, operation: str, *arguments: Any) -> Any:
+        return self._pool.ask(operation, *arguments, key=self._key, opening=self._opening)
+
+    def _read(self, task: Any, shared: Any) -> list[ReadItem]:
+        """Once more where the worker crashed: it may have suffered from what it read before."""
+        try:
+            return list(self._ask("read", task, shared))
+        except WorkLostError as lost:
+            if not lost.crashed:
+                raise
+        return list(self._ask("read", task, shared))
+
+    def _page(self, task: ReadTask, page: int, shared: Any) -> list[ReadItem]:
+        """One page of a run in which some page is at fault."""
+        alone = replace(task, pages=(page,), hash_file=task.hash_file and page == (task.pages or (page,))[0])
+        try:
+            return self._read(alone, shared)
+        except WorkLostError as lost:
+            return self._lost(alone, lost.reason)
+
+    def _lost(self, task: Any, reason: Reason) -> list[ReadItem]:
+        slide = self._opening.slide
+        if isinstance(task, ReadTask):
+            digest = self._digest(task.file) if task.hash_file else ""
+            pages: tuple[int | None, ...] = task.pages or (None,)
+            return [_unreadable(slide, task, page, reason, digest) for page in pages]
+        core = getattr(task, "core", (0, 0, 0, 0))
+        if core is None:
+            return [FileDigest(task.file.path, "")]
+        left, top, right, bottom = core
+        problem = say("region", left=left, top=top, why=reason) if slide.kind == "wsi" else reason
+        digest = "" if slide.kind == "wsi" else self._digest(task.file)
+        report = FieldReport(
+            slide_id=slide.slide_id,
+            source=task.file.path,
+            page=None,
+            left=left,
+            top=top,
+            width=right - left,
+            height=bottom - top,
+            problem=problem,
+            file_digest=digest,
+        )
+        masks = [] if task.mask is None else [FileDigest(task.mask.path, self._digest(task.mask))]
+        return [report, *masks]
+
+    def _digest(self, file: SourceFile) -> str:
+        """Of a file that could not be decoded; it can be hashed all the same, unless the disk is what hangs."""
+        try:
+            return str(self._ask("hash", file))
+        except WorkLostError:
+            return ""
+
+
+def _unreadable(slide: Slide, task: ReadTask, page: int | None, reason: Reason, digest: str) -> UnreadableCell:
+    path = task.file.path
+    return UnreadableCell(slide.slide_id, cell_id(slide.slide_id, path, page), path, page, reason, file_digest=digest)

@@ -1,0 +1,198 @@
+"""The physician's page: one donor on one A4 page, with everything that the dose rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from mnbatch.assay.calls import DonorCall
+from mnbatch.dosimetry.detection_limits import HUMN_MEDIAN, HUMN_QUARTILES, Background
+from mnbatch.report import provenance, wording
+from mnbatch.report.dose_report import DonorDose, dose_pairs, dose_sentence
+from mnbatch.results.records import SlideRecord
+from mnbatch.review.standing import SlideReview
+
+MOST_FLAGS = 8
+MOST_SIGNATURES = 2
+LONGEST_SIGNED = 220
+LONGEST = 260
+"""Characters of a flag; a page that must hold on one sheet cannot print lists of file names."""
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SheetView:
+    """All that the page shows; texts are for the template to place."""
+
+    donor: str
+    status: str
+    status_meaning: str
+    headline: str
+    sub: str
+    who: Pairs
+    scored: Pairs
+    frequency: Pairs
+    dose: Pairs
+    figure: Markup | None
+    flags: tuple[str, ...]
+    flags_left: int
+    review: str
+    signatures: tuple[str, ...]
+    provenance: Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class SheetSource:
+    """What the page is made from.
+
+    Attributes:
+        done: records of the slides that were counted.
+        samples: rows of the sample sheet of all slides.
+    """
+
+    call: DonorCall
+    done: Sequence[SlideRecord]
+    samples: Sequence[Mapping[str, str]]
+    review: SlideReview
+    dose: DonorDose | None
+    warnings: Sequence[str]
+    background: Background | None = None
+    signatures: tuple[str, ...] = ()
+
+
+def sheet_view(source: SheetSource) -> SheetView:
+    """The page of one donor."""
+    call, dose = source.call, source.dose
+    result = dose.result if dose else None
+    refused = result is not None and result.status != "ok"
+    reasons = result.warnings if result and not refused else ()
+    flags = [*source.warnings, *reasons]
+    # Both tell how many are left out; the page must hold on one sheet.
+    most = MOST_FLAGS - len(source.signatures[-MOST_SIGNATURES:])
+    return SheetView(
+        donor=call.donor,
+        status=call.status,
+        status_meaning=wording.STATUS_MEANINGS[call.status],
+        headline=dose_sentence(result) if result else "no dose: no calibration curve is in force",
+        sub=_sub(dose),
+        who=_who(source),
+        scored=_scored(source),
+        frequency=_frequency(source),
+        dose=dose_pairs(dose) if dose else (),
+        figure=dose.figure if dose and not refused else None,
+        flags=tuple(flag if len(flag) <= LONGEST else f"{flag[:LONGEST]} ..." for flag in flags[:most]),
+        flags_left=max(0, len(flags) - most),
+        review=_review(source.review),
+        signatures=_signatures(source.signatures),
+        provenance=_provenance(source),
+    )
+
+
+def _sub(dose: DonorDose | None) -> str:
+    if dose is None:
+        return "Give a calibration curve with `mnbatch dose OUT --curve curve.json`."
+    r = dose.result
+    if r.status != "ok":
+        return "; ".join(r.warnings)
+    interval = "" if r.lower is None else f"{100 * r.level:g} % interval ({r.method})"
+    if r.below_detection and r.upper is not None:
+        interval += f" from {r.lower:.2f} to {r.upper:.2f} Gy"
+    return interval
+
+
+def _who(source: SheetSource) -> Pairs:
+    def known(name: str) -> str:
+        return ", ".join(dict.fromkeys(sample[name] for sample in source.samples if sample.get(name)))
+
+    pairs = [("Donor", source.call.donor), ("Sex", known("sex")), ("Age", known("age")), ("Culture", known("culture"))]
+    return tuple((label, value) for label, value in pairs if value)
+
+
+def _scored(source: SheetSource) -> Pairs:
+    call, f = source.call, source.call.frequency
+    names = ", ".join(record.name for record in source.done)
+    slides = f"{len(source.done)} of {len(call.slide_ids)} counted"
+    pairs = [("Slides", slides + (f" ({names})" if names and len(names) < 60 else ""))]
+    pairs.append(("Cells", f"{wording.whole(f.bn_cells if f else None)} binucleated cells counted"))
+    pairs.append(("Left out", f"{wording.whole(call.excluded_cells)} cells; {wording.whole(call.flagged_cells)} "
+                  "counted cells carry a quality flag"))  # fmt: skip
+    models = dict.fromkeys(f"{r.model.name} {r.model.version}" for r in source.done if r.model)
+    thresholds = dict.fromkeys(f"{r.call.threshold:g}" for r in source.done if r.call)
+    pairs.append(
+        ("Scored by", f"{', '.join(models) or wording.NOT_KNOWN}, automatically, threshold {', '.join(thresholds)}")
+    )
+    return (*pairs, ("Scored", provenance.scored_span(source.done) or wording.NOT_KNOWN))
+
+
+def _frequency(source: SheetSource) -> Pairs:
+    call, f = source.call, source.call.frequency
+    if f is None:
+        return (("MNBN", f"no frequency: {call.reason}"),)
+    interval = f"{wording.rate(f.ci_low)} to {wording.rate(f.ci_high)}"
+    pairs = [("MNBN", f"{wording.rate(f.per_1000)} per 1000 ({interval}); {f.mnbn_cells} of {f.bn_cells} cells")]
+    if call.mn is not None:
+        span = f"{wording.rate(call.mn.ci_low)} to {wording.rate(call.mn.ci_high)}"
+        pairs.append(("MN", f"{wording.rate(call.mn.per_1000)} per 1000 ({span}); {call.mn.micronuclei} micronuclei"))
+    e = source.review.number
+    if e is not None:
+        span = f"{wording.rate(e.ci_low)} to {wording.rate(e.ci_high)}"
+        looked = wording.whole(source.review.looked)
+        pairs.append(
+            ("Reviewed", f"{wording.rate(e.per_1000)} MNBN per 1000 ({span}); {looked} cells looked at by a person")
+        )
+    pairs.append(("Background", _background(source.background)))
+    if source.dose:
+        c = 1000 * source.dose.curve.background
+        unit = "MNBN" if source.dose.curve.endpoint == "mnbn" else "MN"
+        pairs.append(("Curve at 0 Gy", f"{wording.rate(c)} {unit} per 1000, for this scoring"))
+    return tuple(pairs)
+
+
+def _background(found: Background | None) -> str:
+    low, high = HUMN_QUARTILES
+    text = (
+        f"general population {HUMN_MEDIAN:g} MNBN per 1000, middle half {low:g} to {high:g}, scored by eye (HUMN 2001)"
+    )
+    if found is None or found.source != "control":
+        return text
+    return f"own controls {wording.rate(found.per_1000)} MNBN per 1000, scored alike; {text}"
+
+
+def _review(review: SlideReview) -> str:
+    if review.status == "none":
+        return "not reviewed: no person has looked at these cells"
+    people = ", ".join(state.reviewer for state in review.reviewers)
+    text = f"{review.status}: {wording.whole(review.looked)} cells looked at by {people or wording.NOT_KNOWN}"
+    return f"{text}; {review.reason}" if review.reason else text
+
+
+def _signatures(lines: Sequence[str]) -> tuple[str, ...]:
+    """The latest ones; the page must hold on one sheet."""
+    shown = [
+        line if len(line) <= LONGEST_SIGNED else f"{line[:LONGEST_SIGNED]} ..." for line in lines[-MOST_SIGNATURES:]
+    ]
+    left = len(lines) - len(shown)
+    return (*shown, f"and {left} earlier, on the donor's page") if left else tuple(shown)
+
+
+def _provenance(source: SheetSource) -> Pairs:
+    shared = dict(provenance.shared_provenance(source.done))
+    pairs: list[tuple[str, str]] = [(label, shared[label]) for label in ("Model digest", "Versions") if label in shared]
+    if source.dose:
+        curve, settings = source.dose.dosing.curve, source.dose.dosing.settings
+        span = f", {curve.dose_range[0]:g} to {curve.dose_range[1]:g} Gy" if curve.dose_range else ""
+        pairs.append(("Curve", f"{curve.about.get('name') or settings.source}: {curve.shape}, {curve.endpoint}{span}"))
+        pairs.append(("Curve scored", _curve_scoring(curve.scoring) or "not stated"))
+    return tuple(pairs)
+
+
+def _curve_scoring(scoring: Mapping[str, Any]) -> str:
+    """How the curve's slides were scored; a digest by its first digits, the whole one stands in the curve's file."""
+    known = {key: str(value) for key, value in scoring.items() if value not in (None, "")}
+    if "model_digest" in known:
+        known["model_digest"] = known["model_digest"][:12]
+    return ", ".join(f"{key.replace('_', ' ')} {value[:60]}" for key, value in known.items())

@@ -1,0 +1,184 @@
+"""Donors' doses from the curve in force: their cases, results, columns and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from mnbatch.assay.calls import DonorCall
+from mnbatch.dosimetry.calibration_curve import Curve
+from mnbatch.dosimetry.case_tables import CaseCounts
+from mnbatch.dosimetry.dose_estimation import Case, DoseResult, assess, counts_of
+from mnbatch.dosimetry.dose_intervals import yield_limits
+from mnbatch.dosimetry.triage import CLASSES, Triage, triage
+from mnbatch.report.charts import CaseMark, figure
+from mnbatch.results.dosing_settings import Dosing, scoring_mode
+from mnbatch.results.records import SlideRecord
+
+DOSE_COLUMNS = (
+    "dose_status",
+    "dose_estimate_gy",
+    "dose_low_gy",
+    "dose_high_gy",
+    "dose_level",
+    "dose_method",
+    "dose_class",
+    "dose_class_probability",
+    "dose_below_detection",
+    "dose_above_range",
+    "detection_limit_gy",
+    "dose_warnings",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DonorDose:
+    """A donor's dose with the curve that it was read from (as the scorer sees it)."""
+
+    result: DoseResult
+    triage: Triage | None
+    curve: Curve
+    dosing: Dosing
+
+    @property
+    def figure(self) -> Markup:
+        """Case on curve; our own markup, of numbers alone."""
+        return Markup(figure(self.curve, self.result.level, self._mark(), self.dosing.options.g))
+
+    def _mark(self) -> CaseMark | None:
+        r = self.result
+        if r.estimate is None or r.lower is None or r.yield_ is None:
+            return None
+        low, high = yield_limits(self.curve, counts_of([r], self.curve), r.level)
+        return CaseMark(r.estimate, r.lower, r.upper, r.yield_, float(low[0]), float(high[0]))
+
+    def fields(self) -> tuple[str | float | None, ...]:
+        """Values in the order of `DOSE_COLUMNS`; no dose is an empty field, never a zero."""
+        r, found = self.result, self.triage
+        head = [r.status, *(_rounded(v) for v in (r.estimate, r.lower, r.upper))]
+        class_ = [found.category, round(found.probability, 4)] if found else [None, None]
+        flags = [None if v is None else int(v) for v in (r.below_detection, r.above_range)]
+        return (*head, r.level, r.method, *class_, *flags, _rounded(r.detection_dose), "; ".join(r.warnings))
+
+
+NO_DOSE: tuple[None, ...] = (None,) * len(DOSE_COLUMNS)
+
+
+def donor_doses(dosing: Dosing, donors: Sequence[tuple[DonorCall, Sequence[SlideRecord]]]) -> list[DonorDose]:
+    """A result for each donor, in their order.
+
+    Args:
+        donors: the pooled call and the records of the slides that are done.
+    """
+    seen, options = dosing.seen, dosing.options
+    results = assess([donor_case(call, records, dosing) for call, records in donors], seen, options)
+    classes = triage(results, seen, options.g)
+    return [DonorDose(result, found, seen, dosing) for result, found in zip(results, classes, strict=True)]
+
+
+def donor_case(call: DonorCall, records: Sequence[SlideRecord], dosing: Dosing) -> Case:
+    """The donor's pooled counts on the curve's endpoint, with how they were scored."""
+    if call.frequency is None or not call.frequency.bn_cells:
+        return Case(call.donor, None, call.reason or "no cell was counted")
+    ways = {
+        (r.model.digest if r.model else "", f"{r.call.threshold:g}" if r.call else "", scoring_mode(r)) for r in records
+    }
+    if len(ways) > 1:
+        counts = CaseCounts(call.frequency.bn_cells, call.frequency.mnbn_cells)
+        return Case(
+            call.donor,
+            counts,
+            "its slides were scored by different models, at different thresholds or with and without --cells all",
+        )
+    digest, threshold, mode = ways.pop()
+    scoring = {"mode": mode, "model_digest": digest, "threshold": threshold, "endpoint": "mnbn"}
+    note = unstated(dosing)
+    if dosing.curve.endpoint == "mn" and call.mn is not None:
+        cells = call.mn.cells
+        scoring["endpoint"] = "mn"
+        return Case(call.donor, CaseCounts(call.mn.bn_cells, call.mn.micronuclei, cells), "", scoring, note)
+    return Case(call.donor, CaseCounts(call.frequency.bn_cells, call.frequency.mnbn_cells), "", scoring, note)
+
+
+def unstated(dosing: Dosing) -> str:
+    """What the curve leaves open of its scoring; "" where it names model and threshold, or where errors are stated."""
+    missing = [name.replace("_", " ") for name in ("model_digest", "threshold") if not dosing.curve.scoring.get(name)]
+    if not missing or dosing.corrected:
+        return ""
+    return f"the curve does not say which {' and '.join(missing)} its slides were scored with"
+
+
+def mismatch(dosing: Dosing, records: Sequence[SlideRecord]) -> str:
+    """Why no slide of these goes with the curve; "" where at least one does, or where it was allowed."""
+    scored = [r for r in records if r.model and r.call]
+    curve = dosing.curve
+    counted = any(r.model and r.model.mean_3plus is not None for r in scored)
+    if curve.endpoint == "mn" and scored and not counted:
+        return "the curve counts micronuclei (endpoint mn); the model answered yes or no for each cell (endpoint mnbn)"
+    if dosing.options.allow_mismatch or not scored:
+        return ""
+    if unstated(dosing):
+        return unstated(dosing)
+    digest, threshold = str(curve.scoring["model_digest"]), float(curve.scoring["threshold"])
+    if not any(r.model and r.model.digest == digest for r in scored):
+        return f"the curve's slides were scored by another model (digest {digest[:12]})"
+    if not any(r.call and abs(r.call.threshold - threshold) < 1e-9 for r in scored):
+        return f"the curve's slides were called at the threshold {threshold:g}, these at another"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class DoseView:
+    """The dose on a donor's page; `figure` is None where no dose could be read, for the reason in `warnings`."""
+
+    headline: str
+    pairs: tuple[tuple[str, str], ...]
+    figure: Markup | None
+    warnings: tuple[str, ...]
+
+
+def dose_view(dose: DonorDose) -> DoseView:
+    """What a donor's page shows of the dose."""
+    given = dose.result.status == "ok"
+    figure = dose.figure if given else None
+    return DoseView(dose_sentence(dose.result), dose_pairs(dose), figure, dose.result.warnings)
+
+
+def dose_pairs(dose: DonorDose) -> tuple[tuple[str, str], ...]:
+    """Label and value of everything about a dose that is a number; empty where there is none."""
+    r, s = dose.result, dose.dosing.settings
+    if r.status != "ok":
+        return ()
+    upper = "not bounded" if r.upper is None else f"{r.upper:.2f}"
+    pairs = [("Estimate", f"{r.estimate:.2f} Gy"), (f"{100 * r.level:g} % interval", f"{r.lower:.2f} to {upper} Gy")]
+    pairs.append(("Method", f"{r.method}{', scorer corrected' if dose.dosing.corrected else ''}"))
+    pairs.append(("Detection limit", f"{r.detection_dose:.2f} Gy with {r.n} cells"))
+    pairs.append(("Exposure", f"over {s.exposure_hours:g} h" if s.exposure_hours else "taken as acute, whole body"))
+    if dose.triage:
+        pairs.append(("Class", f"{dose.triage.category}; {probabilities_text(dose.triage)}"))
+        pairs.append(("Prior", dose.triage.prior))
+    return tuple(pairs)
+
+
+def dose_sentence(result: DoseResult) -> str:
+    """The dose in words, never a zero where it only cannot be told from none."""
+    if result.estimate is None or result.lower is None:
+        return "no dose"
+    upper = "not bounded" if result.upper is None else f"{result.upper:.2f} Gy"
+    if result.below_detection:
+        return f"below the detection limit ({result.detection_dose:.2f} Gy)"
+    highest = "above the curve's range, extrapolated: " if result.above_range else ""
+    return f"{highest}{result.estimate:.2f} Gy ({result.lower:.2f} to {upper})"
+
+
+def probabilities_text(found: Triage | None) -> str:
+    """All four classes with their probabilities."""
+    if found is None:
+        return ""
+    return ", ".join(f"{name} {100 * p:.0f} %" for name, p in zip(CLASSES, found.probabilities, strict=True))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

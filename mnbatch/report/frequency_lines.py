@@ -1,0 +1,263 @@
+"""Statistics, micronuclei and reviews as lines of a slide's or donor's page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mnbatch.assay.calls import PER, Frequency
+from mnbatch.assay.estimates import Estimates
+from mnbatch.assay.heterogeneity import LEVEL, Heterogeneity
+from mnbatch.assay.mn_counts import CLASSES, MnFrequency
+from mnbatch.report import wording
+from mnbatch.report.statistics import Statistics, disagreement, interval_text
+from mnbatch.review.standing import SlideReview
+
+# What pages say of the number of micronuclei: frequency and distribution, or that there is none.
+
+
+@dataclass(frozen=True, slots=True)
+class MicronucleiView:
+    """MN frequency and distribution of a slide, a donor or a batch.
+
+    Attributes:
+        rate, interval, total: "" where there are none; `reason` says why then.
+        classes: (number of micronuclei, cells, share of the cells).
+        spread: dispersion index and u in words; "" where they are not defined.
+    """
+
+    reason: str
+    rate: str = ""
+    interval: str = ""
+    total: str = ""
+    classes: tuple[tuple[str, int, str], ...] = ()
+    spread: str = ""
+
+
+def micronuclei_view(mn: MnFrequency | None, reason: str) -> MicronucleiView | None:
+    """The view of a slide's or donor's counts; None for one that failed, whose page says why already."""
+    if mn is None:
+        return MicronucleiView(reason) if reason else None
+    return MicronucleiView(
+        reason="",
+        rate=wording.rate(mn.per_1000),
+        interval=f"{wording.rate(mn.ci_low)} to {wording.rate(mn.ci_high)}",
+        total=f"{wording.plural(mn.micronuclei, 'micronucleus', 'micronuclei')} in "
+        f"{wording.plural(mn.bn_cells, 'cell')}",
+        classes=tuple(
+            (name, number, wording.percent(number, mn.bn_cells)) for name, number in zip(CLASSES, mn.cells, strict=True)
+        ),
+        spread=_spread(mn),
+    )
+
+
+def short_text(mn: MnFrequency | None, reason: str) -> str:
+    """For a list of facts: the frequency, or "not available"."""
+    if mn is not None:
+        return wording.rate(mn.per_1000)
+    return "not available" if reason else wording.NOT_KNOWN
+
+
+def _spread(mn: MnFrequency) -> str:
+    index, u = mn.distribution.dispersion_index, mn.distribution.u()
+    if index is None or u is None:
+        return ""
+    return f"dispersion index {index:.2f}, u {u:.2f}: {mn.distribution.verdict}"
+
+
+# The review as slide and donor pages tell it.
+
+
+MOST_DIFFERENCES = 50
+
+TEXTS = {
+    "none": "Nobody has reviewed these calls yet: the numbers above are the machine's.",
+    "unfinished": "The review is not finished",
+    "complete": "Everything in the review's queue was decided.",
+    "outdated": "The review is outdated and counts for nothing",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One reviewer's part as a row; `span` says from when to when."""
+
+    reviewer: str
+    looked: int
+    missing: int
+    outside: int
+    span: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewView:
+    """The section on the review.
+
+    Attributes:
+        gallery: link to the gallery page; "" where no pictures are kept.
+        facts: label, value, detail: numbers only of a complete review.
+    """
+
+    text: str
+    gallery: str
+    complete: bool
+    facts: tuple[tuple[str, str, str], ...]
+    people: tuple[Person, ...]
+    agreements: tuple[str, ...]
+    differences: tuple[str, ...]
+    differences_text: str
+
+
+def review_view(review: SlideReview, gallery: str) -> ReviewView:
+    """What a page says of a review; numbers only where it is complete."""
+    text = TEXTS[review.status] + (f": {review.reason}." if review.reason else "")
+    if review.torn:
+        text += f" {wording.plural(review.torn, 'line')} of its trail cannot be read."
+    if review.ahead:
+        text += f" {wording.plural(review.ahead, 'decision')} say a time later than that at which they were saved."
+    people = tuple(
+        Person(s.reviewer, s.looked, s.missing, s.outside, f"{wording.moment(s.first)} to {wording.moment(s.last)}")
+        for s in review.reviewers
+    )
+    shown = review.disagreements[:MOST_DIFFERENCES]
+    return ReviewView(
+        text=text,
+        gallery=gallery,
+        complete=review.number is not None,
+        facts=_facts(review),
+        people=people,
+        agreements=tuple(
+            f"{a.first} and {a.second}: {a.agreed} of {a.cells} cells alike, Cohen's kappa "
+            + ("not defined" if a.kappa is None else f"{a.kappa:.2f}")
+            for a in review.agreements
+        ),
+        differences=tuple(
+            f"{d.cell_id}: " + ", ".join(f"{who}: {word.replace('_', ' ')}" for who, word in d.decisions) for d in shown
+        ),
+        differences_text=f"{wording.plural(len(review.disagreements), 'cell')} decided differently"
+        + (f", the first {MOST_DIFFERENCES}" if len(review.disagreements) > MOST_DIFFERENCES else ""),
+    )
+
+
+def short_review(review: SlideReview) -> str:
+    """For a row of a table: the reviewed frequency (interval with counting error), or that it is not to be had."""
+    e = review.number
+    if e is not None:
+        return f"reviewed {wording.rate(e.per_1000)} ({wording.rate(e.ci_low)}–{wording.rate(e.ci_high)})"
+    return "" if review.status == "none" else f"review {review.status}"
+
+
+def _facts(review: SlideReview) -> tuple[tuple[str, str, str], ...]:
+    e = review.number
+    if e is None:
+        return ()
+    return (
+        ("Reviewed frequency", wording.rate(e.per_1000), "MNBN per 1000 scorable BN cells"),
+        ("These cells", f"{wording.rate(e.low)}–{wording.rate(e.high)}", "95 % limits"),
+        ("With counting error", f"{wording.rate(e.ci_low)}–{wording.rate(e.ci_high)}", "95 % interval"),
+        ("Looked at", wording.whole(review.looked), wording.percent(review.looked, _cells(review)) + " of the cells"),
+    )
+
+
+def _cells(review: SlideReview) -> int:
+    return sum(tally.size for tally in review.tallies)
+
+
+# The statistics beside a counted frequency, as lines of a slide's or donor's page.
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a page's table: `value` and `interval` as text, per 1000 cells; `note` says where they come from."""
+
+    label: str
+    value: str
+    interval: str
+    note: str
+
+
+def lines(frequency: Frequency, found: Statistics) -> tuple[Line, ...]:
+    """The lines of a page, the counted frequency first."""
+    counted = Line(
+        "As counted",
+        wording.rate(frequency.per_1000),
+        interval_text(frequency.ci_low, frequency.ci_high),
+        f"{wording.whole(frequency.mnbn_cells)} of {wording.whole(frequency.bn_cells)} BN cells called MN; the "
+        "interval (Clopper-Pearson) is counting error only.",
+    )
+    return (
+        counted,
+        _corrected_line(found.estimates),
+        _expected_line(found.estimates),
+        _background(found),
+        _cells_lines(found),
+    )
+
+
+def slides_line(slides: Heterogeneity, names: Sequence[str], compared: int) -> Line:
+    """Whether a donor's slides agree."""
+    note = f"{slides.method[0].upper()}{slides.method[1:]} over {wording.plural(compared, 'slide')}."
+    if not names:
+        note += f" No slide differs from the others (Fisher's exact test each, times the slides, at {LEVEL:g})."
+        return Line("The slides agree", f"p {_p_text(slides.p_value)}", "", note)
+    said = disagreement(names, compared)
+    return Line("The slides differ", f"p {_p_text(slides.p_value)}", "", f"{note} {said[0].upper()}{said[1:]}.")
+
+
+def _corrected_line(e: Estimates) -> Line:
+    label = "Corrected for classifier error"
+    if e.sensitivity is None or e.specificity is None:
+        return Line(label, wording.NOT_KNOWN, "", f"Not available: {e.correction_note}.")
+    label += f" (Se {e.sensitivity[0]}/{e.sensitivity[1]}, Sp {e.specificity[0]}/{e.specificity[1]}, {e.rates_data})"
+    note = (
+        "Rogan-Gladen; the interval (Lang-Reiczigel) holds the counting error of both rates, not that they differ from "
+        "slide to slide."
+    )
+    if e.correction_note:
+        note = f"{e.correction_note[0].upper()}{e.correction_note[1:]}."
+    if e.corrected_raw is not None and e.corrected_raw != e.corrected:
+        note += f" Before it was clipped: {e.corrected_raw:.1f}."
+    return Line(label, wording.rate(e.corrected), interval_text(e.corrected_low, e.corrected_high), note)
+
+
+def _expected_line(e: Estimates) -> Line:
+    label = "Expected from all scores"
+    if e.expected is None or e.shift_p is None:
+        return Line(label, wording.NOT_KNOWN, "", f"Not available: {e.expected_note}.")
+    fit = "do not fit" if e.shifted else "fit"
+    note = (
+        f"A mixture of the scores of {e.expected_data}, at the proportion that fits best, whatever the share of MN "
+        f"among those. The scores {fit} such a mixture (p {_p_text(e.shift_p)})."
+    )
+    return Line(label, wording.rate(e.expected), interval_text(e.expected_low, e.expected_high), note)
+
+
+def _background(found: Statistics) -> Line:
+    b = found.background
+    if b is None:
+        return Line("Background", wording.NOT_KNOWN, "", f"{found.no_background[0].upper()}{found.no_background[1:]}.")
+    c = found.control
+    where = "literature: general population, scored by eye (HUMN); not your own control"
+    if c is not None:
+        spread = f", {wording.rate(c.low)} to {wording.rate(c.high)} a donor" if c.donors > 1 else ""
+        where = f"own control: {wording.plural(c.slides, 'slide')} of {wording.plural(c.donors, 'donor')}{spread}"
+    standing = "lies above it" if b.above else "cannot be told from it"
+    note = (
+        f"{where[0].upper()}{where[1:]}. The counted frequency {standing}: one-sided p {_p_text(b.p_greater)}; "
+        f"above from {wording.whole(b.limits.decision_threshold + 1)} MNBN cells on; detection limit "
+        f"{wording.rate(b.detection_limit_per_1000)} per 1000. Counting error only: people differ as well."
+    )
+    return Line("Background", wording.rate(b.per_1000), "", note)
+
+
+def _cells_lines(found: Statistics) -> Line:
+    p = found.precision
+    tier = "fewer than the 200 of triage" if p.tier is None else f"{wording.whole(p.tier)} are reached"
+    note = f"{wording.whole(p.cells)} BN cells: {tier}; the interval as counted is this wide."
+    if p.next_cells is not None and p.next_width is not None:
+        note += f" {wording.whole(p.next_cells)} cells would make it {wording.rate(PER * p.next_width)}."
+    return Line("Width of the interval", wording.rate(PER * p.width), "", note)
+
+
+def _p_text(value: float) -> str:
+    return "< 0.0001" if value < 0.0001 else f"= {value:.2g}"

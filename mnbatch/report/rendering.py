@@ -1,0 +1,144 @@
+"""Templates to bytes. What a page needs is inline; nothing else may be loaded or run (CSP by hash)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from mnbatch import __version__
+from mnbatch.report import wording
+from mnbatch.report.donor_sheet import SheetView
+from mnbatch.report.gallery_page import CellPage
+from mnbatch.report.views import DonorPage, IndexPage, SlidePage
+
+GALLERY_SCRIPTS = ("data", "state", "estimate", "pictures", "grid", "bench", "save", "main")
+"""In the order in which they build on each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assets:
+    """Style and script, trusted (they are ours), with the hashes that allow them in the page's CSP."""
+
+    css: Markup
+    js: Markup
+    css_hash: str
+    js_hash: str
+    gallery_css: Markup
+    gallery_js: Markup
+    gallery_css_hash: str
+    gallery_js_hash: str
+    sign_js: Markup
+    sign_js_hash: str
+
+
+def render_slide(page: SlidePage, stamp: str) -> bytes:
+    """slides/<id>/index.html."""
+    return _render("slide.html.j2", page, stamp)
+
+
+def render_donor(page: DonorPage, stamp: str) -> bytes:
+    """donors/<slug>/index.html."""
+    return _render("donor.html.j2", page, stamp)
+
+
+def render_index(page: IndexPage, stamp: str) -> bytes:
+    """index.html."""
+    return _render("index.html.j2", page, stamp)
+
+
+def render_gallery(page: CellPage, stamp: str) -> bytes:
+    """slides/<id>/gallery.html and donors/<slug>/gallery.html."""
+    return _render("gallery.html.j2", page, stamp)
+
+
+def render_sheet(page: SheetView, stamp: str) -> bytes:
+    """donors/<slug>/sheet.html, with a style of its own: it is made for one sheet of paper."""
+    css = _asset("sheet.css")
+    text = (
+        _environment()
+        .get_template("sheet.html.j2")
+        .render(
+            page=page,
+            stamp=stamp,
+            version=__version__,
+            css=Markup(css),
+            css_hash=_csp_hash(css),
+            clinical_notice=wording.CLINICAL_NOTICE,
+        )
+    )
+    return text.encode("utf-8", "backslashreplace")
+
+
+def href(path: str) -> str:
+    """A relative path as it may stand in a link."""
+    return quote(path, safe="/.")
+
+
+def _render(template: str, page: SlidePage | DonorPage | IndexPage | CellPage, stamp: str) -> bytes:
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            page=page,
+            stamp=stamp,
+            version=__version__,
+            assets=_assets(),
+            clinical_notice=wording.CLINICAL_NOTICE,
+        )
+    )
+    # A file name that is not valid UTF-8 reaches us with lone surrogates, which no page can hold: they
+    # are spelled out.
+    return text.encode("utf-8", "backslashreplace")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mnbatch.report", "templates"),
+        # Names come from a file system that others write to: everything is escaped, in every template.
+        autoescape=select_autoescape(default=True, default_for_string=True, enabled_extensions=("html", "j2")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "whole": wording.whole,
+        "rate": wording.rate,
+        "probability": wording.probability,
+        "tick": lambda number: f"{number:g}",
+    }
+    return environment
+
+
+@cache
+def _assets() -> Assets:
+    css, js, sign_js = (_asset(name) for name in ("report.css", "report.js", "sign.js"))
+    gallery_css = css + _asset("gallery.css")
+    gallery_js = "".join(_asset(f"gallery-{name}.js") for name in GALLERY_SCRIPTS)
+    return Assets(
+        css=Markup(css),
+        js=Markup(js),
+        sign_js=Markup(sign_js),
+        css_hash=_csp_hash(css),
+        js_hash=_csp_hash(js),
+        sign_js_hash=_csp_hash(sign_js),
+        gallery_css=Markup(gallery_css),
+        gallery_js=Markup(gallery_js),
+        gallery_css_hash=_csp_hash(gallery_css),
+        gallery_js_hash=_csp_hash(gallery_js),
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files("mnbatch.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _csp_hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

@@ -1,0 +1,86 @@
+"""Signing a donor's result: what is signed is what the pages show at that moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mnbatch.errors import MismatchError, UsageError
+from mnbatch.report.build import ReportSummary
+from mnbatch.results.lock import hold_out
+from mnbatch.results.store import Store
+from mnbatch.review.sign_offs import Basis, Signature, add_signature, make_signature
+from mnbatch.review.trail import writing
+
+WAIT_SECONDS = 10.0
+"""For another command that makes reports; a run takes longer, and is not waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignRequest:
+    """What a person asks for.
+
+    Attributes:
+        reason: why to sign although the review is not complete; "" for none.
+        digest: of what they saw; "" to sign what is there.
+    """
+
+    donor: str
+    name: str
+    role: str = ""
+    reason: str = ""
+    digest: str = ""
+
+
+def sign_donor(store: Store, request: SignRequest, rebuild: Callable[[], ReportSummary]) -> tuple[Signature, bool]:
+    """Bring the reports up to date, sign what they say of the donor, and show it there.
+
+    Args:
+        rebuild: makes the reports; OUT is held meanwhile.
+
+    Returns:
+        The sign-off, and whether it is new in the trail.
+
+    Raises:
+        UsageError: no such donor, no result, a review that is not complete without a reason, or a broken name.
+        MismatchError: the donor's page has changed since it was looked at.
+        LockHeldError: a run holds OUT, or another signer did not end in time.
+    """
+    with writing(store.paths), hold_out(store.paths, WAIT_SECONDS):
+        signature = checked(request, rebuild())
+        added = add_signature(store.paths, signature)
+        if added:
+            rebuild()
+    return signature, added
+
+
+def checked(request: SignRequest, made: ReportSummary) -> Signature:
+    """The sign-off that was asked for, if it can be given (see `sign_donor`)."""
+    basis = made.bases.get(request.donor)
+    if basis is None:
+        known = ", ".join(sorted(made.bases)[:10]) or "none"
+        raise UsageError(f"There is no donor {request.donor!r} in these results.", f"Donors: {known}.")
+    if "bn_cells" not in basis.numbers:
+        raise UsageError(
+            f"Donor {request.donor} has no result that could be signed.", "Look at its page for the reason."
+        )
+    if request.digest and request.digest != basis.digest:
+        raise MismatchError(
+            f"The result of donor {request.donor} has changed since it was looked at.",
+            "Nothing was signed. Load the page again, look at what changed, and sign that.",
+        )
+    return _signature(request, basis)
+
+
+def _signature(request: SignRequest, basis: Basis) -> Signature:
+    finished = basis.review_status == "complete"
+    if not finished and not request.reason.strip():
+        raise UsageError(
+            f"The review of donor {request.donor} is not complete ({basis.review_status}).",
+            "Nothing was signed. Finish the review, or say why it is signed without: --unfinished REASON.",
+        )
+    try:
+        reason = "" if finished else request.reason
+        return make_signature(request.donor, basis, request.name, request.role, reason)
+    except ValueError as error:
+        raise UsageError(f"This cannot be signed: {error}.", "Nothing was signed. Correct it.") from error

@@ -1,0 +1,265 @@
+"""Calls slides and writes their table and page where these are out of date."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from mnbatch.assay.calls import SlideCall
+from mnbatch.assay.estimates import Estimates, slide_estimates
+from mnbatch.assay.own_cells import ValidatedCell
+from mnbatch.csvfile import is_number
+from mnbatch.dosimetry.detection_limits import Control
+from mnbatch.report import gallery_page, page_content, rendering, tables
+from mnbatch.report.control_charts import called_with
+from mnbatch.report.derived_files import SlideSummary, digest, files_match, read_summary, remove_files, write_if_changed
+from mnbatch.report.field_exports import FOLDER, geojson_files, write_label_masks
+from mnbatch.report.field_exports import MASKS_FOLDER as MASKS
+from mnbatch.report.field_pictures import fields_view
+from mnbatch.report.items import SlideItem
+from mnbatch.report.page_pictures import Candidate, gallery_view
+from mnbatch.report.statistics import statistics_of, why_no_background
+from mnbatch.results.checksums import checksum, file_checksum
+from mnbatch.results.dosing_settings import scoring_mode
+from mnbatch.results.lock import check_still_held
+from mnbatch.results.model_errors import validation_of
+from mnbatch.results.out_files import storage_errors, write_atomically
+from mnbatch.results.records import SlideRecord
+from mnbatch.results.roster import Roster, Samples
+from mnbatch.results.store import Store
+from mnbatch.review.queue import Queue, draw_queue, load_plan
+from mnbatch.review.standing import SlideReview, review_without_result, slide_review
+from mnbatch.review.trail import read_trail, trail_digest
+
+DONOR_LETTERS = 48
+DERIVED = ("cells.csv", "index.html", "summary.json")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What a reader may choose.
+
+    Attributes:
+        gallery: cells shown a page in each part of the gallery; 0 for none.
+        min_cells: a donor with fewer BN cells is `insufficient`.
+        geojson: also write the cells of fields and whole slides as GeoJSON for QuPath.
+        label_masks: also write them as label images.
+        force: make everything again, whatever the stamps say.
+    """
+
+    gallery: int = 24
+    min_cells: int = 200
+    geojson: bool = False
+    label_masks: bool = False
+    force: bool = False
+
+    @property
+    def more(self) -> list[str]:
+        """What is asked for beyond tables and pages."""
+        return [name for name, on in (("geojson", self.geojson), ("label_masks", self.label_masks)) if on]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a slide's report depends on beside its own record.
+
+    Attributes:
+        roster: which slides and cells count.
+        also_found: slide_id -> names of byte-identical slides that were not taken.
+        validated: the laboratory's own scored cells.
+        controls: control slides by what they were called with (see `mnbatch.report.control_charts`).
+    """
+
+    samples: Samples
+    roster: Roster
+    also_found: Mapping[str, tuple[str, ...]]
+    validated: Sequence[ValidatedCell] = ()
+    controls: Mapping[str, Control] = field(default_factory=dict)
+
+
+class SlideBuilder:
+    """Brings slides up to date one by one.
+
+    Attributes:
+        built: number of slides whose files were made again.
+        stamps: slide_id -> stamp of all that the slide's files show.
+    """
+
+    def __init__(self, store: Store, options: ReportOptions, context: Context) -> None:
+        self._store = store
+        self._options = options
+        self._context = context
+        self._plan = load_plan(store.paths)
+        self._validated = digest([asdict(cell) for cell in context.validated])
+        self.built = 0
+        self.stamps: dict[str, str] = {}
+
+    def item(self, record: SlideRecord) -> SlideItem:
+        """The slide as other pages show it; its own files are made again if anything in them has changed."""
+        paths = self._store.paths.slide(record.slide_id)
+        stamp = self._stamp(record)
+        self.stamps[record.slide_id] = stamp
+        known = None if self._options.force else read_summary(paths.summary)
+        if known is not None and known.stamp == stamp and files_match(paths.root, known.sizes, known.checksums):
+            return self._item(record, known.call(), known.next_step, known.review, known.estimates)
+        return self._build(record, stamp)
+
+    def candidates(self, record: SlideRecord) -> list[Candidate]:
+        """The slide's counted cells for a donor's gallery."""
+        call, _ = self._context.roster.call(record, pictures=True)
+        href = rendering.href(f"../../slides/{record.slide_id}/index.html")
+        return self._candidates(record, call, record.name, href) if call.frequency else []
+
+    def _stamp(self, record: SlideRecord) -> str:
+        slide_id, context = record.slide_id, self._context
+        return digest(
+            record.model_dump_json(),
+            [(row, str(other)) for row, other in sorted(context.roster.copies.get(slide_id, {}).items())],
+            dict(context.samples.get(slide_id, {})),
+            context.also_found.get(slide_id, ()),
+            [self._options.gallery, *self._options.more] if self._options.more else self._options.gallery,
+            asdict(self._plan),
+            trail_digest(self._store.paths, slide_id),
+            self._validated,
+            repr(context.controls.get(called_with(record))),
+            self._store.damage(record),
+        )
+
+    def _build(self, record: SlideRecord, stamp: str) -> SlideItem:
+        call, next_step = self._context.roster.call(record, pictures=bool(self._options.gallery))
+        if self._options.gallery and self._store.damage(record, pictures=True):
+            # Pictures are looked at only when pages are made: the next report has to look again.
+            self.stamps[record.slide_id] = stamp = digest(stamp, "pictures")
+        review, queue = self._review(record, call)
+        estimates = slide_estimates(call, validation_of(record, self._context.validated))
+        item = self._item(record, call, next_step, review, estimates)
+        candidates = self._candidates(record, call, "", "")
+        extra = self._gallery(item, queue, stamp)
+        link = gallery_page.PAGE if extra else ""
+        fields = fields_view(self._store, record, call.cells, self._options.gallery)
+        page = page_content.slide_page(item, call.cells, gallery_view(candidates, self._options.gallery), link, fields)
+        self._write(record, stamp, item, {"index.html": rendering.render_slide(page, stamp)} | extra)
+        self.built += 1
+        # What is listed of the slide elsewhere holds no cells: a batch of 2000 slides would not fit
+        # into memory.
+        return self._item(record, _without_cells(call), next_step, review, estimates)
+
+    def _gallery(self, item: SlideItem, queue: Queue | None, stamp: str) -> dict[str, bytes]:
+        """The gallery page and its files; empty where none is wanted or no pictures are kept."""
+        record = item.record
+        pictures = self._store.gallery(record) if queue is not None and self._options.gallery else None
+        if queue is None or pictures is None:
+            return {}
+        trail = read_trail(self._store.paths, record.slide_id)
+        files = gallery_page.slide_files(record, item.call.cells, pictures, queue, trail)
+        if not files:
+            return {}
+        shown = ((record.slide_id, record.name, f"{gallery_page.FOLDER}/"),)
+        sign = rendering.href(f"../../donors/{item.donor_folder}/index.html") if item.donor_folder else ""
+        page = gallery_page.CellPage(record.name, "Slide", "index.html", "../../index.html", shown, sign)
+        return {gallery_page.PAGE: rendering.render_gallery(page, stamp)} | files
+
+    def _write(self, record: SlideRecord, stamp: str, item: SlideItem, pages_: dict[str, bytes]) -> None:
+        paths, call = self._store.paths.slide(record.slide_id), item.call
+        check_still_held(paths.lock)
+        files = dict(pages_)
+        if call.cells:
+            files[paths.cells_csv.name] = tables.cells_csv(call.cells)
+        else:
+            remove_files(paths.root, [paths.cells_csv.name])
+        with storage_errors(paths.root):
+            shutil.rmtree(paths.root / FOLDER, ignore_errors=True)
+            paths.root.mkdir(parents=True, exist_ok=True)
+            if self._options.geojson and record.fields is not None and call.cells:
+                files |= geojson_files(self._store, record, call.cells)
+                (paths.root / FOLDER).mkdir()
+            masks = self._write_masks(record, call, paths.root)
+        sweep_gallery(paths.root, files)
+        if gallery_page.PAGE in files:
+            with storage_errors(paths.root):
+                (paths.root / gallery_page.FOLDER).mkdir(exist_ok=True)
+        for name, data in files.items():
+            write_if_changed(paths.root / name, data)
+        sizes = dict(sorted(({name: len(data) for name, data in files.items()} | masks).items()))
+        checksums = {name: checksum(data) for name, data in files.items()}
+        checksums |= {name: file_checksum(paths.root / name) for name in masks}
+        # Last, so that a kill in between leaves a stamp that does not match.
+        write_atomically(
+            paths.summary,
+            replace(
+                SlideSummary.of(stamp, call, item.call_next_step, sizes, item.review, item.estimates),
+                checksums=dict(sorted(checksums.items())),
+            ).to_bytes(),
+        )
+
+    def _write_masks(self, record: SlideRecord, call: SlideCall, root: Path) -> dict[str, int]:
+        """Label images of a slide of fields, straight to the disk: they grow with the slide. Name -> bytes."""
+        shutil.rmtree(root / MASKS, ignore_errors=True)
+        if not self._options.label_masks or record.fields is None or not call.cells:
+            return {}
+        (root / MASKS).mkdir()
+        return write_label_masks(self._store, record, call.cells, root / MASKS)
+
+    def _review(self, record: SlideRecord, call: SlideCall) -> tuple[SlideReview, Queue | None]:
+        """Where the slide's review stands, and what is to be reviewed; none of a slide that is not counted."""
+        trail = read_trail(self._store.paths, record.slide_id)
+        if call.frequency is None:
+            return review_without_result(trail), None
+        queue = draw_queue(record, call.cells, self._plan)
+        return slide_review(queue, trail), queue
+
+    def _candidates(self, record: SlideRecord, call: SlideCall, name: str, href: str) -> list[Candidate]:
+        if not call.cells or record.call is None or self._options.gallery == 0:
+            return []
+        pictures, threshold = self._store.gallery(record), record.call.threshold
+        return [
+            Candidate(cell, row, pictures, threshold, name, href)
+            for row, cell in enumerate(call.cells)
+            if cell.mn is not None
+        ]
+
+    def _item(
+        self, record: SlideRecord, call: SlideCall, next_step: str, review: SlideReview, estimates: Estimates
+    ) -> SlideItem:
+        row = self._context.samples.get(record.slide_id, {})
+        sample = sample_columns(row, record.pseudonymised)
+        donor = row.get("donor") or record.donor
+        folder = donor_folder(donor) if donor else ""
+        also_found = self._context.also_found.get(record.slide_id, ())
+        control = self._context.controls.get(called_with(record))
+        alone = why_no_background(bool(row.get("control")), control, [scoring_mode(record)])
+        statistics = statistics_of(call.frequency, call.mn, estimates, control, alone)
+        return SlideItem(record, call, donor, folder, sample, also_found, next_step, review, estimates, statistics)
+
+
+def sweep_gallery(folder: Path, keep: Collection[str]) -> None:
+    """Remove what an earlier report left of a gallery."""
+    within = folder / gallery_page.FOLDER
+    there = sorted(os.listdir(within)) if within.is_dir() else []
+    remove_files(within, [name for name in there if f"{gallery_page.FOLDER}/{name}" not in keep])
+    if gallery_page.PAGE not in keep:
+        remove_files(folder, [gallery_page.PAGE])
+
+
+def sample_columns(row: Mapping[str, str], pseudonymised: bool) -> dict[str, str]:
+    """What the sheet says beside the donor; a free note may hold names, so pseudonyms leave it out."""
+    kept = {name: row.get(name, "") for name in (*tables.SAMPLE_COLUMNS, "control")}
+    kept |= {name: f"{float(kept[name]):g}" for name in ("dose_gy", "age") if is_number(kept[name])}
+    return kept | {"note": ""} if pseudonymised else kept
+
+
+def donor_folder(donor: str) -> str:
+    """Folder of a donor's page: readable, safe on every file system, different for different codes."""
+    plain = unicodedata.normalize("NFKD", donor).encode("ascii", "ignore").decode("ascii")
+    readable = re.sub(r"[^A-Za-z0-9_]+", "-", plain).strip("-")[:DONOR_LETTERS] or "donor"
+    return f"{readable}-{hashlib.sha256(donor.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def _without_cells(call: SlideCall) -> SlideCall:
+    return replace(call, cells=())

@@ -1,0 +1,144 @@
+"""Reviewed cells as a labelled set that `mnbatch train` and `mnbatch evaluate` take: crops and labels.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnbatch.csvfile import Value, csv_bytes, guarded
+from mnbatch.errors import NoInputError, UsageError
+from mnbatch.files import staging_folder, storage_errors, sweep_folder
+from mnbatch.results.records import SlideRecord
+from mnbatch.results.roster import Missing, open_roster
+from mnbatch.results.store import Store
+from mnbatch.review.decisions import Decision
+from mnbatch.review.review_import import queues_of
+from mnbatch.review.standing import altered_review, latest
+from mnbatch.review.trail import read_trail, reviewed_slides
+
+COLUMNS = ("file", "label", "mn_count", "slide", "donor", "cell_id", "p_mn", "reviewers")
+LABELS = {"mn": "mn", "not_mn": "nomn"}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """Cells written, and those left out by reason; `missing`: slides that were reviewed and do not count now."""
+
+    mn: int
+    not_mn: int
+    left_out: dict[str, int]
+    missing: tuple[Missing, ...] = ()
+
+
+def export_labels(store: Store, folder: Path, donors: Mapping[str, str], reviewer: str | None = None) -> Exported:
+    """Write crops as scored (the gallery's JPEGs) and labels.csv to a new folder.
+
+    Unsure and not scorable cells are left out, and so are cells that reviewers decided differently, and decisions on an
+    earlier result.
+
+    Args:
+        donors: slide_id -> donor code, where the sample sheet names one.
+        reviewer: take only this reviewer's decisions.
+
+    Raises:
+        UsageError: the folder is not empty, or no such reviewer.
+        NoInputError: no decision can be exported.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty.", "Give a new folder.")
+    rows: list[tuple[Value, ...]] = []
+    left_out: dict[str, int] = {}
+    crops: list[tuple[str, bytes]] = []
+    missing: list[Missing] = []
+    roster = open_roster(store)
+    known = {record.slide_id for record in (*roster.records, *roster.copied)}
+    queues = queues_of(store, dict.fromkeys(s for s in reviewed_slides(store.paths) if s in known), "OUT", roster)
+    missing += roster.missing(queues)
+    for slide_id, queue in queues.items():
+        found = read_trail(store.paths, slide_id)
+        if found.altered:
+            missing += [] if queue is None else [Missing(slide_id, altered_review(found).reason)]
+            continue
+        entries = found.entries
+        old = len({(e.reviewer, e.cell_id) for e in entries if queue is None or e.result_key != queue.result_key})
+        _count(left_out, "decided on an earlier result", old)
+        record = roster.record(slide_id)
+        if queue is None or record is None:
+            continue
+        said = latest(entries, queue.result_key)
+        chosen = said if reviewer is None else {who: d for who, d in said.items() if who == reviewer}
+        _add_slide(store, record, chosen, donors.get(slide_id) or record.donor or "", rows, crops, left_out)
+    if not rows:
+        raise NoInputError(
+            f"{store.paths.root} holds no decision{f' of {reviewer}' if reviewer else ''} that can be exported.",
+            "Review cells in the gallery and import the review first (`mnbatch review import`).",
+        )
+    _write(folder, rows, crops)
+    mn = sum(row[1] == "mn" for row in rows)
+    return Exported(mn, len(rows) - mn, left_out, tuple(missing))
+
+
+def _add_slide(
+    store: Store,
+    record: SlideRecord,
+    said: Mapping[str, Mapping[str, Decision]],
+    donor: str,
+    rows: list[tuple[Value, ...]],
+    crops: list[tuple[str, bytes]],
+    left_out: dict[str, int],
+) -> None:
+    pictures = store.gallery(record)
+    by_cell: dict[str, list[Decision]] = {}
+    for decisions in said.values():
+        for cell_id, decision in decisions.items():
+            by_cell.setdefault(cell_id, []).append(decision)
+    for row, cell in enumerate(store.scores(record)):
+        decisions_on = by_cell.get(cell.cell_id, [])
+        if not decisions_on:
+            continue
+        jpeg = pictures.jpeg(row) if pictures is not None else None
+        reason = _reason(decisions_on, jpeg)
+        if reason or jpeg is None:
+            _count(left_out, reason, 1)
+            continue
+        name = f"crops/{record.slide_id}/{row:06d}.jpg"
+        crops.append((name, jpeg))
+        counts = {d.count for d in decisions_on}
+        number = counts.pop() if len(counts) == 1 else None
+        label = LABELS[decisions_on[0].decision]
+        people = "; ".join(sorted(d.reviewer for d in decisions_on))
+        rows.append(
+            (name, label, "" if number is None else number, record.slide_id, donor, cell.cell_id, cell.p_mn, people)
+        )
+
+
+def _reason(decisions: list[Decision], jpeg: bytes | None) -> str:
+    words = {decision.decision for decision in decisions}
+    if len(words) > 1:
+        return "decided differently by reviewers"
+    word = words.pop()
+    if word not in LABELS:
+        return word.replace("_", " ")
+    return "" if jpeg is not None else "crop not kept"
+
+
+def _count(left_out: dict[str, int], reason: str, number: int) -> None:
+    if number:
+        left_out[reason] = left_out.get(reason, 0) + number
+
+
+def _write(folder: Path, rows: list[tuple[Value, ...]], crops: list[tuple[str, bytes]]) -> None:
+    """All of the set in one step: a folder that is half full would be refused the next time."""
+    with storage_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep_folder(folder.parent)
+        with staging_folder(folder.parent) as staged:
+            for name, data in crops:
+                path = staged / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            (staged / "labels.csv").write_bytes(csv_bytes(COLUMNS, rows, text=guarded))
+            if folder.is_dir():
+                folder.rmdir()  # it is empty
+            staged.rename(folder)

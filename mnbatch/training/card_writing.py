@@ -1,0 +1,192 @@
+"""Fills in the card of a trained model from what was trained, on what, and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from mnbatch.assay.score_mixture import ScoreHistogram
+from mnbatch.errors import TrainingError
+from mnbatch.imaging.preparation import Preparation
+from mnbatch.imaging.stain_recognition import recognise_look
+from mnbatch.training.metrics import (
+    Confusion,
+    Scores,
+    auc,
+    average_precision,
+    bootstrap,
+    confusion,
+    f1_at,
+    fit_temperature,
+    weighted_youden_threshold,
+    with_temperature,
+)
+
+if TYPE_CHECKING:
+    from mnbatch.training.recipe import Recipe
+    from mnbatch.training.training_loop import Pool, Trained
+    from mnbatch.training.training_request import Request
+
+
+DESCRIPTIONS = {
+    "labelled": "labelled crops that were given to the training",
+    "dressed": "the labelled fluorescence crops, drawn as stained cells (Beer-Lambert; synthetic cytoplasm and debris)",
+    "composite": "composite cells: real and drawn nuclei, micronuclei, cytoplasm, platelets and debris; both stains",
+    "smear": "real stained white blood cells with a micronucleus, or something else, pasted into the cytoplasm",
+    "simulated": "cells of the simulator, both stains",
+}
+INTENDED_USE = (
+    "Research on the scoring of micronuclei in crops of single cells, with a person's review of the calls. "
+    "Not validated for clinical, diagnostic or dosimetric use."
+)
+LIMITATIONS = (
+    "It says yes or no for a cell and counts nothing. Figures measured on made cells (composite, dressed, smear, "
+    "simulated) say little about real slides of another laboratory, stain or scanner. Micronuclei are far commoner in "
+    "the training and validation data than on slides, where a false-positive rate of 1 % already exceeds the "
+    "background. Scores of two slides are comparable only if stained, scanned and cropped alike."
+)
+HOW_TO_TRAIN = (
+    "Sort crops of your own slides, labelled by your scorers, into mn/ and nomn/ (or list them in a CSV with file, "
+    "label, slide, donor), then: mnbatch train DATA --out MODEL_DIR --init imagenet. Keep some donors for "
+    "validation. A calibration curve must be made with the same model and threshold."
+)
+
+
+def card_fields(
+    request: Request,
+    recipe: Recipe,
+    preparation: Preparation,
+    training: Sequence[Pool],
+    validation: Sequence[Pool],
+    looks: Sequence[str],
+    scores: Mapping[str, Scores],
+    trained: Trained,
+    started_from: str,
+    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]],
+    labelled_looks: Sequence[str],
+) -> dict[str, object]:
+    """Fields of `ModelCard`, all but those that `write_model_directory` fills in.
+
+    Sensitivity, specificity and the score counts are those of the labelled crops. Where none of the looks that the
+    model serves is among `labelled_looks` the card states none: reports would correct one stain by another's errors.
+    """
+    temperature = round(fit_temperature([(scores[pool.name], pool.labels) for pool in validation]), 4)
+    scores = {name: with_temperature(values, temperature) for name, values in scores.items()}
+    sets = [(scores[pool.name], pool.labels) for pool in validation]
+    threshold = weighted_youden_threshold(sets, recipe.specificity_weight)
+    own = validation[0]
+    calls = confusion(scores[own.name], own.labels, threshold)
+    mean, std = normalisation
+    return {
+        "name": request.name,
+        "version": request.version,
+        "architecture": request.network,
+        "preparation": preparation,
+        "normalisation": {"mean": mean, "std": std},
+        "scale": {"crop_width_in_nucleus_diameters": request.crop_width},
+        "looks": tuple(looks),
+        "threshold": round(threshold, 4),
+        "temperature": temperature,
+        "threshold_rule": _threshold_rule(recipe, validation),
+        "training_data": [_data(pool, request.data_licence) for pool in training],
+        "recipe": _recipe(request, recipe, trained, started_from),
+        "metrics": [metric for pool in validation for metric in _metrics(pool, scores[pool.name], threshold)],
+        **(_errors(own, scores[own.name], calls) if set(looks) & set(labelled_looks) else {}),
+        "licence": request.licence,
+        "intended_use": INTENDED_USE,
+        "limitations": " ".join(part for part in (request.note, LIMITATIONS) if part),
+        "how_to_train_own": HOW_TO_TRAIN,
+    }
+
+
+def _errors(own: Pool, scores: Scores, calls: Confusion) -> dict[str, object]:
+    return {
+        "sensitivity": _rate(own, calls.true_positive, calls.true_positive + calls.false_negative),
+        "specificity": _rate(own, calls.true_negative, calls.true_negative + calls.false_positive),
+        "validation_scores": _score_counts(own, scores),
+    }
+
+
+def served_looks(crops: Sequence[object], made_stained: bool) -> list[str]:
+    """Looks with at least a twentieth of the labelled crops; both where stained cells were made as well."""
+    seen = [recognise_look(crop) for crop in crops]  # type: ignore[arg-type]
+    looks = [look for look in ("fluorescence", "giemsa") if seen.count(look) >= 0.05 * len(seen)]
+    if made_stained and "giemsa" not in looks:
+        looks.append("giemsa")
+    return looks
+
+
+def asked_looks(asked: Sequence[str] | None, trained: Sequence[str]) -> list[str]:
+    """The looks that the card states: those asked for, which must be among those trained on, or all of these.
+
+    Raises:
+        TrainingError: a look was asked for that no training cell shows.
+    """
+    if asked is None:
+        return list(trained)
+    strange = [look for look in asked if look not in trained]
+    if strange or not asked:
+        raise TrainingError(
+            f"The model cannot serve {', '.join(strange) or 'nothing'}: it is trained on {', '.join(trained)}.",
+            "Correct --serves, or add cells of that stain.",
+        )
+    return list(asked)
+
+
+def _threshold_rule(recipe: Recipe, validation: Sequence[Pool]) -> str:
+    sets = ", ".join(f"{pool.name} ({len(pool.labels)} cells)" for pool in validation)
+    return (
+        f"largest mean of sensitivity + {recipe.specificity_weight:g} x specificity over the validation sets, each "
+        f"counted alike: {sets}"
+    )
+
+
+def _recipe(request: Request, recipe: Recipe, trained: Trained, started_from: str) -> dict[str, object]:
+    return {
+        **recipe.model_dump(mode="json"),
+        "initialised": started_from,
+        "seed": request.seed,
+        "best_epoch": trained.best.number,
+        "checkpoint": "largest mean AUC over the validation sets",
+        "history": [
+            {"epoch": e.number, "loss": round(e.loss, 5), **{k: round(v, 4) for k, v in e.aucs.items()}}
+            for e in trained.history
+        ],
+    }
+
+
+def _data(pool: Pool, licence: str) -> dict[str, object]:
+    return {
+        "name": pool.name,
+        "description": DESCRIPTIONS[pool.name],
+        "n": len(pool.labels),
+        "n_mn": int(pool.labels.sum()),
+        "licence": licence if pool.name != "simulated" else "made by this program",
+    }
+
+
+def _metrics(pool: Pool, scores: Scores, threshold: float) -> list[dict[str, object]]:
+    """AUC, average precision and F1 of one validation set, with bootstrap intervals."""
+    figures = {
+        "auc": auc,
+        "average_precision": average_precision,
+        "f1": lambda s, y: f1_at(s, y, threshold),
+    }
+    counts = {"data": f"validation, {pool.name}", "n": len(pool.labels), "n_mn": int(pool.labels.sum())}
+    found = []
+    for name, figure in figures.items():
+        estimate = bootstrap(figure, scores, pool.labels)
+        values = {"value": estimate.value, "ci_low": estimate.low, "ci_high": estimate.high}
+        found.append({**counts, "name": name, **{key: round(value, 4) for key, value in values.items()}})
+    return found
+
+
+def _score_counts(pool: Pool, scores: Scores) -> dict[str, object] | None:
+    if not 0 < int(pool.labels.sum()) < len(pool.labels):
+        return None  # cells of one class say nothing of the other
+    return asdict(ScoreHistogram.of(scores.tolist(), pool.labels.tolist(), f"validation, {pool.name}"))
+
+
+def _rate(pool: Pool, right: int, total: int) -> dict[str, object]:
+    return {"data": f"validation, {pool.name}", "right": right, "total": total}

@@ -1,0 +1,256 @@
+"""Fits the continuation ratios to features of a network, and says how good its counts are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+
+from mnbatch.assay.mn_counts import CLASSES, MOST, likeliest_count
+from mnbatch.errors import ModelError, TrainingError
+from mnbatch.imaging.preparation import network_input
+from mnbatch.inference.model_directory import LoadedModel
+from mnbatch.inference.network_scores import Normaliser
+from mnbatch.networks.network import StreamNetwork, linear
+from mnbatch.training.labelled_cells import UInt8Array
+
+# How good counts of micronuclei are; 3 stands for 3 or more, in what is true as in what is called.
+
+
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counted:
+    """Cells whose micronuclei were counted by a person (or drawn) and by a model.
+
+    Attributes:
+        true, called: int (n,), 0 to 3.
+    """
+
+    true: Counts
+    called: Counts
+
+    @classmethod
+    def of(cls, true: npt.ArrayLike, called: npt.ArrayLike) -> Counted:
+        """Counts as given, larger ones taken as 3."""
+        return cls(np.minimum(np.asarray(true, np.int64), MOST), np.minimum(np.asarray(called, np.int64), MOST))
+
+
+def called_counts(mn: npt.NDArray[np.bool_], ratios: Floats) -> Counts:
+    """Micronuclei as called, 0 to 3, from the calls (n,) and the continuation ratios (n, 2)."""
+    found = [likeliest_count((float(q2), float(q3))) if yes else 0 for yes, (q2, q3) in zip(mn, ratios, strict=True)]
+    return np.array(found, np.int64)
+
+
+def confusion(counted: Counted) -> npt.NDArray[np.int64]:
+    """(4, 4): cells by true number (rows) and number called (columns)."""
+    matrix = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
+    np.add.at(matrix, (counted.true, counted.called), 1)
+    return matrix
+
+
+def mean_absolute_error(true: Counts, called: npt.NDArray[np.integer | np.floating]) -> float:
+    """Mean over the cells of |called - true|, micronuclei a cell."""
+    return float(np.abs(called - true).mean())
+
+
+def weighted_figures(counted: Counted, weights: Floats) -> dict[str, Floats]:
+    """Figures of resamples: how often each cell was drawn, (m, n), to values (m,).
+
+    `count_error` is the mean absolute error, `mn_per_1000` and `true_mn_per_1000` the MN frequency as called and true,
+    `mn_ratio` the one over the other (NaN where there is no micronucleus).
+    """
+    total = weights.sum(axis=1)
+    called, true = weights @ counted.called, weights @ counted.true
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(true > 0, called / true, np.nan)
+    return {
+        "count_error": weights @ np.abs(counted.called - counted.true) / total,
+        "mn_per_1000": 1000 * called / total,
+        "true_mn_per_1000": 1000 * true / total,
+        "mn_ratio": ratio,
+    }
+
+
+def error_interval(counted: Counted, seed: int = 0, resamples: int = 1000) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean absolute error, over cells within their true number."""
+    rng = np.random.default_rng(seed)
+    errors = np.abs(counted.called - counted.true).astype(np.float64)
+    total = np.zeros(resamples)
+    for n in range(len(CLASSES)):
+        own = errors[counted.true == n]
+        if len(own):
+            total += own[rng.integers(len(own), size=(resamples, len(own)))].sum(axis=1)
+    low, high = np.quantile(total / len(errors), (0.025, 0.975))
+    return float(low), float(high)
+
+
+# Fits the two continuation ratios to features that stay as they are: two weighted, penalised logistic regressions.
+
+
+PRIOR = (0.70, 0.20, 0.10)
+"""Shares of 1, 2 and 3 or more among the cells with micronuclei that the fit is weighted to, whatever was drawn: as in
+made cells, and near those of the mnfinder crops (0.65, 0.25, 0.09)."""
+
+STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+"""Inverse penalties that are tried (sklearn's C, on standardised features and weights of mean 1)."""
+
+FOLDS = 4
+FEWEST = 8
+"""Cells on either side of a ratio below which it is not fitted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """Pooled features of cells with micronuclei.
+
+    Attributes:
+        vectors: float64 (n, d); counts: int (n,), 1 or more.
+        groups: (n,) what must stay together in cross-validation (slide or donor); weights: (n,) of the sources.
+    """
+
+    vectors: Floats
+    counts: Counts
+    groups: npt.NDArray[np.object_]
+    weights: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ratio:
+    """One fitted ratio: logit = weight . vector + bias; `strength` and `log_loss` as cross-validation had them.
+
+    `log_loss_constant` is that of the ratio's weighted mean, the same for every cell.
+    """
+
+    weight: Floats
+    bias: float
+    strength: float
+    log_loss: float
+    log_loss_constant: float
+
+
+def prior_weights(counts: Counts, prior: tuple[float, float, float] = PRIOR) -> Floats:
+    """Weights (n,) of sum 1 that give 1, 2 and 3 or more the shares of `prior`, an absent one's to the others."""
+    kinds = np.minimum(counts, len(prior))
+    weights = np.zeros(len(counts))
+    for kind, share in enumerate(prior, start=1):
+        own = kinds == kind
+        if own.any():
+            weights[own] = share / own.sum()
+    shared: Floats = weights / weights.sum()
+    return shared
+
+
+def fit_ratio(features: Features, least: int) -> Ratio:
+    """P(n >= least | n >= least - 1) as a function of the features; the penalty by cross-validation over groups.
+
+    Raises:
+        TrainingError: too few cells on one side.
+    """
+    chosen = features.counts >= least - 1
+    answer = features.counts[chosen] >= least
+    for side, word in ((answer, f"{least} or more"), (~answer, f"exactly {least - 1}")):
+        if int(side.sum()) < FEWEST:
+            raise TrainingError(
+                f"Only {int(side.sum())} training cells have {word} micronuclei; {FEWEST} at least are needed.",
+                "Add cells with counts, or made cells (--made-cells, --nuclei, --smears).",
+            )
+    x, groups = features.vectors[chosen], features.groups[chosen]
+    weights = features.weights[chosen] / features.weights[chosen].mean()
+    mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-9
+    standard = (x - mean) / deviation
+    losses = {c: _cross_validated(standard, answer, weights, groups, c) for c in STRENGTHS}
+    strength = min(losses, key=lambda c: losses[c])
+    model = _regression(strength).fit(standard, answer, weights)
+    weight = model.coef_[0] / deviation
+    share = float(np.average(answer, weights=weights))
+    constant = float(_log_loss(np.full(len(answer), logit(share)), answer, weights))
+    return Ratio(weight, float(model.intercept_[0] - weight @ mean), strength, losses[strength], constant)
+
+
+def _regression(strength: float) -> LogisticRegression:
+    return LogisticRegression(C=strength, max_iter=300)
+
+
+def _cross_validated(
+    x: Floats, answer: npt.NDArray[np.bool_], weights: Floats, groups: npt.NDArray[np.object_], strength: float
+) -> float:
+    """Weighted log loss of cells whose groups were left out of the fit."""
+    folds = min(FOLDS, len(set(groups)))
+    if folds < 2:
+        raise TrainingError("The counted cells are all of one slide.", "Cross-validation needs at least two.")
+    logits = np.zeros(len(answer))
+    for kept, out in GroupKFold(folds).split(x, answer, groups):
+        if answer[kept].all() or not answer[kept].any():
+            logits[out] = logit(np.clip(np.average(answer[kept], weights=weights[kept]), 0.01, 0.99))
+        else:
+            logits[out] = _regression(strength).fit(x[kept], answer[kept], weights[kept]).decision_function(x[out])
+    return _log_loss(logits, answer, weights)
+
+
+def _log_loss(logits: Floats, answer: npt.NDArray[np.bool_], weights: Floats) -> float:
+    p = np.clip(expit(np.where(answer, logits, -logits)), 1e-12, 1)
+    return float(np.average(-np.log(p), weights=weights))
+
+
+# Cells through a model's network once: pooled features, and the score that stays what it is.
+
+
+MINIBATCH = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Described:
+    """Cells as the network sees them.
+
+    Attributes:
+        vectors: float64 (n, d), pooled features; p_mn: (n,), the yes/no model's score.
+    """
+
+    vectors: Floats
+    p_mn: Floats
+
+
+def stream_network(model: LoadedModel) -> StreamNetwork:
+    """The model's network, if a counter can be put on it.
+
+    Raises:
+        ModelError: it has no pooled streams.
+    """
+    if not isinstance(model.network, StreamNetwork):
+        raise ModelError(
+            f"{model.path} holds a {model.card.architecture}; only networks of pooled streams can count.",
+            "Extend a model of another architecture (docs/networks.md).",
+        )
+    return model.network
+
+
+def describe(model: LoadedModel, crops: Iterable[UInt8Array]) -> Described:
+    """Pooled features and scores of prepared crops (S, S, 3), a minibatch at a time.
+
+    Raises:
+        ModelError: as `stream_network`.
+    """
+    network, card = stream_network(model), model.card
+    normalise = Normaliser(card, torch.device("cpu"))
+    vectors, margins = [], []
+    waiting = iter(crops)
+    while some := list(islice(waiting, MINIBATCH)):
+        inputs = torch.from_numpy(np.stack([network_input(crop, card.preparation) for crop in some]))
+        with torch.inference_mode():
+            vector = network.pooled(network.forward_streams(normalise(inputs)).features)
+            logits = linear(vector, network.classifier)
+        vectors.append(vector.numpy().astype(np.float64))
+        margins.append((logits[:, 1] - logits[:, 0]).numpy().astype(np.float64))
+    if not vectors:
+        return Described(np.zeros((0, network.classifier.in_features)), np.zeros(0))
+    return Described(np.concatenate(vectors), expit(np.concatenate(margins) / card.temperature))

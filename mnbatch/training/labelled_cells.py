@@ -1,0 +1,306 @@
+"""Labelled crops from folders `mn/` and `nomn/` or a CSV, each picture once, read as `run` reads them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mnbatch.assay.cells import CellCrop, ReadTask, SourceFile
+from mnbatch.csvfile import CsvError, Table, parse_table
+from mnbatch.errors import StorageError, TrainingError
+from mnbatch.imaging.copied_names import copies_among
+from mnbatch.imaging.preparation import Preparation
+from mnbatch.imaging.readers import read_cells
+from mnbatch.intake import is_there, read_bytes, reason, short
+
+# Labelled crops from folders `mn/` and `nomn/` or a CSV: checked before time is spent, read as `run` reads them.
+
+
+UInt8Array = npt.NDArray[np.uint8]
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+FOLDERS = {"mn": True, "nomn": False}
+_MOST_DIGITS = 6
+COUNTS = ("mn_count", "n_mn")
+YES, NO = {"mn", "1", "true", "yes"}, {"nomn", "0", "false", "no"}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledCell:
+    """A crop whose truth is known.
+
+    Attributes:
+        path: the image file.
+        has_mn: the cell has at least one micronucleus.
+        n_mn: number of its micronuclei; None for a cell with MN where the labels do not say.
+        slide, donor: "" where the labels do not say.
+    """
+
+    path: Path
+    has_mn: bool
+    slide: str = ""
+    donor: str = ""
+    n_mn: int | None = None
+
+    @property
+    def group(self) -> str:
+        """What must not be divided between training and validation: the donor, else the slide, else ""."""
+        return self.donor or self.slide
+
+
+def read_labels(data: Path) -> list[LabelledCell]:
+    """Cells of a folder with `mn/` and `nomn/`, or of a CSV with file, label or mn_count (or both), slide, donor.
+
+    `n_mn` is another name of the column mn_count.
+
+    Raises:
+        TrainingError: neither of the two, a missing file, a label that is not one or contradicts the count, or a class
+            without a cell.
+    """
+    try:
+        if data.is_dir():
+            cells = _from_folders(data)
+        elif is_there(data):
+            cells = _from_csv(data)
+        else:
+            raise TrainingError(f"There is nothing at {data}.", "Give a folder with mn/ and nomn/, or a CSV of labels.")
+    except OSError as error:
+        raise TrainingError(f"{data} cannot be read: {reason(error)}.", "Check the path and its rights.") from error
+    return checked_classes(cells, str(data))
+
+
+def checked_classes(cells: list[LabelledCell], where: str) -> list[LabelledCell]:
+    """The cells, if both classes are among them.
+
+    Raises:
+        TrainingError: a class without a cell.
+    """
+    for label, word in ((True, "with"), (False, "without")):
+        if not any(cell.has_mn == label for cell in cells):
+            raise TrainingError(
+                f"{where} has no cell {word} micronuclei ({len(cells)} cells in all).",
+                "Both classes are needed to train and to validate.",
+            )
+    return cells
+
+
+def _from_folders(data: Path) -> list[LabelledCell]:
+    missing = [name for name in FOLDERS if not (data / name).is_dir()]
+    if missing:
+        raise TrainingError(f"{data} has no folder {missing[0]}.", "Sort the crops into mn/ and nomn/, or give a CSV.")
+    return [
+        LabelledCell(path, label, n_mn=None if label else 0)
+        for name, label in FOLDERS.items()
+        for path in sorted((data / name).rglob("*"))
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    ]
+
+
+def _from_csv(data: Path) -> list[LabelledCell]:
+    table = read_label_table(data)
+    columns = set(table.columns)
+    if "file" not in columns or not columns & {"label", *COUNTS}:
+        raise TrainingError(
+            f"{data} needs the columns file and label (or mn_count); it has {short(', '.join(sorted(columns)))}.",
+            "Add them to its first line.",
+        )
+    return [_from_row(row, data, line) for line, row in table.dicts()]
+
+
+def read_label_table(data: Path) -> Table:
+    """A person's table of crops.
+
+    Raises:
+        TrainingError: it is no CSV.
+        OSError: it cannot be read.
+    """
+    try:
+        return parse_table(read_bytes(data))
+    except CsvError as error:
+        raise TrainingError(f"{data} is not a CSV in UTF-8: {reason(error)}.", "Save it as CSV in UTF-8.") from error
+
+
+def _from_row(row: dict[str, str], data: Path, number: int) -> LabelledCell:
+    path = data.parent / row["file"]
+    if not is_there(path):
+        raise TrainingError(
+            f"{data}, line {number}: there is no file {short(str(path))}.", "Correct the line or add the file."
+        )
+    word = (row.get("label") or "").strip().lower()
+    count = next((text for name in COUNTS if (text := (row.get(name) or "").strip())), "")
+    n_mn = int(count) if count.isdecimal() and len(count) <= _MOST_DIGITS else None
+    if word in YES | NO and (n_mn is not None or not count):
+        has_mn = word in YES
+    elif not word and n_mn is not None:
+        has_mn = n_mn > 0
+    else:
+        raise TrainingError(
+            f"{data}, line {number}: {short((count if n_mn is None else '') or word)!r} is not a label.",
+            "Write mn or nomn, or a count in mn_count.",
+        )
+    if n_mn is not None and has_mn != (n_mn > 0):
+        raise TrainingError(
+            f"{data}, line {number}: the label {word} and the count {n_mn} contradict each other.", "Correct the line."
+        )
+    slide, donor = (row.get("slide") or "").strip(), (row.get("donor") or "").strip()
+    return LabelledCell(path, has_mn, slide, donor, n_mn if has_mn else 0)
+
+
+def split_cells(
+    cells: Sequence[LabelledCell], share: float, seed: int
+) -> tuple[list[LabelledCell], list[LabelledCell]]:
+    """Divide cells into training and validation, by donor or slide where the labels have one, else at random.
+
+    Args:
+        share: of the cells that go to validation, about.
+
+    Raises:
+        TrainingError: a side is left without one of the classes (only one slide, for example).
+    """
+    groups: dict[str, list[LabelledCell]] = defaultdict(list)
+    for index, cell in enumerate(cells):
+        groups[cell.group or f"#{index}"].append(cell)
+    names = sorted(groups)
+    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    validation: list[LabelledCell] = []
+    while order and len(validation) < share * len(cells):
+        validation += groups[order.pop()]
+    training = [cell for name in order for cell in groups[name]]
+    for part, word in ((training, "training"), (validation, "validation")):
+        checked_classes(part, f"The {word} part ({len(groups)} donors or slides in all)")
+    return training, validation
+
+
+def load_crops(cells: Sequence[LabelledCell], preparation: Preparation) -> tuple[UInt8Array, npt.NDArray[np.bool_]]:
+    """Read and prepare every cell as `mnbatch run` does.
+
+    Returns:
+        Pixels (N, size, size, 3), uint8, and labels (N,).
+
+    Raises:
+        TrainingError: an image that cannot be read, or a file that is not one crop.
+    """
+    with ThreadPoolExecutor(4) as threads:
+        pixels = list(threads.map(lambda cell: _crop(cell.path, preparation), cells))
+    return np.stack(pixels), np.array([cell.has_mn for cell in cells])
+
+
+def _crop(path: Path, preparation: Preparation) -> UInt8Array:
+    status = path.stat()
+    file = SourceFile(path.name, status.st_size, status.st_mtime_ns)
+    found = read_cells(ReadTask("training", path.parent, file, hash_file=False), preparation)
+    if len(found) == 1 and isinstance(found[0], CellCrop):
+        return found[0].pixels
+    reason = f"{len(found)} images in one file" if len(found) != 1 else getattr(found[0], "reason", "")
+    raise TrainingError(f"The training image {path} cannot be used: {reason}.", "Repair it or take it out of the data.")
+
+
+# One picture, one labelled cell: copies flatter a validation and weigh double in a training.
+
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """Labelled cells without copies.
+
+    Attributes:
+        places: of the cells that are kept, in their order.
+        note: what was left out, for a person; "" where nothing was.
+    """
+
+    places: tuple[int, ...]
+    note: str
+
+
+def distinct_cells(cells: Sequence[LabelledCell], named: bool) -> Distinct:
+    """Leave out files that are named as copies of others beside them, and files of equal content but the first.
+
+    Args:
+        named: look at names, too; not where a person listed each file.
+
+    Raises:
+        TrainingError: one picture is labelled with and without micronuclei.
+        StorageError: a file cannot be read.
+    """
+    by_name = _named_copies(cells) if named else set()
+    first: dict[str, int] = {}
+    kept, copies = [], [place for place in range(len(cells)) if place in by_name]
+    for place, cell in enumerate(cells):
+        other = first.setdefault(content_of(cell.path), place)
+        if cells[other].has_mn != cell.has_mn:
+            raise TrainingError(
+                f"{cells[other].path} and {cell.path} are the same picture, once with and once without micronuclei.",
+                "Decide which label is right and take the other out.",
+            )
+        if place in by_name:
+            continue
+        if other == place or other in by_name:
+            kept.append(place)
+        else:
+            copies.append(place)
+    return Distinct(tuple(kept), _note([cells[place] for place in copies], len(cells)))
+
+
+def told_cells(data: Path, say: Callable[[str], None]) -> list[LabelledCell]:
+    """Labelled cells of a folder or a CSV without copies; `say` is told what was left out.
+
+    Raises:
+        TrainingError: as `read_labels` and `distinct_cells`.
+    """
+    cells = read_labels(data)
+    found = distinct_cells(cells, named=data.is_dir())
+    if found.note:
+        say(f"warning: {found.note}")
+    return checked_classes([cells[place] for place in found.places], str(data))
+
+
+def in_both(training: Sequence[LabelledCell], validation: Sequence[LabelledCell]) -> str:
+    """What a person should know where validation cells are training cells, too; "" where none is."""
+    known = {content_of(cell.path) for cell in training}
+    shared = [cell for cell in validation if content_of(cell.path) in known]
+    if not shared:
+        return ""
+    return (
+        f"{len(shared)} of {len(validation)} validation cells are training cells, too ({_names(shared)}): "
+        "validation figures are higher than on new cells."
+    )
+
+
+def content_of(path: Path) -> str:
+    """Digest of a file.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}.", "Check the file and its rights.") from error
+
+
+def _named_copies(cells: Sequence[LabelledCell]) -> set[int]:
+    folders: dict[Path, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for place, cell in enumerate(cells):
+        folders[cell.path.parent][cell.path.stem].append(place)
+    return {place for stems in folders.values() for copy in copies_among(stems) for place in stems[copy]}
+
+
+def _note(copies: Sequence[LabelledCell], total: int) -> str:
+    if not copies:
+        return ""
+    return f"{len(copies)} of {total} labelled files are copies of others and were left out: {_names(copies)}."
+
+
+def _names(cells: Sequence[LabelledCell]) -> str:
+    names = ", ".join(cell.path.name for cell in cells[:_SHOWN])
+    return names if len(cells) <= _SHOWN else f"{names} and {len(cells) - _SHOWN} more"

@@ -1,0 +1,212 @@
+"""The story of a training run: check, read, make, train, measure, write the model directory."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from mnbatch.errors import ModelError, TrainingError
+from mnbatch.evaluation.evaluation_tables import write_files
+from mnbatch.imaging.preparation import ContrastRule, Preparation, ZoomRule
+from mnbatch.inference.card import ModelCard
+from mnbatch.inference.catalogue import verify_model
+from mnbatch.inference.model_directory import write_model_directory
+from mnbatch.networks.attention_alexnet import AttentionAlexNet
+from mnbatch.training.augmentation import Normalise, normalise_for
+from mnbatch.training.card_writing import asked_looks, card_fields, served_looks
+from mnbatch.training.checkpoint import Checkpoint, Key, card_only, made_key, training_key
+from mnbatch.training.initial_weights import started, tie_colours
+from mnbatch.training.labelled_cells import LabelledCell, in_both, load_crops, split_cells, told_cells
+from mnbatch.training.made_cells import Preparer
+from mnbatch.training.recipe import Recipe
+from mnbatch.training.training_curves import history_files
+from mnbatch.training.training_loop import Epoch, Pool, Trained, Trainer, score
+from mnbatch.training.training_pools import Labelled, PoolMaker
+from mnbatch.training.training_request import Request
+
+MEAN, STD = AttentionAlexNet.alike_mean, AttentionAlexNet.alike_std
+"""Of all three channels alike (ImageNet's means over the colours), so that their mixture can be tied exactly."""
+
+to_input = Normalise(MEAN, STD)
+"""Of attention-AlexNet; other networks may need another (`normalise_for`)."""
+
+
+def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) -> ModelCard:
+    """Train a network as asked and write its model directory.
+
+    The directory is written again whenever an epoch is the best so far, and the whole training is kept beside it after
+    every epoch (see `mnbatch.training.checkpoint`): the same call goes on from there and ends with the same weights.
+
+    Raises:
+        TrainingError: data, recipe or weights that cannot give a model, found before training where possible.
+        MismatchError: another training is kept beside the model directory.
+    """
+    chosen_device(request.device)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    preparation = preparation_of(recipe)
+    training_cells, validation_cells = _cells(request, say)
+    for flattering in (
+        _split_warning(request, [*training_cells, *validation_cells]),
+        in_both(training_cells, validation_cells),
+    ):
+        if flattering:
+            say(f"warning: {flattering}")
+            request = replace(request, note=f"{request.note} {flattering}".strip())
+    network, started_from = started(request.network, request.init, request.seed, recipe.colour_shares)
+    own = Labelled(*load_crops(training_cells, preparation))
+    held_out = Labelled(*load_crops(validation_cells, preparation))
+    looks = asked_looks(request.serves, served_looks(list(own.crops), recipe.makes_stained))
+    checkpoint, key = Checkpoint(request.out, request.restart), training_key(request, recipe, network, own, held_out)
+    checkpoint.check(key)
+    if (card := _finished_before(request, checkpoint)) is not None:
+        say(f"{request.out} comes from {checkpoint.described()}: nothing is left to train (--restart trains anew)")
+        return card
+    maker = PoolMaker(
+        recipe, request.sources, Preparer(preparation, recipe.colour_shares), request.seed, request.workers, say
+    )
+    training, validation = maker.training(own), maker.validation(held_out)
+    seen = served_looks(list(held_out.crops), made_stained=False)
+    key |= made_key(training, validation)
+    checkpoint.check(key)
+    say(f"training on {sum(len(pool.labels) for pool in training)} cells, starting from {started_from}")
+    return fit(request, recipe, network, training, validation, looks, started_from, say, (checkpoint, key), seen)
+
+
+def fit(
+    request: Request,
+    recipe: Recipe,
+    network: nn.Module,
+    training: Sequence[Pool],
+    validation: Sequence[Pool],
+    looks: Sequence[str],
+    started_from: str,
+    say: Callable[[str], None],
+    kept: tuple[Checkpoint, Key] | None = None,
+    labelled_looks: Sequence[str] = (),
+) -> ModelCard:
+    """Train on pools, and write the model directory whenever an epoch is the best so far.
+
+    Args:
+        kept: where the training is kept after every epoch, and gone on from, and its key; None keeps nothing.
+        labelled_looks: of the labelled validation crops, see `card_fields`.
+    """
+    device, normalise = chosen_device(request.device), normalise_for(network)
+
+    def keep(trained: Trained) -> ModelCard:
+        finished = _finished(trained.network, recipe)
+        scores = {pool.name: score(trained.network, pool.pixels, normalise, device) for pool in validation}
+        fields = card_fields(
+            request,
+            recipe,
+            preparation_of(recipe),
+            training,
+            validation,
+            looks,
+            scores,
+            trained,
+            started_from,
+            (normalise.mean, normalise.std),
+            labelled_looks,
+        )
+        return write_model_directory(request.out, finished, fields)
+
+    def report(epoch: Epoch, so_far: Trained) -> None:
+        if so_far.best is epoch:
+            keep(so_far)
+        if kept is not None:
+            kept[0].save(trainer.snapshot(), kept[1], card_only(request))
+            write_files(kept[0].folder, history_files(so_far.history, so_far.best, recipe.epochs, request.name))
+        say(describe(epoch, recipe.epochs))
+
+    trainer = Trainer(network, training, validation, recipe, normalise, request.seed, device, report)
+    if kept is not None:
+        _go_on(trainer, kept[0], recipe, say)
+    card = keep(trainer.run())
+    if kept is not None:
+        kept[0].finish(card.weights_sha256, card_only(request))
+    return card
+
+
+def _go_on(trainer: Trainer, checkpoint: Checkpoint, recipe: Recipe, say: Callable[[str], None]) -> None:
+    """Start where the last call stopped, or give up what is there when that was asked for."""
+    if checkpoint.record is None:
+        checkpoint.discard()
+        return
+    try:
+        trainer.restore(checkpoint.load())
+    except (RuntimeError, LookupError, ValueError, TypeError) as error:
+        raise checkpoint.damaged(error) from error
+    best = checkpoint.record.best
+    say(f"going on after epoch {len(checkpoint.record.history)} of {recipe.epochs}; the best so far is epoch {best}")
+
+
+def _finished_before(request: Request, checkpoint: Checkpoint) -> ModelCard | None:
+    """The card of the finished model, where it is there and as it was asked for."""
+    record = checkpoint.record
+    if record is None or not record.finished or record.card != card_only(request):
+        return None
+    try:
+        card = verify_model(request.out).card
+    except ModelError:
+        return None
+    return card if card.weights_sha256 == record.model else None
+
+
+def preparation_of(recipe: Recipe) -> Preparation:
+    """How crops are prepared for a model that is trained by this recipe."""
+    contrast, zoom = ContrastRule(rule=recipe.contrast), ZoomRule(rule=recipe.zoom)
+    return Preparation(polarity=recipe.polarity, contrast=contrast, zoom=zoom)
+
+
+def describe(epoch: Epoch, epochs: int) -> str:
+    """One line on an epoch."""
+    aucs = ", ".join(f"{name} {value:.3f}" for name, value in epoch.aucs.items())
+    left = epoch.seconds * (epochs - epoch.number) / 60
+    return (
+        f"epoch {epoch.number}/{epochs}: loss {epoch.loss:.4f}, AUC {aucs} ({epoch.seconds:.0f} s; {left:.0f} min left)"
+    )
+
+
+def _cells(request: Request, say: Callable[[str], None]) -> tuple[list[LabelledCell], list[LabelledCell]]:
+    cells = told_cells(request.data, say)
+    if request.validation is not None:
+        return cells, told_cells(request.validation, say)
+    return split_cells(cells, request.validation_share, request.seed)
+
+
+def _split_warning(request: Request, cells: Sequence[LabelledCell]) -> str:
+    """Why validation figures of this split flatter, for the reader of the card; "" where they do not."""
+    alone = sum(not cell.group for cell in cells)
+    if request.validation is not None or alone == 0:
+        return ""
+    return (
+        f"{alone} of {len(cells)} labelled cells have no donor or slide and were divided at random between training "
+        "and validation: cells of one slide are alike, so the validation figures are higher than on a new slide."
+    )
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device of a name, `auto` for a GPU where there is one.
+
+    Raises:
+        TrainingError: a GPU was asked for and there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError("There is no CUDA device here.", "Train with --device cpu.")
+    return torch.device(name)
+
+
+def _finished(network: nn.Module, recipe: Recipe) -> nn.Module:
+    """The network for three-channel input: trained on one channel, it is the same with its colours tied."""
+    finished = copy.deepcopy(network).cpu().float().to(memory_format=torch.contiguous_format)
+    if recipe.colour_shares is not None:
+        tie_colours(finished, recipe.colour_shares)
+    return finished
