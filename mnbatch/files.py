@@ -228,3 +228,16 @@ def _number_in(text: str) -> int:
     if found:
         return int(found[1] or found[2])
     return errno.ENOSPC if "No space left on device" in text else 0
+
+
+def write_files(out: Path, files: dict[str, bytes]) -> None:
+    """Write files into a folder, made where it is absent; each is whole or absent.
+
+    Raises:
+        StorageError: the place cannot be written.
+    """
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    sweep_folder(out)
+    for name, content in files.items():
+        write_atomically(out / name, content)

@@ -35,8 +35,8 @@ MAY_IMPORT = {
         *("errors", "files", "streams", "settings", "console", "assay", "imaging", "inference", "results", "report"),
     },
     "simulate": {"errors", "files", "assay", "imaging"},
-    "training": {"errors", "files", "settings", "assay", "imaging", "networks", "inference", "simulate"},
-    "evaluation": {"errors", "files", "settings", "assay", "imaging", "networks", "inference", "training"},
+    "evaluation": {"errors", "files", "settings", "assay", "imaging", "networks", "inference"},
+    "training": {"errors", "files", "settings", "assay", "imaging", "networks", "inference", "simulate", "evaluation"},
     "comparison": {
         "errors",
         "files",

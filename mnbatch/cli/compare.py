@@ -60,7 +60,7 @@ def compare(
     from mnbatch.comparison import comparison_settings as known
     from mnbatch.comparison.comparison_run import compare as compare_networks
     from mnbatch.comparison.comparison_tables import comparison_csv, comparison_figure, comparison_markdown
-    from mnbatch.evaluation.evaluation_tables import write_files
+    from mnbatch.files import write_files
 
     if prevalence is not None and not 0 < prevalence < 1:
         raise typer.BadParameter("--prevalence is a share between 0 and 1.")

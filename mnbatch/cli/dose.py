@@ -108,7 +108,7 @@ def _rates(sensitivity: str, specificity: str) -> tuple[tuple[int, int] | None, 
     """Both rates as (right, total), or neither."""
     if not sensitivity and not specificity:
         return None, None
-    from mnbatch.assay.classifier_error import counted_rate
+    from mnbatch.dosimetry.scorer_error import counted_rate
 
     if not (sensitivity and specificity):
         raise UsageError("Sensitivity and specificity belong together.", "Give both --sensitivity and --specificity.")

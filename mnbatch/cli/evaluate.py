@@ -48,7 +48,8 @@ def evaluate(
     from mnbatch.evaluation.evaluation_page import render_page
     from mnbatch.evaluation.evaluation_records import Request
     from mnbatch.evaluation.evaluation_run import evaluate as evaluate_model
-    from mnbatch.evaluation.evaluation_tables import metrics_csv, metrics_json, scores_csv, write_files
+    from mnbatch.evaluation.evaluation_tables import metrics_csv, metrics_json, scores_csv
+    from mnbatch.files import write_files
 
     request = Request(
         model=model,

@@ -76,7 +76,7 @@ def _simulated(card: ModelCard) -> UInt8Array:
 
 def _crops_of(folder: Path, card: ModelCard) -> UInt8Array:
     """Crops of a folder, at most 16, spread over its files in their order."""
-    from mnbatch.training.labelled_cells import SUFFIXES, LabelledCell, load_crops
+    from mnbatch.evaluation.labelled_cells import SUFFIXES, LabelledCell, load_crops
 
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if len(files) < 4:

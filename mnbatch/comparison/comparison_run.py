@@ -16,7 +16,7 @@ from mnbatch.comparison.measurement import Outcome, Weights, fitting_weights, me
 from mnbatch.comparison.paper_training import Pixels, read_pixels
 from mnbatch.comparison.protocols import Plan, Protocol, make_plan
 from mnbatch.errors import TrainingError
-from mnbatch.evaluation.evaluation_tables import write_files
+from mnbatch.files import write_files
 from mnbatch.intake import read_bytes
 
 FOLDER = "cells"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.errors import TrainingError
-from mnbatch.training.labelled_cells import LabelledCell, content_of, read_labels
+from mnbatch.evaluation.labelled_cells import LabelledCell, content_of, read_labels
 
 Integers = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]

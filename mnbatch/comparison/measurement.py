@@ -18,12 +18,12 @@ from mnbatch.comparison.data_split import Cells
 from mnbatch.comparison.paper_training import Fitted, Pixels, fit, timed_scores
 from mnbatch.comparison.protocols import Plan
 from mnbatch.errors import TrainingError
+from mnbatch.evaluation.metrics import Labels, Scores
 from mnbatch.evaluation.performance import Sample, measure, units_of
 from mnbatch.networks import ARCHITECTURES
 from mnbatch.networks.cost import count_flops, count_parameters
 from mnbatch.networks.network import Network
 from mnbatch.training.initial_weights import read_state
-from mnbatch.training.metrics import Labels, Scores
 
 # Files of backbone weights, and which network each of them fits.
 

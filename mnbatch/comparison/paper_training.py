@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from mnbatch.comparison.data_split import Cells
 from mnbatch.comparison.protocols import Part, Plan, changed
 from mnbatch.errors import TrainingError
+from mnbatch.evaluation.labelled_cells import load_crops
+from mnbatch.evaluation.metrics import Scores, auc
 from mnbatch.imaging.preparation import ContrastRule, Preparation
-from mnbatch.training.labelled_cells import load_crops
-from mnbatch.training.metrics import Scores, auc
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.training_loop import focal_loss
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mnbatch.assay.cells import CellCrop, Look, ReadTask, Slide, SourceFile, UInt8Array, UnreadableCell
 from mnbatch.assay.stains import SlideStain, likely_look, mixture, slide_look
 from mnbatch.errors import ModelError, SlideError
+from mnbatch.evaluation.labelled_cells import LabelledCell
 from mnbatch.imaging.preparation import Preparation, network_input
 from mnbatch.imaging.readers import read_cells, slide_range
 from mnbatch.inference.catalogue import ModelSet
@@ -24,7 +25,6 @@ from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.network_scores import Normaliser
 from mnbatch.inference.prefetch import ordered_map
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
-from mnbatch.training.labelled_cells import LabelledCell
 
 # Grad-CAM on the last convolution, as the baseline that other maps are held against.
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnbatch.evaluation.cell_scoring import ScoredCells
+from mnbatch.evaluation.count_figures import Counted, called_counts, confusion, weighted_figures
 from mnbatch.evaluation.evaluation_set import LabelledSet
 from mnbatch.evaluation.performance import Figure, Floats, Integers, percentile_interval, resampled_weights
-from mnbatch.training.counting.counter_fit import Counted, called_counts, confusion, weighted_figures
 
 
 @dataclass(frozen=True, slots=True)

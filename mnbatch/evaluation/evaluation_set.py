@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnbatch.errors import StorageError, UsageError
+from mnbatch.evaluation.labelled_cells import LabelledCell, distinct_cells, read_label_table, read_labels
 from mnbatch.evaluation.performance import Units, units_of
 from mnbatch.intake import reason
-from mnbatch.training.labelled_cells import LabelledCell, distinct_cells, read_label_table, read_labels
 
 
 @dataclass(frozen=True, slots=True)

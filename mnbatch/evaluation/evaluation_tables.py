@@ -10,14 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from mnbatch import __version__
 from mnbatch.csvfile import Value, csv_bytes, shown
 from mnbatch.evaluation.count_quality import counts_of
 from mnbatch.evaluation.evaluation_records import Evaluation, ModelFacts
 from mnbatch.evaluation.performance import Figure, Measured
-from mnbatch.files import storage_errors, sweep_folder, write_atomically
 
 METRIC_COLUMNS = (
     "model",
@@ -153,16 +151,3 @@ def scores_csv(found: Evaluation) -> bytes:
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Value]]) -> bytes:
     """A table as a spreadsheet may open it."""
     return csv_bytes(header, rows, text=shown, mark=True)
-
-
-def write_files(out: Path, files: dict[str, bytes]) -> None:
-    """Write files into a folder, made where it is absent; each is whole or absent.
-
-    Raises:
-        StorageError: the place cannot be written.
-    """
-    with storage_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    sweep_folder(out)
-    for name, content in files.items():
-        write_atomically(out / name, content)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.assay.intervals import clopper_pearson
-from mnbatch.training.metrics import Confusion
+from mnbatch.evaluation.metrics import Confusion
 
 # Bootstrap resamples as weights, over cells within their class or over whole clusters (donors, slides).
 

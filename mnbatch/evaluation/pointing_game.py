@@ -16,8 +16,8 @@ from scipy.ndimage import distance_transform_edt
 from mnbatch.assay.intervals import clopper_pearson
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.evaluation_set import LabelledSet
+from mnbatch.evaluation.labelled_cells import read_label_table
 from mnbatch.intake import reason
-from mnbatch.training.labelled_cells import read_label_table
 
 # Where the micronuclei of a crop are: a mask for each crop, or a cut from the mask of its field.
 #

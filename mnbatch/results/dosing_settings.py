@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 
 from pydantic import TypeAdapter
 
-from mnbatch.assay.classifier_error import CountedRate, curve_seen_by
+from mnbatch.assay.classifier_error import CountedRate
 from mnbatch.dosimetry.calibration_curve import Curve, CurveFile, dump_curve, protraction_factor
 from mnbatch.dosimetry.dose_estimation import DoseOptions
+from mnbatch.dosimetry.scorer_error import curve_seen_by
 from mnbatch.errors import StorageError
 from mnbatch.intake import parse_json, reason
 from mnbatch.results.annotations import change, read

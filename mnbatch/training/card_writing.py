@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnbatch.assay.score_mixture import ScoreHistogram
 from mnbatch.errors import TrainingError
-from mnbatch.imaging.preparation import Preparation
-from mnbatch.imaging.stain_recognition import recognise_look
-from mnbatch.training.metrics import (
+from mnbatch.evaluation.metrics import (
     Confusion,
     Scores,
     auc,
@@ -22,6 +20,8 @@ from mnbatch.training.metrics import (
     weighted_youden_threshold,
     with_temperature,
 )
+from mnbatch.imaging.preparation import Preparation
+from mnbatch.imaging.stain_recognition import recognise_look
 
 if TYPE_CHECKING:
     from mnbatch.training.recipe import Recipe

@@ -16,13 +16,13 @@ from torch import nn
 
 from mnbatch.csvfile import csv_bytes, shown
 from mnbatch.errors import TrainingError
-from mnbatch.evaluation.evaluation_tables import write_files
+from mnbatch.evaluation.labelled_cells import LabelledCell, load_crops, told_cells
+from mnbatch.evaluation.metrics import Labels, Scores, auc, bootstrap
+from mnbatch.files import write_files
 from mnbatch.intake import read_json
 from mnbatch.training.augmentation import normalise_for
 from mnbatch.training.initial_weights import started
-from mnbatch.training.labelled_cells import LabelledCell, load_crops, told_cells
 from mnbatch.training.made_cells import Preparer
-from mnbatch.training.metrics import Labels, Scores, auc, bootstrap
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.training_loop import Epoch, Pool, Trained, Trainer, score
 from mnbatch.training.training_pools import Labelled, PoolMaker

@@ -18,14 +18,14 @@ from mnbatch.assay.cells import Look
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.evaluation_records import Request as Evaluation
 from mnbatch.evaluation.evaluation_run import evaluate
+from mnbatch.evaluation.labelled_cells import load_crops, told_cells
+from mnbatch.evaluation.metrics import auc
 from mnbatch.evaluation.pointing_game import Pointing
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.networks.network import StreamNetwork
 from mnbatch.training.card_writing import card_fields, served_looks
-from mnbatch.training.labelled_cells import load_crops, told_cells
 from mnbatch.training.made_cells import Preparer
-from mnbatch.training.metrics import auc
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.training_loop import Epoch, Pool, Trained, score
 from mnbatch.training.training_pools import Labelled, PoolMaker

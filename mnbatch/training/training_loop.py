@@ -23,9 +23,9 @@ import numpy.typing as npt
 import torch.nn.functional as F
 
 from mnbatch.errors import TrainingError
+from mnbatch.evaluation.metrics import Labels, Scores, auc
 from mnbatch.networks.network import Network
 from mnbatch.training.augmentation import augmented
-from mnbatch.training.metrics import Labels, Scores, auc
 from mnbatch.training.recipe import Recipe
 
 # All that a training needs to go on exactly as if it had not been stopped, as plain tensors and text.

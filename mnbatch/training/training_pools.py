@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from mnbatch.errors import TrainingError
+from mnbatch.evaluation.labelled_cells import UInt8Array
+from mnbatch.evaluation.metrics import Labels
 from mnbatch.imaging.stain_recognition import recognise_look
 from mnbatch.training import made_cells
 from mnbatch.training.composite_scene import CANVAS
 from mnbatch.training.dressed_cells import SmearCell, smear_cells
-from mnbatch.training.labelled_cells import UInt8Array
 from mnbatch.training.made_cells import Maker, Preparer, made_part, one_thread
-from mnbatch.training.metrics import Labels
 from mnbatch.training.real_pieces import PatchLibrary, load_library
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.training_loop import Pool

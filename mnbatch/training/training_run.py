@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from mnbatch.errors import ModelError, TrainingError
-from mnbatch.evaluation.evaluation_tables import write_files
+from mnbatch.evaluation.labelled_cells import LabelledCell, in_both, load_crops, split_cells, told_cells
+from mnbatch.files import write_files
 from mnbatch.imaging.preparation import ContrastRule, Preparation, ZoomRule
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.catalogue import verify_model
@@ -20,7 +21,6 @@ from mnbatch.training.augmentation import Normalise, normalise_for
 from mnbatch.training.card_writing import asked_looks, card_fields, served_looks
 from mnbatch.training.checkpoint import Checkpoint, Key, card_only, made_key, training_key
 from mnbatch.training.initial_weights import started, tie_colours
-from mnbatch.training.labelled_cells import LabelledCell, in_both, load_crops, split_cells, told_cells
 from mnbatch.training.made_cells import Preparer
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.training_curves import history_files

@@ -6,7 +6,7 @@ import pytest
 from mnbatch.comparison.comparison_tables import shown
 from mnbatch.comparison.measurement import Figure, Outcome
 from mnbatch.comparison.outcomes import CLAIMS, Spread, difference, find_row, grouped, judged, verdict_on
-from mnbatch.training.metrics import auc, average_precision, f1_at
+from mnbatch.evaluation.metrics import auc, average_precision, f1_at
 
 LABELS = np.arange(200) % 2 == 0
 

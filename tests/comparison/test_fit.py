@@ -7,8 +7,8 @@ import torch
 from mnbatch.comparison.data_split import read_data
 from mnbatch.comparison.paper_training import fit, learning_rate, minibatches, read_pixels, scores_of
 from mnbatch.comparison.protocols import make_plan
+from mnbatch.evaluation.metrics import auc
 from mnbatch.networks import ARCHITECTURES
-from mnbatch.training.metrics import auc
 from mnbatch.training.recipe import PAPER
 
 CPU = torch.device("cpu")

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mnbatch.assay.classifier_error import CountedRate, counted_rate, curve_seen_by, rogan_gladen
+from mnbatch.assay.classifier_error import CountedRate, rogan_gladen
 from mnbatch.dosimetry.calibration_curve import Curve, dump_curve, example_names, load_curve
 from mnbatch.dosimetry.case_tables import CaseCounts
 from mnbatch.dosimetry.curve_fitting import fit_curve
 from mnbatch.dosimetry.dose_estimation import Case, DoseOptions, assess
 from mnbatch.dosimetry.dose_intervals import Counts, profile
 from mnbatch.dosimetry.likelihood_fits import DosePoint
+from mnbatch.dosimetry.scorer_error import counted_rate, curve_seen_by
 from mnbatch.dosimetry.triage import CLASSES, triage
 from mnbatch.errors import CurveError, UsageError
 from tests.assay.vectors import with_case

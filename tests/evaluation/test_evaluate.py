@@ -17,7 +17,7 @@ from mnbatch.evaluation.evaluation_page import render_page
 from mnbatch.evaluation.evaluation_records import Request
 from mnbatch.evaluation.evaluation_run import evaluate
 from mnbatch.evaluation.evaluation_tables import metrics_csv, metrics_json, scores_csv
-from mnbatch.training.labelled_cells import read_labels
+from mnbatch.evaluation.labelled_cells import read_labels
 
 
 def run(labelled, models, **options):

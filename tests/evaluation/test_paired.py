@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import binomtest
 
 from mnbatch.errors import TrainingError
+from mnbatch.evaluation.metrics import auc
 from mnbatch.evaluation.paired_tests import delong, mcnemar
-from mnbatch.training.metrics import auc
 
 
 def test_delong_by_hand():

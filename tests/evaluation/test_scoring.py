@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from mnbatch.evaluation.cell_scoring import Scorer, read_files
+from mnbatch.evaluation.labelled_cells import LabelledCell
 from mnbatch.imaging.preparation import ContrastRule, Preparation, percentile_range, prepare_crop
 from mnbatch.inference.catalogue import ModelSet
-from mnbatch.training.labelled_cells import LabelledCell
 from tests.evaluation.conftest import draw_cell
 
 

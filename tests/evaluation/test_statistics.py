@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from mnbatch.evaluation.metrics import auc, bootstrap
 from mnbatch.evaluation.performance import Sample, measure, precision_at, reliability, units_of
-from mnbatch.training.metrics import auc, bootstrap
 
 
 def sample_of(n=200, seed=0, threshold=0.5, names=None):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from mnbatch.evaluation.metrics import auc
 from mnbatch.inference.catalogue import DEFAULT, ModelSet
 from mnbatch.pipeline.run import run
 from mnbatch.settings import resolve
-from mnbatch.training.metrics import auc
 
 
 def cells(out: Path) -> list[dict[str, str]]:

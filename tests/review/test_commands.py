@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from mnbatch.cli import main
-from mnbatch.training.labelled_cells import read_labels
+from mnbatch.evaluation.labelled_cells import read_labels
 
 
 @dataclass

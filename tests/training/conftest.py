@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnbatch.training.metrics import bootstrap
+from mnbatch.evaluation.metrics import bootstrap
 from mnbatch.training.training_loop import Pool
 
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from mnbatch.errors import TrainingError
-from mnbatch.training.labelled_cells import in_both, read_labels, told_cells
+from mnbatch.evaluation.labelled_cells import in_both, read_labels, told_cells
 
 
 def test_files_named_as_copies_are_left_out_and_said(crop_folder):

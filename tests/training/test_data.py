@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from mnbatch.errors import TrainingError
+from mnbatch.evaluation.labelled_cells import LabelledCell, load_crops, read_labels, split_cells
 from mnbatch.imaging.preparation import Preparation
-from mnbatch.training.labelled_cells import LabelledCell, load_crops, read_labels, split_cells
 
 
 def csv_beside(folder: Path, text: str) -> Path:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mnbatch.errors import TrainingError
-from mnbatch.training.metrics import auc
+from mnbatch.evaluation.metrics import auc
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.training_loop import Pool, Trainer, epoch_order, focal_loss, score
 from mnbatch.training.training_run import to_input

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from mnbatch.errors import TrainingError
-from mnbatch.training import metrics
+from mnbatch.evaluation import metrics
 
 
 @pytest.fixture

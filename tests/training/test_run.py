@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from mnbatch.cli.train import train
 from mnbatch.errors import TrainingError
+from mnbatch.evaluation.labelled_cells import load_crops, read_labels
+from mnbatch.evaluation.metrics import auc
 from mnbatch.imaging.preparation import network_input
 from mnbatch.inference.model_directory import load_model
 from mnbatch.training import training_pools
-from mnbatch.training.labelled_cells import load_crops, read_labels
 from mnbatch.training.made_cells import Preparer
-from mnbatch.training.metrics import auc
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.training_request import Request
 from mnbatch.training.training_run import train_model

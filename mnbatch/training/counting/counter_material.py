@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.assay.cells import Look
+from mnbatch.evaluation.labelled_cells import LabelledCell, UInt8Array
 from mnbatch.imaging.preparation import Preparation, prepare_crop
 from mnbatch.imaging.stain_recognition import recognise_look, slide_look
 from mnbatch.training import made_cells
 from mnbatch.training.composite_scene import CANVAS
-from mnbatch.training.labelled_cells import LabelledCell, UInt8Array
 from mnbatch.training.made_cells import Maker
 from mnbatch.training.real_pieces import PatchLibrary, load_library
 from mnbatch.training.training_pools import SMEARS_FOR_TRAINING, VALIDATION_SEED_STEP, Sources

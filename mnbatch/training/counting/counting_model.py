@@ -12,26 +12,22 @@ import torch
 from scipy.special import expit
 
 from mnbatch.errors import TrainingError
+from mnbatch.evaluation.count_figures import Counted, called_counts, confusion, error_interval, mean_absolute_error
+from mnbatch.evaluation.labelled_cells import LabelledCell, UInt8Array, load_crops, split_cells, told_cells
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.training.counting.counter_fit import (
     PRIOR,
-    Counted,
     Counts,
     Described,
     Features,
     Ratio,
-    called_counts,
-    confusion,
     describe,
-    error_interval,
     fit_ratio,
-    mean_absolute_error,
     prior_weights,
     stream_network,
 )
 from mnbatch.training.counting.counter_material import Material, Own, Source
-from mnbatch.training.labelled_cells import LabelledCell, UInt8Array, load_crops, split_cells, told_cells
 from mnbatch.training.training_pools import Sources
 
 # What the card of a counting model says: how the counter was fitted, and how good its counts are.

@@ -5,18 +5,15 @@ import pytest
 from scipy.special import expit
 
 from mnbatch.errors import TrainingError
-from mnbatch.training.counting.counter_fit import (
-    PRIOR,
+from mnbatch.evaluation.count_figures import (
     Counted,
-    Features,
     called_counts,
     confusion,
     error_interval,
-    fit_ratio,
     mean_absolute_error,
-    prior_weights,
     weighted_figures,
 )
+from mnbatch.training.counting.counter_fit import PRIOR, Features, fit_ratio, prior_weights
 
 
 def features(n: int = 1500, seed: int = 2, informative: bool = True) -> Features:
