@@ -9,7 +9,7 @@ SHARED ?= auto
 SEED ?= 2026
 CAMPAIGN_JOBS ?= 2
 
-.PHONY: demo test test-slow test-gpu campaign lint format clean
+.PHONY: demo reference test test-slow test-gpu campaign lint format clean
 
 demo: $(STAMP)
 	rm -rf $(DEMO)
@@ -32,6 +32,10 @@ test-gpu: $(STAMP)
 # All faults of disks, kills, damaged and hostile inputs; killed, it goes on where it was (docs/reliability.md).
 campaign: $(STAMP)
 	$(BIN)/python -m tests.campaign.run --jobs $(CAMPAIGN_JOBS) --seed $(SEED) --verbose
+
+# Pages of docs/ that the code says itself: columns, commands, library.
+reference: $(STAMP)
+	$(BIN)/python docs/reference.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

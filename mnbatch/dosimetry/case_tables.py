@@ -86,17 +86,26 @@ def _agrees(row: Row, column: str, value: int) -> None:
         raise RowError(f"{column.upper()} = {text} is not what C0, C1, ... give ({value})")
 
 
-def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def table_name(source: Path | bytes) -> str:
+    """How a message names a table: by its path, or as the one that was given."""
+    return str(source) if isinstance(source, Path) else "that was given"
+
+
+def read_rows(source: Path | bytes) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Header (lower case) and (line, column -> text) of a CSV file: comma, semicolon or tab; empty lines are skipped.
 
     With semicolons numbers may have a decimal comma. A row with more entries than columns has `TOO_MANY` among them.
+
+    Args:
+        source: a file, or what it would hold.
 
     Raises:
         UsageError: no such file, not UTF-8, empty, or a column named twice.
         StorageError: the file cannot be read.
     """
+    path = table_name(source)
     try:
-        table = parse_table(_data(path), ragged=True)
+        table = parse_table(source if isinstance(source, bytes) else _data(source), ragged=True)
     except CsvError as error:
         raise UsageError(
             f"The table {path} cannot be used: {reason(error)}.",

@@ -120,7 +120,7 @@ ENDPOINTS = ("mn", "mnbn")
 _SCORING = {"scoring": "mode", "mode": "mode", "model_digest": "model_digest", "threshold": "threshold"}
 
 
-def read_cases(path: Path, endpoint: Endpoint) -> list[Case]:
+def read_cases(source: Path | bytes, endpoint: Endpoint) -> list[Case]:
     """Cases of a table: columns id and C0..C5 (or id, N and X); may have endpoint, scoring, model_digest, threshold.
 
     A row that cannot be used becomes a case with its problem; so does every row of a table without a needed column.
@@ -132,7 +132,7 @@ def read_cases(path: Path, endpoint: Endpoint) -> list[Case]:
         UsageError: no such file, not UTF-8, empty, or a column named twice.
         StorageError: the file cannot be read.
     """
-    _, rows = read_rows(path)
+    _, rows = read_rows(source)
     seen: dict[str, int] = {}
     cases = []
     for line, row in rows:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import chdtrc, digamma, gammaln, xlog1py, xlogy
 
-from mnbatch.dosimetry.case_tables import CaseCounts, RowError, number_of, read_rows
+from mnbatch.dosimetry.case_tables import CaseCounts, RowError, number_of, read_rows, table_name
 from mnbatch.errors import CurveError, UsageError
 
 # The data of a calibration curve: counted cells at known doses, read from a table and checked row by row.
@@ -58,7 +58,7 @@ class Observations:
         return cls(dose, cells, events)
 
 
-def read_points(path: Path, endpoint: str) -> list[DosePoint]:
+def read_points(source: Path | bytes, endpoint: str) -> list[DosePoint]:
     """Read a calibration table: columns D and C0..C5, or D, N and X; comma or semicolon, first line names.
 
     Args:
@@ -70,7 +70,8 @@ def read_points(path: Path, endpoint: str) -> list[DosePoint]:
             one of its doses is not the curve that the laboratory asked for.
         StorageError: the file cannot be read.
     """
-    header, rows = read_rows(path)
+    path = table_name(source)
+    header, rows = read_rows(source)
     dose_column = next((name for name in DOSE_COLUMNS if name in header), None)
     if dose_column is None:
         raise UsageError(

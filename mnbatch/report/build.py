@@ -15,7 +15,6 @@ from mnbatch.report.derived_files import digest, page_stamp, remove_files, write
 from mnbatch.report.dose_report import DonorDose, donor_doses
 from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.page_pictures import gallery_view
-from mnbatch.report.rows import donor_rows, slide_rows
 from mnbatch.report.sign_off_basis import with_basis
 from mnbatch.report.signature_lines import short_signature, with_signatures
 from mnbatch.report.slide_reports import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
@@ -226,8 +225,8 @@ def _sweep_donors(paths: OutPaths, folders: set[str]) -> None:
 
 def _write_tables(paths: OutPaths, items: Sequence[SlideItem], donors: Sequence[DonorItem]) -> None:
     check_still_held(paths.lock)
-    write_if_changed(paths.slides_csv, tables.slides_csv(slide_rows(items, donors)))
-    write_if_changed(paths.donors_csv, tables.donors_csv(donor_rows(donors)))
+    write_if_changed(paths.slides_csv, tables.SLIDES.csv(tables.slide_lines(items, donors)))
+    write_if_changed(paths.donors_csv, tables.DONORS.csv(donors))
 
 
 def _write_index(

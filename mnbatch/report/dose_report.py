@@ -17,21 +17,6 @@ from mnbatch.report.charts import CaseMark, figure
 from mnbatch.results.dosing_settings import Dosing, scoring_mode
 from mnbatch.results.records import SlideRecord
 
-DOSE_COLUMNS = (
-    "dose_status",
-    "dose_estimate_gy",
-    "dose_low_gy",
-    "dose_high_gy",
-    "dose_level",
-    "dose_method",
-    "dose_class",
-    "dose_class_probability",
-    "dose_below_detection",
-    "dose_above_range",
-    "detection_limit_gy",
-    "dose_warnings",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class DonorDose:
@@ -53,17 +38,6 @@ class DonorDose:
             return None
         low, high = yield_limits(self.curve, counts_of([r], self.curve), r.level)
         return CaseMark(r.estimate, r.lower, r.upper, r.yield_, float(low[0]), float(high[0]))
-
-    def fields(self) -> tuple[str | float | None, ...]:
-        """Values in the order of `DOSE_COLUMNS`; no dose is an empty field, never a zero."""
-        r, found = self.result, self.triage
-        head = [r.status, *(_rounded(v) for v in (r.estimate, r.lower, r.upper))]
-        class_ = [found.category, round(found.probability, 4)] if found else [None, None]
-        flags = [None if v is None else int(v) for v in (r.below_detection, r.above_range)]
-        return (*head, r.level, r.method, *class_, *flags, _rounded(r.detection_dose), "; ".join(r.warnings))
-
-
-NO_DOSE: tuple[None, ...] = (None,) * len(DOSE_COLUMNS)
 
 
 def donor_doses(dosing: Dosing, donors: Sequence[tuple[DonorCall, Sequence[SlideRecord]]]) -> list[DonorDose]:

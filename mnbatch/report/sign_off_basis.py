@@ -13,8 +13,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from mnbatch.report import page_content
-from mnbatch.report.dose_report import DOSE_COLUMNS
 from mnbatch.report.items import DonorItem, SlideItem
+from mnbatch.report.tables import DOSE
 from mnbatch.review.sign_offs import DIGEST_MARK, Basis
 
 VERSION = 2
@@ -43,8 +43,8 @@ def basis_of(donor: DonorItem) -> Basis:
         numbers |= {"reviewed_ci_high": _number(e.ci_high)}
     dose: dict[str, str] = {}
     if donor.dose is not None:
-        pairs = zip(DOSE_COLUMNS, donor.dose.fields(), strict=True)
-        dose = {name: "" if value is None else str(value) for name, value in pairs}
+        values = {column.name: column.value(donor.dose) for column in DOSE}
+        dose = {name: "" if value is None else str(value) for name, value in values.items()}
         dose["curve"] = donor.dose.dosing.key
     slides = {slide.record.slide_id: _slide_basis(slide) for slide in donor.slides}
     return Basis(slides, numbers, dose, donor.review.status, _shown(donor), VERSION)

@@ -10,7 +10,6 @@ from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.results.paths import OutPaths
 from mnbatch.review.sign_offs import Signed, compare, read_signatures
 
-SIGNATURE_COLUMNS = ("signature_status", "signed_by", "signed_at")
 NOT_QUALIFIED = (
     "A record in this batch's trail, bound to results, review and dose by a digest. It is no qualified electronic "
     "signature: nobody checks who typed the name."
@@ -83,19 +82,19 @@ def sign_view(donor: DonorItem) -> SignView:
     )
 
 
-def signature_fields(signatures: Sequence[Signed]) -> list[str]:
-    """Values in the order of `SIGNATURE_COLUMNS`: of those that stand, else of the outdated ones."""
+def signature_status(signatures: Sequence[Signed]) -> tuple[str, str, str]:
+    """Status, people and times: of the sign-offs that stand, else of the outdated ones."""
     if not signatures:
-        return ["none", "", ""]
+        return "none", "", ""
     standing = [signed for signed in signatures if signed.stands]
     shown = [signed.signature for signed in standing or signatures]
     status = "stands" if standing else "outdated"
-    return [status, "; ".join(s.name for s in shown), "; ".join(s.time for s in shown)]
+    return status, "; ".join(s.name for s in shown), "; ".join(s.time for s in shown)
 
 
 def short_signature(signatures: Sequence[Signed]) -> str:
     """For a row of a table: that it is signed and by whom, or that the signature is outdated; "" for none."""
-    status, people, _ = signature_fields(signatures)
+    status, people, _ = signature_status(signatures)
     return {"stands": f"signed by {people}", "outdated": "signature outdated"}.get(status, "")
 
 

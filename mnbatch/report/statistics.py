@@ -1,52 +1,19 @@
-"""The statistics beside a counted frequency, and as columns of the tables."""
+"""The statistics of a counted frequency: corrected, expected, against the background, precision, dispersion."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from mnbatch.assay.calls import PER, Frequency
+from mnbatch.assay.calls import Frequency
 from mnbatch.assay.estimates import Estimates
-from mnbatch.assay.heterogeneity import LEVEL, Heterogeneity
+from mnbatch.assay.heterogeneity import LEVEL
 from mnbatch.assay.intervals import Precision, precision
 from mnbatch.assay.mn_counts import Distribution, MnFrequency
 from mnbatch.dosimetry.detection_limits import Background, Control, compare_with_background
 from mnbatch.report import wording
 from mnbatch.results.dosing_settings import MODE_ALL_CELLS
 
-COLUMNS = (
-    "corrected_per_1000",
-    "corrected_unclipped_per_1000",
-    "corrected_ci_low",
-    "corrected_ci_high",
-    "se_right",
-    "se_cells",
-    "sp_right",
-    "sp_cells",
-    "rates_data",
-    "correction_note",
-    "expected_per_1000",
-    "expected_ci_low",
-    "expected_ci_high",
-    "score_shift_p",
-    "expected_note",
-    "background",
-    "background_per_1000",
-    "background_p",
-    "decision_threshold_cells",
-    "detection_limit_per_1000",
-    "cells_tier",
-    "ci_width",
-    "next_tier",
-    "next_tier_ci_width",
-    "dispersion_index",
-    "u",
-    "dispersion",
-)
-SLIDE_COLUMNS = (*COLUMNS, "against_others_p")
-DONOR_COLUMNS = (*COLUMNS, "slides_differ_p", "slides_differ_test", "disagreeing_slides")
-
-Value = str | int | float | None
 SHIFTED = (
     "the scores lie outside what the model was validated on (p = {p:.2g}): stain, focus or cells differ, and neither "
     "the correction nor the expected count can be relied on"
@@ -111,50 +78,6 @@ def why_no_background(is_control: bool, control: Control | None, modes: Collecti
     return ""
 
 
-def fields(found: Statistics | None) -> list[Value]:
-    """Values in the order of `COLUMNS`."""
-    if found is None:
-        return [None] * len(COLUMNS)
-    e, b, p = found.estimates, found.background, found.precision
-    counts = [*(e.sensitivity or (None, None)), *(e.specificity or (None, None))]
-    background: list[Value] = [found.no_background, *[None] * 4]
-    if b is not None:
-        limit = _rounded(b.detection_limit_per_1000)
-        background = [b.source, _rounded(b.per_1000), _p(b.p_greater), b.limits.decision_threshold, limit]
-    return [
-        *(_rounded(value) for value in (e.corrected, e.corrected_raw, e.corrected_low, e.corrected_high)),
-        *counts,
-        e.rates_data,
-        e.correction_note,
-        *(_rounded(value) for value in (e.expected, e.expected_low, e.expected_high)),
-        _p(e.shift_p),
-        e.expected_note,
-        *background,
-        p.tier,
-        _rounded(PER * p.width),
-        p.next_cells,
-        None if p.next_width is None else _rounded(PER * p.next_width),
-        *_dispersion(found.counts),
-    ]
-
-
-def _dispersion(counts: Distribution | None) -> list[Value]:
-    if counts is None:
-        return [None] * 3
-    return [_rounded(counts.dispersion_index), _rounded(counts.u()), counts.verdict]
-
-
-def slide_fields(found: Statistics | None, against_others: float | None) -> list[Value]:
-    """Values in the order of `SLIDE_COLUMNS`."""
-    return [*fields(found), _p(against_others)]
-
-
-def donor_fields(found: Statistics | None, slides: Heterogeneity | None, names: Sequence[str]) -> list[Value]:
-    """Values in the order of `DONOR_COLUMNS`; `names` are the slide_ids that disagree."""
-    differ: list[Value] = [None, None] if slides is None else [_p(slides.p_value), slides.method]
-    return [*fields(found), *differ, "; ".join(names)]
-
-
 def disagreement(names: Sequence[str], compared: int) -> str:
     """Which of the `compared` slides disagree, as a warning of their donor; two cannot say which of them is wrong."""
     if compared == 2:
@@ -179,11 +102,3 @@ def corrected_text(found: Statistics | None) -> tuple[str, str]:
 def interval_text(low: float | None, high: float | None) -> str:
     """Two rates per 1000 as "low–high"; "" where there is no interval."""
     return "" if low is None or high is None else f"{wording.rate(low)}–{wording.rate(high)}"
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
-
-
-def _p(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")

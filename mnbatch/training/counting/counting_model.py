@@ -16,17 +16,8 @@ from mnbatch.evaluation.count_figures import Counted, called_counts, confusion, 
 from mnbatch.evaluation.labelled_cells import LabelledCell, UInt8Array, load_crops, split_cells, told_cells
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
-from mnbatch.training.counting.counter_fit import (
-    PRIOR,
-    Counts,
-    Described,
-    Features,
-    Ratio,
-    describe,
-    fit_ratio,
-    prior_weights,
-    stream_network,
-)
+from mnbatch.inference.network_features import Described, describe, stream_network
+from mnbatch.training.counting.counter_fit import PRIOR, Counts, Features, Ratio, fit_ratio, prior_weights
 from mnbatch.training.counting.counter_material import Material, Own, Source
 from mnbatch.training.training_pools import Sources
 

@@ -1,0 +1,656 @@
+"""mnbatch as a library: score crops, segment fields, run a batch, read its results, fit curves, estimate doses.
+
+Nothing here prints or reads environment variables; errors are those of `mnbatch.errors`, each with what to do. The
+command line calls the same functions below.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mnbatch.assay.calls import QualityRules, quality_flags
+from mnbatch.assay.cells import CellCrop, Look, ReadTask, SourceFile, UnreadableCell
+from mnbatch.assay.mn_counts import CellCount
+from mnbatch.assay.stains import mixture, slide_look
+from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, load_curve
+from mnbatch.dosimetry.curve_fitting import Family, ModelChoice
+from mnbatch.dosimetry.curve_fitting import fit_curve as fit_points
+from mnbatch.dosimetry.dose_estimation import DoseOptions, Method, assess, read_cases
+from mnbatch.dosimetry.likelihood_fits import read_points
+from mnbatch.dosimetry.triage import triage
+from mnbatch.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from mnbatch.imaging.segmentation import SegmentedField
+    from mnbatch.inference.catalogue import ModelSet
+    from mnbatch.inference.classifier import Classifier
+    from mnbatch.inference.network_scores import Scores
+    from mnbatch.pipeline.run import RunOutcome
+    from mnbatch.results.records import SlideRecord
+    from mnbatch.review.trail import Trail
+
+Image = npt.NDArray[Any] | str | Path
+"""A crop: (h, w) or (h, w, 3), uint8 or uint16, or the path of an image file."""
+
+Stain = Literal["fluorescence", "giemsa"]
+Counts = pd.DataFrame | str | Path
+"""A table of counts as a DataFrame or as a CSV file: see `fit_curve` and `estimate_dose`."""
+
+Cell = CellCrop | UnreadableCell
+
+
+def load_model(
+    name_or_path: str | Path = "attention-alexnet", *, device: str = "auto", threads: int | None = None
+) -> Model:
+    """Open a bundled model or a model directory; its weights are loaded when they are first needed.
+
+    Args:
+        name_or_path: a name of `mnbatch model list`, or the path of a model directory or of a set of them.
+        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
+        threads: worker threads on a processor; None for all cores that this process may use.
+
+    Raises:
+        ModelError: it is missing, altered, or no model.
+    """
+    from mnbatch.inference.catalogue import ModelSet
+
+    return Model(ModelSet.open(name_or_path), device, threads)
+
+
+class Model:
+    """A model, or a set of models of which each stain has its own. Close it, or use it in a `with` statement."""
+
+    def __init__(self, models: ModelSet, device: str, threads: int | None) -> None:
+        self._models, self._device, self._threads = models, device, threads
+        self._classifiers: dict[str, Classifier] = {}
+
+    @property
+    def stains(self) -> tuple[str, ...]:
+        """Stains that it serves."""
+        return self._models.looks
+
+    def score(self, images: Iterable[Image], *, stain: Stain | None = None) -> pd.DataFrame:
+        """Score crops of one slide: a row an image (a row a page of a file with several), in their order.
+
+        The images are taken as one slide, as in a run: its stain is what most of them show. Files are decoded in this
+        process; a run decodes in processes of their own, with a deadline and a limit of memory.
+
+        Args:
+            images: each one cell; see `Image`. All are held in memory, 150 kB each.
+            stain: take the model of this stain; None recognises it.
+
+        Returns:
+            Columns image (path, or number from 0), page, p_mn (0 to 1, no calibrated probability), mn (p_mn at or above
+            the threshold of the model's card), qc (flags separated by ";"), reason (why there is no score), stain
+            (of the image), zoom (see docs/data-dictionary.md); of a model that counts p_0, p_1, p_2, p_3plus,
+            expected_mn and n_mn, too.
+
+        Raises:
+            UsageError: the images hold two stains, or an array has another shape or type.
+            SlideError: no model serves the stain, or it is not recognised.
+        """
+        cells = self._read(images)
+        classifier, scores = self._scored(cells, stain)
+        frame = pd.DataFrame([_identity(cell) for cell in cells], columns=list(_IDENTITY_TYPES)).astype(_IDENTITY_TYPES)
+        numbers = pd.DataFrame(index=range(len(cells)))
+        if classifier is not None and scores is not None:
+            rows = [row for row, cell in enumerate(cells) if isinstance(cell, CellCrop)]
+            numbers = pd.DataFrame(_numbers(classifier, scores), index=rows)
+        types = {name: kind for name, kind in _NUMBER_TYPES.items() if name in numbers or name in ("p_mn", "mn")}
+        return frame.join(numbers.reindex(frame.index, columns=list(types)).astype(types))
+
+    def maps(self, images: Iterable[Image], *, stain: Stain | None = None) -> npt.NDArray[np.float32]:
+        """Maps that explain the scores, a row an image as in `score`.
+
+        Returns:
+            (n, 3, 13, 13) float32: attention of layers 5 and 6 (0 to 1), evidence for a micronucleus in logits; NaN
+            where an image was not scored or the network gives no such map.
+
+        Raises:
+            UsageError, SlideError: as `score`.
+        """
+        from mnbatch.inference.network_scores import MAPS
+        from mnbatch.results.stored_gallery import GRID
+
+        cells = self._read(images)
+        found = np.full((len(cells), len(MAPS), GRID, GRID), np.nan, np.float32)
+        _, scores = self._scored(cells, stain)
+        if scores is not None:
+            found[[row for row, cell in enumerate(cells) if isinstance(cell, CellCrop)]] = scores.maps
+        return found
+
+    def features(self, images: Iterable[Image], *, stain: Stain | None = None) -> npt.NDArray[np.float64]:
+        """Pooled features that the score is a linear function of, a row an image as in `score`.
+
+        Returns:
+            (n, d) float64; NaN where an image could not be read.
+
+        Raises:
+            UsageError, SlideError: as `score`.
+            ModelError: the network has no pooled features.
+        """
+        from mnbatch.inference.network_features import describe, stream_network
+
+        cells = self._read(images)
+        crops = [cell for cell in cells if isinstance(cell, CellCrop)]
+        model = self._classifier(_stain_of(crops, stain)).model
+        found = np.full((len(cells), stream_network(model).classifier.in_features), np.nan)
+        rows = [row for row, cell in enumerate(cells) if isinstance(cell, CellCrop)]
+        found[rows] = describe(model, [crop.pixels for crop in crops]).vectors
+        return found
+
+    def close(self) -> None:
+        """Free the workers."""
+        for classifier in self._classifiers.values():
+            classifier.close()
+        self._classifiers.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self, images: Iterable[Image]) -> list[Cell]:
+        preparation = self._models.preparation
+        from mnbatch.imaging.readers import make_cell, read_cells
+
+        cells: list[Cell] = []
+        for number, image in enumerate(images):
+            if isinstance(image, str | Path):
+                path = Path(image).absolute()
+                cells += read_cells(ReadTask("", path.parent, _file(path, image), hash_file=False), preparation)
+            else:
+                known = UnreadableCell("", str(number), str(number), None, "", False, "")
+                cells.append(make_cell(known, _checked(image, number), preparation))
+        return cells
+
+    def _scored(self, cells: Sequence[Cell], stain: Stain | None) -> tuple[Classifier | None, Scores | None]:
+        crops = [cell for cell in cells if isinstance(cell, CellCrop)]
+        if not crops:
+            return None, None
+        classifier = self._classifier(_stain_of(crops, stain))
+        return classifier, classifier.score(np.stack([crop.pixels for crop in crops]))
+
+    def _classifier(self, look: Look) -> Classifier:
+        from mnbatch.inference.classifier import Classifier
+
+        digest = self._models.digest_for(look)
+        if digest not in self._classifiers:
+            self._classifiers[digest] = Classifier(self._models.load(look), self._device, threads=self._threads)
+        return self._classifiers[digest]
+
+
+_IDENTITY_TYPES = {
+    "image": "string",
+    "page": "Int64",
+    "qc": "string",
+    "reason": "string",
+    "stain": "string",
+    "zoom": "Float64",
+}
+_NUMBER_TYPES = {
+    "p_mn": "Float64",
+    "mn": "boolean",
+    **dict.fromkeys(("p_0", "p_1", "p_2", "p_3plus", "expected_mn"), "Float64"),
+    "n_mn": "Int64",
+}
+
+
+def _identity(cell: Cell) -> dict[str, Any]:
+    place = {"image": cell.source, "page": cell.page}
+    if isinstance(cell, UnreadableCell):
+        return {**place, "qc": "", "reason": str(cell.reason), "stain": None, "zoom": None}
+    flags = ";".join(quality_flags(cell.quality, QualityRules())) or "ok"
+    return {**place, "qc": flags, "reason": "", "stain": cell.look, "zoom": cell.zoom}
+
+
+def _numbers(classifier: Classifier, scores: Scores) -> dict[str, Any]:
+    card = classifier.model.card
+    called = scores.p_mn >= card.threshold
+    found: dict[str, Any] = {"p_mn": scores.p_mn, "mn": called}
+    if scores.ratios is None or card.counting is None:
+        return found
+    counts = [
+        CellCount.of(float(p), (float(q2), float(q3)), bool(yes), card.counting.mean_3plus)
+        for p, (q2, q3), yes in zip(scores.p_mn, scores.ratios, called, strict=True)
+    ]
+    for place, name in enumerate(("p_0", "p_1", "p_2", "p_3plus")):
+        found[name] = [count.p[place] for count in counts]
+    return found | {"expected_mn": [count.expected for count in counts], "n_mn": [count.n for count in counts]}
+
+
+def _stain_of(crops: Sequence[CellCrop], stain: Stain | None) -> Look:
+    if stain:
+        return stain
+    counts = Counter(crop.look for crop in crops)
+    if seen := mixture(counts):
+        raise UsageError(f"The images hold two stains ({seen}).", "Score them apart, or give stain=.")
+    return slide_look(counts)
+
+
+def _file(path: Path, given: str | Path) -> SourceFile:
+    return SourceFile(path.name, path.stat().st_size if path.exists() else 0, 0)
+
+
+def _checked(image: Any, number: int) -> npt.NDArray[Any]:
+    array = np.asarray(image)
+    whole = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if array.dtype not in (np.uint8, np.uint16) or not whole:
+        raise UsageError(
+            f"Image {number} is {array.dtype} {array.shape}.", "Give (h, w) or (h, w, 3) of uint8 or uint16 values."
+        )
+    return array
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """What was found in a field.
+
+    Attributes:
+        cells: a row a cell: label, x, y (pixels), left, top, width, height, cell_class, reason (why it is not to be
+            scored; "" for a cell to be scored), nuclei, nucleus_area_px, cell_area_px, at_border.
+        nuclei: (h, w) int32, a label a main nucleus.
+        bodies: (h, w) int32, whole cells; None where no cytoplasm can be seen.
+        stain: "fluorescence", "giemsa" or "unknown".
+        nucleus_diameter: median, pixels; 0.0 without any.
+        problem: why nothing can be said of the field (empty, noise, saturated, out of focus), else "".
+    """
+
+    cells: pd.DataFrame
+    nuclei: npt.NDArray[np.int32]
+    bodies: npt.NDArray[np.int32] | None
+    stain: str
+    nucleus_diameter: float
+    problem: str
+
+
+def segment(image: npt.NDArray[Any], *, um_per_pixel: float | None = None, **settings: Any) -> Segmentation:
+    """Find nuclei and cells in one camera field.
+
+    Args:
+        image: (h, w) or (h, w, 3), uint8 or uint16.
+        um_per_pixel: pixel size, where known: bounds the size of what may be a nucleus.
+        settings: of `mnbatch.imaging.segmentation.SegmentationSettings`, such as `cells="all"`.
+
+    Raises:
+        ValueError: an array of another shape, or an unknown setting.
+    """
+    from mnbatch.imaging.segmentation import SegmentationSettings, segment_field
+
+    found = segment_field(image, SegmentationSettings(**settings), pixel_um=um_per_pixel)
+    return Segmentation(
+        cells=_found_cells(found),
+        nuclei=found.nuclei,
+        bodies=found.bodies,
+        stain=found.ground,
+        nucleus_diameter=found.nucleus_diameter,
+        problem=found.problem,
+    )
+
+
+def _found_cells(found: SegmentedField) -> pd.DataFrame:
+    rows = [
+        {
+            "label": cell.label,
+            "x": cell.x,
+            "y": cell.y,
+            "left": cell.box[0],
+            "top": cell.box[1],
+            "width": cell.box[2] - cell.box[0],
+            "height": cell.box[3] - cell.box[1],
+            "cell_class": cell.cell_class,
+            "reason": str(cell.reason),
+            "nuclei": len(cell.nuclei),
+            "nucleus_area_px": sum(cell.nucleus_areas),
+            "cell_area_px": cell.cell_area,
+            "at_border": cell.at_border,
+        }
+        for cell in found.cells
+    ]
+    types = {
+        **dict.fromkeys(
+            ("label", "left", "top", "width", "height", "nuclei", "nucleus_area_px", "cell_area_px"), "Int64"
+        ),
+        "x": "Float64",
+        "y": "Float64",
+        "cell_class": "string",
+        "reason": "string",
+        "at_border": "boolean",
+    }
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def scan(export: str | Path, *, layout: str = "folder-per-slide", input: str = "auto") -> pd.DataFrame:
+    """What slides an export holds; nothing is scored or written.
+
+    Args:
+        layout: name of a layout preset, or a pattern such as '{donor}/{slide}/{cell}.tif'.
+        input: gallery, fields, wsi (whole slides), or auto to recognise it.
+
+    Returns:
+        A row a slide: slide_id, slide, donor, path, files, bytes, copy_of. What was left out is in
+        `.attrs["left_out"]`, a DataFrame of path and reason.
+
+    Raises:
+        UsageError: an unknown layout.
+        NoInputError: there is no export, or no slide in it.
+        StorageError: it cannot be read.
+    """
+    from mnbatch.imaging.discovery import find_slides
+    from mnbatch.imaging.inputs import recognise_input
+
+    kind = recognise_input(Path(export), layout).kind if input == "auto" else input
+    left_out: list[dict[str, str]] = []
+    found = find_slides(
+        Path(export),
+        layout=layout,
+        kind=kind,  # type: ignore[arg-type]
+        explain=lambda skipped: left_out.append({"path": skipped.path, "reason": str(skipped.reason)}),
+    )
+    rows = [
+        {
+            "slide_id": slide.slide_id,
+            "slide": slide.name,
+            "donor": slide.donor,
+            "path": slide.path,
+            "files": len(slide.files),
+            "bytes": sum(file.size for file in slide.files),
+            "copy_of": slide.copy_of,
+        }
+        for slide in found
+    ]
+    text = dict.fromkeys(("slide_id", "slide", "donor", "path", "copy_of"), "string")
+    types = {**text, "files": "Int64", "bytes": "Int64"}
+    frame = pd.DataFrame(rows).astype(types)
+    frame.attrs["left_out"] = pd.DataFrame(left_out, columns=["path", "reason"])
+    return frame
+
+
+def run(export: str | Path, out: str | Path, **settings: Any) -> RunOutcome:
+    """Score what is new or changed of an export and bring the reports in `out` up to date, as `mnbatch run` does.
+
+    Args:
+        settings: of `mnbatch.settings.RunSettings`, such as `layout=`, `samples=`, `threshold=`, `device=`.
+
+    Returns:
+        What happened to each slide; `exit_code` is 3 where slides failed, `report` has the tables' state.
+
+    Raises:
+        UsageError: an unknown setting or an impossible value.
+        MnbatchError: what stops the whole run (no input, disk full, OUT held by another run, ...). A slide's own
+            failure does not.
+    """
+    from mnbatch.pipeline.run import run as run_pipeline
+    from mnbatch.settings import RunSettings, resolve
+
+    unknown = sorted(set(settings) - set(RunSettings.model_fields))
+    if unknown:
+        raise UsageError(f"{unknown[0]} is no setting of a run.", f"Settings: {', '.join(RunSettings.model_fields)}.")
+    resolved = resolve({"export": Path(export), "out": Path(out), **settings}, environment={})
+    return run_pipeline(resolved)
+
+
+def open_results(out: str | Path) -> Results:
+    """Open an output directory of `mnbatch run` for reading.
+
+    Raises:
+        StorageError: there are no results.
+    """
+    from mnbatch.results.store import Store
+
+    store = Store(Path(out))
+    if not store.paths.slides.is_dir():
+        raise StorageError(f"{out} holds no results of mnbatch.", "Give the folder that `mnbatch run --out` wrote.")
+    return Results(store)
+
+
+class Results:
+    """What an output directory holds, read at the time of each call. Columns: docs/data-dictionary.md."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def cells(self) -> pd.DataFrame:
+        """Every cell of every counted slide, called from the stored scores: slide_id, donor, then as cells.csv.
+
+        Raises:
+            StorageError: a stored result is damaged. A slide that failed has no cells; `slides()` says why.
+        """
+        from mnbatch.report.tables import CELLS, NumberedCell
+        from mnbatch.results.annotations import load_samples
+        from mnbatch.results.roster import donor_of, open_roster
+
+        samples = load_samples(self._store.paths)
+        roster = open_roster(self._store, samples)
+        frames = []
+        for record in roster.records:
+            rows = [CELLS.row(NumberedCell(i, cell)) for i, cell in enumerate(roster.call(record)[0].cells, start=1)]
+            frame = pd.DataFrame(rows, columns=list(CELLS.header))
+            frame.insert(0, "slide_id", record.slide_id)
+            frame.insert(1, "donor", donor_of(record, samples))
+            frames.append(frame)
+        types = {"slide_id": "string", "donor": "string", **CELLS.dtypes}
+        if not frames:
+            return pd.DataFrame(columns=list(types)).astype(types)
+        return pd.concat([frame.astype(types) for frame in frames], ignore_index=True)
+
+    def slides(self) -> pd.DataFrame:
+        """slides.csv: a row a slide, failed ones too.
+
+        Raises:
+            StorageError: it is missing, or was edited since the report wrote it.
+        """
+        from mnbatch.report.tables import SLIDES
+
+        return self._table(self._store.paths.slides_csv, SLIDES.dtypes)
+
+    def donors(self) -> pd.DataFrame:
+        """donors.csv: a row a donor.
+
+        Raises:
+            StorageError: as `slides`.
+        """
+        from mnbatch.report.tables import DONORS
+
+        return self._table(self._store.paths.donors_csv, DONORS.dtypes)
+
+    def decisions(self) -> pd.DataFrame:
+        """Every decision that reviewers took, withdrawn ones too, in the order of arrival within a slide.
+
+        Raises:
+            StorageError: a trail cannot be read, or was changed by hand.
+        """
+        from mnbatch.review.trail import read_trail, reviewed_slides
+
+        paths = self._store.paths
+        rows = [
+            {**decision.fields(), "slide_id": slide_id}
+            for slide_id in reviewed_slides(paths)
+            for decision in _whole_trail(read_trail(paths, slide_id), slide_id).entries
+        ]
+        text = ("slide_id", "cell_id", "decision", "reviewer", "stratum", "model_digest", "result_key")
+        types = {**dict.fromkeys(text, "string"), "count": "Int64", "inclusion_probability": "Float64"}
+        frame = pd.DataFrame(rows, columns=[*types, "time"]).astype(types)
+        frame["time"] = pd.to_datetime(frame["time"], utc=True, format="ISO8601")
+        return frame
+
+    def crop(self, cell_id: str) -> npt.NDArray[np.uint8]:
+        """The picture that was scored: (s, s) or (s, s, 3) uint8, from the JPEG that OUT keeps.
+
+        Raises:
+            UsageError: there is no such cell.
+            StorageError: no picture of it is kept (`--no-gallery`, an unreadable cell), or it is damaged.
+        """
+        from PIL import Image as Pictures
+
+        gallery, row = self._kept(cell_id)
+        data = gallery.jpeg(row)
+        if data is None:
+            raise StorageError(f"No picture of {cell_id} is kept.", "Its reason is in `cells()`.")
+        return np.asarray(Pictures.open(io.BytesIO(data)))
+
+    def heatmap(self, cell_id: str) -> npt.NDArray[np.float64]:
+        """Evidence for a micronucleus as the pages show it: (13, 13) logits over the crop.
+
+        Raises:
+            UsageError, StorageError: as `crop`.
+        """
+        from mnbatch.assay.cells import spread
+
+        gallery, row = self._kept(cell_id)
+        maps = gallery.cell_maps(row)
+        if maps is None:
+            raise StorageError(f"No map of {cell_id} is kept.", "Its reason is in `cells()`.")
+        return spread(maps[2])
+
+    def _kept(self, cell_id: str) -> tuple[Any, int]:
+        record = self._record_of(cell_id)
+        self._store.check(record, pictures=True)
+        rows = [row.cell_id for row in self._store.scores(record)]
+        if cell_id not in rows:
+            raise UsageError(f"There is no cell {cell_id}.", "Take a cell_id of `cells()`.")
+        gallery = self._store.gallery(record)
+        if gallery is None:
+            raise StorageError(f"No pictures of slide {record.slide_id} are kept.", "Run without --no-gallery.")
+        return gallery, rows.index(cell_id)
+
+    def _record_of(self, cell_id: str) -> SlideRecord:
+        slide_id = cell_id.partition(":")[0]
+        record: SlideRecord | None = None
+        if slide_id and "/" not in slide_id and slide_id not in (".", ".."):
+            record = self._store.record(slide_id)
+        if record is None or record.status != "scored":
+            raise UsageError(f"There is no scored slide of the cell {cell_id}.", "Take a cell_id of `cells()`.")
+        return record
+
+    def _table(self, path: Path, types: Mapping[str, str]) -> pd.DataFrame:
+        from mnbatch.intake import read_bytes, read_json, reason
+        from mnbatch.results.commit import altered
+
+        try:
+            stated = read_json(self._store.paths.report_seal)["files"].get(path.name, "")
+            wrong = altered(path, stated)
+            data = read_bytes(path)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise StorageError(f"{path} cannot be read: {reason(error)}.", _REPORT) from error
+        if wrong or not stated:
+            raise StorageError(
+                f"{path} is not what the report wrote{f': {wrong}' if wrong else ''}.",
+                _REPORT,
+            )
+        frame = pd.read_csv(io.BytesIO(data), dtype=dict(types), keep_default_na=False, na_values=[""])
+        return frame[list(types)]
+
+
+_REPORT = "Make it with `mnbatch report OUT`."
+
+
+def _whole_trail(trail: Trail, slide_id: str) -> Trail:
+    if trail.altered:
+        raise StorageError(
+            f"The decisions on slide {slide_id} were changed by hand: {'; '.join(trail.altered)}.",
+            "Restore annotations/ from a copy.",
+        )
+    return trail
+
+
+def fit_curve(
+    table: Counts, *, endpoint: Endpoint = "mnbn", model: ModelChoice = "automatic", family: Family = "automatic"
+) -> Curve:
+    """Fit a calibration curve y = C + alpha D (+ beta D^2) to counted cells at known doses (docs/statistics.md).
+
+    Args:
+        table: columns D (Gy) with N (cells) and X (events), or D and C0..C5 (cells with so many micronuclei).
+        endpoint: "mnbn": X counts cells with at least one micronucleus; "mn": micronuclei.
+        model, family: as `mnbatch curve fit`.
+
+    Raises:
+        UsageError: a column is missing.
+        CurveError: rows that cannot be used, or data that give no curve.
+    """
+    return fit_points(read_points(_source(table), endpoint), endpoint, model, family)
+
+
+def estimate_dose(
+    counts: Counts,
+    curve: Curve | str | Path,
+    *,
+    method: Method = "profile",
+    level: float = 0.95,
+    g: float = 1.0,
+    allow_mismatch: bool = False,
+) -> pd.DataFrame:
+    """Doses of counted cases.
+
+    Args:
+        counts: columns id with N and X, or id and C0..C5.
+        curve: of `fit_curve`, a curve file, or an example such as "example:mayakannan2018".
+        method, level: of the interval.
+        g: protraction factor, 1 for an acute exposure.
+        allow_mismatch: give a dose although case and curve were scored differently.
+
+    Returns:
+        A row a case: id, status (ok, refused, failed), n, x, dose_gy, low_gy, high_gy (missing where the curve does not
+        bound the dose), below_detection, above_range, detection_limit_gy, dose_class, dose_class_probability, warnings.
+
+    Raises:
+        UsageError: a table or curve that cannot be used.
+    """
+    known = curve if isinstance(curve, Curve) else load_curve(curve)
+    options = DoseOptions(method=method, level=level, g=g, allow_mismatch=allow_mismatch)
+    results = assess(read_cases(_source(counts), known.endpoint), known, options)
+    rows = [
+        {
+            "id": r.id,
+            "status": r.status,
+            "n": r.n,
+            "x": r.x,
+            "dose_gy": r.estimate,
+            "low_gy": r.lower,
+            "high_gy": r.upper,
+            "below_detection": r.below_detection,
+            "above_range": r.above_range,
+            "detection_limit_gy": r.detection_dose,
+            "dose_class": found.category if found else None,
+            "dose_class_probability": found.probability if found else None,
+            "warnings": "; ".join(r.warnings),
+        }
+        for r, found in zip(results, triage(results, known, g), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=list(_DOSE_TYPES)).astype(_DOSE_TYPES)
+
+
+_DOSE_TYPES = {
+    "id": "string",
+    "status": "string",
+    "n": "Int64",
+    "x": "Int64",
+    "dose_gy": "Float64",
+    "low_gy": "Float64",
+    "high_gy": "Float64",
+    "below_detection": "boolean",
+    "above_range": "boolean",
+    "detection_limit_gy": "Float64",
+    "dose_class": "string",
+    "dose_class_probability": "Float64",
+    "warnings": "string",
+}
+
+
+def _source(table: Counts) -> Path | bytes:
+    if isinstance(table, pd.DataFrame):
+        return table.to_csv(index=False).encode()
+    return Path(table)

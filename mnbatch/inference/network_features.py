@@ -1,0 +1,71 @@
+"""Cells through a model's network once: pooled features, and the score that stays what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import expit
+
+from mnbatch.assay.cells import UInt8Array
+from mnbatch.errors import ModelError
+from mnbatch.imaging.preparation import network_input
+from mnbatch.inference.model_directory import LoadedModel
+from mnbatch.inference.network_scores import Normaliser
+from mnbatch.networks.network import StreamNetwork, linear
+
+Floats = npt.NDArray[np.float64]
+
+MINIBATCH = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Described:
+    """Cells as the network sees them.
+
+    Attributes:
+        vectors: float64 (n, d), pooled features; p_mn: (n,), the yes/no model's score.
+    """
+
+    vectors: Floats
+    p_mn: Floats
+
+
+def stream_network(model: LoadedModel) -> StreamNetwork:
+    """The model's network, if a counter can be put on it.
+
+    Raises:
+        ModelError: it has no pooled streams.
+    """
+    if not isinstance(model.network, StreamNetwork):
+        raise ModelError(
+            f"{model.path} holds a {model.card.architecture}; only networks of pooled streams can count.",
+            "Extend a model of another architecture (docs/networks.md).",
+        )
+    return model.network
+
+
+def describe(model: LoadedModel, crops: Iterable[UInt8Array]) -> Described:
+    """Pooled features and scores of prepared crops (S, S, 3), a minibatch at a time.
+
+    Raises:
+        ModelError: as `stream_network`.
+    """
+    network, card = stream_network(model), model.card
+    normalise = Normaliser(card, torch.device("cpu"))
+    vectors, margins = [], []
+    waiting = iter(crops)
+    while some := list(islice(waiting, MINIBATCH)):
+        inputs = torch.from_numpy(np.stack([network_input(crop, card.preparation) for crop in some]))
+        with torch.inference_mode():
+            vector = network.pooled(network.forward_streams(normalise(inputs)).features)
+            logits = linear(vector, network.classifier)
+        vectors.append(vector.numpy().astype(np.float64))
+        margins.append((logits[:, 1] - logits[:, 0]).numpy().astype(np.float64))
+    if not vectors:
+        return Described(np.zeros((0, network.classifier.in_features)), np.zeros(0))
+    return Described(np.concatenate(vectors), expit(np.concatenate(margins) / card.temperature))
