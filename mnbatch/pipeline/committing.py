@@ -11,8 +11,7 @@ from mnbatch.assay.cells import CellScore, ScoredItem, Slide, SlideEnd, Unreadab
 from mnbatch.assay.field_records import CellsWanted, FieldReport
 from mnbatch.assay.reasons import Named, say
 from mnbatch.errors import SlideError
-from mnbatch.inference.catalogue import ModelSet
-from mnbatch.pipeline.planning import call_rules, call_stamp, model_stamp, score_parts
+from mnbatch.pipeline.planning import Stamps, model_stamp
 from mnbatch.pipeline.reading import SlideJob
 from mnbatch.results.keys import content_key, score_key, stat_key
 from mnbatch.results.manifest import versions
@@ -140,8 +139,8 @@ class Committer:
 
     Args:
         store: of OUT.
-        settings: of the run.
-        models: a slide that failed before it had a model is tried again when the digest of the whole set changes.
+        stamps: of the run; a slide that failed before it had a model is tried again when the digest of the whole set
+            of models changes.
         jobs: slide_id -> what the reading learned; a slide's job is removed when the slide is finished.
         pseudonyms: codes in place of names in what is said of a failure, or None.
     """
@@ -149,14 +148,13 @@ class Committer:
     def __init__(
         self,
         store: Store,
-        settings: RunSettings,
-        models: ModelSet,
+        stamps: Stamps,
         jobs: dict[str, SlideJob],
         pseudonyms: Pseudonyms | None,
     ) -> None:
         self._store = store
-        self._settings = settings
-        self._models = models
+        self._stamps = stamps
+        self._settings = stamps.settings
         self._jobs = jobs
         self._pseudonyms = pseudonyms
         self._writers: dict[str, SlideWriter] = {}
@@ -220,7 +218,7 @@ class Committer:
         if error is not None:
             if writer is not None:
                 writer.abandon()
-            record = failed_record(job, error, self._settings, self._models)
+            record = failed_record(job, error, self._stamps)
             if tally is not None:
                 record = record.model_copy(update={"fields": tally.stamp()})
             self._store.put_record(record)
@@ -236,21 +234,20 @@ class Committer:
             return writer.commit(record)
 
     def _scored_record(self, job: SlideJob, classifier: Classifier, writer: SlideWriter) -> SlideRecord:
-        settings, model = self._settings, classifier.model
+        model = classifier.model
         content = _content_key(job)
-        parts = score_parts(job.slide, content, model.digest, self._models, settings)
+        parts = self._stamps.parts(job.slide, content, model.digest)
         key = score_key(parts)
-        rules = call_rules(model.card.threshold, settings)
         warnings: tuple[str, ...] = ()
         if writer.unreadable:
             warnings = (f"{writer.unreadable} of {writer.cells} cells could not be read",)
-        return _common(job, settings).model_copy(
+        return _common(job, self._settings).model_copy(
             update={
                 "unread": tuple(i for i, file in enumerate(job.slide.everything) if file.path in job.unread),
                 "content_key": content,
                 "score_key": key,
                 "parts": parts,
-                "call": call_stamp(key, rules),
+                "call": self._stamps.call(key, model.card),
                 "model": model_stamp(model.card, model.digest),
                 "scored": _scoring(job, classifier),
                 "warnings": warnings,
@@ -258,17 +255,17 @@ class Committer:
         )
 
 
-def failed_record(job: SlideJob, error: SlideError, settings: RunSettings, models: ModelSet) -> SlideRecord:
+def failed_record(job: SlideJob, error: SlideError, stamps: Stamps) -> SlideRecord:
     """The record of a slide that could not be scored."""
     content = _content_key(job)
-    return _common(job, settings).model_copy(
+    return _common(job, stamps.settings).model_copy(
         update={
             "status": "failed",
             "reason": error.message,
             "next_step": error.next_step,
             "transient": error.transient or job.cause is not None,
             "content_key": content,
-            "parts": score_parts(job.slide, content, models.digest, models, settings),
+            "parts": stamps.parts(job.slide, content, stamps.models.digest),
         }
     )
 

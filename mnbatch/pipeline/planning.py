@@ -48,63 +48,107 @@ class Plan:
     record: SlideRecord | None
 
 
-def plan_slides(slides: Iterable[Slide], store: Store, models: ModelSet, settings: RunSettings) -> Iterable[Plan]:
+def plan_slides(slides: Iterable[Slide], store: Store, stamps: Stamps) -> Iterable[Plan]:
     """Decide for each slide, streaming; the files of slides that are not scored are let go."""
     for slide in slides:
-        plan = _plan(slide, store.record(slide.slide_id), models, settings)
+        plan = _plan(slide, store.record(slide.slide_id), stamps)
         kept = plan.record is not None and plan.action in ("call", "touch", "keep")
-        if plan.record is not None and kept and store.damage(plan.record, pictures=settings.verify):
+        if plan.record is not None and kept and store.damage(plan.record, pictures=stamps.settings.verify):
             plan = Plan(slide, "score", "its stored result is damaged", plan.record)
         yield (
             plan if plan.action in ("score", "touch") else replace(plan, slide=replace(slide, files=(), companions=()))
         )
 
 
-def field_options(models: ModelSet, settings: RunSettings) -> FieldOptions:
-    """How cells are found in fields and cut from them: the run's settings, and the scale that the cards ask for."""
-    return FieldOptions(
-        cells=settings.cells,
-        channel=settings.nuclear_channel,
-        um_per_pixel=settings.um_per_pixel,
-        scale=_crop_scale(models),
-        ground=settings.stain,
-        keep_overviews=settings.keep_gallery,
-    )
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """What a run would record of a slide: which model, which call, and everything that its scores depend on.
 
+    A slide whose record says the same is not scored or called again.
+    """
 
-def _crop_scale(models: ModelSet) -> CropScale:
-    """The one scale that all models of a set ask for; neither width is given where they state none, or several."""
-    scales = {member.card.scale for member in models.members}
-    if len(scales) != 1:
-        return CropScale()
-    (scale,) = scales
-    width = None if scale.um_per_pixel is None else scale.um_per_pixel * models.preparation.size
-    return CropScale(scale.crop_width_in_nucleus_diameters, width)
+    models: ModelSet
+    settings: RunSettings
 
+    @property
+    def fields(self) -> FieldOptions:
+        """How cells are found in fields and cut from them: the run's settings, and the scale that the cards ask for."""
+        return FieldOptions(
+            cells=self.settings.cells,
+            channel=self.settings.nuclear_channel,
+            um_per_pixel=self.settings.um_per_pixel,
+            scale=self._crop_scale(),
+            ground=self.settings.stain,
+            keep_overviews=self.settings.keep_gallery,
+        )
 
-def score_parts(
-    slide: Slide, content: str, model_digest: str, models: ModelSet, settings: RunSettings
-) -> ScoreKeyParts:
-    """What the scores of a slide depend on."""
-    fields = "" if slide.kind == "gallery" else field_options(models, settings).key(slide.um_per_pixel)
-    return ScoreKeyParts(
-        content=content,
-        model=model_digest,
-        reader=READER_VERSION,
-        stain=settings.stain or "",
-        gallery=settings.keep_gallery,
-        fields=fields,
-    )
+    def parts(self, slide: Slide, content: str, model_digest: str) -> ScoreKeyParts:
+        """What the scores of a slide depend on."""
+        return ScoreKeyParts(
+            content=content,
+            model=model_digest,
+            reader=READER_VERSION,
+            stain=self.settings.stain or "",
+            gallery=self.settings.keep_gallery,
+            fields="" if slide.kind == "gallery" else self.fields.key(slide.um_per_pixel),
+        )
 
+    def rules(self, card: ModelCard) -> CallRules:
+        """The rules of a call: the card's threshold unless another was asked for."""
+        threshold = card.threshold if self.settings.threshold is None else self.settings.threshold
+        return CallRules(threshold=threshold, max_bad_fraction=self.settings.max_bad_fraction)
 
-def call_stamp(score_key: str, rules: CallRules) -> CallStamp:
-    """The rules as they are recorded with a slide."""
-    return CallStamp(
-        key=rules.key(score_key),
-        threshold=rules.threshold,
-        max_bad_fraction=rules.max_bad_fraction,
-        quality_rules=rules.quality.version,
-    )
+    def call(self, score_key: str, card: ModelCard) -> CallStamp:
+        """The call of scores of this model as it is recorded with a slide."""
+        rules = self.rules(card)
+        return CallStamp(
+            key=rules.key(score_key),
+            threshold=rules.threshold,
+            max_bad_fraction=rules.max_bad_fraction,
+            quality_rules=rules.quality.version,
+        )
+
+    def call_of(self, record: SlideRecord) -> CallStamp:
+        """The call that this run makes of a slide's stored scores."""
+        return self.call(record.score_key, self._model_of(record).card)
+
+    def model_of(self, record: SlideRecord) -> ModelStamp:
+        """The model of a slide's stored scores as this version records it."""
+        member = self._model_of(record)
+        return model_stamp(member.card, member.digest)
+
+    def changed_parts(self, old: ScoreKeyParts, slide: Slide, record: SlideRecord) -> str:
+        """What a slide's stored scores depend on and what is different now, in words; "" where nothing is."""
+        new = self.parts(slide, old.content, self._expected_digest(record))
+        reasons = {
+            "model": "the model changed",
+            "reader": "the reading code changed",
+            "stain": "the forced stain changed",
+            "gallery": "the gallery setting changed",
+            "fields": "the settings for fields changed",
+        }
+        return "; ".join(text for part, text in reasons.items() if getattr(old, part) != getattr(new, part))
+
+    def _crop_scale(self) -> CropScale:
+        """The one scale that all models of a set ask for; neither width is given where they state none, or several."""
+        scales = {member.card.scale for member in self.models.members}
+        if len(scales) != 1:
+            return CropScale()
+        (scale,) = scales
+        width = None if scale.um_per_pixel is None else scale.um_per_pixel * self.models.preparation.size
+        return CropScale(scale.crop_width_in_nucleus_diameters, width)
+
+    def _expected_digest(self, record: SlideRecord) -> str:
+        look = self.settings.stain or record.look
+        # A slide that failed before it had a model may be served by a new set of models, whichever member it is.
+        if record.model is None or (look is not None and look not in self.models.looks):
+            return self.models.digest
+        return self._model_of(record).digest
+
+    def _model_of(self, record: SlideRecord) -> VerifiedModel:
+        look = self.settings.stain or record.look
+        # Without a readable cell no look is known, and any model will do to say so.
+        return self.models.members[0] if look is None else self.models.for_look(look)
 
 
 def model_stamp(card: ModelCard, digest: str) -> ModelStamp:
@@ -126,12 +170,6 @@ def model_stamp(card: ModelCard, digest: str) -> ModelStamp:
     )
 
 
-def call_rules(model_threshold: float, settings: RunSettings) -> CallRules:
-    """The call rules of a run: the card's threshold unless one was asked for."""
-    threshold = model_threshold if settings.threshold is None else settings.threshold
-    return CallRules(threshold=threshold, max_bad_fraction=settings.max_bad_fraction)
-
-
 def read_content_key(slide: Slide) -> str:
     """Hash the content of all files of a slide; a file that cannot be read counts as unread, as in scoring."""
     digests = {}
@@ -143,7 +181,7 @@ def read_content_key(slide: Slide) -> str:
     return content_key(digests)
 
 
-def _plan(slide: Slide, record: SlideRecord | None, models: ModelSet, settings: RunSettings) -> Plan:
+def _plan(slide: Slide, record: SlideRecord | None, stamps: Stamps) -> Plan:
     if not slide.settled:
         return Plan(slide, "wait", "still being written", record)
     if slide.copy_of is not None:
@@ -155,70 +193,31 @@ def _plan(slide: Slide, record: SlideRecord | None, models: ModelSet, settings: 
         return Plan(slide, "score", "its record is damaged", record)
     if record.status == "copy":
         return Plan(slide, "score", "no longer a copy of another slide", record)
-    if record.status == "failed" and (record.transient or settings.retry_failed):
+    if record.status == "failed" and (record.transient or stamps.settings.retry_failed):
         return Plan(slide, "score", "failed before, tried again", record)
     if record.parts is None:
         return Plan(slide, "score", "its record does not say what it depends on", record)
-    why = _changed_parts(record.parts, slide, record, models, settings)
+    why = stamps.changed_parts(record.parts, slide, record)
     if why:
         return Plan(slide, "score", why, record)
-    return _plan_files(slide, record, models, settings)
+    return _plan_files(slide, record, stamps)
 
 
-def _plan_files(slide: Slide, record: SlideRecord, models: ModelSet, settings: RunSettings) -> Plan:
+def _plan_files(slide: Slide, record: SlideRecord, stamps: Stamps) -> Plan:
     same_stat = stat_key(slide.everything) == record.stat_key
     if same_stat and _now_readable(slide, record):
         return Plan(slide, "score", "files that could not be read before can be read now", record)
-    if (not same_stat or settings.verify) and read_content_key(slide) != record.content_key:
+    if (not same_stat or stamps.settings.verify) and read_content_key(slide) != record.content_key:
         return Plan(slide, "score", "its files changed", record)
     if record.status == "failed":
         return Plan(slide, "keep" if same_stat else "touch", "failed before and unchanged", record)
-    if record.call != new_call(record, models, settings):
+    if record.call != stamps.call_of(record):
         return Plan(slide, "call", "threshold or call rules changed", record)
-    if record.model != new_stamp(record, models, settings):
+    if record.model != stamps.model_of(record):
         return Plan(slide, "call", "its record does not say yet how the model errs", record)
     return Plan(
         slide, "keep" if same_stat else "touch", "" if same_stat else "only the times of its files changed", record
     )
-
-
-def _changed_parts(
-    old: ScoreKeyParts, slide: Slide, record: SlideRecord, models: ModelSet, settings: RunSettings
-) -> str:
-    new = score_parts(slide, old.content, _expected_digest(record, models, settings), models, settings)
-    reasons = {
-        "model": "the model changed",
-        "reader": "the reading code changed",
-        "stain": "the forced stain changed",
-        "gallery": "the gallery setting changed",
-        "fields": "the settings for fields changed",
-    }
-    return "; ".join(text for part, text in reasons.items() if getattr(old, part) != getattr(new, part))
-
-
-def _expected_digest(record: SlideRecord, models: ModelSet, settings: RunSettings) -> str:
-    look = settings.stain or record.look
-    # A slide that failed before it had a model may be served by a new set of models, whichever member it is.
-    if record.model is None or (look is not None and look not in models.looks):
-        return models.digest
-    return _model_of(record, models, settings).digest
-
-
-def _model_of(record: SlideRecord, models: ModelSet, settings: RunSettings) -> VerifiedModel:
-    look = settings.stain or record.look
-    # Without a readable cell no look is known, and any model will do to say so.
-    return models.members[0] if look is None else models.for_look(look)
-
-
-def new_call(record: SlideRecord, models: ModelSet, settings: RunSettings) -> CallStamp:
-    """The call that this run makes of a slide's stored scores."""
-    return call_stamp(record.score_key, call_rules(_model_of(record, models, settings).card.threshold, settings))
-
-
-def new_stamp(record: SlideRecord, models: ModelSet, settings: RunSettings) -> ModelStamp:
-    """The model of a slide's stored scores as this version records it."""
-    member = _model_of(record, models, settings)
-    return model_stamp(member.card, member.digest)
 
 
 def _now_readable(slide: Slide, record: SlideRecord) -> bool:

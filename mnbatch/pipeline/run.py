@@ -32,7 +32,7 @@ from mnbatch.inference.catalogue import ModelSet
 from mnbatch.pipeline.committing import copy_record
 from mnbatch.pipeline.covering import Cover, covering
 from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
-from mnbatch.pipeline.planning import Plan, field_options, new_call, new_stamp, plan_slides
+from mnbatch.pipeline.planning import Plan, Stamps, plan_slides
 from mnbatch.pipeline.reading import SlideJob, default_workers
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
@@ -159,7 +159,7 @@ def _input_kind(
         if kind != "gallery":
             why = shareable(recognised.why, one_of) if settings.pseudonymise else recognised.why
             progress.message(f"input {kind}: {why} (--input says otherwise)")
-    if kind != "gallery" and field_options(models, settings).scale == CropScale():
+    if kind != "gallery" and Stamps(models, settings).fields.scale == CropScale():
         raise ModelError(
             f"The model {settings.model} does not say at what scale its crops are cut, so none can be cut from fields.",
             "Choose another --model, or export single cells; `mnbatch model show` prints a card.",
@@ -180,6 +180,10 @@ class _Run:
     pool: WorkerPool
     outcome: RunOutcome = field(default_factory=RunOutcome)
     pseudonyms: Pseudonyms | None = None
+
+    @property
+    def stamps(self) -> Stamps:
+        return Stamps(self.models, self.settings)
 
     def go(self) -> RunOutcome:
         if self.pseudonyms is not None:
@@ -202,7 +206,7 @@ class _Run:
 
     def _plan(self) -> list[Plan]:
         plans = []
-        for plan in plan_slides(self._found(), self.store, self.models, self.settings):
+        for plan in plan_slides(self._found(), self.store, self.stamps):
             self.stop.check()
             plans.append(plan)
             self.log.write("planned", slide=plan.slide.slide_id, action=plan.action, why=plan.why)
@@ -269,8 +273,8 @@ class _Run:
     def _call_anew(self, plan: Plan) -> None:
         record = plan.record
         assert record is not None
-        call = new_call(record, self.models, self.settings)
-        model = new_stamp(record, self.models, self.settings)
+        call = self.stamps.call_of(record)
+        model = self.stamps.model_of(record)
         self.store.put_record(record.model_copy(update={"call": call, "model": model}))
         self.progress.message(f"{plan.slide.name}: {plan.why}; called anew from stored scores, nothing was scored")
 
@@ -291,7 +295,7 @@ class _Run:
         from mnbatch.pipeline.scoring import Tools, score_slides
 
         tools = Tools(self.progress, self.pseudonyms, self.stop, self._note_classifier, self.pool)
-        for job, record in score_slides(pending, self.store, self.models, self.settings, tools):
+        for job, record in score_slides(pending, self.store, self.stamps, tools):
             self._note_finished(job, record)
 
     def _note_classifier(self, classifier: Classifier) -> None:

@@ -11,7 +11,7 @@ from mnbatch.inference.catalogue import ModelSet
 from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.packing import score_stream
 from mnbatch.pipeline.committing import Committer
-from mnbatch.pipeline.planning import Plan, field_options
+from mnbatch.pipeline.planning import Plan, Stamps
 from mnbatch.pipeline.reading import Reading, SlideJob, default_workers
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.results.pseudonyms import Pseudonyms
@@ -39,13 +39,14 @@ class Tools:
 
 
 def score_slides(
-    pending: list[Plan], store: Store, models: ModelSet, settings: RunSettings, tools: Tools
+    pending: list[Plan], store: Store, stamps: Stamps, tools: Tools
 ) -> Iterator[tuple[SlideJob, SlideRecord]]:
     """Score slides and commit each when its last cell has come back; yields each finished slide with its record."""
+    models, settings = stamps.models, stamps.settings
     known = all(plan.slide.kind == "gallery" for plan in pending)
     tools.progress.start(len(pending), sum(len(plan.slide.files) for plan in pending) if known else None)
     jobs: dict[str, SlideJob] = {}
-    committer = Committer(store, settings, models, jobs, tools.pseudonyms)
+    committer = Committer(store, stamps, jobs, tools.pseudonyms)
     classifiers = _Classifiers(models, settings, tools.on_classifier)
     reading = Reading(
         preparation=models.preparation,
@@ -57,7 +58,7 @@ def score_slides(
         workers=settings.workers or default_workers(),
         stop=tools.stop,
         kind=pending[0].slide.kind,
-        fields=field_options(models, settings),
+        fields=stamps.fields,
         pool=tools.pool,
     )
     todo: Iterable[SlideJob] = (SlideJob(plan.slide, plan.why) for plan in pending)

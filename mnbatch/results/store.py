@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -57,6 +58,8 @@ class Store:
         self._looked_at: dict[tuple[str, bool], tuple[object, str]] = {}
         # Of the last look: a review server asks again with every decision.
         self._near: tuple[object, list[tuple[CellAt, CellAt]]] | None = None
+        # Of one slide alone: a batch would not fit into memory.
+        self._latest: tuple[object, _Stored] | None = None
 
     def writer(self, slide_id: str, *, keep_gallery: bool) -> SlideWriter:
         """Stage a new generation of a slide."""
@@ -117,7 +120,7 @@ class Store:
             StorageError: its generation is damaged.
         """
         self.check(record)
-        return list(self._parsed(record))
+        return list(self._stored(record).rows)
 
     def digests(self, record: SlideRecord) -> npt.NDArray[np.uint8]:
         """Pixel digests (n, 16) of a scored slide's cells; zeros for an unreadable one."""
@@ -140,17 +143,9 @@ class Store:
         generation = self._generation(record)
         if generation.crops.name not in record.sizes and not generation.crops.exists():
             return None
-        offsets: list[tuple[int, int] | None] = []
-        positions: list[int | None] = []
-        offset = kept = 0
-        for fields in self._read_scores(record):
-            length = int(fields["jpeg_bytes"] or 0)
-            offsets.append((offset, length) if length else None)
-            positions.append(kept if length else None)
-            offset += length
-            kept += bool(length)
+        stored = self._stored(record)
         given = record.scored.maps if record.scored else MAPS
-        return Gallery(generation.crops, generation.maps, tuple(offsets), tuple(positions), given)
+        return Gallery(generation.crops, generation.maps, stored.offsets, stored.positions, given)
 
     def fields(self, record: SlideRecord) -> list[StoredField]:
         """The fields of a scored slide; none for a gallery."""
@@ -269,16 +264,40 @@ class Store:
             raise ValueError(f"slide {record.slide_id} has no scores")
         return self.paths.slide(record.slide_id).generation(record.generation)
 
-    def _parsed(self, record: SlideRecord) -> Iterator[ScoreRow]:
-        scores = self._generation(record).scores
-        try:
-            for fields in self._read_scores(record):
-                yield _score_row(fields)
-        except (OSError, ValueError, KeyError) as error:
-            raise _damaged(record, f"{scores} cannot be read: {reason(error)}") from error
+    def _stored(self, record: SlideRecord) -> _Stored:
+        """What scores.csv of a slide holds, parsed once for all that ask for it one after the other."""
+        generation = self._generation(record)
+        state = (record.slide_id, record.generation, _state(generation.scores.parent, [generation.scores.name]))
+        if self._latest is None or self._latest[0] != state:
+            try:
+                self._latest = state, _parsed(read_stored(read_bytes(generation.scores), SCORE_COLUMNS))
+            except (OSError, ValueError, KeyError) as error:
+                raise _damaged(record, f"{generation.scores} cannot be read: {reason(error)}") from error
+        return self._latest[1]
 
-    def _read_scores(self, record: SlideRecord) -> Iterator[dict[str, str]]:
-        return read_stored(read_bytes(self._generation(record).scores), SCORE_COLUMNS)
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """scores.csv of a slide: its rows, and where each one's picture and maps are (see `Gallery`)."""
+
+    rows: tuple[ScoreRow, ...]
+    offsets: tuple[tuple[int, int] | None, ...]
+    positions: tuple[int | None, ...]
+
+
+def _parsed(lines: Iterable[dict[str, str]]) -> _Stored:
+    rows: list[ScoreRow] = []
+    offsets: list[tuple[int, int] | None] = []
+    positions: list[int | None] = []
+    offset = kept = 0
+    for fields in lines:
+        rows.append(_score_row(fields))
+        length = int(fields["jpeg_bytes"] or 0)
+        offsets.append((offset, length) if length else None)
+        positions.append(kept if length else None)
+        offset += length
+        kept += bool(length)
+    return _Stored(tuple(rows), tuple(offsets), tuple(positions))
 
 
 def _damaged(record: SlideRecord, what: str) -> StorageError:
