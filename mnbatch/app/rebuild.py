@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mnbatch.assay.own_cells import ValidatedCell
 from mnbatch.errors import LockHeldError
-from mnbatch.report.build import ReportedSlide, ReportOptions, ReportSummary, build_reports
 from mnbatch.results.annotations import load_samples
 from mnbatch.results.lock import hold_out
 from mnbatch.results.manifest import read_manifest
-from mnbatch.results.model_errors import keep_validation
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.roster import Missing, Samples
 from mnbatch.results.store import Store
 from mnbatch.review.review_import import check_out
+
+if TYPE_CHECKING:
+    from mnbatch.assay.own_cells import ValidatedCell
+    from mnbatch.report.build import ReportedSlide, ReportOptions, ReportSummary
 
 WAIT_SECONDS = 10.0
 """For another command that makes reports; a run takes longer, and is not waited for."""
@@ -105,6 +106,8 @@ def choose_options(
     force: bool = False,
 ) -> ReportChoice:
     """What is given, else what the last run used, else the defaults; a default that is taken is noted."""
+    from mnbatch.report.build import ReportOptions
+
     last = (read_manifest(paths) or {}).get("settings") or {}
     default = ReportOptions()
     options = ReportOptions(
@@ -147,6 +150,7 @@ def rebuild(
         StorageError: a file cannot be read or written.
     """
     from mnbatch.report.page_pictures import write_contact_sheets
+    from mnbatch.results.model_errors import keep_validation
 
     with hold_out(store.paths):
         kept = None if validation is None else tuple(keep_validation(store, validation))
@@ -190,6 +194,8 @@ def make_reports(store: Store, options: ReportOptions | None = None, samples: Sa
     Raises:
         StorageError: a file cannot be read or written.
     """
+    from mnbatch.report.build import build_reports
+
     choice = choose_options(store.paths) if options is None else ReportChoice(options)
     made = build_reports(store, choice.options, load_samples(store.paths) if samples is None else samples)
     return Rebuilt(store.paths.index, made, notes=choice.notes)

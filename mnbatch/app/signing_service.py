@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mnbatch.app.rebuild import held_for_reports, make_reports
 from mnbatch.errors import MismatchError, UsageError
-from mnbatch.report.build import ReportOptions, ReportSummary
 from mnbatch.results.roster import Samples
 from mnbatch.results.store import Store
 from mnbatch.review.sign_offs import Basis, Signature, add_signature, make_signature
 from mnbatch.review.trail import writing
+
+if TYPE_CHECKING:
+    from mnbatch.report.build import ReportOptions, ReportSummary
 
 
 @dataclass(frozen=True, slots=True)
