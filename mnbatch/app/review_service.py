@@ -165,4 +165,4 @@ def review_server(out: Path, port: int = 0, listener: Listener | None = None) ->
         StorageError: the port is taken.
     """
     store = open_store(out)
-    return ReviewServer(store, StoreActions(store, listener or Silence()), port)
+    return ReviewServer(store, StoreActions(store, Silence() if listener is None else listener), port)
