@@ -34,6 +34,10 @@ MAY_IMPORT = {
     "pipeline": {
         *("errors", "files", "streams", "settings", "console", "assay", "imaging", "inference", "results", "report"),
     },
+    "app": {
+        *("errors", "files", "settings", "console", "assay", "dosimetry", "imaging", "inference", "results", "review"),
+        *("report", "pipeline"),
+    },
     "simulate": {"errors", "files", "assay", "imaging"},
     "evaluation": {"errors", "files", "settings", "assay", "imaging", "networks", "inference"},
     "training": {"errors", "files", "settings", "assay", "imaging", "networks", "inference", "simulate", "evaluation"},
@@ -56,6 +60,7 @@ WITHOUT = {
     "imaging": {"torch", "torchvision"},
     "report": {"torch", "torchvision"},
     "review": {"torch", "torchvision", "PIL"},
+    "app": {"torch", "torchvision", "tifffile", "skimage", "PIL", "typer", "rich"},
     "results": {"torch", "torchvision"},
     "networks": {"PIL", "skimage", "tifffile"},
 }

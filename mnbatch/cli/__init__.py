@@ -18,7 +18,6 @@ from mnbatch.cli.history import history
 from mnbatch.cli.model import model_app
 from mnbatch.cli.report import report
 from mnbatch.cli.review import review_app
-from mnbatch.cli.review_sign import sign
 from mnbatch.cli.run import run
 from mnbatch.cli.scan import scan
 from mnbatch.cli.simulate import simulate
@@ -46,7 +45,6 @@ app.add_typer(curve_app, name="curve")
 app.command("dose")(dose)
 app.add_typer(model_app, name="model")
 app.add_typer(review_app, name="review")
-review_app.command("sign")(sign)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)

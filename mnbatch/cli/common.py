@@ -12,6 +12,7 @@ import typer
 from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, UsageError
 
 if TYPE_CHECKING:
+    from mnbatch.app.rebuild import Rebuilt
     from mnbatch.results.roster import Missing
 
 
@@ -48,6 +49,19 @@ def name_missing(missing: Sequence[Missing]) -> int:
     for slide in missing:
         typer.echo(f"not counted: {slide}", err=True)
     return EXIT_SLIDES_FAILED if missing else EXIT_OK
+
+
+def say_notes(notes: Sequence[str]) -> None:
+    """What a person should know of what was done, on stderr."""
+    for note in notes:
+        typer.echo(f"mnbatch: {note}", err=True)
+
+
+def say_rebuilt(done: Rebuilt) -> None:
+    """Where the reports are, and on stderr what a person should know of them."""
+    say_notes(done.notes)
+    name_missing(done.missing)
+    typer.echo(done.text)
 
 
 def as_json(missing: Sequence[Missing]) -> list[dict[str, Any]]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mnbatch.cli.common import App
-from mnbatch.errors import NoInputError, UsageError
 
 if TYPE_CHECKING:
-    from mnbatch.dosimetry.calibration_curve import Curve, Endpoint
-    from mnbatch.dosimetry.likelihood_fits import DosePoint
+    from mnbatch.dosimetry.calibration_curve import Curve
 
 curve_app = App(help="Fit and show calibration curves.", no_args_is_help=True)
 
@@ -48,43 +46,12 @@ def fit_command(
     Exit codes: 2 usage; 3 the data give no curve (rows that cannot be used, too few doses, no rise with dose); 4 OUT
     holds no results; 5 slides that were scored differently; 10 a file cannot be read or written.
     """
-    from mnbatch.dosimetry.calibration_curve import dump_curve
-    from mnbatch.dosimetry.curve_fitting import fit_curve, summary_lines
-    from mnbatch.dosimetry.likelihood_fits import read_points
-    from mnbatch.files import write_out_file
+    from mnbatch.app.dosing_service import fit_and_write
+    from mnbatch.dosimetry.curve_fitting import summary_lines
 
-    points: list[DosePoint]
-    stated: dict[str, Any]
-    if source.is_dir():
-        points, of, stated = _scored_points(source, doses, endpoint)
-        stated |= {"note": scoring} if scoring else {}
-    else:
-        of, stated = endpoint or "mn", {"mode": scoring} if scoring else {}
-        points = read_points(source, of)
-    curve = fit_curve(points, of, model, family, stated)
-    write_out_file(out, dump_curve(curve))
+    curve = fit_and_write(source, out, doses=doses, model=model, family=family, endpoint=endpoint, scoring=scoring)
     typer.echo("\n".join(summary_lines(curve)))
     typer.echo(f"curve: {out}")
-
-
-def _scored_points(
-    out: Path, doses: Path | None, endpoint: Endpoint | None
-) -> tuple[list[DosePoint], Endpoint, dict[str, Any]]:
-    """Points of an OUT, with the doses of a sheet or of the one in force."""
-    from mnbatch.assay.sample_sheet import match_samples, read_samples
-    from mnbatch.results.annotations import load_samples
-    from mnbatch.results.calibration import calibration_points, known_doses
-    from mnbatch.results.store import Store
-
-    store = Store(out)
-    if not store.paths.slides.is_dir():
-        raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
-    if doses is None:
-        known = known_doses(load_samples(store.paths))
-    else:
-        slides = [(r.slide_id, r.name, r.path) for r in store.records()]
-        known = {i: s.dose_gy for i, s in match_samples(read_samples(doses), slides).items() if s.dose_gy is not None}
-    return calibration_points(store, known, endpoint)
 
 
 @curve_app.command("show")
@@ -97,27 +64,19 @@ def show_command(
 
     Exit codes: 2 usage; 3 no dose can be read from the curve; the reason is printed.
     """
-    from mnbatch.dosimetry.calibration_curve import load_curve, problems
+    from mnbatch.app.dosing_service import check_level, refuse_faults, show_curve, write_curve_figure
     from mnbatch.dosimetry.curve_fitting import summary_lines
-    from mnbatch.dosimetry.dose_estimation import curve_warnings
-    from mnbatch.errors import CurveError
 
-    if not 0 < level < 1:
-        raise UsageError(f"The level {level:g} is no confidence level.", "Give a number between 0 and 1, such as 0.95.")
-    loaded = load_curve(curve)
-    typer.echo("\n".join(summary_lines(loaded)))
-    for warning in curve_warnings(loaded):
+    check_level(level)
+    shown = show_curve(curve)
+    typer.echo("\n".join(summary_lines(shown.curve)))
+    for warning in shown.warnings:
         typer.echo(f"note        {warning}")
-    faults = problems(loaded)
-    if faults:
-        raise CurveError(f"No dose can be read from {curve}: {'; '.join(faults)}.", "Fit another curve.")
+    refuse_faults(shown, curve)
     typer.echo()
-    typer.echo("\n".join(_table_and_plot(loaded, level)))
+    typer.echo("\n".join(_table_and_plot(shown.curve, level)))
     if figure is not None:
-        from mnbatch.files import write_out_file
-        from mnbatch.report.charts import standalone
-
-        write_out_file(figure, standalone(loaded, level))
+        write_curve_figure(shown.curve, level, figure)
         typer.echo(f"figure: {figure}")
 
 

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mnbatch.cli.common import as_json as missing_as_json
-from mnbatch.errors import UsageError
+from mnbatch.cli.common import name_missing, say_notes
+from mnbatch.errors import EXIT_SLIDES_FAILED, UsageError
 
 if TYPE_CHECKING:
-    from mnbatch.cli.dose_out import DosedOut
+    from mnbatch.app.dosing_service import Dosed
     from mnbatch.dosimetry.dose_estimation import DoseResult
     from mnbatch.dosimetry.triage import Triage
-    from mnbatch.results.dosing_settings import Dosing
+
+_Suspected = tuple[float, Sequence[float | None]]
+"""A suspected dose, and of each case how likely its counts are without it."""
 
 
 def dose(
@@ -72,74 +75,55 @@ def dose(
         raise UsageError("Give either an OUT directory or --cases.", "`mnbatch dose --help` shows both.")
     if not curve:
         raise UsageError("No calibration curve is given.", "Give --curve curve.json; `mnbatch curve fit` makes one.")
-    if not 0 < level < 1:
-        raise UsageError(f"The level {level:g} is no confidence level.", "Give a number between 0 and 1, such as 0.95.")
-    from mnbatch.cli.dose_out import DosedOut, dose_out, leave
-    from mnbatch.dosimetry.calibration_curve import load_curve
-    from mnbatch.results.dosing_settings import DoseSettings, Dosing
+    from mnbatch.app.dosing_service import dose_cases, dose_out, make_dosing, suspected_ratios
 
-    rates = _rates(sensitivity, specificity)
-    source = curve if curve.startswith("example:") else Path(curve).name
-    settings = DoseSettings(source, method, level, exposure_hours, allow_mismatch, *rates)
-    dosing = Dosing(load_curve(curve), settings)
+    dosing = make_dosing(
+        curve,
+        method=method,
+        level=level,
+        exposure_hours=exposure_hours,
+        allow_mismatch=allow_mismatch,
+        sensitivity=sensitivity,
+        specificity=specificity,
+    )
     if cases is not None:
-        done = DosedOut(_dose_cases(cases, dosing, with_triage or not as_json), {})
+        done = dose_cases(cases, dosing, with_triage=with_triage or not as_json)
     else:
         assert out is not None
         done = dose_out(out, dosing)
-    lines = _json_lines(done, with_triage, dosing, suspected_gy) if as_json else _text_lines(done.pairs)
+        say_notes(done.notes)
+        typer.echo(f"report: {done.index}", err=True)
+    if as_json:
+        ratios = None if suspected_gy is None else suspected_ratios(done.results, dosing, suspected_gy)
+        suspected = None if suspected_gy is None or ratios is None else (suspected_gy, ratios)
+        lines = _json_lines(done, with_triage, suspected)
+    else:
+        lines = _text_lines(done.pairs)
     for line in lines:
         typer.echo(line)
-    missing = [slide for slides in done.missing.values() for slide in slides]
-    leave([result for result, _ in done.pairs], "cases" if cases is not None else "donors", missing)
+    _leave(done, "cases" if cases is not None else "donors")
 
 
-def _dose_cases(path: Path, dosing: Dosing, with_triage: bool) -> Sequence[tuple[DoseResult, Triage | None]]:
-    from mnbatch.dosimetry.dose_estimation import assess, read_cases
-    from mnbatch.dosimetry.triage import triage
-
-    seen, options = dosing.seen, dosing.options
-    results = assess(read_cases(path, seen.endpoint), seen, options)
-    classes = triage(results, seen, options.g) if with_triage else [None] * len(results)
-    return list(zip(results, classes, strict=True))
-
-
-def _rates(sensitivity: str, specificity: str) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
-    """Both rates as (right, total), or neither."""
-    if not sensitivity and not specificity:
-        return None, None
-    from mnbatch.dosimetry.scorer_error import counted_rate
-
-    if not (sensitivity and specificity):
-        raise UsageError("Sensitivity and specificity belong together.", "Give both --sensitivity and --specificity.")
-    se, sp = counted_rate("--sensitivity", sensitivity), counted_rate("--specificity", specificity)
-    return (se.right, se.total), (sp.right, sp.total)
+def _leave(done: Dosed, what: str) -> None:
+    """Say how many have no dose and which slides no dose holds, and leave with the exit code that goes with it."""
+    not_counted = name_missing(done.not_counted)
+    bad = sum(result.status != "ok" for result in done.results)
+    if bad:
+        typer.echo(f"{bad} of {len(done.results)} {what} have no dose; their reasons stand with them.", err=True)
+    raise typer.Exit(EXIT_SLIDES_FAILED if bad else not_counted)
 
 
-def _json_lines(done: DosedOut, with_triage: bool, dosing: Dosing, suspected: float | None) -> Iterator[str]:
-    ratios = _suspected([result for result, _ in done.pairs], dosing, suspected)
-    for (result, found), ratio in zip(done.pairs, ratios, strict=True):
+def _json_lines(done: Dosed, with_triage: bool, suspected: _Suspected | None) -> Iterator[str]:
+    for i, (result, found) in enumerate(done.pairs):
         content: dict[str, Any] = result.to_json()
         if result.id in done.missing:
             content["slides_not_counted"] = missing_as_json(done.missing[result.id])
         if with_triage:
             content["triage"] = found.to_json() if found else None
         if suspected is not None:
-            content["suspected"] = {"dose_gy": suspected, "log10_background_over_suspected": ratio}
+            dose, ratios = suspected
+            content["suspected"] = {"dose_gy": dose, "log10_background_over_suspected": ratios[i]}
         yield json.dumps(content, allow_nan=False)
-
-
-def _suspected(results: Sequence[DoseResult], dosing: Dosing, suspected: float | None) -> Sequence[float | None]:
-    """Log10 of the likelihood of background over that of the suspected dose; None for a case without a dose."""
-    usable = [result for result in results if result.status == "ok"]
-    if suspected is None or not usable:
-        return [None] * len(results)
-    from mnbatch.dosimetry.dose_estimation import background_over_suspected, counts_of
-
-    found = iter(
-        background_over_suspected(dosing.seen, counts_of(usable, dosing.seen), suspected, dosing.options.g).tolist()
-    )
-    return [next(found) if result.status == "ok" else None for result in results]
 
 
 def _text_lines(pairs: Sequence[tuple[DoseResult, Triage | None]]) -> Iterator[str]:

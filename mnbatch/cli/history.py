@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mnbatch.errors import NoInputError
+from mnbatch.cli.common import name_missing
 
 
 def history(
@@ -20,27 +19,12 @@ def history(
     Limits are given for at least five batches of one model and threshold. Exit codes: 0 drawn; 3 drawn, and slides of
     these batches are not counted; 4 there is no batch below ROOT; 10 unreadable or disk full.
     """
-    from mnbatch.cli.common import name_missing
-    from mnbatch.files import write_out_file
-    from mnbatch.report.control_charts import chart_page, find_batches, limits, outside
+    from mnbatch.app.inspection import draw_history
 
-    points = find_batches(root.resolve())
-    if not points:
-        raise NoInputError(
-            f"There is no batch of mnbatch below {root}.", "Give the folder that holds the --out folders."
-        )
-    write_out_file(out.resolve(), chart_page(points))
-    for method in dict.fromkeys(point.method for point in points):
-        of = [point for point in points if point.method == method]
-        chart = limits([point.per_1000 for point in of if point.per_1000 is not None])
-        for point in of:
-            if outside(point.per_1000, chart):
-                typer.echo(f"outside the limits: {point.folder}: {point.per_1000:.1f} MNBN per 1000")
-    for point in points:
-        if point.ahead:
-            typer.echo(f"says a time that is still to come: {point.folder}: {point.finished}", err=True)
-    typer.echo(f"{len(points)} batches: {out}")
-    missing = [
-        replace(slide, slide_id=f"{point.folder}/{slide.slide_id}") for point in points for slide in point.missing
-    ]
-    raise typer.Exit(name_missing(missing))
+    done = draw_history(root, out)
+    for point in done.outside:
+        typer.echo(f"outside the limits: {point.folder}: {point.per_1000:.1f} MNBN per 1000")
+    for point in done.ahead:
+        typer.echo(f"says a time that is still to come: {point.folder}: {point.finished}", err=True)
+    typer.echo(f"{len(done.points)} batches: {out}")
+    raise typer.Exit(name_missing(done.missing))

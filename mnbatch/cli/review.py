@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnbatch.cli.common import App
-from mnbatch.errors import LockHeldError
+from mnbatch.cli.common import App, name_missing, say_notes, say_rebuilt
 
 if TYPE_CHECKING:
-    from mnbatch.report.build import ReportSummary
-    from mnbatch.results.records import SlideRecord
-    from mnbatch.results.roster import Roster
-    from mnbatch.results.store import Store
+    from mnbatch.app.rebuild import Rebuilt
+    from mnbatch.app.review_service import ReviewState
+    from mnbatch.app.signing_service import Signed
     from mnbatch.review.standing import SlideReview
 
 review_app = App(
@@ -45,10 +43,9 @@ def import_(
     Exit codes: 0 imported; 2 broken rows; 4 OUT holds no results; 5 a review of another batch, model, plan or result;
     10 unreadable or disk full; 11 another import did not end in time.
     """
-    from mnbatch.review.review_import import import_review
+    from mnbatch.app.review_service import import_decisions
 
-    store = open_store(out)
-    done = import_review(store, review, keep_outdated=keep_outdated)
+    done = import_decisions(out, review, keep_outdated=keep_outdated)
     typer.echo(
         f"{done.added} decisions of {', '.join(done.reviewers) or 'nobody'} added on {len(done.slide_ids)} slides, "
         f"{done.known} were known"
@@ -57,7 +54,7 @@ def import_(
         typer.echo(f"{done.outdated} of them were made on an earlier result: kept, and not counted")
     if done.ahead:
         typer.echo(f"{done.ahead} of them say a time that is still to come: kept, in the order in which they came")
-    rebuild(store)
+    _rebuild(out)
 
 
 @review_app.command("export")
@@ -70,13 +67,9 @@ def export(
 
     Exit codes: 0 written; 3 written, without slides that were reviewed and are not counted now; 4 nothing to write.
     """
-    from mnbatch.cli.common import name_missing
-    from mnbatch.results.annotations import load_samples
-    from mnbatch.review.review_export import export_labels
+    from mnbatch.app.review_service import export_reviewed
 
-    store = open_store(out)
-    donors = {slide: row["donor"] for slide, row in load_samples(store.paths).items() if row.get("donor")}
-    done = export_labels(store, folder, donors, reviewer)
+    done = export_reviewed(out, folder, reviewer)
     typer.echo(f"{done.mn} cells with and {done.not_mn} without micronuclei: {folder / 'labels.csv'}")
     for reason, number in sorted(done.left_out.items()):
         typer.echo(f"left out: {number} {reason}")
@@ -91,24 +84,23 @@ def status(
 
     Exit codes: 0; 3 slides are not counted, so that they cannot be reviewed.
     """
-    from mnbatch.cli.common import name_missing
-    from mnbatch.results.roster import open_roster
+    from mnbatch.app.review_service import review_state
 
-    roster = open_roster(open_store(out))
-    missing = roster.missing()
-    reviews = _reviews(roster)
+    state = review_state(out)
     if as_json:
-        reasons = {slide.slide_id: slide.reason for slide in missing}
-        rows = [
-            {"slide_id": record.slide_id, **asdict(r), "not_counted": reasons.get(record.slide_id, "")}
-            for record, r in reviews
-        ]
-        typer.echo(json.dumps(rows, indent=1))
+        typer.echo(json.dumps(_document(state), indent=1))
     else:
-        for record, review in reviews:
-            for line in _lines(record, review):
-                typer.echo(line)
-    raise typer.Exit(name_missing(missing))
+        for slide_id, review in state.reviews.items():
+            typer.echo("\n".join(_lines(slide_id, review)))
+    raise typer.Exit(name_missing(state.missing))
+
+
+def _document(state: ReviewState) -> list[dict[str, Any]]:
+    reasons = {slide.slide_id: slide.reason for slide in state.missing}
+    return [
+        {"slide_id": slide_id, **asdict(review), "not_counted": reasons.get(slide_id, "")}
+        for slide_id, review in state.reviews.items()
+    ]
 
 
 @review_app.command("plan")
@@ -123,11 +115,8 @@ def plan(
     seed: Annotated[int | None, typer.Option("--seed", help="Of the random order.")] = None,
 ) -> None:
     """Show how much a review looks at, or change it; a larger sample holds the smaller one, so no work is lost."""
-    from dataclasses import replace
+    from mnbatch.app.review_service import review_plan
 
-    from mnbatch.review.queue import load_plan, save_plan
-
-    store = open_store(out)
     typed: dict[str, Any] = {
         "band": band,
         "sample": sample,
@@ -135,14 +124,11 @@ def plan(
         "least_sample": least_sample,
         "seed": seed,
     }
-    changes = {name: value for name, value in typed.items() if value is not None}
-    chosen = replace(load_plan(store.paths), **changes)
-    if changes:
-        save_plan(store.paths, chosen)
-    for name, value in asdict(chosen).items():
+    done = review_plan(out, {name: value for name, value in typed.items() if value is not None})
+    for name, value in asdict(done.plan).items():
         typer.echo(f"{name:13} {value:g}")
-    if changes:
-        rebuild(store)
+    if done.changed:
+        _rebuild(out)
 
 
 @review_app.command("serve")
@@ -157,11 +143,9 @@ def serve(
     """
     import webbrowser
 
-    from mnbatch.cli.review_sign import sign_as_asked
-    from mnbatch.review.server import ReviewServer
+    from mnbatch.app.review_service import review_server
 
-    store = open_store(out)
-    with ReviewServer(store, lambda: _rebuilt(store), lambda asked: sign_as_asked(store, asked), port) as server:
+    with review_server(out, port, _OnStderr()) as server:
         typer.echo(f"Open {server.address}")
         typer.echo("Ctrl-C ends it and makes the report.")
         if open_browser:
@@ -170,7 +154,19 @@ def serve(
             server.serve_forever()
         typer.echo("ended")
         if server.saved:
-            rebuild(store)
+            _rebuild(out)
+
+
+class _OnStderr:
+    """Says on stderr what a person should know of what the server did."""
+
+    def heard(self, done: Rebuilt | Signed) -> None:
+        """Say it."""
+        from mnbatch.app.rebuild import Rebuilt
+
+        say_notes(done.notes)
+        if isinstance(done, Rebuilt):
+            name_missing(done.missing)
 
 
 @contextlib.contextmanager
@@ -190,61 +186,45 @@ def _ending_on_signals() -> Iterator[None]:
             signal.signal(getattr(signal, name), handler)
 
 
-def rebuild(store: Store) -> None:
+@review_app.command("sign")
+def sign(
+    out: Out,
+    donor: Annotated[str, typer.Option("--donor", help="Whose result is signed, by the code of donors.csv.")],
+    name: Annotated[str, typer.Option("--name", help="Who signs.")],
+    role: Annotated[str, typer.Option("--role", help="Of the signer, as it is to stand there.")] = "",
+    unfinished: Annotated[
+        str, typer.Option("--unfinished", metavar="REASON", help="Sign although the review is not complete, and why.")
+    ] = "",
+    digest: Annotated[
+        str, typer.Option("--digest", help="Sign only this: the digest that the donor's page showed (32 digits).")
+    ] = "",
+) -> None:
+    """Sign a donor's result: the results, the review and the dose as they are now, bound by a digest.
+
+    A record in an append-only trail, shown on the donor's page, its page for print and in donors.csv. It is no
+    qualified electronic signature. When what was signed changes, it is kept and marked as outdated.
+
+    Exit codes: 0 signed; 2 no such donor, a review that is not complete, a broken name; 4 OUT holds no results; 5 the
+    result is not the one of --digest; 10 unreadable or disk full; 11 a run holds OUT.
+    """
+    from mnbatch.app.rebuild import open_store
+    from mnbatch.app.signing_service import SignRequest, sign_donor
+
+    request = SignRequest(donor=donor, name=name, role=role, reason=unfinished, digest=digest)
+    done = sign_donor(open_store(out), request)
+    say_notes(done.notes)
+    typer.echo(done.text)
+
+
+def _rebuild(out: Path) -> None:
     """Bring the reports up to date; a run that holds OUT does so itself when it ends."""
-    typer.echo(_rebuilt(store))
+    from mnbatch.app.rebuild import open_store, rebuild_after_change
+
+    say_rebuilt(rebuild_after_change(open_store(out)))
 
 
-def _rebuilt(store: Store) -> str:
-    from mnbatch.cli.common import name_missing
-    from mnbatch.report.sign_off import WAIT_SECONDS
-    from mnbatch.results.lock import hold_out
-    from mnbatch.results.roster import Missing
-
-    try:
-        with hold_out(store.paths, WAIT_SECONDS):
-            made = made_again(store)
-    except LockHeldError as error:
-        return f"The decisions are saved; the pages are made again when the run ends: {error.message}"
-    name_missing([Missing(slide.slide_id, slide.reason) for slide in made.slides if slide.status == "failed"])
-    return f"report: {store.paths.index}"
-
-
-def made_again(store: Store) -> ReportSummary:
-    """The reports, brought up to date; the caller holds OUT."""
-    from mnbatch.cli.report import report_options
-    from mnbatch.report.build import build_reports
-    from mnbatch.results.annotations import load_samples
-
-    return build_reports(store, report_options(store.paths), load_samples(store.paths))
-
-
-def open_store(out: Path) -> Store:
-    """The results in OUT; NoInputError where there are none."""
-    from mnbatch.results.store import Store
-    from mnbatch.review.review_import import check_out
-
-    store = Store(out)
-    check_out(store.paths, out)
-    return store
-
-
-def _reviews(roster: Roster) -> list[tuple[SlideRecord, SlideReview]]:
-    from mnbatch.review.review_import import queues_of
-    from mnbatch.review.standing import review_without_result, slide_review
-    from mnbatch.review.trail import read_trail
-
-    paths = roster.store.paths
-    queues = queues_of(roster.store, {record.slide_id: None for record in roster.records}, roster=roster)
-    found = []
-    for record in roster.records:
-        queue, trail = queues[record.slide_id], read_trail(paths, record.slide_id)
-        found.append((record, review_without_result(trail) if queue is None else slide_review(queue, trail)))
-    return found
-
-
-def _lines(record: SlideRecord, review: SlideReview) -> list[str]:
-    lines = [f"{record.slide_id}: {review.status}{': ' + review.reason if review.reason else ''}"]
+def _lines(slide_id: str, review: SlideReview) -> list[str]:
+    lines = [f"{slide_id}: {review.status}{': ' + review.reason if review.reason else ''}"]
     e = review.number
     if e is not None:
         lines.append(f"  reviewed {e.per_1000:.1f} MNBN per 1000 cells, {e.low:.1f} to {e.high:.1f} for these cells")

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from mnbatch.assay.cells import Skipped, Slide
-    from mnbatch.imaging.inputs import Recognised
-    from mnbatch.imaging.layouts import Layout
-
-RECOGNISING_SECONDS, RECOGNISING_GIB = 60.0, 4.0
-"""What looking at one file may take."""
+    from mnbatch.app.inspection import ScannedExport, ScannedSlide
 
 _COLUMNS = ("slide_id", "donor", "slide", "files", "MB", "note")
 
@@ -52,28 +46,19 @@ def scan(
     ] = None,
 ) -> None:
     """List the slides that `mnbatch run` would find in EXPORT; a few images are looked at to say what they are."""
-    from mnbatch.errors import NoInputError
-    from mnbatch.imaging.discovery import find_slides
-    from mnbatch.imaging.layouts import parse_layout
+    from mnbatch.app.inspection import NothingFoundError, scan_export
     from mnbatch.settings import refuse_unknown_variables
 
     refuse_unknown_variables()
-    parse_layout(layout)  # a wrong one is refused before any image is looked at
-    recognised = _recognised(input, export, layout)
-    kind = recognised.kind
-    found = _Findings(parse_layout(layout, kind), recognised, keep_skipped=explain)
     try:
-        for slide in find_slides(export, layout=layout, settle_seconds=settle, explain=found.skip, kind=kind):
-            found.add(slide)
-    except NoInputError:
+        found = scan_export(export, layout=layout, input=input, samples=samples, settle=settle, keep_skipped=explain)
+    except NothingFoundError as error:
         if explain and not as_json:
             # Without a slide the reasons are all the more wanted.
-            _print_explanation(found)
+            _print_explanation(error.found)
         raise
-    if samples is not None:
-        found.take_donors_from(samples)
     if as_json:
-        typer.echo(json.dumps(found.document(export), indent=1))
+        typer.echo(json.dumps(_document(found, explain), indent=1))
         return
     if explain:
         _print_explanation(found)
@@ -81,102 +66,31 @@ def scan(
     _print_summary(found, explained=explain)
 
 
-def _recognised(input: str, export: Path, layout: str) -> Recognised:
-    from mnbatch.errors import UsageError
-    from mnbatch.imaging.inputs import KINDS, Recognised, recognise_input
-
-    if input == "auto":
-        from mnbatch.pipeline.workers import WorkerPool
-
-        with WorkerPool(1, RECOGNISING_SECONDS, RECOGNISING_GIB) as pool:
-            return recognise_input(export, layout, pool.vote)
-    for kind in KINDS:
-        if input == kind:
-            return Recognised(kind, "as --input says")
-    raise UsageError(f"--input cannot be '{input}'.", f"Use auto or one of {', '.join(KINDS)}.")
-
-
-@dataclass(slots=True)
-class _Row:
-    """What is listed of a slide; its files are counted, not kept."""
-
-    slide_id: str
-    slide: str
-    donor: str | None
-    path: str
-    files: int
-    bytes: int
-    copy_of: str | None
-    settled: bool
-    dose_gy: float | None = None
-
-    def note(self) -> str:
-        """What a person should know of the slide; "" for an ordinary one."""
-        if self.copy_of:
-            return f"copy of {self.copy_of}, not scored again"
-        return "" if self.settled else "still being written, left for the next run"
+def _document(found: ScannedExport, explain: bool) -> dict[str, Any]:
+    """All of it as one JSON document."""
+    content: dict[str, Any] = {
+        "export": found.export,
+        "input": found.recognised.kind,
+        "input_because": found.recognised.why,
+        "layout": found.layout.name,
+        "pattern": found.layout.pattern,
+        "explanation": found.layout.explanation,
+        "slides": [asdict(slide) for slide in found.slides],
+        "skipped": sum(found.reasons.values()),
+    }
+    if explain:
+        content["skipped_files"] = [asdict(skipped) for skipped in found.skipped]
+    return content
 
 
-class _Findings:
-    """What a crawl found, in order."""
-
-    def __init__(self, layout: Layout, recognised: Recognised, *, keep_skipped: bool) -> None:
-        self.layout = layout
-        self.recognised = recognised
-        self.rows: list[_Row] = []
-        self.skipped: list[Skipped] = []
-        self.reasons: Counter[str] = Counter()
-        self._keep_skipped = keep_skipped
-
-    def skip(self, skipped: Skipped) -> None:
-        """Note what was not taken."""
-        self.reasons[skipped.reason] += 1
-        if self._keep_skipped:
-            self.skipped.append(skipped)
-
-    def add(self, slide: Slide) -> None:
-        """Note a slide."""
-        size = sum(file.size for file in slide.everything)
-        row = _Row(
-            slide.slide_id,
-            slide.name,
-            slide.donor,
-            slide.path,
-            len(slide.files),
-            size,
-            slide.copy_of,
-            slide.settled,
-        )
-        self.rows.append(row)
-
-    def take_donors_from(self, sheet: Path) -> None:
-        """Let the sample sheet override the donors of the paths."""
-        from mnbatch.assay.sample_sheet import match_samples, read_samples
-
-        matched = match_samples(read_samples(sheet), [(row.slide_id, row.slide, row.path) for row in self.rows])
-        for row in self.rows:
-            sample = matched.get(row.slide_id)
-            if sample is not None:
-                row.donor, row.dose_gy = sample.donor, sample.dose_gy
-
-    def document(self, export: Path) -> dict[str, Any]:
-        """All of it as one JSON document."""
-        content: dict[str, Any] = {
-            "export": str(export),
-            "input": self.recognised.kind,
-            "input_because": self.recognised.why,
-            "layout": self.layout.name,
-            "pattern": self.layout.pattern,
-            "explanation": self.layout.explanation,
-            "slides": [asdict(row) for row in self.rows],
-            "skipped": self.reasons.total(),
-        }
-        if self._keep_skipped:
-            content["skipped_files"] = [asdict(skipped) for skipped in self.skipped]
-        return content
+def _note(slide: ScannedSlide) -> str:
+    """What a person should know of the slide; "" for an ordinary one."""
+    if slide.copy_of:
+        return f"copy of {slide.copy_of}, not scored again"
+    return "" if slide.settled else "still being written, left for the next run"
 
 
-def _print_explanation(found: _Findings) -> None:
+def _print_explanation(found: ScannedExport) -> None:
     from mnbatch.imaging.inputs import KINDS
 
     kind = found.recognised.kind
@@ -188,7 +102,7 @@ def _print_explanation(found: _Findings) -> None:
         typer.echo(f"skipped: {_printable(skipped.path)}: {_printable(skipped.reason)}")
 
 
-def _print_table(found: _Findings) -> None:
+def _print_table(found: ScannedExport) -> None:
     lines = [
         (
             row.slide_id,
@@ -196,9 +110,9 @@ def _print_table(found: _Findings) -> None:
             _printable(row.slide),
             str(row.files),
             f"{row.bytes / 1e6:.1f}",
-            row.note(),
+            _note(row),
         )
-        for row in found.rows
+        for row in found.slides
     ]
     if sys.stdout.isatty():
         _print_rich(lines)
@@ -220,15 +134,16 @@ def _print_rich(lines: Sequence[tuple[str, ...]]) -> None:
     Console().print(table)
 
 
-def _print_summary(found: _Findings, *, explained: bool) -> None:
+def _print_summary(found: ScannedExport, *, explained: bool) -> None:
     """One or two lines on stderr: they are for a person, not for a pipe."""
-    files = sum(row.files for row in found.rows)
+    files = sum(row.files for row in found.slides)
     typer.echo(
-        f"{len(found.rows)} slides, {files} files; input {found.recognised.kind}, layout {found.layout.name}", err=True
+        f"{len(found.slides)} slides, {files} files; input {found.recognised.kind}, layout {found.layout.name}",
+        err=True,
     )
     if found.reasons and not explained:
-        typer.echo(f"{found.reasons.total()} files or folders were not taken; --explain says why", err=True)
-    without = sum(row.donor is None for row in found.rows)
+        typer.echo(f"{sum(found.reasons.values())} files or folders were not taken; --explain says why", err=True)
+    without = sum(row.donor is None for row in found.slides)
     if without:
         typer.echo(
             f"{without} slides have no donor and will not be pooled; a sample sheet (--samples) or the "

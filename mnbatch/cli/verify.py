@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, NoInputError
+from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED
 
 
 def verify(
@@ -23,13 +23,9 @@ def verify(
     Exit codes: 0 all is as it was written; 3 something is damaged, altered or gone, each named with what to do; 4 OUT
     holds no results.
     """
-    from mnbatch.report.verifying import verify_out
-    from mnbatch.results.store import Store
+    from mnbatch.app.inspection import verify_results
 
-    paths = Store(out).paths
-    if not paths.slides.is_dir():
-        raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
-    found = verify_out(paths)
+    found = verify_results(out)
     if as_json:
         content = {"out": str(out), "files": found.files, "findings": [asdict(one) for one in found.findings]}
         typer.echo(json.dumps(content, indent=1))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from waitress import wasyncore
@@ -178,12 +178,21 @@ class _Refused(Exception):
         self.headers = headers
 
 
+class ReviewActions(Protocol):
+    """What the server has done for pages beyond saving decisions."""
+
+    def rebuild(self) -> str:
+        """Bring the reports up to date and say in a line what was done."""
+
+    def sign(self, asked: Mapping[str, str]) -> str:
+        """Sign a donor's result as the form of its page asked, and say so."""
+
+
 class ReviewServer:
     """Serves one OUT on 127.0.0.1.
 
     Args:
-        rebuild: brings the reports up to date and says in a line what it did.
-        sign: signs a donor's result as the form of its page asked, and says so in a line.
+        actions: makes reports and signs.
         port: 0 for any that is free.
 
     Attributes:
@@ -195,12 +204,9 @@ class ReviewServer:
         StorageError: the port is taken.
     """
 
-    def __init__(
-        self, store: Store, rebuild: Callable[[], str], sign: Callable[[Mapping[str, str]], str], port: int = 0
-    ) -> None:
+    def __init__(self, store: Store, actions: ReviewActions, port: int = 0) -> None:
         self.store = store
-        self.rebuild = rebuild
-        self.sign = sign
+        self.actions = actions
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
         self.saved = 0
         self._lock = threading.Lock()
@@ -257,7 +263,7 @@ class ReviewServer:
         """Bring the reports up to date, one at a time."""
         with self._lock:
             self._queues.clear()
-            return self.rebuild()
+            return self.actions.rebuild()
 
     def sign_off(self, asked: Mapping[str, str]) -> str:
         """Sign a donor's result; decisions that arrive meanwhile wait.
@@ -266,7 +272,7 @@ class ReviewServer:
             MnbatchError: it was refused.
         """
         with self._lock:
-            return self.sign(asked)
+            return self.actions.sign(asked)
 
     def _queue(self, slide_id: str) -> Queue | None:
         """The slide's queue, drawn again only when its record or the plan changed."""

@@ -6,9 +6,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from mnbatch.app.signing_service import SignRequest, sign_donor
 from mnbatch.dosimetry.calibration_curve import load_curve
 from mnbatch.report.build import ReportOptions, build_reports
-from mnbatch.report.sign_off import SignRequest, sign_donor
 from mnbatch.report.sign_off_basis import LEFT_OUT
 from mnbatch.results.annotations import change
 from mnbatch.results.dosing_settings import DoseSettings, Dosing, save_dosing
@@ -33,7 +33,7 @@ def signed(store, add_slide, tmp_path):
     for slide_id in ("a1", "a2"):
         save(store, slide_id, decide(store, slide_id))
     dose(store, tmp_path)
-    sign_donor(store, SignRequest("D1", "Ada"), lambda: build(store))
+    sign_donor(store, SignRequest("D1", "Ada"), OPTIONS, SAMPLES)
     return store
 
 

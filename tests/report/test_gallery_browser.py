@@ -7,13 +7,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mnbatch.app.signing_service import SignRequest, sign_donor
 from mnbatch.report.build import ReportOptions, build_reports
-from mnbatch.report.sign_off import SignRequest, sign_donor
 from mnbatch.results.store import Store
 from mnbatch.review.decisions import COLUMNS, LONGEST_NAME
 from mnbatch.review.estimate import hypergeometric_limits
@@ -321,8 +322,25 @@ def test_the_page_weighs_little_more_than_its_pictures(built: Store, module_add_
     assert weight <= 1.3 * raw
 
 
+@dataclass
+class Asked:
+    """What pages ask of the server; without options nothing is made."""
+
+    store: Store
+    options: ReportOptions | None = None
+
+    def rebuild(self) -> str:
+        if self.options:
+            build_reports(self.store, self.options)
+        return "report made"
+
+    def sign(self, asked: Mapping[str, str]) -> str:
+        sign_donor(self.store, SignRequest(**asked), self.options)
+        return "signed"
+
+
 def test_served_pages_save_straight_into_the_trail(page: Any, built: Store) -> None:
-    with ReviewServer(built, lambda: "report made", lambda asked: "") as server:
+    with ReviewServer(built, Asked(built)) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
@@ -352,23 +370,14 @@ def served(tmp_path: Path, module_add_slide: Callable[..., object]) -> Iterator[
     module_add_slide(store, "s1", [0.9, 0.8, *[0.1] * 18])
     module_add_slide(store, "s2", [0.7, *[0.2] * 19], first_digest=300)
     save_plan(store.paths, ReviewPlan(band=0.05, sample=0.1, least_band=2, least_sample=3))
-    rebuilt(store)
-
-    def sign(asked: Mapping[str, str]) -> str:
-        sign_donor(store, SignRequest(**asked), lambda: build_reports(store, ReportOptions(min_cells=1)))
-        return "signed"
-
-    with ReviewServer(store, lambda: rebuilt(store), sign) as server:
+    actions = Asked(store, ReportOptions(min_cells=1))
+    actions.rebuild()
+    with ReviewServer(store, actions) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         yield store, server
         server.shutdown()
         thread.join()
-
-
-def rebuilt(store: Store) -> str:
-    build_reports(store, ReportOptions(min_cells=1))
-    return "report made"
 
 
 HELD_BACK = """

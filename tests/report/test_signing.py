@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from mnbatch.app import rebuild
+from mnbatch.app.signing_service import SignRequest, sign_donor
 from mnbatch.errors import LockHeldError, MismatchError, UsageError
-from mnbatch.report import sign_off
 from mnbatch.report.build import ReportOptions, build_reports
-from mnbatch.report.sign_off import SignRequest, sign_donor
 from mnbatch.results.lock import hold_lock
 from mnbatch.results.paths import OutPaths
 from mnbatch.review import trail
@@ -34,7 +34,8 @@ def reviewed(batch):
 
 
 def sign(store, name="Ada", donor="D1", **fields):
-    return sign_donor(store, SignRequest(donor, name, **fields), lambda: build_reports(store, OPTIONS))
+    done = sign_donor(store, SignRequest(donor, name, **fields), OPTIONS)
+    return done.signature, done.added
 
 
 def pages(store):
@@ -174,7 +175,7 @@ def test_two_at_once_are_both_kept(reviewed):
 
 
 def test_a_run_that_holds_out_is_not_disturbed(reviewed, monkeypatch):
-    monkeypatch.setattr(sign_off, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(rebuild, "WAIT_SECONDS", 0.1)
     with hold_lock(reviewed.paths.lock), pytest.raises(LockHeldError):
         sign(reviewed)
     assert read_signatures(reviewed.paths).entries == ()

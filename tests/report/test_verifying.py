@@ -5,9 +5,9 @@ import os
 
 import pytest
 
+from mnbatch.app.signing_service import SignRequest, sign_donor
 from mnbatch.assay.sample_sheet import SampleRow
 from mnbatch.report.build import ReportOptions, build_reports
-from mnbatch.report.sign_off import SignRequest, sign_donor
 from mnbatch.results.annotations import save_samples
 from mnbatch.results.store import Store
 from mnbatch.review.queue import ReviewPlan, save_plan
@@ -26,7 +26,7 @@ def whole(tmp_path_factory):
     save_plan(store.paths, ReviewPlan(seed=2))
     save_samples(store.paths, {"a1": SampleRow(slide="a1", donor="D1", note="first")})
     save(store, "a1", decide(store, "a1"))
-    sign_donor(store, SignRequest("D1", "Ada"), lambda: build_reports(store, OPTIONS))
+    sign_donor(store, SignRequest("D1", "Ada"), OPTIONS)
     return store
 
 

@@ -15,12 +15,22 @@ from mnbatch.review import trail
 from mnbatch.review.server import LARGEST_BODY, ReviewServer, shown_file
 
 
+class Asked:
+    """What pages ask of the server."""
+
+    def rebuild(self):
+        return "made"
+
+    def sign(self, asked):
+        return f"signed by {asked['name']}"
+
+
 @pytest.fixture
 def server(out):
     out.paths.index.write_text("<h1>batch</h1>")
     out.paths.private.mkdir()
     (out.paths.private / "names.json").write_text("{}")
-    with ReviewServer(out, lambda: "made", lambda asked: f"signed by {asked['name']}") as running:
+    with ReviewServer(out, Asked()) as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         yield running

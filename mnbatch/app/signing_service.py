@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from mnbatch.app.rebuild import held_for_reports, make_reports
 from mnbatch.errors import MismatchError, UsageError
-from mnbatch.report.build import ReportSummary
-from mnbatch.results.lock import hold_out
+from mnbatch.results.roster import Samples
 from mnbatch.results.store import Store
 from mnbatch.review.sign_offs import Basis, Signature, add_signature, make_signature
 from mnbatch.review.trail import writing
 
-WAIT_SECONDS = 10.0
-"""For another command that makes reports; a run takes longer, and is not waited for."""
+if TYPE_CHECKING:
+    from mnbatch.report.build import ReportOptions, ReportSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +32,54 @@ class SignRequest:
     digest: str = ""
 
 
-def sign_donor(store: Store, request: SignRequest, rebuild: Callable[[], ReportSummary]) -> tuple[Signature, bool]:
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A sign-off.
+
+    Attributes:
+        added: whether it is new in the trail; the same one given again is not.
+        notes: what a person should know of the reports that were made.
+    """
+
+    signature: Signature
+    added: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """In two lines, for a person."""
+        signature, basis = self.signature, self.signature.basis
+        did = "signed by" if self.added else "was signed already by"
+        role = f" ({signature.role})" if signature.role else ""
+        return (
+            f"donor {signature.donor}: {basis.numbers['mnbn_cells']} MNBN of {basis.numbers['bn_cells']} cells, "
+            f"review {basis.review_status}, digest {signature.digest}\n"
+            f"{did} {signature.name}{role}, {signature.time}"
+        )
+
+
+def sign_donor(
+    store: Store, request: SignRequest, options: ReportOptions | None = None, samples: Samples | None = None
+) -> Signed:
     """Bring the reports up to date, sign what they say of the donor, and show it there.
 
     Args:
-        rebuild: makes the reports; OUT is held meanwhile.
-
-    Returns:
-        The sign-off, and whether it is new in the trail.
+        options: of the reports; None: as the last run had them.
+        samples: by slide_id; None: the sample sheet in force.
 
     Raises:
         UsageError: no such donor, no result, a review that is not complete without a reason, or a broken name.
         MismatchError: the donor's page has changed since it was looked at.
         LockHeldError: a run holds OUT, or another signer did not end in time.
+        StorageError: a file cannot be read or written.
     """
-    with writing(store.paths), hold_out(store.paths, WAIT_SECONDS):
-        signature = checked(request, rebuild())
+    with writing(store.paths), held_for_reports(store):
+        seen = make_reports(store, options, samples)
+        assert seen.made is not None
+        signature = checked(request, seen.made)
         added = add_signature(store.paths, signature)
-        if added:
-            rebuild()
-    return signature, added
+        shown = make_reports(store, options, samples).notes if added else ()
+    return Signed(signature, added, seen.notes + shown)
 
 
 def checked(request: SignRequest, made: ReportSummary) -> Signature:

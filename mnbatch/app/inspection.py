@@ -1,0 +1,315 @@
+"""What an export holds, what an OUT holds, whether it is as it was written, and one chart over many of them.
+
+Each function imports what it needs: `status` is asked often and must not load what a scan does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnbatch.app.rebuild import open_store
+from mnbatch.errors import NoInputError, UsageError
+from mnbatch.intake import read_json
+from mnbatch.results.roster import Missing
+from mnbatch.results.store import Store
+
+if TYPE_CHECKING:
+    from mnbatch.assay.cells import Skipped, Slide
+    from mnbatch.imaging.inputs import Recognised
+    from mnbatch.imaging.layouts import Layout
+    from mnbatch.report.control_charts import BatchPoint
+    from mnbatch.report.verifying import Verified
+    from mnbatch.results.paths import OutPaths
+    from mnbatch.results.records import SlideRecord
+
+RECOGNISING_SECONDS, RECOGNISING_GIB = 60.0, 4.0
+"""What looking at one file may take."""
+
+REPORTED = ("done", "partial", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class FailedSlide:
+    """A slide that is not counted."""
+
+    slide_id: str
+    slide: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutStatus:
+    """What an OUT holds and what its latest run did.
+
+    Attributes:
+        slides: copies are not among them.
+        done: slides that the latest report counts.
+        copies: slide_ids that are counted once, as another slide.
+        held_by: host and process of the run that holds OUT; None for none.
+        latest_run: status, exit_code, started, finished and host; empty without a manifest.
+    """
+
+    out: str
+    slides: int
+    done: int
+    failed: tuple[FailedSlide, ...]
+    copies: tuple[str, ...]
+    held_by: str | None
+    latest_run: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Batches in one control chart.
+
+    Attributes:
+        points: every batch, in the order of time.
+        outside: of these, batches beyond the limits of their method.
+        missing: slides of all batches that are not counted, as folder/slide_id.
+    """
+
+    page: Path
+    points: tuple[BatchPoint, ...]
+    outside: tuple[BatchPoint, ...]
+    missing: tuple[Missing, ...]
+
+    @property
+    def ahead(self) -> tuple[BatchPoint, ...]:
+        """Batches that say a time which is still to come."""
+        return tuple(point for point in self.points if point.ahead)
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedSlide:
+    """What is listed of a slide; its files are counted, not kept."""
+
+    slide_id: str
+    slide: str
+    donor: str | None
+    path: str
+    files: int
+    bytes: int
+    copy_of: str | None
+    settled: bool
+    dose_gy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedExport:
+    """What `run` would find in an export.
+
+    Attributes:
+        skipped: files and folders that were not taken; empty unless they were asked for.
+        reasons: reason -> how many were not taken for it; always counted.
+    """
+
+    export: str
+    layout: Layout
+    recognised: Recognised
+    slides: tuple[ScannedSlide, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+
+class NothingFoundError(NoInputError):
+    """No slide was found in an export; `found` has the reasons, which are wanted all the more."""
+
+    def __init__(self, error: NoInputError, found: ScannedExport) -> None:
+        super().__init__(error.message, error.next_step)
+        self.found = found
+
+
+def out_status(out: Path) -> OutStatus:
+    """What is done, failed and running in OUT, as the latest report and the locks have it.
+
+    Raises:
+        NoInputError: OUT holds no results.
+        StorageError: a record cannot be read.
+    """
+    from mnbatch.results.lock import current_holder
+    from mnbatch.results.paths import OutPaths
+
+    paths = OutPaths(out.resolve())
+    if not paths.batch.exists():
+        raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
+    holder = current_holder(paths.lock)
+    held_by = None if holder is None else f"{holder.host}:{holder.pid}"
+    store = Store(out)
+    records = store.records()
+    states = {record.slide_id: _reported(store, record) for record in records}
+    failed = {r.slide_id for r in records if r.status == "failed" or states[r.slide_id][0] == "failed"}
+    # A copy under another donor is reported as failed, not taken once.
+    copies = tuple(r.slide_id for r in records if r.status == "copy" and states[r.slide_id][0] != "failed")
+    return OutStatus(
+        out=str(out),
+        slides=len(records) - len(copies),
+        done=sum(status in ("done", "partial") for status, _ in states.values()),
+        failed=tuple(
+            FailedSlide(r.slide_id, r.name, states[r.slide_id][1] or r.reason) for r in records if r.slide_id in failed
+        ),
+        copies=copies,
+        held_by=held_by,
+        latest_run=_latest_run(paths, held_by),
+    )
+
+
+def _latest_run(paths: OutPaths, held_by: str | None) -> dict[str, Any]:
+    from mnbatch.results.manifest import read_manifest
+
+    manifest = read_manifest(paths)
+    if manifest is None:
+        return {}
+    run = {name: manifest.get(name) for name in ("status", "exit_code", "started", "finished", "host")}
+    if run["status"] == "running" and held_by is None:
+        run["status"] = "killed"
+    return run
+
+
+def _reported(store: Store, record: SlideRecord) -> tuple[str, str]:
+    """Status and reason of a slide as the latest report had it, unless its result was damaged since."""
+    wrong = store.damage(record)
+    if wrong:
+        return "failed", f"its stored result is damaged: {wrong}"
+    try:
+        summary = read_json(store.paths.slide(record.slide_id).summary, finite=False)
+        status, reason = summary["status"], summary.get("reason", "")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        status, reason = None, ""
+    if status not in REPORTED or not isinstance(reason, str):
+        return "not reported yet", ""
+    return status, reason
+
+
+def verify_results(out: Path) -> Verified:
+    """Whether everything in OUT that has a checksum is as it was written; nothing is changed.
+
+    Raises:
+        NoInputError: OUT holds no results.
+    """
+    from mnbatch.report.verifying import verify_out
+
+    return verify_out(open_store(out).paths)
+
+
+def draw_history(root: Path, page: Path) -> History:
+    """Write a control chart over the batches below a folder.
+
+    Raises:
+        NoInputError: there is no batch.
+        StorageError: a file cannot be read or written.
+    """
+    from mnbatch.files import write_out_file
+    from mnbatch.report.control_charts import chart_page, find_batches, limits, outside
+
+    points = find_batches(root.resolve())
+    if not points:
+        raise NoInputError(
+            f"There is no batch of mnbatch below {root}.", "Give the folder that holds the --out folders."
+        )
+    write_out_file(page.resolve(), chart_page(points))
+    beyond: list[BatchPoint] = []
+    for method in dict.fromkeys(point.method for point in points):
+        of = [point for point in points if point.method == method]
+        chart = limits([point.per_1000 for point in of if point.per_1000 is not None])
+        beyond += [point for point in of if outside(point.per_1000, chart)]
+    missing = [replace(slide, slide_id=f"{p.folder}/{slide.slide_id}") for p in points for slide in p.missing]
+    return History(page, tuple(points), tuple(beyond), tuple(missing))
+
+
+def scan_export(
+    export: Path,
+    *,
+    layout: str = "folder-per-slide",
+    input: str = "auto",
+    samples: Path | None = None,
+    settle: float | None = None,
+    keep_skipped: bool = False,
+) -> ScannedExport:
+    """List the slides that a run would find; a few images are looked at to say what they are.
+
+    Args:
+        layout: name of a preset, or a pattern.
+        input: gallery, fields or wsi; auto recognises it.
+        samples: sample sheet whose donors replace those of the paths.
+        settle: mark slides younger than this, in seconds, as not settled.
+        keep_skipped: also list each file that was not taken, with the reason.
+
+    Raises:
+        UsageError: no such layout or input, or a sample sheet that cannot be used.
+        NothingFoundError: no slide, or no such export (a NoInputError that holds what was seen).
+        StorageError: it cannot be read.
+    """
+    from mnbatch.imaging.discovery import find_slides
+    from mnbatch.imaging.layouts import parse_layout
+
+    parse_layout(layout)  # a wrong one is refused before any image is looked at
+    recognised = _recognised(input, export, layout)
+    found = ScannedExport(str(export), parse_layout(layout, recognised.kind), recognised)
+    skips = _Skips(keep_skipped)
+    slides: list[ScannedSlide] = []
+    try:
+        for slide in find_slides(
+            export, layout=layout, settle_seconds=settle, explain=skips.note, kind=recognised.kind
+        ):
+            slides.append(_listed(slide))
+    except NoInputError as error:
+        raise NothingFoundError(error, skips.added_to(found)) from error
+    if samples is not None:
+        slides = _with_donors_of(samples, slides)
+    return replace(skips.added_to(found), slides=tuple(slides))
+
+
+class _Skips:
+    """What a crawl did not take."""
+
+    def __init__(self, keep: bool) -> None:
+        self._keep = keep
+        self._skipped: list[Skipped] = []
+        self._reasons: Counter[str] = Counter()
+
+    def note(self, skipped: Skipped) -> None:
+        self._reasons[skipped.reason] += 1
+        if self._keep:
+            self._skipped.append(skipped)
+
+    def added_to(self, found: ScannedExport) -> ScannedExport:
+        return replace(found, skipped=tuple(self._skipped), reasons=dict(self._reasons))
+
+
+def _recognised(input: str, export: Path, layout: str) -> Recognised:
+    from mnbatch.imaging.inputs import KINDS, Recognised, recognise_input
+
+    if input == "auto":
+        from mnbatch.pipeline.workers import WorkerPool
+
+        with WorkerPool(1, RECOGNISING_SECONDS, RECOGNISING_GIB) as pool:
+            return recognise_input(export, layout, pool.vote)
+    for kind in KINDS:
+        if input == kind:
+            return Recognised(kind, "as --input says")
+    raise UsageError(f"--input cannot be '{input}'.", f"Use auto or one of {', '.join(KINDS)}.")
+
+
+def _listed(slide: Slide) -> ScannedSlide:
+    return ScannedSlide(
+        slide_id=slide.slide_id,
+        slide=slide.name,
+        donor=slide.donor,
+        path=slide.path,
+        files=len(slide.files),
+        bytes=sum(file.size for file in slide.everything),
+        copy_of=slide.copy_of,
+        settled=slide.settled,
+    )
+
+
+def _with_donors_of(sheet: Path, slides: list[ScannedSlide]) -> list[ScannedSlide]:
+    from mnbatch.assay.sample_sheet import match_samples, read_samples
+
+    matched = match_samples(read_samples(sheet), [(one.slide_id, one.slide, one.path) for one in slides])
+    found = [(one, matched.get(one.slide_id)) for one in slides]
+    return [one if row is None else replace(one, donor=row.donor, dose_gy=row.dose_gy) for one, row in found]

@@ -1,0 +1,168 @@
+"""The review of an OUT: decisions in, labels out, where it stands, its plan, and the local server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from mnbatch.app.rebuild import Rebuilt, open_store, rebuild_after_change
+from mnbatch.app.signing_service import Signed, SignRequest, sign_donor
+from mnbatch.results.annotations import load_samples
+from mnbatch.results.roster import Missing, Roster, open_roster
+from mnbatch.results.store import Store
+from mnbatch.review.queue import ReviewPlan, load_plan, save_plan
+from mnbatch.review.review_export import Exported, export_labels
+from mnbatch.review.review_import import Imported, import_review, queues_of
+from mnbatch.review.server import ReviewServer
+from mnbatch.review.standing import SlideReview, review_without_result, slide_review
+from mnbatch.review.trail import read_trail
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewState:
+    """Where the review of an OUT stands.
+
+    Attributes:
+        reviews: slide_id -> its review, in the order of the tables.
+        missing: slides that are not counted, so that they cannot be reviewed.
+    """
+
+    reviews: Mapping[str, SlideReview]
+    missing: tuple[Missing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The plan of a review, and whether it was changed just now."""
+
+    plan: ReviewPlan
+    changed: bool
+
+
+class Listener(Protocol):
+    """Who is told what the local server did while it runs."""
+
+    def heard(self, done: Rebuilt | Signed) -> None:
+        """Something was done."""
+
+
+class Silence:
+    """Tells nobody."""
+
+    def heard(self, done: Rebuilt | Signed) -> None:
+        """Nothing."""
+
+
+def import_decisions(out: Path, review: Path, *, keep_outdated: bool = False) -> Imported:
+    """Check that a review file belongs to OUT and append it to the trail; `rebuild_after_change` shows it.
+
+    Args:
+        review: review.csv or review.json as a gallery saved it.
+        keep_outdated: also keep decisions on an earlier result; they count for nothing.
+
+    Raises:
+        NoInputError: OUT holds no results.
+        UsageError: broken rows.
+        MismatchError: it is the review of another batch, model, plan or result.
+        LockHeldError: another import did not end in time.
+        StorageError: a file cannot be read or written.
+    """
+    return import_review(open_store(out), review, keep_outdated=keep_outdated)
+
+
+def export_reviewed(out: Path, folder: Path, reviewer: str | None = None) -> Exported:
+    """Write the reviewed cells as a labelled set.
+
+    Args:
+        folder: a new one, for crops and labels.csv.
+        reviewer: only this one's decisions.
+
+    Raises:
+        NoInputError: OUT holds no results, or there is nothing to write.
+        UsageError: the folder is there already.
+        StorageError: a file cannot be read or written.
+    """
+    store = open_store(out)
+    donors = {slide: row["donor"] for slide, row in load_samples(store.paths).items() if row.get("donor")}
+    return export_labels(store, folder, donors, reviewer)
+
+
+def review_state(out: Path) -> ReviewState:
+    """Of each slide what is reviewed, what is missing, and where reviewers differ.
+
+    Raises:
+        NoInputError: OUT holds no results.
+        StorageError: a file cannot be read.
+    """
+    roster = open_roster(open_store(out))
+    return ReviewState(_reviews(roster), tuple(roster.missing()))
+
+
+def _reviews(roster: Roster) -> dict[str, SlideReview]:
+    store = roster.store
+    queues = queues_of(store, {record.slide_id: None for record in roster.records}, roster=roster)
+    found = {}
+    for slide_id, queue in queues.items():
+        trail = read_trail(store.paths, slide_id)
+        found[slide_id] = review_without_result(trail) if queue is None else slide_review(queue, trail)
+    return found
+
+
+def review_plan(out: Path, changes: Mapping[str, Any] | None = None) -> Planned:
+    """How much a review looks at, after `changes` (fields of `ReviewPlan`) are kept; `rebuild_after_change` shows them.
+
+    Raises:
+        NoInputError: OUT holds no results.
+        UsageError: no review can be drawn so.
+        StorageError: a file cannot be read or written.
+    """
+    store = open_store(out)
+    plan = replace(load_plan(store.paths), **(changes or {}))
+    if changes:
+        save_plan(store.paths, plan)
+    return Planned(plan, bool(changes))
+
+
+@dataclass(frozen=True, slots=True)
+class StoreActions:
+    """What pages may ask of the local server, done in an OUT; `listener` is told each time."""
+
+    store: Store
+    listener: Listener
+
+    def rebuild(self) -> str:
+        """Bring the reports up to date; says in a line what was done.
+
+        Raises:
+            StorageError: a file cannot be read or written.
+        """
+        return self._told(rebuild_after_change(self.store))
+
+    def sign(self, asked: Mapping[str, str]) -> str:
+        """Sign as the form of a donor's page asked; says what was done.
+
+        Raises:
+            MnbatchError: as `sign_donor`.
+        """
+        return self._told(sign_donor(self.store, SignRequest(**asked)))
+
+    def _told(self, done: Rebuilt | Signed) -> str:
+        self.listener.heard(done)
+        return done.text
+
+
+def review_server(out: Path, port: int = 0, listener: Listener | None = None) -> ReviewServer:
+    """A server that shows OUT on this machine and saves decisions into it; use it in a `with` statement.
+
+    Args:
+        port: 0 for any that is free.
+        listener: is told of reports that were made and of sign-offs, from the server's threads.
+
+    Raises:
+        NoInputError: OUT holds no results.
+        StorageError: the port is taken.
+    """
+    store = open_store(out)
+    return ReviewServer(store, StoreActions(store, Silence() if listener is None else listener), port)
