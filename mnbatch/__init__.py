@@ -1,3 +1,3 @@
 """mnbatch: overnight micronucleus scoring of slide-scanner exports."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
