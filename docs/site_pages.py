@@ -1,7 +1,7 @@
 """A hook of mkdocs (see mkdocs.yml): the pages of the repository's root become pages of the site.
 
-On GitHub `README.md` links to `docs/models.md`, and `docs/models.md` to `../SECURITY.md`. The site has all of them in one folder, so
-links are rewritten on their way; files keep the links that work in the repository.
+On GitHub `README.md` links to `docs/models.md`, and `docs/models.md` to `../SECURITY.md`. The site has all of them in
+one folder, so links are rewritten when it is built; the files keep the links that work in the repository.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = {"README.md": "index.md"} | {name: name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")}
-"""Page of the root -> page of the site."""
+SAME = ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "CITATION.cff")
+PAGES = {"README.md": "index.md"} | {name: name for name in SAME}
+"""File of the root -> file of the site."""
 
 _LINK = re.compile(r"(?P<open>\]\()(?P<target>[^)\s#]+)(?P<rest>[^)]*\))")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages of the root."""
+    """Add the files of the root."""
     for name, page in PAGES.items():
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=text))
