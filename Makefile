@@ -9,7 +9,7 @@ SHARED ?= auto
 SEED ?= 2026
 CAMPAIGN_JOBS ?= 2
 
-.PHONY: demo reference test test-slow test-gpu campaign lint format clean
+.PHONY: demo reference test test-slow test-gpu campaign coverage lint format docs docs-serve clean
 
 demo: $(STAMP)
 	rm -rf $(DEMO)
@@ -37,6 +37,10 @@ campaign: $(STAMP)
 reference: $(STAMP)
 	$(BIN)/python docs/reference.py
 
+# Prints the share of lines and branches that the tests run; fails below the floor in pyproject.toml ([tool.coverage.report]).
+coverage: $(STAMP)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --shared $(SHARED) --cov --cov-report=term
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,6 +49,15 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The site, in site/. --strict: a broken link or anchor is an error. tests/test_docs.py also checks README.md and the commands that
+# the pages name.
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict
+	$(BIN)/python -m pytest -q tests/test_docs.py
+
+docs-serve: $(STAMP)
+	$(BIN)/mkdocs serve
 
 # torch and torchvision come together from the registry, so that their binaries match. setuptools warns of editable
 # installs in general, which says nothing to a newcomer.
@@ -55,4 +68,4 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) $(DEMO) campaign build dist *.egg-info
+	rm -rf $(VENV) $(DEMO) campaign site build dist .coverage .coverage.* *.egg-info
