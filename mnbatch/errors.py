@@ -57,6 +57,24 @@ class CurveError(MnbatchError):
     exit_code = EXIT_SLIDES_FAILED
 
 
+EXTRAS = {
+    **dict.fromkeys(("matplotlib", "sklearn"), "train"),
+    "openslide": "vendor",
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
+}
+"""Packages that only some commands need -> the extra that brings them."""
+
+
+def missing_extra(error: ModuleNotFoundError) -> UsageError | None:
+    """What to install where a package of an extra is absent; None for any other module."""
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRAS:
+        return None
+    return UsageError(
+        f"This needs {package}, which is not installed here.", f"Install it: pip install 'mnbatch[{EXTRAS[package]}]'."
+    )
+
+
 class StorageError(MnbatchError):
     """A path that cannot be read or written, or a full disk."""
 

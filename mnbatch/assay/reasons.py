@@ -90,6 +90,7 @@ TEXTS: dict[str, str] = {
     "region-unreadable": "region cannot be read ({error})",
     "region-empty": "empty: nothing was scanned here",
     "openslide": "OpenSlide: {error}",
+    "no-openslide": "whole slides of this format need OpenSlide, which is not installed: pip install 'mnbatch[vendor]'",
     "no-tiles": "{width} x {height} pixels without tiles; convert it to a tiled TIFF",
     "other-stain": "another channel or stain: it shows {shows}, its slide is {ground}",
     "not-numbers": "pixels are not numbers",

@@ -24,7 +24,7 @@ from mnbatch.cli.simulate import simulate
 from mnbatch.cli.status import status
 from mnbatch.cli.train import train
 from mnbatch.cli.verify import verify
-from mnbatch.errors import EXIT_INTERNAL, EXIT_OK, Interrupted, MnbatchError, StorageError
+from mnbatch.errors import EXIT_INTERNAL, EXIT_OK, Interrupted, MnbatchError, StorageError, missing_extra
 from mnbatch.files import as_storage_error
 from mnbatch.streams import CLOSED, guarded_streams, lost_outputs, lost_text, tell
 
@@ -102,9 +102,9 @@ def _run() -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - the last net: exit code 1 instead of a bare traceback
-        storage = as_storage_error(error)
-        if storage is not None:
-            return _say(storage, storage.exit_code)
+        known = missing_extra(error) if isinstance(error, ModuleNotFoundError) else as_storage_error(error)
+        if known is not None:
+            return _say(known, known.exit_code)
         tell(f"mnbatch: internal error: {type(error).__name__}: {error}")
         tell("This is a fault of mnbatch; please report it with the lines below.")
         tell("".join(traceback.format_exception(error)).rstrip())

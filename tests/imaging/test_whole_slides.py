@@ -1,5 +1,6 @@
 """Whole slides: the same cells whether read whole or in regions, each once, also on a seam; what is broken is said."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from mnbatch.imaging.fields import regions
 from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.fields.field_survey import Survey
 from mnbatch.imaging.fields.regions import Seams, WholeSlideSource
+from mnbatch.imaging.formats import whole_slides
+from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.inputs import recognise_input
 from mnbatch.imaging.preparation import Preparation
 
@@ -159,3 +162,9 @@ def test_tiles_that_were_not_scanned_are_no_damage(tmp_path: Path, small_cores: 
     crops, reports = read(slide)
     assert crops
     assert not [report.problem for report in reports if "have no data" in report.problem]
+
+
+def test_without_openslide_the_slide_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openslide", None)
+    with pytest.raises(UndecodableError, match=r"pip install 'mnbatch\[vendor\]'"):
+        whole_slides._opened(str(tmp_path / "a.svs"))

@@ -1,6 +1,6 @@
 """Digests of the tables and pages of a batch that was reported, reviewed, dosed and signed.
 
-`python -m tests.report.golden` writes them anew; a change of them belongs into CHANGELOG.md, with its effect on numbers.
+`python -m tests.report.golden` writes them again; a change of them belongs into CHANGELOG.md, with its effect.
 Versions, digests and embedded pictures are left out: they may differ between machines.
 """
 

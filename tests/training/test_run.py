@@ -132,7 +132,7 @@ def test_errors_of_the_data_come_before_anything_is_made(tmp_path, crop_folder):
         train_model(Request(tmp_path / "absent", tmp_path / "m"), TINY, lines.append)
     with pytest.raises(TrainingError, match="no file of weights"):
         train_model(Request(crop_folder, tmp_path / "m", crop_folder, init="absent.pth"), TINY, lines.append)
-    assert lines == []
+    assert [line for line in lines if not line.startswith("warning")] == []
     assert not (tmp_path / "m").exists()
 
 
@@ -163,7 +163,7 @@ def test_bad_data_are_refused_before_anything_is_trained(crop_folder, tmp_path, 
     with pytest.raises(TrainingError, match=words) as caught:
         train_model(Request(data, tmp_path / "m", validation, init="random", device="cpu"), TINY, lines.append)
     assert caught.value.next_step
-    assert lines == []
+    assert [line for line in lines if not line.startswith("warning")] == []
     assert not (tmp_path / "m").exists()
 
 

@@ -158,8 +158,10 @@ def _tiles_of(path: str, size: tuple[int, int]) -> Tiles | None:
 
 def _opened(path: str) -> Any:
     # Loaded here, because a gallery needs neither it nor its libraries.
-    import openslide
-
+    try:
+        import openslide
+    except ModuleNotFoundError as error:
+        raise UndecodableError(say("no-openslide")) from error
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
