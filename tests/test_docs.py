@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import re
 import shlex
 import tomllib
@@ -133,3 +134,20 @@ def test_one_version_everywhere() -> None:
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {__version__}\n" in citation
     assert f"\n## {__version__} (" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_each_dependency_has_a_lower_bound_that_can_be_pinned() -> None:
+    """`nox -s lowest` installs exactly these."""
+    spec = importlib.util.spec_from_file_location("noxfile_of_mnbatch", ROOT / "noxfile.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    pins = module.lowest_pins()
+    assert "torch==2.11" in pins
+    assert all(re.fullmatch(r"[\w.-]+==[\d.]+", pin) for pin in pins)
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f": {page.name}\n" not in site] == []
