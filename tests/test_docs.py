@@ -29,7 +29,8 @@ _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]+`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
-_COMMAND = re.compile(r"(?<![\w/.-])mnbatch (?=[a-z-])")
+_COMMAND = re.compile(r"^(?:[^a-zA-Z]*|.*python -m )mnbatch (?=[a-z-])")
+"""At the start of a line of code, after a prompt or the times of a cron table; elsewhere it may be part of a text."""
 
 
 def anchors(text: str) -> set[str]:
@@ -68,12 +69,13 @@ def snippets(text: str) -> Iterator[str]:
 def named_commands(text: str) -> Iterator[list[str]]:
     """The words after `mnbatch`, up to a comment, pipe or next command."""
     for snippet in snippets(text):
-        code = re.split(r"\s#|\s[|>]\s|&&|;", snippet)[0]
-        for part in _COMMAND.split(code)[1:]:
-            try:
-                yield shlex.split(part)
-            except ValueError:
-                yield part.split()
+        command, found = _COMMAND.subn("", re.split(r"\s#|\s[|>]\s|&&|;", snippet)[0])
+        if not found:
+            continue
+        try:
+            yield shlex.split(command)
+        except ValueError:
+            yield command.split()
 
 
 @functools.cache
@@ -125,6 +127,7 @@ def test_the_checks_find_something(tmp_path: Path) -> None:
     assert unknown(["run", "EXPORT", "--output", "OUT"]) == "--output"
     assert unknown(["review", "sing", "OUT"]) == "review sing"
     assert list(named_commands("`mnbatch dose OUT | head`")) == [["dose", "OUT"]]
+    assert list(named_commands("```\n30 20 mnbatch run EXPORT\napp/  what mnbatch does\n```")) == [["run", "EXPORT"]]
     assert sum(1 for page in PAGES for _ in named_commands(page.read_text(encoding="utf-8"))) > 50
 
 
