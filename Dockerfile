@@ -13,21 +13,24 @@ FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
 # torch and torchvision come together from the CPU index: their binaries must match, and the default ones bring 2 GB of CUDA.
-RUN python -m pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
+# Versions are bounded in pyproject.toml and not pinned here.
+# hadolint ignore=DL3013
+RUN python -m pip install --no-cache-dir torch torchvision --index-url https://download.pytorch.org/whl/cpu
 
 COPY --from=build /wheels /tmp/wheels
 # OpenSlide's library is in openslide-bin (extra "vendor"); nothing is needed from apt.
+# /work may be used by any user, since results should belong to the one who runs the container (--user).
 RUN wheel="$(echo /tmp/wheels/mnbatch-*.whl)" \
-    && python -m pip install "${wheel}[vendor]" \
-    && python -m compileall -q "$(python -c 'import mnbatch, os; print(os.path.dirname(mnbatch.__file__))')" \
+    && python -m pip install --no-cache-dir "${wheel}[vendor]" \
     && mnbatch --version \
-    && useradd --create-home --uid 10001 mnbatch
+    && useradd --no-create-home --home-dir /tmp --uid 10001 mnbatch \
+    && mkdir --mode=1777 /work
 
+ENV HOME=/tmp
 USER mnbatch
-WORKDIR /home/mnbatch
+WORKDIR /work
 ENTRYPOINT ["mnbatch"]
 CMD ["--help"]

@@ -21,8 +21,11 @@ _LINK = re.compile(r"(?P<open>\]\()(?P<target>[^)\s#]+)(?P<rest>[^)]*\))")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the files of the root."""
-    for name, page in PAGES.items():
+    """Add the files of the root, and the examples that pages link to."""
+    examples = {
+        path.relative_to(ROOT).as_posix(): path.relative_to(ROOT).as_posix() for path in ROOT.glob("examples/*.*")
+    }
+    for name, page in (PAGES | examples).items():
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=text))
     return files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import re
 import shlex
 import tomllib
@@ -28,7 +29,8 @@ _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]+`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
-_COMMAND = re.compile(r"(?<![\w/.-])mnbatch (?=[a-z-])")
+_COMMAND = re.compile(r"^(?:[^a-zA-Z]*|.*python -m )mnbatch (?=[a-z-])")
+"""At the start of a line of code, after a prompt or the times of a cron table; elsewhere it may be part of a text."""
 
 
 def anchors(text: str) -> set[str]:
@@ -67,12 +69,13 @@ def snippets(text: str) -> Iterator[str]:
 def named_commands(text: str) -> Iterator[list[str]]:
     """The words after `mnbatch`, up to a comment, pipe or next command."""
     for snippet in snippets(text):
-        code = re.split(r"\s#|\s[|>]\s|&&|;", snippet)[0]
-        for part in _COMMAND.split(code)[1:]:
-            try:
-                yield shlex.split(part)
-            except ValueError:
-                yield part.split()
+        command, found = _COMMAND.subn("", re.split(r"\s#|\s[|>]\s|&&|;", snippet)[0])
+        if not found:
+            continue
+        try:
+            yield shlex.split(command)
+        except ValueError:
+            yield command.split()
 
 
 @functools.cache
@@ -124,6 +127,7 @@ def test_the_checks_find_something(tmp_path: Path) -> None:
     assert unknown(["run", "EXPORT", "--output", "OUT"]) == "--output"
     assert unknown(["review", "sing", "OUT"]) == "review sing"
     assert list(named_commands("`mnbatch dose OUT | head`")) == [["dose", "OUT"]]
+    assert list(named_commands("```\n30 20 mnbatch run EXPORT\napp/  what mnbatch does\n```")) == [["run", "EXPORT"]]
     assert sum(1 for page in PAGES for _ in named_commands(page.read_text(encoding="utf-8"))) > 50
 
 
@@ -133,3 +137,20 @@ def test_one_version_everywhere() -> None:
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {__version__}\n" in citation
     assert f"\n## {__version__} (" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_each_dependency_has_a_lower_bound_that_can_be_pinned() -> None:
+    """`nox -s lowest` installs exactly these."""
+    spec = importlib.util.spec_from_file_location("noxfile_of_mnbatch", ROOT / "noxfile.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    pins = module.lowest_pins()
+    assert "torch==2.11" in pins
+    assert all(re.fullmatch(r"[\w.-]+==[\d.]+", pin) for pin in pins)
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f": {page.name}\n" not in site] == []
