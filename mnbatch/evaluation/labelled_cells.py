@@ -16,6 +16,7 @@ from mnbatch.assay.cells import CellCrop, ReadTask, SourceFile
 from mnbatch.csvfile import CsvError, Table, parse_table
 from mnbatch.errors import StorageError, TrainingError
 from mnbatch.imaging.copied_names import copies_among
+from mnbatch.imaging.layouts import EXTENSIONS
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells
 from mnbatch.intake import is_there, read_bytes, reason, short
@@ -25,7 +26,7 @@ from mnbatch.intake import is_there, read_bytes, reason, short
 
 UInt8Array = npt.NDArray[np.uint8]
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+SUFFIXES = {f".{extension}" for extension in EXTENSIONS}
 FOLDERS = {"mn": True, "nomn": False}
 _MOST_DIGITS = 6
 COUNTS = ("mn_count", "n_mn")

@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 
 from mnbatch.assay.field_records import InputKind
 from mnbatch.errors import UsageError
+from mnbatch.imaging.formats.registry import PICTURES
 
-EXTENSIONS: tuple[str, ...] = ("tif", "tiff", "png", "bmp", "jpg", "jpeg")
+EXTENSIONS: tuple[str, ...] = ("tif", "tiff", *(extension for known in PICTURES for extension in known.extensions))
 """Extensions that are looked at; of two files with one stem the one whose extension comes first is taken."""
 
 PRESETS: dict[str, tuple[str, str]] = {

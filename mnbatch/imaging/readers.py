@@ -13,8 +13,8 @@ from PIL import Image
 from mnbatch.assay.cells import CellCrop, ReadTask, Slide, UInt8Array, UnreadableCell
 from mnbatch.assay.near_copies import SIDE, likeness_of
 from mnbatch.assay.reasons import reason_of
-from mnbatch.imaging.formats.decoding import Decoded
 from mnbatch.imaging.formats.loading import DecodedPage, load, page_count
+from mnbatch.imaging.formats.pixels import Decoded
 from mnbatch.imaging.identity import cell_id
 from mnbatch.imaging.preparation import Preparation, PreparationError, percentile_range, prepare
 from mnbatch.imaging.quality import file_scale, quality_of

@@ -18,9 +18,8 @@ from mnbatch.assay.cells import ReadTask, SourceFile
 from mnbatch.errors import SlideError
 from mnbatch.imaging.fields.field_images import load_fields, load_labels
 from mnbatch.imaging.formats import decoding
-from mnbatch.imaging.formats.decoding import UndecodableError
 from mnbatch.imaging.formats.loading import load, page_count
-from mnbatch.imaging.formats.size_limits import MAX_BYTES, MAX_DIRECTORIES, MAX_SCANS, check_page
+from mnbatch.imaging.formats.size_limits import MAX_BYTES, MAX_DIRECTORIES, MAX_SCANS, UndecodableError, check_page
 from mnbatch.imaging.formats.tiff_headers import check_description, open_tiff, read_header_of
 from mnbatch.imaging.formats.whole_slides import open_whole
 from mnbatch.imaging.inputs import recognise_input

@@ -189,7 +189,7 @@ def test_a_header_that_promises_too_much_is_refused_before_decoding(
     def decode(*_: object, **__: object) -> None:
         pytest.fail("decoded")
 
-    monkeypatch.setattr("mnbatch.imaging.formats.decoding.MAX_PIXELS", 1000)
+    monkeypatch.setattr("mnbatch.imaging.formats.pixels.MAX_PIXELS", 1000)
     monkeypatch.setattr("tifffile.TiffPage.asarray", decode)
     monkeypatch.setattr("imagecodecs.png_decode", decode)
     for content in (tiff(GREY), encoded(GREY, "png"), encoded(COLOUR, "jpeg"), encoded(GREY, "bmp")):

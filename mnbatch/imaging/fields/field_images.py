@@ -14,16 +14,9 @@ import numpy as np
 import tifffile
 
 from mnbatch.assay.reasons import Foreign, Named, Reason, foreign, reason_of, say
-from mnbatch.imaging.formats.decoding import (
-    DECODING_ERRORS,
-    Decoded,
-    checked,
-    decode_page,
-    decode_plain,
-    kind_of,
-    page_values,
-)
+from mnbatch.imaging.formats.decoding import decode_page, decode_plain, kind_of, page_values
 from mnbatch.imaging.formats.loading import io_reason, read_whole, retried
+from mnbatch.imaging.formats.pixels import DECODING_ERRORS, Decoded, checked
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.formats.tiff_headers import TiffHeader, open_tiff
 from mnbatch.imaging.wholeness.page_count import expected_pages

@@ -17,7 +17,7 @@ from mnbatch.imaging.fields.field_images import FieldImage, load_fields, load_la
 from mnbatch.imaging.fields.field_options import FieldOptions, FieldTask
 from mnbatch.imaging.fields.field_survey import Seen, SlideTraits
 from mnbatch.imaging.fields.finding import FoundField, cut_crop, find_cells, look_at, median_colour, overview_jpeg
-from mnbatch.imaging.formats.decoding import Decoded
+from mnbatch.imaging.formats.pixels import Decoded
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.identity import cell_id
 from mnbatch.imaging.preparation import Preparation

@@ -18,7 +18,7 @@ from mnbatch.assay.reasons import say
 from mnbatch.imaging.fields.field_images import FieldImage
 from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.fields.field_survey import Seen, SlideTraits
-from mnbatch.imaging.formats.decoding import Decoded
+from mnbatch.imaging.formats.pixels import Decoded
 from mnbatch.imaging.preparation import percentile_range
 from mnbatch.imaging.segmentation import (
     FoundCell,

@@ -17,7 +17,8 @@ import tifffile
 from mnbatch.assay.cells import ReadTask
 from mnbatch.assay.reasons import Named, Reason, foreign, foreign_os, reason_of, say
 from mnbatch.errors import SlideError
-from mnbatch.imaging.formats.decoding import DECODING_ERRORS, Decoded, decode_page, decode_plain, kind_of, reraise_io
+from mnbatch.imaging.formats.decoding import decode_page, decode_plain, kind_of, reraise_io
+from mnbatch.imaging.formats.pixels import DECODING_ERRORS, Decoded
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.formats.tiff_headers import TiffHeader, open_tiff, read_header
 from mnbatch.imaging.wholeness.page_count import Expected, expected_pages

@@ -12,7 +12,7 @@ import numpy as np
 from mnbatch.assay.reasons import Named, foreign, foreign_os, say
 from mnbatch.errors import SlideError
 from mnbatch.imaging.fields.field_images import chosen_channel, plausible, um_per_pixel, whole_page
-from mnbatch.imaging.formats.decoding import DECODING_ERRORS, Decoded
+from mnbatch.imaging.formats.pixels import DECODING_ERRORS, Decoded
 from mnbatch.imaging.formats.size_limits import (
     MAX_PIXELS,
     MAX_SLIDE_PIXELS,

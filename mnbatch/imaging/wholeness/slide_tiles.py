@@ -17,7 +17,7 @@ import numpy.typing as npt
 import tifffile
 
 from mnbatch.assay.reasons import foreign, say
-from mnbatch.imaging.formats.decoding import DECODING_ERRORS
+from mnbatch.imaging.formats.pixels import DECODING_ERRORS
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.wholeness.lost_sectors import DamageError, check_blocks
 from mnbatch.imaging.wholeness.tiff_strips import check_segment, layout_of, pieces
