@@ -22,15 +22,15 @@ RUN python -m pip install --no-cache-dir torch torchvision --index-url https://d
 
 COPY --from=build /wheels /tmp/wheels
 # OpenSlide's library is in openslide-bin (extra "vendor"); nothing is needed from apt.
-# /work may be used by any user, since results should belong to the one who runs the container (--user).
+# /data may be used by any user, since results should belong to the one who runs the container (--user).
 RUN wheel="$(echo /tmp/wheels/mnbatch-*.whl)" \
     && python -m pip install --no-cache-dir "${wheel}[vendor]" \
     && mnbatch --version \
     && useradd --no-create-home --home-dir /tmp --uid 10001 mnbatch \
-    && mkdir --mode=1777 /work
+    && mkdir --mode=1777 /data
 
 ENV HOME=/tmp
 USER mnbatch
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["mnbatch"]
 CMD ["--help"]
