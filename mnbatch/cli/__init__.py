@@ -32,7 +32,6 @@ app = App(
     help="Micronucleus frequencies from slide-scanner exports: crawl, score, report, review.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run)

@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any, Self
 
+from mnbatch import __version__
 from mnbatch.intake import read_json
 from mnbatch.results.lock import check_still_held
 from mnbatch.results.out_files import storage_errors, write_atomically
@@ -37,13 +38,10 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            # Of a checkout what was installed may be older than what runs.
+            found[name] = __version__ if name == "mnbatch" else metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    if "mnbatch" not in found:
-        from mnbatch import __version__
-
-        found["mnbatch"] = __version__
     return found
 
 
