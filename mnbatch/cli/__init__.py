@@ -113,8 +113,6 @@ def _run() -> int:
 
 
 def _say(error: MnbatchError, code: int) -> int:
-    for note in getattr(error, "__notes__", ()):
-        tell(f"mnbatch: {note}")
     tell(f"mnbatch: {error.message}")
     if error.next_step:
         tell(f"  {error.next_step}")
