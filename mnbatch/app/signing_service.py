@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnbatch.app.rebuild import held_for_reports, make_reports
-from mnbatch.errors import MismatchError, UsageError
+from mnbatch.app.rebuild import Rebuilt, held_for_reports, make_reports
+from mnbatch.errors import MismatchError, MnbatchError, UsageError
 from mnbatch.results.roster import Samples
 from mnbatch.results.store import Store
 from mnbatch.review.sign_offs import Basis, Signature, add_signature, make_signature
@@ -72,14 +72,25 @@ def sign_donor(
         MismatchError: the donor's page has changed since it was looked at.
         LockHeldError: a run holds OUT, or another signer did not end in time.
         StorageError: a file cannot be read or written.
+        A refusal has what a person should know of the reports that were made in its `__notes__`.
     """
     with writing(store.paths), held_for_reports(store):
         seen = make_reports(store, options, samples)
-        assert seen.made is not None
-        signature = checked(request, seen.made)
+        signature = _checked_with_notes(request, seen)
         added = add_signature(store.paths, signature)
         shown = make_reports(store, options, samples).notes if added else ()
     return Signed(signature, added, seen.notes + shown)
+
+
+def _checked_with_notes(request: SignRequest, seen: Rebuilt) -> Signature:
+    """As `checked`; a refusal carries the notes of the reports that were made (`__notes__`)."""
+    assert seen.made is not None
+    try:
+        return checked(request, seen.made)
+    except MnbatchError as error:
+        for note in seen.notes:
+            error.add_note(note)
+        raise
 
 
 def checked(request: SignRequest, made: ReportSummary) -> Signature:

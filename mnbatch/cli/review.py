@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnbatch.cli.common import App, name_missing, say_notes, say_rebuilt
+from mnbatch.errors import MnbatchError
 
 if TYPE_CHECKING:
     from mnbatch.app.rebuild import Rebuilt
@@ -211,7 +212,11 @@ def sign(
     from mnbatch.app.signing_service import SignRequest, sign_donor
 
     request = SignRequest(donor=donor, name=name, role=role, reason=unfinished, digest=digest)
-    done = sign_donor(open_store(out), request)
+    try:
+        done = sign_donor(open_store(out), request)
+    except MnbatchError as error:
+        say_notes(getattr(error, "__notes__", ()))
+        raise
     say_notes(done.notes)
     typer.echo(done.text)
 
