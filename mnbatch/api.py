@@ -104,8 +104,7 @@ class Model:
         frame = pd.DataFrame([_identity(cell) for cell in cells], columns=list(_IDENTITY_TYPES)).astype(_IDENTITY_TYPES)
         numbers = pd.DataFrame(index=range(len(cells)))
         if classifier is not None and scores is not None:
-            rows = [row for row, cell in enumerate(cells) if isinstance(cell, CellCrop)]
-            numbers = pd.DataFrame(_numbers(classifier, scores), index=rows)
+            numbers = pd.DataFrame(_numbers(classifier, scores), index=_readable(cells))
         types = {name: kind for name, kind in _NUMBER_TYPES.items() if name in numbers or name in ("p_mn", "mn")}
         return frame.join(numbers.reindex(frame.index, columns=list(types)).astype(types))
 
@@ -126,7 +125,7 @@ class Model:
         found = np.full((len(cells), len(MAPS), GRID, GRID), np.nan, np.float32)
         _, scores = self._scored(cells, stain)
         if scores is not None:
-            found[[row for row, cell in enumerate(cells) if isinstance(cell, CellCrop)]] = scores.maps
+            found[_readable(cells)] = scores.maps
         return found
 
     def features(self, images: Iterable[Image], *, stain: Stain | None = None) -> npt.NDArray[np.float64]:
@@ -145,8 +144,7 @@ class Model:
         crops = [cell for cell in cells if isinstance(cell, CellCrop)]
         model = self._classifier(_stain_of(crops, stain)).model
         found = np.full((len(cells), stream_network(model).classifier.in_features), np.nan)
-        rows = [row for row, cell in enumerate(cells) if isinstance(cell, CellCrop)]
-        found[rows] = describe(model, [crop.pixels for crop in crops]).vectors
+        found[_readable(cells)] = describe(model, [crop.pixels for crop in crops]).vectors
         return found
 
     def close(self) -> None:
@@ -171,7 +169,7 @@ class Model:
         for number, image in enumerate(images):
             if isinstance(image, str | Path):
                 path = Path(image).absolute()
-                cells += read_cells(ReadTask("", path.parent, _file(path, image), hash_file=False), preparation)
+                cells += read_cells(ReadTask("", path.parent, _file(path), hash_file=False), preparation)
             else:
                 known = UnreadableCell("", str(number), str(number), None, "", False, "")
                 cells.append(make_cell(known, _checked(image, number), preparation))
@@ -209,6 +207,10 @@ _NUMBER_TYPES = {
 }
 
 
+def _readable(cells: Sequence[Cell]) -> list[int]:
+    return [row for row, cell in enumerate(cells) if isinstance(cell, CellCrop)]
+
+
 def _identity(cell: Cell) -> dict[str, Any]:
     place = {"image": cell.source, "page": cell.page}
     if isinstance(cell, UnreadableCell):
@@ -241,7 +243,7 @@ def _stain_of(crops: Sequence[CellCrop], stain: Stain | None) -> Look:
     return slide_look(counts)
 
 
-def _file(path: Path, given: str | Path) -> SourceFile:
+def _file(path: Path) -> SourceFile:
     return SourceFile(path.name, path.stat().st_size if path.exists() else 0, 0)
 
 

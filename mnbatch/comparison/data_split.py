@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.errors import TrainingError
-from mnbatch.evaluation.labelled_cells import LabelledCell, content_of, read_labels
+from mnbatch.evaluation.labelled_cells import LabelledCell, content_of, first_places, read_labels
 
 Integers = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
@@ -78,14 +78,7 @@ def read_data(data: Path) -> Cells:
     """
     cells = tuple(read_labels(data))
     contents = tuple(content_of(cell.path) for cell in cells)
-    seen: dict[str, LabelledCell] = {}
-    for cell, content in zip(cells, contents, strict=True):
-        other = seen.setdefault(content, cell)
-        if other.has_mn != cell.has_mn:
-            raise TrainingError(
-                f"{other.path} and {cell.path} are the same picture, once with and once without micronuclei.",
-                "Decide which label is right and take the other out.",
-            )
+    first_places(cells, contents)  # refuses a picture with both labels
     units = tuple(
         f"group {cell.group}" if cell.group else content for cell, content in zip(cells, contents, strict=True)
     )

@@ -233,15 +233,8 @@ def distinct_cells(cells: Sequence[LabelledCell], named: bool) -> Distinct:
         StorageError: a file cannot be read.
     """
     by_name = _named_copies(cells) if named else set()
-    first: dict[str, int] = {}
     kept, copies = [], [place for place in range(len(cells)) if place in by_name]
-    for place, cell in enumerate(cells):
-        other = first.setdefault(content_of(cell.path), place)
-        if cells[other].has_mn != cell.has_mn:
-            raise TrainingError(
-                f"{cells[other].path} and {cell.path} are the same picture, once with and once without micronuclei.",
-                "Decide which label is right and take the other out.",
-            )
+    for place, other in enumerate(first_places(cells, [content_of(cell.path) for cell in cells])):
         if place in by_name:
             continue
         if other == place or other in by_name:
@@ -249,6 +242,26 @@ def distinct_cells(cells: Sequence[LabelledCell], named: bool) -> Distinct:
         else:
             copies.append(place)
     return Distinct(tuple(kept), _note([cells[place] for place in copies], len(cells)))
+
+
+def first_places(cells: Sequence[LabelledCell], contents: Sequence[str]) -> list[int]:
+    """For each cell, the place of the first one with the same content.
+
+    Args:
+        contents: `content_of` each cell.
+
+    Raises:
+        TrainingError: one picture is labelled with and without micronuclei.
+    """
+    first: dict[str, int] = {}
+    places = [first.setdefault(content, place) for place, content in enumerate(contents)]
+    for cell, place in zip(cells, places, strict=True):
+        if cells[place].has_mn != cell.has_mn:
+            raise TrainingError(
+                f"{cells[place].path} and {cell.path} are the same picture, once with and once without micronuclei.",
+                "Decide which label is right and take the other out.",
+            )
+    return places
 
 
 def told_cells(data: Path, say: Callable[[str], None]) -> list[LabelledCell]:

@@ -53,7 +53,8 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
     training_cells, validation_cells = _cells(request, say)
     for flattering in (
         _split_warning(request, [*training_cells, *validation_cells]),
-        in_both(training_cells, validation_cells),
+        # What was divided here has each picture once.
+        in_both(training_cells, validation_cells) if request.validation is not None else "",
     ):
         if flattering:
             say(f"warning: {flattering}")
