@@ -12,16 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from mnbatch.assay.calls import QualityRules, quality_flags
-from mnbatch.assay.cells import CellCrop, Look, ReadTask, SourceFile, UnreadableCell
+from mnbatch.assay.cells import CellCrop, KnownStain, ReadTask, SourceFile, Stain, UnreadableCell
 from mnbatch.assay.mn_counts import CellCount
-from mnbatch.assay.stains import mixture, slide_look
+from mnbatch.assay.stains import mixture, slide_stain
 from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, load_curve
 from mnbatch.dosimetry.curve_fitting import Family, ModelChoice
 from mnbatch.dosimetry.curve_fitting import fit_curve as fit_points
@@ -29,6 +29,7 @@ from mnbatch.dosimetry.dose_estimation import DoseOptions, Method, assess, read_
 from mnbatch.dosimetry.likelihood_fits import read_points
 from mnbatch.dosimetry.triage import triage
 from mnbatch.errors import StorageError, UsageError
+from mnbatch.renamed import current_input
 
 if TYPE_CHECKING:
     from mnbatch.imaging.segmentation import SegmentedField
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 Image = npt.NDArray[Any] | str | Path
 """A crop: (h, w) or (h, w, 3), uint8 or uint16, or the path of an image file."""
 
-Stain = Literal["fluorescence", "giemsa"]
+
 Counts = pd.DataFrame | str | Path
 """A table of counts as a DataFrame or as a CSV file: see `fit_curve` and `estimate_dose`."""
 
@@ -77,9 +78,9 @@ class Model:
     @property
     def stains(self) -> tuple[str, ...]:
         """Stains that it serves."""
-        return self._models.looks
+        return self._models.stains
 
-    def score(self, images: Iterable[Image], *, stain: Stain | None = None) -> pd.DataFrame:
+    def score(self, images: Iterable[Image], *, stain: KnownStain | None = None) -> pd.DataFrame:
         """Score crops of one slide: a row an image (a row a page of a file with several), in their order.
 
         The images are taken as one slide, as in a run: its stain is what most of them show. Files are decoded in this
@@ -108,7 +109,7 @@ class Model:
         types = {name: kind for name, kind in _NUMBER_TYPES.items() if name in numbers or name in ("p_mn", "mn")}
         return frame.join(numbers.reindex(frame.index, columns=list(types)).astype(types))
 
-    def maps(self, images: Iterable[Image], *, stain: Stain | None = None) -> npt.NDArray[np.float32]:
+    def maps(self, images: Iterable[Image], *, stain: KnownStain | None = None) -> npt.NDArray[np.float32]:
         """Maps that explain the scores, a row an image as in `score`.
 
         Returns:
@@ -119,7 +120,7 @@ class Model:
             UsageError, SlideError: as `score`.
         """
         from mnbatch.inference.network_scores import MAPS
-        from mnbatch.results.stored_gallery import GRID
+        from mnbatch.results.stored_crops import GRID
 
         cells = self._read(images)
         found = np.full((len(cells), len(MAPS), GRID, GRID), np.nan, np.float32)
@@ -128,7 +129,7 @@ class Model:
             found[_readable(cells)] = scores.maps
         return found
 
-    def features(self, images: Iterable[Image], *, stain: Stain | None = None) -> npt.NDArray[np.float64]:
+    def features(self, images: Iterable[Image], *, stain: KnownStain | None = None) -> npt.NDArray[np.float64]:
         """Pooled features that the score is a linear function of, a row an image as in `score`.
 
         Returns:
@@ -175,19 +176,19 @@ class Model:
                 cells.append(make_cell(known, _checked(image, number), preparation))
         return cells
 
-    def _scored(self, cells: Sequence[Cell], stain: Stain | None) -> tuple[Classifier | None, Scores | None]:
+    def _scored(self, cells: Sequence[Cell], stain: KnownStain | None) -> tuple[Classifier | None, Scores | None]:
         crops = [cell for cell in cells if isinstance(cell, CellCrop)]
         if not crops:
             return None, None
         classifier = self._classifier(_stain_of(crops, stain))
         return classifier, classifier.score(np.stack([crop.pixels for crop in crops]))
 
-    def _classifier(self, look: Look) -> Classifier:
+    def _classifier(self, stain: Stain) -> Classifier:
         from mnbatch.inference.classifier import Classifier
 
-        digest = self._models.digest_for(look)
+        digest = self._models.digest_for(stain)
         if digest not in self._classifiers:
-            self._classifiers[digest] = Classifier(self._models.load(look), self._device, threads=self._threads)
+            self._classifiers[digest] = Classifier(self._models.load(stain), self._device, threads=self._threads)
         return self._classifiers[digest]
 
 
@@ -216,7 +217,7 @@ def _identity(cell: Cell) -> dict[str, Any]:
     if isinstance(cell, UnreadableCell):
         return {**place, "qc": "", "reason": str(cell.reason), "stain": None, "zoom": None}
     flags = ";".join(quality_flags(cell.quality, QualityRules())) or "ok"
-    return {**place, "qc": flags, "reason": "", "stain": cell.look, "zoom": cell.zoom}
+    return {**place, "qc": flags, "reason": "", "stain": cell.stain, "zoom": cell.zoom}
 
 
 def _numbers(classifier: Classifier, scores: Scores) -> dict[str, Any]:
@@ -234,13 +235,13 @@ def _numbers(classifier: Classifier, scores: Scores) -> dict[str, Any]:
     return found | {"expected_mn": [count.expected for count in counts], "n_mn": [count.n for count in counts]}
 
 
-def _stain_of(crops: Sequence[CellCrop], stain: Stain | None) -> Look:
+def _stain_of(crops: Sequence[CellCrop], stain: KnownStain | None) -> Stain:
     if stain:
         return stain
-    counts = Counter(crop.look for crop in crops)
+    counts = Counter(crop.stain for crop in crops)
     if seen := mixture(counts):
         raise UsageError(f"The images hold two stains ({seen}).", "Score them apart, or give stain=.")
-    return slide_look(counts)
+    return slide_stain(counts)
 
 
 def _file(path: Path) -> SourceFile:
@@ -297,7 +298,7 @@ def segment(image: npt.NDArray[Any], *, um_per_pixel: float | None = None, **set
         cells=_found_cells(found),
         nuclei=found.nuclei,
         bodies=found.bodies,
-        stain=found.ground,
+        stain=found.stain,
         nucleus_diameter=found.nucleus_diameter,
         problem=found.problem,
     )
@@ -340,7 +341,7 @@ def scan(export: str | Path, *, layout: str = "folder-per-slide", input: str = "
 
     Args:
         layout: name of a layout preset, or a pattern such as '{donor}/{slide}/{cell}.tif'.
-        input: gallery, fields, wsi (whole slides), or auto to recognise it.
+        input: crops, fields, wsi (whole slides), or auto to recognise it.
 
     Returns:
         A row a slide: slide_id, slide, donor, path, files, bytes, copy_of. What was left out is in
@@ -354,12 +355,12 @@ def scan(export: str | Path, *, layout: str = "folder-per-slide", input: str = "
     from mnbatch.imaging.discovery import find_slides
     from mnbatch.imaging.inputs import recognise_input
 
-    kind = recognise_input(Path(export), layout).kind if input == "auto" else input
+    kind = recognise_input(Path(export), layout).kind if input == "auto" else current_input(input)
     left_out: list[dict[str, str]] = []
     found = find_slides(
         Path(export),
         layout=layout,
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         explain=lambda skipped: left_out.append({"path": skipped.path, "reason": str(skipped.reason)}),
     )
     rows = [
@@ -494,7 +495,7 @@ class Results:
 
         Raises:
             UsageError: there is no such cell.
-            StorageError: no picture of it is kept (`--no-gallery`, an unreadable cell), or it is damaged.
+            StorageError: no picture of it is kept (`--no-crops`, an unreadable cell), or it is damaged.
         """
         from PIL import Image as Pictures
 
@@ -526,7 +527,7 @@ class Results:
             raise UsageError(f"There is no cell {cell_id}.", "Take a cell_id of `cells()`.")
         gallery = self._store.gallery(record)
         if gallery is None:
-            raise StorageError(f"No pictures of slide {record.slide_id} are kept.", "Run without --no-gallery.")
+            raise StorageError(f"No pictures of slide {record.slide_id} are kept.", "Run without --no-crops.")
         return gallery, rows.index(cell_id)
 
     def _record_of(self, cell_id: str) -> SlideRecord:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from mnbatch import renamed
 from mnbatch.errors import UsageError
 from mnbatch.intake import nearest, read_text, reason, short
 
@@ -27,14 +28,14 @@ class RunSettings(BaseModel):
         export: root of the scanner's export; read only.
         out: output directory, outside of the export.
         layout: name of a layout preset, or a pattern such as '{donor}/{slide}/{cell}.tif'.
-        input: what the export holds: gallery, fields or wsi (whole slides); auto recognises it.
+        input: what the export holds: crops, fields or wsi (whole slides); auto recognises it.
         samples: sample sheet (CSV), or None.
         settle: seconds since a slide's newest file after which it counts as written; None takes slides as they are.
         cells: of fields and whole slides, the cells that are scored: binucleated ones, or all main nuclei.
         nuclear_channel: channel of fields with several, counted from 1, or its name; None recognises it.
         um_per_pixel: pixel size of fields and whole slides; None takes the sample sheet's, or what the files say.
         model: name of a bundled model or path of a model directory.
-        stain: force the model for this stain, or None to recognise each slide's look.
+        stain: force the model for this stain, or None to recognise each slide's stain.
         device: auto, cpu, cuda or cuda:N.
         minibatch: cells a minibatch, or None to choose.
         workers: processes that decode, or None to choose.
@@ -44,7 +45,7 @@ class RunSettings(BaseModel):
         max_bad_fraction: a slide with a larger share of unreadable cells fails.
         min_cells: a donor with fewer BN cells is `insufficient`.
         gallery: cells shown a page in each part of the gallery (highest, most uncertain).
-        keep_gallery: keep crops and maps in OUT (about 10 kB a cell).
+        keep_crops: keep crops and maps in OUT (about 10 kB a cell).
         geojson: also write the cells of fields and whole slides as GeoJSON for QuPath.
         label_masks: also write them as label images, OME-TIFF.
         pseudonymise: codes in place of source names in everything but OUT/private and the logs.
@@ -58,7 +59,7 @@ class RunSettings(BaseModel):
     export: Path
     out: Path
     layout: str = "folder-per-slide"
-    input: Literal["auto", "gallery", "fields", "wsi"] = "auto"
+    input: Literal["auto", "crops", "fields", "wsi"] = "auto"
     samples: Path | None = None
     settle: float | None = Field(default=None, ge=0, le=_LONGEST_WAIT)
     cells: Literal["binucleated", "all"] = "binucleated"
@@ -75,7 +76,7 @@ class RunSettings(BaseModel):
     max_bad_fraction: float = Field(default=0.1, ge=0, lt=1)
     min_cells: int = Field(default=200, ge=0, le=10**9)
     gallery: int = Field(default=24, ge=0, le=5000)
-    keep_gallery: bool = True
+    keep_crops: bool = True
     geojson: bool = False
     label_masks: bool = False
     pseudonymise: bool = False
@@ -128,7 +129,7 @@ def resolve(
     fields = RunSettings.model_fields
     from_environment = {
         name: environment[ENVIRONMENT_PREFIX + name.upper()]
-        for name in fields
+        for name in (*fields, *renamed.SETTINGS)
         if environment.get(ENVIRONMENT_PREFIX + name.upper())
     }
     sources.append((from_environment, f"environment {ENVIRONMENT_PREFIX}*"))
@@ -137,8 +138,9 @@ def resolve(
     values: dict[str, Any] = {}
     origins = dict.fromkeys(fields, "default")
     for source, origin in reversed(sources):
-        values.update(source)
-        origins.update(dict.fromkeys(source, origin))
+        known = renamed.current_settings(source)
+        values.update(known)
+        origins.update(dict.fromkeys(known, origin))
     try:
         return ResolvedSettings(RunSettings.model_validate(values), origins)
     except ValidationError as error:
@@ -151,7 +153,7 @@ def refuse_unknown_variables(environment: Mapping[str, str] | None = None) -> No
     Raises:
         UsageError: there is one; names the setting that is nearest to it.
     """
-    known = [ENVIRONMENT_PREFIX + name.upper() for name in RunSettings.model_fields]
+    known = [ENVIRONMENT_PREFIX + name.upper() for name in (*RunSettings.model_fields, *renamed.SETTINGS)]
     for name in sorted(os.environ if environment is None else environment):
         if name.upper().startswith(ENVIRONMENT_PREFIX) and name not in known:
             like = nearest(name.upper(), known)
@@ -175,7 +177,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise UsageError(f"In the settings file {path}, run is no table.", "Write [run] and the settings below it.")
     values = {key.replace("-", "_"): value for key, value in (data | table).items()}
-    unknown = sorted(set(values) - set(RunSettings.model_fields))
+    unknown = sorted(set(values) - set(RunSettings.model_fields) - set(renamed.SETTINGS))
     if unknown:
         known = ", ".join(sorted(RunSettings.model_fields))
         like = nearest(unknown[0], RunSettings.model_fields)

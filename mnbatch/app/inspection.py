@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mnbatch.app.rebuild import open_store
 from mnbatch.errors import NoInputError, UsageError
 from mnbatch.intake import read_json
+from mnbatch.renamed import current_input
 from mnbatch.results.roster import Missing
 from mnbatch.results.store import Store
 
@@ -233,7 +234,7 @@ def scan_export(
 
     Args:
         layout: name of a preset, or a pattern.
-        input: gallery, fields or wsi; auto recognises it.
+        input: crops, fields or wsi; auto recognises it.
         samples: sample sheet whose donors replace those of the paths.
         settle: mark slides younger than this, in seconds, as not settled.
         keep_skipped: also list each file that was not taken, with the reason.
@@ -247,7 +248,7 @@ def scan_export(
     from mnbatch.imaging.layouts import parse_layout
 
     parse_layout(layout)  # a wrong one is refused before any image is looked at
-    recognised = _recognised(input, export, layout)
+    recognised = _recognised(current_input(input), export, layout)
     found = ScannedExport(str(export), parse_layout(layout, recognised.kind), recognised)
     skips = _Skips(keep_skipped)
     slides: list[ScannedSlide] = []

@@ -19,10 +19,13 @@ from mnbatch.errors import SlideError
 # `UnreadableCell`, so that it is counted and never silently missing.
 
 
-Look = Literal["fluorescence", "giemsa", "unknown"]
-"""Stain and polarity of a crop: bright nuclei on dark ground, dark nuclei on light ground, or neither."""
+Stain = Literal["fluorescence", "giemsa", "unknown"]
+"""Stain and polarity of a crop: bright nuclei on dark background, dark nuclei on light background, or neither."""
 
-LOOKS: tuple[Look, ...] = ("fluorescence", "giemsa")
+KnownStain = Literal["fluorescence", "giemsa"]
+"""A stain that a model can serve, or that a person names."""
+
+STAINS: tuple[KnownStain, ...] = ("fluorescence", "giemsa")
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -92,7 +95,7 @@ class Slide:
     skipped: tuple[Skipped, ...] = ()
     copy_of: str | None = None
     settled: bool = True
-    kind: InputKind = "gallery"
+    kind: InputKind = "crops"
     companions: tuple[Companion, ...] = ()
     um_per_pixel: float | None = None
 
@@ -147,7 +150,7 @@ class CellCrop:
         page: page of a multi-page file, counted from 0; None otherwise.
         pixels: uint8 RGB, (size, size, 3), padded to square, resized and contrast-adjusted as the model's card says.
         digest: 32 hex digits over the decoded pixels as they lie in the file: equal for a copy under another name.
-        look: stain and polarity of this crop alone.
+        stain: stain and polarity of this crop alone.
         file_digest: SHA-256 of the file's bytes, or "" when another task of the same file carries it.
         jpeg: the crop as the gallery keeps it; b"" where no gallery is kept.
         zoom: width of the crop in the file / width of the part that `pixels` shows, about the middle.
@@ -161,7 +164,7 @@ class CellCrop:
     page: int | None
     pixels: UInt8Array
     digest: str
-    look: Look
+    stain: Stain
     quality: Quality
     file_digest: str = ""
     jpeg: bytes = b""
@@ -244,7 +247,7 @@ class ScoreRow:
         ratios: as in `CellScore`; None for a cell that could not be read, too.
         zoom: as in `CellCrop`.
         found: where it was found in its field; None for a cell of a gallery.
-        look: as in `CellCrop`; "unknown", too, for a cell that could not be read.
+        stain: as in `CellCrop`; "unknown", too, for a cell that could not be read.
     """
 
     cell_id: str
@@ -256,7 +259,7 @@ class ScoreRow:
     ratios: tuple[float, float] | None = None
     zoom: float = 1.0
     found: FoundAt | None = None
-    look: Look = "unknown"
+    stain: Stain = "unknown"
 
 
 # How an evidence map is shown: one definition for the pages and for the figures about it.

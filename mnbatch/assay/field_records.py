@@ -109,7 +109,7 @@ def cytostasis(treated_cbpi: float, control_cbpi: float) -> float | None:
 # What is known of a cell that was found in a field, and of the field itself; they travel beside the crops.
 
 
-InputKind = Literal["gallery", "fields", "wsi"]
+InputKind = Literal["crops", "fields", "wsi"]
 """What an export holds: crops of single cells, camera fields with many cells, or whole slides."""
 
 CellsWanted = Literal["binucleated", "all"]
@@ -190,7 +190,7 @@ class FieldCounts:
     """What the fields of a slide, or of a donor's slides together, held.
 
     Attributes:
-        fields: all that were looked at; empty: of these, without a cell; set_aside: of these, not usable.
+        fields: all that were looked at; empty: of these, without a cell; skipped: of these, not usable.
         classes: class -> cells found.
         not_scored: reason -> cells that were found and not scored.
         paired: nuclei were paired into cells; with --cells all every nucleus is a cell, and there is no division index.
@@ -198,7 +198,7 @@ class FieldCounts:
 
     fields: int = 0
     empty: int = 0
-    set_aside: int = 0
+    skipped: int = 0
     classes: dict[str, int] | None = None
     not_scored: dict[str, int] | None = None
     paired: bool = True
@@ -228,7 +228,7 @@ class FieldCounts:
             total = cls(
                 total.fields + one.fields,
                 total.empty + one.empty,
-                total.set_aside + one.set_aside,
+                total.skipped + one.skipped,
                 dict(Counter(total.classes or {}) + Counter(one.classes or {})),
                 dict(Counter(total.not_scored or {}) + Counter(one.not_scored or {})),
                 total.paired and one.paired,

@@ -3,7 +3,7 @@
 Given all MNBN cells of a donor and the cells of each slide, equal frequencies make the slides' counts hypergeometric.
 That is tested exactly for two slides (Fisher), by random tables with the same margins where an expected count is
 below 5, and by chi-squared otherwise. A slide is flagged when Fisher's exact test of it against the donor's other
-slides, times the number of slides compared (Bonferroni), gives p < 0.01; it is then set aside and the rest is tested
+slides, times the number of slides compared (Bonferroni), gives p < 0.01; it is then left out and the rest is tested
 again, so that one odd slide does not make the others look odd.
 """
 

@@ -92,12 +92,12 @@ TEXTS: dict[str, str] = {
     "openslide": "OpenSlide: {error}",
     "no-openslide": "whole slides of this format need OpenSlide, which is not installed: pip install 'mnbatch[vendor]'",
     "no-tiles": "{width} x {height} pixels without tiles; convert it to a tiled TIFF",
-    "other-stain": "another channel or stain: it shows {shows}, its slide is {ground}",
+    "other-stain": "another channel or stain: it shows {shows}, its slide is {background}",
     "not-numbers": "pixels are not numbers",
     "empty-value": "empty: every pixel has the value {value:g}",
     "saturated": "saturated: {share:.0%} of the pixels are at the end of the range",
     "nothing-stands-out": "no nuclei: nothing stands out of the noise",
-    "only-ground": "no nuclei: what was found differs from the ground no more than the ground from itself",
+    "only-background": "no nuclei: what was found differs from the background no more than the background from itself",
     "objects-size": ("objects are {size:.1f} um wide at {pixel:g} um per pixel; nuclei have {low:g} to {high:g}"),
     "mask-empty": "the label image has no object",
     # A slide.
@@ -144,7 +144,7 @@ TEXTS: dict[str, str] = {
     "no-pixel-size-do": "Give it with --um-per-pixel, or in the column um_per_pixel of the sample sheet.",
     "stain-unknown": "The stain of this slide was not recognised; {model} serves {served}.",
     "stain-unknown-do": "Look at its images; if it is one of these stains, force it with --stain.",
-    "stain-not-served": "This slide looks like {look}, which {model} does not serve (it serves {served}).",
+    "stain-not-served": "This slide looks like {stain}, which {model} does not serve (it serves {served}).",
     "stain-not-served-do": "Use a model for this stain with --model, or --stain if the stain was recognised wrongly.",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from typing import Annotated
 
 import typer
@@ -26,6 +27,7 @@ from mnbatch.cli.train import train
 from mnbatch.cli.verify import verify
 from mnbatch.errors import EXIT_INTERNAL, EXIT_OK, Interrupted, MnbatchError, StorageError, missing_extra
 from mnbatch.files import as_storage_error
+from mnbatch.renamed import RenamedWarning
 from mnbatch.streams import CLOSED, guarded_streams, lost_outputs, lost_text, tell
 
 app = App(
@@ -84,7 +86,12 @@ WORK_IS_KEPT = frozenset(
 
 def main() -> None:
     """Run the command line; every expected error becomes one clear line on stderr and its exit code."""
-    with guarded_streams():
+    with guarded_streams(), warnings.catch_warnings():
+        warnings.simplefilter("always", RenamedWarning)
+        shown = warnings.showwarning
+        warnings.showwarning = lambda text, kind, *where: (
+            tell(f"mnbatch: {text}") if issubclass(kind, RenamedWarning) else shown(text, kind, *where)
+        )
         code = _after_prints(_run())
     raise SystemExit(code)
 

@@ -29,7 +29,7 @@ def scan(
     ] = "folder-per-slide",
     input: Annotated[
         str,
-        typer.Option(envvar="MNBATCH_INPUT", help="gallery, fields or wsi (whole slides); auto recognises it."),
+        typer.Option(envvar="MNBATCH_INPUT", help="crops, fields or wsi (whole slides); auto recognises it."),
     ] = "auto",
     explain: Annotated[
         bool,

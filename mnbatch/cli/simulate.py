@@ -21,7 +21,8 @@ def simulate(
     cells: Annotated[int, typer.Option(help="Cells a slide.")] = 300,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
     dose: Annotated[str, typer.Option(help="Doses in Gy, separated by commas.")] = "0,1,2,4",
-    look: Annotated[str, typer.Option(help="fluorescence, giemsa or both (slides in turn).")] = "fluorescence",
+    stain: Annotated[str, typer.Option(help="fluorescence, giemsa or both (slides in turn).")] = "fluorescence",
+    look: Annotated[str | None, typer.Option(hidden=True)] = None,
     kind: Annotated[
         str,
         typer.Option(help="crops (a file a cell), gallery (one TIFF a slide), fields (camera), wsi (whole slides)."),
@@ -78,15 +79,19 @@ def simulate(
     published X-ray curve, or have the frequency of --mnbn. Fields and whole slides hold cells of all classes and
     debris. The pictures are drawn: what is measured on them does not say how well real cells are scored.
     """
+    from mnbatch.renamed import warn_renamed
     from mnbatch.simulate.export_plan import ExportPlan
     from mnbatch.simulate.fields.field_export import simulate_fields
     from mnbatch.simulate.fields.field_plan import FORMATS, USUAL_MIXTURE, FieldPlan, parse_mixture
     from mnbatch.simulate.simulated_export import simulate_export
 
+    if look is not None:
+        warn_renamed("--look", "--stain")
+        stain = look
     kind = _choice("kind", kind, ("crops", "gallery", "fields", "wsi"))
     fmt = _choice("format", fmt, FORMATS if kind == "fields" else ("tif", "png", "jpg"))
     options: dict[str, Any] = {
-        "look": _choice("look", look, ("fluorescence", "giemsa", "both")),
+        "stain": _choice("stain", stain, ("fluorescence", "giemsa", "both")),
         "fmt": fmt if kind in ("crops", "gallery") else "tif",
         "layout": _choice("layout", layout, ("donor-slide-folders", "folder-per-slide", "flat-files")),
         "bits": int(_choice("bits", str(bits), ("8", "16"))),

@@ -20,7 +20,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Model directory to write.")],
     validation: Annotated[
         Path | None,
-        typer.Option("--validation", help="Labelled crops to validate on; without it a part of DATA is set aside."),
+        typer.Option("--validation", help="Labelled crops to validate on; without it a part of DATA is held out."),
     ] = None,
     validation_share: Annotated[
         float,
@@ -28,7 +28,7 @@ def train(
             "--validation-share",
             min=0.05,
             max=0.5,
-            help="Share of DATA to set aside, whole donors or slides.",
+            help="Share of DATA to hold out, whole donors or slides.",
         ),
     ] = 0.2,
     network: Annotated[

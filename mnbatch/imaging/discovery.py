@@ -198,7 +198,7 @@ def find_slides(
     layout: str = DEFAULT_LAYOUT,
     settle_seconds: float | None = None,
     explain: Explain | None = None,
-    kind: InputKind = "gallery",
+    kind: InputKind = "crops",
 ) -> Iterator[Slide]:
     """Walk an export once and yield its slides in natural order.
 

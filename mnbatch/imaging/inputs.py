@@ -29,7 +29,7 @@ from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES, parse_layout
 from mnbatch.imaging.walk import field_of_mask, is_mask_folder, natural_key
 
 KINDS: dict[InputKind, str] = {
-    "gallery": "each file (or page) is the crop of one cell",
+    "crops": "each file (or page) is the crop of one cell",
     "fields": "each file is a camera field with many cells",
     "wsi": "each file is a whole slide",
 }
@@ -46,7 +46,7 @@ _LEAST_NUCLEI = 7
 _WHOLE_SLIDE_PIXELS = 100_000_000
 _SAMPLE, _PER_FOLDER, _ENTRIES = 24, 3, 5000
 
-Vote = Literal["gallery", "fields", "wsi"]
+Vote = Literal["crops", "fields", "wsi"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def recognise_input(root: Path, layout: str, vote: Callable[[str], Vote | None] 
         return Recognised("wsi", say("kind-tiled", count=votes["wsi"], looked=looked))
     if votes["fields"] * 2 > looked and parse_layout(layout).has_cell:
         return Recognised("fields", say("kind-fields", count=votes["fields"], looked=looked))
-    return Recognised("gallery", say("kind-gallery", looked=looked) if looked else say("kind-unknown"))
+    return Recognised("crops", say("kind-gallery", looked=looked) if looked else say("kind-unknown"))
 
 
 def _sample(root: Path) -> Iterator[str]:
@@ -114,7 +114,7 @@ def vote_on(path: str) -> Vote | None:
         with Image.open(path, formats=("PNG", "JPEG", "BMP")) as image:
             size = image.size
         if max(size) <= LARGEST_CROP_SIDE:
-            return "gallery"
+            return "crops"
         if (vote := _by_size(*size)) is not None:
             return vote
         data = read_whole(path)
@@ -132,7 +132,7 @@ def _vote_on_tiff(path: str) -> Vote | None:
         if first.tiled and (_has_reduced(header) or first.width * first.height > _WHOLE_SLIDE_PIXELS):
             return "wsi"
         if max(first.width, first.height) <= LARGEST_CROP_SIDE:
-            return "gallery"
+            return "crops"
         if (vote := _by_size(first.width, first.height)) is not None:
             return vote
         with open_tiff(stream, header)[0] as tiff:
@@ -149,7 +149,7 @@ def _by_size(width: int, height: int) -> Vote | None:
 
 
 def _by_nuclei(values: npt.NDArray[Any]) -> Vote:
-    return "fields" if count_nuclei(values) >= _LEAST_NUCLEI else "gallery"
+    return "fields" if count_nuclei(values) >= _LEAST_NUCLEI else "crops"
 
 
 def count_nuclei(values: npt.NDArray[Any]) -> int:

@@ -124,7 +124,7 @@ class Layout:
         return match["slide"] if anchor == "." else f"{anchor}/{match['slide']}"
 
 
-def parse_layout(text: str, kind: InputKind = "gallery") -> Layout:
+def parse_layout(text: str, kind: InputKind = "crops") -> Layout:
     """Compile a preset name or a pattern.
 
     Args:

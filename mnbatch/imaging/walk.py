@@ -97,7 +97,7 @@ _JUNK = frozenset(
 
 _RANK = {extension: rank for rank, extension in enumerate((*WHOLE_SLIDES, *EXTENSIONS))}
 _TAKEN: dict[InputKind, frozenset[str]] = {
-    "gallery": frozenset(EXTENSIONS),
+    "crops": frozenset(EXTENSIONS),
     "fields": frozenset(EXTENSIONS),
     "wsi": frozenset((*WHOLE_SLIDES, "tif", "tiff")),
 }
@@ -138,7 +138,7 @@ class Walk:
     """State of one walk: what was seen, and the slides that are not complete yet."""
 
     def __init__(
-        self, root: Path, layout: Layout, explain: Callable[[Skipped], None], kind: InputKind = "gallery"
+        self, root: Path, layout: Layout, explain: Callable[[Skipped], None], kind: InputKind = "crops"
     ) -> None:
         self.root = root
         self._kind = kind

@@ -1,4 +1,4 @@
-"""A slide read through worker processes; what a worker lost is an unreadable cell, or a field that is set aside."""
+"""A slide read through worker processes; what a worker lost is an unreadable cell, or a field that is skipped."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class RemoteSource:
         self._survey: Survey[Any] | None = None
         try:
             self._tasks = list(self._ask("tasks"))
-            self._shared = self._ask("contrast_range") if opening.slide.kind == "gallery" else None
+            self._shared = self._ask("contrast_range") if opening.slide.kind == "crops" else None
         except WorkLostError as lost:
             raise SlideError(
                 say("slide-lost", slide=Named("slide", opening.slide.name), why=lost.reason), say("slide-lost-do")
             ) from lost
-        if opening.slide.kind != "gallery":
+        if opening.slide.kind != "crops":
             looked_at = [task for task in self._tasks if getattr(task, "core", True) is not None]
             self._survey = Survey(looked_at, lambda task: self._ask("look", task))
 

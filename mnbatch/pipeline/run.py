@@ -52,7 +52,7 @@ from mnbatch.streams import lost_outputs
 if TYPE_CHECKING:
     from mnbatch.inference.classifier import Classifier
 
-BYTES_A_FILE = {"gallery": 13_000, "fields": 400_000, "wsi": 100_000_000}
+BYTES_A_FILE = {"crops": 13_000, "fields": 400_000, "wsi": 100_000_000}
 """Room that the disk must have for each file that is still to be scored: crops, maps, rows, and its share of pages."""
 
 BYTES_AT_LEAST = 50_000_000
@@ -156,10 +156,10 @@ def _input_kind(
     else:
         recognised = recognise_input(settings.export, settings.layout, pool.vote)
         kind = recognised.kind
-        if kind != "gallery":
+        if kind != "crops":
             why = shareable(recognised.why, one_of) if settings.pseudonymise else recognised.why
             progress.message(f"input {kind}: {why} (--input says otherwise)")
-    if kind != "gallery" and Stamps(models, settings).fields.scale == CropScale():
+    if kind != "crops" and Stamps(models, settings).fields.scale == CropScale():
         raise ModelError(
             f"The model {settings.model} does not say at what scale its crops are cut, so none can be cut from fields.",
             "Choose another --model, or export single cells; `mnbatch model show` prints a card.",
@@ -264,13 +264,13 @@ class _Run:
             self.progress.warning(f"{plan.slide.name} is a copy of {plan.slide.copy_of} and is counted once")
         elif plan.action == "call":
             self.outcome.called.append(slide_id)
-            self._call_anew(plan)
+            self._threshold_again(plan)
         else:
             self.outcome.kept.append(slide_id)
             if plan.action == "touch" and plan.record is not None:
                 self.store.put_record(plan.record.model_copy(update={"stat_key": stat_key(plan.slide.everything)}))
 
-    def _call_anew(self, plan: Plan) -> None:
+    def _threshold_again(self, plan: Plan) -> None:
         record = plan.record
         assert record is not None
         call = self.stamps.call_of(record)
@@ -280,14 +280,14 @@ class _Run:
 
     def _check_room(self, pending: list[Plan]) -> None:
         files = sum(len(plan.slide.files) for plan in pending)
-        bytes_a_file = BYTES_A_FILE[self.kind] if self.settings.keep_gallery else BYTES_A_FILE[self.kind] // 16
+        bytes_a_file = BYTES_A_FILE[self.kind] if self.settings.keep_crops else BYTES_A_FILE[self.kind] // 16
         needed = BYTES_AT_LEAST + files * bytes_a_file
         free = shutil.disk_usage(self.store.paths.root).free
         if free < needed:
             raise StorageError(
                 f"The disk of {self.store.paths.root} has {free / 1e9:.2f} GB free; "
                 f"this run needs about {needed / 1e9:.2f} GB.",
-                "Free some space, choose another --out, or use --no-gallery (about 0.5 kB a cell).",
+                "Free some space, choose another --out, or use --no-crops (about 0.5 kB a cell).",
             )
 
     def _score(self, pending: list[Plan]) -> None:

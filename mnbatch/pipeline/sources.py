@@ -44,7 +44,7 @@ class WorkerSource(Protocol):
         """
 
 
-class GallerySource:
+class CropSource:
     """A slide whose files (or pages) are crops."""
 
     def __init__(self, slide: Slide, preparation: Preparation) -> None:
@@ -74,8 +74,8 @@ def open_source(slide: Slide, preparation: Preparation, fields: FieldOptions) ->
     Raises:
         SlideError: the slide cannot be opened.
     """
-    if slide.kind == "gallery":
-        return GallerySource(slide, preparation)
+    if slide.kind == "crops":
+        return CropSource(slide, preparation)
     # scikit-image takes a second to load, which a gallery need not spend.
     from mnbatch.imaging.fields.field_source import FieldSource
     from mnbatch.imaging.fields.regions import WholeSlideSource

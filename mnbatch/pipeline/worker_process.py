@@ -25,11 +25,11 @@ from mnbatch.imaging.inputs import vote_on
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells  # noqa: F401 - loaded before the first request, not while it waits
 from mnbatch.pipeline.sources import WorkerSource, hash_of, open_source
-from mnbatch.results.stored_gallery import encode_crop
+from mnbatch.results.stored_crops import encode_crop
 
 LENGTH = struct.Struct("<Q")
 OPEN_SLIDES = 4
-"""Slides that a worker keeps open; reading goes from slide to slide, and a look-ahead reaches into the next."""
+"""Slides that a worker keeps open; reading goes from slide to slide, and a stain-ahead reaches into the next."""
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class Request:
     """One piece of work.
 
     Attributes:
-        operation: `tasks`, `contrast_range`, `look`, `read`, `hash` (of a slide), or `vote` (on a file).
+        operation: `tasks`, `contrast_range`, `stain`, `read`, `hash` (of a slide), or `vote` (on a file).
         key: of the slide it is about; "" where it is about none.
         opening: the slide, where this worker does not know it yet (see `Known`).
         seconds: deadline.

@@ -11,7 +11,7 @@ from mnbatch.report import page_pictures, wording
 from mnbatch.results.field_rows import StoredField
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
-from mnbatch.results.stored_gallery import Gallery
+from mnbatch.results.stored_crops import Gallery
 
 FIELDS_SHOWN = 8
 CROPS_A_FIELD = 24
@@ -70,14 +70,14 @@ class FieldsView:
     Attributes:
         facts: label, number and detail.
         classes, not_scored: what, and how many cells.
-        set_aside: field, and why.
+        skipped: field, and why.
         shown: which of the fields are pictured.
     """
 
     facts: tuple[tuple[str, str, str], ...]
     classes: tuple[tuple[str, int], ...]
     not_scored: tuple[tuple[str, int], ...]
-    set_aside: tuple[tuple[str, str], ...]
+    skipped: tuple[tuple[str, str], ...]
     fields: tuple[FieldView, ...]
     shown: str
 
@@ -94,12 +94,12 @@ def fields_view(store: Store, record: SlideRecord, cells: Sequence[CalledCell], 
     views: list[FieldView] = []
     if number and record.status == "scored" and cells:
         views = _field_views(store, record, cells)
-    total = counts.fields - counts.empty - counts.set_aside
+    total = counts.fields - counts.empty - counts.skipped
     return FieldsView(
         facts=_facts(counts),
         classes=tuple((name.replace("_", " "), n) for name, n in (counts.classes or {}).items()),
         not_scored=tuple((counts.not_scored or {}).items()),
-        set_aside=tuple((left.path, left.reason) for left in record.fields.set_aside),
+        skipped=tuple((left.path, left.reason) for left in record.fields.skipped),
         fields=tuple(views),
         shown=f"{len(views)} of {wording.plural(total, 'field')} with cells, those with most cells called MN",
     )
@@ -120,7 +120,7 @@ def called_by_key(cells: Iterable[CalledCell]) -> dict[Key, tuple[int, CalledCel
 
 
 def _facts(counts: FieldCounts) -> tuple[tuple[str, str, str], ...]:
-    aside = f"{wording.whole(counts.empty)} empty, {wording.whole(counts.set_aside)} set aside"
+    aside = f"{wording.whole(counts.empty)} empty, {wording.whole(counts.skipped)} skipped"
     facts = [
         ("Fields", wording.whole(counts.fields), aside),
         ("Cells found", wording.whole(counts.found), f"{wording.whole(counts.excluded)} not scored"),

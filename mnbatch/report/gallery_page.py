@@ -18,7 +18,7 @@ from mnbatch.assay.cells import spread
 from mnbatch.intake import read_bytes
 from mnbatch.report import page_pictures, wording
 from mnbatch.results.records import SlideRecord
-from mnbatch.results.stored_gallery import MAP_RECORD, Gallery
+from mnbatch.results.stored_crops import MAP_RECORD, Gallery
 from mnbatch.review.queue import OUTSIDE, STRATA, Queue
 from mnbatch.review.standing import latest
 from mnbatch.review.trail import Trail

@@ -18,7 +18,7 @@ from mnbatch.report import wording
 from mnbatch.report.derived_files import write_if_changed
 from mnbatch.results.roster import open_roster
 from mnbatch.results.store import Store
-from mnbatch.results.stored_gallery import MAPS, Gallery
+from mnbatch.results.stored_crops import MAPS, Gallery
 
 # Maps of 13 x 13 positions as tiny PNGs that a page stretches over exactly the right part of the crop.
 #

@@ -463,7 +463,7 @@ _STATISTICS: Columns[Statistics] = (
 _FIELDS: Columns[FieldCounts] = (
     Column("fields", "fields (regions of a whole slide)", "looked at", lambda f: f.fields, "count"),
     Column("fields_empty", "fields", "without a cell", lambda f: f.empty, "count"),
-    Column("fields_set_aside", "fields", "not usable, with the reason in `warnings`", lambda f: f.set_aside, "count"),
+    Column("fields_set_aside", "fields", "not usable, with the reason in `warnings`", lambda f: f.skipped, "count"),
     Column("found_cells", "cells", "found, of whatever class", lambda f: f.found, "count"),
     Column("m1_cells", "cells", "with 1 main nucleus; empty with `--cells all`", lambda f: _nuclei(f, "one"), "count"),
     Column("m2_cells", "cells", "with 2", lambda f: _nuclei(f, "two"), "count"),

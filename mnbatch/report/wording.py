@@ -16,7 +16,7 @@ STATUS_WORDS = {
 
 STATUS_MEANINGS = {
     "done": "Every slide was counted.",
-    "partial": "A slide failed, or fields of one were set aside; the counts are those of the others.",
+    "partial": "A slide failed, or fields of one were skipped; the counts are those of the others.",
     "insufficient": "Fewer cells than --min-cells asks for: the counts stand, the frequency is not settled.",
     "failed": "No frequency could be given.",
 }

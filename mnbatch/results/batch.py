@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from mnbatch.assay.field_records import InputKind
 from mnbatch.errors import MismatchError, StorageError, UsageError
 from mnbatch.intake import read_json, reason
+from mnbatch.renamed import stored_input
 from mnbatch.results.out_files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
 
@@ -29,7 +30,7 @@ class Batch:
     export: str
     layout: str
     pseudonymised: bool
-    kind: InputKind = "gallery"
+    kind: InputKind = "crops"
 
 
 _BATCH = TypeAdapter(Batch)
@@ -91,7 +92,7 @@ def read_batch(paths: OutPaths) -> Batch | None:
             raise ValueError("it is no JSON object")
         known = {name: data[name] for name in ("export", "layout", "pseudonymised") if name in data}
         # As JSON: strict about types, and still makes the record of an object.
-        return _BATCH.validate_json(json.dumps(known | {"kind": data.get("input", "gallery")}), strict=True)
+        return _BATCH.validate_json(json.dumps(known | {"kind": stored_input(data.get("input", "crops"))}), strict=True)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -22,8 +22,10 @@ def content_key(file_digests: Mapping[str, str]) -> str:
 
 def score_key(parts: ScoreKeyParts) -> str:
     """Digest over all that the scores depend on."""
-    # A gallery's key is what it was before there were fields.
-    return _digest(parts.model_dump(exclude=None if parts.fields else {"fields"}))
+    # The key of crops is what it was before there were fields, and before "gallery" was renamed: what an earlier
+    # version scored need not be scored again.
+    known = parts.model_dump(exclude={"crops"} if parts.fields else {"crops", "fields"})
+    return _digest(known | {"gallery": parts.crops})
 
 
 def _digest(value: object) -> str:

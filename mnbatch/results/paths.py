@@ -243,5 +243,5 @@ class GenerationPaths:
 
     @property
     def maps(self) -> Path:
-        """One fixed-size record a readable cell (see `mnbatch.results.stored_gallery`)."""
+        """One fixed-size record a readable cell (see `mnbatch.results.stored_crops`)."""
         return self.root / "maps.bin"

@@ -26,7 +26,7 @@ from mnbatch.results.batch import Batch
 from mnbatch.results.out_files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
 
-SOURCE_KINDS: dict[InputKind, str] = {"gallery": "cell", "fields": "field", "wsi": "field"}
+SOURCE_KINDS: dict[InputKind, str] = {"crops": "cell", "fields": "field", "wsi": "field"}
 """What a file is called in the column `source`."""
 
 KEY_BYTES = 32

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
-from mnbatch.assay.cells import Look
+from mnbatch.assay.cells import Stain
 from mnbatch.assay.field_records import CellsWanted, FieldCounts, InputKind
 from mnbatch.assay.stains import SlideStain
+from mnbatch.renamed import stored_input
 
 SCHEMA_VERSION = 1
 
@@ -78,15 +79,15 @@ class ScoreKeyParts(_Frozen):
         model: digest of the model directory.
         reader: version of the reading and preparing code.
         stain: forced stain, "" when recognised.
-        gallery: whether crops and maps were kept.
-        fields: digest of how cells were found in fields and cut from them; "" for a gallery.
+        crops: whether crops and maps were kept.
+        fields: digest of how cells were found in fields and cut from them; "" for crops.
     """
 
     content: str
     model: str
     reader: str
     stain: str
-    gallery: bool
+    crops: bool = Field(validation_alias=AliasChoices("crops", "gallery"))
     fields: str = ""
 
 
@@ -96,7 +97,7 @@ class FieldsStamp(_Frozen):
     Attributes:
         cells: which cells were to be scored: binucleated ones, or all main nuclei.
         fields: looked at; empty: of these, without a cell.
-        set_aside: those that could not be used, and why.
+        skipped: those that could not be used, and why.
         classes: class -> cells found; not_scored: reason -> cells found and not scored.
         um_per_pixel: of the first field that has one; None where none is known.
     """
@@ -104,7 +105,7 @@ class FieldsStamp(_Frozen):
     cells: CellsWanted
     fields: int
     empty: int
-    set_aside: tuple[LeftOut, ...] = ()
+    skipped: tuple[LeftOut, ...] = Field(default=(), validation_alias=AliasChoices("skipped", "set_aside"))
     classes: dict[str, int] = {}
     not_scored: dict[str, int] = {}
     um_per_pixel: float | None = None
@@ -112,7 +113,7 @@ class FieldsStamp(_Frozen):
     def counts(self) -> FieldCounts:
         """The same as counts that can be pooled."""
         found = (dict(self.classes), dict(self.not_scored))
-        return FieldCounts(self.fields, self.empty, len(self.set_aside), *found, paired=self.cells == "binucleated")
+        return FieldCounts(self.fields, self.empty, len(self.skipped), *found, paired=self.cells == "binucleated")
 
 
 class CallStamp(_Frozen):
@@ -159,10 +160,10 @@ class SlideRecord(_Frozen):
             can be read later, the slide is scored again.
         cells: rows of the generation.
         unreadable: rows without a score.
-        input: what its files are: crops (gallery), fields or whole slides.
-        fields: what was found in its fields; None for a gallery.
-        look: of the slide, recognised or forced.
-        looks: look -> readable cells; empty in a record of a version that did not count them.
+        input: what its files are: crops, fields or whole slides.
+        fields: what was found in its fields; None for crops.
+        stain: of the slide, recognised or forced.
+        stains: stain -> readable cells; empty in a record of a version that did not count them.
         stat_key: digest over path, size and mtime of the slide's files: unchanged means not looked at again.
         content_key: digest over path and content of the slide's files ("" where they were never read whole).
         score_key: digest of `parts`.
@@ -186,10 +187,11 @@ class SlideRecord(_Frozen):
     unread: tuple[int, ...] = ()
     cells: int = 0
     unreadable: int = 0
-    input: InputKind = "gallery"
+    input: Annotated[InputKind, BeforeValidator(stored_input)] = "crops"
     fields: FieldsStamp | None = None
-    look: Look | None = None
-    looks: dict[Look, int] = {}
+    # Versions before 0.3 wrote "look", "looks", and "crops" for crops.
+    stain: Stain | None = Field(default=None, validation_alias=AliasChoices("stain", "look"))
+    stains: dict[Stain, int] = Field(default={}, validation_alias=AliasChoices("stains", "looks"))
     stat_key: str
     content_key: str = ""
     score_key: str = ""
@@ -201,6 +203,6 @@ class SlideRecord(_Frozen):
     warnings: tuple[str, ...] = ()
 
     @property
-    def stain(self) -> SlideStain | None:
+    def slide_stain(self) -> SlideStain | None:
         """The stain that its cells are called with; None where none was recognised."""
-        return None if self.look is None else SlideStain(self.look, bool(self.parts and self.parts.stain))
+        return None if self.stain is None else SlideStain(self.stain, bool(self.parts and self.parts.stain))

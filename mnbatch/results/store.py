@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.assay.calls import too_many_unreadable
-from mnbatch.assay.cells import Look, Quality, ScoreRow
+from mnbatch.assay.cells import Quality, ScoreRow, Stain
 from mnbatch.assay.copies import (
     DIGEST_BYTES,
     CellAt,
@@ -36,7 +36,7 @@ from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
-from mnbatch.results.stored_gallery import MAPS, Gallery, thumbnail_of
+from mnbatch.results.stored_crops import MAPS, Gallery, thumbnail_of
 from mnbatch.results.writer import COLUMNS, SlideWriter
 
 SCORE_COLUMNS = COLUMNS[: COLUMNS.index("q_2")]
@@ -56,14 +56,14 @@ class Store:
     def __init__(self, out: Path) -> None:
         self.paths = OutPaths(out.resolve())
         self._looked_at: dict[tuple[str, bool], tuple[object, str]] = {}
-        # Of the last look: a review server asks again with every decision.
+        # Of the last stain: a review server asks again with every decision.
         self._near: tuple[object, list[tuple[CellAt, CellAt]]] | None = None
         # Of one slide alone: a batch would not fit into memory.
         self._latest: tuple[object, _Stored] | None = None
 
-    def writer(self, slide_id: str, *, keep_gallery: bool) -> SlideWriter:
+    def writer(self, slide_id: str, *, keep_crops: bool) -> SlideWriter:
         """Stage a new generation of a slide."""
-        return SlideWriter(self.paths.slide(slide_id), keep_gallery)
+        return SlideWriter(self.paths.slide(slide_id), keep_crops)
 
     def record(self, slide_id: str) -> SlideRecord | None:
         """The slide's commit record, or None where nothing was committed."""
@@ -339,8 +339,8 @@ def _score_row(fields: Mapping[str, str]) -> ScoreRow:
     )
     zoom = float(fields.get("zoom") or 1)
     p_mn, ratios = float(fields["p_mn"]), _ratios(fields)
-    look = cast(Look, fields.get("look") or "unknown")
-    return ScoreRow(fields["cell_id"], fields["source"], page, p_mn, "", quality, ratios, zoom, found, look)
+    stain = cast(Stain, fields.get("stain") or fields.get("look") or "unknown")
+    return ScoreRow(fields["cell_id"], fields["source"], page, p_mn, "", quality, ratios, zoom, found, stain)
 
 
 def _ratios(fields: Mapping[str, str]) -> tuple[float, float] | None:

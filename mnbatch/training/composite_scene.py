@@ -37,7 +37,7 @@ def absorb(rng: np.random.Generator, scene: Scene) -> FloatArray:
     Cytoplasm lies above and below a nucleus only in part, so its stain counts for 30 % where chromatin is.
     """
     depth = rng.uniform(0.35, 1.3)
-    ground = np.array([rng.uniform(0.75, 1.0), rng.uniform(0.75, 1.0), rng.uniform(0.6, 1.0)], np.float32)
+    background = np.array([rng.uniform(0.75, 1.0), rng.uniform(0.75, 1.0), rng.uniform(0.6, 1.0)], np.float32)
     tint = CYTOPLASMS[int(rng.integers(len(CYTOPLASMS)))]
     cytoplasm = scene.cytoplasm * (1 - 0.7 * scene.chromatin.clip(0, 1))
     density = scene.chromatin[..., None] * _drawn_vector(rng, CHROMATIN)
@@ -45,7 +45,7 @@ def absorb(rng: np.random.Generator, scene: Scene) -> FloatArray:
     density = density + scene.platelet[..., None] * _drawn_vector(rng, PLATELET)
     density = density + scene.debris[..., None] * _drawn_vector(rng, DEBRIS)
     uneven = 1 + rng.uniform(0, 0.06) * smooth_noise(rng, 110)
-    return np.asarray(ground * uneven[..., None] * 10 ** (-depth * density), np.float32)
+    return np.asarray(background * uneven[..., None] * 10 ** (-depth * density), np.float32)
 
 
 def glow(rng: np.random.Generator, scene: Scene) -> FloatArray:

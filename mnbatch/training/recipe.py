@@ -94,7 +94,7 @@ class Recipe(BaseModel):
 
     @property
     def makes_stained(self) -> bool:
-        """Whether cells in the Giemsa look are made for training."""
+        """Whether cells in the Giemsa stain are made for training."""
         return self.dressed + self.composite + self.smear + self.simulated > 0
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.labelled_cells import UInt8Array
 from mnbatch.evaluation.metrics import Labels
-from mnbatch.imaging.stain_recognition import recognise_look
+from mnbatch.imaging.stain_recognition import recognise_stain
 from mnbatch.training import made_cells
 from mnbatch.training.composite_scene import CANVAS
 from mnbatch.training.dressed_cells import SmearCell, smear_cells
@@ -64,8 +64,8 @@ def labelled_pool(name: str, crops: UInt8Array, labels: Labels, preparer: Prepar
 
 
 def fluorescent(crops: UInt8Array, labels: Labels) -> tuple[list[UInt8Array], list[bool]]:
-    """Grey planes and labels of the crops with bright nuclei on dark ground (224 pixels wide)."""
-    chosen = [i for i, crop in enumerate(crops) if recognise_look(crop) == "fluorescence" and len(crop) == CANVAS]
+    """Grey planes and labels of the crops with bright nuclei on dark background (224 pixels wide)."""
+    chosen = [i for i, crop in enumerate(crops) if recognise_stain(crop) == "fluorescence" and len(crop) == CANVAS]
     return [crops[i, ..., 1] for i in chosen], [bool(labels[i]) for i in chosen]
 
 

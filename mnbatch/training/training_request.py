@@ -13,14 +13,14 @@ class Request:
     """What a person asked for.
 
     Attributes:
-        data: labelled crops to train on; validation: others, or None to set a part of `data` aside.
+        data: labelled crops to train on; validation: others, or None to hold out a part of `data`.
         validation_share: of `data`, where `validation` is None.
         out: model directory to write.
         sources: building blocks of made cells.
         init: see `mnbatch.training.initial_weights.initialise`.
         name, version, licence, data_licence, note: for the card; the note opens its limitations.
         crop_width: width of the crops in diameters of a main nucleus, None where it is not known.
-        serves: looks that the card states, for a set of models that each serve one; None: those it was trained on.
+        serves: stains that the card states, for a set of models that each serve one; None: those it was trained on.
         seed: of everything that is drawn.
         workers: processes that make cells; threads: of torch (0: its own choice); device: as torch names it, or `auto`.
         network: a name in `mnbatch.networks.ARCHITECTURES`.

@@ -68,13 +68,13 @@ def test_a_control_chart_over_batches(out, tmp_path):
 
 def test_a_scan_lists_slides_and_reasons_and_asks_no_environment(export, tmp_path, monkeypatch):
     monkeypatch.setenv("MNBATCH_LAYOUT", "nonsense")
-    found = scan_export(export, layout="donor-slide-folders", input="gallery", keep_skipped=True)
+    found = scan_export(export, layout="donor-slide-folders", input="crops", keep_skipped=True)
     assert [(slide.donor, slide.slide, slide.files) for slide in found.slides] == [("D1", "s1", 1), ("D2", "s1", 1)]
     assert [skipped.path for skipped in found.skipped][:1] == ["D2/s1/Thumbs.db"]
     assert sum(found.reasons.values()) == len(found.skipped)
-    assert scan_export(export, input="gallery").skipped == ()
+    assert scan_export(export, input="crops").skipped == ()
     (tmp_path / "samples.csv").write_text("slide,donor,dose_gy\nD1/s1,A,0\nD2/s1,B,2\n")
-    found = scan_export(export, input="gallery", samples=tmp_path / "samples.csv")
+    found = scan_export(export, input="crops", samples=tmp_path / "samples.csv")
     assert [(slide.donor, slide.dose_gy) for slide in found.slides] == [("A", 0.0), ("B", 2.0)]
 
 
@@ -91,6 +91,6 @@ def test_refusals(export, tmp_path):
     for path in export.rglob("*.png"):
         path.unlink()
     with pytest.raises(NothingFoundError) as refused:
-        scan_export(export, input="gallery")
+        scan_export(export, input="crops")
     assert refused.value.exit_code == 4
     assert list(refused.value.found.reasons.values()) == [1]

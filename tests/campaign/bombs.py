@@ -306,7 +306,7 @@ class Bombs:
 
     def cases(self) -> list[str]:
         """Images as a cell of a gallery and as a field; nodes at all places."""
-        found = [f"image:{kind}:{name}" for kind in ("gallery", "fields") for name in IMAGES]
+        found = [f"image:{kind}:{name}" for kind in ("crops", "fields") for name in IMAGES]
         found += [f"{place}:{name}" for place in PLACES for name in NODES]
         step = round(1 / self._size)
         return found[::step]
@@ -346,7 +346,7 @@ class Bombs:
         wrong = self._judge(case, ended)
         if wrong:
             return wrong
-        if kind == "gallery" and "D2" not in (self._work / "out/donors.csv").read_text():
+        if kind == "crops" and "D2" not in (self._work / "out/donors.csv").read_text():
             return Verdict(self.name, case, "neighbour lost", ended.stderr[-300:])
         return Verdict(self.name, case, "ended in time")
 

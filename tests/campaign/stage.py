@@ -169,7 +169,7 @@ def _graded(stage: Stage, state: Path) -> None:
         record = commit_slide(store, f"s{number + 1}", scores, digest=1000 * number + 1)
         store.put_record(record.model_copy(update={"donor": f"D{number // 2 + 1}"}))
     save_plan(store.paths, PLAN)
-    open_batch(store.paths, Batch(str(stage.root / "export"), "donor-slide-folders", False, "gallery"), moved=False)
+    open_batch(store.paths, Batch(str(stage.root / "export"), "donor-slide-folders", False, "crops"), moved=False)
     shutil.copytree(stage.work, state)
     rows = [f"s{i + 1},D{i // 2 + 1},{dose}" for i, dose in enumerate((0, 0.5, 1, 2))]
     (stage.root / "doses.csv").write_text("slide,donor,dose_gy\n" + "\n".join(rows) + "\n")

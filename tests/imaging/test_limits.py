@@ -54,7 +54,7 @@ def test_directories_in_a_circle_are_refused_by_every_reader(tmp_path: Path, con
         "damaged TIFF (its image directories point in a circle)"
     ]
     assert page_count(path, "field.tif") == 1
-    assert recognise_input(tmp_path / "export", "folder-per-slide").kind == "gallery"
+    assert recognise_input(tmp_path / "export", "folder-per-slide").kind == "crops"
     with pytest.raises(UndecodableError, match="circle"):
         load_labels(path)
     with pytest.raises(SlideError, match="circle"):
@@ -347,7 +347,7 @@ def test_an_image_is_looked_at_within_the_limits_when_an_export_is_recognised(tm
     strip = zlib.compress(bytes(MIB))
     put(tmp_path, "s/b.tif", one_page(picture_tags(200_000, 799, compression=8, count=len(strip)), strip))
     before = peak_mib()
-    assert recognise_input(tmp_path, "folder-per-slide").kind == "gallery"
+    assert recognise_input(tmp_path, "folder-per-slide").kind == "crops"
     assert peak_mib() - before < 100
 
 

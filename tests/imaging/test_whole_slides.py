@@ -26,7 +26,7 @@ CENTRES = [(x, y) for y in range(100, HEIGHT - 60, STEP) for x in range(125, WID
 
 
 def painted() -> np.ndarray:
-    """Pairs of nuclei on a grid, dark ground, 8 bit; many of them lie on the seams between cores of 250 pixels."""
+    """Pairs of nuclei on a grid, dark background, 8 bit; many of them lie on the seams between cores of 250 pixels."""
     rng = np.random.default_rng(5)
     field = np.zeros((HEIGHT, WIDTH))
     rows, columns = np.mgrid[-20:21, -20:21]
@@ -54,7 +54,7 @@ def small_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def read(slide: Slide, **options: object) -> tuple[list[CellCrop], list[FieldReport]]:
     source = WholeSlideSource(slide, Preparation(), FieldOptions(**options))
     tasks, seams = source.tasks(), Seams()
-    traits = Survey([task for task in tasks if task.core], source.look).traits()
+    traits = Survey([task for task in tasks if task.core], source.stain).traits()
     items = [item for task in tasks for item in seams.once(source.read(task, traits))]
     return [i for i in items if isinstance(i, CellCrop)], [i for i in items if isinstance(i, FieldReport)]
 

@@ -1,4 +1,4 @@
-"""From fields to tables: what is found, what is set aside and why, and that nothing found nowhere is a zero."""
+"""From fields to tables: what is found, what is skipped and why, and that nothing found nowhere is a zero."""
 
 import csv
 import json
@@ -289,10 +289,10 @@ def test_a_whole_slide_goes_the_whole_way(settings, tmp_path):
 
 def test_out_keeps_the_kind_of_input(settings, fields, export, tmp_path):
     assert recognise_input(fields, "folder-per-slide").kind == "fields"
-    assert recognise_input(export, "folder-per-slide").kind == "gallery"
+    assert recognise_input(export, "folder-per-slide").kind == "crops"
     run(settings(export=fields))
     with pytest.raises(MismatchError, match="fields input"):
-        run(settings(export=fields, input="gallery"))
+        run(settings(export=fields, input="crops"))
 
 
 def test_pseudonyms_hide_the_names_of_fields(settings, fields, tmp_path):
@@ -379,7 +379,7 @@ def test_label_masks_agree_with_the_table_and_serve_as_own_segmentation(settings
 
 
 def cells_with_bodies() -> np.ndarray:
-    """Stained cells on light ground, cytoplasm round the nuclei: four with two, four with one."""
+    """Stained cells on light background, cytoplasm round the nuclei: four with two, four with one."""
     rows, columns = np.mgrid[:SIDE, :SIDE]
     density = np.zeros((SIDE, SIDE, 3))
     for index in range(8):

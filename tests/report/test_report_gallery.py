@@ -5,7 +5,7 @@ import numpy as np
 
 from mnbatch.assay.calls import CalledCell
 from mnbatch.report.page_pictures import Candidate, choose, gallery_view
-from mnbatch.results.stored_gallery import MAPS, Gallery, encode_crop, pack_maps
+from mnbatch.results.stored_crops import MAPS, Gallery, encode_crop, pack_maps
 
 
 def candidates(scores: list[float], threshold: float = 0.5) -> list[Candidate]:

@@ -38,7 +38,7 @@ def test_training_writes_a_loadable_model_that_scores_as_it_was_validated(crop_f
     card = train_model(request, TINY, lines.append)
     model = load_model(tmp_path / "model")
     assert model.card == card
-    assert card.looks == ("fluorescence", "giemsa")
+    assert card.stains == ("fluorescence", "giemsa")
     assert [data.name for data in card.training_data] == ["labelled", "dressed", "composite", "simulated"]
     assert card.sensitivity is not None
     assert card.sensitivity.total == 8
@@ -99,7 +99,7 @@ def test_a_part_of_the_data_is_set_aside_when_no_validation_is_given(crop_folder
     lines: list[str] = []
     card = train_model(request, recipe, lines.append)
     assert card.training_data[0].n == 8
-    assert card.looks == ("fluorescence",)
+    assert card.stains == ("fluorescence",)
     assert "16 of 16 labelled cells have no donor or slide" in lines[0]
     assert lines[0].removeprefix("warning: ") in card.limitations
 

@@ -88,7 +88,7 @@ def _explained(found: Iterator[FieldImage]) -> Iterator[FieldImage]:
 
 
 def load_labels(path: str) -> Decoded:
-    """A label image: (height, width) whole numbers, 0 for the ground; flat colours become numbers.
+    """A label image: (height, width) whole numbers, 0 for the background; flat colours become numbers.
 
     Raises:
         UndecodableError: it cannot be read, or is no label image.

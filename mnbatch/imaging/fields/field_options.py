@@ -38,7 +38,7 @@ class FieldOptions:
         channel: nuclear channel, a number from 1 or a name; None to recognise it.
         um_per_pixel: pixel size of all slides for which the sample sheet gives none; None takes what the files say.
         scale: of the crops.
-        ground: forced stain (fluorescence, giemsa), or None to recognise each slide's.
+        stain: forced stain (fluorescence, giemsa), or None to recognise each slide's.
         keep_overviews: also make a small picture of each field.
     """
 
@@ -46,7 +46,7 @@ class FieldOptions:
     channel: str | None = None
     um_per_pixel: float | None = None
     scale: CropScale = CropScale(nucleus_diameters=3.2)
-    ground: str | None = None
+    stain: str | None = None
     keep_overviews: bool = True
 
     def key(self, slide_um: float | None) -> str:
@@ -55,10 +55,12 @@ class FieldOptions:
         Args:
             slide_um: pixel size that the sample sheet gives the slide.
         """
-        # scikit-image, which the package imports, takes a second to load; a gallery need not spend it.
+        # scikit-image, which the package imports, takes a second to load; a slide of crops need not spend it.
         from mnbatch.imaging.segmentation.segmentation_settings import SEGMENTATION_VERSION
 
         known = asdict(self) | {"keep_overviews": None, "slide_um": slide_um}
+        # The first name of this setting: slides that were scored under it keep their scores.
+        known["background"] = known.pop("stain")
         text = json.dumps([FIELDS_VERSION, SEGMENTATION_VERSION, known], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

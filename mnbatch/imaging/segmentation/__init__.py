@@ -18,7 +18,7 @@ from mnbatch.imaging.segmentation.segmentation_settings import (
     SegmentationSettings,
     SegmentedField,
 )
-from mnbatch.imaging.segmentation.stain_signal import FieldGround, recognise_ground
+from mnbatch.imaging.segmentation.stain_signal import recognise_field_stain
 
 __all__ = [
     "Box",
@@ -29,7 +29,7 @@ __all__ = [
     "SegmentedField",
     "cells_in_core",
     "problem_of_pixels",
-    "recognise_ground",
+    "recognise_field_stain",
     "segment_field",
     "segment_from_labels",
     "segment_tile",

@@ -126,7 +126,7 @@ class SplitRule:
 
 @dataclass(slots=True)
 class _Pieces:
-    """Area and summed stain of each piece; entry 0 is the ground."""
+    """Area and summed stain of each piece; entry 0 is the background."""
 
     area: FloatArray
     stain: FloatArray

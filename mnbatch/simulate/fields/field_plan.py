@@ -38,7 +38,7 @@ class FieldPlan:
     """Fields or whole slides to simulate.
 
     Attributes:
-        export: donors, slides, seed, doses or MNBN frequencies, look, bits, variety; its other parts are of crops.
+        export: donors, slides, seed, doses or MNBN frequencies, stain, bits, variety; its other parts are of crops.
         fields: fields a slide (`kind` "fields").
         width, height: of a field or of a whole slide, px.
         um_per_px: pixel size, written into the files.

@@ -196,7 +196,7 @@ def extend_model(request: ExtendRequest, say: Say = lambda line: None) -> ModelC
     model = load_model(request.model)
     stream_network(model)
     training, validation = (_read(cells, model) for cells in counted_cells(request, say))
-    material = Material(model.card.preparation, model.card.looks, request.sources, request.seed)
+    material = Material(model.card.preparation, model.card.stains, request.sources, request.seed)
     sets = [_through(model, source, say) for source in material.training(training, request.made_cells)]
     sets = [part for part in sets if part.counts.any()]
     features = _features(sets)

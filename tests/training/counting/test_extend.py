@@ -32,7 +32,7 @@ def _one_thread():
 
 
 def draw_cell(rng: np.random.Generator, n_mn: int, size: int = 80) -> np.ndarray:
-    """A bright disc on dark ground with small discs round it."""
+    """A bright disc on dark background with small discs round it."""
     ys, xs = np.mgrid[0:size, 0:size]
     picture = 30 + 150.0 * (np.hypot(ys - size / 2, xs - size / 2) < size / 6)
     turn = rng.uniform(0, 2 * np.pi)
@@ -63,7 +63,7 @@ def fields(**changes):
         "version": "4",
         "architecture": "attention-alexnet",
         "preparation": {},
-        "looks": ("fluorescence",),
+        "stains": ("fluorescence",),
         "threshold": 0.4,
         "threshold_rule": "none: random weights",
         "training_data": (),
