@@ -20,7 +20,7 @@ from gallery_store import record, scores_of
 from mnbatch.assay.calls import CalledCell
 from mnbatch.review.estimate import Estimate, Tally, estimate
 from mnbatch.review.queue import Queue, ReviewPlan, draw_queue
-from mnbatch.review.standing import tally
+from mnbatch.review.review_status import tally
 
 SAMPLES = (0.02, 0.05, 0.1, 0.2, 0.4)
 

@@ -499,8 +499,8 @@ class Results:
         """
         from PIL import Image as Pictures
 
-        gallery, row = self._kept(cell_id)
-        data = gallery.jpeg(row)
+        crops, row = self._kept(cell_id)
+        data = crops.jpeg(row)
         if data is None:
             raise StorageError(f"No picture of {cell_id} is kept.", "Its reason is in `cells()`.")
         return np.asarray(Pictures.open(io.BytesIO(data)))
@@ -513,8 +513,8 @@ class Results:
         """
         from mnbatch.assay.cells import spread
 
-        gallery, row = self._kept(cell_id)
-        maps = gallery.cell_maps(row)
+        crops, row = self._kept(cell_id)
+        maps = crops.cell_maps(row)
         if maps is None:
             raise StorageError(f"No map of {cell_id} is kept.", "Its reason is in `cells()`.")
         return spread(maps[2])
@@ -525,10 +525,10 @@ class Results:
         rows = [row.cell_id for row in self._store.scores(record)]
         if cell_id not in rows:
             raise UsageError(f"There is no cell {cell_id}.", "Take a cell_id of `cells()`.")
-        gallery = self._store.gallery(record)
-        if gallery is None:
+        crops = self._store.crops(record)
+        if crops is None:
             raise StorageError(f"No pictures of slide {record.slide_id} are kept.", "Run without --no-crops.")
-        return gallery, rows.index(cell_id)
+        return crops, rows.index(cell_id)
 
     def _record_of(self, cell_id: str) -> SlideRecord:
         slide_id = cell_id.partition(":")[0]

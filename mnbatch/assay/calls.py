@@ -103,7 +103,7 @@ class CallRules:
 class CalledCell:
     """One cell as reported; p_mn, mn and count are None for an excluded cell, whose reason is then given.
 
-    `count` is None, too, where the model answers yes or no; `found` where the cell comes from a gallery. `zoom`: see
+    `count` is None, too, where the model answers yes or no; `found` where the cell came as a crop. `zoom`: see
     `mnbatch.assay.cells.CellCrop`.
     """
 

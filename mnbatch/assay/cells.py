@@ -152,9 +152,9 @@ class CellCrop:
         digest: 32 hex digits over the decoded pixels as they lie in the file: equal for a copy under another name.
         stain: stain and polarity of this crop alone.
         file_digest: SHA-256 of the file's bytes, or "" when another task of the same file carries it.
-        jpeg: the crop as the gallery keeps it; b"" where no gallery is kept.
+        jpeg: the crop as it is kept; b"" where none is.
         zoom: width of the crop in the file / width of the part that `pixels` shows, about the middle.
-        found: where it was found in its field; None for a cell of a gallery.
+        found: where it was found in its field; None for a crop that came as a file.
         likeness: what its picture is found by when it comes again with other pixels; None where nobody looks.
     """
 
@@ -194,7 +194,7 @@ class UnreadableCell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellScore:
-    """A scored cell with what the gallery needs of it.
+    """A scored cell with what is kept of it.
 
     Attributes:
         p_mn: probability that the cell has a micronucleus, 0..1.
@@ -246,7 +246,7 @@ class ScoreRow:
         quality: measured before scoring; None for a cell that could not be read.
         ratios: as in `CellScore`; None for a cell that could not be read, too.
         zoom: as in `CellCrop`.
-        found: where it was found in its field; None for a cell of a gallery.
+        found: where it was found in its field; None for a crop that came as a file.
         stain: as in `CellCrop`; "unknown", too, for a cell that could not be read.
     """
 

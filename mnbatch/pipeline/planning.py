@@ -1,4 +1,4 @@
-"""Which slides have to be scored, which only called anew, and why."""
+"""Which slides have to be scored, which only re-thresholded, and why."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ STAIN_SAMPLE = 24
 
 AHEAD_PER_WORKER = {"crops": 24, "fields": 2, "wsi": 2}
 """Decoded files that may wait for the network, a worker: enough to bridge one minibatch, bounded for memory. A field
-holds as many cells as a hundred files of a gallery."""
+holds as many cells as a hundred files of crops."""
 
 
 @dataclass(slots=True)

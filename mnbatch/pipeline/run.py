@@ -276,7 +276,7 @@ class _Run:
         call = self.stamps.call_of(record)
         model = self.stamps.model_of(record)
         self.store.put_record(record.model_copy(update={"call": call, "model": model}))
-        self.progress.message(f"{plan.slide.name}: {plan.why}; called anew from stored scores, nothing was scored")
+        self.progress.message(f"{plan.slide.name}: {plan.why}; re-thresholded from stored scores, nothing was scored")
 
     def _check_room(self, pending: list[Plan]) -> None:
         files = sum(len(plan.slide.files) for plan in pending)

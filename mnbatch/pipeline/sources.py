@@ -39,7 +39,7 @@ class WorkerSource(Protocol):
         """What a piece of work gives; raises SlideError where the slide as a whole cannot be used.
 
         Args:
-            shared: what all pieces need to know of the slide: a gallery's `contrast_range`, or what a `Survey` of its
+            shared: what all pieces need to know of the slide: the `contrast_range` of crops, or what a `Survey` of its
                 fields found.
         """
 
@@ -76,7 +76,7 @@ def open_source(slide: Slide, preparation: Preparation, fields: FieldOptions) ->
     """
     if slide.kind == "crops":
         return CropSource(slide, preparation)
-    # scikit-image takes a second to load, which a gallery need not spend.
+    # scikit-image takes a second to load, which crops need not cost.
     from mnbatch.imaging.fields.field_source import FieldSource
     from mnbatch.imaging.fields.regions import WholeSlideSource
 

@@ -44,7 +44,7 @@ class Opening:
     """A slide as a worker has to open it.
 
     Attributes:
-        keep_jpeg: also encode each crop for the gallery.
+        keep_jpeg: also encode each crop to be kept.
     """
 
     slide: Slide

@@ -12,8 +12,8 @@ from mnbatch.assay.heterogeneity import Heterogeneity
 from mnbatch.report.dose_report import DonorDose
 from mnbatch.report.statistics import Statistics, disagreement
 from mnbatch.results.records import SlideRecord
+from mnbatch.review.review_status import NO_REVIEW, SlideReview, pool
 from mnbatch.review.sign_offs import Basis, Signed
-from mnbatch.review.standing import NO_REVIEW, SlideReview, pool
 
 CHECK_SLIDE = (
     "Look at its excluded cells and their reasons; where the files are at fault, export the slide again, "
@@ -53,7 +53,7 @@ class SlideItem:
 
     @property
     def fields(self) -> FieldCounts | None:
-        """What its fields held; None for a gallery."""
+        """What its fields held; None for crops."""
         return None if self.record.fields is None else self.record.fields.counts()
 
     @property

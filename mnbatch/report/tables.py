@@ -24,8 +24,8 @@ from mnbatch.report.signature_lines import signature_status
 from mnbatch.report.statistics import Statistics
 from mnbatch.results.records import SlideRecord
 from mnbatch.review.estimate import Estimate
+from mnbatch.review.review_status import SlideReview
 from mnbatch.review.sign_offs import Signed
-from mnbatch.review.standing import SlideReview
 
 RATE = "per 1000 BN cells"
 SAMPLE_COLUMNS = ("dose_gy", "culture", "sex", "age", "note")
@@ -173,7 +173,7 @@ _FOUND: Columns[FoundAt] = (
     Column(
         *("x", _PIXELS),
         "centre of the cell in its field or whole slide (pixel centres are whole numbers). From here on all columns "
-        "are empty for a gallery",
+        "are empty for crops",
         lambda f: f.x,
         "number",
     ),

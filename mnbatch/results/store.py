@@ -36,7 +36,7 @@ from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
-from mnbatch.results.stored_crops import MAPS, Gallery, thumbnail_of
+from mnbatch.results.stored_crops import MAPS, StoredCrops, thumbnail_of
 from mnbatch.results.writer import COLUMNS, SlideWriter
 
 SCORE_COLUMNS = COLUMNS[: COLUMNS.index("q_2")]
@@ -127,28 +127,28 @@ class Store:
         flat = np.fromfile(self._generation(record).digests, np.uint8)
         return flat.reshape(-1, DIGEST_BYTES)
 
-    def gallery(self, record: SlideRecord) -> Gallery | None:
+    def crops(self, record: SlideRecord) -> StoredCrops | None:
         """Crops and maps of a scored slide; None where none were kept.
 
         Raises:
             StorageError: its generation is damaged.
         """
-        gallery = self._gallery(record)
-        if gallery is not None:
+        crops = self._crops_of(record)
+        if crops is not None:
             self.check(record, pictures=True)
-        return gallery
+        return crops
 
-    def _gallery(self, record: SlideRecord) -> Gallery | None:
+    def _crops_of(self, record: SlideRecord) -> StoredCrops | None:
         """The same, unchecked."""
         generation = self._generation(record)
         if generation.crops.name not in record.sizes and not generation.crops.exists():
             return None
         stored = self._stored(record)
         given = record.scored.maps if record.scored else MAPS
-        return Gallery(generation.crops, generation.maps, stored.offsets, stored.positions, given)
+        return StoredCrops(generation.crops, generation.maps, stored.offsets, stored.positions, given)
 
     def fields(self, record: SlideRecord) -> list[StoredField]:
-        """The fields of a scored slide; none for a gallery."""
+        """The fields of a scored slide; none for crops."""
         return read_fields(self._generation(record))
 
     def found(self, record: SlideRecord) -> Iterator[tuple[int, FoundAt]]:
@@ -228,13 +228,13 @@ class Store:
         again = np.ones(len(stacked), bool)
         again[np.unique(stacked, axis=0, return_index=True)[1]] = False
         spectra[again] = 0
-        kept = cache(lambda number: self._gallery(records[number]))
+        kept = cache(lambda number: self._crops_of(records[number]))
 
         def thumbnail(index: int) -> npt.NDArray[np.uint8]:
             number, row = locate(index, starts)
-            gallery = kept(number)
-            if gallery is not None:
-                return thumbnail_of(gallery.jpeg(row) or b"")
+            crops = kept(number)
+            if crops is not None:
+                return thumbnail_of(crops.jpeg(row) or b"")
             flat = np.fromfile(
                 self._generation(records[number]).thumbnails, np.uint8, THUMBNAIL_BYTES, offset=row * THUMBNAIL_BYTES
             )
@@ -278,7 +278,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """scores.csv of a slide: its rows, and where each one's picture and maps are (see `Gallery`)."""
+    """scores.csv of a slide: its rows, and where each one's picture and maps are (see `StoredCrops`)."""
 
     rows: tuple[ScoreRow, ...]
     offsets: tuple[tuple[int, int] | None, ...]

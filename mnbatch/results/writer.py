@@ -53,7 +53,7 @@ class SlideWriter:
 
     Args:
         paths: the slide's directory; made if absent.
-        keep_gallery: also keep crops and maps.
+        keep_crops: also keep crops and maps.
     """
 
     def __init__(self, paths: SlidePaths, keep_crops: bool) -> None:
@@ -72,7 +72,7 @@ class SlideWriter:
             self._scores: IO[bytes] = self._bytes(self._staged.scores)
             self._rows = CsvWriter(self._scores, COLUMNS)
             self._spectra: IO[bytes] = self._bytes(self._staged.spectra)
-            # The gallery's crops show more than thumbnails do, where there are any.
+            # The crops show more than thumbnails do, where there are any.
             self._thumbnails: IO[bytes] | None = None if keep_crops else self._bytes(self._staged.thumbnails)
             self._crops: IO[bytes] | None = self._bytes(self._staged.crops) if keep_crops else None
             self._maps: IO[bytes] | None = self._bytes(self._staged.maps) if keep_crops else None
@@ -93,7 +93,7 @@ class SlideWriter:
                 return
             self._digests.append(bytes.fromhex(item.crop.digest))
             self._add_likeness(item.crop.likeness)
-            self._rows.row(_score_fields(item, self._add_to_gallery(item)))
+            self._rows.row(_score_fields(item, self._keep_crop(item)))
 
     def add_field(self, report: FieldReport) -> None:
         """Append what was found in one field."""
@@ -145,7 +145,7 @@ class SlideWriter:
         if self._thumbnails is not None:
             self._thumbnails.write(likeness.thumbnail if likeness else bytes(THUMBNAIL_BYTES))
 
-    def _add_to_gallery(self, item: CellScore) -> int:
+    def _keep_crop(self, item: CellScore) -> int:
         if self._crops is None or self._maps is None:
             return 0
         jpeg = item.crop.jpeg or encode_crop(item.crop.pixels)

@@ -37,7 +37,7 @@ class Basis:
             decisions that stand; "" without any).
         numbers: the donor's counts and frequencies as text, by the names of donors.csv.
         dose: likewise the dose, with the digest of the curve; empty where no curve is in force.
-        review_status: of the donor (see `mnbatch.review.standing`).
+        review_status: of the donor (see `mnbatch.review.review_status`).
         shown: everything that the donor's pages show, by what it is about: short texts as they stand there, long ones
             as digests.
         version: 1 of a sign-off that does not hold `shown`.
@@ -125,7 +125,7 @@ class Signed:
     changes: tuple[str, ...] = ()
 
     @property
-    def stands(self) -> bool:
+    def valid(self) -> bool:
         """Whether it is about what the donor's page shows now."""
         return not self.changes
 

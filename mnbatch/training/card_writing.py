@@ -41,7 +41,7 @@ INTENDED_USE = (
     "Not validated for clinical, diagnostic or dosimetric use."
 )
 LIMITATIONS = (
-    "It says yes or no for a cell and counts nothing. Figures measured on made cells (composite, dressed, smear, "
+    "It says yes or no for a cell and counts nothing. Figures measured on synthetic cells (composite, dressed, smear, "
     "simulated) say little about real slides of another laboratory, stain or scanner. Micronuclei are far commoner in "
     "the training and validation data than on slides, where a false-positive rate of 1 % already exceeds the "
     "background. Scores of two slides are comparable only if stained, scanned and cropped alike."
@@ -108,11 +108,11 @@ def _errors(own: Pool, scores: Scores, calls: Confusion) -> dict[str, object]:
     }
 
 
-def served_stains(crops: Sequence[object], made_stained: bool) -> list[str]:
+def served_stains(crops: Sequence[object], synthetic_stained: bool) -> list[str]:
     """Stains with at least a twentieth of the labelled crops; both where stained cells were made as well."""
     seen = [recognise_stain(crop) for crop in crops]  # type: ignore[arg-type]
     stains = [stain for stain in ("fluorescence", "giemsa") if seen.count(stain) >= 0.05 * len(seen)]
-    if made_stained and "giemsa" not in stains:
+    if synthetic_stained and "giemsa" not in stains:
         stains.append("giemsa")
     return stains
 

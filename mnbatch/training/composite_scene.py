@@ -79,7 +79,7 @@ def recompressed(rng: np.random.Generator, picture: Image.Image) -> UInt8Array:
 def composite_cell(
     rng: np.random.Generator, library: PatchLibrary, n_mn: int, stained: bool = True
 ) -> tuple[UInt8Array, int]:
-    """One composite cell: (picture, micronuclei drawn); the picture is 60 to 224 pixels wide, as galleries are."""
+    """One composite cell: (picture, micronuclei drawn); the picture is 60 to 224 pixels wide, as scanners write."""
     width = int(np.exp(rng.uniform(np.log(70), np.log(CANVAS))))
     scene = SceneDrawer(rng, library, least_radius=1.4 * CANVAS / width).draw(n_mn)
     light = absorb(rng, scene) if stained else glow(rng, scene)

@@ -25,8 +25,8 @@ from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.networks.network import StreamNetwork
 from mnbatch.training.card_writing import card_fields, served_stains
-from mnbatch.training.made_cells import Preparer
 from mnbatch.training.recipe import Recipe
+from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_loop import Epoch, Pool, Trained, score
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request
@@ -44,7 +44,7 @@ class Ingredients:
         models: model directories of one architecture.
         shares: of each model's weights; they add up to 1.
         masks: micronuclei of the validation crops, for the pointing game (see `docs/evaluation.md`), or None.
-        validation_cells: of each made source in validation.
+        validation_cells: of each synthetic source in validation.
     """
 
     models: tuple[Path, ...]
@@ -75,7 +75,7 @@ def average_models(ingredients: Ingredients, request: Request, recipe: Recipe, s
     say("AUC " + ", ".join(f"{name} {value:.3f}" for name, value in aucs.items()))
     trained = Trained(network, Epoch(0, float("nan"), aucs, 0.0), ())
     stains = request.serves or models[0].card.stains
-    own = served_stains(list(crops.crops), made_stained=False)
+    own = served_stains(list(crops.crops), synthetic_stained=False)
     prepared = preparation_of(recipe)
     fields = card_fields(request, recipe, prepared, (), sets, stains, scores, trained, "", (MEAN, STD), own)
     fields |= _origin(models, ingredients)

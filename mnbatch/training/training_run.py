@@ -21,8 +21,8 @@ from mnbatch.training.augmentation import Normalise, normalise_for
 from mnbatch.training.card_writing import asked_stains, card_fields, served_stains
 from mnbatch.training.checkpoint import Checkpoint, Key, card_only, made_key, training_key
 from mnbatch.training.initial_weights import started, tie_colours
-from mnbatch.training.made_cells import Preparer
 from mnbatch.training.recipe import Recipe
+from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_curves import history_files
 from mnbatch.training.training_loop import Epoch, Pool, Trained, Trainer, score
 from mnbatch.training.training_pools import Labelled, PoolMaker
@@ -62,7 +62,7 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
     network, started_from = started(request.network, request.init, request.seed, recipe.colour_shares)
     own = Labelled(*load_crops(training_cells, preparation))
     held_out = Labelled(*load_crops(validation_cells, preparation))
-    stains = asked_stains(request.serves, served_stains(list(own.crops), recipe.makes_stained))
+    stains = asked_stains(request.serves, served_stains(list(own.crops), recipe.has_synthetic_stained))
     checkpoint, key = Checkpoint(request.out, request.restart), training_key(request, recipe, network, own, held_out)
     checkpoint.check(key)
     if (card := _finished_before(request, checkpoint)) is not None:
@@ -72,7 +72,7 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         recipe, request.sources, Preparer(preparation, recipe.colour_shares), request.seed, request.workers, say
     )
     training, validation = maker.training(own), maker.validation(held_out)
-    seen = served_stains(list(held_out.crops), made_stained=False)
+    seen = served_stains(list(held_out.crops), synthetic_stained=False)
     key |= made_key(training, validation)
     checkpoint.check(key)
     say(f"training on {sum(len(pool.labels) for pool in training)} cells, starting from {started_from}")

@@ -15,7 +15,7 @@ from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.fields import regions
 from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.fields.field_survey import Survey
-from mnbatch.imaging.fields.regions import Seams, WholeSlideSource
+from mnbatch.imaging.fields.regions import RegionOverlaps, WholeSlideSource
 from mnbatch.imaging.formats import whole_slides
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.inputs import recognise_input
@@ -53,7 +53,7 @@ def small_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(slide: Slide, **options: object) -> tuple[list[CellCrop], list[FieldReport]]:
     source = WholeSlideSource(slide, Preparation(), FieldOptions(**options))
-    tasks, seams = source.tasks(), Seams()
+    tasks, seams = source.tasks(), RegionOverlaps()
     traits = Survey([task for task in tasks if task.core], source.stain).traits()
     items = [item for task in tasks for item in seams.once(source.read(task, traits))]
     return [i for i in items if isinstance(i, CellCrop)], [i for i in items if isinstance(i, FieldReport)]

@@ -83,7 +83,7 @@ def test_counters_of_bundled_models_leave_the_yes_no_models_as_they_were():
     from mnbatch.inference.classifier import Classifier
     from mnbatch.inference.model_directory import LoadedModel, load_model
     from mnbatch.networks.network import StreamNetwork
-    from mnbatch.training.made_cells import simulated
+    from mnbatch.training.synthetic_cells import simulated
 
     for member in ModelSet.open(DEFAULT).members:
         if member.card.counting is None:

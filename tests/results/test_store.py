@@ -36,7 +36,7 @@ def test_what_was_committed_is_read_back(store, make_record, make_score, make_un
 
 def test_crops_and_maps_come_back_for_their_own_cells(store, make_record, make_score, make_unreadable):
     items = [make_score(0), make_unreadable(1), make_score(2)]
-    gallery = store.gallery(commit(store, make_record(), items))
+    gallery = store.crops(commit(store, make_record(), items))
     assert gallery.jpeg(1) is None
     assert gallery.cell_maps(1) is None
     for row in (0, 2):
@@ -49,7 +49,7 @@ def test_crops_and_maps_come_back_for_their_own_cells(store, make_record, make_s
 
 def test_a_slide_without_gallery_keeps_scores_alone(store, make_record, make_score):
     record = commit(store, make_record(), [make_score(0)], keep_crops=False)
-    assert store.gallery(record) is None
+    assert store.crops(record) is None
     assert len(store.scores(record)) == 1
 
 
@@ -187,7 +187,7 @@ def test_altered_pictures_are_noticed_when_pictures_are_asked_for(store, make_re
     assert store.damage(record) == ""
     assert f"{name} was altered" in store.damage(record, pictures=True)
     with pytest.raises(StorageError, match=name):
-        store.gallery(record)
+        store.crops(record)
 
 
 def test_a_result_of_a_version_without_checksums_is_known_by_sizes(store, make_record, make_score):

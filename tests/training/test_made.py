@@ -1,4 +1,4 @@
-"""Made cells: the same for a seed, both classes alike but for the micronucleus."""
+"""Synthetic cells: the same for a seed, both classes alike but for the micronucleus."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import pytest
 from mnbatch.imaging.stain_recognition import recognise_stain
 from mnbatch.training.composite_scene import CANVAS, Disc, SceneDrawer, composite_cell, place_slot
 from mnbatch.training.dressed_cells import chromatin_of, smear_cells
-from mnbatch.training.made_cells import UNCOUNTED, composites, dressed, simulated, smears
 from mnbatch.training.real_pieces import PATCH, Box, PatchLibrary, instance_patches, load_library, smear_patches
+from mnbatch.training.synthetic_cells import UNCOUNTED, composites, dressed, simulated, smears
 
 EMPTY = PatchLibrary()
 

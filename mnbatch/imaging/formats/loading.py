@@ -37,9 +37,9 @@ _LASTING = (
     errno.ENAMETOOLONG,
     errno.ELOOP,
 )
-_MOST_GALLERIES = 4
-_galleries: dict[tuple[str, int, int], _Gallery] = {}
-_galleries_lock = threading.Lock()
+_MOST_HEADERS = 4
+_headers: dict[tuple[str, int, int], _Pages] = {}
+_headers_lock = threading.Lock()
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ def load(task: ReadTask) -> tuple[str, Iterator[DecodedPage]]:
     try:
         if task.pages is not None:
             digest = retried(lambda: _hash(path)) if task.hash_file else ""
-            return digest, _explained(_pages_of_gallery(path, task.file.path, task.pages), pages)
+            return digest, _explained(_wanted_pages(path, task.file.path, task.pages), pages)
         data = retried(lambda: read_whole(path))
         digest = hashlib.sha256(data).hexdigest() if task.hash_file else ""
         kind = kind_of(data)
@@ -142,56 +142,56 @@ def page_count(path: str, file: str) -> int:
         file: its path in the export.
 
     Raises:
-        SlideError: the chain of a gallery's pages is broken, and how many are lost cannot be known.
+        SlideError: the chain of a TIFF's pages is broken, and how many are lost cannot be known.
     """
     try:
         with open(path, "rb") as stream:
-            return _gallery(path, stream, file).expected.total
+            return _pages_of(path, stream, file).expected.total
     except (*DECODING_ERRORS, UndecodableError):
         return 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Gallery:
+class _Pages:
     """A TIFF before it is decoded: its directories, checked, and the pages that it should have."""
 
     header: TiffHeader
     expected: Expected
 
 
-def _looked_at(stream: BinaryIO, file: str) -> _Gallery:
-    """Raises SlideError where how many pages a gallery lost cannot be known."""
+def _looked_at(stream: BinaryIO, file: str) -> _Pages:
+    """Raises SlideError where how many pages a TIFF lost cannot be known."""
     header = read_header(stream)
     header.check_total()
     expected = expected_pages(stream)
     if expected.broken and not expected.known and expected.found > 1:
-        known = say("gallery-broken", file=Named("file", file), pages=expected.found)
-        raise SlideError(known, say("gallery-broken-do"))
-    return _Gallery(header, expected)
+        known = say("pages-broken", file=Named("file", file), pages=expected.found)
+        raise SlideError(known, say("pages-broken-do"))
+    return _Pages(header, expected)
 
 
-def _gallery(path: str, stream: BinaryIO, file: str) -> _Gallery:
+def _pages_of(path: str, stream: BinaryIO, file: str) -> _Pages:
     """The same, kept for the next run of its pages as long as the file stays as it is."""
     status = os.fstat(stream.fileno())
     key = (path, status.st_size, status.st_mtime_ns)
-    with _galleries_lock:
-        if key in _galleries:
-            return _galleries[key]
-    gallery = _looked_at(stream, file)
-    with _galleries_lock:
-        while len(_galleries) >= _MOST_GALLERIES:
-            del _galleries[next(iter(_galleries))]
-        _galleries[key] = gallery
-    return gallery
+    with _headers_lock:
+        if key in _headers:
+            return _headers[key]
+    pages = _looked_at(stream, file)
+    with _headers_lock:
+        while len(_headers) >= _MOST_HEADERS:
+            del _headers[next(iter(_headers))]
+        _headers[key] = pages
+    return pages
 
 
 def _pages_in_memory(data: bytes, file: str) -> Iterator[DecodedPage]:
     try:
-        gallery = _looked_at(io.BytesIO(data), file)
-        tiff, header = open_tiff(io.BytesIO(data), gallery.header)
+        pages = _looked_at(io.BytesIO(data), file)
+        tiff, header = open_tiff(io.BytesIO(data), pages.header)
     except DECODING_ERRORS as error:
         raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
-    total = gallery.expected.total
+    total = pages.expected.total
     if total == len(header.directories) and not any(directory.full for directory in header.directories):
         raise UndecodableError(say("no-full-page"))
     with tiff:
@@ -201,11 +201,11 @@ def _pages_in_memory(data: bytes, file: str) -> Iterator[DecodedPage]:
                 yield page
 
 
-def _pages_of_gallery(path: str, file: str, wanted: tuple[int, ...]) -> Iterator[DecodedPage]:
+def _wanted_pages(path: str, file: str, wanted: tuple[int, ...]) -> Iterator[DecodedPage]:
     with open(path, "rb") as stream:
         try:
-            gallery = retried(lambda: _gallery(path, stream, file))
-            tiff, header = retried(lambda: open_tiff(stream, gallery.header))
+            pages = retried(lambda: _pages_of(path, stream, file))
+            tiff, header = retried(lambda: open_tiff(stream, pages.header))
         except DECODING_ERRORS as error:
             reraise_io(error)
             raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error

@@ -14,16 +14,16 @@ from mnbatch.assay.cells import Stain
 from mnbatch.evaluation.labelled_cells import LabelledCell, UInt8Array
 from mnbatch.imaging.preparation import Preparation, prepare_crop
 from mnbatch.imaging.stain_recognition import recognise_stain, slide_stain
-from mnbatch.training import made_cells
+from mnbatch.training import synthetic_cells
 from mnbatch.training.composite_scene import CANVAS
-from mnbatch.training.made_cells import Maker
 from mnbatch.training.real_pieces import PatchLibrary, load_library
+from mnbatch.training.synthetic_cells import Maker
 from mnbatch.training.training_pools import SMEARS_FOR_TRAINING, VALIDATION_SEED_STEP, Sources
 
 SEEN = 24
 """Crops by which the stain of a donor or slide is judged, as in a run."""
 
-TRAINING_COUNTS: made_cells.Chances = ((1, 2, 3, 4), (0.40, 0.30, 0.20, 0.10))
+TRAINING_COUNTS: synthetic_cells.Chances = ((1, 2, 3, 4), (0.40, 0.30, 0.20, 0.10))
 """Micronuclei of made training cells: enough with 2 and more; the fit's weights put the shares right again."""
 
 
@@ -83,7 +83,7 @@ class Material:
     seed: int
 
     def training(self, own: Own, cells: int) -> list[Source]:
-        """Cells with micronuclei: labelled ones of the model's stains, and `cells` of each made source."""
+        """Cells with micronuclei: labelled ones of the model's stains, and `cells` of each synthetic source."""
         indices = range(0, 2 * cells, 2)  # even ones have micronuclei
         return [
             Source("labelled", "labelled", own.of_stain(self.stains, with_mn_only=True)),
@@ -94,10 +94,10 @@ class Material:
         """Held-out cells with and without micronuclei; made ones from another seed, with the usual numbers."""
         return [
             Source("labelled", "validation, labelled", own.of_stain(self.stains, with_mn_only=False)),
-            *self._made(own, range(cells), self.seed + VALIDATION_SEED_STEP, made_cells.COUNTS),
+            *self._made(own, range(cells), self.seed + VALIDATION_SEED_STEP, synthetic_cells.COUNTS),
         ]
 
-    def _made(self, own: Own, indices: range, seed: int, counts: made_cells.Chances) -> list[Source]:
+    def _made(self, own: Own, indices: range, seed: int, counts: synthetic_cells.Chances) -> list[Source]:
         if not indices:
             return []
         stained = ("giemsa" in self.stains) / len(self.stains)
@@ -105,14 +105,16 @@ class Material:
         if self.sources.nuclei or self.sources.smears:
             library = load_library(self.sources.nuclei, self.sources.smears, smear_share=SMEARS_FOR_TRAINING)
         makers: dict[str, Maker] = {
-            "composite": partial(made_cells.composites, seed=seed, library=library, stained=stained, counts=counts),
-            "simulated": partial(made_cells.simulated, seed=seed, giemsa=stained, counts=counts),
+            "composite": partial(
+                synthetic_cells.composites, seed=seed, library=library, stained=stained, counts=counts
+            ),
+            "simulated": partial(synthetic_cells.simulated, seed=seed, giemsa=stained, counts=counts),
         }
         greys, numbers = own.fluorescent()
         if stained and (numbers > 0).any() and (numbers == 0).any():
             labels = (numbers > 0).tolist()
             crops = {"crops": greys, "labels": labels, "counts": numbers.tolist()}
-            makers["dressed"] = partial(made_cells.dressed, seed=seed, library=library, **crops)
+            makers["dressed"] = partial(synthetic_cells.dressed, seed=seed, library=library, **crops)
         return [
             Source(name, f"{name} cells of seed {seed}", self._prepared(maker, indices))
             for name, maker in makers.items()

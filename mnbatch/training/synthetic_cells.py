@@ -32,7 +32,7 @@ UNCOUNTED = -1
 Chances = tuple[tuple[int, ...], tuple[float, ...]]
 
 COUNTS: Chances = ((1, 2, 3, 4), (0.70, 0.20, 0.07, 0.03))
-"""Micronuclei of a made cell that has any, and their chances."""
+"""Micronuclei of a synthetic cell that has any, and their chances."""
 
 KINDS: tuple[tuple[Kind, ...], tuple[float, ...]] = (
     ("binucleated", "mononucleated", "multinucleated"),
