@@ -133,7 +133,7 @@ def right_calls(calls: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], tupl
 
 def results(export: Path, out: Path, samples: Path) -> list[Row]:
     """A whole run; the rows of its slides by donor, as the sample sheet names them."""
-    options = {"export": export, "out": out, "samples": samples, "device": "cpu", "keep_gallery": False}
+    options = {"export": export, "out": out, "samples": samples, "device": "cpu", "keep_crops": False}
     outcome = run(resolve(options))
     rows = sorted(table(out / "slides.csv"), key=lambda row: row["donor"])
     bad = [f"{row['slide']}: {row['reason']}" for row in rows if row["status"] == "failed"]

@@ -92,7 +92,7 @@ TEXTS: dict[str, str] = {
     "openslide": "OpenSlide: {error}",
     "no-openslide": "whole slides of this format need OpenSlide, which is not installed: pip install 'mnbatch[vendor]'",
     "no-tiles": "{width} x {height} pixels without tiles; convert it to a tiled TIFF",
-    "other-stain": "another channel or stain: it shows {shows}, its slide is {background}",
+    "other-stain": "another channel or stain: it shows {shows}, its slide is {stain}",
     "not-numbers": "pixels are not numbers",
     "empty-value": "empty: every pixel has the value {value:g}",
     "saturated": "saturated: {share:.0%} of the pixels are at the end of the range",

@@ -92,7 +92,7 @@ def run(
     no_crops: Annotated[
         bool, typer.Option("--no-crops", help="Keep no crops and maps (10 kB a cell).", rich_help_panel=_OUTPUT)
     ] = False,
-    no_gallery: Annotated[bool, typer.Option("--no-gallery", hidden=True)] = False,
+    no_gallery: Annotated[bool, typer.Option("--no-gallery", help="Old name of --no-crops.", hidden=True)] = False,
     geojson: Annotated[
         bool, typer.Option("--geojson", help="Cells of fields as GeoJSON for QuPath.", rich_help_panel=_OUTPUT)
     ] = False,

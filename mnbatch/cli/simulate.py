@@ -22,7 +22,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
     dose: Annotated[str, typer.Option(help="Doses in Gy, separated by commas.")] = "0,1,2,4",
     stain: Annotated[str, typer.Option(help="fluorescence, giemsa or both (slides in turn).")] = "fluorescence",
-    look: Annotated[str | None, typer.Option(hidden=True)] = None,
+    look: Annotated[str | None, typer.Option(help="Old name of --stain.", hidden=True)] = None,
     kind: Annotated[
         str,
         typer.Option(help="crops (a file a cell), gallery (one TIFF a slide), fields (camera), wsi (whole slides)."),

@@ -204,7 +204,8 @@ class ModelCard(_Frozen):
     scale: Scale = Scale()
     normalisation: Normalisation = Normalisation()
     # A card of a version before 0.3 says "looks".
-    stains: Annotated[tuple[KnownStain, ...], Field(min_length=1, validation_alias=AliasChoices("stains", "stains"))]
+    # A card of a version before 0.3 says "looks".
+    stains: Annotated[tuple[KnownStain, ...], Field(min_length=1, validation_alias=AliasChoices("stains", "looks"))]
     threshold: Fraction
     threshold_rule: Text
     temperature: Positive = 1.0

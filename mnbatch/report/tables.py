@@ -540,7 +540,7 @@ SLIDES: Table[SlideLine] = Table(
             lambda s: _p(s.against_others),
             "number",
         ),
-        Column("input", "`gallery`, `fields`, `wsi`", "what the slide's files are", lambda s: s.item.record.input),
+        Column("input", "`crops`, `fields`, `wsi`", "what the slide's files are", lambda s: s.item.record.input),
         *of_part(_FIELDS, lambda s: s.item.fields),
     ),
 )

@@ -60,7 +60,7 @@ class FieldOptions:
 
         known = asdict(self) | {"keep_overviews": None, "slide_um": slide_um}
         # The first name of this setting: slides that were scored under it keep their scores.
-        known["background"] = known.pop("stain")
+        known["ground"] = known.pop("stain")
         text = json.dumps([FIELDS_VERSION, SEGMENTATION_VERSION, known], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
