@@ -7,6 +7,9 @@ import sys
 import pytest
 
 from mnbatch import renamed
+from mnbatch.imaging.fields import field_options
+from mnbatch.imaging.fields.field_options import FieldOptions
+from mnbatch.imaging.segmentation import segmentation_settings
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.catalogue import resolve_model
 from mnbatch.results.keys import score_key
