@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -45,7 +45,8 @@ class Classifier:
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}.", "Give a whole number of at least 1, or auto.")
         self.model = model
-        self._engine = _engine(model, pick_device(device), minibatch, threads)
+        chosen = pick_device(device)
+        self._engine = ENGINES[chosen.type](model, chosen, minibatch, threads)
 
     @property
     def minibatch(self) -> int:
@@ -133,7 +134,11 @@ def pick_device(device: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def _engine(model: LoadedModel, device: torch.device, minibatch: int | None, threads: int | None) -> Engine:
-    if device.type == "cpu":
-        return CpuEngine(model, minibatch, threads)
-    return DeviceEngine(model, device, minibatch, threads)
+Opening = Callable[[LoadedModel, torch.device, int | None, int | None], Engine]
+"""Makes an engine from the model, the device, `minibatch` and `threads`; None is the engine's own choice."""
+
+ENGINES: dict[str, Opening] = {
+    "cpu": lambda model, _, minibatch, threads: CpuEngine(model, minibatch, threads),
+    "cuda": DeviceEngine,
+}
+"""Type of the device -> what runs on it. A new engine is a module next to `engines` and a line here."""

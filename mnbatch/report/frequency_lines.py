@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mnbatch.assay.calls import PER, Frequency
-from mnbatch.assay.estimates import Estimates
-from mnbatch.assay.heterogeneity import LEVEL, Heterogeneity
+from mnbatch.assay.heterogeneity import LEVEL
 from mnbatch.assay.mn_counts import CLASSES, MnFrequency
 from mnbatch.report import wording
+from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.statistics import Statistics, disagreement, interval_text
 from mnbatch.review.review_status import SlideReview
 
@@ -176,26 +176,39 @@ class Line:
     note: str
 
 
-def lines(frequency: Frequency, found: Statistics) -> tuple[Line, ...]:
-    """The lines of a page, the counted frequency first."""
-    counted = Line(
+def slide_lines(item: SlideItem) -> tuple[Line, ...]:
+    """The lines of a slide's page; none for a slide without a frequency."""
+    return _frequency_lines(item.call.frequency, item.statistics)
+
+
+def donor_lines(item: DonorItem) -> tuple[Line, ...]:
+    """The lines of a donor's page: those of its frequency, then `DONOR_STATISTICS`."""
+    own = (statistic(item) for statistic in DONOR_STATISTICS)
+    return (*_frequency_lines(item.call.frequency, item.statistics), *(line for line in own if line is not None))
+
+
+def _frequency_lines(frequency: Frequency | None, found: Statistics | None) -> tuple[Line, ...]:
+    if frequency is None or found is None:
+        return ()
+    return tuple(statistic(frequency, found) for statistic in FREQUENCY_STATISTICS)
+
+
+def _counted_line(frequency: Frequency, _: Statistics) -> Line:
+    return Line(
         "As counted",
         wording.rate(frequency.per_1000),
         interval_text(frequency.ci_low, frequency.ci_high),
         f"{wording.whole(frequency.mnbn_cells)} of {wording.whole(frequency.bn_cells)} BN cells called MN; the "
         "interval (Clopper-Pearson) is counting error only.",
     )
-    return (
-        counted,
-        _corrected_line(found.estimates),
-        _expected_line(found.estimates),
-        _background(found),
-        _cells_lines(found),
-    )
 
 
-def slides_line(slides: Heterogeneity, names: Sequence[str], compared: int) -> Line:
-    """Whether a donor's slides agree."""
+def _slides_line(item: DonorItem) -> Line | None:
+    """Whether a donor's slides agree; None where there are no two to compare."""
+    slides, compared = item.heterogeneity, len(item.done)
+    if slides is None:
+        return None
+    names = [slide.record.name for slide in item.disagreeing]
     note = f"{slides.method[0].upper()}{slides.method[1:]} over {wording.plural(compared, 'slide')}."
     if not names:
         note += f" No slide differs from the others (Fisher's exact test each, times the slides, at {LEVEL:g})."
@@ -204,7 +217,8 @@ def slides_line(slides: Heterogeneity, names: Sequence[str], compared: int) -> L
     return Line("The slides differ", f"p {_p_text(slides.p_value)}", "", f"{note} {said[0].upper()}{said[1:]}.")
 
 
-def _corrected_line(e: Estimates) -> Line:
+def _corrected_line(_: Frequency, found: Statistics) -> Line:
+    e = found.estimates
     label = "Corrected for classifier error"
     if e.sensitivity is None or e.specificity is None:
         return Line(label, wording.NOT_KNOWN, "", f"Not available: {e.correction_note}.")
@@ -220,7 +234,8 @@ def _corrected_line(e: Estimates) -> Line:
     return Line(label, wording.rate(e.corrected), interval_text(e.corrected_low, e.corrected_high), note)
 
 
-def _expected_line(e: Estimates) -> Line:
+def _expected_line(_: Frequency, found: Statistics) -> Line:
+    e = found.estimates
     label = "Expected from all scores"
     if e.expected is None or e.shift_p is None:
         return Line(label, wording.NOT_KNOWN, "", f"Not available: {e.expected_note}.")
@@ -232,7 +247,7 @@ def _expected_line(e: Estimates) -> Line:
     return Line(label, wording.rate(e.expected), interval_text(e.expected_low, e.expected_high), note)
 
 
-def _background(found: Statistics) -> Line:
+def _background_line(_: Frequency, found: Statistics) -> Line:
     b = found.background
     if b is None:
         return Line("Background", wording.NOT_KNOWN, "", f"{found.no_background[0].upper()}{found.no_background[1:]}.")
@@ -250,13 +265,26 @@ def _background(found: Statistics) -> Line:
     return Line("Background", wording.rate(b.per_1000), "", note)
 
 
-def _cells_lines(found: Statistics) -> Line:
+def _width_line(_: Frequency, found: Statistics) -> Line:
     p = found.precision
     tier = "fewer than the 200 of triage" if p.tier is None else f"{wording.whole(p.tier)} are reached"
     note = f"{wording.whole(p.cells)} BN cells: {tier}; the interval as counted is this wide."
     if p.next_cells is not None and p.next_width is not None:
         note += f" {wording.whole(p.next_cells)} cells would make it {wording.rate(PER * p.next_width)}."
     return Line("Width of the interval", wording.rate(PER * p.width), "", note)
+
+
+FREQUENCY_STATISTICS: tuple[Callable[[Frequency, Statistics], Line], ...] = (
+    _counted_line,
+    _corrected_line,
+    _expected_line,
+    _background_line,
+    _width_line,
+)
+"""Lines of slide and donor pages, in this order. A new one is a function above and its name here."""
+
+DONOR_STATISTICS: tuple[Callable[[DonorItem], Line | None], ...] = (_slides_line,)
+"""Further lines of donor pages alone, likewise."""
 
 
 def _p_text(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from mnbatch.assay.calls import CalledCell, Frequency, SlideCall
+from mnbatch.assay.calls import CalledCell, SlideCall
 from mnbatch.assay.heterogeneity import LEVEL
 from mnbatch.assay.mn_counts import MnFrequency
 from mnbatch.report import charts, provenance, views, wording
@@ -14,19 +14,18 @@ from mnbatch.report.donor_sheet import SheetSource, SheetView, sheet_view
 from mnbatch.report.dose_report import dose_view
 from mnbatch.report.field_pictures import FieldsView
 from mnbatch.report.frequency_lines import (
-    Line,
-    lines,
+    donor_lines,
     micronuclei_view,
     review_view,
     short_review,
     short_text,
-    slides_line,
+    slide_lines,
 )
 from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.page_pictures import GalleryView
 from mnbatch.report.rendering import href
 from mnbatch.report.signature_lines import sheet_signatures, short_signature, sign_view
-from mnbatch.report.statistics import Statistics, corrected_text
+from mnbatch.report.statistics import corrected_text
 from mnbatch.report.views import RowView
 from mnbatch.results.records import SlideRecord
 
@@ -107,7 +106,7 @@ def slide_page(
         gallery=gallery,
         fields=fields,
         provenance=provenance.slide_provenance(item.record),
-        lines=_lines(item.call.frequency, item.statistics),
+        lines=slide_lines(item),
         micronuclei=micronuclei_view(item.call.mn, item.call.mn_reason),
         review=review_view(item.review, gallery_href),
         cumulative=cumulative(cells) if item.call.frequency is not None else None,
@@ -130,7 +129,7 @@ def donor_page(item: DonorItem, gallery: GalleryView | None, gallery_href: str =
         show_dose=any(row.dose for row in rows),
         gallery=gallery,
         provenance=provenance.shared_provenance([slide.record for slide in item.slides]),
-        lines=_donor_lines(item),
+        lines=donor_lines(item),
         micronuclei=micronuclei_view(item.call.mn, item.call.mn_reason),
         review=review_view(item.review, gallery_href),
         signed=sign_view(item),
@@ -155,18 +154,6 @@ def donor_sheet(item: DonorItem) -> SheetView:
             sheet_signatures(item.signatures),
         )
     )
-
-
-def _lines(frequency: Frequency | None, statistics: Statistics | None) -> tuple[Line, ...]:
-    return lines(frequency, statistics) if frequency is not None and statistics is not None else ()
-
-
-def _donor_lines(item: DonorItem) -> tuple[Line, ...]:
-    found = _lines(item.call.frequency, item.statistics)
-    if item.heterogeneity is None:
-        return found
-    odd = [slide.record.name for slide in item.disagreeing]
-    return (*found, slides_line(item.heterogeneity, odd, len(item.done)))
 
 
 def index_page(
