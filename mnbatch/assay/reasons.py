@@ -51,7 +51,7 @@ TEXTS: dict[str, str] = {
     "no-tiff-image": "TIFF without an image",
     "colour-model": "TIFF colour model {model} is not served",
     "dimensions": "TIFF page with {count} dimensions is not a crop",
-    "channels": "{count} channels; neither grey nor RGB(A)",
+    "channels": "{count} channels; neither grey nor RGB(A): give --nuclear-channel",
     "too-large": "{width} x {height} pixels; too large for a cell crop (decompression bomb?)",
     "too-small": "{width} x {height} pixels; a cell crop has at least {least} a side",
     "not-finite": "image holds NaN or infinite values",
@@ -74,6 +74,38 @@ TEXTS: dict[str, str] = {
     "kind-fields": "{count} of {looked} images looked at are large and hold many nuclei",
     "kind-gallery": "{looked} images looked at are crops of cells",
     "kind-unknown": "no image could be read",
+    "fourth-sample": "RGB with a fourth sample of which nothing is said; a stain? Export each stain as a grey page",
+    "planes-differ": "focal planes of different sizes",
+    # What the pages of a file are, where it does not say it.
+    "pages-beyond": (
+        "its metadata ({by}) speak of {stated} pictures, and {more} further pages are in the file: give --pages cells, "
+        "positions, channels or planes, which all of them then are"
+    ),
+    "times": "{count} times; give the number of one with --time",
+    "planes": "{count} focal planes; give --planes sharpest, --planes max or the number of one",
+    "no-such-place": "--{option} {said}: it has {count}",
+    "pages-do-not-fit": "--pages {said} does not fit what it holds, {shown} by {by}",
+    "pages-two-axes": (
+        "pages of {shown}, of which nothing says what they are: give --pages with both, such as --pages cells,channels"
+    ),
+    "pages-same-scene": (
+        "{count} pages that show the same scene: give --pages channels (with --nuclear-channel) or --pages planes "
+        "(with --planes); {own}"
+    ),
+    "own-cells": "--pages cells where each is a cell of its own",
+    "own-positions": "--pages positions where each is a field of its own",
+    "pages-other-scenes": (
+        "a nuclear channel is asked for, and its {count} pages do not say that they are channels and show different "
+        "scenes: give --pages channels, or {own}"
+    ),
+    "pages-few": (
+        "{count} pages in each of its files, of which nothing says what they are: give --pages cells, --pages channels "
+        "(with --nuclear-channel) or --pages planes (with --planes)"
+    ),
+    "pages-sizes": "pages of different sizes ({shown}), which are no smaller versions of one: give {own}",
+    "sub-directories": "its SubIFDs hold pictures that are no smaller than their page; export them as pages",
+    "pages-unclear": "What the pages of {file} are is not clear: {why}.",
+    "pages-unclear-do": "Give that option for the whole export; `mnbatch scan EXPORT --explain` shows what files say.",
     # A file that could not be read.
     "vanished": "file vanished while the run was going on",
     "no-permission": "no permission to read the file",
