@@ -94,6 +94,7 @@ TEXTS: dict[str, str] = {
     ),
     "own-cells": "--pages cells where each is a cell of its own",
     "own-positions": "--pages positions where each is a field of its own",
+    "own-scans": "--pages positions where each is a scan of its own",
     "pages-other-scenes": (
         "a nuclear channel is asked for, and its {count} pages do not say that they are channels and show different "
         "scenes: give --pages channels, or {own}"
@@ -103,6 +104,11 @@ TEXTS: dict[str, str] = {
         "(with --nuclear-channel) or --pages planes (with --planes)"
     ),
     "pages-sizes": "pages of different sizes ({shown}), which are no smaller versions of one: give {own}",
+    "pages-whole": (
+        "{count} scans of one size, of which nothing says what they are: give --pages positions, --pages channels "
+        "(with --nuclear-channel) or --pages planes (with --planes)"
+    ),
+    "pages-in-one": "several pictures in one image directory, which is not served for whole slides; export them as pages",
     "sub-directories": "its SubIFDs hold pictures that are no smaller than their page; export them as pages",
     "pages-unclear": "What the pages of {file} are is not clear: {why}.",
     "pages-unclear-do": "Give that option for the whole export; `mnbatch scan EXPORT --explain` shows what files say.",
@@ -113,6 +119,12 @@ TEXTS: dict[str, str] = {
     # A field, or a region of a whole slide.
     "mask-unreadable": "its label image {mask} cannot be read ({error})",
     "mask-no-labels": "its label image {mask} holds no whole numbers",
+    "mask-no-zero": "its label image {mask} has no 0, which stands for the ground",
+    "mask-pages": "{count} pictures, of which none belongs to this page of the field's file",
+    "mask-shared": (
+        "in its label image {mask} {count} of {total} numbers stand for several objects: give each object a number of its own"
+    ),
+    "not-square": "its pixels are {across} x {down} um, and no squares",
     "mask-size": "its label image is {mask} pixels, the field {field}",
     "stack": "a stack of {count} {what}; export one image a field",
     "channel-unknown": "{count} channels{known}, {what}: give --nuclear-channel",
@@ -168,6 +180,10 @@ TEXTS: dict[str, str] = {
     ),
     "contrast-rule-do": "Choose a model with another contrast rule with --model.",
     "pixel-size": "The files of slide {slide} say {size:g} um per pixel, which no light microscope has.",
+    "pixels-not-square": "Slide {slide}: {why}; micronuclei would be judged by a wrong form.",
+    "pixels-not-square-do": (
+        "Export it with square pixels, or give their size with --um-per-pixel if they are squares and the file is wrong."
+    ),
     "pixel-size-do": "Give the true pixel size with --um-per-pixel, or in the column um_per_pixel of the sample sheet.",
     "no-pixel-size": (
         "The model wants crops of a stated width in micrometres; the files of slide {slide} do not say "
@@ -277,6 +293,11 @@ def foreign_os(error: OSError) -> Foreign:
 def reason_of(error: BaseException) -> str:
     """The reason that an exception carries, or its message."""
     return error.args[0] if error.args and isinstance(error.args[0], Reason) else str(error)
+
+
+def reason_in(text: str) -> Parameter:
+    """A text as a parameter of another reason: a reason stays one, any other text may hold names."""
+    return text if isinstance(text, Reason) else Foreign(text, "see the log")
 
 
 def brief(error: BaseException) -> str:

@@ -99,8 +99,10 @@ class RegionTask:
 
     Attributes:
         core: x0, y0, x1, y1, full-resolution pixels.
+        scan: which scan of the file, from 0.
     """
 
     file: SourceFile
     core: tuple[int, int, int, int] | None
+    scan: int = 0
     mask: None = None

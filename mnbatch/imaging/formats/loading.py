@@ -132,9 +132,14 @@ def read_whole(path: str) -> bytes:
     """
     with open(path, "rb", buffering=0) as stream:
         size = os.fstat(stream.fileno()).st_size
-        if size > _LARGEST_FILE:
+        if is_too_large(size):
             raise UndecodableError(say("large-file", mib=size >> 20))
         return stream.readall()
+
+
+def is_too_large(size: int) -> bool:
+    """Whether a file of so many bytes is not read at once."""
+    return size > _LARGEST_FILE
 
 
 def _hash(path: str) -> str:

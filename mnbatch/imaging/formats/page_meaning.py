@@ -88,7 +88,8 @@ class _Looked:
     def _believed(self, found: Structure) -> Structure:
         """Programs call the cells of a stack channels; so many channels, and without a name, no microscope has."""
         if found.samples > 1:
-            if found.samples > _MOST_SAMPLES and self._options.channel is None and not found.names:
+            unknown = self._options.channel is None and not found.names and self._own == "cells"
+            if found.samples > _MOST_SAMPLES and unknown:
                 raise UndecodableError(say("channels", count=found.samples))
             return found
         channels = [length for axis, length in found.axes if axis == "channels" and length > MOST_CHANNELS]
@@ -178,9 +179,11 @@ class _Looked:
     def _same_scene(self, pictures: Sequence[Picture]) -> bool:
         """Whether pages that follow each other show one scene in other focus or contrast."""
         if self._own == "positions":
-            return self._alike(pictures[0], pictures[1], likeness_of_fields) >= SAME_FIELD
-        starts = sorted({i * (len(pictures) - 1) // _MOST_PAIRS for i in range(_MOST_PAIRS)})
-        if float(np.median([self._alike(pictures[i], pictures[i + 1], likeness) for i in starts])) < SAME_CELL:
+            starts, measure, limit = [0], likeness_of_fields, SAME_FIELD
+        else:
+            starts = sorted({i * (len(pictures) - 1) // _MOST_PAIRS for i in range(_MOST_PAIRS)})
+            measure, limit = likeness, SAME_CELL
+        if float(np.median([self._alike(pictures[i], pictures[i + 1], measure) for i in starts])) < limit:
             return False
         sample = [self._glimpse(pictures[i]) for i in sorted({*starts, *(i + 1 for i in starts)})]
         return other_focus([seen for seen in sample if seen is not None])
