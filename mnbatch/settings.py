@@ -171,6 +171,19 @@ def refuse_unknown_variables(environment: Mapping[str, str] | None = None) -> No
             )
 
 
+def check_pages(options: Any) -> None:
+    """Refuse what is said of pages as `resolve` does, for a command that needs no other settings.
+
+    Args:
+        options: a `PageOptions`.
+
+    Raises:
+        UsageError: a value that does not fit.
+    """
+    given = {"planes": options.planes, "time": options.time, "pages": options.pages}
+    resolve({"export": Path(), "out": Path(), **given}, environment={})
+
+
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         data = tomllib.loads(read_text(path))

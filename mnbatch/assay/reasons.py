@@ -81,8 +81,11 @@ TEXTS: dict[str, str] = {
         "its metadata ({by}) speak of {stated} pictures, and {more} further pages are in the file: give --pages cells, "
         "positions, channels or planes, which all of them then are"
     ),
-    "times": "{count} times; give the number of one with --time",
-    "planes": "{count} focal planes; give --planes sharpest, --planes max or the number of one",
+    "times": "{count} times; give the number of one with --time, or --pages cells (positions) where each is one of its own",
+    "planes": (
+        "{count} focal planes; give --planes sharpest, --planes max or the number of one, or --pages cells (positions) "
+        "where each is one of its own"
+    ),
     "no-such-place": "--{option} {said}: it has {count}",
     "pages-do-not-fit": "--pages {said} does not fit what it holds, {shown} by {by}",
     "pages-two-axes": (

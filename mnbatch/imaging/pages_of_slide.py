@@ -69,6 +69,26 @@ def check_pages(slide: Slide, options: PageOptions) -> None:
         raise SlideError(say("pages-unclear", file=file, why=why), say("pages-unclear-do"))
 
 
+def said_of_pages(slide: Slide, options: PageOptions) -> str:
+    """What the pages of a slide's files are and what of them is read, in words; "" where each is one ordinary picture.
+
+    Only a few files are looked into.
+
+    Raises:
+        SlideError: it has to be said by a person, or a whole slide cannot be opened.
+    """
+    if slide.kind == "gallery":
+        check_pages(slide, options)
+        said = [one.what for one in looked_into(slide, options)]
+    else:
+        # What fields need takes a second to load, which crops need not spend.
+        from mnbatch.imaging.fields.field_pages import pages_of_fields, pages_of_scans
+
+        look = pages_of_scans if slide.kind == "wsi" else pages_of_fields
+        said = [look(slide, file, options) for file in _sample(list(slide.files))]
+    return " / ".join(dict.fromkeys(filter(None, said)))
+
+
 def _sample(files: list[SourceFile]) -> list[SourceFile]:
     count = min(_LOOKED_AT, len(files))
     return [files[i * (len(files) - 1) // max(1, count - 1)] for i in range(count)]
