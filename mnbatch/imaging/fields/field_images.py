@@ -144,7 +144,8 @@ def _fields_of(tiff: tifffile.TiffFile, header: TiffHeader, options: PageOptions
 
 def _field(tiff: tifffile.TiffFile, header: TiffHeader, one: Chosen, options: PageOptions) -> FieldImage:
     try:
-        return FieldImage(None, one_colour(read_chosen(tiff, header, one, options.planes), options.channel))
+        values = read_chosen(tiff, header, one, options.planes)
+        return FieldImage(None, one_colour(values, None if one.by_channel else options.channel))
     except UndecodableError as error:
         return FieldImage(None, None, problem=reason_of(error))
     except DECODING_ERRORS as error:

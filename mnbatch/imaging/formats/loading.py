@@ -284,8 +284,9 @@ class _Pages:
     def _decoded(self, number: int, name: int | None) -> DecodedPage:
         options = self._options
         try:
-            values = read_chosen(self._tiff, self._header, self._chosen[number], options.planes)
-            return DecodedPage(name, one_colour(values, options.channel))
+            one = self._chosen[number]
+            values = read_chosen(self._tiff, self._header, one, options.planes)
+            return DecodedPage(name, one_colour(values, None if one.by_channel else options.channel))
         except UndecodableError as error:
             return DecodedPage(name, None, reason_of(error))
         except DECODING_ERRORS as error:

@@ -27,10 +27,12 @@ class Chosen:
     Attributes:
         number: by which it is known: of its first picture's directory (of its picture, where a directory holds several).
         pictures: one; several focal planes where they are put together.
+        by_channel: it is one of several channels, so that the number of a channel means no colour of it.
     """
 
     number: int
     pictures: tuple[Picture, ...]
+    by_channel: bool = False
 
 
 def chosen_pictures(found: Structure, options: PageOptions) -> tuple[Chosen, ...]:
@@ -54,7 +56,8 @@ def chosen_pictures(found: Structure, options: PageOptions) -> tuple[Chosen, ...
     for picture in kept:
         own = tuple(place for (axis, _), place in zip(found.axes, picture.at, strict=True) if axis in _OWN)
         groups.setdefault(own, []).append(picture)
-    return tuple(Chosen(_number(group[0], numbers), tuple(group)) for group in groups.values())
+    several_channels = found.length("channels") > 1
+    return tuple(Chosen(_number(group[0], numbers), tuple(group), several_channels) for group in groups.values())
 
 
 def _number(picture: Picture, numbers: dict[Picture, int] | None) -> int:

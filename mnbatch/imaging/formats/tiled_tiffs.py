@@ -91,7 +91,8 @@ class TiledTiff:
         stream = open(path, "rb")  # noqa: SIM115 - lives as long as the slide
         self._tiff, header = open_tiff(stream, header)
         self._lock = threading.Lock()
-        self._options = options
+        self._planes = options.planes or "sharpest"
+        self._colour = None if chosen.by_channel else options.channel
         self._parts = [_Part(path, self._tiff, header, picture, self._lock) for picture in chosen.pictures]
         self.height, self.width = self._parts[0].page.imagelength, self._parts[0].page.imagewidth
         size = pixel_size(self._tiff)
@@ -101,8 +102,8 @@ class TiledTiff:
     def read(self, left: int, top: int, width: int, height: int) -> Decoded:
         """Pixels of a region; a tile that was not scanned is black."""
         stack = [part.read(left, top, width, height) for part in self._parts]
-        values = stack[0] if len(stack) == 1 else put_together(stack, self._options.planes or "sharpest")
-        return np.ascontiguousarray(one_colour(values, self._options.channel))
+        values = stack[0] if len(stack) == 1 else put_together(stack, self._planes)
+        return np.ascontiguousarray(one_colour(values, self._colour))
 
 
 class _Part:
