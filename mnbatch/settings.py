@@ -18,7 +18,7 @@ ENVIRONMENT_PREFIX = "MNBATCH_"
 _LONGEST_TEXT = 4096
 _LONGEST_WAIT = 1e9
 DEFAULT_MODEL = "attention-alexnet"
-_PAGES = "(cells|positions|channels|planes|times)"
+_PAGES = "(cells|positions|channels|planes|times)(:[1-9][0-9]{0,4})?"
 
 
 class RunSettings(BaseModel):
@@ -36,8 +36,8 @@ class RunSettings(BaseModel):
             nuclear stain.
         planes: of focal planes the sharpest, the brightest of each pixel (max), or the one of this number from 1.
         time: of several times the one of this number from 1.
-        pages: what pages of TIFFs are that do not say it: cells (or positions), channels or planes; several, with commas,
-            for several axes.
+        pages: what pages of TIFFs are that do not say it: cells (or positions), channels or planes; with commas for
+            several axes.
         um_per_pixel: pixel size of fields and whole slides; None takes the sample sheet's, or what the files say.
         model: name of a bundled model or path of a model directory.
         stain: force the model for this stain, or None to recognise each slide's look.

@@ -16,7 +16,7 @@ class PageOptions:
         planes: `sharpest`, `max` (brightest of all planes, pixel by pixel) or the number of a focal plane from 1.
         time: number of a point in time, from 1.
         pages: what pages are that do not say it: cells, positions, channels or planes; several for several axes, the
-            slowest first, with commas.
+            slowest first, with commas. `cells,channels:2`: pages of two channels of each cell in turn.
     """
 
     channel: str | None = None

@@ -47,6 +47,10 @@ TEXTS: dict[str, str] = {
     "data-missing": "truncated TIFF (image data missing)",
     "directory-missing": "truncated TIFF (its image directory is missing)",
     "page-missing": "truncated TIFF (this page and what followed it are missing)",
+    "page-elsewhere": (
+        "its metadata say that this picture is in another file; export all channels of a cell or field into one file, "
+        "or the nuclear channel alone"
+    ),
     "no-full-page": "TIFF without a full-resolution page",
     "no-tiff-image": "TIFF without an image",
     "colour-model": "TIFF colour model {model} is not served",
@@ -81,7 +85,9 @@ TEXTS: dict[str, str] = {
         "its metadata ({by}) speak of {stated} pictures, and {more} further pages are in the file: give --pages cells, "
         "positions, channels or planes, which all of them then are"
     ),
-    "times": "{count} times; give the number of one with --time, or --pages cells (positions) where each is one of its own",
+    "times": (
+        "{count} times; give the number of one with --time, or --pages cells (positions) where each is one of its own"
+    ),
     "planes": (
         "{count} focal planes; give --planes sharpest, --planes max or the number of one, or --pages cells (positions) "
         "where each is one of its own"
@@ -98,6 +104,10 @@ TEXTS: dict[str, str] = {
     "own-cells": "--pages cells where each is a cell of its own",
     "own-positions": "--pages positions where each is a field of its own",
     "own-scans": "--pages positions where each is a scan of its own",
+    "pages-in-turn": (
+        "{count} pages of which every {turn}. is of another kind, as stains or focal planes in turn: give --pages "
+        "{own},channels:{turn} or {own},planes:{turn}, or --pages {own} where each is one of its own"
+    ),
     "pages-other-scenes": (
         "a nuclear channel is asked for, and its {count} pages do not say that they are channels and show different "
         "scenes: give --pages channels, or {own}"
@@ -111,7 +121,7 @@ TEXTS: dict[str, str] = {
         "{count} scans of one size, of which nothing says what they are: give --pages positions, --pages channels "
         "(with --nuclear-channel) or --pages planes (with --planes)"
     ),
-    "pages-in-one": "several pictures in one image directory, which is not served for whole slides; export them as pages",
+    "pages-in-one": "several pictures in one image directory, which is not served for whole slides; export pages",
     "sub-directories": "its SubIFDs hold pictures that are no smaller than their page; export them as pages",
     "pages-unclear": "What the pages of {file} are is not clear: {why}.",
     "pages-unclear-do": "Give that option for the whole export; `mnbatch scan EXPORT --explain` shows what files say.",
@@ -125,7 +135,8 @@ TEXTS: dict[str, str] = {
     "mask-no-zero": "its label image {mask} has no 0, which stands for the ground",
     "mask-pages": "{count} pictures, of which none belongs to this page of the field's file",
     "mask-shared": (
-        "in its label image {mask} {count} of {total} numbers stand for several objects: give each object a number of its own"
+        "in its label image {mask} {count} of {total} numbers stand for several objects: give each object a number of "
+        "its own"
     ),
     "not-square": "its pixels are {across} x {down} um, and no squares",
     "mask-size": "its label image is {mask} pixels, the field {field}",
@@ -185,7 +196,7 @@ TEXTS: dict[str, str] = {
     "pixel-size": "The files of slide {slide} say {size:g} um per pixel, which no light microscope has.",
     "pixels-not-square": "Slide {slide}: {why}; micronuclei would be judged by a wrong form.",
     "pixels-not-square-do": (
-        "Export it with square pixels, or give their size with --um-per-pixel if they are squares and the file is wrong."
+        "Export it with square pixels, or give their size with --um-per-pixel if they are squares and the file errs."
     ),
     "pixel-size-do": "Give the true pixel size with --um-per-pixel, or in the column um_per_pixel of the sample sheet.",
     "no-pixel-size": (

@@ -48,7 +48,7 @@ def scan(
     ] = None,
     nuclear_channel: Annotated[
         str | None,
-        typer.Option(envvar="MNBATCH_NUCLEAR_CHANNEL", help="With --explain: as `run` will get it, and the next three."),
+        typer.Option(envvar="MNBATCH_NUCLEAR_CHANNEL", help="With --explain, as for `run`; also the next three."),
     ] = None,
     planes: Annotated[str | None, typer.Option(envvar="MNBATCH_PLANES", help="sharpest, max, or a number.")] = None,
     time: Annotated[int | None, typer.Option(envvar="MNBATCH_TIME", min=1, help="Number of a time.")] = None,
@@ -61,8 +61,8 @@ def scan(
     With --explain a few files of each slide are looked into: what their pages are is said. The exit code is then 3
     where `run` would fail a slide because that is not clear, or with what was given.
     """
-    from mnbatch.assay.page_options import PageOptions
     from mnbatch.app.inspection import NothingFoundError, scan_export
+    from mnbatch.assay.page_options import PageOptions
     from mnbatch.settings import check_pages, refuse_unknown_variables
 
     refuse_unknown_variables()

@@ -1,4 +1,4 @@
-"""What the multi-page files of a slide of crops are, seen over several files: a few are looked into before any is read."""
+"""What the multi-page files of a slide are, seen over several files: a few are looked into before any is read."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ def looked_into(slide: Slide, options: PageOptions) -> list[SeenPages]:
     seen = []
     for file in _sample([file for file in slide.files if file.path.lower().endswith((".tif", ".tiff"))]):
         try:
-            seen.append(
-                SeenPages(file.path, *described_pages(os.path.join(slide.root, file.path), file.path, options))
-            )
+            seen.append(SeenPages(file.path, *described_pages(os.path.join(slide.root, file.path), file.path, options)))
         except (*DECODING_ERRORS, UndecodableError):
             continue  # reading it will say what is wrong
     return seen

@@ -59,8 +59,8 @@ class Request:
     """One piece of work.
 
     Attributes:
-        operation: `tasks`, `contrast_range`, `look`, `read`, `hash` (of a slide), `vote` (on a file), or `pages` (of a slide
-            that is not opened).
+        operation: `tasks`, `contrast_range`, `look`, `read`, `hash` (of a slide), `vote` (on a file), or `pages` (of a
+            slide that is not opened).
         key: of the slide it is about; "" where it is about none.
         opening: the slide, where this worker does not know it yet (see `Known`).
         seconds: deadline.

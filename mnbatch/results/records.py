@@ -79,7 +79,8 @@ class ScoreKeyParts(_Frozen):
         reader: version of the reading and preparing code.
         stain: forced stain, "" when recognised.
         gallery: whether crops and maps were kept.
-        fields: digest of how cells were found in fields and cut from them; of a gallery what was said of its pages, "" for nothing.
+        fields: digest of how cells were found in fields and cut from them; of a gallery that of what was said of its
+            pages, "" for nothing.
     """
 
     content: str

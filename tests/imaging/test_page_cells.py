@@ -47,6 +47,7 @@ ASKED = {
         six(lambda i: written(np.dstack([*stains(i), *stains(i)]), each={**GREY, "planarconfig": "contig"})),
         "nuclear-channel",
     ),
+    "stains in turn, plain": (written(*(page for i in range(5) for page in stains(i))), "--pages cells,channels:2"),
     "focal planes, plain": (written(*(blurred(cell(1), s) for s in (0.5, 1, 2))), "--pages planes"),
     "focal planes, ImageJ slices": (
         written(np.stack([blurred(cell(1), s) for s in (0.5, 1, 2)]), each={"metadata": {"axes": "ZYX"}}, imagej=True),
@@ -131,7 +132,9 @@ RIGHT = {
         6,
     ),
     "colour planes": (
-        six(lambda i: written(np.stack([cell(i)] * 3), each={**GREY, "photometric": "rgb", "planarconfig": "separate"})),
+        six(
+            lambda i: written(np.stack([cell(i)] * 3), each={**GREY, "photometric": "rgb", "planarconfig": "separate"})
+        ),
         6,
     ),
     "one bit": (six(lambda i: written(cell(i) > 80)), 6),
@@ -197,6 +200,11 @@ SAID = {
         4,
     ),
     "channels that are cells": (written(cells(4), each={}, imagej=True), PageOptions(pages="cells"), 4),
+    "stains in turn": (
+        written(*(page for i in range(5) for page in stains(i))),
+        PageOptions("2", pages="cells,channels:2"),
+        5,
+    ),
     "a colour": (
         six(lambda i: written(np.dstack([*stains(i), cell(9)]), each={**GREY, "photometric": "rgb"})),
         PageOptions("green"),

@@ -13,7 +13,7 @@ import tifffile
 from mnbatch.assay.cells import CellCrop, UnreadableCell
 from mnbatch.imaging.formats.decoding import decode_page
 from mnbatch.imaging.formats.tiff_headers import open_tiff
-from tests.imaging.page_files import GREY, cell, read_slide, slide_of, written
+from tests.imaging.page_files import cell, read_slide, slide_of, written
 
 
 def first_page(content: bytes) -> np.ndarray:
@@ -96,6 +96,3 @@ def test_planes_of_colour_are_checked_for_blank_tiles_each(tmp_path: Path) -> No
         lost = whole[:start] + bytes(size) + whole[start + size :]
         (found,) = read_slide(slide_of(tmp_path / str(plane), {"a.tif": lost}))
         assert isinstance(found, UnreadableCell), plane
-
-
-assert GREY

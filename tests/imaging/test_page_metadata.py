@@ -68,7 +68,7 @@ def test_ome_of_several_files_counts_the_pages_of_each_once(tmp_path: Path) -> N
     described = {"photometric": "minisblack", "metadata": {"axes": "CYX", "Channel": {"Name": ["FITC", "DAPI"]}}}
     with tifffile.TiffFile(io.BytesIO(written(both, each=described, ome=True))) as tiff:
         text = tiff.ome_metadata or ""
-    ids = ["urn:uuid:00000000-0000-0000-0000-00000000000%d" % i for i in (1, 2)]
+    ids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{i}" for i in (1, 2)]
     data = "".join(
         f'<TiffData FirstC="{c}" FirstT="0" FirstZ="0" IFD="0" PlaneCount="1">'
         f'<UUID FileName="{"ab"[c]}.ome.tif">{ids[c]}</UUID></TiffData>'
@@ -79,10 +79,13 @@ def test_ome_of_several_files_counts_the_pages_of_each_once(tmp_path: Path) -> N
     for c in range(2):
         own = (text[:start] + data + text[end:]).replace('UUID="', f'UUID="{ids[c]}" Old="', 1)
         files["ab"[c] + ".ome.tif"] = written(both[c], each={**GREY, "description": own})
-    found = [one for one in read_slide(slide_of(tmp_path, files)) if isinstance(one, CellCrop)]
+    everything = read_slide(slide_of(tmp_path, files))
+    found = [one for one in everything if isinstance(one, CellCrop)]
     (nuclear,) = read_slide(slide_of(tmp_path / "n", {"a.tif": written(cell(0))}))
     assert isinstance(nuclear, CellCrop)
     assert [one.digest for one in found] == [nuclear.digest]
+    (lost,) = [one for one in everything if not isinstance(one, CellCrop)]
+    assert "in another file" in lost.reason
 
 
 def test_a_gallery_of_many_pages_is_not_walked_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

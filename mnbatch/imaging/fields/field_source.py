@@ -122,7 +122,9 @@ class FieldSource:
         size = image.um_per_pixel
         if image.pixel_problem:
             slide = Named("slide", self._slide.name)
-            raise SlideError(say("pixels-not-square", slide=slide, why=reason_in(image.pixel_problem)), say("pixels-not-square-do"))
+            raise SlideError(
+                say("pixels-not-square", slide=slide, why=reason_in(image.pixel_problem)), say("pixels-not-square-do")
+            )
         if size is not None and not plausible(size):
             raise SlideError(say("pixel-size", slide=Named("slide", self._slide.name), size=size), say("pixel-size-do"))
         return size

@@ -43,7 +43,11 @@ class Seams:
         kept: list[ReadItem] = []
         new: list[tuple[int | None, FoundAt]] = []
         for item in items:
-            if isinstance(item, CellCrop | UnreadableCell) and item.found is not None and self._known(item.page, item.found):
+            if (
+                isinstance(item, CellCrop | UnreadableCell)
+                and item.found is not None
+                and self._known(item.page, item.found)
+            ):
                 continue
             if isinstance(item, FieldReport):
                 page = item.page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from mnbatch.assay.page_options import PageOptions
 from mnbatch.assay.reasons import Foreign, Reason, say
@@ -25,14 +26,17 @@ class Chosen:
     """One cell or field of a TIFF.
 
     Attributes:
-        number: by which it is known: of its first picture's directory (of its picture, where a directory holds several).
+        number: by which it is known: that of its first picture's directory, or of its picture where a directory holds
+            several.
         pictures: one; several focal planes where they are put together.
         by_channel: it is one of several channels, so that the number of a channel means no colour of it.
+        elsewhere: what the file does not hold of it is in another file.
     """
 
     number: int
     pictures: tuple[Picture, ...]
     by_channel: bool = False
+    elsewhere: bool = False
 
 
 def chosen_pictures(found: Structure, options: PageOptions) -> tuple[Chosen, ...]:
@@ -56,8 +60,8 @@ def chosen_pictures(found: Structure, options: PageOptions) -> tuple[Chosen, ...
     for picture in kept:
         own = tuple(place for (axis, _), place in zip(found.axes, picture.at, strict=True) if axis in _OWN)
         groups.setdefault(own, []).append(picture)
-    several_channels = found.length("channels") > 1
-    return tuple(Chosen(_number(group[0], numbers), tuple(group), several_channels) for group in groups.values())
+    more = (found.length("channels") > 1, found.elsewhere)
+    return tuple(Chosen(_number(group[0], numbers), tuple(group), *more) for group in groups.values())
 
 
 def _number(picture: Picture, numbers: dict[Picture, int] | None) -> int:
@@ -125,31 +129,65 @@ def _as_said(found: Structure, pages: str | None) -> Structure:
     """The structure with the axes that a person names in place of those that are not stated."""
     if pages is None:
         return found
-    said: list[Axis] = [_axis_said(word) for word in pages.split(",")]
-    own = found.axes[: len(found.axes) - (found.samples > 1)]
+    if found.elsewhere:
+        found = _flat(found, [picture for picture in found.pictures if picture.directory < found.directories])
     if found.beyond:
-        found, own = _flat(found), (("unstated", 1),)
+        found = _flat(found, [*found.pictures, *(Picture(index) for index in found.beyond)])
+    words = pages.split(",")
+    if ":" in pages:
+        found = _divided(found, [int(word.partition(":")[2] or 0) for word in words], pages)
+    said: list[Axis] = [_axis_said(word.partition(":")[0]) for word in words]
+    own = found.axes[: len(found.axes) - (found.samples > 1)]
     open_axes = [i for i, (axis, _) in enumerate(own) if axis == "unstated"] or list(range(len(own)))
     if said == ["positions"]:
         said = said * len(open_axes)
     if len(said) != len(open_axes) and own:
-        shown = " x ".join(f"{length} {axis}" for axis, length in found.axes)
-        raise UnclearError(say("pages-do-not-fit", said=pages, shown=shown, by=found.source or "its pages"))
+        raise _unfit(found, pages)
     axes = list(found.axes)
     for i, axis in zip(open_axes, said, strict=False):
         axes[i] = (axis, axes[i][1])
     return replace(found, axes=tuple(axes))
 
 
+def _unfit(found: Structure, pages: str) -> UnclearError:
+    shown = " x ".join(f"{length} {'pages' if axis == 'unstated' else axis}" for axis, length in found.axes)
+    return UnclearError(say("pages-do-not-fit", said=pages, shown=shown, by=found.source or "its pages"))
+
+
+def _divided(found: Structure, lengths: list[int], pages: str) -> Structure:
+    """The one axis of pages divided into several, of these lengths; that of the first is what comes out."""
+    own = found.axes[: len(found.axes) - (found.samples > 1)]
+    rest = prod(lengths[1:])
+    if not own:
+        return found
+    if len(own) > 1 or not rest or own[0][1] % rest or lengths[0] not in (0, own[0][1] // rest):
+        raise _unfit(found, pages)
+    sides = [own[0][1] // rest, *lengths[1:]]
+    pictures = (
+        replace(picture, at=(*_unravelled(picture.at[0], sides), *picture.at[1:])) for picture in found.pictures
+    )
+    axes: list[tuple[Axis, int]] = [("unstated", side) for side in sides]
+    return replace(found, axes=(*axes, *found.axes[1:]), pictures=tuple(pictures))
+
+
+def _unravelled(place: int, sides: list[int]) -> tuple[int, ...]:
+    places: list[int] = []
+    for side in reversed(sides):
+        place, at = divmod(place, side)
+        places.insert(0, at)
+    return tuple(places)
+
+
 def _axis_said(word: str) -> Axis:
     return "positions" if word in ("cells", "positions") else next(axis for axis in AXES if axis == word)
 
 
-def _flat(found: Structure) -> Structure:
-    """All full-resolution pages, whatever the metadata say."""
-    pages = [*found.pictures, *(Picture(index) for index in found.beyond)]
-    pages = sorted(pages, key=lambda picture: (picture.directory, picture.block))
-    pictures = tuple(replace(picture, at=(i,)) for i, picture in enumerate(pages))
+def _flat(found: Structure, pages: Sequence[Picture]) -> Structure:
+    """These pages, whatever the metadata say."""
+    ordered = sorted(pages, key=lambda picture: (picture.directory, picture.block))
+    if len(ordered) == 1:
+        return Structure((), (replace(ordered[0], at=()),), "", found.names)
+    pictures = tuple(replace(picture, at=(i,)) for i, picture in enumerate(ordered))
     return Structure((("unstated", len(pictures)),), pictures, "", found.names)
 
 
@@ -165,4 +203,3 @@ def described(found: Structure, chosen: Sequence[Chosen]) -> str:
         name = f" ({found.names[read[0]]})" if read[0] < len(found.names) else ""
         channel = f", channel {read[0] + 1}{name}"
     return f"{parts}{by}; {len(chosen)} read{channel}"
-

@@ -1,4 +1,4 @@
-"""What the pages of a TIFF mean for a slide: smaller versions found by content, and questions that its content raises."""
+"""What the pages of a TIFF mean for a slide: smaller versions found by content, and what content makes doubtful."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mnbatch.imaging.formats.likeness_of_pages import (
     SAME_LEVEL,
     Glimpse,
     glimpse,
+    in_turn,
     likeness,
     likeness_of_fields,
     may_be_level,
@@ -34,6 +35,8 @@ Own = Literal["cells", "positions"]
 """What a page is that is a picture of its own: the crop of a cell, or a camera field."""
 
 _MOST_PAIRS = 7
+_TURNS = 12
+_NOTHING = 1e-6
 _MOST_SAMPLES = 4
 MOST_CHANNELS = 8
 
@@ -96,7 +99,7 @@ class _Looked:
         if not channels or found.names or self._options.channel is not None or self._own == "positions":
             return found
         axes = tuple(("unstated" if axis == "channels" else axis, length) for axis, length in found.axes)
-        return replace(found, axes=axes)  # type: ignore[arg-type]
+        return replace(found, axes=axes)
 
     def _check_below(self, found: Structure) -> None:
         """SubIFDs hold smaller versions; a program that keeps pictures there would lose them here."""
@@ -119,7 +122,9 @@ class _Looked:
             return found
         small = {picture for picture in (*firsts, *beyond) if self._is_level(picture, (*firsts, *beyond))}
         rest = tuple(index for index, picture in zip(found.beyond, beyond, strict=True) if picture not in small)
-        return _without(replace(found, beyond=rest), {_own_place(found, picture) for picture in firsts if picture in small})
+        return _without(
+            replace(found, beyond=rest), {_own_place(found, picture) for picture in firsts if picture in small}
+        )
 
     def _beyond(self, index: int) -> Picture:
         page = self._header.directories[index]
@@ -139,7 +144,9 @@ class _Looked:
     def _glimpse(self, picture: Picture) -> Glimpse | None:
         if picture not in self._seen:
             try:
-                self._seen[picture] = glimpse(glance(self._tiff, self._header, picture))
+                seen = glimpse(glance(self._tiff, self._header, picture))
+                # A picture of one value shows nothing that could be compared.
+                self._seen[picture] = seen if seen.contrast > _NOTHING else None
             except (*DECODING_ERRORS, UndecodableError):
                 self._seen[picture] = None
         return self._seen[picture]
@@ -165,6 +172,9 @@ class _Looked:
             return replace(self._options, pages="channels")
         if same:
             raise UnclearError(say("pages-same-scene", count=len(firsts), own=self._own_words))
+        turn = self._in_turn(firsts) if found.length("channels") == 1 else 0
+        if turn:
+            raise UnclearError(say("pages-in-turn", count=len(firsts), turn=turn, own=self._own))
         if asked and found.length("channels") == 1:
             raise UnclearError(say("pages-other-scenes", count=len(firsts), own=self._own_words))
         return self._options
@@ -175,6 +185,13 @@ class _Looked:
 
     def _colour(self, picture: Picture) -> bool:
         return self._header.directories[picture.directory].samples > 1
+
+    def _in_turn(self, pictures: Sequence[Picture]) -> int:
+        """Pages of a turn, where stains or planes follow each other in turn; 0 for none."""
+        seen = [self._glimpse(picture) for picture in pictures[:_TURNS]]
+        known = [one for one in seen if one is not None]
+        turn = in_turn(known) if len(known) == len(seen) else 0
+        return turn if turn and len(pictures) % turn == 0 else 0
 
     def _same_scene(self, pictures: Sequence[Picture]) -> bool:
         """Whether pages that follow each other show one scene in other focus or contrast."""

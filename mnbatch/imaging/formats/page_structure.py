@@ -1,4 +1,4 @@
-"""What the pictures of a TIFF are: cells or positions, channels, focal planes, times; by its metadata, against its IFDs.
+"""What the pictures of a TIFF are, by its metadata, against its IFDs: positions, channels, focal planes, times.
 
 One directory (IFD) may hold many pictures one after the other, or several stains as samples of one picture; several
 directories may hold one picture in smaller versions.
@@ -61,6 +61,8 @@ class Structure:
         names: of the channels, as far as they are known.
         beyond: full directories that the metadata say nothing of.
         samples: stains in one pixel; 1 for grey and for colour pictures.
+        directories: in the file.
+        elsewhere: pictures that are not in the file are in others, which its metadata name.
     """
 
     axes: tuple[tuple[Axis, int], ...]
@@ -69,6 +71,8 @@ class Structure:
     names: tuple[str, ...] = ()
     beyond: tuple[int, ...] = ()
     samples: int = 1
+    directories: int = 0
+    elsewhere: bool = False
 
     def length(self, axis: Axis) -> int:
         """Pictures along an axis."""
@@ -89,6 +93,10 @@ def structure_of(tiff: tifffile.TiffFile, header: TiffHeader) -> Structure:
         if found.beyond and any(picture.block for picture in found.pictures):
             # Each picture had a directory of its own, and the chain of them is broken.
             found = plain
+        named = b"FileName=" in header.directories[0].description
+        known = len(header.directories)
+        elsewhere = named and any(picture.directory >= known for picture in found.pictures)
+        found = replace(found, directories=known, elsewhere=elsewhere)
         return _with_samples(tiff, header, found)
     except DECODING_ERRORS:
         # What is damaged shows when its pages are decoded, one by one.
@@ -112,7 +120,9 @@ def is_colour(page: tifffile.TiffPage) -> bool:
 
 def _plain(header: TiffHeader, full: list[int]) -> Structure:
     sizes = [(header.directories[index].height, header.directories[index].width) for index in full]
-    pictures = tuple(Picture(index, at=(i,), size=size) for i, (index, size) in enumerate(zip(full, sizes, strict=True)))
+    pictures = tuple(
+        Picture(index, at=(i,), size=size) for i, (index, size) in enumerate(zip(full, sizes, strict=True))
+    )
     if len(full) == 1:
         return Structure((), (replace(pictures[0], at=()),))
     return Structure((("unstated", len(full)),), pictures)
@@ -147,9 +157,7 @@ def _is_reduced(series: tifffile.TiffPageSeries, header: TiffHeader) -> bool:
     return page is None or page.offset not in chain
 
 
-def _of_one(
-    series: tifffile.TiffPageSeries, header: TiffHeader
-) -> tuple[tuple[tuple[Axis, int], ...], list[Picture]]:
+def _of_one(series: tifffile.TiffPageSeries, header: TiffHeader) -> tuple[tuple[tuple[Axis, int], ...], list[Picture]]:
     """Axes that are longer than 1, and the pictures of a series."""
     letters, shape = series.get_axes(False), series.get_shape(False)
     own = [(letter, length) for letter, length in zip(letters, shape, strict=True) if letter not in "YXS"]
@@ -176,7 +184,7 @@ def _axis_of(series: tifffile.TiffPageSeries, letter: str) -> Axis:
 
 
 def _is_hyperstack(series: tifffile.TiffPageSeries) -> bool:
-    known: dict[str, Any] = series.parent.imagej_metadata or {} if series.parent is not None else {}
+    known: dict[str, Any] = (series.parent.imagej_metadata or {}) if series.parent is not None else {}
     return bool(known.get("hyperstack"))
 
 
@@ -197,7 +205,7 @@ def _names(tiff: tifffile.TiffFile) -> tuple[str, ...]:
     if summary.get("ChNames"):
         return tuple(map(str, summary["ChNames"]))
     if tiff.is_shaped:
-        given = (tiff.shaped_metadata or ({},))[0].get("Channel")
+        given: Any = dict((tiff.shaped_metadata or ({},))[0]).get("Channel")
         named = given.get("Name") if isinstance(given, dict) else None
         return tuple(map(str, named)) if isinstance(named, list | tuple) else ()
     known: dict[str, Any] = tiff.imagej_metadata or {} if tiff.is_imagej else {}
@@ -239,7 +247,7 @@ def _noted_places(tiff: tifffile.TiffFile, full: list[int]) -> Iterator[tuple[in
     for index in full:
         page = tiff.pages[index]
         noted = page.aspage().tags.valueof(_MICRO_MANAGER)
-        known = json.JSONDecoder().decode(noted) if isinstance(noted, str | bytes) else noted
+        known = json.JSONDecoder().decode(noted) if isinstance(noted, str) else noted
         if not isinstance(known, dict):
             return
         yield tuple(int(known.get(f"{name}Index", 0) or 0) for name in _MM_AXES.values())

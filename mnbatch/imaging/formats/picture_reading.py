@@ -1,4 +1,4 @@
-"""One picture of a TIFF to pixels, wherever it lies: a page, one of many in a directory, one stain of several samples."""
+"""One picture of a TIFF to pixels, wherever it lies: a page, one of many in a directory, one stain of a pixel."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ def read_chosen(tiff: tifffile.TiffFile, header: TiffHeader, chosen: Chosen, pla
         UndecodableError: not there, damaged, or of a kind that is not served.
         One of `DECODING_ERRORS`: damaged.
     """
+    if chosen.elsewhere and any(picture.directory >= len(header.directories) for picture in chosen.pictures):
+        raise UndecodableError(say("page-elsewhere"))
     if len(chosen.pictures) == 1:
         return read_picture(tiff, header, chosen.pictures[0])
     stack = [read_picture(tiff, header, picture) for picture in chosen.pictures]

@@ -1,4 +1,4 @@
-"""Samples of a TIFF as grey values or RGB, by its photometric interpretation; for crops, fields and parts of slides alike."""
+"""Samples of a TIFF as grey values or RGB, by its photometric interpretation; for crops, fields and slides alike."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _from_cmyk(values: Decoded) -> Decoded:
 
 
 def _from_ycbcr(page: tifffile.TiffPage, values: Decoded) -> Decoded:
-    """RGB of stored YCbCr of 8 bits (TIFF 6.0, section 21): of its usual coefficients, of the whole or the video range."""
+    """RGB of stored YCbCr of 8 bits (TIFF 6.0, section 21), by the coefficients and ranges that the page states."""
     if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] < 3:
         raise UndecodableError(say("colour-model", model="YCBCR of this depth"))
     red, green, blue = _rationals(page, _COEFFICIENTS, 3) or _BT601

@@ -69,7 +69,7 @@ def open_scans(path: str, name: str, options: PageOptions | None) -> tuple[Whole
         header = slide_header(path)
         if path.rpartition(".")[2].lower() in WHOLE_SLIDES or (header is not None and _is_for_openslide(path, header)):
             return (OpenSlideImage(path),)
-        images = tiled_images(path, options or NO_OPTIONS, header)
+        images: tuple[WholeImage, ...] = tiled_images(path, options or NO_OPTIONS, header)
         if any(not image.width or not image.height for image in images):
             raise UndecodableError(say("no-tiff-image"))
         return images
@@ -118,7 +118,7 @@ def _refused(path: str, name: str, error: Exception) -> SlideError:
 
 
 def _is_for_openslide(path: str, header: TiffHeader) -> bool:
-    """Whether OpenSlide is asked for a TIFF: it reads 8-bit colour in tiles, of one scan, and knows vendors' own TIFFs."""
+    """Whether OpenSlide is asked for a TIFF: it reads one scan of 8-bit colour in tiles, and vendors' own TIFFs."""
     with open(path, "rb") as stream:
         tiff = open_tiff(stream, header)[0]
         page = tiff.pages.first
@@ -156,7 +156,7 @@ class OpenSlideImage:
         self.um = size if plausible(size) else None
         down = float(self._slide.properties.get("openslide.mpp-y") or 0)
         self.problem = square_problem(self.um, down) if plausible(down) else ""
-        self.number = None
+        self.number: int | None = None
 
     def read(self, left: int, top: int, width: int, height: int) -> Decoded:
         """RGB of a region; what was not scanned is white."""

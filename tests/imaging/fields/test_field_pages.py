@@ -75,7 +75,9 @@ def test_planes_and_times_are_chosen_or_asked_for(tmp_path: Path, axes: str) -> 
     (asked,) = images(tmp_path, content)
     assert asked.unclear
     assert ("--planes" if axes == "ZYX" else "--time") in asked.problem
-    for options in [PageOptions(planes="sharpest"), PageOptions(planes="2")] if axes == "ZYX" else [PageOptions(time=2)]:
+    for options in (
+        [PageOptions(planes="sharpest"), PageOptions(planes="2")] if axes == "ZYX" else [PageOptions(time=2)]
+    ):
         (one,) = images(tmp_path, content, options)
         assert np.array_equal(one.pixels, stack[1])  # type: ignore[arg-type]
 
