@@ -3,7 +3,7 @@
     python benchmarks/count_heads.py --data ../shared/data [--models models/attention-alexnet] [--only giemsa]
 
 Reads the counts of `mnfinder/labels.csv` (rows with a file; its split decides what is trained on and what is checked),
-and nuclei and smears for made cells. Prints what `mnbatch train --extend` prints, for each model, and the table of
+and nuclei and smears for synthetic cells. Prints what `mnbatch train --extend` prints, for each model, and the table of
 docs/models.md (`--table` alone prints that from the cards as they are).
 """
 
@@ -98,7 +98,7 @@ def main() -> None:
                 validation=splits["validation"],
                 out=(chosen.out or chosen.models) / member.name,
                 sources=Sources(chosen.data / "dsb2018", chosen.data / "bccd"),
-                made_cells=chosen.made_cells,
+                synthetic_cells=chosen.synthetic_cells,
                 check_cells=chosen.check_cells,
                 data_licence=LICENCE,
                 threads=chosen.threads,

@@ -44,7 +44,7 @@ def scored(folder: Path, simulate: list[object]) -> Path:
         mnbatch("simulate", folder, *simulate, "--quiet", "--force")
     out = folder / "out"
     mnbatch("run", folder / "export", "--out", out, "--layout", "donor-slide-folders", "--samples",
-            folder / "samples.csv", "--no-gallery", "--quiet")  # fmt: skip
+            folder / "samples.csv", "--no-crops", "--quiet")  # fmt: skip
     return out
 
 

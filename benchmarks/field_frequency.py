@@ -72,19 +72,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=21)
     arguments = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {platform.platform()}; seed {arguments.seed}")
-    for look in arguments.looks.split(","):
+    for stain in arguments.stains.split(","):
         with tempfile.TemporaryDirectory(prefix="mnbatch-fields-") as name:
-            measure(Path(name), look, arguments)
+            measure(Path(name), stain, arguments)
 
 
-def measure(folder: Path, look: Any, arguments: argparse.Namespace) -> None:
+def measure(folder: Path, stain: Any, arguments: argparse.Namespace) -> None:
     """One stain."""
     export = ExportPlan(
-        donors=len(FREQUENCIES), slides=1, cells=arguments.crops, seed=arguments.seed, look=look, mnbn=FREQUENCIES
+        donors=len(FREQUENCIES), slides=1, cells=arguments.crops, seed=arguments.seed, stain=stain, mnbn=FREQUENCIES
     )
     own_rates = of_crops(folder / "crops", replace(export, mnbn=(200.0,)))
     rates = together(own_rates)
-    print(f"\n{look}; on {4 * arguments.crops} simulated crops: Se {rates.sensitivity}, Sp {rates.specificity}")
+    print(f"\n{stain}; on {4 * arguments.crops} simulated crops: Se {rates.sensitivity}, Sp {rates.specificity}")
     print("slide by slide: " + "; ".join(f"Se {own.sensitivity}, Sp {own.specificity}" for own in own_rates))
     plan = FieldPlan(export=export, fields=arguments.fields, density=arguments.density)
     made = simulate_fields(folder / "fields", plan)

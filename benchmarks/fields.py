@@ -69,7 +69,7 @@ def scored(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def as_gallery(slide: Slide, rows: list[dict[str, str]], folder: Path) -> None:
+def as_pages(slide: Slide, rows: list[dict[str, str]], folder: Path) -> None:
     """The same cells as an exported gallery."""
     (folder / "slide").mkdir(parents=True)
     whole = open_whole(str(slide.root / slide.files[0].path), slide.name, None)
@@ -110,7 +110,7 @@ def main() -> None:
         print(f"load before: {os.getloadavg()[0]:.1f}; {os.cpu_count()} cores")
         run = measured(["run", str(export), "--out", str(folder / "out"), "--input", "wsi", "--quiet"])
         rows = scored(folder / "out")
-        as_gallery(slide, rows, folder / "gallery")
+        as_pages(slide, rows, folder / "gallery")
         gallery = measured(["run", str(folder / "gallery"), "--out", str(folder / "again"), "--quiet"])
         whole = open_whole(str(slide.root / slide.files[0].path), slide.name, None)
         print_table(run, gallery, len(rows), whole.width * whole.height / 1e6)

@@ -9,7 +9,7 @@ from mnbatch.assay.cells import CellCrop, CellScore, Quality
 from mnbatch.results.records import CallStamp, ModelStamp, Scoring, SlideRecord
 from mnbatch.results.store import Store
 from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
-from mnbatch.simulate.slide_appearance import draw_slide_look
+from mnbatch.simulate.slide_appearance import draw_slide_appearance
 
 QUALITY = Quality(sharpness=1e6, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
 PICTURES = 60
@@ -27,7 +27,7 @@ def record(slide_id: str, donor: str, threshold: float = 0.5) -> SlideRecord:
         status="scored",
         stat_key="simulated",
         score_key="simulated",
-        look="fluorescence",
+        stain="fluorescence",
         model=ModelStamp(name="simulated", version="1", digest="0" * 64, architecture="none"),
         call=CallStamp(key="simulated", threshold=threshold, max_bad_fraction=0.1, quality_rules=1),
         scored=Scoring(
@@ -43,13 +43,14 @@ def record(slide_id: str, donor: str, threshold: float = 0.5) -> SlideRecord:
     )
 
 
-def pictures(look: str, seed: int) -> dict[bool, list[npt.NDArray[np.uint8]]]:
+def pictures(stain: str, seed: int) -> dict[bool, list[npt.NDArray[np.uint8]]]:
     """Crops of 224 px with and without micronuclei, uint8 (224, 224, 3)."""
     rng = np.random.default_rng(seed)
-    slide_look = draw_slide_look(rng, look)
+    slide_stain = draw_slide_appearance(rng, stain)
     return {
         has: [
-            as_rgb(simulate_cell(rng, CellSpec(look=look, n_mn=int(has), size=224), slide_look).image) for _ in range(n)
+            as_rgb(simulate_cell(rng, CellSpec(stain=stain, n_mn=int(has), size=224), slide_stain).image)
+            for _ in range(n)
         ]
         for has, n in ((True, PICTURES // 3), (False, PICTURES))
     }
@@ -73,7 +74,7 @@ def add_slide(
 ) -> None:
     """Commit a slide whose cell i has scores[i] and a picture with or without a micronucleus as truth[i] says."""
     rng = np.random.default_rng(len(scores))
-    with store.writer(slide_id, keep_gallery=True) as writer:
+    with store.writer(slide_id, keep_crops=True) as writer:
         for i, (p, has) in enumerate(zip(scores, truth, strict=True)):
             source = f"{donor}/{slide_id}/cell_{i:05d}.tif"
             pixels = drawn[bool(has)][i % len(drawn[bool(has)])]

@@ -22,7 +22,7 @@ from mnbatch.assay.near_copies import find_near_copies, likeness_of
 from mnbatch.imaging.preparation import Preparation, prepare
 from mnbatch.imaging.readers import thumbnail
 from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
-from mnbatch.simulate.slide_appearance import draw_slide_look
+from mnbatch.simulate.slide_appearance import draw_slide_appearance
 
 Pixels = npt.NDArray[np.uint8]
 CHANGED = 600
@@ -78,12 +78,12 @@ CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
 }
 
 
-def simulated(look: str, number: int) -> list[Pixels]:
+def simulated(stain: str, number: int) -> list[Pixels]:
     """Cells of slides of 150."""
     cells = []
     for index in range(number):
-        slide = draw_slide_look(np.random.default_rng([7, index // SLIDE]), look)  # type: ignore[arg-type]
-        image = simulate_cell(np.random.default_rng([9, index]), CellSpec(look), slide).image  # type: ignore[arg-type]
+        slide = draw_slide_appearance(np.random.default_rng([7, index // SLIDE]), stain)  # type: ignore[arg-type]
+        image = simulate_cell(np.random.default_rng([9, index]), CellSpec(stain), slide).image  # type: ignore[arg-type]
         cells.append(image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8))
     return cells
 
@@ -108,7 +108,7 @@ def _spectra(thumbnails: Pixels) -> Pixels:
 
 def main(number: int, folder: Path | None) -> None:
     """Print both tables."""
-    sets = {look: simulated(look, number) for look in ("fluorescence", "giemsa")}
+    sets = {stain: simulated(stain, number) for stain in ("fluorescence", "giemsa")}
     if folder is not None:
         sets["real"] = read(folder)
     print("| cells | pairs compared | found as copies | seconds |")

@@ -20,7 +20,7 @@ from gallery_store import record, scores_of
 from mnbatch.assay.calls import CalledCell
 from mnbatch.review.estimate import Estimate, Tally, estimate
 from mnbatch.review.queue import Queue, ReviewPlan, draw_queue
-from mnbatch.review.standing import tally
+from mnbatch.review.review_status import tally
 
 SAMPLES = (0.02, 0.05, 0.1, 0.2, 0.4)
 
@@ -53,29 +53,29 @@ def draw_slide(number: int, cells: int, rng: np.random.Generator) -> SlideTruth:
 
 
 def by_queue(slide: SlideTruth, share: float, say: Callable[[int], str], seed: int) -> tuple[Estimate | None, int]:
-    """Estimate and number of looks of a review along the queue."""
+    """Estimate and number of stains of a review along the queue."""
     plan = ReviewPlan(sample=share, least_sample=20, seed=seed)
     queue: Queue = draw_queue(record("s", "d"), slide.cells, plan)
-    decided, looks = {}, 0
+    decided, stains = {}, 0
     for place in queue.places:
         if place.rank is not None:
-            looks += 1
+            stains += 1
             decided[place.cell_id] = say(place.row)
             if decided[place.cell_id] == "mn" and SECOND_LOOK:
-                looks += 1
+                stains += 1
                 decided[place.cell_id] = say(place.row)
-    return estimate(tally(queue, decided)), looks
+    return estimate(tally(queue, decided)), stains
 
 
 def at_random(
-    slide: SlideTruth, looks: int, say: Callable[[int], str], rng: np.random.Generator
+    slide: SlideTruth, stains: int, say: Callable[[int], str], rng: np.random.Generator
 ) -> tuple[Estimate | None, int]:
     """The same number of looks at cells in random order, the calls not used."""
-    rows = rng.permutation(len(slide.cells))[:looks]
+    rows = rng.permutation(len(slide.cells))[:stains]
     words = [say(int(row)) for row in rows]
     if SECOND_LOOK:
         words = [say(int(row)) if word == "mn" else word for row, word in zip(rows, words, strict=True)]
-    return estimate([Tally("rest", len(slide.cells), looks, looks, words.count("mn"), 0, 0, False)]), looks
+    return estimate([Tally("rest", len(slide.cells), stains, stains, words.count("mn"), 0, 0, False)]), stains
 
 
 SECOND_LOOK = True
@@ -105,21 +105,21 @@ def main() -> None:
                     right = rng.random() >= asked.slips
                     return "mn" if bool(slide.truth[row]) == right else "not_mn"
 
-                found, looks = by_queue(slide, share, say, seed=number)
-                rows["queue"].append(judged(found, slide, looks))
-                rows["random"].append(judged(at_random(slide, looks, say, rng)[0], slide, looks))
+                found, stains = by_queue(slide, share, say, seed=number)
+                rows["queue"].append(judged(found, slide, stains))
+                rows["random"].append(judged(at_random(slide, stains, say, rng)[0], slide, stains))
             for order, of in rows.items():
                 show(order, second, share, of, asked.cells)
     wrong = np.array(automatic)
     print(f"automatic, no review: bias {wrong.mean():+.1f}, abs. error {np.abs(wrong).mean():.1f}")
 
 
-def judged(found: Estimate | None, slide: SlideTruth, looks: int) -> tuple[float, float, float, bool, float]:
+def judged(found: Estimate | None, slide: SlideTruth, stains: int) -> tuple[float, float, float, bool, float]:
     """Error, absolute error, half width, whether the truth is inside, looks."""
     assert found is not None
     error = found.per_1000 - slide.per_1000
     inside = found.low - 1e-9 <= slide.per_1000 <= found.high + 1e-9
-    return error, abs(error), (found.high - found.low) / 2, inside, looks
+    return error, abs(error), (found.high - found.low) / 2, inside, stains
 
 
 Judged = tuple[float, float, float, bool, float]
@@ -127,9 +127,9 @@ Judged = tuple[float, float, float, bool, float]
 
 def show(order: str, second: bool, share: float, rows: list[Judged], cells: int) -> None:
     """One line of the table."""
-    error, size, width, inside, looks = (float(np.mean(column)) for column in zip(*rows, strict=True))
+    error, size, width, inside, stains = (float(np.mean(column)) for column in zip(*rows, strict=True))
     print(
-        f"{order:8} {'yes' if second else 'no':6} {100 * share:5.0f} % {100 * looks / cells:8.1f} % {error:+8.2f}"
+        f"{order:8} {'yes' if second else 'no':6} {100 * share:5.0f} % {100 * stains / cells:8.1f} % {error:+8.2f}"
         f" {size:10.2f} {width:11.1f} {100 * inside:11.1f} %"
     )
 

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
-from mnbatch.simulate.slide_appearance import draw_slide_look
+from mnbatch.simulate.slide_appearance import draw_slide_appearance
 
 FEW = 10
 CELLS = 50
@@ -32,9 +32,9 @@ CELLS = 50
 def make_export(root: Path, slides: int, cells: int) -> None:
     """An export of small crops, all different."""
     rng = np.random.default_rng(1)
-    look = draw_slide_look(rng, "fluorescence")
-    spec = CellSpec(look="fluorescence", size=96, weak_stain=False, blur=False)
-    masters = [simulate_cell(rng, spec, look).image for _ in range(32)]
+    stain = draw_slide_appearance(rng, "fluorescence")
+    spec = CellSpec(stain="fluorescence", size=96, weak_stain=False, blur=False)
+    masters = [simulate_cell(rng, spec, stain).image for _ in range(32)]
     for slide in range(slides):
         folder = root / f"slide{slide:05d}"
         folder.mkdir(parents=True)
@@ -78,8 +78,8 @@ def resume_table(folder: Path, finished: int, cells: int = 2) -> None:
     one, one_out = folder / "one", folder / "one-out"
     make_export(one, 1, cells)
     run(one, one_out)
-    run(export, out, "--no-gallery")
-    many = statistics.median(run(export, out, "--no-gallery")[0] for _ in range(3))
+    run(export, out, "--no-crops")
+    many = statistics.median(run(export, out, "--no-crops")[0] for _ in range(3))
     single = statistics.median(run(one, one_out)[0] for _ in range(3))
     print(f"{'finished slides':>24} {'seconds':>9}")
     print(f"{1:>24} {single:>9.2f}")

@@ -11,7 +11,7 @@
 * pairs: recall and precision of binucleated cells on simulated fields of both stains, at 400 and at 800 cells per
   mm2. A cell is found if a binucleated cell is reported within half a nucleus diameter of its centre. Recall is over
   those that may be scored (not overlapping, not at the border); a hit on one of the others is no false positive.
-  Each field is a slide of its own, so that the full spread of looks is in it; intervals are Wilson's, 95 %.
+  Each field is a slide of its own, so that the full spread of stains is in it; intervals are Wilson's, 95 %.
   MP/s: megapixels a second of processor time of `segment_field` on these fields.
 * survey: median nucleus diameter of simulated slides as `Survey` measures it on four fields, beside the median of the
   truth's whole main nuclei, the fragments of apoptotic cells left out.
@@ -34,7 +34,7 @@ from skimage.filters import threshold_otsu
 from skimage.io import imread
 from skimage.segmentation import watershed
 
-from mnbatch.assay.cells import Look
+from mnbatch.assay.cells import Stain
 from mnbatch.assay.intervals import wilson
 from mnbatch.imaging.fields.field_images import FieldImage
 from mnbatch.imaging.fields.field_options import FieldOptions
@@ -156,12 +156,12 @@ def stained(data: Path) -> None:
         print(f"{name:28s} {np.mean(values):8.3f} {np.median(values):8.3f} {len(values):8d}")
 
 
-def simulated(look: Look, density: float, seed: int, number: int = 1) -> tuple[Image, list[dict[str, Any]]]:
+def simulated(stain: Stain, density: float, seed: int, number: int = 1) -> tuple[Image, list[dict[str, Any]]]:
     """A field of the slide that the seed stands for: image and truth."""
-    export = ExportPlan(donors=1, slides=1, seed=seed, look=look)
+    export = ExportPlan(donors=1, slides=1, seed=seed, stain=stain)
     job = next(iter(slide_jobs(export)))
     drawing = draw_field(FieldPlan(export=export, density=density, width=1100, height=832), job, number)
-    rows = truth_rows(drawing.scene, Where("slide", "donor", 0, "field", look))
+    rows = truth_rows(drawing.scene, Where("slide", "donor", 0, "field", stain))
     return drawing.whole(8), [dict(zip(TRUTH_COLUMNS, row, strict=True)) for row in rows]
 
 
@@ -188,16 +188,16 @@ def pairs(fields: int, seed: int) -> None:
     head = f"{'recall':>8s} {'95 %':>13s} {'precision':>10s} {'95 %':>13s} {'cells':>6s} {'MP/s':>6s}"
     print(f"\n{'binucleated cells':28s} {head}")
     for density in (400, 800):
-        for look in ("fluorescence", "giemsa"):
+        for stain in ("fluorescence", "giemsa"):
             tally, seconds, megapixels = Tally(), 0.0, 0.0
             for number in range(fields):
-                image, rows = simulated(look, density, seed * 1000 + number)
+                image, rows = simulated(stain, density, seed * 1000 + number)
                 start = time.process_time()
                 field = segment_field(image, PAIRS)
                 seconds += time.process_time() - start
                 megapixels += image.shape[0] * image.shape[1] / 1e6
                 tally = tally.plus(paired(field, rows))
-            count, name = tally.hits + tally.missed, f"{look}, {density} per mm2"
+            count, name = tally.hits + tally.missed, f"{stain}, {density} per mm2"
             recall, precision = interval(tally.hits, count), interval(tally.hits, tally.hits + tally.extra)
             print(
                 f"{name:28s} {tally.recall:8.3f} {recall:>13s} {tally.precision:10.3f} {precision:>13s} "
@@ -213,16 +213,16 @@ def interval(part: int, whole: int) -> str:
 def survey(slides: int, seed: int) -> None:
     """Print how the measured median nucleus diameter of slides differs from the truth."""
     print(f"\n{'median nucleus diameter':28s} {'median':>8s} {'5 %':>8s} {'95 %':>8s} {'largest':>8s}")
-    for look in ("fluorescence", "giemsa"):
-        errors = [diameter_error(look, seed * 1000 + 500 + number) for number in range(slides)]
+    for stain in ("fluorescence", "giemsa"):
+        errors = [diameter_error(stain, seed * 1000 + 500 + number) for number in range(slides)]
         low, middle, high = np.quantile(errors, (0.05, 0.5, 0.95))
         largest = max(errors, key=abs)
-        print(f"{look + ', relative error':28s} {middle:+8.3f} {low:+8.3f} {high:+8.3f} {largest:+8.3f}")
+        print(f"{stain + ', relative error':28s} {middle:+8.3f} {low:+8.3f} {high:+8.3f} {largest:+8.3f}")
 
 
-def diameter_error(look: Look, seed: int) -> float:
+def diameter_error(stain: Stain, seed: int) -> float:
     """Relative error of the survey on four fields of one slide."""
-    fields = [simulated(look, 400, seed, number) for number in range(1, 5)]
+    fields = [simulated(stain, 400, seed, number) for number in range(1, 5)]
     found = Survey(fields, lambda field: look_at(FieldImage(None, field[0]), None, FieldOptions())).traits()
     circles = [
         row["nuclei_at"].split(";")

@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def simulated(folder: Path, cells: int, file_format: str) -> Path:
-    """An export of four slides of one look, 8 bits a channel, which the user's loop can read too."""
+    """An export of four slides of one stain, 8 bits a channel, which the user's loop can read too."""
     plan = ExportPlan(donors=2, slides=2, cells=-(-cells // 4), fmt=file_format, bits=8)  # type: ignore[arg-type]
     simulate_export(folder, plan, workers=available_cores())
     return folder / "export"
@@ -92,7 +92,7 @@ def simulated(folder: Path, cells: int, file_format: str) -> Path:
 def model_path(name: str, folder: Path) -> Path:
     """The model asked for; where none is bundled, one with random weights, which is as fast."""
     try:
-        return ModelSet.open(name).for_look("fluorescence").path
+        return ModelSet.open(name).for_stain("fluorescence").path
     except ModelError as error:
         print(f"{error.message} Measuring with random weights.")
     fields = dict.fromkeys(
@@ -101,7 +101,7 @@ def model_path(name: str, folder: Path) -> Path:
     fields |= {"name": "random", "version": "0", "architecture": "attention-alexnet"}
     preparation = Preparation(polarity="density")
     more = {
-        "looks": ("fluorescence", "giemsa"),
+        "stains": ("fluorescence", "giemsa"),
         "threshold": 0.5,
         "training_data": (),
         "recipe": {},

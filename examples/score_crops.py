@@ -6,14 +6,14 @@ python examples/score_crops.py
 import numpy as np
 
 import mnbatch
-from mnbatch.simulate import CellSpec, draw_slide_look, simulate_cell
+from mnbatch.simulate import CellSpec, draw_slide_appearance, simulate_cell
 
 
 def main() -> None:
     """Eight simulated fluorescence cells, half of them with a micronucleus, and what the bundled model says."""
     rng = np.random.default_rng(1)
-    look = draw_slide_look(rng, "fluorescence")
-    images = [simulate_cell(rng, CellSpec("fluorescence", n_mn=number % 2), look).image for number in range(8)]
+    stain = draw_slide_appearance(rng, "fluorescence")
+    images = [simulate_cell(rng, CellSpec("fluorescence", n_mn=number % 2), stain).image for number in range(8)]
     with mnbatch.load_model(device="cpu", threads=1) as model:
         table = model.score(images)
         evidence = model.maps(images)[:, 2]

@@ -19,9 +19,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from mnbatch.assay.calls import QualityRules, quality_flags
-from mnbatch.assay.cells import CellCrop, Look, ReadTask, SourceFile, UnreadableCell
+from mnbatch.assay.cells import CellCrop, ReadTask, SourceFile, Stain, UnreadableCell
 from mnbatch.assay.mn_counts import CellCount
-from mnbatch.assay.stains import mixture, slide_look
+from mnbatch.assay.stains import mixture, slide_stain
 from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, load_curve
 from mnbatch.dosimetry.curve_fitting import Family, ModelChoice
 from mnbatch.dosimetry.curve_fitting import fit_curve as fit_points
@@ -77,7 +77,7 @@ class Model:
     @property
     def stains(self) -> tuple[str, ...]:
         """Stains that it serves."""
-        return self._models.looks
+        return self._models.stains
 
     def score(self, images: Iterable[Image], *, stain: Stain | None = None) -> pd.DataFrame:
         """Score crops of one slide: a row an image (a row a page of a file with several), in their order.
@@ -119,7 +119,7 @@ class Model:
             UsageError, SlideError: as `score`.
         """
         from mnbatch.inference.network_scores import MAPS
-        from mnbatch.results.stored_gallery import GRID
+        from mnbatch.results.stored_crops import GRID
 
         cells = self._read(images)
         found = np.full((len(cells), len(MAPS), GRID, GRID), np.nan, np.float32)
@@ -182,12 +182,12 @@ class Model:
         classifier = self._classifier(_stain_of(crops, stain))
         return classifier, classifier.score(np.stack([crop.pixels for crop in crops]))
 
-    def _classifier(self, look: Look) -> Classifier:
+    def _classifier(self, stain: Stain) -> Classifier:
         from mnbatch.inference.classifier import Classifier
 
-        digest = self._models.digest_for(look)
+        digest = self._models.digest_for(stain)
         if digest not in self._classifiers:
-            self._classifiers[digest] = Classifier(self._models.load(look), self._device, threads=self._threads)
+            self._classifiers[digest] = Classifier(self._models.load(stain), self._device, threads=self._threads)
         return self._classifiers[digest]
 
 
@@ -216,7 +216,7 @@ def _identity(cell: Cell) -> dict[str, Any]:
     if isinstance(cell, UnreadableCell):
         return {**place, "qc": "", "reason": str(cell.reason), "stain": None, "zoom": None}
     flags = ";".join(quality_flags(cell.quality, QualityRules())) or "ok"
-    return {**place, "qc": flags, "reason": "", "stain": cell.look, "zoom": cell.zoom}
+    return {**place, "qc": flags, "reason": "", "stain": cell.stain, "zoom": cell.zoom}
 
 
 def _numbers(classifier: Classifier, scores: Scores) -> dict[str, Any]:
@@ -234,13 +234,13 @@ def _numbers(classifier: Classifier, scores: Scores) -> dict[str, Any]:
     return found | {"expected_mn": [count.expected for count in counts], "n_mn": [count.n for count in counts]}
 
 
-def _stain_of(crops: Sequence[CellCrop], stain: Stain | None) -> Look:
+def _stain_of(crops: Sequence[CellCrop], stain: Stain | None) -> Stain:
     if stain:
         return stain
-    counts = Counter(crop.look for crop in crops)
+    counts = Counter(crop.stain for crop in crops)
     if seen := mixture(counts):
         raise UsageError(f"The images hold two stains ({seen}).", "Score them apart, or give stain=.")
-    return slide_look(counts)
+    return slide_stain(counts)
 
 
 def _file(path: Path) -> SourceFile:
@@ -297,7 +297,7 @@ def segment(image: npt.NDArray[Any], *, um_per_pixel: float | None = None, **set
         cells=_found_cells(found),
         nuclei=found.nuclei,
         bodies=found.bodies,
-        stain=found.ground,
+        stain=found.stain,
         nucleus_diameter=found.nucleus_diameter,
         problem=found.problem,
     )
@@ -340,7 +340,7 @@ def scan(export: str | Path, *, layout: str = "folder-per-slide", input: str = "
 
     Args:
         layout: name of a layout preset, or a pattern such as '{donor}/{slide}/{cell}.tif'.
-        input: gallery, fields, wsi (whole slides), or auto to recognise it.
+        input: crops, fields, wsi (whole slides), or auto to recognise it.
 
     Returns:
         A row a slide: slide_id, slide, donor, path, files, bytes, copy_of. What was left out is in
@@ -494,12 +494,12 @@ class Results:
 
         Raises:
             UsageError: there is no such cell.
-            StorageError: no picture of it is kept (`--no-gallery`, an unreadable cell), or it is damaged.
+            StorageError: no picture of it is kept (`--no-crops`, an unreadable cell), or it is damaged.
         """
         from PIL import Image as Pictures
 
-        gallery, row = self._kept(cell_id)
-        data = gallery.jpeg(row)
+        crops, row = self._kept(cell_id)
+        data = crops.jpeg(row)
         if data is None:
             raise StorageError(f"No picture of {cell_id} is kept.", "Its reason is in `cells()`.")
         return np.asarray(Pictures.open(io.BytesIO(data)))
@@ -512,8 +512,8 @@ class Results:
         """
         from mnbatch.assay.cells import spread
 
-        gallery, row = self._kept(cell_id)
-        maps = gallery.cell_maps(row)
+        crops, row = self._kept(cell_id)
+        maps = crops.cell_maps(row)
         if maps is None:
             raise StorageError(f"No map of {cell_id} is kept.", "Its reason is in `cells()`.")
         return spread(maps[2])
@@ -524,10 +524,10 @@ class Results:
         rows = [row.cell_id for row in self._store.scores(record)]
         if cell_id not in rows:
             raise UsageError(f"There is no cell {cell_id}.", "Take a cell_id of `cells()`.")
-        gallery = self._store.gallery(record)
-        if gallery is None:
-            raise StorageError(f"No pictures of slide {record.slide_id} are kept.", "Run without --no-gallery.")
-        return gallery, rows.index(cell_id)
+        crops = self._store.crops(record)
+        if crops is None:
+            raise StorageError(f"No pictures of slide {record.slide_id} are kept.", "Run without --no-crops.")
+        return crops, rows.index(cell_id)
 
     def _record_of(self, cell_id: str) -> SlideRecord:
         slide_id = cell_id.partition(":")[0]

@@ -40,7 +40,7 @@ class RunSettings(BaseModel):
             several axes.
         um_per_pixel: pixel size of fields and whole slides; None takes the sample sheet's, or what the files say.
         model: name of a bundled model or path of a model directory.
-        stain: force the model for this stain, or None to recognise each slide's look.
+        stain: force the model for this stain, or None to recognise each slide's stain.
         device: auto, cpu, cuda or cuda:N.
         minibatch: cells a minibatch, or None to choose.
         workers: processes that decode, or None to choose.
@@ -84,7 +84,7 @@ class RunSettings(BaseModel):
     max_bad_fraction: float = Field(default=0.1, ge=0, lt=1)
     min_cells: int = Field(default=200, ge=0, le=10**9)
     gallery: int = Field(default=24, ge=0, le=5000)
-    keep_gallery: bool = True
+    keep_crops: bool = True
     geojson: bool = False
     label_masks: bool = False
     pseudonymise: bool = False

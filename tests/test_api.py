@@ -12,16 +12,16 @@ from PIL import Image
 
 import mnbatch
 from mnbatch.errors import CurveError, NoInputError, StorageError, UsageError
-from mnbatch.simulate import CellSpec, draw_slide_look, simulate_cell
+from mnbatch.simulate import CellSpec, draw_slide_appearance, simulate_cell
 from tests.pipeline.conftest import write_random_model, write_slide
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def crops(look: str, count: int = 3) -> list[np.ndarray]:
+def crops(stain: str, count: int = 3) -> list[np.ndarray]:
     rng = np.random.default_rng(4)
-    slide = draw_slide_look(rng, look)
-    return [simulate_cell(rng, CellSpec(look, n_mn=i % 2), slide).image for i in range(count)]
+    slide = draw_slide_appearance(rng, stain)
+    return [simulate_cell(rng, CellSpec(stain, n_mn=i % 2), slide).image for i in range(count)]
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from mnbatch.results.store import Store
 from mnbatch.review.queue import ReviewPlan, load_plan, save_plan
 from mnbatch.review.review_export import Exported, export_labels
 from mnbatch.review.review_import import Imported, import_review, queues_of
+from mnbatch.review.review_status import SlideReview, review_without_result, slide_review
 from mnbatch.review.server import ReviewServer
-from mnbatch.review.standing import SlideReview, review_without_result, slide_review
 from mnbatch.review.trail import read_trail
 
 

@@ -36,7 +36,7 @@ class QualityRules:
         most_nuclei: above it `several_cells`; a binucleated cell has two, and neighbours that the crop's
             border cuts are not counted.
         least_nucleus_fraction: below it `no_nucleus` (share of the crop).
-        most_nucleus_fraction: above it `no_nucleus` too: what was found is the ground.
+        most_nucleus_fraction: above it `no_nucleus` too: what was found is the background.
         most_saturated: above it `saturated` (share of nuclear pixels).
     """
 
@@ -103,7 +103,7 @@ class CallRules:
 class CalledCell:
     """One cell as reported; p_mn, mn and count are None for an excluded cell, whose reason is then given.
 
-    `count` is None, too, where the model answers yes or no; `found` where the cell comes from a gallery. `zoom`: see
+    `count` is None, too, where the model answers yes or no; `found` where the cell came as a crop. `zoom`: see
     `mnbatch.assay.cells.CellCrop`.
     """
 
@@ -207,7 +207,7 @@ def call_slide(
             answers yes or no.
         stain: of the slide; cells of another one are not counted, unless it is forced.
     """
-    strange = {i for i, row in enumerate(rows) if row.p_mn is not None and stain and stain.contradicts(row.look)}
+    strange = {i for i, row in enumerate(rows) if row.p_mn is not None and stain and stain.contradicts(row.stain)}
     foreign = strange if stain and not stain.forced else set()
     cells = tuple(
         _not_counted(row, rules, _other_stain(row, stain))
@@ -234,11 +234,11 @@ def call_slide(
     return SlideCall("done", "", cells, frequency, excluded, flagged, warnings, mn, mn_reason)
 
 
-def with_fields_set_aside(call: SlideCall, set_aside: int, fields: int) -> SlideCall:
+def with_skipped_fields(call: SlideCall, skipped: int, fields: int) -> SlideCall:
     """The call of a slide of which some fields could not be used: it stands, and says so."""
-    if not set_aside or call.status == "failed":
+    if not skipped or call.status == "failed":
         return call
-    return replace(call, status="partial", reason=f"{set_aside} of {fields} fields were set aside")
+    return replace(call, status="partial", reason=f"{skipped} of {fields} fields were set aside")
 
 
 def too_many_unreadable(unreadable: int, total: int, max_bad_fraction: float) -> bool:
@@ -323,15 +323,15 @@ def _flags(row: ScoreRow, rules: CallRules) -> tuple[str, ...]:
 
 
 def _other_stain(row: ScoreRow, stain: SlideStain) -> str:
-    return f"another stain: it looks like {NAMES[row.look]}, its slide is {NAMES[stain.look]}"
+    return f"another stain: it looks like {NAMES[row.stain]}, its slide is {NAMES[stain.stain]}"
 
 
 def _stain_warnings(strange: int, readable: int, stain: SlideStain | None) -> list[str]:
     if not strange or stain is None:
         return []
     if stain.forced:
-        return [f"--stain {stain.look} was given, but {strange} of {readable} cells show another; all are counted"]
-    return [f"{strange} of {readable} cells show another stain than the slide's {NAMES[stain.look]}: not counted"]
+        return [f"--stain {stain.stain} was given, but {strange} of {readable} cells show another; all are counted"]
+    return [f"{strange} of {readable} cells show another stain than the slide's {NAMES[stain.stain]}: not counted"]
 
 
 def _failure(total: int, unreadable: int, counted: int, rules: CallRules) -> str:

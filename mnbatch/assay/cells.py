@@ -20,10 +20,10 @@ from mnbatch.errors import SlideError
 # `UnreadableCell`, so that it is counted and never silently missing.
 
 
-Look = Literal["fluorescence", "giemsa", "unknown"]
-"""Stain and polarity of a crop: bright nuclei on dark ground, dark nuclei on light ground, or neither."""
+Stain = Literal["fluorescence", "giemsa", "unknown"]
+"""Stain and polarity of a crop: bright nuclei on dark background, dark nuclei on light background, or neither."""
 
-LOOKS: tuple[Look, ...] = ("fluorescence", "giemsa")
+STAINS: tuple[Stain, ...] = ("fluorescence", "giemsa")
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -150,11 +150,11 @@ class CellCrop:
         page: page of a multi-page file, counted from 0; None otherwise.
         pixels: uint8 RGB, (size, size, 3), padded to square, resized and contrast-adjusted as the model's card says.
         digest: 32 hex digits over the decoded pixels as they lie in the file: equal for a copy under another name.
-        look: stain and polarity of this crop alone.
+        stain: stain and polarity of this crop alone.
         file_digest: SHA-256 of the file's bytes, or "" when another task of the same file carries it.
-        jpeg: the crop as the gallery keeps it; b"" where no gallery is kept.
+        jpeg: the crop as it is kept; b"" where none is.
         zoom: width of the crop in the file / width of the part that `pixels` shows, about the middle.
-        found: where it was found in its field; None for a cell of a gallery.
+        found: where it was found in its field; None for a crop that came as a file.
         likeness: what its picture is found by when it comes again with other pixels; None where nobody looks.
     """
 
@@ -164,7 +164,7 @@ class CellCrop:
     page: int | None
     pixels: UInt8Array
     digest: str
-    look: Look
+    stain: Stain
     quality: Quality
     file_digest: str = ""
     jpeg: bytes = b""
@@ -194,7 +194,7 @@ class UnreadableCell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellScore:
-    """A scored cell with what the gallery needs of it.
+    """A scored cell with what is kept of it.
 
     Attributes:
         p_mn: probability that the cell has a micronucleus, 0..1.
@@ -246,8 +246,8 @@ class ScoreRow:
         quality: measured before scoring; None for a cell that could not be read.
         ratios: as in `CellScore`; None for a cell that could not be read, too.
         zoom: as in `CellCrop`.
-        found: where it was found in its field; None for a cell of a gallery.
-        look: as in `CellCrop`; "unknown", too, for a cell that could not be read.
+        found: where it was found in its field; None for a crop that came as a file.
+        stain: as in `CellCrop`; "unknown", too, for a cell that could not be read.
     """
 
     cell_id: str
@@ -259,7 +259,7 @@ class ScoreRow:
     ratios: tuple[float, float] | None = None
     zoom: float = 1.0
     found: FoundAt | None = None
-    look: Look = "unknown"
+    stain: Stain = "unknown"
 
 
 # How an evidence map is shown: one definition for the pages and for the figures about it.

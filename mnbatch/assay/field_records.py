@@ -198,7 +198,7 @@ class FieldCounts:
 
     fields: int = 0
     empty: int = 0
-    set_aside: int = 0
+    skipped: int = 0
     classes: dict[str, int] | None = None
     not_scored: dict[str, int] | None = None
     paired: bool = True
@@ -228,7 +228,7 @@ class FieldCounts:
             total = cls(
                 total.fields + one.fields,
                 total.empty + one.empty,
-                total.set_aside + one.set_aside,
+                total.skipped + one.skipped,
                 dict(Counter(total.classes or {}) + Counter(one.classes or {})),
                 dict(Counter(total.not_scored or {}) + Counter(one.not_scored or {})),
                 total.paired and one.paired,

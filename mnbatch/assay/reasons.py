@@ -24,8 +24,8 @@ TEXTS: dict[str, str] = {
     "checksum": "checksum of {chunk} does not match",
     "huge-segments": "TIFF with huge strips or tiles (decompression bomb?)",
     "damage": "{what}",
-    "gallery-broken": "The chain of pages of {file} breaks off after page {pages}: how many are lost is not known.",
-    "gallery-broken-do": "Copy the file again from the scanner's computer, or export it again.",
+    "pages-broken": "The chain of pages of {file} breaks off after page {pages}: how many are lost is not known.",
+    "pages-broken-do": "Copy the file again from the scanner's computer, or export it again.",
     "tile-missing": "{count} of {total} tiles of this region have no data, though the slide shows something there",
     "many-bytes": "its pixels take {mib} MiB; too large for an image of cells (decompression bomb?)",
     "many-bytes-of-all": "its pages decode to {mib} MiB, the file has {kib} KiB (decompression bomb?)",
@@ -76,7 +76,7 @@ TEXTS: dict[str, str] = {
     "kind-whole": "{file} is a whole-slide file",
     "kind-tiled": "{count} of {looked} files looked at are tiled TIFFs with reduced versions",
     "kind-fields": "{count} of {looked} images looked at are large and hold many nuclei",
-    "kind-gallery": "{looked} images looked at are crops of cells",
+    "kind-crops": "{looked} images looked at are crops of cells",
     "kind-unknown": "no image could be read",
     "fourth-sample": "RGB with a fourth sample of which nothing is said; a stain? Export each stain as a grey page",
     "planes-differ": "focal planes of different sizes",
@@ -132,7 +132,7 @@ TEXTS: dict[str, str] = {
     # A field, or a region of a whole slide.
     "mask-unreadable": "its label image {mask} cannot be read ({error})",
     "mask-no-labels": "its label image {mask} holds no whole numbers",
-    "mask-no-zero": "its label image {mask} has no 0, which stands for the ground",
+    "mask-no-zero": "its label image {mask} has no 0, which stands for the background",
     "mask-pages": "{count} pictures, of which none belongs to this page of the field's file",
     "mask-shared": (
         "in its label image {mask} {count} of {total} numbers stand for several objects: give each object a number of "
@@ -150,12 +150,12 @@ TEXTS: dict[str, str] = {
     "openslide": "OpenSlide: {error}",
     "no-openslide": "whole slides of this format need OpenSlide, which is not installed: pip install 'mnbatch[vendor]'",
     "no-tiles": "{width} x {height} pixels without tiles; convert it to a tiled TIFF",
-    "other-stain": "another channel or stain: it shows {shows}, its slide is {ground}",
+    "other-stain": "another channel or stain: it shows {shows}, its slide is {background}",
     "not-numbers": "pixels are not numbers",
     "empty-value": "empty: every pixel has the value {value:g}",
     "saturated": "saturated: {share:.0%} of the pixels are at the end of the range",
     "nothing-stands-out": "no nuclei: nothing stands out of the noise",
-    "only-ground": "no nuclei: what was found differs from the ground no more than the ground from itself",
+    "only-background": "no nuclei: what was found differs from the background no more than the background from itself",
     "objects-size": ("objects are {size:.1f} um wide at {pixel:g} um per pixel; nuclei have {low:g} to {high:g}"),
     "mask-empty": "the label image has no object",
     # A slide.

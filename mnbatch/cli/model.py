@@ -38,8 +38,8 @@ def list_command(as_json: Annotated[bool, _JSON] = False) -> None:
         if card is None:
             typer.echo(f"{mark} {path.name}  DAMAGED: {fault}")
         else:
-            looks = ", ".join(card.looks)
-            typer.echo(f"{mark} {path.name}  {card.name} {card.version}  {looks}  threshold {card.threshold:g}")
+            stains = ", ".join(card.stains)
+            typer.echo(f"{mark} {path.name}  {card.name} {card.version}  {stains}  threshold {card.threshold:g}")
     if not rows:
         typer.echo("No bundled models were found; give the path of a model directory to --model.", err=True)
 
@@ -128,7 +128,7 @@ def _list_entry(path: Path, card: ModelCard | None, fault: str) -> dict[str, obj
         **entry,
         "model": card.name,
         "version": card.version,
-        "looks": card.looks,
+        "stains": card.stains,
         "threshold": card.threshold,
     }
 
@@ -139,7 +139,7 @@ def _card_lines(verified: VerifiedModel) -> Iterator[str]:
     yield f"path             {verified.path}"
     yield f"digest           {verified.digest}"
     yield f"made             {card.created:%Y-%m-%d %H:%M %Z}"
-    yield f"serves           {', '.join(card.looks)}"
+    yield f"serves           {', '.join(card.stains)}"
     also = " and the number of its micronuclei: 0, 1, 2, 3+" if card.counting else ""
     yield f"endpoint         {card.endpoint}: a yes or no for each cell{also}"
     yield (

@@ -19,10 +19,10 @@ def average_command(
         typer.Option("--share", min=0.0, max=1.0, help="Of each model, in their order; without it all count alike."),
     ] = None,
     recipe: Annotated[
-        str, typer.Option("--recipe", help="Which made cells are measured, the preparation, the threshold's rule.")
+        str, typer.Option("--recipe", help="Which synthetic cells are measured, the preparation, the threshold's rule.")
     ] = "default",
-    made_cells: Annotated[
-        int, typer.Option("--made-cells", min=2, help="Cells of each made source that are measured.")
+    synthetic_cells: Annotated[
+        int, typer.Option("--made-cells", min=2, help="Cells of each synthetic source that are measured.")
     ] = 200,
     masks: Annotated[
         Path | None, typer.Option("--masks", help="Micronuclei of the validation crops, for the pointing game.")
@@ -37,7 +37,7 @@ def average_command(
     crop_width: Annotated[
         float | None, typer.Option("--crop-width", min=1.0, help="Width of the crops in nucleus diameters.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the made cells.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the synthetic cells.")] = 1,
 ) -> None:
     """Average the weights of models that were trained from one another, measure the average, write its card.
 
@@ -61,6 +61,6 @@ def average_command(
         serves=tuple(serves) if serves else None,
         seed=seed,
     )
-    ingredients = Ingredients(tuple(models), shares, masks, made_cells)
+    ingredients = Ingredients(tuple(models), shares, masks, synthetic_cells)
     card = average_models(ingredients, request, load_recipe(recipe), lambda line: typer.echo(line, err=True))
     typer.echo(f"Model {card.name} {card.version} is in {out}; threshold {card.threshold:g}.")

@@ -49,27 +49,27 @@ def _member(model: str, stain: str | None) -> Path:
     from mnbatch.inference.catalogue import ModelSet
 
     models = ModelSet.open(model)
-    fitting = [member for member in models.members if stain is None or stain in member.card.looks]
+    fitting = [member for member in models.members if stain is None or stain in member.card.stains]
     if len(fitting) == 1:
         return fitting[0].path
     raise UsageError(
-        f"{model} holds {len(fitting)} models for {stain or 'all stains'} (it serves {', '.join(models.looks)}).",
+        f"{model} holds {len(fitting)} models for {stain or 'all stains'} (it serves {', '.join(models.stains)}).",
         "Choose one with --stain.",
     )
 
 
 def _simulated(card: ModelCard) -> UInt8Array:
-    """Prepared cells of the simulator in the looks that the model serves."""
+    """Prepared cells of the simulator in the stains that the model serves."""
     import numpy as np
 
     from mnbatch.imaging.preparation import prepare_crop
     from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
-    from mnbatch.simulate.slide_appearance import draw_slide_look
+    from mnbatch.simulate.slide_appearance import draw_slide_appearance
 
     found = []
     for number in range(CHECKED_CELLS):
-        rng, look = np.random.default_rng([7, number]), card.looks[number % len(card.looks)]
-        image = simulate_cell(rng, CellSpec(look, n_mn=number % 2), draw_slide_look(rng, look)).image
+        rng, stain = np.random.default_rng([7, number]), card.stains[number % len(card.stains)]
+        image = simulate_cell(rng, CellSpec(stain, n_mn=number % 2), draw_slide_appearance(rng, stain)).image
         found.append(prepare_crop(np.asarray(image), card.preparation))
     return np.stack(found)
 

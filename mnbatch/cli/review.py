@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mnbatch.app.rebuild import Rebuilt
     from mnbatch.app.review_service import ReviewState
     from mnbatch.app.signing_service import Signed
-    from mnbatch.review.standing import SlideReview
+    from mnbatch.review.review_status import SlideReview
 
 review_app = App(
     help="Review: decisions of people on the cells of OUT.",

@@ -104,8 +104,8 @@ def run(
         int | None,
         typer.Option(help="Cells shown in each part of a page's gallery (default: 24).", rich_help_panel=_OUTPUT),
     ] = None,
-    no_gallery: Annotated[
-        bool, typer.Option("--no-gallery", help="Keep no crops and maps (10 kB a cell).", rich_help_panel=_OUTPUT)
+    no_crops: Annotated[
+        bool, typer.Option("--no-crops", help="Keep no crops and maps (10 kB a cell).", rich_help_panel=_OUTPUT)
     ] = False,
     geojson: Annotated[
         bool, typer.Option("--geojson", help="Cells of fields as GeoJSON for QuPath.", rich_help_panel=_OUTPUT)
@@ -168,7 +168,7 @@ def run(
         "file_memory": file_memory,
         "gallery": gallery,
         # A flag that was not typed must not hide what environment or settings file say.
-        "keep_gallery": False if no_gallery else None,
+        "keep_gallery": False if no_crops else None,
         "geojson": geojson or None,
         "label_masks": label_masks or None,
         "pseudonymise": pseudonymise or None,
@@ -208,7 +208,7 @@ def _print_outcome(outcome: RunOutcome, resolved: ResolvedSettings) -> None:
     typer.echo(f"slides: {len(report.slides)} in OUT, {len(report.slides) - len(failed)} done, {len(failed)} failed")
     if outcome.scored or outcome.called:
         typer.echo(
-            f"this run: {len(outcome.scored)} scored, {len(outcome.called)} called anew, {len(outcome.kept)} unchanged"
+            f"this run: {len(outcome.scored)} scored, {len(outcome.called)} re-thresholded, {len(outcome.kept)} unchanged"
         )
     else:
         typer.echo(f"this run: nothing to do, {len(outcome.kept)} slides unchanged")

@@ -21,7 +21,7 @@ def simulate(
     cells: Annotated[int, typer.Option(help="Cells a slide.")] = 300,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
     dose: Annotated[str, typer.Option(help="Doses in Gy, separated by commas.")] = "0,1,2,4",
-    look: Annotated[str, typer.Option(help="fluorescence, giemsa or both (slides in turn).")] = "fluorescence",
+    stain: Annotated[str, typer.Option(help="fluorescence, giemsa or both (slides in turn).")] = "fluorescence",
     kind: Annotated[
         str,
         typer.Option(help="crops (a file a cell), gallery (one TIFF a slide), fields (camera), wsi (whole slides)."),
@@ -86,7 +86,7 @@ def simulate(
     kind = _choice("kind", kind, ("crops", "gallery", "fields", "wsi"))
     fmt = _choice("format", fmt, FORMATS if kind == "fields" else ("tif", "png", "jpg"))
     options: dict[str, Any] = {
-        "look": _choice("look", look, ("fluorescence", "giemsa", "both")),
+        "stain": _choice("stain", stain, ("fluorescence", "giemsa", "both")),
         "fmt": fmt if kind in ("crops", "gallery") else "tif",
         "layout": _choice("layout", layout, ("donor-slide-folders", "folder-per-slide", "flat-files")),
         "bits": int(_choice("bits", str(bits), ("8", "16"))),

@@ -42,9 +42,9 @@ def train(
     ] = "imagenet",
     recipe: Annotated[str, typer.Option("--recipe", help="default, paper, or a TOML file.")] = "default",
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")] = None,
-    made_cells: Annotated[
+    synthetic_cells: Annotated[
         int | None,
-        typer.Option("--made-cells", min=2, help="Cells to make for each made source, instead of the recipe's."),
+        typer.Option("--made-cells", min=2, help="Cells to make for each synthetic source, instead of the recipe's."),
     ] = None,
     nuclei: Annotated[
         Path | None,
@@ -111,7 +111,7 @@ def train(
     from mnbatch.training.training_request import Request
     from mnbatch.training.training_run import train_model
 
-    sources, counting = Sources(nuclei, smears), {} if made_cells is None else {"made_cells": made_cells}
+    sources, counting = Sources(nuclei, smears), {} if synthetic_cells is None else {"synthetic_cells": synthetic_cells}
     extension = ExtendRequest(
         model=extend or out,
         data=data,
@@ -131,7 +131,7 @@ def train(
     if counts:
         _check_network_counts(network)
         counted_cells(extension, lambda line: None)  # labels without counts are to be found before hours are spent
-    changes = {"epochs": epochs, "made_cells": made_cells}
+    changes = {"epochs": epochs, "synthetic_cells": synthetic_cells}
     chosen = load_recipe(recipe).model_copy(update={key: value for key, value in changes.items() if value is not None})
     request = Request(
         data=data,

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mnbatch.assay.cells import CellCrop, Look, ReadTask, Slide, SourceFile, UInt8Array, UnreadableCell
-from mnbatch.assay.stains import SlideStain, likely_look, mixture, slide_look
+from mnbatch.assay.cells import CellCrop, ReadTask, Slide, SourceFile, Stain, UInt8Array, UnreadableCell
+from mnbatch.assay.stains import SlideStain, likely_stain, mixture, slide_stain
 from mnbatch.errors import ModelError, SlideError
 from mnbatch.evaluation.labelled_cells import LabelledCell
 from mnbatch.imaging.preparation import Preparation, network_input
@@ -85,8 +85,8 @@ def _cam(network: AttentionAlexNet, x: Tensor) -> npt.NDArray[np.float32]:
 # Labelled cells through the product's own path: reader, preparation, look, model, as `mnbatch run` does it.
 
 
-LOOK_SAMPLE = 24
-"""Readable cells by which a slide's look is judged, as in a run."""
+STAIN_SAMPLE = 24
+"""Readable cells by which a slide's stain is judged, as in a run."""
 _AHEAD = 32
 _AT_ONCE = 256
 
@@ -119,17 +119,17 @@ class ScoredCells:
 
 
 class Scorer:
-    """Scores cells slide by slide with the member of a model set that serves each slide's look.
+    """Scores cells slide by slide with the member of a model set that serves each slide's stain.
 
     Cells without a slide are taken as one slide.
 
     Args:
         models: verified.
-        stain: forced look; None recognises it.
+        stain: forced stain; None recognises it.
         device, threads: as for `Classifier`.
     """
 
-    def __init__(self, models: ModelSet, stain: Look | None, device: str, threads: int | None) -> None:
+    def __init__(self, models: ModelSet, stain: Stain | None, device: str, threads: int | None) -> None:
         self.models = models
         self._stain, self._device, self._threads = stain, device, threads
         self._classifiers: dict[str, Classifier] = {}
@@ -149,7 +149,7 @@ class Scorer:
         result = _Result(len(cells), cam_for)
         for name, places in slides.items():
             self._score_slide(name, [cells[place].path for place in places], places, result)
-        thresholds = {look: self._classifiers[look].model.card.threshold for look in self._classifiers}
+        thresholds = {stain: self._classifiers[stain].model.card.threshold for stain in self._classifiers}
         return ScoredCells(
             scores=result.scores,
             called=result.called,
@@ -167,38 +167,38 @@ class Scorer:
         for classifier in self._classifiers.values():
             classifier.close()
 
-    def classifier(self, look: Look) -> Classifier:
-        """The classifier of a look.
+    def classifier(self, stain: Stain) -> Classifier:
+        """The classifier of a stain.
 
         Raises:
             SlideError: no model serves it.
         """
-        digest = self.models.digest_for(look)
+        digest = self.models.digest_for(stain)
         for known in self._classifiers.values():
             if known.model.digest == digest:
-                self._classifiers.setdefault(look, known)
-        if look not in self._classifiers:
-            self._classifiers[look] = Classifier(self.models.load(look), self._device, threads=self._threads)
-        return self._classifiers[look]
+                self._classifiers.setdefault(stain, known)
+        if stain not in self._classifiers:
+            self._classifiers[stain] = Classifier(self.models.load(stain), self._device, threads=self._threads)
+        return self._classifiers[stain]
 
     def _score_slide(self, name: str, paths: list[Path], places: list[int], result: _Result) -> None:
         """All cells with the model of the slide's stain, as all of its cells together show it."""
-        looks: dict[int, Look] = {}
-        first = self._pass(name, paths, places, result, looks, lambda _: self._stain)
-        counts = Counter(looks.values())
+        stains: dict[int, Stain] = {}
+        first = self._pass(name, paths, places, result, stains, lambda _: self._stain)
+        counts = Counter(stains.values())
         if self._stain:
             result.note(_contradicting(name, counts, self._stain))
         elif seen := mixture(counts):
             if name:
-                result.clear(list(looks), f"the slide holds two stains ({seen}): divide it, or give --stain")
+                result.clear(list(stains), f"the slide holds two stains ({seen}): divide it, or give --stain")
                 return
             result.note(f"The cells show two stains ({seen}); each is scored by the model of its own.")
-            others = likely_look(counts)
-            own = {place: others if look == "unknown" else look for place, look in looks.items()}
+            others = likely_stain(counts)
+            own = {place: others if stain == "unknown" else stain for place, stain in stains.items()}
             self._pass(name, paths, places, result, {}, own.get)
-        elif first != (look := slide_look(counts)):
-            result.clear(list(looks), "")
-            self._pass(name, paths, places, result, {}, lambda _: look)
+        elif first != (stain := slide_stain(counts)):
+            result.clear(list(stains), "")
+            self._pass(name, paths, places, result, {}, lambda _: stain)
 
     def _pass(
         self,
@@ -206,23 +206,23 @@ class Scorer:
         paths: list[Path],
         places: list[int],
         result: _Result,
-        looks: dict[int, Look],
-        asked: Callable[[int], Look | None],
-    ) -> Look | None:
+        stains: dict[int, Stain],
+        asked: Callable[[int], Stain | None],
+    ) -> Stain | None:
         """Read every cell once, and score it.
 
         Args:
-            looks: gets what each readable cell shows.
+            stains: gets what each readable cell shows.
             asked: look by whose model the cell of a place is scored; None: what the first cells show.
 
         Returns:
             What the first cells showed, where it was not asked for.
         """
-        shown: Look | None = None
+        shown: Stain | None = None
         waiting: list[tuple[int, CellCrop]] = []
 
-        def score() -> Look | None:
-            chosen = shown or slide_look(Counter(crop.look for _, crop in waiting))
+        def score() -> Stain | None:
+            chosen = shown or slide_stain(Counter(crop.stain for _, crop in waiting))
             self._score_waiting([(place, crop, asked(place) or chosen) for place, crop in waiting], result)
             waiting.clear()
             return chosen
@@ -231,19 +231,19 @@ class Scorer:
             if isinstance(item, str):
                 result.reasons[place] = item
                 continue
-            looks[place] = item.look
+            stains[place] = item.stain
             waiting.append((place, item))
-            if len(waiting) >= (_AT_ONCE if shown else LOOK_SAMPLE):
+            if len(waiting) >= (_AT_ONCE if shown else STAIN_SAMPLE):
                 shown = score()
         return score() if waiting else shown
 
-    def _score_waiting(self, waiting: Sequence[tuple[int, CellCrop, Look]], result: _Result) -> None:
-        by_look: dict[Look, list[tuple[int, CellCrop]]] = defaultdict(list)
-        for place, crop, look in waiting:
-            by_look[look].append((place, crop))
-        for look, crops in by_look.items():
+    def _score_waiting(self, waiting: Sequence[tuple[int, CellCrop, Stain]], result: _Result) -> None:
+        by_stain: dict[Stain, list[tuple[int, CellCrop]]] = defaultdict(list)
+        for place, crop, stain in waiting:
+            by_stain[stain].append((place, crop))
+        for stain, crops in by_stain.items():
             try:
-                classifier = self.classifier(look)
+                classifier = self.classifier(stain)
             except SlideError as error:
                 for place, _ in crops:
                     result.reasons[place] = error.message
@@ -251,14 +251,14 @@ class Scorer:
             result.add(classifier, crops)
 
 
-def _contradicting(name: str, counts: Mapping[Look, int], look: Look) -> str:
+def _contradicting(name: str, counts: Mapping[Stain, int], stain: Stain) -> str:
     """What is said where a person forced a stain that cells do not show."""
-    stain = SlideStain(look, forced=True)
+    stain = SlideStain(stain, forced=True)
     others = sum(count for other, count in counts.items() if stain.contradicts(other))
     if not others:
         return ""
     where = f" of slide {name}" if name else ""
-    return f"{others} of {sum(counts.values())} cells{where} show another stain than --stain {look}."
+    return f"{others} of {sum(counts.values())} cells{where} show another stain than --stain {stain}."
 
 
 class _Result:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnbatch.assay.cells import Look
+from mnbatch.assay.cells import Stain
 from mnbatch.errors import UsageError
 from mnbatch.evaluation.cell_scoring import ScoredCells
 from mnbatch.evaluation.count_quality import CountsMeasured
@@ -35,7 +35,7 @@ class Request:
     prevalence: float | None = None
     against: str | None = None
     masks: Path | None = None
-    stain: Look | None = None
+    stain: Stain | None = None
     device: str = "auto"
     threads: int | None = None
     bootstrap: int = 2000

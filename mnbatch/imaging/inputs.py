@@ -1,6 +1,6 @@
-"""What an export holds: galleries of cells, camera fields, or whole slides; recognised from a small sample.
+"""What an export holds: crops of cells, camera fields, or whole slides; recognised from a small sample.
 
-A gallery is what is assumed; fields and whole slides must show what they are. So an export of crops that was read
+Crops are what is assumed; fields and whole slides must show what they are. So an export of crops that was read
 before fields were known is read as before.
 """
 
@@ -62,7 +62,7 @@ def recognise_input(root: Path, layout: str, vote: Callable[[str], Vote | None] 
 
     Whole slides: files with an extension of their own, or tiled TIFFs with reduced versions or more than 100
     megapixels. Fields: most images have a shorter side of 800 pixels, or more than 400 and seven nuclei. Everything
-    else, and TIFFs of many pages, is a gallery.
+    else, and TIFFs of many pages, holds crops.
 
     Args:
         vote: looks at a file, as `vote_on`; decoding a file is better done where it can be ended.
@@ -84,7 +84,7 @@ def recognise_input(root: Path, layout: str, vote: Callable[[str], Vote | None] 
         return Recognised("wsi", say("kind-tiled", count=votes["wsi"], looked=looked))
     if votes["fields"] * 2 > looked and parse_layout(layout).has_cell:
         return Recognised("fields", say("kind-fields", count=votes["fields"], looked=looked))
-    return Recognised("gallery", say("kind-gallery", looked=looked) if looked else say("kind-unknown"))
+    return Recognised("gallery", say("kind-crops", looked=looked) if looked else say("kind-unknown"))
 
 
 def _sample(root: Path) -> Iterator[str]:

@@ -3,7 +3,7 @@
 A pattern is a path relative to the export root, with forward slashes:
 
 * `{donor}`, `{slide}`, `{cell}` stand for a part of one folder or file name; `{slide}` must be there, each at
-  most once. Without `{cell}` every file is a slide of its own (a gallery).
+  most once. Without `{cell}` every file is a slide of its own.
 * `{ext}` stands for any extension that mnbatch reads, `{whole}` for any of a whole slide; `{tif,png}` for one of
   those named.
 * `*` stands for any part of one name, `**` for any number of folders (also none).

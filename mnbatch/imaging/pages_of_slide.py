@@ -82,8 +82,8 @@ def said_of_pages(slide: Slide, options: PageOptions) -> str:
         # What fields need takes a second to load, which crops need not spend.
         from mnbatch.imaging.fields.field_pages import pages_of_fields, pages_of_scans
 
-        look = pages_of_scans if slide.kind == "wsi" else pages_of_fields
-        said = [look(slide, file, options) for file in _sample(list(slide.files))]
+        stain = pages_of_scans if slide.kind == "wsi" else pages_of_fields
+        said = [stain(slide, file, options) for file in _sample(list(slide.files))]
     return " / ".join(dict.fromkeys(filter(None, said)))
 
 

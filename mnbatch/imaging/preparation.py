@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.assay.reasons import say
 from mnbatch.imaging.quality import Measured, find_nuclei
-from mnbatch.imaging.stain_recognition import Ground, density, ground_of, looked_up, thinned
+from mnbatch.imaging.stain_recognition import Background, background_of, density, looked_up, thinned
 
 Decoded = npt.NDArray[Any]
 """A decoded crop: (height, width) or (height, width, 3); uint8, uint16 or float32."""
@@ -137,13 +137,13 @@ class Prepared:
     Attributes:
         image: what is scored and shown, "L" for a grey crop, else "RGB".
         limits: values of the file that became 0 and 255.
-        ground: background of the whole crop; found: its main nuclei.
+        background: background of the whole crop; found: its main nuclei.
         zoom: width of the whole crop / width of the part that `image` shows.
     """
 
     image: Image.Image
     limits: tuple[float, float]
-    ground: Ground
+    background: Background
     found: Measured
     zoom: float
 
@@ -157,12 +157,12 @@ def prepare(decoded: Decoded, preparation: Preparation, slide_range: tuple[float
     single = decoded[..., 0] if _is_grey(decoded) else decoded
     limits = contrast_range(single, preparation.contrast, slide_range)
     image = _squared(_stretched(single, limits), preparation.size)
-    ground = ground_of(thinned(np.asarray(image)))
-    found = find_nuclei(image, ground)
+    background = background_of(thinned(np.asarray(image)))
+    found = find_nuclei(image, background)
     zoom = preparation.zoom.factor(found.nucleus_width)
     if zoom > 1:
         image = _squared(_stretched(_middle(single, zoom), limits), preparation.size)
-    return Prepared(image, limits, ground, found, zoom)
+    return Prepared(image, limits, background, found, zoom)
 
 
 def _middle(decoded: Decoded, zoom: float) -> Decoded:
@@ -264,9 +264,9 @@ def _border_median(values: UInt8Array) -> tuple[int, ...]:
 def network_input(pixels: UInt8Array, preparation: Preparation) -> UInt8Array:
     """What the network sees of prepared crops.
 
-    With `as_is` the crops themselves. With `density` one polarity for both looks, background 0 and nuclei
-    bright, so that one network may serve both: on dark ground the brightest channel less its background, the
-    same in all channels; on light ground the optical density -log10((I + 1) / (background + 1)) of each
+    With `as_is` the crops themselves. With `density` one polarity for both stains, background 0 and nuclei
+    bright, so that one network may serve both: on dark background the brightest channel less its background, the
+    same in all channels; on light background the optical density -log10((I + 1) / (background + 1)) of each
     channel (Beer-Lambert). Both are scaled so that the 99th percentile of the channels' mean becomes 230.
 
     Args:

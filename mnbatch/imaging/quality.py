@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from mnbatch.assay.cells import Quality, UInt8Array
-from mnbatch.imaging.stain_recognition import Ground, ground_of, thinned
+from mnbatch.imaging.stain_recognition import Background, background_of, thinned
 
 _REDUCTION = 2
 """Measured on blocks of 2 x 2 averaged: 112 x 112 of 224 x 224."""
@@ -107,31 +107,31 @@ def file_scale(decoded: npt.NDArray[np.generic], limits: tuple[float, float]) ->
 
 def measure(crop: UInt8Array) -> Quality:
     """Measure one prepared crop as if it were the file: (size, size, 3), uint8 RGB."""
-    ground = ground_of(thinned(crop))
-    return quality_of(find_nuclei(Image.fromarray(crop), ground), ground, file_scale(crop, (0.0, 255.0)))
+    background = background_of(thinned(crop))
+    return quality_of(find_nuclei(Image.fromarray(crop), background), background, file_scale(crop, (0.0, 255.0)))
 
 
-def find_nuclei(image: Image.Image, ground: Ground) -> Measured:
+def find_nuclei(image: Image.Image, background: Background) -> Measured:
     """Find the main nuclei of one prepared crop.
 
     Args:
         image: the prepared crop, "L" or "RGB".
-        ground: its background.
+        background: its background.
     """
-    grey = _signal(image, ground)
+    grey = _signal(image, background)
     threshold, share, contrast = _otsu(grey)
     return Measured(grey, share, contrast, _main_nuclei(grey > threshold))
 
 
-def quality_of(found: Measured, ground: Ground, scale: FileScale) -> Quality:
+def quality_of(found: Measured, background: Background, scale: FileScale) -> Quality:
     """What the quality flags are made from.
 
     Args:
-        found: of the whole prepared crop, and `ground` its background.
+        found: of the whole prepared crop, and `background` its background.
         scale: how it relates to its file.
     """
     nuclei, share, contrast = found.nuclei, found.share, found.contrast
-    clipped = scale.at_top if ground.dark else scale.at_bottom
+    clipped = scale.at_top if background.dark else scale.at_bottom
     return Quality(
         sharpness=_sharpness(found.grey, nuclei, contrast),
         contrast=contrast * scale.gain / 255,
@@ -141,12 +141,12 @@ def quality_of(found: Measured, ground: Ground, scale: FileScale) -> Quality:
     )
 
 
-def _signal(image: Image.Image, ground: Ground) -> UInt8Array:
+def _signal(image: Image.Image, background: Background) -> UInt8Array:
     """Grey crop at half size in which nuclei are bright: the brightest channel, or the inverted green one."""
     small = np.asarray(image.reduce(_REDUCTION))
     if small.ndim == 2:
-        return small if ground.dark else 255 - small
-    if ground.dark:
+        return small if background.dark else 255 - small
+    if background.dark:
         return np.asarray(np.maximum(np.maximum(small[..., 0], small[..., 1]), small[..., 2]))
     return 255 - small[..., 1]
 
@@ -201,7 +201,7 @@ def _sharpness(grey: UInt8Array, nuclei: Nuclei, contrast: float) -> float:
 
     An edge that is blurred by a Gaussian of sigma s has d / (s sqrt(2 pi)), with d the diameter. The outline
     is where the signal is largest against noise; the variance of the Laplacian over the whole crop follows
-    the noise of the ground instead. Related to the diameter because the size of micronuclei is, too.
+    the noise of the background instead. Related to the diameter because the size of micronuclei is, too.
     """
     rows, columns = np.nonzero(nuclei.outline)
     if not len(rows) or contrast <= 0:

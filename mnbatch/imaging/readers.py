@@ -20,7 +20,7 @@ from mnbatch.imaging.identity import cell_id
 from mnbatch.imaging.pages_of_slide import check_pages
 from mnbatch.imaging.preparation import Preparation, PreparationError, percentile_range, prepare
 from mnbatch.imaging.quality import file_scale, quality_of
-from mnbatch.imaging.stain_recognition import look_of_ground
+from mnbatch.imaging.stain_recognition import stain_of_background
 
 PAGES_PER_TASK = 64
 _LARGE_FILE = 1 << 20
@@ -135,8 +135,8 @@ def make_cell(
         page=known.page,
         pixels=np.asarray(prepared.image.convert("RGB")),
         digest=pixel_digest(decoded),
-        look=look_of_ground(prepared.ground),
-        quality=quality_of(prepared.found, prepared.ground, file_scale(decoded, prepared.limits)),
+        stain=stain_of_background(prepared.background),
+        quality=quality_of(prepared.found, prepared.background, file_scale(decoded, prepared.limits)),
         file_digest=known.file_digest,
         zoom=prepared.zoom,
         found=known.found,

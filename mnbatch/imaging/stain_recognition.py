@@ -10,8 +10,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from mnbatch.assay import stains
-from mnbatch.assay.cells import Look, UInt8Array
+from mnbatch.assay.cells import Stain, UInt8Array
 
 # Background of a crop, and on which side of it the nuclei lie.
 
@@ -22,7 +21,7 @@ _SHARES = (0.005, 0.2, 0.8, 0.995)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ground:
+class Background:
     """Background of a crop.
 
     Attributes:
@@ -30,7 +29,7 @@ class Ground:
         level: their mean.
         low: level of the darkest pixels.
         high: level of the brightest pixels.
-        dark: nuclei are brighter than the ground (fluorescence), not darker.
+        dark: nuclei are brighter than the background (fluorescence), not darker.
     """
 
     colour: npt.NDArray[np.float32]
@@ -50,7 +49,7 @@ def thinned(crop: UInt8Array) -> UInt8Array:
     return np.ascontiguousarray(grid.reshape(grid.shape[0] * grid.shape[1], -1).T)
 
 
-def ground_of(grid: UInt8Array) -> Ground:
+def background_of(grid: UInt8Array) -> Background:
     """Estimate the background of a square crop.
 
     It is the median of the border, or, where cells touch the border, the darkest (brightest) fifth of the
@@ -68,7 +67,7 @@ def ground_of(grid: UInt8Array) -> Ground:
     lowest, highest, level = float(low.mean()), float(high.mean()), float(middle.mean())
     dark = highest - level >= level - lowest
     colour = np.minimum(middle, dim) if dark else np.maximum(middle, bright)
-    return Ground(colour, float(colour.mean()), lowest, highest, dark)
+    return Background(colour, float(colour.mean()), lowest, highest, dark)
 
 
 @lru_cache(maxsize=8)
@@ -78,7 +77,7 @@ def _border_indices(count: int) -> npt.NDArray[np.intp]:
     return np.concatenate([indices[0], indices[-1], indices[:, 0], indices[:, -1]])
 
 
-# One polarity for both looks: background 0, nuclei bright.
+# One polarity for both stains: background 0, nuclei bright.
 
 
 DENSITY_TOP = 230.0
@@ -91,16 +90,16 @@ _LEVELS = np.arange(256, dtype=np.float32)
 def density(crop: UInt8Array) -> UInt8Array:
     """Canonical polarity of one crop, (size, size, 3) uint8; see `preparation.network_input`."""
     grid = thinned(crop)
-    ground = ground_of(grid)
+    background = background_of(grid)
     result = np.empty_like(crop)
-    if ground.dark:
+    if background.dark:
         single = np.maximum(np.maximum(crop[..., 0], crop[..., 1]), crop[..., 2])
-        table = _scaled(_linear_table(float(ground.colour.max())), thinned(single))
+        table = _scaled(_linear_table(float(background.colour.max())), thinned(single))
         single = looked_up(single, table[0])
         for channel in range(3):
             result[..., channel] = single
         return result
-    tables = _scaled(_optical_tables(ground.colour), grid)
+    tables = _scaled(_optical_tables(background.colour), grid)
     for channel in range(3):
         result[..., channel] = looked_up(crop[..., channel], tables[channel])
     return result
@@ -133,30 +132,38 @@ def looked_up(values: UInt8Array, table: UInt8Array) -> UInt8Array:
 # Stain and polarity of crops and slides, recognised from the pixels.
 
 
-_DARKEST_LIGHT_GROUND = 130.0
-_BRIGHTEST_DARK_GROUND = 110.0
+_DARKEST_LIGHT_BACKGROUND = 130.0
+_BRIGHTEST_DARK_BACKGROUND = 110.0
 _LEAST_SPAN = 12.0
 """Nuclei and background must differ by this many of 255 levels."""
 
 
-def recognise_look(crop: UInt8Array) -> Look:
-    """Look of one prepared crop: bright nuclei on dark ground, dark nuclei on light ground, or unknown.
+def recognise_stain(crop: UInt8Array) -> Stain:
+    """Stain of one prepared crop: bright nuclei on dark background, dark nuclei on light background, or unknown.
 
     Args:
         crop: (size, size, 3), uint8 RGB.
     """
-    return look_of_ground(ground_of(thinned(crop)))
+    return stain_of_background(background_of(thinned(crop)))
 
 
-def look_of_ground(ground: Ground) -> Look:
-    """Look of a crop with this background."""
-    if ground.dark and ground.level <= _BRIGHTEST_DARK_GROUND and ground.high - ground.level >= _LEAST_SPAN:
+def stain_of_background(background: Background) -> Stain:
+    """Stain of a crop with this background."""
+    if (
+        background.dark
+        and background.level <= _BRIGHTEST_DARK_BACKGROUND
+        and background.high - background.level >= _LEAST_SPAN
+    ):
         return "fluorescence"
-    if not ground.dark and ground.level >= _DARKEST_LIGHT_GROUND and ground.level - ground.low >= _LEAST_SPAN:
+    if (
+        not background.dark
+        and background.level >= _DARKEST_LIGHT_BACKGROUND
+        and background.level - background.low >= _LEAST_SPAN
+    ):
         return "giemsa"
     return "unknown"
 
 
-def slide_look(looks: Sequence[Look]) -> Look:
-    """Look of a slide from the looks of its readable cells (see `mnbatch.assay.stains`)."""
-    return stains.slide_look(Counter(looks))
+def slide_stain(stains: Sequence[Stain]) -> Stain:
+    """Stain of a slide from the stains of its readable cells (see `mnbatch.assay.stains`)."""
+    return stains.slide_stain(Counter(stains))

@@ -16,7 +16,7 @@ from mnbatch.imaging.preparation import Preparation
 
 SCHEMA_VERSION: Literal[1] = 1
 
-ServedLook = Literal["fluorescence", "giemsa"]
+KnownStain = Literal["fluorescence", "giemsa"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -183,7 +183,7 @@ class ModelCard(_Frozen):
         classes: meaning of the two logits.
         endpoint: `mnbn`: a yes or no for each cell, not a count of micronuclei; `mn`: a count too, see `counting`.
         preparation: how a crop becomes network input; scale: how large cells are in it.
-        looks: stains that the model serves; a slide of another look is refused.
+        stains: stains that the model serves; a slide of another stain is refused.
         threshold: p_mn at or above which a cell is called MN; threshold_rule: how it was chosen.
         temperature: divides the MN margin (logit of MN - logit of no MN) before the sigmoid.
         training_data, recipe: what the weights were fitted on, and how (free JSON values by name).
@@ -203,7 +203,7 @@ class ModelCard(_Frozen):
     preparation: Preparation
     scale: Scale = Scale()
     normalisation: Normalisation = Normalisation()
-    looks: Annotated[tuple[ServedLook, ...], Field(min_length=1)]
+    stains: Annotated[tuple[KnownStain, ...], Field(min_length=1)]
     threshold: Fraction
     threshold_rule: Text
     temperature: Positive = 1.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 import mnbatch
-from mnbatch.assay.cells import Look
+from mnbatch.assay.cells import Stain
 from mnbatch.assay.reasons import say
 from mnbatch.errors import ModelError, SlideError
 from mnbatch.imaging.preparation import Preparation
@@ -106,9 +106,9 @@ def _fault(place: tuple[int | str, ...], message: str) -> str:
     return f"{short(where)}: {short(message[0].lower() + message[1:])}"
 
 
-# Bundled models by name, and the set of models of which each slide gets the one for its look.
+# Bundled models by name, and the set of models of which each slide gets the one for its stain.
 #
-# A model *set* is a directory of model directories that serve different looks. No torch here: a run that finds
+# A model *set* is a directory of model directories that serve different stains. No torch here: a run that finds
 # nothing left to score, and `mnbatch model`, need only what the cards say.
 
 
@@ -168,11 +168,11 @@ def resolve_model(name_or_path: str | Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class ModelSet:
-    """One verified model, or several that serve different looks.
+    """One verified model, or several that serve different stains.
 
     Attributes:
         path: the directory that was asked for.
-        members: by path; no two serve the same look, and all prepare crops alike.
+        members: by path; no two serve the same stain, and all prepare crops alike.
     """
 
     path: Path
@@ -194,13 +194,13 @@ class ModelSet:
     def _check_members(self) -> None:
         served: dict[str, str] = {}
         for member in self.members:
-            for look in member.card.looks:
-                if look in served:
+            for stain in member.card.stains:
+                if stain in served:
                     raise ModelError(
-                        f"Two models in {self.path} serve {look} slides: {served[look]} and {member.path.name}.",
+                        f"Two models in {self.path} serve {stain} slides: {served[stain]} and {member.path.name}.",
                         "Give the path of the one to use with --model.",
                     )
-                served[look] = member.path.name
+                served[stain] = member.path.name
             if member.card.preparation != self.preparation:
                 raise ModelError(
                     f"The models in {self.path} prepare crops differently ({self.members[0].path.name} and "
@@ -214,9 +214,9 @@ class ModelSet:
         return self.members[0].card.preparation
 
     @property
-    def looks(self) -> tuple[str, ...]:
-        """Looks that some member serves."""
-        return tuple(sorted(look for member in self.members for look in member.card.looks))
+    def stains(self) -> tuple[str, ...]:
+        """Stains that some member serves."""
+        return tuple(sorted(stain for member in self.members for stain in member.card.stains))
 
     @property
     def digest(self) -> str:
@@ -225,28 +225,28 @@ class ModelSet:
             return self.members[0].digest
         return sha256("\n".join(sorted(member.digest for member in self.members)).encode()).hexdigest()
 
-    def for_look(self, look: Look) -> VerifiedModel:
-        """The model that serves slides of a look (with `--stain`, of the forced one).
+    def for_stain(self, stain: Stain) -> VerifiedModel:
+        """The model that serves slides of a stain (with `--stain`, of the forced one).
 
         Raises:
             SlideError: none does; the slide fails with this reason and is never scored by another model.
         """
         for member in self.members:
-            if look in member.card.looks:
+            if stain in member.card.stains:
                 return member
-        served = " and ".join(self.looks)
-        if look == "unknown":
+        served = " and ".join(self.stains)
+        if stain == "unknown":
             raise SlideError(say("stain-unknown", model=self.path.name, served=served), say("stain-unknown-do"))
         raise SlideError(
-            say("stain-not-served", look=look, model=self.path.name, served=served), say("stain-not-served-do")
+            say("stain-not-served", stain=stain, model=self.path.name, served=served), say("stain-not-served-do")
         )
 
-    def digest_for(self, look: Look) -> str:
-        """Digest of the model that serves a look; raises as `for_look`."""
-        return self.for_look(look).digest
+    def digest_for(self, stain: Stain) -> str:
+        """Digest of the model that serves a stain; raises as `for_look`."""
+        return self.for_stain(stain).digest
 
-    def load(self, look: Look) -> LoadedModel:
-        """Load the model that serves a look, and make sure that it is still the one that was verified.
+    def load(self, stain: Stain) -> LoadedModel:
+        """Load the model that serves a stain, and make sure that it is still the one that was verified.
 
         Raises:
             SlideError: as `for_look`.
@@ -254,7 +254,7 @@ class ModelSet:
         """
         from mnbatch.inference.model_directory import load_model
 
-        verified = self.for_look(look)
+        verified = self.for_stain(stain)
         model = load_model(verified.path)
         if model.digest != verified.digest:
             raise ModelError(

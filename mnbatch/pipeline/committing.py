@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Problems of fields come here with their names coded already, where they are to be.
 
 
-MOST_SET_ASIDE = 0.5
+MOST_SKIPPED = 0.5
 """A slide of which a larger share of its fields cannot be used fails: what is left is no fair sample of it."""
 
 _SHOWN = 3
@@ -47,7 +47,7 @@ class FieldTally:
     def __init__(self, cells: CellsWanted) -> None:
         self._cells: CellsWanted = cells
         self._fields = self._empty = 0
-        self._set_aside: list[LeftOut] = []
+        self._skipped: list[LeftOut] = []
         self._emptiness: Counter[str] = Counter()
         self._transient = False
         self._classes: Counter[str] = Counter()
@@ -61,7 +61,7 @@ class FieldTally:
         if report.emptiness:
             self._emptiness[report.emptiness] += 1
         if report.problem:
-            self._set_aside.append(LeftOut(path=_name(report), reason=report.problem))
+            self._skipped.append(LeftOut(path=_name(report), reason=report.problem))
             self._transient = self._transient or report.transient
         for cell in report.cells:
             self._classes[cell.cell_class] += 1
@@ -75,7 +75,7 @@ class FieldTally:
             cells=self._cells,
             fields=self._fields,
             empty=self._empty,
-            set_aside=tuple(self._set_aside),
+            skipped=tuple(self._skipped),
             classes=dict(self._classes.most_common()),
             not_scored=dict(self._not_scored.most_common()),
             um_per_pixel=self._um,
@@ -88,10 +88,10 @@ class FieldTally:
             name: of the slide.
             scored: cells that were cut from it.
         """
-        bad, slide = len(self._set_aside), Named("slide", name)
-        if bad > MOST_SET_ASIDE * self._fields:
+        bad, slide = len(self._skipped), Named("slide", name)
+        if bad > MOST_SKIPPED * self._fields:
             return SlideError(
-                say("fields-unusable", bad=bad, fields=self._fields, slide=slide, why=self._why_set_aside()),
+                say("fields-unusable", bad=bad, fields=self._fields, slide=slide, why=self._why_skipped()),
                 say("fields-unusable-do"),
                 transient=self._transient,
             )
@@ -108,8 +108,8 @@ class FieldTally:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the slide's number must know."""
         said = []
-        if self._set_aside:
-            said.append(f"{len(self._set_aside)} of {self._fields} fields were set aside: {self._why_set_aside()}")
+        if self._skipped:
+            said.append(f"{len(self._skipped)} of {self._fields} fields were set aside: {self._why_skipped()}")
         if self._cells == "all":
             said.append(
                 "scored with --cells all: every main nucleus counts as a cell, whether binucleated or not; where BN "
@@ -117,8 +117,8 @@ class FieldTally:
             )
         return tuple(said)
 
-    def _why_set_aside(self) -> str:
-        return _commonest(Counter(left.reason for left in self._set_aside))
+    def _why_skipped(self) -> str:
+        return _commonest(Counter(left.reason for left in self._skipped))
 
 
 def _commonest(reasons: Counter[str]) -> str:
@@ -173,7 +173,7 @@ class Committer:
         return None
 
     def again(self) -> list[SlideJob]:
-        """Jobs for the slides that have to be read once more, since the last call; with the look to read them with."""
+        """Jobs for the slides that have to be read once more, since the last call; with the stain to read them with."""
         jobs, self._again = self._again, []
         return jobs
 
@@ -182,7 +182,7 @@ class Committer:
         self._tallies.pop(job.slide.slide_id, None)
         if writer is not None:
             writer.abandon()
-        self._again.append(SlideJob(job.slide, job.why, given=job.look))
+        self._again.append(SlideJob(job.slide, job.why, given=job.stain))
 
     def abandon(self) -> None:
         """Drop what is staged of unfinished slides."""
@@ -196,7 +196,7 @@ class Committer:
         if job.error is not None:
             return
         if slide_id not in self._writers:
-            self._writers[slide_id] = self._store.writer(slide_id, keep_gallery=self._settings.keep_gallery)
+            self._writers[slide_id] = self._store.writer(slide_id, keep_crops=self._settings.keep_crops)
         if isinstance(item, FieldReport):
             self._tallies.setdefault(slide_id, FieldTally(self._settings.cells)).add(item)
             self._writers[slide_id].add_field(item)
@@ -292,8 +292,8 @@ def _common(job: SlideJob, settings: RunSettings) -> SlideRecord:
         layout=slide.layout,
         status="scored",
         pseudonymised=settings.pseudonymise,
-        look=job.look,
-        looks=dict(sorted(job.looks.items())),
+        stain=job.stain,
+        stains=dict(sorted(job.stains.items())),
         stat_key=stat_key(slide.everything),
         input=slide.kind,
         skipped=tuple(LeftOut(path=readable_text(s.path), reason=s.reason) for s in slide.skipped),

@@ -1,4 +1,4 @@
-"""Which slides have to be scored, which only called anew, and why."""
+"""Which slides have to be scored, which only re-thresholded, and why."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ class Stamps:
             channel=self.settings.nuclear_channel,
             um_per_pixel=self.settings.um_per_pixel,
             scale=self._crop_scale(),
-            ground=self.settings.stain,
-            keep_overviews=self.settings.keep_gallery,
+            stain=self.settings.stain,
+            keep_overviews=self.settings.keep_crops,
             planes=self.settings.planes,
             time=self.settings.time,
             pages=self.settings.pages,
@@ -93,7 +93,7 @@ class Stamps:
             model=model_digest,
             reader=READER_VERSION,
             stain=self.settings.stain or "",
-            gallery=self.settings.keep_gallery,
+            gallery=self.settings.keep_crops,
             fields=self.fields.page_options.key() if crops else self.fields.key(slide.um_per_pixel),
         )
 
@@ -143,16 +143,16 @@ class Stamps:
         return CropScale(scale.crop_width_in_nucleus_diameters, width)
 
     def _expected_digest(self, record: SlideRecord) -> str:
-        look = self.settings.stain or record.look
+        stain = self.settings.stain or record.stain
         # A slide that failed before it had a model may be served by a new set of models, whichever member it is.
-        if record.model is None or (look is not None and look not in self.models.looks):
+        if record.model is None or (stain is not None and stain not in self.models.stains):
             return self.models.digest
         return self._model_of(record).digest
 
     def _model_of(self, record: SlideRecord) -> VerifiedModel:
-        look = self.settings.stain or record.look
-        # Without a readable cell no look is known, and any model will do to say so.
-        return self.models.members[0] if look is None else self.models.for_look(look)
+        stain = self.settings.stain or record.stain
+        # Without a readable cell no stain is known, and any model will do to say so.
+        return self.models.members[0] if stain is None else self.models.for_stain(stain)
 
 
 def model_stamp(card: ModelCard, digest: str) -> ModelStamp:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mnbatch.assay.cells import CellCrop, FileDigest, Look, ReadItem, Slide, SlideEnd, StreamItem
+from mnbatch.assay.cells import CellCrop, FileDigest, ReadItem, Slide, SlideEnd, Stain, StreamItem
 from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.reasons import Foreign, Named, foreign_os, say
-from mnbatch.assay.stains import likely_look, mixture, slide_look
+from mnbatch.assay.stains import likely_stain, mixture, slide_stain
 from mnbatch.errors import SlideError, StorageError
 from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.preparation import Preparation
@@ -26,12 +26,12 @@ from mnbatch.results.pseudonyms import Pseudonyms
 if TYPE_CHECKING:
     from mnbatch.inference.classifier import Classifier
 
-LOOK_SAMPLE = 24
+STAIN_SAMPLE = 24
 """Readable cells that are looked at before a slide is given a model. It is checked when all cells are known."""
 
 AHEAD_PER_WORKER = {"gallery": 24, "fields": 2, "wsi": 2}
 """Decoded files that may wait for the network, a worker: enough to bridge one minibatch, bounded for memory. A field
-holds as many cells as a hundred files of a gallery."""
+holds as many cells as a hundred files of crops."""
 
 
 @dataclass(slots=True)
@@ -43,11 +43,11 @@ class SlideJob:
         file_digests: path -> SHA-256, "" where a file could not be read.
         unread: paths that an I/O error kept from being read.
         given: look by which its model is chosen, known from an earlier pass; None chooses by the first cells.
-        looks: look -> readable cells so far.
-        look: recognised (or forced) stain, known when all cells have come.
+        stains: look -> readable cells so far.
+        stain: recognised (or forced) stain, known when all cells have come.
         classifier: scores the slide's cells, once chosen.
         unserved: the stain that its first cells show has no model: its cells are only looked at, not scored.
-        again: its cells have not been scored by the model of its look; it has to be read once more.
+        again: its cells have not been scored by the model of its stain; it has to be read once more.
         error: the first thing that makes the slide unusable; its later cells are dropped.
         cause: the unexpected exception behind `error`, for the log.
     """
@@ -56,9 +56,9 @@ class SlideJob:
     why: str
     file_digests: dict[str, str] = field(default_factory=dict)
     unread: set[str] = field(default_factory=set)
-    given: Look | None = None
-    looks: Counter[Look] = field(default_factory=Counter)
-    look: Look | None = None
+    given: Stain | None = None
+    stains: Counter[Stain] = field(default_factory=Counter)
+    stain: Stain | None = None
     classifier: Classifier | None = None
     unserved: bool = False
     again: bool = False
@@ -79,9 +79,9 @@ class Reading:
     """How cells are read: one preparation for the whole run.
 
     Attributes:
-        classifier_for: gives the classifier of a look; raises SlideError where no model serves it.
-        any_look: a look that some model serves, for slides that show none.
-        stain: forced stain, or None to recognise each slide's look.
+        classifier_for: gives the classifier of a stain; raises SlideError where no model serves it.
+        any_look: a stain that some model serves, for slides that show none.
+        stain: forced stain, or None to recognise each slide's stain.
         stop: looked at before each piece of work.
         kind: what the export holds.
         fields: how cells are found in fields and whole slides.
@@ -89,10 +89,10 @@ class Reading:
     """
 
     preparation: Preparation
-    classifier_for: Callable[[Look], Classifier]
-    any_look: Look
-    stain: Look | None
-    keep_gallery: bool
+    classifier_for: Callable[[Stain], Classifier]
+    any_stain: Stain
+    stain: Stain | None
+    keep_crops: bool
     pseudonyms: Pseudonyms | None
     workers: int
     stop: Callable[[], bool]
@@ -110,7 +110,7 @@ class Reading:
             job = work.job
             if job.error is None and work.source is not None:
                 waiting.extend(self._note(job, work.source.in_order(items)))
-                if job.classifier is None and not job.unserved and job.looks.total() >= LOOK_SAMPLE:
+                if job.classifier is None and not job.unserved and job.stains.total() >= STAIN_SAMPLE:
                     self._choose_model(job)
             if work.task is None:
                 self._settle_look(job)
@@ -125,7 +125,7 @@ class Reading:
             if self.stop():
                 return
             try:
-                opening = Opening(job.slide, self.preparation, self.fields, self.keep_gallery)
+                opening = Opening(job.slide, self.preparation, self.fields, self.keep_crops)
                 source = RemoteSource(self.pool, opening)
                 for task in source.tasks():
                     if self.stop():
@@ -176,30 +176,30 @@ class Reading:
             if not isinstance(item, CellCrop) and item.transient:
                 job.unread.add(item.source)
             if isinstance(item, CellCrop):
-                job.looks[item.look] += 1
+                job.stains[item.stain] += 1
             yield item if self.pseudonyms is None else self.pseudonyms.coded(item)
 
     def _choose_model(self, job: SlideJob) -> None:
-        """By what most of its first cells show; the end of the slide tells whether that is its look."""
-        look = self.stain or job.given or likely_look(job.looks)
+        """By what most of its first cells show; the end of the slide tells whether that is its stain."""
+        stain = self.stain or job.given or likely_stain(job.stains)
         try:
-            job.classifier = self.classifier_for(self.any_look if look == "unknown" else look)
+            job.classifier = self.classifier_for(self.any_stain if stain == "unknown" else stain)
         except SlideError:
             job.unserved = True
 
     def _settle_look(self, job: SlideJob) -> None:
-        """Decide by all cells what the slide's look is, and whether they were scored by the model for it."""
+        """Decide by all cells what the slide's stain is, and whether they were scored by the model for it."""
         if job.error is not None:
             return
-        seen = "" if self.stain else mixture(job.looks)
+        seen = "" if self.stain else mixture(job.stains)
         if seen:
             job.error = _two_stains(seen)
             return
-        if job.looks:
-            job.look = self.stain or slide_look(job.looks)
+        if job.stains:
+            job.stain = self.stain or slide_stain(job.stains)
         try:
             # Without a readable cell the call fails the slide with the count, whichever model would have served it.
-            right = self.classifier_for(job.look or self.stain or self.any_look)
+            right = self.classifier_for(job.stain or self.stain or self.any_stain)
         except SlideError as error:
             job.error = error
             return

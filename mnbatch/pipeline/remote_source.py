@@ -11,7 +11,7 @@ from mnbatch.assay.field_records import FieldReport
 from mnbatch.assay.reasons import Named, Reason, say
 from mnbatch.errors import SlideError
 from mnbatch.imaging.fields.field_survey import Survey
-from mnbatch.imaging.fields.regions import Seams
+from mnbatch.imaging.fields.regions import RegionOverlaps
 from mnbatch.imaging.identity import cell_id
 from mnbatch.pipeline.worker_process import Opening
 from mnbatch.pipeline.workers import WorkerPool, WorkLostError, opening_key
@@ -32,7 +32,7 @@ class RemoteSource:
         self._pool = pool
         self._opening = opening
         self._key = opening_key()
-        self._seams = Seams() if opening.slide.kind == "wsi" else None
+        self._overlaps = RegionOverlaps() if opening.slide.kind == "wsi" else None
         self._survey: Survey[Any] | None = None
         try:
             self._tasks = list(self._ask("tasks"))
@@ -66,7 +66,7 @@ class RemoteSource:
 
     def in_order(self, items: Sequence[ReadItem]) -> Sequence[ReadItem]:
         """The same, looked at in the order of the tasks: what was found twice is dropped here."""
-        return items if self._seams is None else self._seams.once(items)
+        return items if self._overlaps is None else self._overlaps.once(items)
 
     def _ask(self, operation: str, *arguments: Any) -> Any:
         return self._pool.ask(operation, *arguments, key=self._key, opening=self._opening)

@@ -264,30 +264,30 @@ class _Run:
             self.progress.warning(f"{plan.slide.name} is a copy of {plan.slide.copy_of} and is counted once")
         elif plan.action == "call":
             self.outcome.called.append(slide_id)
-            self._call_anew(plan)
+            self._threshold_again(plan)
         else:
             self.outcome.kept.append(slide_id)
             if plan.action == "touch" and plan.record is not None:
                 self.store.put_record(plan.record.model_copy(update={"stat_key": stat_key(plan.slide.everything)}))
 
-    def _call_anew(self, plan: Plan) -> None:
+    def _threshold_again(self, plan: Plan) -> None:
         record = plan.record
         assert record is not None
         call = self.stamps.call_of(record)
         model = self.stamps.model_of(record)
         self.store.put_record(record.model_copy(update={"call": call, "model": model}))
-        self.progress.message(f"{plan.slide.name}: {plan.why}; called anew from stored scores, nothing was scored")
+        self.progress.message(f"{plan.slide.name}: {plan.why}; re-thresholded from stored scores, nothing was scored")
 
     def _check_room(self, pending: list[Plan]) -> None:
         files = sum(len(plan.slide.files) for plan in pending)
-        bytes_a_file = BYTES_A_FILE[self.kind] if self.settings.keep_gallery else BYTES_A_FILE[self.kind] // 16
+        bytes_a_file = BYTES_A_FILE[self.kind] if self.settings.keep_crops else BYTES_A_FILE[self.kind] // 16
         needed = BYTES_AT_LEAST + files * bytes_a_file
         free = shutil.disk_usage(self.store.paths.root).free
         if free < needed:
             raise StorageError(
                 f"The disk of {self.store.paths.root} has {free / 1e9:.2f} GB free; "
                 f"this run needs about {needed / 1e9:.2f} GB.",
-                "Free some space, choose another --out, or use --no-gallery (about 0.5 kB a cell).",
+                "Free some space, choose another --out, or use --no-crops (about 0.5 kB a cell).",
             )
 
     def _score(self, pending: list[Plan]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from mnbatch.assay.cells import CellScore, Look, UnreadableCell
+from mnbatch.assay.cells import CellScore, Stain, UnreadableCell
 from mnbatch.console import RunProgress
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.inference.classifier import Classifier
@@ -50,10 +50,10 @@ def score_slides(
     classifiers = _Classifiers(models, settings, tools.on_classifier)
     reading = Reading(
         preparation=models.preparation,
-        classifier_for=classifiers.for_look,
-        any_look=models.members[0].card.looks[0],
+        classifier_for=classifiers.for_stain,
+        any_stain=models.members[0].card.stains[0],
         stain=settings.stain,
-        keep_gallery=settings.keep_gallery,
+        keep_crops=settings.keep_crops,
         pseudonyms=tools.pseudonyms,
         workers=settings.workers or default_workers(),
         stop=tools.stop,
@@ -86,11 +86,11 @@ class _Classifiers:
         self._on_new = on_new
         self._by_digest: dict[str, Classifier] = {}
 
-    def for_look(self, look: Look) -> Classifier:
-        """The classifier of a look; raises SlideError where no model serves it."""
-        digest = self._models.digest_for(look)
+    def for_stain(self, stain: Stain) -> Classifier:
+        """The classifier of a stain; raises SlideError where no model serves it."""
+        digest = self._models.digest_for(stain)
         if digest not in self._by_digest:
-            model, settings = self._models.load(look), self._settings
+            model, settings = self._models.load(stain), self._settings
             self._by_digest[digest] = Classifier(model, device=settings.device, minibatch=settings.minibatch)
             self._on_new(self._by_digest[digest])
         return self._by_digest[digest]

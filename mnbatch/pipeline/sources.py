@@ -40,12 +40,12 @@ class WorkerSource(Protocol):
         """What a piece of work gives; raises SlideError where the slide as a whole cannot be used.
 
         Args:
-            shared: what all pieces need to know of the slide: a gallery's `contrast_range`, or what a `Survey` of its
+            shared: what all pieces need to know of the slide: the `contrast_range` of crops, or what a `Survey` of its
                 fields found.
         """
 
 
-class GallerySource:
+class CropSource:
     """A slide whose files (or pages) are crops."""
 
     def __init__(self, slide: Slide, preparation: Preparation, pages: PageOptions = NO_OPTIONS) -> None:
@@ -77,8 +77,8 @@ def open_source(slide: Slide, preparation: Preparation, fields: FieldOptions) ->
         SlideError: the slide cannot be opened.
     """
     if slide.kind == "gallery":
-        return GallerySource(slide, preparation, fields.page_options)
-    # scikit-image takes a second to load, which a gallery need not spend.
+        return CropSource(slide, preparation, fields.page_options)
+    # scikit-image takes a second to load, which crops need not cost.
     from mnbatch.imaging.fields.field_source import FieldSource
     from mnbatch.imaging.fields.regions import WholeSlideSource
 

@@ -26,11 +26,11 @@ from mnbatch.imaging.pages_of_slide import said_of_pages
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells  # noqa: F401 - loaded before the first request, not while it waits
 from mnbatch.pipeline.sources import WorkerSource, hash_of, open_source
-from mnbatch.results.stored_gallery import encode_crop
+from mnbatch.results.stored_crops import encode_crop
 
 LENGTH = struct.Struct("<Q")
 OPEN_SLIDES = 4
-"""Slides that a worker keeps open; reading goes from slide to slide, and a look-ahead reaches into the next."""
+"""Slides that a worker keeps open; reading goes from slide to slide, and a stain-ahead reaches into the next."""
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Opening:
     """A slide as a worker has to open it.
 
     Attributes:
-        keep_jpeg: also encode each crop for the gallery.
+        keep_jpeg: also encode each crop to be kept.
     """
 
     slide: Slide
@@ -59,7 +59,7 @@ class Request:
     """One piece of work.
 
     Attributes:
-        operation: `tasks`, `contrast_range`, `look`, `read`, `hash` (of a slide), `vote` (on a file), or `pages` (of a
+        operation: `tasks`, `contrast_range`, `stain`, `read`, `hash` (of a slide), `vote` (on a file), or `pages` (of a
             slide that is not opened).
         key: of the slide it is about; "" where it is about none.
         opening: the slide, where this worker does not know it yet (see `Known`).

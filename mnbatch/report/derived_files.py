@@ -19,7 +19,7 @@ from mnbatch.assay.mn_counts import MnFrequency
 from mnbatch.intake import read_bytes, read_json
 from mnbatch.results.checksums import content_checksum, file_checksum
 from mnbatch.results.out_files import storage_errors, write_atomically
-from mnbatch.review.standing import SlideReview
+from mnbatch.review.review_status import SlideReview
 
 REPORT_VERSION = 11
 """Part of every stamp: raised when the same results are to give other pages or tables."""

@@ -13,7 +13,7 @@ from mnbatch.dosimetry.detection_limits import HUMN_MEDIAN, HUMN_QUARTILES, Back
 from mnbatch.report import provenance, wording
 from mnbatch.report.dose_report import DonorDose, dose_pairs, dose_sentence
 from mnbatch.results.records import SlideRecord
-from mnbatch.review.standing import SlideReview
+from mnbatch.review.review_status import SlideReview
 
 MOST_FLAGS = 8
 MOST_SIGNATURES = 2

@@ -11,7 +11,7 @@ from mnbatch.report import page_pictures, wording
 from mnbatch.results.field_rows import StoredField
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
-from mnbatch.results.stored_gallery import Gallery
+from mnbatch.results.stored_crops import StoredCrops
 
 FIELDS_SHOWN = 8
 CROPS_A_FIELD = 24
@@ -77,13 +77,13 @@ class FieldsView:
     facts: tuple[tuple[str, str, str], ...]
     classes: tuple[tuple[str, int], ...]
     not_scored: tuple[tuple[str, int], ...]
-    set_aside: tuple[tuple[str, str], ...]
+    skipped: tuple[tuple[str, str], ...]
     fields: tuple[FieldView, ...]
     shown: str
 
 
 def fields_view(store: Store, record: SlideRecord, cells: Sequence[CalledCell], number: int) -> FieldsView | None:
-    """What a slide's page says of its fields; None for a gallery.
+    """What a slide's page says of its fields; None for crops.
 
     Args:
         number: cells that a gallery shows; 0 for a page without pictures.
@@ -94,12 +94,12 @@ def fields_view(store: Store, record: SlideRecord, cells: Sequence[CalledCell], 
     views: list[FieldView] = []
     if number and record.status == "scored" and cells:
         views = _field_views(store, record, cells)
-    total = counts.fields - counts.empty - counts.set_aside
+    total = counts.fields - counts.empty - counts.skipped
     return FieldsView(
         facts=_facts(counts),
         classes=tuple((name.replace("_", " "), n) for name, n in (counts.classes or {}).items()),
         not_scored=tuple((counts.not_scored or {}).items()),
-        set_aside=tuple((left.path, left.reason) for left in record.fields.set_aside),
+        skipped=tuple((left.path, left.reason) for left in record.fields.skipped),
         fields=tuple(views),
         shown=f"{len(views)} of {wording.plural(total, 'field')} with cells, those with most cells called MN",
     )
@@ -120,7 +120,7 @@ def called_by_key(cells: Iterable[CalledCell]) -> dict[Key, tuple[int, CalledCel
 
 
 def _facts(counts: FieldCounts) -> tuple[tuple[str, str, str], ...]:
-    aside = f"{wording.whole(counts.empty)} empty, {wording.whole(counts.set_aside)} set aside"
+    aside = f"{wording.whole(counts.empty)} empty, {wording.whole(counts.skipped)} set aside"
     facts = [
         ("Fields", wording.whole(counts.fields), aside),
         ("Cells found", wording.whole(counts.found), f"{wording.whole(counts.excluded)} not scored"),
@@ -145,7 +145,7 @@ def _field_views(store: Store, record: SlideRecord, cells: Sequence[CalledCell])
 
     pictured = [field for field in fields if field.overview is not None and field.number in found]
     chosen = sorted(pictured, key=lambda field: (-mns(field), field.number))[:FIELDS_SHOWN]
-    pictures = store.gallery(record)
+    pictures = store.crops(record)
     return [
         _field_view(field, store.overview(record, field), found[field.number], called, pictures)
         for field in sorted(chosen, key=lambda field: field.number)
@@ -157,7 +157,7 @@ def _field_view(
     overview: bytes,
     found: Sequence[FoundAt],
     called: Mapping[Key, tuple[int, CalledCell]],
-    pictures: Gallery | None,
+    pictures: StoredCrops | None,
 ) -> FieldView:
     scored = {cell.mark: called.get(key_of(field.source, field.page, cell)) for cell in found}
     best = sorted(
@@ -178,7 +178,7 @@ def _field_view(
     return FieldView(name, field.width, field.height, page_pictures.jpeg_uri(overview), boxes, tuple(shown), text)
 
 
-def _crop(field: StoredField, mark: str, row: int, cell: CalledCell, pictures: Gallery | None) -> CropView | None:
+def _crop(field: StoredField, mark: str, row: int, cell: CalledCell, pictures: StoredCrops | None) -> CropView | None:
     jpeg = None if pictures is None else pictures.jpeg(row)
     if not jpeg or cell.p_mn is None or cell.found is None:
         return None

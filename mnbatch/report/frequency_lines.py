@@ -11,7 +11,7 @@ from mnbatch.assay.heterogeneity import LEVEL, Heterogeneity
 from mnbatch.assay.mn_counts import CLASSES, MnFrequency
 from mnbatch.report import wording
 from mnbatch.report.statistics import Statistics, disagreement, interval_text
-from mnbatch.review.standing import SlideReview
+from mnbatch.review.review_status import SlideReview
 
 # What pages say of the number of micronuclei: frequency and distribution, or that there is none.
 

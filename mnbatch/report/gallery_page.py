@@ -18,9 +18,9 @@ from mnbatch.assay.cells import spread
 from mnbatch.intake import read_bytes
 from mnbatch.report import page_pictures, wording
 from mnbatch.results.records import SlideRecord
-from mnbatch.results.stored_gallery import MAP_RECORD, Gallery
+from mnbatch.results.stored_crops import MAP_RECORD, StoredCrops
 from mnbatch.review.queue import OUTSIDE, STRATA, Queue
-from mnbatch.review.standing import latest
+from mnbatch.review.review_status import latest
 from mnbatch.review.trail import Trail
 
 # Many crops in one picture file, without decoding and without loss.
@@ -191,7 +191,7 @@ class CellPage:
 
 
 def slide_files(
-    record: SlideRecord, cells: Sequence[CalledCell], pictures: Gallery, queue: Queue, trail: Trail
+    record: SlideRecord, cells: Sequence[CalledCell], pictures: StoredCrops, queue: Queue, trail: Trail
 ) -> dict[str, bytes]:
     """The files of one slide's gallery, by their names in the slide's folder.
 
@@ -251,7 +251,7 @@ def _saved(queue: Queue, trail: Trail) -> dict[str, dict[str, list[Any]]]:
     }
 
 
-def _map_records(pictures: Gallery, rows: Sequence[int]) -> npt.NDArray[np.void]:
+def _map_records(pictures: StoredCrops, rows: Sequence[int]) -> npt.NDArray[np.void]:
     records = np.fromfile(pictures.maps, MAP_RECORD)
     positions = [pictures.positions[row] for row in rows]
     return records[[position for position in positions if position is not None]]

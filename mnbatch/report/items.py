@@ -12,10 +12,10 @@ from mnbatch.assay.heterogeneity import Heterogeneity
 from mnbatch.report.dose_report import DonorDose
 from mnbatch.report.statistics import Statistics, disagreement
 from mnbatch.results.records import SlideRecord
+from mnbatch.review.review_status import NO_REVIEW, SlideReview, pool
 from mnbatch.review.sign_offs import Basis, Signed
-from mnbatch.review.standing import NO_REVIEW, SlideReview, pool
 
-LOOK_AT_SLIDE = (
+CHECK_SLIDE = (
     "Look at its excluded cells and their reasons; where the files are at fault, export the slide again, "
     "and run the same command again."
 )
@@ -53,7 +53,7 @@ class SlideItem:
 
     @property
     def fields(self) -> FieldCounts | None:
-        """What its fields held; None for a gallery."""
+        """What its fields held; None for crops."""
         return None if self.record.fields is None else self.record.fields.counts()
 
     @property
@@ -66,7 +66,7 @@ class SlideItem:
         """What to do about a failure, "" for a slide that is done."""
         if self.call.status != "failed":
             return ""
-        return self.record.next_step or self.call_next_step or LOOK_AT_SLIDE
+        return self.record.next_step or self.call_next_step or CHECK_SLIDE
 
 
 @dataclass(frozen=True, slots=True)

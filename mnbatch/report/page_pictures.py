@@ -18,7 +18,7 @@ from mnbatch.report import wording
 from mnbatch.report.derived_files import write_if_changed
 from mnbatch.results.roster import open_roster
 from mnbatch.results.store import Store
-from mnbatch.results.stored_gallery import MAPS, Gallery
+from mnbatch.results.stored_crops import MAPS, StoredCrops
 
 # Maps of 13 x 13 positions as tiny PNGs that a page stretches over exactly the right part of the crop.
 #
@@ -142,7 +142,7 @@ class Candidate:
 
     cell: CalledCell
     row: int
-    pictures: Gallery | None
+    pictures: StoredCrops | None
     threshold: float
     slide_name: str = ""
     slide_href: str = ""
@@ -343,7 +343,7 @@ def write_contact_sheets(store: Store, number: int) -> list[Path]:
         call, _ = roster.call(record, pictures=True)
         if call.frequency is None or record.call is None:
             continue
-        pictures = store.gallery(record)
+        pictures = store.crops(record)
         cells = [
             Candidate(cell, row, pictures, record.call.threshold)
             for row, cell in enumerate(call.cells)

@@ -28,7 +28,7 @@ def slide_provenance(record: SlideRecord) -> tuple[tuple[str, str], ...]:
     pairs = [("Slide", record.slide_id)]
     if not record.pseudonymised:
         pairs += [("Path in the export", record.path)]
-    pairs += [("Layout", record.layout), ("Look", _look(record))]
+    pairs += [("Layout", record.layout), ("Look", _stain_of_cell(record))]
     if record.model:
         pairs += [
             ("Model", f"{record.model.name} {record.model.version}"),
@@ -49,9 +49,9 @@ def slide_provenance(record: SlideRecord) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _look(record: SlideRecord) -> str:
+def _stain_of_cell(record: SlideRecord) -> str:
     forced = record.parts is not None and record.parts.stain
-    return f"{record.look or wording.NOT_KNOWN}{' (forced with --stain)' if forced else ''}"
+    return f"{record.stain or wording.NOT_KNOWN}{' (forced with --stain)' if forced else ''}"
 
 
 def shared_provenance(records: Sequence[SlideRecord]) -> tuple[tuple[str, str], ...]:

@@ -24,7 +24,7 @@ class SignedRow:
     role: str
     time: str
     state: str
-    stands: bool
+    valid: bool
     reason: str
     digest: str
 
@@ -86,7 +86,7 @@ def signature_status(signatures: Sequence[Signed]) -> tuple[str, str, str]:
     """Status, people and times: of the sign-offs that stand, else of the outdated ones."""
     if not signatures:
         return "none", "", ""
-    standing = [signed for signed in signatures if signed.stands]
+    standing = [signed for signed in signatures if signed.valid]
     shown = [signed.signature for signed in standing or signatures]
     status = "stands" if standing else "outdated"
     return status, "; ".join(s.name for s in shown), "; ".join(s.time for s in shown)
@@ -104,15 +104,15 @@ def sheet_signatures(signatures: Sequence[Signed]) -> tuple[str, ...]:
     for row in map(_row, signatures):
         reason = f"; review not finished: {row.reason}" if row.reason else ""
         who = f"{row.name} ({row.role})" if row.role else row.name
-        state = "" if row.stands else f". OUTDATED: {row.state}"
+        state = "" if row.valid else f". OUTDATED: {row.state}"
         lines.append(f"Signed by {who}, {row.time}, digest {row.digest[:16]}{reason}{state}")
     return tuple(lines)
 
 
 def _row(signed: Signed) -> SignedRow:
     s = signed.signature
-    state = "stands: nothing changed since" if signed.stands else "; ".join(signed.changes)
-    return SignedRow(s.name, s.role, wording.moment(s.time), state, signed.stands, s.reason, s.digest)
+    state = "stands: nothing changed since" if signed.valid else "; ".join(signed.changes)
+    return SignedRow(s.name, s.role, wording.moment(s.time), state, signed.valid, s.reason, s.digest)
 
 
 def _slide(slide: SlideItem) -> SignedSlide:
@@ -133,7 +133,7 @@ def _standing(donor: DonorItem) -> str:
         return "There is no result that could be signed."
     if not donor.signatures:
         return "Nobody has signed this donor's result."
-    standing = sum(signed.stands for signed in donor.signatures)
+    standing = sum(signed.valid for signed in donor.signatures)
     if not standing:
         return "No sign-off stands: what was signed has changed since."
     return f"{wording.plural(standing, 'sign-off')} of this result."

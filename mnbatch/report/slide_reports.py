@@ -34,7 +34,7 @@ from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Roster, Samples
 from mnbatch.results.store import Store
 from mnbatch.review.queue import Queue, draw_queue, load_plan
-from mnbatch.review.standing import SlideReview, review_without_result, slide_review
+from mnbatch.review.review_status import SlideReview, review_without_result, slide_review
 from mnbatch.review.trail import read_trail, trail_digest
 
 DONOR_LETTERS = 48
@@ -153,7 +153,7 @@ class SlideBuilder:
     def _gallery(self, item: SlideItem, queue: Queue | None, stamp: str) -> dict[str, bytes]:
         """The gallery page and its files; empty where none is wanted or no pictures are kept."""
         record = item.record
-        pictures = self._store.gallery(record) if queue is not None and self._options.gallery else None
+        pictures = self._store.crops(record) if queue is not None and self._options.gallery else None
         if queue is None or pictures is None:
             return {}
         trail = read_trail(self._store.paths, record.slide_id)
@@ -217,7 +217,7 @@ class SlideBuilder:
     def _candidates(self, record: SlideRecord, call: SlideCall, name: str, href: str) -> list[Candidate]:
         if not call.cells or record.call is None or self._options.gallery == 0:
             return []
-        pictures, threshold = self._store.gallery(record), record.call.threshold
+        pictures, threshold = self._store.crops(record), record.call.threshold
         return [
             Candidate(cell, row, pictures, threshold, name, href)
             for row, cell in enumerate(call.cells)

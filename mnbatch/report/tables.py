@@ -24,8 +24,8 @@ from mnbatch.report.signature_lines import signature_status
 from mnbatch.report.statistics import Statistics
 from mnbatch.results.records import SlideRecord
 from mnbatch.review.estimate import Estimate
+from mnbatch.review.review_status import SlideReview
 from mnbatch.review.sign_offs import Signed
-from mnbatch.review.standing import SlideReview
 
 RATE = "per 1000 BN cells"
 SAMPLE_COLUMNS = ("dose_gy", "culture", "sex", "age", "note")
@@ -173,7 +173,7 @@ _FOUND: Columns[FoundAt] = (
     Column(
         *("x", _PIXELS),
         "centre of the cell in its field or whole slide (pixel centres are whole numbers). From here on all columns "
-        "are empty for a gallery",
+        "are empty for crops",
         lambda f: f.x,
         "number",
     ),
@@ -463,7 +463,7 @@ _STATISTICS: Columns[Statistics] = (
 _FIELDS: Columns[FieldCounts] = (
     Column("fields", "fields (regions of a whole slide)", "looked at", lambda f: f.fields, "count"),
     Column("fields_empty", "fields", "without a cell", lambda f: f.empty, "count"),
-    Column("fields_set_aside", "fields", "not usable, with the reason in `warnings`", lambda f: f.set_aside, "count"),
+    Column("fields_set_aside", "fields", "not usable, with the reason in `warnings`", lambda f: f.skipped, "count"),
     Column("found_cells", "cells", "found, of whatever class", lambda f: f.found, "count"),
     Column("m1_cells", "cells", "with 1 main nucleus; empty with `--cells all`", lambda f: _nuclei(f, "one"), "count"),
     Column("m2_cells", "cells", "with 2", lambda f: _nuclei(f, "two"), "count"),

@@ -27,7 +27,7 @@ FOUND_COLUMNS = (
     "at_border",
     "um_per_pixel",
 )
-"""What every cell of a field has, scored or not; in scores.csv they are empty for a cell of a gallery."""
+"""What every cell of a field has, scored or not; in scores.csv they are empty for a crop that came as a file."""
 
 _CELL_COLUMNS = ("field", *FOUND_COLUMNS, "reason", "outline")
 _FIELD_COLUMNS = ("source", "page", "left", "top", "width", "height", "problem", "empty", "overview_bytes")
@@ -98,7 +98,7 @@ def found_fields(cell: FoundAt) -> tuple[Value, ...]:
 
 
 def found_at(fields: Mapping[str, str]) -> FoundAt | None:
-    """A cell from a row of scores.csv or found.csv; None for a cell of a gallery."""
+    """A cell from a row of scores.csv or found.csv; None for a crop that came as a file."""
     if not fields.get("x"):
         return None
     return FoundAt(
@@ -120,7 +120,7 @@ def found_at(fields: Mapping[str, str]) -> FoundAt | None:
 
 
 def read_fields(generation: GenerationPaths) -> list[StoredField]:
-    """The fields of a generation, in order; none for a gallery."""
+    """The fields of a generation, in order; none for crops."""
     fields, offset = [], 0
     for number, row in enumerate(_rows(generation.fields, _FIELD_COLUMNS)):
         length = int(row["overview_bytes"])

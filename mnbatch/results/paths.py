@@ -217,7 +217,7 @@ class GenerationPaths:
     def thumbnails(self) -> Path:
         """64 x 64 grey pixels a cell, by which near copies are told; zeros for an unreadable one.
 
-        Absent where a gallery is kept: its crops are looked at instead.
+        Absent where crops are kept: they are looked at instead.
         """
         return self.root / "thumbnails.bin"
 
@@ -228,12 +228,12 @@ class GenerationPaths:
 
     @property
     def fields(self) -> Path:
-        """One row a field (or region of a whole slide); absent for a gallery."""
+        """One row a field (or region of a whole slide); absent for crops."""
         return self.root / "fields.csv"
 
     @property
     def found(self) -> Path:
-        """One row a cell that was found in a field, scored or not; absent for a gallery."""
+        """One row a cell that was found in a field, scored or not; absent for crops."""
         return self.root / "found.csv"
 
     @property
@@ -243,5 +243,5 @@ class GenerationPaths:
 
     @property
     def maps(self) -> Path:
-        """One fixed-size record a readable cell (see `mnbatch.results.stored_gallery`)."""
+        """One fixed-size record a readable cell (see `mnbatch.results.stored_crops`)."""
         return self.root / "maps.bin"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from mnbatch.assay.cells import Look
+from mnbatch.assay.cells import Stain
 from mnbatch.assay.field_records import CellsWanted, FieldCounts, InputKind
 from mnbatch.assay.stains import SlideStain
 
@@ -105,7 +105,7 @@ class FieldsStamp(_Frozen):
     cells: CellsWanted
     fields: int
     empty: int
-    set_aside: tuple[LeftOut, ...] = ()
+    skipped: tuple[LeftOut, ...] = ()
     classes: dict[str, int] = {}
     not_scored: dict[str, int] = {}
     um_per_pixel: float | None = None
@@ -113,7 +113,7 @@ class FieldsStamp(_Frozen):
     def counts(self) -> FieldCounts:
         """The same as counts that can be pooled."""
         found = (dict(self.classes), dict(self.not_scored))
-        return FieldCounts(self.fields, self.empty, len(self.set_aside), *found, paired=self.cells == "binucleated")
+        return FieldCounts(self.fields, self.empty, len(self.skipped), *found, paired=self.cells == "binucleated")
 
 
 class CallStamp(_Frozen):
@@ -161,9 +161,9 @@ class SlideRecord(_Frozen):
         cells: rows of the generation.
         unreadable: rows without a score.
         input: what its files are: crops (gallery), fields or whole slides.
-        fields: what was found in its fields; None for a gallery.
-        look: of the slide, recognised or forced.
-        looks: look -> readable cells; empty in a record of a version that did not count them.
+        fields: what was found in its fields; None for crops.
+        stain: of the slide, recognised or forced.
+        stains: look -> readable cells; empty in a record of a version that did not count them.
         stat_key: digest over path, size and mtime of the slide's files: unchanged means not looked at again.
         content_key: digest over path and content of the slide's files ("" where they were never read whole).
         score_key: digest of `parts`.
@@ -189,8 +189,8 @@ class SlideRecord(_Frozen):
     unreadable: int = 0
     input: InputKind = "gallery"
     fields: FieldsStamp | None = None
-    look: Look | None = None
-    looks: dict[Look, int] = {}
+    stain: Stain | None = None
+    stains: dict[Stain, int] = {}
     stat_key: str
     content_key: str = ""
     score_key: str = ""
@@ -204,4 +204,4 @@ class SlideRecord(_Frozen):
     @property
     def stain(self) -> SlideStain | None:
         """The stain that its cells are called with; None where none was recognised."""
-        return None if self.look is None else SlideStain(self.look, bool(self.parts and self.parts.stain))
+        return None if self.stain is None else SlideStain(self.stain, bool(self.parts and self.parts.stain))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mnbatch.assay.calls import CallRules, SlideCall, call_slide, with_fields_set_aside
+from mnbatch.assay.calls import CallRules, SlideCall, call_slide, with_skipped_fields
 from mnbatch.assay.copies import Elsewhere
 from mnbatch.errors import StorageError
 from mnbatch.results.annotations import load_samples
@@ -40,7 +40,7 @@ def call_record(store: Store, record: SlideRecord, copies: Elsewhere) -> SlideCa
         call = replace(call, warnings=(*call.warnings, NOT_COMPARED))
     if record.fields is None:
         return call
-    return with_fields_set_aside(call, len(record.fields.set_aside), record.fields.fields)
+    return with_skipped_fields(call, len(record.fields.skipped), record.fields.fields)
 
 
 # Which slides of an OUT count, and why the others do not: one answer for every table, curve, chart and review.

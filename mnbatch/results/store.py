@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.assay.calls import too_many_unreadable
-from mnbatch.assay.cells import Look, Quality, ScoreRow
+from mnbatch.assay.cells import Quality, ScoreRow, Stain
 from mnbatch.assay.copies import (
     DIGEST_BYTES,
     CellAt,
@@ -36,7 +36,7 @@ from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
-from mnbatch.results.stored_gallery import MAPS, Gallery, thumbnail_of
+from mnbatch.results.stored_crops import MAPS, StoredCrops, thumbnail_of
 from mnbatch.results.writer import COLUMNS, SlideWriter
 
 SCORE_COLUMNS = COLUMNS[: COLUMNS.index("q_2")]
@@ -56,14 +56,14 @@ class Store:
     def __init__(self, out: Path) -> None:
         self.paths = OutPaths(out.resolve())
         self._looked_at: dict[tuple[str, bool], tuple[object, str]] = {}
-        # Of the last look: a review server asks again with every decision.
+        # Of the last stain: a review server asks again with every decision.
         self._near: tuple[object, list[tuple[CellAt, CellAt]]] | None = None
         # Of one slide alone: a batch would not fit into memory.
         self._latest: tuple[object, _Stored] | None = None
 
-    def writer(self, slide_id: str, *, keep_gallery: bool) -> SlideWriter:
+    def writer(self, slide_id: str, *, keep_crops: bool) -> SlideWriter:
         """Stage a new generation of a slide."""
-        return SlideWriter(self.paths.slide(slide_id), keep_gallery)
+        return SlideWriter(self.paths.slide(slide_id), keep_crops)
 
     def record(self, slide_id: str) -> SlideRecord | None:
         """The slide's commit record, or None where nothing was committed."""
@@ -127,28 +127,28 @@ class Store:
         flat = np.fromfile(self._generation(record).digests, np.uint8)
         return flat.reshape(-1, DIGEST_BYTES)
 
-    def gallery(self, record: SlideRecord) -> Gallery | None:
+    def crops(self, record: SlideRecord) -> StoredCrops | None:
         """Crops and maps of a scored slide; None where none were kept.
 
         Raises:
             StorageError: its generation is damaged.
         """
-        gallery = self._gallery(record)
-        if gallery is not None:
+        crops = self._crops_of(record)
+        if crops is not None:
             self.check(record, pictures=True)
-        return gallery
+        return crops
 
-    def _gallery(self, record: SlideRecord) -> Gallery | None:
+    def _crops_of(self, record: SlideRecord) -> StoredCrops | None:
         """The same, unchecked."""
         generation = self._generation(record)
         if generation.crops.name not in record.sizes and not generation.crops.exists():
             return None
         stored = self._stored(record)
         given = record.scored.maps if record.scored else MAPS
-        return Gallery(generation.crops, generation.maps, stored.offsets, stored.positions, given)
+        return StoredCrops(generation.crops, generation.maps, stored.offsets, stored.positions, given)
 
     def fields(self, record: SlideRecord) -> list[StoredField]:
-        """The fields of a scored slide; none for a gallery."""
+        """The fields of a scored slide; none for crops."""
         return read_fields(self._generation(record))
 
     def found(self, record: SlideRecord) -> Iterator[tuple[int, FoundAt]]:
@@ -228,13 +228,13 @@ class Store:
         again = np.ones(len(stacked), bool)
         again[np.unique(stacked, axis=0, return_index=True)[1]] = False
         spectra[again] = 0
-        kept = cache(lambda number: self._gallery(records[number]))
+        kept = cache(lambda number: self._crops_of(records[number]))
 
         def thumbnail(index: int) -> npt.NDArray[np.uint8]:
             number, row = locate(index, starts)
-            gallery = kept(number)
-            if gallery is not None:
-                return thumbnail_of(gallery.jpeg(row) or b"")
+            crops = kept(number)
+            if crops is not None:
+                return thumbnail_of(crops.jpeg(row) or b"")
             flat = np.fromfile(
                 self._generation(records[number]).thumbnails, np.uint8, THUMBNAIL_BYTES, offset=row * THUMBNAIL_BYTES
             )
@@ -278,7 +278,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """scores.csv of a slide: its rows, and where each one's picture and maps are (see `Gallery`)."""
+    """scores.csv of a slide: its rows, and where each one's picture and maps are (see `StoredCrops`)."""
 
     rows: tuple[ScoreRow, ...]
     offsets: tuple[tuple[int, int] | None, ...]
@@ -339,8 +339,8 @@ def _score_row(fields: Mapping[str, str]) -> ScoreRow:
     )
     zoom = float(fields.get("zoom") or 1)
     p_mn, ratios = float(fields["p_mn"]), _ratios(fields)
-    look = cast(Look, fields.get("look") or "unknown")
-    return ScoreRow(fields["cell_id"], fields["source"], page, p_mn, "", quality, ratios, zoom, found, look)
+    stain = cast(Stain, fields.get("look") or "unknown")
+    return ScoreRow(fields["cell_id"], fields["source"], page, p_mn, "", quality, ratios, zoom, found, stain)
 
 
 def _ratios(fields: Mapping[str, str]) -> tuple[float, float] | None:

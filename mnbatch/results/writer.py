@@ -23,7 +23,7 @@ from mnbatch.results.lock import check_still_held
 from mnbatch.results.out_files import storage_errors, sync_folder
 from mnbatch.results.paths import STAGING_PREFIX, GenerationPaths, SlidePaths
 from mnbatch.results.records import SlideRecord
-from mnbatch.results.stored_gallery import encode_crop, pack_maps
+from mnbatch.results.stored_crops import encode_crop, pack_maps
 
 COLUMNS = (
     "cell_id",
@@ -40,7 +40,7 @@ COLUMNS = (
     "q_2",
     "q_3",
     "zoom",
-    "look",
+    "stain",
     *FOUND_COLUMNS,
 )
 _NOT_FOUND = ("",) * len(FOUND_COLUMNS)
@@ -53,12 +53,12 @@ class SlideWriter:
 
     Args:
         paths: the slide's directory; made if absent.
-        keep_gallery: also keep crops and maps.
+        keep_crops: also keep crops and maps.
     """
 
-    def __init__(self, paths: SlidePaths, keep_gallery: bool) -> None:
+    def __init__(self, paths: SlidePaths, keep_crops: bool) -> None:
         self._paths = paths
-        self._keep_gallery = keep_gallery
+        self._keep_crops = keep_crops
         self._digests: list[bytes] = []
         self.cells = 0
         self.unreadable = 0
@@ -72,10 +72,10 @@ class SlideWriter:
             self._scores: IO[bytes] = self._bytes(self._staged.scores)
             self._rows = CsvWriter(self._scores, COLUMNS)
             self._spectra: IO[bytes] = self._bytes(self._staged.spectra)
-            # The gallery's crops show more than thumbnails do, where there are any.
-            self._thumbnails: IO[bytes] | None = None if keep_gallery else self._bytes(self._staged.thumbnails)
-            self._crops: IO[bytes] | None = self._bytes(self._staged.crops) if keep_gallery else None
-            self._maps: IO[bytes] | None = self._bytes(self._staged.maps) if keep_gallery else None
+            # The crops show more than thumbnails do, where there are any.
+            self._thumbnails: IO[bytes] | None = None if keep_crops else self._bytes(self._staged.thumbnails)
+            self._crops: IO[bytes] | None = self._bytes(self._staged.crops) if keep_crops else None
+            self._maps: IO[bytes] | None = self._bytes(self._staged.maps) if keep_crops else None
             self._fields: FieldWriter | None = None
 
     def add(self, item: CellScore | UnreadableCell) -> None:
@@ -93,7 +93,7 @@ class SlideWriter:
                 return
             self._digests.append(bytes.fromhex(item.crop.digest))
             self._add_likeness(item.crop.likeness)
-            self._rows.row(_score_fields(item, self._add_to_gallery(item)))
+            self._rows.row(_score_fields(item, self._keep_crop(item)))
 
     def add_field(self, report: FieldReport) -> None:
         """Append what was found in one field."""
@@ -145,7 +145,7 @@ class SlideWriter:
         if self._thumbnails is not None:
             self._thumbnails.write(likeness.thumbnail if likeness else bytes(THUMBNAIL_BYTES))
 
-    def _add_to_gallery(self, item: CellScore) -> int:
+    def _keep_crop(self, item: CellScore) -> int:
         if self._crops is None or self._maps is None:
             return 0
         jpeg = item.crop.jpeg or encode_crop(item.crop.pixels)
@@ -194,6 +194,6 @@ def _score_fields(item: CellScore, jpeg_bytes: int) -> list[Value]:
         jpeg_bytes or "",
         *([""] * 2 if item.ratios is None else (f"{ratio:.7g}" for ratio in item.ratios)),
         f"{crop.zoom:.4g}",
-        crop.look,
+        crop.stain,
         *(_NOT_FOUND if crop.found is None else found_fields(crop.found)),
     ]

@@ -14,7 +14,7 @@ from mnbatch.results.roster import Missing, open_roster
 from mnbatch.results.store import Store
 from mnbatch.review.decisions import Decision
 from mnbatch.review.review_import import queues_of
-from mnbatch.review.standing import altered_review, latest
+from mnbatch.review.review_status import altered_review, latest
 from mnbatch.review.trail import read_trail, reviewed_slides
 
 COLUMNS = ("file", "label", "mn_count", "slide", "donor", "cell_id", "p_mn", "reviewers")
@@ -88,7 +88,7 @@ def _add_slide(
     crops: list[tuple[str, bytes]],
     left_out: dict[str, int],
 ) -> None:
-    pictures = store.gallery(record)
+    pictures = store.crops(record)
     by_cell: dict[str, list[Decision]] = {}
     for decisions in said.values():
         for cell_id, decision in decisions.items():

@@ -37,7 +37,7 @@ class Basis:
             decisions that stand; "" without any).
         numbers: the donor's counts and frequencies as text, by the names of donors.csv.
         dose: likewise the dose, with the digest of the curve; empty where no curve is in force.
-        review_status: of the donor (see `mnbatch.review.standing`).
+        review_status: of the donor (see `mnbatch.review.review_status`).
         shown: everything that the donor's pages show, by what it is about: short texts as they stand there, long ones
             as digests.
         version: 1 of a sign-off that does not hold `shown`.

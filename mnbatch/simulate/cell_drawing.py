@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mnbatch.assay.cells import Look
+from mnbatch.assay.cells import Stain
 from mnbatch.simulate import optics
 from mnbatch.simulate.cell_plan import MAX_MN, CellPlan, Kind, Room, plan_cell
 from mnbatch.simulate.cell_shapes import BoolArray, FloatArray, Outline
 from mnbatch.simulate.optics import emit, luminance, transmit
 from mnbatch.simulate.painting import Brush, cell_brush, empty_layers, paint_cell, paint_nucleus
-from mnbatch.simulate.slide_appearance import SlideLook
+from mnbatch.simulate.slide_appearance import SlideAppearance
 from mnbatch.simulate.surroundings import scatter, surround
 
 # Whether a drawn micronucleus can be seen in the picture: only what can be seen is counted as truth.
@@ -42,13 +42,13 @@ def contrasts_of(exposed: FloatArray, places: tuple[Outline, ...], plan: CellPla
     nuclei = _union(grey.shape[0], (*plan.nuclei, *plan.buds))
     bodies = _union(grey.shape[0], places)
     cytoplasm = plan.cell.mask(grey.shape[0]) & ~nuclei & ~bodies
-    ground = float(np.median(grey[cytoplasm])) if cytoplasm.any() else float(np.median(grey))
-    own = float(grey[nuclei].mean()) - ground
-    steps = [_step(grey, place, nuclei, bodies, ground) * float(np.sign(own)) for place in places]
+    background = float(np.median(grey[cytoplasm])) if cytoplasm.any() else float(np.median(grey))
+    own = float(grey[nuclei].mean()) - background
+    steps = [_step(grey, place, nuclei, bodies, background) * float(np.sign(own)) for place in places]
     return [step / abs(own) if own and step >= _MIN_GREY_STEP else 0.0 for step in steps]
 
 
-def _step(grey: FloatArray, place: Outline, nuclei: BoolArray, bodies: BoolArray, ground: float) -> float:
+def _step(grey: FloatArray, place: Outline, nuclei: BoolArray, bodies: BoolArray, background: float) -> float:
     """Mean of the body, off the nuclei, minus mean of the ring around it."""
     size, reach = grey.shape[0], place.reach + _RING + 3
     rows = slice(max(0, int(place.y - reach)), min(size, int(place.y + reach) + 1))
@@ -58,7 +58,7 @@ def _step(grey: FloatArray, place: Outline, nuclei: BoolArray, bodies: BoolArray
     seen = body & ~others
     taken = ndimage.binary_dilation(others | bodies[rows, columns], iterations=1)
     ring = ndimage.binary_dilation(body, iterations=_RING) & ~taken
-    around = float(window[ring].mean()) if ring.sum() > 4 else ground
+    around = float(window[ring].mean()) if ring.sum() > 4 else background
     return float(window[seen].mean()) - around if seen.any() else 0.0
 
 
@@ -111,7 +111,7 @@ class Streams:
         return np.random.default_rng(self._light_seed)
 
 
-def smallest_mn(frame: Frame, slide: SlideLook) -> float:
+def smallest_mn(frame: Frame, slide: SlideAppearance) -> float:
     """Smallest diameter that survives this optics, native px; at least 1/16 of the main nucleus."""
     sigma = float(np.hypot(slide.camera.psf, frame.blur))
     return max(frame.diameter / 16, 3.0, 2.4 * sigma)
@@ -124,7 +124,7 @@ def with_micronuclei(
     plan: CellPlan,
     brush: Brush,
     frame: Frame,
-    slide: SlideLook,
+    slide: SlideAppearance,
 ) -> Drawn:
     """Add the micronuclei and expose; those that came out too faint are painted again, denser."""
     culture = slide.culture
@@ -149,18 +149,18 @@ def with_micronuclei(
     return drawn
 
 
-def expose(layers: FloatArray, rng: np.random.Generator, frame: Frame, slide: SlideLook) -> FloatArray:
+def expose(layers: FloatArray, rng: np.random.Generator, frame: Frame, slide: SlideAppearance) -> FloatArray:
     """The exposed picture of a crop, (channels, size, size), 0..1.
 
     Raises:
-        ValueError: a look without a stain.
+        ValueError: a stain without a stain.
     """
     if slide.giemsa is not None:
         light = transmit(layers, rng, slide.giemsa, slide.camera)
     elif slide.fluorescence is not None:
         light = emit(layers, rng, slide.fluorescence, slide.camera, frame.diameter)
     else:
-        raise ValueError("the slide's look has neither a Giemsa nor a fluorescence stain")
+        raise ValueError("the slide's stain has neither a Giemsa nor a fluorescence stain")
     return optics.expose(light, rng, slide.camera, frame.blur)
 
 
@@ -176,7 +176,7 @@ class CellSpec:
     """What to draw. None leaves a choice to the slide's distributions, which never depend on `n_mn`.
 
     Attributes:
-        look: "fluorescence" or "giemsa"; must be the slide's.
+        stain: "fluorescence" or "giemsa"; must be the slide's.
         n_mn: micronuclei, 0..MAX_MN; 0 for an apoptotic cell.
         size: width and height of the crop, px.
         nucleus_fraction: diameter of a main nucleus / width of the crop.
@@ -186,7 +186,7 @@ class CellSpec:
         bits: of a fluorescence crop (Giemsa is always 8-bit RGB).
     """
 
-    look: Look
+    stain: Stain
     n_mn: int = 0
     kind: Kind = "binucleated"
     size: int = 224
@@ -228,7 +228,7 @@ class SimulatedCell:
     artefacts: tuple[str, ...]
 
 
-def simulate_cell(rng: np.random.Generator, spec: CellSpec, slide: SlideLook) -> SimulatedCell:
+def simulate_cell(rng: np.random.Generator, spec: CellSpec, slide: SlideAppearance) -> SimulatedCell:
     """Draw one cell crop.
 
     Raises:
@@ -243,16 +243,16 @@ def simulate_cell(rng: np.random.Generator, spec: CellSpec, slide: SlideLook) ->
     raise RuntimeError(f"no visible arrangement of {spec.n_mn} micronuclei found; use a larger nucleus_fraction")
 
 
-def _check(spec: CellSpec, slide: SlideLook) -> None:
-    if spec.look != slide.look:
-        raise ValueError(f"spec asks for {spec.look}, the slide is {slide.look}")
+def _check(spec: CellSpec, slide: SlideAppearance) -> None:
+    if spec.stain != slide.stain:
+        raise ValueError(f"spec asks for {spec.stain}, the slide is {slide.stain}")
     if not 0 <= spec.n_mn <= MAX_MN:
         raise ValueError(f"n_mn must lie between 0 and {MAX_MN}, not {spec.n_mn}")
     if spec.kind == "apoptotic" and spec.n_mn:
         raise ValueError("an apoptotic cell is not scored: n_mn must be 0")
 
 
-def _attempt(streams: Streams, spec: CellSpec, slide: SlideLook) -> SimulatedCell | None:
+def _attempt(streams: Streams, spec: CellSpec, slide: SlideAppearance) -> SimulatedCell | None:
     frame = _frame(streams.frame, spec, slide)
     room = Room(frame.size, frame.diameter, smallest_mn(frame, slide))
     middle = (frame.size - 1) / 2 + streams.plan.normal(0, 0.03, 2) * frame.size
@@ -273,7 +273,7 @@ def _attempt(streams: Streams, spec: CellSpec, slide: SlideLook) -> SimulatedCel
     return _finish(drawn, plan, places, spec, slide, frame, names)
 
 
-def _frame(rng: np.random.Generator, spec: CellSpec, slide: SlideLook) -> Frame:
+def _frame(rng: np.random.Generator, spec: CellSpec, slide: SlideAppearance) -> Frame:
     culture = slide.culture
     fraction = culture.nucleus_fraction * float(np.exp(rng.normal(0, 0.1)))
     fraction = spec.nucleus_fraction if spec.nucleus_fraction is not None else fraction
@@ -302,7 +302,7 @@ def _finish(
     plan: CellPlan,
     places: tuple[Outline, ...],
     spec: CellSpec,
-    slide: SlideLook,
+    slide: SlideAppearance,
     frame: Frame,
     names: set[str],
 ) -> SimulatedCell:
@@ -329,7 +329,9 @@ def _finish(
     )
 
 
-def _to_image(exposed: FloatArray, spec: CellSpec, slide: SlideLook) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+def _to_image(
+    exposed: FloatArray, spec: CellSpec, slide: SlideAppearance
+) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
     if slide.fluorescence is not None and spec.bits == 16:
         plane = np.clip(optics.resized(exposed[0], spec.size, slide.camera), 0.0, 1.0)
         counts = slide.fluorescence.offset + plane * slide.fluorescence.full_scale

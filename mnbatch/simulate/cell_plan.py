@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from mnbatch.simulate.cell_shapes import BoolArray, FloatArray, Outline, blob, bump, envelope, wobble
-from mnbatch.simulate.slide_appearance import CultureLook
+from mnbatch.simulate.slide_appearance import CultureAppearance
 
 Kind = Literal["binucleated", "mononucleated", "multinucleated", "apoptotic"]
 
@@ -59,7 +59,7 @@ class Room:
 
 
 def plan_cell(
-    rng: np.random.Generator, kind: Kind, room: Room, culture: CultureLook, x: float, y: float
+    rng: np.random.Generator, kind: Kind, room: Room, culture: CultureAppearance, x: float, y: float
 ) -> CellPlan | None:
     """Plan a cell around (x, y); None when no arrangement with all places was found (rare)."""
     for attempt in range(_TRIES):
@@ -78,7 +78,7 @@ def plan_cell(
 
 
 def plan_neighbour(
-    rng: np.random.Generator, kind: Kind, room: Room, culture: CultureLook, away_from: Outline
+    rng: np.random.Generator, kind: Kind, room: Room, culture: CultureAppearance, away_from: Outline
 ) -> CellPlan:
     """Plan a cell that touches or nearly touches another, mostly outside the picture; it needs no places."""
     d = room.diameter
@@ -103,7 +103,7 @@ def _border_distance(x: float, y: float, angle: float, size: int) -> float:
 
 
 def _nuclei(
-    rng: np.random.Generator, kind: Kind, d: float, culture: CultureLook, x: float, y: float
+    rng: np.random.Generator, kind: Kind, d: float, culture: CultureAppearance, x: float, y: float
 ) -> tuple[Outline, ...]:
     if kind == "mononucleated":
         return (_nucleus(rng, x, y, d / 2, culture, None),)
@@ -138,7 +138,7 @@ def _inside(nuclei: tuple[Outline, ...], room: Room) -> bool:
 
 
 def _nucleus(
-    rng: np.random.Generator, x: float, y: float, radius: float, culture: CultureLook, partner: float | None
+    rng: np.random.Generator, x: float, y: float, radius: float, culture: CultureAppearance, partner: float | None
 ) -> Outline:
     """A nucleus; `partner` is the direction of its sister, towards which it is often flattened or notched."""
     aspect = float(np.clip(rng.normal(0.87, 0.08), 0.62, 1.0))
@@ -163,7 +163,7 @@ def _fragments(rng: np.random.Generator, d: float, x: float, y: float) -> tuple[
 
 
 def _cytoplasm(
-    rng: np.random.Generator, nuclei: tuple[Outline, ...], d: float, margin: float, culture: CultureLook
+    rng: np.random.Generator, nuclei: tuple[Outline, ...], d: float, margin: float, culture: CultureAppearance
 ) -> Outline:
     mean = margin * float(np.exp(rng.normal(0, 0.22)))
     uneven = np.exp(wobble(rng, 0.3, 1, 5))
@@ -179,7 +179,7 @@ def _cytoplasm(
 
 
 def _places(
-    rng: np.random.Generator, nuclei: tuple[Outline, ...], cell: Outline, room: Room, culture: CultureLook
+    rng: np.random.Generator, nuclei: tuple[Outline, ...], cell: Outline, room: Room, culture: CultureAppearance
 ) -> tuple[Outline, ...] | None:
     taken: list[Outline] = []
     for _ in range(MAX_MN):

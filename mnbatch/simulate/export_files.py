@@ -53,7 +53,7 @@ class _FileWriter:
         return Place(name, 0)
 
 
-class _GalleryWriter:
+class _CropWriter:
     """All crops of a slide as the pages of one TIFF."""
 
     def __init__(self, tiff: tifffile.TiffWriter, name: str) -> None:
@@ -73,7 +73,7 @@ def slide_writer(export: Path, layout: Layout, donor: str, slide: str, fmt: Form
         name = f"{slide}.tif"
         export.mkdir(parents=True, exist_ok=True)
         with tifffile.TiffWriter(export / name) as tiff:
-            yield _GalleryWriter(tiff, name)
+            yield _CropWriter(tiff, name)
         return
     patterns: dict[Layout, str] = {
         "donor-slide-folders": f"{donor}/{slide}/cell_{{number:04d}}.{fmt}",

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from mnbatch.assay.cells import Look
+from mnbatch.assay.cells import Stain
 from mnbatch.errors import UsageError
 from mnbatch.simulate.export_files import Format, Layout
 
@@ -58,10 +58,10 @@ class ExportPlan:
         seed: same seed, same bytes; a slide's cells depend on the seed and its own numbers only.
         doses: Gy; donors take them in turn.
         mnbn: MNBN cells per 1000 binucleated cells, expected; donors take them in turn, instead of doses.
-        look: of all slides, or "both" in turn.
+        stain: of all slides, or "both" in turn.
         fmt: file format.
         size: width of a crop, px; bits: of fluorescence files (a JPEG has 8).
-        variety: 0 gives all slides the typical look, 1 as different as laboratories are.
+        variety: 0 gives all slides the typical stain, 1 as different as laboratories are.
         odd_cells: share of crops that show no binucleated cell (one nucleus, or three and four).
     """
 
@@ -70,7 +70,7 @@ class ExportPlan:
     cells: int = 300
     seed: int = 1
     doses: tuple[float, ...] = (0.0, 1.0, 2.0, 4.0)
-    look: Looks = "fluorescence"
+    stain: Looks = "fluorescence"
     layout: Layout = "donor-slide-folders"
     fmt: Format = "tif"
     size: int = 224
@@ -145,8 +145,8 @@ def slide_jobs(plan: ExportPlan) -> Iterator[SlideJob]:
             yield SlideJob(donor, number)
 
 
-def slide_look_of(plan: ExportPlan, job: SlideJob) -> Look:
-    """Look of a slide; with "both" they take turns."""
-    if plan.look == "both":
+def slide_stain_of(plan: ExportPlan, job: SlideJob) -> Stain:
+    """Stain of a slide; with "both" they take turns."""
+    if plan.stain == "both":
         return "fluorescence" if (job.donor + job.number) % 2 == 0 else "giemsa"
-    return plan.look
+    return plan.stain

@@ -11,25 +11,25 @@ from scipy import ndimage
 
 from mnbatch.simulate.cell_shapes import FloatArray
 from mnbatch.simulate.painting import CYTOPLASM, DARK, GRANULE, NUCLEUS, noise
-from mnbatch.simulate.slide_appearance import CameraLook, FluorescenceStain, GiemsaStain
+from mnbatch.simulate.slide_appearance import CameraAppearance, FluorescenceStain, GiemsaStain
 
 # From light on the sensor to the numbers in a file: optics, noise, compression, resampling.
 
 
-def illumination(size: int, camera: CameraLook) -> FloatArray:
+def illumination(size: int, camera: CameraAppearance) -> FloatArray:
     """Light relative to the middle, (size, size): one gradient and a fall towards the corners."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     return illumination_at(axis[None, :], axis[:, None], camera)
 
 
-def illumination_at(xs: FloatArray, ys: FloatArray, camera: CameraLook) -> FloatArray:
+def illumination_at(xs: FloatArray, ys: FloatArray, camera: CameraAppearance) -> FloatArray:
     """Light relative to the middle at positions of the camera's picture; -1 and 1 are its borders."""
     slope = xs * np.cos(camera.gradient_angle) + ys * np.sin(camera.gradient_angle)
     light = 1.0 - 0.5 * camera.gradient * slope - 0.5 * camera.vignette * (xs**2 + ys**2)
     return np.asarray(light, dtype=np.float32)
 
 
-def expose(light: FloatArray, rng: np.random.Generator, camera: CameraLook, blur: float) -> FloatArray:
+def expose(light: FloatArray, rng: np.random.Generator, camera: CameraAppearance, blur: float) -> FloatArray:
     """What the sensor reads, 0..1, from the light that the specimen sends, (channels, size, size).
 
     Args:
@@ -58,7 +58,7 @@ def _shifted(plane: FloatArray, by: float) -> FloatArray:
     return np.asarray(((1 - abs(by)) * plane + abs(by) * neighbour), dtype=np.float32)
 
 
-def to_file_size(pixels: npt.NDArray[np.uint8], size: int, camera: CameraLook) -> npt.NDArray[np.uint8]:
+def to_file_size(pixels: npt.NDArray[np.uint8], size: int, camera: CameraAppearance) -> npt.NDArray[np.uint8]:
     """Compress as the scanner did and bring to the size of the gallery crop; grey (h, w) or RGB (h, w, 3)."""
     picture = Image.fromarray(pixels)
     if camera.jpeg > 0:
@@ -70,25 +70,25 @@ def to_file_size(pixels: npt.NDArray[np.uint8], size: int, camera: CameraLook) -
     return np.asarray(picture, dtype=np.uint8)
 
 
-def resized(plane: FloatArray, size: int, camera: CameraLook) -> FloatArray:
+def resized(plane: FloatArray, size: int, camera: CameraAppearance) -> FloatArray:
     """One float plane at the size of the gallery crop."""
     if plane.shape == (size, size):
         return plane
     return np.asarray(Image.fromarray(plane).resize((size, size), _filter(camera)), dtype=np.float32)
 
 
-def _filter(camera: CameraLook) -> Image.Resampling:
+def _filter(camera: CameraAppearance) -> Image.Resampling:
     return Image.Resampling.BICUBIC if camera.smooth_upsampling else Image.Resampling.BILINEAR
 
 
-# The fluorescence look: light emitted by the layers, on a dark ground.
+# The fluorescence stain: light emitted by the layers, on a dark background.
 
 
 def emit(
     layers: FloatArray,
     rng: np.random.Generator,
     stain: FluorescenceStain,
-    camera: CameraLook,
+    camera: CameraAppearance,
     diameter: float,
 ) -> FloatArray:
     """Light from the specimen, (1, size, size), 1 = full range: layers, out-of-focus haze and background."""
@@ -123,13 +123,13 @@ def _haze(layer: FloatArray, width: float) -> FloatArray:
     return np.asarray(ndimage.uniform_filter(grown, 5), dtype=np.float32)
 
 
-# The Giemsa look: light absorbed by stained layers (Beer-Lambert).
+# The Giemsa stain: light absorbed by stained layers (Beer-Lambert).
 
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
-def transmit(layers: FloatArray, rng: np.random.Generator, stain: GiemsaStain, camera: CameraLook) -> FloatArray:
+def transmit(layers: FloatArray, rng: np.random.Generator, stain: GiemsaStain, camera: CameraAppearance) -> FloatArray:
     """Light through the stained slide, (3, size, size), 1 = full range.
 
     Transmittance is exp(-sum over layers of density x absorbance), per colour.
@@ -155,7 +155,7 @@ def absorb(
     film: FloatArray,
     lamp: FloatArray,
     stain: GiemsaStain,
-    camera: CameraLook,
+    camera: CameraAppearance,
 ) -> FloatArray:
     """Light through layers (LAYERS, h, w): (3, h, w), 1 = full range.
 
@@ -168,7 +168,7 @@ def absorb(
     # The share of eosin wanders within a nucleus, so that its colour is not flat.
     absorbance[0] += 0.03 * drift * np.minimum(absorbance[0], 1.0)
     absorbance[2] -= 0.05 * drift * np.minimum(absorbance[2], 1.0)
-    light = (1 - camera.glare) * np.exp(-absorbance - stain.ground * film) + camera.glare
+    light = (1 - camera.glare) * np.exp(-absorbance - stain.smear * film) + camera.glare
     light *= lamp
     light *= np.array(stain.background, dtype=np.float32)[:, None, None]
     grey = np.tensordot(_LUMA, light, axes=1)

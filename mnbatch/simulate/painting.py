@@ -9,7 +9,7 @@ from PIL import Image
 
 from mnbatch.simulate.cell_plan import CellPlan
 from mnbatch.simulate.cell_shapes import FloatArray, Outline, Patch, blob
-from mnbatch.simulate.slide_appearance import CultureLook
+from mnbatch.simulate.slide_appearance import CultureAppearance
 
 # Random textures: smooth noise at stated scales, chromatin, cytoplasm.
 
@@ -77,7 +77,7 @@ class Brush:
         softness: width of nuclear edges, px.
     """
 
-    culture: CultureLook
+    culture: CultureAppearance
     diameter: float
     density: float
     cyto_density: float
@@ -89,7 +89,7 @@ def empty_layers(size: int) -> FloatArray:
     return np.zeros((LAYERS, size, size), dtype=np.float32)
 
 
-def cell_brush(rng: np.random.Generator, culture: CultureLook, diameter: float, weak: bool) -> Brush:
+def cell_brush(rng: np.random.Generator, culture: CultureAppearance, diameter: float, weak: bool) -> Brush:
     """The deviations of one cell from its slide; `weak` takes away a third to two thirds of the stain."""
     weakness = float(rng.uniform(0.33, 0.65))
     strength = weakness if weak else 1.0
@@ -149,7 +149,7 @@ def paint_nucleus(
 
 
 def _lighten_nucleoli(
-    body: FloatArray, rng: np.random.Generator, outline: Outline, patch: Patch, culture: CultureLook, d: float
+    body: FloatArray, rng: np.random.Generator, outline: Outline, patch: Patch, culture: CultureAppearance, d: float
 ) -> None:
     for _ in range(int(rng.poisson(culture.nucleoli))):
         x, y = outline.at(float(rng.uniform(0, 2 * np.pi)), 0.7 * float(np.sqrt(rng.random())))
@@ -248,7 +248,7 @@ def _nearness(nuclei: tuple[Outline, ...], patch: Patch, width: float) -> FloatA
 
 
 def _vacuoles(
-    body: FloatArray, rng: np.random.Generator, plan: CellPlan, patch: Patch, culture: CultureLook, d: float
+    body: FloatArray, rng: np.random.Generator, plan: CellPlan, patch: Patch, culture: CultureAppearance, d: float
 ) -> None:
     for _ in range(min(8, int(rng.poisson(culture.vacuoles)))):
         x, y = plan.cell.at(float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(0.3, 0.92)))

@@ -22,8 +22,8 @@ from mnbatch.files import sweep_folder
 from mnbatch.simulate.cell_drawing import CellSpec, SimulatedCell, simulate_cell
 from mnbatch.simulate.cell_plan import MAX_MN, Kind
 from mnbatch.simulate.export_files import slide_path, slide_writer
-from mnbatch.simulate.export_plan import ExportPlan, SlideJob, slide_jobs, slide_look_of
-from mnbatch.simulate.slide_appearance import draw_slide_look
+from mnbatch.simulate.export_plan import ExportPlan, SlideJob, slide_jobs, slide_stain_of
+from mnbatch.simulate.slide_appearance import draw_slide_appearance
 
 # The directory of a simulated export: marked as ours, emptied of what an earlier simulation left in it.
 
@@ -118,7 +118,7 @@ def _tile(cell: SimulatedCell, size: int, mark: bool) -> Image.Image:
 # Whole simulated exports: donors, slides, crops, a sample sheet, and the truth beside the export.
 
 
-TRUTH_COLUMNS = ("slide", "donor", "dose_gy", "file", "page", "n_mn", "mn", "look", "kind", "artefacts")
+TRUTH_COLUMNS = ("slide", "donor", "dose_gy", "file", "page", "n_mn", "mn", "stain", "kind", "artefacts")
 SAMPLE_COLUMNS = ("slide", "donor", "dose_gy", "culture", "sex", "age", "note")
 
 
@@ -173,9 +173,9 @@ def simulate_export(
 
 def simulate_slide(export: Path, plan: ExportPlan, job: SlideJob) -> list[tuple[Value, ...]]:
     """Draw and write the crops of one slide; the rows for truth.csv come back."""
-    look = slide_look_of(plan, job)
+    stain = slide_stain_of(plan, job)
     key = [plan.seed, job.donor, job.number]
-    slide = draw_slide_look(np.random.default_rng([*key, 0]), look, plan.variety)
+    slide = draw_slide_appearance(np.random.default_rng([*key, 0]), stain, plan.variety)
     dose = plan.dose_text(job.donor)
     bits: Literal[8, 16] = 8 if plan.fmt == "jpg" else plan.bits
     where = slide_path(plan.layout, job.donor_code, job.name)
@@ -185,9 +185,9 @@ def simulate_slide(export: Path, plan: ExportPlan, job: SlideJob) -> list[tuple[
             rng = np.random.default_rng([*key, number + 1])
             count = min(MAX_MN, int(rng.poisson(plan.mean_mn(job.donor))))
             kind = _kind(rng, plan.odd_cells)
-            cell = simulate_cell(rng, CellSpec(look, count, kind, plan.size, bits=bits), slide)
+            cell = simulate_cell(rng, CellSpec(stain, count, kind, plan.size, bits=bits), slide)
             place = writer.write(cell.image)
-            labels = (cell.n_mn, int(cell.n_mn > 0), look, kind, ";".join(cell.artefacts))
+            labels = (cell.n_mn, int(cell.n_mn > 0), stain, kind, ";".join(cell.artefacts))
             rows.append((where, job.donor_code, dose, place.file, place.page, *labels))
     return rows
 

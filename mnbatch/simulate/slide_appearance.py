@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mnbatch.assay.cells import Look
+from mnbatch.assay.cells import Stain
 
 # The records of a slide's appearance: culture, stain and camera.
 #
@@ -17,7 +17,7 @@ Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class CultureLook:
+class CultureAppearance:
     """Shape and texture of cells, and what else lies on the slide.
 
     Attributes:
@@ -73,7 +73,7 @@ class CultureLook:
 
 
 @dataclass(frozen=True, slots=True)
-class CameraLook:
+class CameraAppearance:
     """From the specimen to the file.
 
     Attributes:
@@ -112,7 +112,7 @@ class GiemsaStain:
 
     Attributes:
         saturation: 1 keeps the colours, 0 is a monochrome camera.
-        ground: relative deviation of smears and protein film on the empty slide.
+        background: relative deviation of smears and protein film on the empty slide.
     """
 
     nucleus: Colour
@@ -122,7 +122,7 @@ class GiemsaStain:
     red: Colour
     background: Colour
     saturation: float
-    ground: float
+    smear: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +148,12 @@ class FluorescenceStain:
 
 
 @dataclass(frozen=True, slots=True)
-class SlideLook:
+class SlideAppearance:
     """The appearance of one slide; see the parts."""
 
-    look: Look
-    culture: CultureLook
-    camera: CameraLook
+    stain: Stain
+    culture: CultureAppearance
+    camera: CameraAppearance
     giemsa: GiemsaStain | None
     fluorescence: FluorescenceStain | None
 
@@ -186,24 +186,24 @@ class _Draw:
         return drawn if self.rng.random() < self.variety else int(np.argmax(weights))
 
 
-def draw_slide_look(rng: np.random.Generator, look: Look, variety: float = 1.0) -> SlideLook:
+def draw_slide_appearance(rng: np.random.Generator, stain: Stain, variety: float = 1.0) -> SlideAppearance:
     """Draw the appearance of one slide.
 
     Args:
-        look: "fluorescence" or "giemsa".
-        variety: 0 gives the typical slide of that look, 1 the full spread.
+        stain: "fluorescence" or "giemsa".
+        variety: 0 gives the typical slide of that stain, 1 the full spread.
 
     Raises:
-        ValueError: variety outside 0..1, or an unknown look.
+        ValueError: variety outside 0..1, or an unknown stain.
     """
     if not 0.0 <= variety <= 1.0:
         raise ValueError(f"variety must lie between 0 and 1, not {variety}")
-    if look not in ("fluorescence", "giemsa"):
-        raise ValueError(f"look must be fluorescence or giemsa, not {look}")
+    if stain not in ("fluorescence", "giemsa"):
+        raise ValueError(f"look must be fluorescence or giemsa, not {stain}")
     draw = _Draw(rng, variety)
-    stained = look == "giemsa"
-    return SlideLook(
-        look=look,
+    stained = stain == "giemsa"
+    return SlideAppearance(
+        stain=stain,
         culture=_culture(draw, stained),
         camera=_camera(draw, stained),
         giemsa=_giemsa(draw) if stained else None,
@@ -211,9 +211,9 @@ def draw_slide_look(rng: np.random.Generator, look: Look, variety: float = 1.0) 
     )
 
 
-def _culture(draw: _Draw, stained: bool) -> CultureLook:
+def _culture(draw: _Draw, stained: bool) -> CultureAppearance:
     red_cells = draw.between(0.5, 6.0) if stained and draw.chance(0.25) else 0.0
-    return CultureLook(
+    return CultureAppearance(
         nucleus_fraction=draw.between(0.2, 0.44),
         margin=draw.between(0.12, 0.6, 1.3),
         roughness=draw.between(0.015, 0.06),
@@ -247,8 +247,8 @@ def _culture(draw: _Draw, stained: bool) -> CultureLook:
     )
 
 
-def _camera(draw: _Draw, stained: bool) -> CameraLook:
-    return CameraLook(
+def _camera(draw: _Draw, stained: bool) -> CameraAppearance:
+    return CameraAppearance(
         native=1.0 if draw.chance(0.3) else draw.between(0.35, 1.0),
         psf=draw.between(0.45, 1.7, 1.3),
         fringe=draw.between(0.0, 0.6, 1.5) if stained else 0.0,
@@ -310,7 +310,7 @@ def _giemsa(draw: _Draw) -> GiemsaStain:
         red=_toned(draw, (0.12, 0.5, 0.45), draw.between(0.3, 1.0), 0.3),
         background=_toned(draw, background, draw.between(0.9, 1.03), 0.02),
         saturation=0.0 if draw.chance(0.06) else draw.between(0.6, 1.25),
-        ground=draw.between(0.0, 0.03, 1.5),
+        smear=draw.between(0.0, 0.03, 1.5),
     )
 
 

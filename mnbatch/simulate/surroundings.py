@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mnbatch.assay.cells import Look
+from mnbatch.assay.cells import Stain
 from mnbatch.simulate.cell_plan import CellPlan, Kind, Room, plan_neighbour
 from mnbatch.simulate.cell_shapes import DIRECTIONS, FloatArray, Outline, blob
 from mnbatch.simulate.painting import (
@@ -23,7 +23,7 @@ from mnbatch.simulate.painting import (
     paint_stroke,
     speckle,
 )
-from mnbatch.simulate.slide_appearance import SlideLook
+from mnbatch.simulate.slide_appearance import SlideAppearance
 
 # What is on a slide besides cells, and what looks like a micronucleus and is none.
 #
@@ -198,7 +198,7 @@ def _speck(
 Table = dict[str, tuple[Painter, float]]
 """Painters by name, with their weights."""
 
-ANYWHERE: dict[Look, Table] = {
+ANYWHERE: dict[Stain, Table] = {
     "giemsa": {
         "platelet": (paint_platelet, 0.3),
         "platelet_clump": (paint_platelet_clump, 0.08),
@@ -221,7 +221,7 @@ ANYWHERE: dict[Look, Table] = {
 OUTSIDE: Table = {"fragments": (paint_fragments, 0.7), "free_body": (paint_free_body, 0.3)}
 """Debris with chromatin in it: only outside the cell, where a reader would not count it."""
 
-DECOYS: dict[Look, Table] = {
+DECOYS: dict[Stain, Table] = {
     "giemsa": {
         "platelet": (paint_platelet, 0.42),
         "blot": (paint_blot, 0.2),
@@ -259,7 +259,7 @@ def surround(
     rng: np.random.Generator,
     plan: CellPlan,
     room: Room,
-    slide: SlideLook,
+    slide: SlideAppearance,
     neighbours: int | None,
     names: set[str],
 ) -> None:
@@ -319,7 +319,7 @@ def scatter(
     layers: FloatArray,
     rng: np.random.Generator,
     plan: CellPlan,
-    slide: SlideLook,
+    slide: SlideAppearance,
     wanted: tuple[int | None, int | None],
     names: set[str],
 ) -> None:
@@ -332,13 +332,13 @@ def scatter(
     d, size = plan.diameter, layers.shape[1]
     for _ in range(min(8, drawn[0]) if wanted[0] is None else wanted[0]):
         outside = rng.random() < 0.12
-        name, painter = choose(rng, OUTSIDE if outside else ANYWHERE[slide.look])
+        name, painter = choose(rng, OUTSIDE if outside else ANYWHERE[slide.stain])
         at = _free_spot(rng, plan, size, (-9.0, -0.5) if outside else (-9.0, 9.0))
         if at is not None:
             painter(layers, rng, at[0], at[1], d)
             names.update(("debris", name))
     for _ in range(min(3, drawn[1]) if wanted[1] is None else wanted[1]):
-        name, painter = choose(rng, DECOYS[slide.look])
+        name, painter = choose(rng, DECOYS[slide.stain])
         at = _free_spot(rng, plan, size, (-0.15, 9.0), off_nuclei=True)
         if at is not None:
             painter(layers, rng, at[0], at[1], d)

@@ -21,7 +21,7 @@ from mnbatch.evaluation.metrics import (
     with_temperature,
 )
 from mnbatch.imaging.preparation import Preparation
-from mnbatch.imaging.stain_recognition import recognise_look
+from mnbatch.imaging.stain_recognition import recognise_stain
 
 if TYPE_CHECKING:
     from mnbatch.training.recipe import Recipe
@@ -41,7 +41,7 @@ INTENDED_USE = (
     "Not validated for clinical, diagnostic or dosimetric use."
 )
 LIMITATIONS = (
-    "It says yes or no for a cell and counts nothing. Figures measured on made cells (composite, dressed, smear, "
+    "It says yes or no for a cell and counts nothing. Figures measured on synthetic cells (composite, dressed, smear, "
     "simulated) say little about real slides of another laboratory, stain or scanner. Micronuclei are far commoner in "
     "the training and validation data than on slides, where a false-positive rate of 1 % already exceeds the "
     "background. Scores of two slides are comparable only if stained, scanned and cropped alike."
@@ -59,16 +59,16 @@ def card_fields(
     preparation: Preparation,
     training: Sequence[Pool],
     validation: Sequence[Pool],
-    looks: Sequence[str],
+    stains: Sequence[str],
     scores: Mapping[str, Scores],
     trained: Trained,
     started_from: str,
     normalisation: tuple[tuple[float, float, float], tuple[float, float, float]],
-    labelled_looks: Sequence[str],
+    labelled_stains: Sequence[str],
 ) -> dict[str, object]:
     """Fields of `ModelCard`, all but those that `write_model_directory` fills in.
 
-    Sensitivity, specificity and the score counts are those of the labelled crops. Where none of the looks that the
+    Sensitivity, specificity and the score counts are those of the labelled crops. Where none of the stains that the
     model serves is among `labelled_looks` the card states none: reports would correct one stain by another's errors.
     """
     temperature = round(fit_temperature([(scores[pool.name], pool.labels) for pool in validation]), 4)
@@ -85,14 +85,14 @@ def card_fields(
         "preparation": preparation,
         "normalisation": {"mean": mean, "std": std},
         "scale": {"crop_width_in_nucleus_diameters": request.crop_width},
-        "looks": tuple(looks),
+        "stains": tuple(stains),
         "threshold": round(threshold, 4),
         "temperature": temperature,
         "threshold_rule": _threshold_rule(recipe, validation),
         "training_data": [_data(pool, request.data_licence) for pool in training],
         "recipe": _recipe(request, recipe, trained, started_from),
         "metrics": [metric for pool in validation for metric in _metrics(pool, scores[pool.name], threshold)],
-        **(_errors(own, scores[own.name], calls) if set(looks) & set(labelled_looks) else {}),
+        **(_errors(own, scores[own.name], calls) if set(stains) & set(labelled_stains) else {}),
         "licence": request.licence,
         "intended_use": INTENDED_USE,
         "limitations": " ".join(part for part in (request.note, LIMITATIONS) if part),
@@ -108,24 +108,24 @@ def _errors(own: Pool, scores: Scores, calls: Confusion) -> dict[str, object]:
     }
 
 
-def served_looks(crops: Sequence[object], made_stained: bool) -> list[str]:
+def served_stains(crops: Sequence[object], synthetic_stained: bool) -> list[str]:
     """Looks with at least a twentieth of the labelled crops; both where stained cells were made as well."""
-    seen = [recognise_look(crop) for crop in crops]  # type: ignore[arg-type]
-    looks = [look for look in ("fluorescence", "giemsa") if seen.count(look) >= 0.05 * len(seen)]
-    if made_stained and "giemsa" not in looks:
-        looks.append("giemsa")
-    return looks
+    seen = [recognise_stain(crop) for crop in crops]  # type: ignore[arg-type]
+    stains = [stain for stain in ("fluorescence", "giemsa") if seen.count(stain) >= 0.05 * len(seen)]
+    if synthetic_stained and "giemsa" not in stains:
+        stains.append("giemsa")
+    return stains
 
 
-def asked_looks(asked: Sequence[str] | None, trained: Sequence[str]) -> list[str]:
+def asked_stains(asked: Sequence[str] | None, trained: Sequence[str]) -> list[str]:
     """The looks that the card states: those asked for, which must be among those trained on, or all of these.
 
     Raises:
-        TrainingError: a look was asked for that no training cell shows.
+        TrainingError: a stain was asked for that no training cell shows.
     """
     if asked is None:
         return list(trained)
-    strange = [look for look in asked if look not in trained]
+    strange = [stain for stain in asked if stain not in trained]
     if strange or not asked:
         raise TrainingError(
             f"The model cannot serve {', '.join(strange) or 'nothing'}: it is trained on {', '.join(trained)}.",

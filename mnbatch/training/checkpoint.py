@@ -52,7 +52,7 @@ def training_key(
 def made_key(training: Sequence[Pool], validation: Sequence[Pool]) -> dict[str, JsonValue]:
     """The part of the key that is known when all cells are made."""
     arrays = (array for pool in (*training, *validation) for array in (pool.pixels, pool.labels))
-    return {"made cells (--nuclei, --smears, version of mnbatch)": _digest(arrays)}
+    return {"synthetic cells (--nuclei, --smears, version of mnbatch)": _digest(arrays)}
 
 
 def card_only(request: Request) -> dict[str, JsonValue]:

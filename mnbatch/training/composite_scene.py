@@ -37,7 +37,7 @@ def absorb(rng: np.random.Generator, scene: Scene) -> FloatArray:
     Cytoplasm lies above and below a nucleus only in part, so its stain counts for 30 % where chromatin is.
     """
     depth = rng.uniform(0.35, 1.3)
-    ground = np.array([rng.uniform(0.75, 1.0), rng.uniform(0.75, 1.0), rng.uniform(0.6, 1.0)], np.float32)
+    background = np.array([rng.uniform(0.75, 1.0), rng.uniform(0.75, 1.0), rng.uniform(0.6, 1.0)], np.float32)
     tint = CYTOPLASMS[int(rng.integers(len(CYTOPLASMS)))]
     cytoplasm = scene.cytoplasm * (1 - 0.7 * scene.chromatin.clip(0, 1))
     density = scene.chromatin[..., None] * _drawn_vector(rng, CHROMATIN)
@@ -45,7 +45,7 @@ def absorb(rng: np.random.Generator, scene: Scene) -> FloatArray:
     density = density + scene.platelet[..., None] * _drawn_vector(rng, PLATELET)
     density = density + scene.debris[..., None] * _drawn_vector(rng, DEBRIS)
     uneven = 1 + rng.uniform(0, 0.06) * smooth_noise(rng, 110)
-    return np.asarray(ground * uneven[..., None] * 10 ** (-depth * density), np.float32)
+    return np.asarray(background * uneven[..., None] * 10 ** (-depth * density), np.float32)
 
 
 def glow(rng: np.random.Generator, scene: Scene) -> FloatArray:
@@ -79,7 +79,7 @@ def recompressed(rng: np.random.Generator, picture: Image.Image) -> UInt8Array:
 def composite_cell(
     rng: np.random.Generator, library: PatchLibrary, n_mn: int, stained: bool = True
 ) -> tuple[UInt8Array, int]:
-    """One composite cell: (picture, micronuclei drawn); the picture is 60 to 224 pixels wide, as galleries are."""
+    """One composite cell: (picture, micronuclei drawn); the picture is 60 to 224 pixels wide, as scanners' crops are."""
     width = int(np.exp(rng.uniform(np.log(70), np.log(CANVAS))))
     scene = SceneDrawer(rng, library, least_radius=1.4 * CANVAS / width).draw(n_mn)
     light = absorb(rng, scene) if stained else glow(rng, scene)

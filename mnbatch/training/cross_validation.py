@@ -22,8 +22,8 @@ from mnbatch.files import write_files
 from mnbatch.intake import read_json
 from mnbatch.training.augmentation import normalise_for
 from mnbatch.training.initial_weights import started
-from mnbatch.training.made_cells import Preparer
 from mnbatch.training.recipe import Recipe
+from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_loop import Epoch, Pool, Trained, Trainer, score
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request

@@ -97,12 +97,14 @@ def paste_on(rng: np.random.Generator, cell: SmearCell, with_mn: bool) -> UInt8A
     radius = min(nuclear_radius * np.exp(rng.uniform(np.log(1 / 10), np.log(0.3))), 1.15 * free)
     radius = max(radius, 4.0)
     light = cell.pixels.astype(np.float32) + 1
-    ground = np.percentile(light.reshape(-1, 3), 98, axis=0).astype(np.float32)
-    density = np.log10(ground / light)
+    background = np.percentile(light.reshape(-1, 3), 98, axis=0).astype(np.float32)
+    density = np.log10(background / light)
     alpha = _soft_disc(rng, density.shape[:2], x, y, radius)[..., None]
-    source = _mn_density(rng, cell, density) if with_mn else _other_density(rng, cell, density, ground, x, y, radius)
+    source = (
+        _mn_density(rng, cell, density) if with_mn else _other_density(rng, cell, density, background, x, y, radius)
+    )
     mixed = density * (1 - alpha) + source * alpha
-    picture = Image.fromarray((ground * 10**-mixed - 1).clip(0, 255).astype(np.uint8))
+    picture = Image.fromarray((background * 10**-mixed - 1).clip(0, 255).astype(np.uint8))
     width = int(rng.uniform(70, 225))
     return recompressed(rng, picture.resize((width, width), Image.Resampling.BILINEAR))
 
@@ -127,7 +129,7 @@ def _other_density(
     rng: np.random.Generator,
     cell: SmearCell,
     density: FloatArray,
-    ground: FloatArray,
+    background: FloatArray,
     x: float,
     y: float,
     radius: float,
@@ -145,7 +147,7 @@ def _other_density(
     top, left = int(y - side / 2), int(x - side / 2)
     y0, x0 = max(0, top), max(0, left)
     y1, x1 = min(len(stamped), top + side), min(stamped.shape[1], left + side)
-    piece = np.log10(ground / small).clip(0)[y0 - top : y1 - top, x0 - left : x1 - left]
+    piece = np.log10(background / small).clip(0)[y0 - top : y1 - top, x0 - left : x1 - left]
     stamped[y0:y1, x0:x1] = np.maximum(stamped[y0:y1, x0:x1] * 0.6, piece)
     return stamped
 
@@ -160,23 +162,25 @@ def chromatin_of(grey: UInt8Array) -> tuple[FloatArray, Disc] | None:
     """Density of chromatin of a fluorescence crop (1: the main nucleus) and the main nucleus's place.
 
     Args:
-        grey: (CANVAS, CANVAS) uint8, bright nuclei on dark ground.
+        grey: (CANVAS, CANVAS) uint8, bright nuclei on dark background.
 
     Returns:
         None where no nucleus lies near the middle.
     """
     light = grey.astype(np.float32)
-    ground = float(np.percentile(light, 20))
+    background = float(np.percentile(light, 20))
     smooth = ndimage.gaussian_filter(light, 1.0)
-    bodies = label(smooth > min(threshold_otsu(smooth), ground + 0.45 * (float(np.percentile(light, 99)) - ground)))
+    bodies = label(
+        smooth > min(threshold_otsu(smooth), background + 0.45 * (float(np.percentile(light, 99)) - background))
+    )
     middle = bodies[CANVAS // 2 - 12 : CANVAS // 2 + 12, CANVAS // 2 - 12 : CANVAS // 2 + 12]
     ids = np.bincount(middle.ravel())[1:]
     if ids.sum() == 0:
         return None
     main = regionprops((bodies == int(ids.argmax()) + 1).astype(int))[0]
-    level = float(np.median(light[tuple(main.coords.T)])) - ground
-    noise = 2.0 * float(np.median(np.abs(light - ground)[light <= np.percentile(light, 40)]))
-    density = ((light - ground - noise) / max(level, 8.0)).clip(0, 1.6)
+    level = float(np.median(light[tuple(main.coords.T)])) - background
+    noise = 2.0 * float(np.median(np.abs(light - background)[light <= np.percentile(light, 40)]))
+    density = ((light - background - noise) / max(level, 8.0)).clip(0, 1.6)
     y, x = main.centroid
     return density.astype(np.float32), Disc(float(x), float(y), float(np.sqrt(main.area / np.pi)))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mnbatch.assay.cells import Look
+from mnbatch.assay.cells import Stain
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.evaluation_records import Request as Evaluation
 from mnbatch.evaluation.evaluation_run import evaluate
@@ -24,9 +24,9 @@ from mnbatch.evaluation.pointing_game import Pointing
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.networks.network import StreamNetwork
-from mnbatch.training.card_writing import card_fields, served_looks
-from mnbatch.training.made_cells import Preparer
+from mnbatch.training.card_writing import card_fields, served_stains
 from mnbatch.training.recipe import Recipe
+from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_loop import Epoch, Pool, Trained, score
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request
@@ -44,7 +44,7 @@ class Ingredients:
         models: model directories of one architecture.
         shares: of each model's weights; they add up to 1.
         masks: micronuclei of the validation crops, for the pointing game (see `docs/evaluation.md`), or None.
-        validation_cells: of each made source in validation.
+        validation_cells: of each synthetic source in validation.
     """
 
     models: tuple[Path, ...]
@@ -74,15 +74,15 @@ def average_models(ingredients: Ingredients, request: Request, recipe: Recipe, s
     aucs = {pool.name: auc(scores[pool.name], pool.labels) for pool in sets}
     say("AUC " + ", ".join(f"{name} {value:.3f}" for name, value in aucs.items()))
     trained = Trained(network, Epoch(0, float("nan"), aucs, 0.0), ())
-    looks = request.serves or models[0].card.looks
-    own = served_looks(list(crops.crops), made_stained=False)
+    stains = request.serves or models[0].card.stains
+    own = served_stains(list(crops.crops), synthetic_stained=False)
     prepared = preparation_of(recipe)
-    fields = card_fields(request, recipe, prepared, (), sets, looks, scores, trained, "", (MEAN, STD), own)
+    fields = card_fields(request, recipe, prepared, (), sets, stains, scores, trained, "", (MEAN, STD), own)
     fields |= _origin(models, ingredients)
     card = write_model_directory(request.out, network.cpu(), fields)
     if ingredients.masks is None:
         return card
-    pointing = _pointing(request, ingredients.masks, looks[0])  # type: ignore[arg-type]
+    pointing = _pointing(request, ingredients.masks, stains[0])  # type: ignore[arg-type]
     metrics = [metric.model_dump() for metric in card.metrics]
     return write_model_directory(request.out, network, {**fields, "metrics": [*metrics, pointing]})
 
@@ -143,7 +143,7 @@ def _validation(
     say: Callable[[str], None],
 ) -> list[Pool]:
     preparation = preparation_of(recipe)
-    giemsa = 1.0 if "giemsa" in (request.serves or card.looks) else 0.0
+    giemsa = 1.0 if "giemsa" in (request.serves or card.stains) else 0.0
     maker = PoolMaker(
         recipe,
         request.sources,
@@ -169,7 +169,7 @@ def _origin(models: Sequence[LoadedModel], ingredients: Ingredients) -> dict[str
     return {"recipe": {"averaged": averaged}, "training_data": list(data.values())}
 
 
-def _pointing(request: Request, masks: Path, stain: Look) -> dict[str, object]:
+def _pointing(request: Request, masks: Path, stain: Stain) -> dict[str, object]:
     evaluation = evaluate(Evaluation(str(request.out), request.data, masks=masks, stain=stain, bootstrap=0))
     drawn: Pointing = next(p for p in evaluation.pointing if p.name == DRAWN and p.target == "any")
     return {

@@ -57,7 +57,7 @@ class Recipe(BaseModel):
         loss: `focal` with `gamma`, or `cross_entropy`.
         labelled, dressed, composite, smear, simulated: shares of an epoch drawn from the laboratory's own crops, from
             its fluorescence crops drawn as stained cells, from composite cells, from smears, from the simulator.
-        made_cells: number of cells that are drawn once for each made source.
+        synthetic_cells: number of cells that are drawn once for each synthetic source.
         specificity_weight: of the rule that picks the threshold.
         bf16: mixed precision.
         polarity, contrast, zoom: of the preparation, see `mnbatch.imaging.preparation`.
@@ -83,7 +83,7 @@ class Recipe(BaseModel):
     composite: Share = 0.19
     smear: Share = 0.07
     simulated: Share = 0.18
-    made_cells: int = Field(default=7000, ge=2)
+    synthetic_cells: int = Field(default=7000, ge=2)
     specificity_weight: float = Field(default=2.0, gt=0)
     bf16: bool = True
     polarity: Literal["as_is", "density"] = "density"
@@ -93,8 +93,8 @@ class Recipe(BaseModel):
     augmentation: Augmentation = Augmentation()
 
     @property
-    def makes_stained(self) -> bool:
-        """Whether cells in the Giemsa look are made for training."""
+    def has_synthetic_stained(self) -> bool:
+        """Whether cells in the Giemsa stain are made for training."""
         return self.dressed + self.composite + self.smear + self.simulated > 0
 
 
@@ -123,7 +123,7 @@ PAPER = Recipe(
 _STAGE_SHARES = {"labelled": 0.3, "dressed": 0.17, "composite": 0.23, "smear": 0.08, "simulated": 0.22}
 FIRST_STAGE = Recipe(
     epochs=14,
-    made_cells=3000,
+    synthetic_cells=3000,
     averaging=0.995,
     augmentation=Augmentation(coarse=0.3, coarsest=0.3, jpeg=0.3, jpeg_worst=30, clean=0.0),
     **_STAGE_SHARES,

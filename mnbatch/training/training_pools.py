@@ -15,13 +15,13 @@ import numpy as np
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.labelled_cells import UInt8Array
 from mnbatch.evaluation.metrics import Labels
-from mnbatch.imaging.stain_recognition import recognise_look
-from mnbatch.training import made_cells
+from mnbatch.imaging.stain_recognition import recognise_stain
+from mnbatch.training import synthetic_cells
 from mnbatch.training.composite_scene import CANVAS
 from mnbatch.training.dressed_cells import SmearCell, smear_cells
-from mnbatch.training.made_cells import Maker, Preparer, made_part, one_thread
 from mnbatch.training.real_pieces import PatchLibrary, load_library
 from mnbatch.training.recipe import Recipe
+from mnbatch.training.synthetic_cells import Maker, Preparer, made_part, one_thread
 from mnbatch.training.training_loop import Pool
 
 SMEARS_FOR_TRAINING = 0.75
@@ -33,7 +33,7 @@ VALIDATION_SEED_STEP = 98
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where building blocks of made cells come from; each may be absent.
+    """Where building blocks of synthetic cells come from; each may be absent.
 
     Attributes:
         nuclei: folder of fluorescence fields with instance masks (`images/`, `labels/`).
@@ -64,8 +64,8 @@ def labelled_pool(name: str, crops: UInt8Array, labels: Labels, preparer: Prepar
 
 
 def fluorescent(crops: UInt8Array, labels: Labels) -> tuple[list[UInt8Array], list[bool]]:
-    """Grey planes and labels of the crops with bright nuclei on dark ground (224 pixels wide)."""
-    chosen = [i for i, crop in enumerate(crops) if recognise_look(crop) == "fluorescence" and len(crop) == CANVAS]
+    """Grey planes and labels of the crops with bright nuclei on dark background (224 pixels wide)."""
+    chosen = [i for i, crop in enumerate(crops) if recognise_stain(crop) == "fluorescence" and len(crop) == CANVAS]
     return [crops[i, ..., 1] for i in chosen], [bool(labels[i]) for i in chosen]
 
 
@@ -83,7 +83,7 @@ class PoolMaker:
     Args:
         workers: processes that make cells.
         say: told what is being made.
-        validation_cells: of each made source; None: `VALIDATION_CELLS`.
+        validation_cells: of each synthetic source; None: `VALIDATION_CELLS`.
         validation_giemsa: share of stained cells among the simulated ones (labelled crops usually stand for
             fluorescence in validation).
     """
@@ -109,8 +109,8 @@ class PoolMaker:
         recipe = self.recipe
         pools = [labelled_pool("labelled", own.crops, own.labels, self.preparer, recipe.labelled)]
         makers = self._makers(own, self.seed, held_out=False)
-        counts = {"smear": recipe.made_cells // 3, "dressed": recipe.made_cells // 2}
-        return pools + self._made("training", makers, lambda name: counts.get(name, recipe.made_cells))
+        counts = {"smear": recipe.synthetic_cells // 3, "dressed": recipe.synthetic_cells // 2}
+        return pools + self._made("training", makers, lambda name: counts.get(name, recipe.synthetic_cells))
 
     def validation(self, own: Labelled) -> list[Pool]:
         """Validation pools: held-out crops, and cells made from them, from held-out smears and from other seeds."""
@@ -141,14 +141,16 @@ class PoolMaker:
         if recipe.dressed:
             greys, labels = fluorescent(own.crops, own.labels)
             if any(labels) and not all(labels):
-                makers["dressed"] = partial(made_cells.dressed, seed=seed, library=library, crops=greys, labels=labels)
+                makers["dressed"] = partial(
+                    synthetic_cells.dressed, seed=seed, library=library, crops=greys, labels=labels
+                )
         if recipe.composite:
-            makers["composite"] = partial(made_cells.composites, seed=seed, library=library)
+            makers["composite"] = partial(synthetic_cells.composites, seed=seed, library=library)
         if recipe.smear and sources.smears is not None:
-            makers["smear"] = partial(made_cells.smears, seed=seed, cells=self._smears(sources.smears, held_out))
+            makers["smear"] = partial(synthetic_cells.smears, seed=seed, cells=self._smears(sources.smears, held_out))
         if recipe.simulated:
             giemsa = self.validation_giemsa if held_out else 0.75
-            makers["simulated"] = partial(made_cells.simulated, seed=seed, giemsa=giemsa)
+            makers["simulated"] = partial(synthetic_cells.simulated, seed=seed, giemsa=giemsa)
         return makers
 
     def _smears(self, folder: Path, held_out: bool) -> list[SmearCell]:

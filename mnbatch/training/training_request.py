@@ -16,7 +16,7 @@ class Request:
         data: labelled crops to train on; validation: others, or None to set a part of `data` aside.
         validation_share: of `data`, where `validation` is None.
         out: model directory to write.
-        sources: building blocks of made cells.
+        sources: building blocks of synthetic cells.
         init: see `mnbatch.training.initial_weights.initialise`.
         name, version, licence, data_licence, note: for the card; the note opens its limitations.
         crop_width: width of the crops in diameters of a main nucleus, None where it is not known.

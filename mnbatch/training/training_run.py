@@ -18,11 +18,11 @@ from mnbatch.inference.catalogue import verify_model
 from mnbatch.inference.model_directory import write_model_directory
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
 from mnbatch.training.augmentation import Normalise, normalise_for
-from mnbatch.training.card_writing import asked_looks, card_fields, served_looks
+from mnbatch.training.card_writing import asked_stains, card_fields, served_stains
 from mnbatch.training.checkpoint import Checkpoint, Key, card_only, made_key, training_key
 from mnbatch.training.initial_weights import started, tie_colours
-from mnbatch.training.made_cells import Preparer
 from mnbatch.training.recipe import Recipe
+from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_curves import history_files
 from mnbatch.training.training_loop import Epoch, Pool, Trained, Trainer, score
 from mnbatch.training.training_pools import Labelled, PoolMaker
@@ -62,7 +62,7 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
     network, started_from = started(request.network, request.init, request.seed, recipe.colour_shares)
     own = Labelled(*load_crops(training_cells, preparation))
     held_out = Labelled(*load_crops(validation_cells, preparation))
-    looks = asked_looks(request.serves, served_looks(list(own.crops), recipe.makes_stained))
+    stains = asked_stains(request.serves, served_stains(list(own.crops), recipe.has_synthetic_stained))
     checkpoint, key = Checkpoint(request.out, request.restart), training_key(request, recipe, network, own, held_out)
     checkpoint.check(key)
     if (card := _finished_before(request, checkpoint)) is not None:
@@ -72,11 +72,11 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         recipe, request.sources, Preparer(preparation, recipe.colour_shares), request.seed, request.workers, say
     )
     training, validation = maker.training(own), maker.validation(held_out)
-    seen = served_looks(list(held_out.crops), made_stained=False)
+    seen = served_stains(list(held_out.crops), synthetic_stained=False)
     key |= made_key(training, validation)
     checkpoint.check(key)
     say(f"training on {sum(len(pool.labels) for pool in training)} cells, starting from {started_from}")
-    return fit(request, recipe, network, training, validation, looks, started_from, say, (checkpoint, key), seen)
+    return fit(request, recipe, network, training, validation, stains, started_from, say, (checkpoint, key), seen)
 
 
 def fit(
@@ -85,11 +85,11 @@ def fit(
     network: nn.Module,
     training: Sequence[Pool],
     validation: Sequence[Pool],
-    looks: Sequence[str],
+    stains: Sequence[str],
     started_from: str,
     say: Callable[[str], None],
     kept: tuple[Checkpoint, Key] | None = None,
-    labelled_looks: Sequence[str] = (),
+    labelled_stains: Sequence[str] = (),
 ) -> ModelCard:
     """Train on pools, and write the model directory whenever an epoch is the best so far.
 
@@ -108,12 +108,12 @@ def fit(
             preparation_of(recipe),
             training,
             validation,
-            looks,
+            stains,
             scores,
             trained,
             started_from,
             (normalise.mean, normalise.std),
-            labelled_looks,
+            labelled_stains,
         )
         return write_model_directory(request.out, finished, fields)
 

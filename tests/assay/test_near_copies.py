@@ -6,13 +6,13 @@ from PIL import Image, ImageFilter
 
 from mnbatch.assay.near_copies import SIDE, SPECTRUM_BYTES, THUMBNAIL_BYTES, find_near_copies, likeness_of
 from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
-from mnbatch.simulate.slide_appearance import draw_slide_look
+from mnbatch.simulate.slide_appearance import draw_slide_appearance
 
 
-def picture(look, number, slide=0):
+def picture(stain, number, slide=0):
     """A simulated cell, 224 pixels wide, 8 bits grey."""
-    seen = draw_slide_look(np.random.default_rng(slide), look)
-    image = simulate_cell(np.random.default_rng([slide, number]), CellSpec(look), seen).image
+    seen = draw_slide_appearance(np.random.default_rng(slide), stain)
+    image = simulate_cell(np.random.default_rng([slide, number]), CellSpec(stain), seen).image
     pixels = image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
     return Image.fromarray(pixels).convert("L").resize((224, 224), Image.Resampling.BICUBIC)
 
@@ -46,16 +46,16 @@ AGAIN = {
 }
 
 
-@pytest.mark.parametrize("look", ["fluorescence", "giemsa"])
+@pytest.mark.parametrize("stain", ["fluorescence", "giemsa"])
 @pytest.mark.parametrize("how", AGAIN)
-def test_the_same_picture_saved_again_is_found(look, how):
-    cells = [picture(look, number) for number in range(4)]
+def test_the_same_picture_saved_again_is_found(stain, how):
+    cells = [picture(stain, number) for number in range(4)]
     assert pairs_of([*cells, AGAIN[how](cells[2])]) == [[2, 4]]
 
 
-@pytest.mark.parametrize("look", ["fluorescence", "giemsa"])
-def test_other_cells_of_one_slide_are_no_copies(look):
-    assert pairs_of([picture(look, number, slide=1) for number in range(150)]) == []
+@pytest.mark.parametrize("stain", ["fluorescence", "giemsa"])
+def test_other_cells_of_one_slide_are_no_copies(stain):
+    assert pairs_of([picture(stain, number, slide=1) for number in range(150)]) == []
 
 
 def test_pictures_without_structure_are_not_compared():

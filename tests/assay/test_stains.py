@@ -3,18 +3,18 @@ from __future__ import annotations
 import pytest
 
 from mnbatch.assay.calls import CallRules, call_slide
-from mnbatch.assay.cells import Look, Quality, ScoreRow
-from mnbatch.assay.stains import SlideStain, likely_look, mixture, slide_look
+from mnbatch.assay.cells import Quality, ScoreRow, Stain
+from mnbatch.assay.stains import SlideStain, likely_stain, mixture, slide_stain
 
 GOOD = Quality(sharpness=10, contrast=0.5, saturated_fraction=0, nuclei=2, nucleus_fraction=0.2)
 
 
-def counts(fluorescence: int, giemsa: int, unknown: int = 0) -> dict[Look, int]:
+def counts(fluorescence: int, giemsa: int, unknown: int = 0) -> dict[Stain, int]:
     return {"fluorescence": fluorescence, "giemsa": giemsa, "unknown": unknown}
 
 
 @pytest.mark.parametrize(
-    ("seen", "look", "mixed"),
+    ("seen", "stain", "mixed"),
     [
         (counts(60, 0), "fluorescence", False),
         (counts(0, 60), "giemsa", False),
@@ -31,8 +31,8 @@ def counts(fluorescence: int, giemsa: int, unknown: int = 0) -> dict[Look, int]:
         (counts(1, 1), "unknown", True),
     ],
 )
-def test_a_slide_has_the_stain_of_its_cells_or_is_a_mixture(seen: dict[Look, int], look: Look, mixed: bool) -> None:
-    assert slide_look(seen) == look
+def test_a_slide_has_the_stain_of_its_cells_or_is_a_mixture(seen: dict[Stain, int], stain: Stain, mixed: bool) -> None:
+    assert slide_stain(seen) == stain
     assert bool(mixture(seen)) == mixed
 
 
@@ -41,13 +41,13 @@ def test_a_mixture_says_what_was_seen() -> None:
 
 
 def test_the_likely_look_is_what_most_cells_show() -> None:
-    assert likely_look(counts(1, 2, 9)) == "giemsa"
-    assert likely_look(counts(0, 0, 9)) == "unknown"
+    assert likely_stain(counts(1, 2, 9)) == "giemsa"
+    assert likely_stain(counts(0, 0, 9)) == "unknown"
 
 
 def called(stain: SlideStain | None):
-    looks: list[Look] = ["giemsa"] * 18 + ["fluorescence", "unknown"]
-    rows = [ScoreRow(f"s:{i}", f"{i}.png", None, 0.9, "", GOOD, look=look) for i, look in enumerate(looks)]
+    stains: list[Stain] = ["giemsa"] * 18 + ["fluorescence", "unknown"]
+    rows = [ScoreRow(f"s:{i}", f"{i}.png", None, 0.9, "", GOOD, stain=stain) for i, stain in enumerate(stains)]
     return call_slide(rows, CallRules(0.5), {}, None, stain)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from mnbatch.simulate import CellSpec, draw_slide_look, simulate_cell
+from mnbatch.simulate import CellSpec, draw_slide_appearance, simulate_cell
 
 SECTOR, PAGE = 512, 4096
 PAGES = 5
@@ -45,10 +45,10 @@ class Mutant:
 
 
 @functools.cache
-def crops(look: str, number: int) -> Pixels:
+def crops(stain: str, number: int) -> Pixels:
     """A simulated crop, RGB (giemsa) or grey (fluorescence), 8 bits."""
-    rng = np.random.default_rng([len(look), number])
-    pixels = simulate_cell(rng, CellSpec(look), draw_slide_look(rng, look)).image  # type: ignore[arg-type]
+    rng = np.random.default_rng([len(stain), number])
+    pixels = simulate_cell(rng, CellSpec(stain), draw_slide_appearance(rng, stain)).image  # type: ignore[arg-type]
     return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
 
 

@@ -22,7 +22,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def draw_cell(rng: np.random.Generator, with_mn: bool, size: int = 96) -> tuple[np.ndarray, np.ndarray]:
-    """A bright disc on dark ground with a small one beside it or not, and the mask of the small one."""
+    """A bright disc on dark background with a small one beside it or not, and the mask of the small one."""
     ys, xs = np.mgrid[0:size, 0:size]
     nucleus = np.hypot(ys - size / 2, xs - size / 2) < size / 6
     angle = rng.uniform(0, 2 * np.pi)
@@ -58,7 +58,7 @@ def model_directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     """Models with random weights: two that serve fluorescence, one that serves Giemsa alone."""
     root = tmp_path_factory.mktemp("models")
     made = {}
-    for seed, (name, looks) in enumerate({"one": "fluorescence", "two": "fluorescence", "giemsa": "giemsa"}.items()):
+    for seed, (name, stains) in enumerate({"one": "fluorescence", "two": "fluorescence", "giemsa": "giemsa"}.items()):
         torch.manual_seed(seed)
         network = ARCHITECTURES["attention-alexnet"]()
         with torch.no_grad():
@@ -68,7 +68,7 @@ def model_directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
             "version": "1",
             "architecture": "attention-alexnet",
             "preparation": {"contrast": {"rule": "deep_per_crop"}},
-            "looks": (looks,),
+            "stains": (stains,),
             "threshold": 0.5,
             "threshold_rule": "none: random weights",
             "training_data": (),

@@ -20,7 +20,7 @@ NATURAL = Preparation(size=96, contrast=ContrastRule(rule="none"))
 def draw_cell(
     *, size: int = 96, light: bool = False, seed: int = 0, noise: float = 2.0, sharp: float = 5.0
 ) -> np.ndarray:
-    """Two nuclei on a plain ground: grey on black, or (light) purple on cream as RGB."""
+    """Two nuclei on a plain background: grey on black, or (light) purple on cream as RGB."""
     y, x = np.mgrid[:size, :size] / size
     inside = np.zeros((size, size))
     for centre in (0.36, 0.64):
@@ -29,8 +29,8 @@ def draw_cell(
     jitter = np.random.default_rng(seed).normal(0, noise, (size, size))
     if not light:
         return np.clip(12 + 150 * inside + jitter, 0, 255).astype(np.uint8)
-    ground, stain = np.array([236, 230, 222]), np.array([110, 150, 70])
-    values = ground - inside[..., None] * stain + jitter[..., None]
+    background, stain = np.array([236, 230, 222]), np.array([110, 150, 70])
+    values = background - inside[..., None] * stain + jitter[..., None]
     return np.clip(values, 0, 255).astype(np.uint8)
 
 

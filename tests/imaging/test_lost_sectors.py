@@ -34,8 +34,8 @@ def check(data):
         check_pixels(tiff.pages[0])
 
 
-def whole_pictures(look, number):
-    picture = crops(look, number)
+def whole_pictures(stain, number):
+    picture = crops(stain, number)
     height, width = picture.shape[:2]
     yield picture
     for part in (slice(0, 40), slice(height - 37, height)):
@@ -50,11 +50,11 @@ def whole_pictures(look, number):
     yield masked
 
 
-@pytest.mark.parametrize("look", ["fluorescence", "giemsa"])
+@pytest.mark.parametrize("stain", ["fluorescence", "giemsa"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_crops_that_are_filled_up_or_masked_are_no_damage(look, layout):
+def test_crops_that_are_filled_up_or_masked_are_no_damage(stain, layout):
     for number in range(4):
-        for picture in whole_pictures(look, number):
+        for picture in whole_pictures(stain, number):
             check(written(picture, **LAYOUTS[layout]))
 
 

@@ -15,7 +15,7 @@ from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.fields import regions
 from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.fields.field_survey import Survey
-from mnbatch.imaging.fields.regions import Seams, WholeSlideSource
+from mnbatch.imaging.fields.regions import RegionOverlaps, WholeSlideSource
 from mnbatch.imaging.formats import whole_slides
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.inputs import recognise_input
@@ -26,7 +26,7 @@ CENTRES = [(x, y) for y in range(100, HEIGHT - 60, STEP) for x in range(125, WID
 
 
 def painted() -> np.ndarray:
-    """Pairs of nuclei on a grid, dark ground, 8 bit; many of them lie on the seams between cores of 250 pixels."""
+    """Pairs of nuclei on a grid, dark background, 8 bit; many of them lie on the seams between cores of 250 pixels."""
     rng = np.random.default_rng(5)
     field = np.zeros((HEIGHT, WIDTH))
     rows, columns = np.mgrid[-20:21, -20:21]
@@ -53,8 +53,8 @@ def small_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(slide: Slide, **options: object) -> tuple[list[CellCrop], list[FieldReport]]:
     source = WholeSlideSource(slide, Preparation(), FieldOptions(**options))
-    tasks, seams = source.tasks(), Seams()
-    traits = Survey([task for task in tasks if task.core], source.look).traits()
+    tasks, seams = source.tasks(), RegionOverlaps()
+    traits = Survey([task for task in tasks if task.core], source.stain).traits()
     items = [item for task in tasks for item in seams.once(source.read(task, traits))]
     return [i for i in items if isinstance(i, CellCrop)], [i for i in items if isinstance(i, FieldReport)]
 

@@ -16,7 +16,7 @@ ZOOMED = Preparation(zoom=RULE)
 
 
 def cell(nucleus: float, size: int = 448, light: bool = False) -> np.ndarray:
-    """A nucleus of `nucleus` of the crop's width in the middle, one micronucleus beside it, on even ground."""
+    """A nucleus of `nucleus` of the crop's width in the middle, one micronucleus beside it, on even background."""
     ys, xs = (np.mgrid[0:size, 0:size] + 0.5) / size - 0.5
     picture = np.full((size, size), 20.0)
     picture[np.hypot(ys, xs) < nucleus / 2] = 200
@@ -81,6 +81,6 @@ def test_quality_is_of_the_whole_crop_and_the_cell_says_how_far_it_was_enlarged(
     )
     assert isinstance(plain, CellCrop)
     assert isinstance(zoomed, CellCrop)
-    assert (plain.zoom, plain.quality, plain.look) == (1.0, zoomed.quality, zoomed.look)
+    assert (plain.zoom, plain.quality, plain.stain) == (1.0, zoomed.quality, zoomed.stain)
     assert zoomed.zoom > 1.6
     assert not np.array_equal(plain.pixels, zoomed.pixels)

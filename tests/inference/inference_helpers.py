@@ -33,7 +33,7 @@ def card_fields(**changes: object) -> dict[str, Any]:
         "version": "1",
         "architecture": "attention-alexnet",
         "preparation": Preparation(contrast=ContrastRule(rule="none"), polarity="as_is"),
-        "looks": ("fluorescence",),
+        "stains": ("fluorescence",),
         "threshold": 0.5,
         "threshold_rule": "none: random weights",
         "training_data": (),
@@ -48,7 +48,7 @@ def card_fields(**changes: object) -> dict[str, Any]:
 
 
 def crops(count: int, seed: int = 3) -> UInt8Array:
-    """Bright blobs on dark ground, (n, 224, 224, 3); each crop has its own."""
+    """Bright blobs on dark background, (n, 224, 224, 3); each crop has its own."""
     rng = np.random.default_rng(seed)
     grid = np.arange(224, dtype=np.float32)
     result = np.empty((count, 224, 224, 3), np.uint8)
@@ -71,6 +71,6 @@ def cell(slide_id: str, number: int, pixels: UInt8Array) -> CellCrop:
         page=None,
         pixels=pixels,
         digest=f"{number:032x}",
-        look="fluorescence",
+        stain="fluorescence",
         quality=Quality(1.0, 0.5, 0.0, 2, 0.3),
     )

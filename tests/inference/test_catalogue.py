@@ -1,4 +1,4 @@
-"""Names, paths and sets of models; the model for a look is that one or none."""
+"""Names, paths and sets of models; the model for a stain is that one or none."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from mnbatch.networks.attention_alexnet import AttentionAlexNet
 
 @pytest.fixture
 def pair(tmp_path: Path, network: AttentionAlexNet) -> Path:
-    """A set of two models, one a look."""
-    for look in ("fluorescence", "giemsa"):
-        write_model_directory(tmp_path / "pair" / look, network, card_fields(name=look, looks=(look,)))
+    """A set of two models, one a stain."""
+    for stain in ("fluorescence", "giemsa"):
+        write_model_directory(tmp_path / "pair" / stain, network, card_fields(name=stain, stains=(stain,)))
     return tmp_path / "pair"
 
 
 def test_each_look_gets_its_own_model(pair: Path) -> None:
     models = ModelSet.open(pair)
-    assert models.for_look("fluorescence").card.name == "fluorescence"
-    assert models.for_look("giemsa").card.name == "giemsa"
+    assert models.for_stain("fluorescence").card.name == "fluorescence"
+    assert models.for_stain("giemsa").card.name == "giemsa"
     assert models.digest_for("giemsa") != models.digest_for("fluorescence")
     assert models.digest not in {models.digest_for("giemsa"), models.digest_for("fluorescence")}
     assert models.load("giemsa").digest == models.digest_for("giemsa")
@@ -36,10 +36,10 @@ def test_each_look_gets_its_own_model(pair: Path) -> None:
 def test_look_that_no_model_serves_fails_the_slide_with_the_reason(model_path: Path) -> None:
     models = ModelSet.open(model_path)
     with pytest.raises(SlideError, match=r"looks like giemsa.*serves fluorescence") as caught:
-        models.for_look("giemsa")
+        models.for_stain("giemsa")
     assert "--stain" in caught.value.next_step
     with pytest.raises(SlideError, match="not recognised"):
-        models.for_look("unknown")
+        models.for_stain("unknown")
 
 
 def test_digest_of_a_single_model_is_its_own(model_path: Path) -> None:
@@ -48,13 +48,13 @@ def test_digest_of_a_single_model_is_its_own(model_path: Path) -> None:
 
 
 def test_two_models_for_one_look_are_refused(pair: Path, network: AttentionAlexNet) -> None:
-    write_model_directory(pair / "third", network, card_fields(looks=("giemsa",)))
+    write_model_directory(pair / "third", network, card_fields(stains=("giemsa",)))
     with pytest.raises(ModelError, match="giemsa and third"):
         ModelSet.open(pair)
 
 
 def test_models_that_prepare_crops_differently_are_refused(pair: Path, network: AttentionAlexNet) -> None:
-    fields = card_fields(looks=("giemsa",), preparation=Preparation(polarity="density"))
+    fields = card_fields(stains=("giemsa",), preparation=Preparation(polarity="density"))
     write_model_directory(pair / "giemsa", network, fields)
     with pytest.raises(ModelError, match="prepare crops differently"):
         ModelSet.open(pair)
@@ -102,5 +102,5 @@ def test_bundled_default_is_whole_and_serves_a_look() -> None:
     if not (catalogue.models_directory() / catalogue.DEFAULT).is_dir():
         pytest.skip("no bundled model in this checkout yet")
     models = ModelSet.open(catalogue.DEFAULT)
-    for look in models.looks:
-        assert look in models.load(look).card.looks  # type: ignore[arg-type]
+    for stain in models.stains:
+        assert stain in models.load(stain).card.stains  # type: ignore[arg-type]

@@ -89,8 +89,8 @@ def test_truncated_card_is_refused(damaged: Path) -> None:
     [
         ("threshold", 1.5),
         ("temperature", 0.0),
-        ("looks", []),
-        ("looks", ["fluorescent"]),
+        ("stains", []),
+        ("stains", ["fluorescent"]),
         ("classes", ["mn", "nomn"]),
         ("endpoint", "mn"),
         ("schema_version", 2),

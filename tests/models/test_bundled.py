@@ -21,11 +21,11 @@ def cells(out: Path) -> list[dict[str, str]]:
 
 def test_the_bundled_models_are_whole_and_serve_both_stains():
     models = ModelSet.open(DEFAULT)
-    assert models.looks == ("fluorescence", "giemsa")
+    assert models.stains == ("fluorescence", "giemsa")
     for member in models.members:
         card = member.card
         # No labelled Giemsa cell is at hand: that card states no rates, and nothing is corrected by another stain's.
-        labelled = "fluorescence" in card.looks
+        labelled = "fluorescence" in card.stains
         assert (card.sensitivity is not None, card.specificity is not None) == (labelled, labelled)
         assert card.preparation.zoom.rule == "main_nucleus"
         assert card.training_data
@@ -45,7 +45,7 @@ def test_a_run_over_real_crops_reaches_the_auc_of_the_card(shared_data, tmp_path
     assert len(rows) == 113
     found = auc(scores, labels)
     assert found >= 0.94
-    card = ModelSet.open(DEFAULT).for_look("fluorescence").card
+    card = ModelSet.open(DEFAULT).for_stain("fluorescence").card
     stated = next(metric.value for metric in card.metrics if metric.name == "auc")
     assert found == pytest.approx(stated, abs=0.005)
     pointing = next(metric.value for metric in card.metrics if metric.name == "pointing_game")
@@ -57,7 +57,7 @@ def test_simulated_giemsa_slides_are_told_from_their_look_and_scored_better_than
 
     from mnbatch.simulate.simulated_export import simulate_export
 
-    simulate_export(tmp_path / "sim", donors=1, slides=1, cells=80, seed=77, doses=(4.0,), look="giemsa")
+    simulate_export(tmp_path / "sim", donors=1, slides=1, cells=80, seed=77, doses=(4.0,), stain="giemsa")
     settings = {"export": tmp_path / "sim/export", "out": tmp_path / "out", "layout": "donor-slide-folders"}
     outcome = run(resolve(settings | {"device": "cpu"}, environment={}))
     assert outcome.exit_code == 0
@@ -83,7 +83,7 @@ def test_counters_of_bundled_models_leave_the_yes_no_models_as_they_were():
     from mnbatch.inference.classifier import Classifier
     from mnbatch.inference.model_directory import LoadedModel, load_model
     from mnbatch.networks.network import StreamNetwork
-    from mnbatch.training.made_cells import simulated
+    from mnbatch.training.synthetic_cells import simulated
 
     for member in ModelSet.open(DEFAULT).members:
         if member.card.counting is None:
@@ -95,7 +95,7 @@ def test_counters_of_bundled_models_leave_the_yes_no_models_as_they_were():
         network = copy.deepcopy(counting.network)
         assert isinstance(network, StreamNetwork)
         network.counter = None
-        stained = float("giemsa" in member.card.looks)
+        stained = float("giemsa" in member.card.stains)
         made = [prepare_crop(picture, member.card.preparation) for picture, _ in simulated(range(6), 41, stained)]
         scores = []
         for model in (counting, LoadedModel(member.path, member.card, member.digest, network)):

@@ -11,18 +11,18 @@ from PIL import Image
 
 from mnbatch.settings import resolve
 from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
-from mnbatch.simulate.slide_appearance import draw_slide_look
+from mnbatch.simulate.slide_appearance import draw_slide_appearance
 
 CELLS = 6
 
 
-def write_slide(folder: Path, seed: int, cells: int = CELLS, look: str = "fluorescence") -> None:
+def write_slide(folder: Path, seed: int, cells: int = CELLS, stain: str = "fluorescence") -> None:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
-    slide_look = draw_slide_look(rng, look)
+    slide_stain = draw_slide_appearance(rng, stain)
     for i in range(cells):
-        spec = CellSpec(look=look, n_mn=i % 2, size=96, weak_stain=False, blur=False)
-        Image.fromarray(simulate_cell(rng, spec, slide_look).image).save(folder / f"cell_{i:03d}.png")
+        spec = CellSpec(stain=stain, n_mn=i % 2, size=96, weak_stain=False, blur=False)
+        Image.fromarray(simulate_cell(rng, spec, slide_stain).image).save(folder / f"cell_{i:03d}.png")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def export(tmp_path: Path) -> Path:
 
 
 def write_random_model(
-    path: Path, seed: int, looks: tuple[str, ...], counts: bool = False, architecture: str = "attention-alexnet"
+    path: Path, seed: int, stains: tuple[str, ...], counts: bool = False, architecture: str = "attention-alexnet"
 ) -> Path:
     import torch
 
@@ -54,7 +54,7 @@ def write_random_model(
             "resampling": "bicubic",
         },
         "scale": {"crop_width_in_nucleus_diameters": 3.2},
-        "looks": looks,
+        "stains": stains,
         "threshold": 0.5,
         "threshold_rule": "none: random weights",
         "training_data": (),

@@ -76,7 +76,7 @@ def test_a_slide_without_a_readable_cell_is_failed_and_never_zero(settings, expo
 
 
 def test_a_look_that_the_model_does_not_serve_fails_with_that_reason(settings, models, tmp_path, export, new_slide):
-    new_slide(export / "D3" / "G", seed=3, look="giemsa")
+    new_slide(export / "D3" / "G", seed=3, stain="giemsa")
     outcome = run(settings(model=str(models["giemsa"])))
     assert outcome.exit_code == 3
     failed = slide_named(tmp_path / "out", "D1", "A")

@@ -133,8 +133,8 @@ def test_results_from_before_there_were_counts_are_reported_without_any(settings
 
 
 def test_a_donor_with_slides_of_both_kinds_has_no_mn_frequency(settings, models, export, new_slide, out):
-    new_slide(export / "D3/A", seed=50, look="fluorescence")
-    new_slide(export / "D3/B", seed=51, look="giemsa")
+    new_slide(export / "D3/A", seed=50, stain="fluorescence")
+    new_slide(export / "D3/B", seed=51, stain="giemsa")
     run(settings(model=str(models["mixed"])))
     slides = {(row["donor"], row["slide"]): row for row in rows(out / "slides.csv")}
     donors = {row["donor"]: row for row in rows(out / "donors.csv")}

@@ -379,7 +379,7 @@ def test_label_masks_agree_with_the_table_and_serve_as_own_segmentation(settings
 
 
 def cells_with_bodies() -> np.ndarray:
-    """Stained cells on light ground, cytoplasm round the nuclei: four with two, four with one."""
+    """Stained cells on light background, cytoplasm round the nuclei: four with two, four with one."""
     rows, columns = np.mgrid[:SIDE, :SIDE]
     density = np.zeros((SIDE, SIDE, 3))
     for index in range(8):

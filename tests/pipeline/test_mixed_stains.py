@@ -15,7 +15,7 @@ from PIL import Image
 from mnbatch.pipeline import reading
 from mnbatch.pipeline.run import run
 from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
-from mnbatch.simulate.slide_appearance import draw_slide_look
+from mnbatch.simulate.slide_appearance import draw_slide_appearance
 
 STAINS = ("fluorescence", "giemsa")
 
@@ -23,14 +23,14 @@ STAINS = ("fluorescence", "giemsa")
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     root = tmp_path_factory.mktemp("cells")
-    drawn: dict[str, list[Path]] = {look: [] for look in STAINS}
-    for look in STAINS:
+    drawn: dict[str, list[Path]] = {stain: [] for stain in STAINS}
+    for stain in STAINS:
         rng = np.random.default_rng(4)
-        slide = draw_slide_look(rng, look, 0.3)
+        slide = draw_slide_appearance(rng, stain, 0.3)
         for number in range(31):
-            spec = CellSpec(look=look, n_mn=0, size=64, weak_stain=False, blur=False)
-            drawn[look].append(root / f"{look}{number}.png")
-            Image.fromarray(simulate_cell(rng, spec, slide).image).save(drawn[look][-1])
+            spec = CellSpec(stain=stain, n_mn=0, size=64, weak_stain=False, blur=False)
+            drawn[stain].append(root / f"{stain}{number}.png")
+            Image.fromarray(simulate_cell(rng, spec, slide).image).save(drawn[stain][-1])
     return drawn
 
 
@@ -91,10 +91,10 @@ def test_the_first_cells_do_not_choose_the_model(tmp_path, settings, models, cel
     export = tmp_path / "turned"
     other = STAINS[1 - STAINS.index(first)]
     lay(export / "D1" / "s", cells[first][:7] + cells[other] * 3)
-    outcome = run(settings(export=export, model=str(models["mixed"]), keep_gallery=False))
+    outcome = run(settings(export=export, model=str(models["mixed"]), keep_crops=False))
     stored = record(tmp_path / "out", "s")
-    assert stored["looks"] == {first: 7, other: 93}
-    assert stored["look"] == other
+    assert stored["stains"] == {first: 7, other: 93}
+    assert stored["stain"] == other
     assert outcome.exit_code == 0
     (row,) = slides(tmp_path / "out").values()
     assert int(row["bn_cells"]) <= 31

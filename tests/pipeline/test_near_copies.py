@@ -31,9 +31,9 @@ def results(out: Path) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, s
 
 
 @pytest.mark.parametrize("keep_gallery", [True, False])
-def test_within_a_donor_the_first_counts_and_both_slides_say_it(tmp_path, settings, export, keep_gallery) -> None:
+def test_within_a_donor_the_first_counts_and_both_slides_say_it(tmp_path, settings, export, keep_crops) -> None:
     saved_again(export / "D1/A/cell_002.png", export / "D1/B/x.jpg")
-    run(settings(keep_gallery=keep_gallery))
+    run(settings(keep_crops=keep_crops))
     slides, cells = results(tmp_path / "out")
     copy = cells["D1/B/x.jpg"]
     assert copy["mn"] == ""

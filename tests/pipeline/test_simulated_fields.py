@@ -28,9 +28,9 @@ def test_simulated_exports_are_recognised_for_what_they_are(tmp_path: Path) -> N
     assert recognise_input(whole.export, "folder-per-slide").kind == "wsi"
 
 
-@pytest.mark.parametrize("look", ["fluorescence", "giemsa"])
-def test_reported_cells_are_the_binucleated_cells_of_the_truth(settings, tmp_path: Path, look: str) -> None:
-    plan = FieldPlan(ExportPlan(donors=1, slides=1, seed=31, look=look, variety=0.3), fields=2, masks="apart")
+@pytest.mark.parametrize("stain", ["fluorescence", "giemsa"])
+def test_reported_cells_are_the_binucleated_cells_of_the_truth(settings, tmp_path: Path, stain: str) -> None:
+    plan = FieldPlan(ExportPlan(donors=1, slides=1, seed=31, stain=stain, variety=0.3), fields=2, masks="apart")
     made = simulate_fields(tmp_path / "simulated", plan)
     assert run(settings(export=made.export, samples=made.samples)).exit_code == 0
     (row,) = table(tmp_path / "out" / "slides.csv")

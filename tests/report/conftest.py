@@ -26,7 +26,7 @@ Score = float | None
 
 
 def draw_cell(seed: int, micronucleus: bool) -> np.ndarray:
-    """Two bright nuclei on dark ground, with a small third spot where asked."""
+    """Two bright nuclei on dark background, with a small third spot where asked."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:224, :224]
     image = rng.normal(18, 4, (224, 224))
@@ -51,14 +51,14 @@ def add_slide(
     *,
     quality: Quality = GOOD,
     first_digest: int = 1,
-    keep_gallery: bool = True,
+    keep_crops: bool = True,
     **fields: object,
 ) -> SlideRecord:
     """Commit a slide whose cell i has scores[i] (None: unreadable); digests count from `first_digest`."""
     base = {"name": slide_id, "path": f"d/{slide_id}", "donor": "D1", "layout": "donor-slide", "model": MODEL}
-    base |= {"call": call_stamp(), "scored": scoring(), "look": "fluorescence", "score_key": "score"}
+    base |= {"call": call_stamp(), "scored": scoring(), "stain": "fluorescence", "score_key": "score"}
     record = SlideRecord(slide_id=slide_id, status="scored", stat_key="stat", **(base | fields))
-    with store.writer(slide_id, keep_gallery=keep_gallery) as writer:
+    with store.writer(slide_id, keep_crops=keep_crops) as writer:
         for i, p in enumerate(scores):
             source = f"d/{slide_id}/cell{i:04d}.tif"
             if p is None:
@@ -69,9 +69,9 @@ def add_slide(
                 cell_id=f"{slide_id}:{source}",
                 source=source,
                 page=None,
-                pixels=draw_cell(i, p >= 0.5) if keep_gallery else BLANK,
+                pixels=draw_cell(i, p >= 0.5) if keep_crops else BLANK,
                 digest=f"{first_digest + i:032x}",
-                look="fluorescence",
+                stain="fluorescence",
                 quality=quality,
             )
             writer.add(CellScore(crop, p, draw_maps(i, p)))
@@ -132,7 +132,7 @@ def batch(store: Store) -> Store:
         skipped=(LeftOut(path="x.db", reason="hidden"),),
     )
     add_slide(store, "b2", [None, None, 0.9], first_digest=300, donor="D2")
-    add_failed(store, "b3", "no model serves its look", "Give --stain, or train a model.", donor="D2")
+    add_failed(store, "b3", "no model serves its stain", "Give --stain, or train a model.", donor="D2")
     add_failed(store, "c1", "", donor="D2", path="z/c1")
     store.put_record(store.record("c1").model_copy(update={"status": "copy", "copy_of": "b1"}))
     return store

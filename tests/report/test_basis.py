@@ -29,7 +29,7 @@ def signed(store, add_slide, tmp_path):
     """D1 of two slides, reviewed, with a dose, a background and a card's rates; signed once."""
     for slide_id, mnbn, first, donor in (("a1", 9, 1, "D1"), ("a2", 8, 1000, "D1"), ("k1", 3, 2000, "K")):
         scores = [0.9] * mnbn + [0.45] * 10 + [0.1] * 101
-        add_slide(store, slide_id, scores, first_digest=first, donor=donor, model=MODEL, keep_gallery=False)
+        add_slide(store, slide_id, scores, first_digest=first, donor=donor, model=MODEL, keep_crops=False)
     for slide_id in ("a1", "a2"):
         save(store, slide_id, decide(store, slide_id))
     dose(store, tmp_path)
@@ -82,12 +82,12 @@ def decision(store, *_):
 
 
 def control_counts(store, _, add_slide):
-    add_slide(store, "k2", [0.9] * 9 + [0.1] * 80, first_digest=3000, donor="K", model=MODEL, keep_gallery=False)
+    add_slide(store, "k2", [0.9] * 9 + [0.1] * 80, first_digest=3000, donor="K", model=MODEL, keep_crops=False)
     return {"samples": {**SAMPLES, "k2": {"donor": "K", "control": "yes"}}}
 
 
 def added(store, _, add_slide):
-    add_slide(store, "a3", [0.9] + [0.1] * 80, first_digest=4000, donor="D1", model=MODEL, keep_gallery=False)
+    add_slide(store, "a3", [0.9] + [0.1] * 80, first_digest=4000, donor="D1", model=MODEL, keep_crops=False)
 
 
 def altered(store, *_):
@@ -145,7 +145,7 @@ def test_what_changed_is_told_with_old_and_new(signed, tmp_path):
 def test_made_again_without_a_change_it_stands(signed, add_slide):
     assert state(signed) == state(signed, force=True) == "stands"
     # Another donor's slide, a link and the sign-off itself are none of what it is about.
-    add_slide(signed, "z1", [0.9] + [0.1] * 80, first_digest=6000, donor="Z", model=MODEL, keep_gallery=False)
+    add_slide(signed, "z1", [0.9] + [0.1] * 80, first_digest=6000, donor="Z", model=MODEL, keep_crops=False)
     assert state(signed) == "stands"
     assert state(signed, gallery=3) == "stands"
     assert len({basis.digest for basis in (build(signed).bases["D1"] for _ in range(2))}) == 1

@@ -178,7 +178,7 @@ def test_print_shows_the_evidence_on_white_whatever_is_switched_off(browser: Any
     try:
         assert browser.find_element("css selector", ".heat.evidence").is_displayed()
         assert not browser.find_element("css selector", ".galbar .tools").is_displayed()
-        ground = browser.find_element("css selector", "body").value_of_css_property("background-color")
-        assert ground in {"rgb(255, 255, 255)", "rgba(255, 255, 255, 1)"}
+        background = browser.find_element("css selector", "body").value_of_css_property("background-color")
+        assert background in {"rgb(255, 255, 255)", "rgba(255, 255, 255, 1)"}
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})

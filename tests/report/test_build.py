@@ -43,7 +43,7 @@ def test_slides_table_has_counts_failures_and_reasons(batch: Store, read_csv: Re
     assert rows["a2"]["threshold"] == "0.5"
     assert rows["b2"]["status"] == "failed"
     assert "2 of 3 cells" in rows["b2"]["reason"]
-    assert (rows["b3"]["reason"], rows["b3"]["mnbn_cells"]) == ("no model serves its look", "")
+    assert (rows["b3"]["reason"], rows["b3"]["mnbn_cells"]) == ("no model serves its stain", "")
     assert [(s.slide_id, s.status) for s in made.slides][-2:] == [("b2", "failed"), ("b3", "failed")]
 
 
@@ -89,7 +89,7 @@ def test_a_copied_slide_is_listed_and_not_counted(batch: Store) -> None:
 def test_a_failed_slide_shows_reason_and_next_step_and_no_number(batch: Store) -> None:
     build_reports(batch, OPTIONS)
     for page in (batch.paths.index, batch.paths.slide("b3").page):
-        assert "no model serves its look" in text(page)
+        assert "no model serves its stain" in text(page)
         assert "Give --stain, or train a model." in text(page)
     assert 'class="number"' not in text(batch.paths.slide("b3").page)
     assert not batch.paths.slide("b3").cells_csv.exists()

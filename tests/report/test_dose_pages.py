@@ -26,10 +26,10 @@ CURVE = {
 @pytest.fixture
 def scored(store, add_slide, add_failed):
     """Donor D1 with 30 of 300 cells called, D2 with 2 of 200; D3 failed."""
-    add_slide(store, "a1", [0.9] * 20 + [0.1] * 180, keep_gallery=False)
-    add_slide(store, "a2", [0.9] * 10 + [0.1] * 90, keep_gallery=False, first_digest=1000)
-    add_slide(store, "b1", [0.9] * 2 + [0.1] * 198, keep_gallery=False, first_digest=2000, donor="D2")
-    add_failed(store, "c1", "no model serves its look", donor="D3")
+    add_slide(store, "a1", [0.9] * 20 + [0.1] * 180, keep_crops=False)
+    add_slide(store, "a2", [0.9] * 10 + [0.1] * 90, keep_crops=False, first_digest=1000)
+    add_slide(store, "b1", [0.9] * 2 + [0.1] * 198, keep_crops=False, first_digest=2000, donor="D2")
+    add_failed(store, "c1", "no model serves its stain", donor="D3")
     return store
 
 
@@ -72,9 +72,9 @@ def test_doses_stand_in_tables_and_pages_and_survive_a_rebuild(scored, curve, re
 def test_every_nucleus_is_no_binucleated_cell_on_a_curve(store, add_slide, curve, read_csv):
     counts = {"fields": 1, "empty": 0, "set_aside": (), "classes": {}, "not_scored": {}, "um_per_pixel": None}
     every = FieldsStamp(cells="all", **counts)
-    add_slide(store, "a1", [0.9] * 20 + [0.1] * 180, keep_gallery=False, fields=every)
-    add_slide(store, "b1", [0.9] * 20 + [0.1] * 180, keep_gallery=False, first_digest=1000, donor="D2")
-    add_slide(store, "b2", [0.9] * 20 + [0.1] * 180, keep_gallery=False, first_digest=2000, donor="D2", fields=every)
+    add_slide(store, "a1", [0.9] * 20 + [0.1] * 180, keep_crops=False, fields=every)
+    add_slide(store, "b1", [0.9] * 20 + [0.1] * 180, keep_crops=False, first_digest=1000, donor="D2")
+    add_slide(store, "b2", [0.9] * 20 + [0.1] * 180, keep_crops=False, first_digest=2000, donor="D2", fields=every)
     assert mnbatch("dose", store.paths.root, "--curve", curve()).returncode == 3
     alone, mixed = read_csv(store.paths.donors_csv)
     assert (alone["dose_status"], alone["dose_estimate_gy"], mixed["dose_estimate_gy"]) == ("refused", "", "")
@@ -119,7 +119,7 @@ def test_a_donor_that_failed_has_a_page_without_a_number(scored, curve):
 def test_the_physicians_page_prints_on_one_sheet(scored, add_slide, curve, tmp_path):
     # The worst case: a long code, many slides, every warning.
     for i in range(12):
-        add_slide(scored, f"a-slide-with-quite-a-long-name-{i}", [0.9] * (3 * i) + [0.1] * 40, keep_gallery=False,
+        add_slide(scored, f"a-slide-with-quite-a-long-name-{i}", [0.9] * (3 * i) + [0.1] * 40, keep_crops=False,
                   first_digest=10_000 + 100 * i, donor="D-" + "long" * 12)  # fmt: skip
     mnbatch("dose", scored.paths.root, "--curve", curve(dose_range=[0, 1], covariance=None))
     for donor, reason in (("D1", "urgent"), ("D-" + "long" * 12, "a reason of many words " * 10)):
@@ -183,7 +183,7 @@ def test_curve_fit_from_scored_slides_and_back_to_doses(store, add_slide, tmp_pa
     rows, first = ["slide,donor,dose_gy"], 1
     for dose, called in ((0, 4), (0.5, 12), (1, 24), (2, 56), (3, 90), (4, 130)):
         name = f"c{dose}"
-        add_slide(store, name, [0.9] * called + [0.1] * (400 - called), keep_gallery=False, first_digest=first)
+        add_slide(store, name, [0.9] * called + [0.1] * (400 - called), keep_crops=False, first_digest=first)
         rows.append(f"{name},D1,{dose}")
         first += 1000
     sheet, curve = tmp_path / "samples.csv", tmp_path / "curve.json"
@@ -199,11 +199,11 @@ def test_curve_fit_from_scored_slides_and_back_to_doses(store, add_slide, tmp_pa
 
 
 def test_curve_fit_refuses_slides_without_dose_or_of_two_thresholds(store, add_slide, call_stamp, tmp_path):
-    add_slide(store, "a", [0.9] * 5 + [0.1] * 95, keep_gallery=False)
+    add_slide(store, "a", [0.9] * 5 + [0.1] * 95, keep_crops=False)
     none = mnbatch("curve", "fit", store.paths.root, "--out", tmp_path / "c.json")
     assert none.returncode == 2
     assert "No slide has a known dose" in none.stderr
-    add_slide(store, "b", [0.9] * 9 + [0.1] * 91, keep_gallery=False, first_digest=500, call=call_stamp(0.4))
+    add_slide(store, "b", [0.9] * 9 + [0.1] * 91, keep_crops=False, first_digest=500, call=call_stamp(0.4))
     sheet = tmp_path / "s.csv"
     sheet.write_text("slide,donor,dose_gy\na,D1,0\nb,D1,2\n")
     mixed = mnbatch("curve", "fit", store.paths.root, "--doses", sheet, "--out", tmp_path / "c.json")

@@ -28,7 +28,7 @@ def test_a_contact_sheet_shows_the_cells_to_look_at(batch):
 
 
 def test_a_slide_without_pictures_has_no_sheet(store, add_slide):
-    add_slide(store, "bare", [0.9, 0.1], keep_gallery=False)
+    add_slide(store, "bare", [0.9, 0.1], keep_crops=False)
     assert write_contact_sheets(store, 3) == []
 
 
@@ -58,7 +58,7 @@ def make_batches(root, add_slide, shares):
     for number, share in enumerate(shares):
         store = Store(root / f"batch{number}")
         scores = [0.9] * round(100 * share) + [0.1] * (100 - round(100 * share))
-        add_slide(store, "s", scores, keep_gallery=False, first_digest=1000 * number + 1)
+        add_slide(store, "s", scores, keep_crops=False, first_digest=1000 * number + 1)
         (store.paths.root / "batch.json").write_text(json.dumps({"export": "e", "layout": "l", "pseudonymised": False}))
         build_reports(store, ReportOptions(gallery=0))
 

@@ -20,9 +20,9 @@ from mnbatch.review.decisions import COLUMNS, LONGEST_NAME
 from mnbatch.review.estimate import hypergeometric_limits
 from mnbatch.review.queue import ReviewPlan, save_plan
 from mnbatch.review.review_import import import_review, queues_of
+from mnbatch.review.review_status import slide_review
 from mnbatch.review.server import ReviewServer
 from mnbatch.review.sign_offs import read_signatures
-from mnbatch.review.standing import slide_review
 from mnbatch.review.trail import read_trail
 from tests.browsers import Firefox, download_into, set_width
 

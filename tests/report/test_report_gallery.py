@@ -5,7 +5,7 @@ import numpy as np
 
 from mnbatch.assay.calls import CalledCell
 from mnbatch.report.page_pictures import Candidate, choose, gallery_view
-from mnbatch.results.stored_gallery import MAPS, Gallery, encode_crop, pack_maps
+from mnbatch.results.stored_crops import MAPS, StoredCrops, encode_crop, pack_maps
 
 
 def candidates(scores: list[float], threshold: float = 0.5) -> list[Candidate]:
@@ -52,7 +52,7 @@ def test_the_text_says_how_many_of_how_many_are_shown() -> None:
     assert none.called_text == "No cell was called MN."
 
 
-def kept(folder: Path, given: tuple[str, ...]) -> Gallery:
+def kept(folder: Path, given: tuple[str, ...]) -> StoredCrops:
     """One cell's crop and maps as a run keeps them, the maps that the model does not give as NaN."""
     maps = np.full((3, 13, 13), 0.5, np.float32)
     maps[[name not in given for name in MAPS]] = np.nan
@@ -62,7 +62,7 @@ def kept(folder: Path, given: tuple[str, ...]) -> Gallery:
     return Gallery(folder / "crops", folder / "maps", ((0, len(jpeg)),), (0,), given)
 
 
-def shown(pictures: list[Gallery]) -> tuple[list[str], list[list[str]]]:
+def shown(pictures: list[StoredCrops]) -> tuple[list[str], list[list[str]]]:
     """Kinds of map that the page offers, and those that each cell has."""
     cells = [
         replace(cell, row=0, pictures=p) for cell, p in zip(candidates([0.9] * len(pictures)), pictures, strict=True)

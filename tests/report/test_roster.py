@@ -23,7 +23,7 @@ def graded(tmp_path):
     for number, _ in enumerate(DOSES):
         mn = 6 + 8 * number
         add_slide(store, f"s{number}", [0.9] * mn + [0.1] * (300 - mn), first_digest=1000 * number + 1,
-                  keep_gallery=number == 0, donor=f"D{number}")  # fmt: skip
+                  keep_crops=number == 0, donor=f"D{number}")  # fmt: skip
     (store.paths.root / "batch.json").write_text('{"export": "e", "layout": "l", "pseudonymised": false}')
     sheet(store, {f"s{number}": dose for number, dose in enumerate(DOSES)})
     return store

@@ -4,9 +4,9 @@ from mnbatch.report.build import ReportOptions, build_reports
 
 
 def test_six_of_ten_cells_of_another_donor_fail_both(store, add_slide, read_csv):
-    add_slide(store, "a1", [0.1] * 10, first_digest=1, keep_gallery=False, donor="A")
-    add_slide(store, "b1", [0.1] * 10, first_digest=5, keep_gallery=False, donor="B")
-    add_slide(store, "b2", [0.1] * 10, first_digest=11, keep_gallery=False, donor="B")
+    add_slide(store, "a1", [0.1] * 10, first_digest=1, keep_crops=False, donor="A")
+    add_slide(store, "b1", [0.1] * 10, first_digest=5, keep_crops=False, donor="B")
+    add_slide(store, "b2", [0.1] * 10, first_digest=11, keep_crops=False, donor="B")
     build_reports(store, ReportOptions(gallery=0), {})
     rows = {row["slide_id"]: row for row in read_csv(store.paths.slides_csv)}
     assert [rows[name]["status"] for name in ("a1", "b1", "b2")] == ["failed", "failed", "done"]
@@ -16,9 +16,9 @@ def test_six_of_ten_cells_of_another_donor_fail_both(store, add_slide, read_csv)
 
 
 def test_one_cell_of_another_donor_leaves_both_denominators(store, add_slide, read_csv):
-    add_slide(store, "a1", [0.1] * 40, first_digest=1, keep_gallery=False, donor="A")
-    add_slide(store, "b1", [0.1] * 40, first_digest=40, keep_gallery=False, donor="B")
-    add_slide(store, "b2", [0.1] * 5, first_digest=40, keep_gallery=False, donor="B")
+    add_slide(store, "a1", [0.1] * 40, first_digest=1, keep_crops=False, donor="A")
+    add_slide(store, "b1", [0.1] * 40, first_digest=40, keep_crops=False, donor="B")
+    add_slide(store, "b2", [0.1] * 5, first_digest=40, keep_crops=False, donor="B")
     build_reports(store, ReportOptions(gallery=0), {})
     rows = {row["slide_id"]: row for row in read_csv(store.paths.slides_csv)}
     assert (rows["a1"]["bn_cells"], rows["b1"]["bn_cells"], rows["b2"]["status"]) == ("39", "39", "failed")
@@ -29,8 +29,8 @@ def test_one_cell_of_another_donor_leaves_both_denominators(store, add_slide, re
 
 
 def test_the_sheet_says_whose_the_slides_are(store, add_slide, read_csv):
-    add_slide(store, "a1", [0.1] * 10, first_digest=1, keep_gallery=False, donor="A")
-    add_slide(store, "b1", [0.1] * 10, first_digest=5, keep_gallery=False, donor="B")
+    add_slide(store, "a1", [0.1] * 10, first_digest=1, keep_crops=False, donor="A")
+    add_slide(store, "b1", [0.1] * 10, first_digest=5, keep_crops=False, donor="B")
     build_reports(store, ReportOptions(gallery=0), {"b1": {"donor": "A"}})
     rows = {row["slide_id"]: row for row in read_csv(store.paths.slides_csv)}
     assert [rows[name]["bn_cells"] for name in ("a1", "b1")] == ["10", "4"]

@@ -47,9 +47,7 @@ def two_donors(store, add_slide):
     for number, (slide_id, (mnbn, cells)) in enumerate(counts.items()):
         donor = "D1" if slide_id.startswith("a") else "D2"
         first = 1 + 1000 * number
-        add_slide(
-            store, slide_id, scores(mnbn, cells), first_digest=first, donor=donor, model=MODEL, keep_gallery=False
-        )
+        add_slide(store, slide_id, scores(mnbn, cells), first_digest=first, donor=donor, model=MODEL, keep_crops=False)
     return store
 
 
@@ -129,7 +127,7 @@ def test_a_failed_slide_has_no_statistics(store, add_failed, tables):
 
 
 def test_another_threshold_than_the_card_s_corrects_nothing(store, add_slide, call_stamp, tables):
-    add_slide(store, "a1", scores(3, 20), call=call_stamp(threshold=0.4), model=MODEL, keep_gallery=False)
+    add_slide(store, "a1", scores(3, 20), call=call_stamp(threshold=0.4), model=MODEL, keep_crops=False)
     slides, _ = tables(store)
     assert slides["a1"]["corrected_per_1000"] == ""
     assert "hold at its threshold 0.5" in slides["a1"]["correction_note"]
@@ -159,7 +157,7 @@ def test_scores_unlike_the_validated_ones_are_warned_of(store, add_slide, tmp_pa
     own = tmp_path / "own.csv"
     lines = [f"{p:.4f},1" for p in rng.uniform(0.9, 1, 200)] + [f"{p:.4f},0" for p in rng.uniform(0, 0.1, 400)]
     own.write_text("\n".join(["p_mn,truth", *lines]) + "\n")
-    add_slide(store, "a1", [float(p) for p in rng.uniform(0.3, 0.7, 60)], model=MODEL, keep_gallery=False)
+    add_slide(store, "a1", [float(p) for p in rng.uniform(0.3, 0.7, 60)], model=MODEL, keep_crops=False)
     assert CliRunner().invoke(app, ["report", str(store.paths.root), "--validation", str(own)]).exit_code == 0
     slides, donors = tables(Store(store.paths.root))
     assert float(slides["a1"]["score_shift_p"]) < 0.01

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mnbatch.report.gallery_page import CROPS_A_STRIP, strips
-from mnbatch.results.stored_gallery import encode_crop
+from mnbatch.results.stored_crops import encode_crop
 
 
 def crop(seed: int, size: int, grey: bool) -> bytes:

@@ -117,7 +117,7 @@ def test_a_line_that_was_taken_out_of_a_trail_is_noticed(whole):
 
 def test_an_out_of_an_earlier_version_is_read_and_said_to_be_one(tmp_path):
     store = Store(tmp_path / "out")
-    add_slide(store, "a1", [0.9, 0.8, *[0.1] * 6], keep_gallery=False)
+    add_slide(store, "a1", [0.9, 0.8, *[0.1] * 6], keep_crops=False)
     path = store.paths.slide("a1").record
     old = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("checksum", "checksums")}
     path.write_text(json.dumps(old))
@@ -142,7 +142,7 @@ def test_an_out_of_an_earlier_version_is_read_and_said_to_be_one(tmp_path):
 
 def test_no_report_shows_numbers_of_altered_scores_or_of_an_altered_summary(tmp_path):
     store = Store(tmp_path / "out")
-    add_slide(store, "a1", [0.9, 0.8, *[0.1] * 30], keep_gallery=False)
+    add_slide(store, "a1", [0.9, 0.8, *[0.1] * 30], keep_crops=False)
     options = ReportOptions(gallery=0)
     build_reports(store, options)
     summary = store.paths.slide("a1").summary

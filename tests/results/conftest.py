@@ -34,7 +34,7 @@ def make_score() -> Callable[..., CellScore]:
             page=None,
             pixels=rng.integers(0, 256, (224, 224, 3), np.uint8),
             digest=digest or f"{index + 1:032x}",
-            look="fluorescence",
+            stain="fluorescence",
             quality=Quality(0.5, 0.4, 0.0, 2, 0.2),
         )
         maps = rng.random((3, 13, 13), np.float32)

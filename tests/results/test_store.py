@@ -10,8 +10,8 @@ from mnbatch.errors import StorageError
 from mnbatch.results.paths import STAGING_PREFIX
 
 
-def commit(store, record, items, keep_gallery=True):
-    with store.writer(record.slide_id, keep_gallery=keep_gallery) as writer:
+def commit(store, record, items, keep_crops=True):
+    with store.writer(record.slide_id, keep_crops=keep_crops) as writer:
         for item in items:
             writer.add(item)
         return writer.commit(record)
@@ -36,7 +36,7 @@ def test_what_was_committed_is_read_back(store, make_record, make_score, make_un
 
 def test_crops_and_maps_come_back_for_their_own_cells(store, make_record, make_score, make_unreadable):
     items = [make_score(0), make_unreadable(1), make_score(2)]
-    gallery = store.gallery(commit(store, make_record(), items))
+    gallery = store.crops(commit(store, make_record(), items))
     assert gallery.jpeg(1) is None
     assert gallery.cell_maps(1) is None
     for row in (0, 2):
@@ -48,8 +48,8 @@ def test_crops_and_maps_come_back_for_their_own_cells(store, make_record, make_s
 
 
 def test_a_slide_without_gallery_keeps_scores_alone(store, make_record, make_score):
-    record = commit(store, make_record(), [make_score(0)], keep_gallery=False)
-    assert store.gallery(record) is None
+    record = commit(store, make_record(), [make_score(0)], keep_crops=False)
+    assert store.crops(record) is None
     assert len(store.scores(record)) == 1
 
 
@@ -74,7 +74,7 @@ def test_the_same_scores_give_the_same_bytes(tmp_path, make_record, make_score):
 
 def test_an_abandoned_slide_keeps_its_old_truth(store, make_record, make_score):
     record = commit(store, make_record(), [make_score(0)])
-    with store.writer(record.slide_id, keep_gallery=True) as writer:
+    with store.writer(record.slide_id, keep_crops=True) as writer:
         writer.add(make_score(5))
     assert store.records() == [record]
     assert not [n for n in os.listdir(store.paths.slide(record.slide_id).root) if n.startswith(STAGING_PREFIX)]
@@ -94,7 +94,7 @@ def test_a_kill_before_the_record_is_switched_leaves_the_old_truth(
         raise Killed
 
     target = "mnbatch.results.writer.write_record" if instant == "renamed" else "mnbatch.results.writer.sync_folder"
-    writer = store.writer(old.slide_id, keep_gallery=True)
+    writer = store.writer(old.slide_id, keep_crops=True)
     writer.add(make_score(7))
     with monkeypatch.context() as patch:
         patch.setattr(target, kill)
@@ -187,7 +187,7 @@ def test_altered_pictures_are_noticed_when_pictures_are_asked_for(store, make_re
     assert store.damage(record) == ""
     assert f"{name} was altered" in store.damage(record, pictures=True)
     with pytest.raises(StorageError, match=name):
-        store.gallery(record)
+        store.crops(record)
 
 
 def test_a_result_of_a_version_without_checksums_is_known_by_sizes(store, make_record, make_score):
@@ -221,6 +221,6 @@ def test_the_checksums_are_those_of_the_files(store, make_record, make_score, ma
 
 def test_two_writers_of_one_process_id_do_not_meet(store):
     """As in two containers that share OUT."""
-    names = {store.writer(f"s{i}", keep_gallery=False)._staged.root.name for i in range(2)}
+    names = {store.writer(f"s{i}", keep_crops=False)._staged.root.name for i in range(2)}
     assert len(names) == 2
     assert all(name.startswith(STAGING_PREFIX) for name in names)

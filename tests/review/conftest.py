@@ -33,7 +33,7 @@ def score_record(slide_id: str, threshold: float = 0.5, key: str = "key") -> Sli
         status="scored",
         stat_key="stat",
         score_key="score",
-        look="fluorescence",
+        stain="fluorescence",
         model=ModelStamp(name="m", version="1", digest="ab" * 32, architecture="attention-alexnet"),
         call=call_stamp(threshold, key),
         scored=scoring(),
@@ -42,7 +42,7 @@ def score_record(slide_id: str, threshold: float = 0.5, key: str = "key") -> Sli
 
 def commit_slide(store: Store, slide_id: str, scores: Sequence[float | None], digest: int = 1) -> SlideRecord:
     rng = np.random.default_rng(digest)
-    with store.writer(slide_id, keep_gallery=True) as writer:
+    with store.writer(slide_id, keep_crops=True) as writer:
         for i, p in enumerate(scores):
             source = f"d/{slide_id}/cell{i:04d}.tif"
             name = f"{slide_id}:{source}"

@@ -10,7 +10,7 @@ from mnbatch.results.lock import hold_lock
 from mnbatch.results.store import Store
 from mnbatch.review import trail
 from mnbatch.review.review_import import import_review, queues_of
-from mnbatch.review.standing import slide_review
+from mnbatch.review.review_status import slide_review
 
 
 def not_mn(_cell_id):

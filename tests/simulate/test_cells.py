@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mnbatch.assay.cells import LOOKS, Look
-from mnbatch.imaging.stain_recognition import recognise_look
+from mnbatch.assay.cells import STAINS, Stain
+from mnbatch.imaging.stain_recognition import recognise_stain
 from mnbatch.simulate import (
     MAX_MN,
     MIN_CONTRAST,
     CellSpec,
     SimulatedCell,
-    SlideLook,
-    draw_slide_look,
+    SlideAppearance,
+    draw_slide_appearance,
     simulate_cell,
 )
 from mnbatch.simulate.cell_plan import Kind
@@ -24,43 +24,43 @@ from mnbatch.simulate.cell_plan import Kind
 KINDS: tuple[Kind, ...] = ("binucleated", "mononucleated", "multinucleated")
 
 
-def some_slides(look: Look, count: int = 6) -> list[SlideLook]:
-    return [draw_slide_look(np.random.default_rng([7, i]), look) for i in range(count)]
+def some_slides(stain: Stain, count: int = 6) -> list[SlideAppearance]:
+    return [draw_slide_appearance(np.random.default_rng([7, i]), stain) for i in range(count)]
 
 
-def uncompressed(slide: SlideLook) -> SlideLook:
+def uncompressed(slide: SlideAppearance) -> SlideAppearance:
     """A slide without the steps that spread a local difference over the crop."""
     camera = replace(slide.camera, jpeg=0, native=1.0, gamma=1.0)
     glow = slide.fluorescence and replace(slide.fluorescence, haze=0.0)
     return replace(slide, camera=camera, fluorescence=glow)
 
 
-def draw(seed: int, slide: SlideLook, **options: object) -> SimulatedCell:
-    return simulate_cell(np.random.default_rng(seed), CellSpec(slide.look, **options), slide)  # type: ignore[arg-type]
+def draw(seed: int, slide: SlideAppearance, **options: object) -> SimulatedCell:
+    return simulate_cell(np.random.default_rng(seed), CellSpec(slide.stain, **options), slide)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_same_seed_gives_the_same_picture_and_another_seed_another(look: Look) -> None:
-    slide = some_slides(look, 1)[0]
+@pytest.mark.parametrize("stain", STAINS)
+def test_same_seed_gives_the_same_picture_and_another_seed_another(stain: Stain) -> None:
+    slide = some_slides(stain, 1)[0]
     first, again, other = draw(5, slide, n_mn=2), draw(5, slide, n_mn=2), draw(6, slide, n_mn=2)
     assert np.array_equal(first.image, again.image)
     assert first.micronuclei == again.micronuclei
     assert not np.array_equal(first.image, other.image)
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("stain", STAINS)
 @pytest.mark.parametrize("n_mn", range(MAX_MN + 1))
-def test_number_of_separate_bodies_in_the_mask_is_the_truth(look: Look, n_mn: int) -> None:
-    for seed, slide in enumerate(some_slides(look, 4)):
+def test_number_of_separate_bodies_in_the_mask_is_the_truth(stain: Stain, n_mn: int) -> None:
+    for seed, slide in enumerate(some_slides(stain, 4)):
         cell = draw(seed, slide, n_mn=n_mn)
         assert cell.n_mn == n_mn == len(cell.micronuclei)
         assert ndimage.label(cell.mn_mask, np.ones((3, 3)))[1] == n_mn
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("stain", STAINS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_micronucleus_is_visible_small_and_in_the_cytoplasm(look: Look, kind: Kind) -> None:
-    for seed, slide in enumerate(some_slides(look)):
+def test_every_micronucleus_is_visible_small_and_in_the_cytoplasm(stain: Stain, kind: Kind) -> None:
+    for seed, slide in enumerate(some_slides(stain)):
         cell = draw(seed, slide, n_mn=3, kind=kind)
         main = ndimage.label(cell.nucleus_mask)[0]
         largest = 2 * np.sqrt(np.bincount(main.ravel())[1:].max() / np.pi)
@@ -73,10 +73,10 @@ def test_every_micronucleus_is_visible_small_and_in_the_cytoplasm(look: Look, ki
         assert hidden.sum() < 0.35 * cell.mn_mask.sum()
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_micronucleus_differs_from_its_surroundings_in_the_finished_picture(look: Look) -> None:
-    sign = 1.0 if look == "fluorescence" else -1.0
-    for seed, slide in enumerate(some_slides(look)):
+@pytest.mark.parametrize("stain", STAINS)
+def test_micronucleus_differs_from_its_surroundings_in_the_finished_picture(stain: Stain) -> None:
+    sign = 1.0 if stain == "fluorescence" else -1.0
+    for seed, slide in enumerate(some_slides(stain)):
         cell = draw(seed, slide, n_mn=1, blur=False)
         grey = cell.image.astype(float) if cell.image.ndim == 2 else cell.image.astype(float).mean(axis=2)
         around = ndimage.binary_dilation(cell.mn_mask, iterations=5) & ~ndimage.binary_dilation(
@@ -86,9 +86,9 @@ def test_micronucleus_differs_from_its_surroundings_in_the_finished_picture(look
         assert sign * (grey[body].mean() - grey[around].mean()) > 3.0
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_a_cell_with_micronuclei_equals_the_same_cell_without_except_there(look: Look) -> None:
-    for seed, slide in enumerate(some_slides(look)):
+@pytest.mark.parametrize("stain", STAINS)
+def test_a_cell_with_micronuclei_equals_the_same_cell_without_except_there(stain: Stain) -> None:
+    for seed, slide in enumerate(some_slides(stain)):
         plain = draw(seed, uncompressed(slide), n_mn=0, blur=False)
         other = draw(seed, uncompressed(slide), n_mn=2, blur=False)
         assert plain.artefacts == other.artefacts
@@ -102,20 +102,20 @@ def test_a_cell_with_micronuclei_equals_the_same_cell_without_except_there(look:
 
 
 def test_debris_is_drawn_alike_with_and_without_micronuclei() -> None:
-    for look in LOOKS:
-        slide = some_slides(look, 1)[0]
+    for stain in STAINS:
+        slide = some_slides(stain, 1)[0]
         without = [draw(seed, slide, n_mn=0).artefacts for seed in range(40)]
         with_mn = [draw(seed, slide, n_mn=1).artefacts for seed in range(40)]
         assert without == with_mn
         assert any("debris" in names for names in without)
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_looks_are_recognised(look: Look) -> None:
-    for seed, slide in enumerate(some_slides(look, 12)):
+@pytest.mark.parametrize("stain", STAINS)
+def test_looks_are_recognised(stain: Stain) -> None:
+    for seed, slide in enumerate(some_slides(stain, 12)):
         pixels = draw(seed, slide, n_mn=seed % 3).image
         assert pixels.dtype == np.uint8
-        assert recognise_look(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)) == look
+        assert recognise_stain(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)) == stain
 
 
 def test_knobs_are_obeyed_and_recorded() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mnbatch.simulate import CellSpec, contact_sheet, draw_slide_look, simulate_cell
+from mnbatch.simulate import CellSpec, contact_sheet, draw_slide_appearance, simulate_cell
 
 
 def test_sheet_holds_every_crop_and_marks_the_truth(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    slide = draw_slide_look(rng, "fluorescence")
+    slide = draw_slide_appearance(rng, "fluorescence")
     cells = [simulate_cell(rng, CellSpec("fluorescence", n_mn=1, bits=16), slide) for _ in range(3)]
     contact_sheet(cells, tmp_path / "plain.png", columns=2, size=100)
     contact_sheet(cells, tmp_path / "marked.png", columns=2, size=100, mark=True)

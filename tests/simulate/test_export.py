@@ -18,10 +18,10 @@ SMALL = {"donors": 2, "slides": 1, "cells": 3, "size": 64, "doses": (0.0, 4.0)}
 
 
 def test_same_seed_gives_the_same_bytes_also_in_parallel(tmp_path: Path) -> None:
-    simulate_export(tmp_path / "a", **SMALL, look="both")
-    simulate_export(tmp_path / "b", **SMALL, look="both", workers=2)
+    simulate_export(tmp_path / "a", **SMALL, stain="both")
+    simulate_export(tmp_path / "b", **SMALL, stain="both", workers=2)
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
-    simulate_export(tmp_path / "c", **SMALL, look="both", seed=2)
+    simulate_export(tmp_path / "c", **SMALL, stain="both", seed=2)
     assert digests(tmp_path / "a" / "export") != digests(tmp_path / "c" / "export")
 
 
@@ -61,7 +61,7 @@ def test_truth_and_sample_sheet_have_stated_columns_and_every_file(tmp_path: Pat
 
 def test_numbers_of_micronuclei_follow_the_curve(tmp_path: Path) -> None:
     made = simulate_export(
-        tmp_path / "x", donors=1, slides=1, cells=400, size=64, doses=(4.0,), fmt="jpg", look="giemsa"
+        tmp_path / "x", donors=1, slides=1, cells=400, size=64, doses=(4.0,), fmt="jpg", stain="giemsa"
     )
     counts = np.array([int(row["n_mn"]) for row in rows_of(made.truth)])
     mean = XRAYS.mean(4.0)
@@ -83,7 +83,7 @@ def test_every_layout_is_found_by_the_crawl(tmp_path: Path) -> None:
 
 
 def test_gallery_has_a_page_a_cell(tmp_path: Path) -> None:
-    made = simulate_export(tmp_path / "x", **SMALL, layout="tiff-galleries", look="giemsa")
+    made = simulate_export(tmp_path / "x", **SMALL, layout="tiff-galleries", stain="giemsa")
     with tifffile.TiffFile(made.export / "D01-1.tif") as tiff:
         assert len(tiff.pages) == 3
         assert tiff.pages[0].asarray().shape == (64, 64, 3)

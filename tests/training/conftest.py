@@ -11,7 +11,7 @@ from mnbatch.training.training_loop import Pool
 
 
 def draw_cell(rng: np.random.Generator, with_mn: bool, size: int = 96) -> np.ndarray:
-    """A bright disc on dark ground, with a small disc beside it or not."""
+    """A bright disc on dark background, with a small disc beside it or not."""
     ys, xs = np.mgrid[0:size, 0:size]
     middle = size / 2 + rng.normal(0, 2, 2)
     picture = 30 + 150 * (np.hypot(ys - middle[0], xs - middle[1]) < size / 6)

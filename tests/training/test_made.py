@@ -1,13 +1,13 @@
-"""Made cells: the same for a seed, both classes alike but for the micronucleus."""
+"""Synthetic cells: the same for a seed, both classes alike but for the micronucleus."""
 
 import numpy as np
 import pytest
 
-from mnbatch.imaging.stain_recognition import recognise_look
+from mnbatch.imaging.stain_recognition import recognise_stain
 from mnbatch.training.composite_scene import CANVAS, Disc, SceneDrawer, composite_cell, place_slot
 from mnbatch.training.dressed_cells import chromatin_of, smear_cells
-from mnbatch.training.made_cells import UNCOUNTED, composites, dressed, simulated, smears
 from mnbatch.training.real_pieces import PATCH, Box, PatchLibrary, instance_patches, load_library, smear_patches
+from mnbatch.training.synthetic_cells import UNCOUNTED, composites, dressed, simulated, smears
 
 EMPTY = PatchLibrary()
 
@@ -35,9 +35,9 @@ def test_both_classes_are_made():
 
 
 def test_composites_have_the_look_that_was_asked_for():
-    for stained, look in ((True, "giemsa"), (False, "fluorescence")):
-        seen = [recognise_look(composite_cell(np.random.default_rng(i), EMPTY, 1, stained)[0]) for i in range(8)]
-        assert seen.count(look) >= 7
+    for stained, stain in ((True, "giemsa"), (False, "fluorescence")):
+        seen = [recognise_stain(composite_cell(np.random.default_rng(i), EMPTY, 1, stained)[0]) for i in range(8)]
+        assert seen.count(stain) >= 7
 
 
 def test_a_scene_without_micronuclei_says_so_and_one_with_has_more_chromatin():
@@ -77,7 +77,7 @@ def test_dressed_crops_look_stained_and_keep_their_labels():
     labels = [True, True, False, False]
     made = list(dressed(range(6), 1, EMPTY, crops, labels))
     assert [n_mn for _, n_mn in made] == [UNCOUNTED, 0] * 3
-    assert all(recognise_look(picture) == "giemsa" for picture, _ in made)
+    assert all(recognise_stain(picture) == "giemsa" for picture, _ in made)
     counted = [n_mn for _, n_mn in dressed(range(4), 1, EMPTY, crops, labels, [4, 2, 0, 0])]
     assert sorted(counted) == [0, 0, 2, 4]
 
@@ -112,7 +112,7 @@ def test_real_smears_feed_composites_and_the_rest_is_held_out(shared_data):
     assert held_out
     made = list(smears(range(4), 1, training))
     assert [label for _, label in made] == [True, False, True, False]
-    assert all(recognise_look(picture) == "giemsa" for picture, _ in made)
+    assert all(recognise_stain(picture) == "giemsa" for picture, _ in made)
     library = load_library(None, shared_data / "bccd", smear_share=0.05)
     assert library.platelets
 

@@ -9,7 +9,7 @@ from mnbatch.training.recipe import PAPER, Recipe, load_recipe
 def test_built_in_recipes_are_found_by_name():
     assert load_recipe("default") == Recipe()
     assert load_recipe("paper") == PAPER
-    assert (PAPER.epochs, PAPER.learning_rate, PAPER.gamma, PAPER.makes_stained) == (60, 0.01, 2.0, False)
+    assert (PAPER.epochs, PAPER.learning_rate, PAPER.gamma, PAPER.has_synthetic_stained) == (60, 0.01, 2.0, False)
 
 
 def test_a_file_changes_what_it_names(tmp_path):

@@ -17,14 +17,14 @@ from mnbatch.evaluation.metrics import auc
 from mnbatch.imaging.preparation import network_input
 from mnbatch.inference.model_directory import load_model
 from mnbatch.training import training_pools
-from mnbatch.training.made_cells import Preparer
 from mnbatch.training.recipe import Recipe
+from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_request import Request
 from mnbatch.training.training_run import train_model
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
-TINY = Recipe(epochs=2, cells_per_epoch=16, minibatch=8, made_cells=6, smear=0.0, bf16=False)
+TINY = Recipe(epochs=2, cells_per_epoch=16, minibatch=8, synthetic_cells=6, smear=0.0, bf16=False)
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def test_training_writes_a_loadable_model_that_scores_as_it_was_validated(crop_f
     card = train_model(request, TINY, lines.append)
     model = load_model(tmp_path / "model")
     assert model.card == card
-    assert card.looks == ("fluorescence", "giemsa")
+    assert card.stains == ("fluorescence", "giemsa")
     assert [data.name for data in card.training_data] == ["labelled", "dressed", "composite", "simulated"]
     assert card.sensitivity is not None
     assert card.sensitivity.total == 8
@@ -64,7 +64,7 @@ def product_auc(model, folder) -> float:
 
 def test_the_same_seed_gives_the_same_weights(crop_folder, tmp_path):
     """One epoch of every source; what lies between epochs is in test_checkpoint.py."""
-    digests, short = [], TINY.model_copy(update={"epochs": 1, "made_cells": 4, "cells_per_epoch": 8})
+    digests, short = [], TINY.model_copy(update={"epochs": 1, "synthetic_cells": 4, "cells_per_epoch": 8})
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         out = tmp_path / name
         request = Request(crop_folder, out, crop_folder, network="alex-ca", init="random", seed=seed, threads=1)
@@ -76,7 +76,7 @@ def test_made_cells_are_the_same_from_one_process_and_from_two():
     from functools import partial
 
     from mnbatch.imaging.preparation import Preparation
-    from mnbatch.training.made_cells import simulated
+    from mnbatch.training.synthetic_cells import simulated
 
     preparer = Preparer(Preparation(polarity="density"), (0.4, 0.4, 0.2))
     pools = [
@@ -88,7 +88,7 @@ def test_made_cells_are_the_same_from_one_process_and_from_two():
 
 
 def test_a_process_that_makes_cells_imports_no_torch():
-    code = "import sys; import mnbatch.training.made_cells; assert 'torch' not in sys.modules"
+    code = "import sys; import mnbatch.training.synthetic_cells; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -99,7 +99,7 @@ def test_a_part_of_the_data_is_set_aside_when_no_validation_is_given(crop_folder
     lines: list[str] = []
     card = train_model(request, recipe, lines.append)
     assert card.training_data[0].n == 8
-    assert card.looks == ("fluorescence",)
+    assert card.stains == ("fluorescence",)
     assert "16 of 16 labelled cells have no donor or slide" in lines[0]
     assert lines[0].removeprefix("warning: ") in card.limitations
 

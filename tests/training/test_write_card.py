@@ -1,11 +1,11 @@
 import pytest
 
 from mnbatch.errors import TrainingError
-from mnbatch.training.card_writing import asked_looks
+from mnbatch.training.card_writing import asked_stains
 
 
 def test_a_model_serves_only_looks_that_it_was_trained_on() -> None:
-    assert asked_looks(None, ["fluorescence", "giemsa"]) == ["fluorescence", "giemsa"]
-    assert asked_looks(["giemsa"], ["fluorescence", "giemsa"]) == ["giemsa"]
+    assert asked_stains(None, ["fluorescence", "giemsa"]) == ["fluorescence", "giemsa"]
+    assert asked_stains(["giemsa"], ["fluorescence", "giemsa"]) == ["giemsa"]
     with pytest.raises(TrainingError, match="cannot serve giemsa"):
-        asked_looks(["giemsa"], ["fluorescence"])
+        asked_stains(["giemsa"], ["fluorescence"])

@@ -42,7 +42,7 @@ class FieldOptions:
         channel: nuclear channel, a number from 1 or a name; None to recognise it.
         um_per_pixel: pixel size of all slides for which the sample sheet gives none; None takes what the files say.
         scale: of the crops.
-        ground: forced stain (fluorescence, giemsa), or None to recognise each slide's.
+        background: forced stain (fluorescence, giemsa), or None to recognise each slide's.
         keep_overviews: also make a small picture of each field.
         planes, time, pages: what a person says of multi-page files, see `PageOptions`.
     """
@@ -51,7 +51,7 @@ class FieldOptions:
     channel: str | None = None
     um_per_pixel: float | None = None
     scale: CropScale = CropScale(nucleus_diameters=3.2)
-    ground: str | None = None
+    stain: str | None = None
     keep_overviews: bool = True
     planes: str | None = None
     time: int | None = None

@@ -90,7 +90,7 @@ class FieldSource:
         """What a field tells of its slide."""
         images = load_fields(self._path(task.file), self._options.page_options)[1]
         seen = [look_at(image, self._labels(task, image), self._options) for image in images]
-        return Seen(tuple(d for one in seen for d in one.diameters), seen[0].ground if seen else "unknown")
+        return Seen(tuple(d for one in seen for d in one.diameters), seen[0].stain if seen else "unknown")
 
     def _labels(self, task: FieldWork, image: FieldImage) -> Decoded | None:
         """The label image of a field; raises UndecodableError where it cannot be used."""
@@ -201,10 +201,10 @@ def cut_cells(
     crops: list[CellCrop | UnreadableCell] = []
     cells = []
     field = image.pixels
-    ground = None if field is None else functools.cache(functools.partial(median_colour, field))
+    stain = None if field is None else functools.cache(functools.partial(median_colour, field))
     for cell in found.cells:
         if field is not None and not cell.reason:
-            pixels, whole = cut_crop(field, cell.x - image.left, cell.y - image.top, cutting.width, ground)
+            pixels, whole = cut_crop(field, cell.x - image.left, cell.y - image.top, cutting.width, stain)
             if not whole:
                 cell = replace(cell, at_border=True)
             identity = cell_id(slide.slide_id, source, image.page) + cell.mark

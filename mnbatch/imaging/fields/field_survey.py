@@ -27,11 +27,11 @@ class Seen:
 
     Attributes:
         diameters: of its main nuclei, pixels.
-        ground: fluorescence, giemsa or unknown.
+        background: fluorescence, giemsa or unknown.
     """
 
     diameters: tuple[float, ...] = ()
-    ground: str = "unknown"
+    stain: str = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class SlideTraits:
 
     Attributes:
         nucleus_diameter: median over the sampled main nuclei, pixels; None where no nucleus was seen.
-        ground: what most fields with nuclei show; "unknown" where none was seen.
+        background: what most fields with nuclei show; "unknown" where none was seen.
     """
 
     nucleus_diameter: float | None
-    ground: str
+    stain: str
 
 
 class Survey(Generic[T]):
@@ -55,7 +55,7 @@ class Survey(Generic[T]):
 
     Args:
         fields: all fields of the slide, in order.
-        look: looks at one; an exception counts as nothing seen, the reading of that field will say why.
+        stain: looks at one; an exception counts as nothing seen, the reading of that field will say why.
     """
 
     def __init__(self, fields: Sequence[T], look: Callable[[T], Seen]) -> None:
@@ -112,6 +112,6 @@ def spread(fields: Sequence[T], most: int) -> list[T]:
 
 def _traits(run: Sequence[Seen]) -> SlideTraits:
     diameters = [diameter for seen in run for diameter in seen.diameters]
-    grounds = Counter(seen.ground for seen in run if seen.diameters and seen.ground != "unknown")
-    ground = max(sorted(grounds), key=lambda name: grounds[name]) if grounds else "unknown"
-    return SlideTraits(float(np.median(diameters)) if diameters else None, ground)
+    stains = Counter(seen.stain for seen in run if seen.diameters and seen.stain != "unknown")
+    stain = max(sorted(stains), key=lambda name: stains[name]) if stains else "unknown"
+    return SlideTraits(float(np.median(diameters)) if diameters else None, stain)

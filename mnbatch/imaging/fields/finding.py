@@ -25,7 +25,7 @@ from mnbatch.imaging.segmentation import (
     SegmentationSettings,
     SegmentedField,
     problem_of_pixels,
-    recognise_ground,
+    recognise_field_stain,
     segment_field,
     segment_from_labels,
 )
@@ -42,14 +42,14 @@ _THINNED = 8
 
 
 def cut_crop(
-    pixels: Decoded, x: float, y: float, width: int, ground: Callable[[], Decoded] | None = None
+    pixels: Decoded, x: float, y: float, width: int, background: Callable[[], Decoded] | None = None
 ) -> tuple[Decoded, bool]:
     """A square of `width` pixels round (x, y), and whether it lies wholly inside the field.
 
-    What lies outside is filled with the field's median colour: its ground, unless nuclei cover half of it.
+    What lies outside is filled with the field's median colour: its background, unless nuclei cover half of it.
 
     Args:
-        ground: gives that colour where many crops are cut from one field; asked only when it is needed.
+        background: gives that colour where many crops are cut from one field; asked only when it is needed.
     """
     left, top = math.floor(x - width / 2 + 0.5), math.floor(y - width / 2 + 0.5)
     height, across = pixels.shape[:2]
@@ -58,7 +58,7 @@ def cut_crop(
     if inside.shape[:2] == (width, width):
         return np.ascontiguousarray(inside), True
     filled = np.empty((width, width, *pixels.shape[2:]), pixels.dtype)
-    filled[...] = median_colour(pixels) if ground is None else ground()
+    filled[...] = median_colour(pixels) if background is None else background()
     filled[y0 - top : y1 - top, x0 - left : x1 - left] = inside
     return filled, False
 
@@ -145,10 +145,10 @@ def look_at(image: FieldImage, labels: Decoded | None, options: FieldOptions) ->
     if image.pixels is None:
         return Seen()
     settings = SegmentationSettings(cells=options.cells)
-    segmented = _segmented(image.pixels, labels, settings, options.ground, None)
+    segmented = _segmented(image.pixels, labels, settings, options.stain, None)
     inside = [cell for cell in segmented.cells if cell.cell_class not in _NO_MAIN_NUCLEI]
     areas = [area for cell in inside for area in cell.nucleus_areas]
-    return Seen(tuple(2 * math.sqrt(area / math.pi) for area in areas), segmented.ground)
+    return Seen(tuple(2 * math.sqrt(area / math.pi) for area in areas), segmented.stain)
 
 
 def find_cells(
@@ -166,14 +166,14 @@ def find_cells(
     pixels = image.pixels
     if pixels is None:
         return FoundField(problem=image.problem, empty=image.problem.startswith(_NOTHING))
-    ground = options.ground or (None if traits.ground == "unknown" else traits.ground)
+    background = options.stain or (None if traits.stain == "unknown" else traits.stain)
     # A saturated field looks like one of the other stain: what is wrong with its pixels is said first.
-    other = ("" if ground is None else problem_of_pixels(pixels, ground)) or _other_stain(pixels, ground)
+    other = ("" if background is None else problem_of_pixels(pixels, background)) or _other_stain(pixels, background)
     if other:
         return FoundField(problem=other, empty=other.startswith(_NOTHING))
     diameter = traits.nucleus_diameter if traits.nucleus_diameter and traits.nucleus_diameter > 2 else None
     settings = SegmentationSettings(cells=options.cells, nucleus_diameter=diameter)
-    segmented = _segmented(pixels, labels, settings, ground, um)
+    segmented = _segmented(pixels, labels, settings, background, um)
     if segmented.problem:
         return FoundField(problem=segmented.problem, empty=segmented.problem.startswith(_NOTHING))
     cells = tuple(
@@ -183,28 +183,28 @@ def find_cells(
 
 
 def _segmented(
-    pixels: Decoded, labels: Decoded | None, settings: SegmentationSettings, ground: str | None, um: float | None
+    pixels: Decoded, labels: Decoded | None, settings: SegmentationSettings, background: str | None, um: float | None
 ) -> SegmentedField:
     if labels is not None:
         return segment_from_labels(pixels, labels, settings)
-    return segment_field(pixels, settings, ground, um)  # type: ignore[arg-type]
+    return segment_field(pixels, settings, background, um)  # type: ignore[arg-type]
 
 
-def _other_stain(pixels: Decoded, ground: str | None) -> str:
+def _other_stain(pixels: Decoded, background: str | None) -> str:
     """Whether a field is clearly of another stain (or channel) than its slide."""
-    if ground is None or recognise_ground(pixels) == ground:
+    if background is None or recognise_field_stain(pixels) == background:
         return ""
     grid = pixels[::4, ::4]
     grey = grid.mean(axis=2) if grid.ndim == 3 else grid
     low, middle, high = np.percentile(grey, (0.5, 50, 99.5))
-    if pixels.dtype.kind == "u" and middle == np.iinfo(pixels.dtype).max and ground == "fluorescence":
+    if pixels.dtype.kind == "u" and middle == np.iinfo(pixels.dtype).max and background == "fluorescence":
         return ""  # overexposed: segmentation says so
     up, down = float(high - middle), float(middle - low)
-    reach, other = (up, down) if ground == "fluorescence" else (down, up)
+    reach, other = (up, down) if background == "fluorescence" else (down, up)
     if other < _CLEARLY * max(reach, 1e-9):
         return ""
-    shows = "dark objects on light ground" if ground == "fluorescence" else "bright objects on dark ground"
-    return say("other-stain", shows=shows, ground=ground)
+    shows = "dark objects on light background" if background == "fluorescence" else "bright objects on dark background"
+    return say("other-stain", shows=shows, background=background)
 
 
 def _in_core(image: FieldImage, x: float, y: float) -> bool:

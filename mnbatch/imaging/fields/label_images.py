@@ -25,7 +25,7 @@ _FEW_CLASSES = 8
 
 
 def load_labels(path: str, page: int | None = None) -> Decoded:
-    """A label image: (height, width) whole numbers, 0 for the ground; flat colours become numbers.
+    """A label image: (height, width) whole numbers, 0 for the background; flat colours become numbers.
 
     Numbers that several objects share (a map of a few classes, such as 0, 128 and 255) become numbers of connected
     parts; where parts of one class touch, no map can tell them apart.

@@ -32,7 +32,7 @@ _SAME = 0.35
 _GRID = 64
 
 
-class Seams:
+class RegionOverlaps:
     """Remembers cells of earlier regions and drops those that come again; a few numbers a cell are kept."""
 
     def __init__(self) -> None:

@@ -42,9 +42,9 @@ _LASTING = (
     errno.ENAMETOOLONG,
     errno.ELOOP,
 )
-_MOST_GALLERIES = 4
-_galleries: dict[tuple[str, int, int], _Gallery] = {}
-_galleries_lock = threading.Lock()
+_MOST_HEADERS = 4
+_headers: dict[tuple[str, int, int], _Pages] = {}
+_headers_lock = threading.Lock()
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ def load(task: ReadTask) -> tuple[str, Iterator[DecodedPage]]:
     try:
         if task.pages is not None:
             digest = retried(lambda: _hash(path)) if task.hash_file else ""
-            return digest, _explained(_pages_of_gallery(path, task), pages)
+            return digest, _explained(_wanted_pages(path, task), pages)
         data = retried(lambda: read_whole(path))
         digest = hashlib.sha256(data).hexdigest() if task.hash_file else ""
         kind = kind_of(data)
@@ -157,14 +157,14 @@ def page_count(path: str, file: str, options: PageOptions = NO_OPTIONS) -> int:
         options: what a person said of pages.
 
     Raises:
-        SlideError: the chain of a gallery's pages is broken, and how many are lost cannot be known; or what its pages
+        SlideError: the chain of a TIFF's pages is broken, and how many are lost cannot be known; or what its pages
             are has to be said.
     """
     try:
         with open(path, "rb") as stream:
-            gallery = _gallery(path, stream, file)
-            tiff, header = open_tiff(stream, gallery.header)
-            return gallery.total(gallery.meaning(tiff, header, options, file))
+            pages = _pages_of(path, stream, file)
+            tiff, header = open_tiff(stream, pages.header)
+            return pages.total(pages.meaning(tiff, header, options, file))
     except (*DECODING_ERRORS, UndecodableError):
         return 1
 
@@ -177,15 +177,15 @@ def described_pages(path: str, file: str, options: PageOptions) -> tuple[str, in
         UndecodableError, or one of `DECODING_ERRORS`: it cannot be read.
     """
     with open(path, "rb") as stream:
-        gallery = _gallery(path, stream, file)
-        tiff, header = open_tiff(stream, gallery.header)
-        meaning = gallery.meaning(tiff, header, options, file)
+        pages = _pages_of(path, stream, file)
+        tiff, header = open_tiff(stream, pages.header)
+        meaning = pages.meaning(tiff, header, options, file)
     unstated = meaning.found.axes[0][1] if [axis for axis, _ in meaning.found.axes] == ["unstated"] else 0
     return meaning.described(), unstated, len(meaning.chosen)
 
 
 @dataclass(frozen=True, slots=True)
-class _Gallery:
+class _Pages:
     """A TIFF before it is decoded: its directories, checked, and the pages that it should have."""
 
     header: TiffHeader
@@ -206,30 +206,30 @@ class _Gallery:
         return max(self.expected.total, 1 + max((one.number for one in meaning.chosen), default=0))
 
 
-def _looked_at(stream: BinaryIO, file: str) -> _Gallery:
-    """Raises SlideError where how many pages a gallery lost cannot be known."""
+def _looked_at(stream: BinaryIO, file: str) -> _Pages:
+    """Raises SlideError where how many pages a TIFF lost cannot be known."""
     header = read_header(stream)
     header.check_total()
     expected = expected_pages(stream)
     if expected.broken and not expected.known and expected.found > 1:
-        known = say("gallery-broken", file=Named("file", file), pages=expected.found)
-        raise SlideError(known, say("gallery-broken-do"))
-    return _Gallery(header, expected)
+        known = say("pages-broken", file=Named("file", file), pages=expected.found)
+        raise SlideError(known, say("pages-broken-do"))
+    return _Pages(header, expected)
 
 
-def _gallery(path: str, stream: BinaryIO, file: str) -> _Gallery:
+def _pages_of(path: str, stream: BinaryIO, file: str) -> _Pages:
     """The same, kept for the next run of its pages as long as the file stays as it is."""
     status = os.fstat(stream.fileno())
     key = (path, status.st_size, status.st_mtime_ns)
-    with _galleries_lock:
-        if key in _galleries:
-            return _galleries[key]
-    gallery = _looked_at(stream, file)
-    with _galleries_lock:
-        while len(_galleries) >= _MOST_GALLERIES:
-            del _galleries[next(iter(_galleries))]
-        _galleries[key] = gallery
-    return gallery
+    with _headers_lock:
+        if key in _headers:
+            return _headers[key]
+    pages = _looked_at(stream, file)
+    with _headers_lock:
+        while len(_headers) >= _MOST_HEADERS:
+            del _headers[next(iter(_headers))]
+        _headers[key] = pages
+    return pages
 
 
 def unclear(file: str, error: UnclearError) -> SlideError:
@@ -239,35 +239,35 @@ def unclear(file: str, error: UnclearError) -> SlideError:
 
 def _pages_in_memory(data: bytes, task: ReadTask) -> Iterator[DecodedPage]:
     try:
-        gallery = _looked_at(io.BytesIO(data), task.file.path)
-        tiff, header = open_tiff(io.BytesIO(data), gallery.header)
+        pages = _looked_at(io.BytesIO(data), task.file.path)
+        tiff, header = open_tiff(io.BytesIO(data), pages.header)
     except DECODING_ERRORS as error:
         raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
-    total = gallery.expected.total
+    total = pages.expected.total
     if total == len(header.directories) and not any(directory.full for directory in header.directories):
         raise UndecodableError(say("no-full-page"))
     with tiff:
-        yield from _Pages(tiff, header, gallery, task).read(None)
+        yield from _Pages(tiff, header, pages, task).read(None)
 
 
-def _pages_of_gallery(path: str, task: ReadTask) -> Iterator[DecodedPage]:
+def _wanted_pages(path: str, task: ReadTask) -> Iterator[DecodedPage]:
     with open(path, "rb") as stream:
         try:
-            gallery = retried(lambda: _gallery(path, stream, task.file.path))
-            tiff, header = retried(lambda: open_tiff(stream, gallery.header))
+            pages = retried(lambda: _pages_of(path, stream, task.file.path))
+            tiff, header = retried(lambda: open_tiff(stream, pages.header))
         except DECODING_ERRORS as error:
             reraise_io(error)
             raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
-        yield from _Pages(tiff, header, gallery, task).read(task.pages)
+        yield from _Pages(tiff, header, pages, task).read(task.pages)
 
 
 class _Pages:
     """The cells of an open TIFF."""
 
-    def __init__(self, tiff: tifffile.TiffFile, header: TiffHeader, gallery: _Gallery, task: ReadTask) -> None:
+    def __init__(self, tiff: tifffile.TiffFile, header: TiffHeader, pages: _Pages, task: ReadTask) -> None:
         self._tiff, self._header, self._options = tiff, header, task.options
-        meaning = retried(lambda: gallery.meaning(tiff, header, task.options, task.file.path))
-        self._total = gallery.total(meaning)
+        meaning = retried(lambda: pages.meaning(tiff, header, task.options, task.file.path))
+        self._total = pages.total(meaning)
         self._chosen = {one.number: one for one in meaning.chosen}
         # Where metadata say what there is, they also say what is lost.
         self._lost = range(len(header.directories), 0 if meaning.found.source else self._total)

@@ -89,7 +89,7 @@ def put_together(stack: Sequence[Decoded], planes: str) -> Decoded:
     Args:
         stack: all of one shape.
         planes: `sharpest`: the plane with the strongest edges; `max`: of each pixel the value that stands out most,
-            which is the smallest one where the ground is light.
+            which is the smallest one where the background is light.
     """
     if len({plane.shape for plane in stack}) > 1:
         raise UndecodableError(say("planes-differ"))

@@ -184,7 +184,7 @@ def _tiles_of(path: str, size: tuple[int, int]) -> Tiles | None:
 
 
 def _opened(path: str) -> Any:
-    # Loaded here, because a gallery needs neither it nor its libraries.
+    # Loaded here, because crops need neither it nor its libraries.
     try:
         import openslide
     except ModuleNotFoundError as error:

@@ -18,7 +18,7 @@ from mnbatch.imaging.segmentation.segmentation_settings import (
     SegmentationSettings,
     SegmentedField,
 )
-from mnbatch.imaging.segmentation.stain_signal import FieldGround, recognise_ground
+from mnbatch.imaging.segmentation.stain_signal import KnownStain, recognise_field_stain
 
 __all__ = [
     "Box",

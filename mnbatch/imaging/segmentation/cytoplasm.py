@@ -47,7 +47,7 @@ _HOLE = 0.3
 """Half widths of inlets that are closed and of tongues that are cut off; holes filled, in squares of a diameter."""
 
 _EDGE = 0.4
-"""Where a cell ends: this share of its cytoplasm above the ground."""
+"""Where a cell ends: this share of its cytoplasm above the background."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,9 +97,9 @@ def coarse_labels(labels: npt.NDArray[Number], factor: int) -> npt.NDArray[Numbe
 
 
 def body_mask(signal: StainSignal, nuclear: BoolArray, diameter: float) -> BodyMask | None:
-    """Where there is cytoplasm or nucleus, or None where no cytoplasm stands out of the ground.
+    """Where there is cytoplasm or nucleus, or None where no cytoplasm stands out of the background.
 
-    The cytoplasm's level is the median of a ring round the nuclei; part of it, seen from the ground, is its edge. In
+    The cytoplasm's level is the median of a ring round the nuclei; part of it, seen from the background, is its edge. In
     fluorescence the glare round bright nuclei is told from cytoplasm by a second ring.
 
     Args:
@@ -112,7 +112,7 @@ def body_mask(signal: StainSignal, nuclear: BoolArray, diameter: float) -> BodyM
     size = diameter / factor
     smooth = ndimage.gaussian_filter(stain, max(0.6, _BLUR * size), truncate=3)
     away = ndimage.distance_transform_edt(~inner).astype(np.float32) / np.float32(size)
-    level = _level(smooth, away, signal.ground == "fluorescence")
+    level = _level(smooth, away, signal.stain == "fluorescence")
     if level is None:
         return None
     mask = (smooth > level) & (away <= _REACH) | inner
@@ -121,7 +121,7 @@ def body_mask(signal: StainSignal, nuclear: BoolArray, diameter: float) -> BodyM
 
 
 def _evened(mask: BoolArray, size: float) -> BoolArray:
-    """The mask without specks, inlets and holes (pale places of a cytoplasm), and tongues (ground's texture).
+    """The mask without specks, inlets and holes (pale places of a cytoplasm), and tongues (background's texture).
 
     Args:
         size: nucleus diameter on this grid, px.
@@ -139,15 +139,15 @@ def _level(smooth: FloatImage, away: FloatImage, glare: bool) -> float | None:
     ring, far = smooth[(away > _RING[0]) & (away <= _RING[1])], smooth[away > _FAR]
     if not ring.size or not far.size:
         return None
-    ground = float(np.median(far))
-    spread = 1.4826 * float(np.median(np.abs(far - ground)))
-    step = float(np.median(ring)) - ground
+    background = float(np.median(far))
+    spread = 1.4826 * float(np.median(np.abs(far - background)))
+    step = float(np.median(ring)) - background
     if step < _CLEAR * max(spread, 1e-6):
         return None
     outer = smooth[(away > _OUTER_RING[0]) & (away <= _OUTER_RING[1])]
-    if glare and (not outer.size or float(np.median(outer)) - ground < _PLATEAU * step):
+    if glare and (not outer.size or float(np.median(outer)) - background < _PLATEAU * step):
         return None
-    return ground + _EDGE * step
+    return background + _EDGE * step
 
 
 # From nuclei to cells: which main nuclei lie within one cytoplasm, and what kind of cell that makes.

@@ -31,11 +31,11 @@ from mnbatch.imaging.segmentation.segmentation_settings import (
     SegmentedField,
 )
 from mnbatch.imaging.segmentation.stain_signal import (
-    FieldGround,
     FloatImage,
+    KnownStain,
     StainSignal,
     median,
-    recognise_ground,
+    recognise_field_stain,
     stain_signal,
 )
 from mnbatch.imaging.segmentation.touching_nuclei import Pair, seams_between
@@ -49,7 +49,7 @@ _LEAST_PROMINENCE = 4.5
 """Noise cut at any threshold stays below 3.5, however coarse its grain; the faintest annotated fields reach 6.9."""
 
 
-def problem_of_pixels(image: npt.NDArray[Any], ground: str) -> str:
+def problem_of_pixels(image: npt.NDArray[Any], stain: str) -> str:
     """Why a field's pixels cannot be segmented, or ""."""
     grid = image[::_STEP, ::_STEP]
     if image.dtype.kind == "f" and not np.isfinite(image).all():
@@ -58,7 +58,7 @@ def problem_of_pixels(image: npt.NDArray[Any], ground: str) -> str:
     if low == high and float(image.min()) == float(image.max()):
         return say("empty-value", value=low)
     top = np.iinfo(image.dtype).max if image.dtype.kind in "ui" else 1.0
-    end = grid >= top if ground == "fluorescence" else grid <= 0
+    end = grid >= top if stain == "fluorescence" else grid <= 0
     share = float(end.all(axis=2).mean() if grid.ndim == 3 else end.mean())
     if share > _MOST_SATURATED:
         return say("saturated", share=share)
@@ -72,7 +72,7 @@ def problem_of_signal(
     if not nuclei.diameter:
         return say("nothing-stands-out")
     if prominence(signal.nuclear, nuclei) < _LEAST_PROMINENCE:
-        return say("only-ground")
+        return say("only-background")
     if pixel_um is not None:
         low, high = settings.range_um
         size = nuclei.diameter * pixel_um
@@ -82,15 +82,15 @@ def problem_of_signal(
 
 
 def prominence(stain: FloatImage, nuclei: Nuclei) -> float:
-    """How far the nuclei's mean stain lies from the ground's middle, in robust standard deviations of the ground."""
+    """How far the nuclei's mean stain lies from the background's middle, in robust standard deviations of the background."""
     halved = np.asarray(Image.fromarray(stain).reduce(2))
     rows, columns = halved.shape
     main, small = nuclei.main[::2, ::2][:rows, :columns] > 0, nuclei.small[::2, ::2][:rows, :columns] > 0
-    inside, ground = halved[main], halved[~main & ~small]
-    if not inside.size or not ground.size:
+    inside, stain = halved[main], halved[~main & ~small]
+    if not inside.size or not stain.size:
         return float("inf")
-    middle = median(ground)
-    spread = 1.4826 * median(np.abs(ground - middle))
+    middle = median(stain)
+    spread = 1.4826 * median(np.abs(stain - middle))
     return (float(inside.mean()) - middle) / max(spread, 1e-6)
 
 
@@ -107,7 +107,7 @@ def segment_from_labels(
     image: FieldImage,
     labels: npt.NDArray[Any],
     settings: SegmentationSettings,
-    ground: FieldGround | None = None,
+    stain: KnownStain | None = None,
     labels_of: LabelsOf | None = None,
 ) -> SegmentedField:
     """Find the cells of a field by a label image that another program or a person made.
@@ -124,11 +124,11 @@ def segment_from_labels(
     """
     check_shape(image)
     given = _compact(labels, image.shape[:2])
-    look = ground or recognise_ground(image)
-    problem = problem_of_pixels(image, look) or ("" if given.any() else say("mask-empty"))
+    stain = stain or recognise_field_stain(image)
+    problem = problem_of_pixels(image, stain) or ("" if given.any() else say("mask-empty"))
     if problem:
-        return without_cells(image, look, problem)
-    signal = stain_signal(image, look)
+        return without_cells(image, stain, problem)
+    signal = stain_signal(image, stain)
     own = find_nuclei(signal, settings.small_body, settings.nucleus_diameter)
     kind = labels_of or _recognise(given, own)
     if kind == "nuclei":
@@ -168,10 +168,10 @@ def _within_bodies(signal: StainSignal, bodies: Labels, own: Nuclei, settings: S
         groups.append(group_within_body(members, regions, settings))
         keep[body] = True
     if not groups:
-        return without_cells(signal.nuclear, signal.ground, "no labelled cell holds a nucleus")
+        return without_cells(signal.nuclear, signal.stain, "no labelled cell holds a nucleus")
     kept = relabelled(bodies, keep)
     cells = cells_of_groups(groups, regions, kept, own, settings)
-    return SegmentedField(own.main, own.small, kept, cells, own.diameter, signal.ground)
+    return SegmentedField(own.main, own.small, kept, cells, own.diameter, signal.stain)
 
 
 def _body_of_nuclei(regions: Regions, bodies: Labels) -> npt.NDArray[np.int32]:
@@ -268,14 +268,14 @@ FieldImage = npt.NDArray[Any]
 def segment_field(
     image: FieldImage,
     settings: SegmentationSettings,
-    ground: FieldGround | None = None,
+    stain: KnownStain | None = None,
     pixel_um: float | None = None,
 ) -> SegmentedField:
     """Find the nuclei and the cells of one field (or tile).
 
     Args:
         image: (h, w) or (h, w, 3), uint8 or uint16 (floating point is taken too).
-        ground: the look; None recognises it. A whole slide should decide once, for all of its fields.
+        background: the stain; None recognises it. A whole slide should decide once, for all of its fields.
         pixel_um: micrometres a pixel, where known: bounds the size of what may be a nucleus.
 
     Returns:
@@ -285,15 +285,15 @@ def segment_field(
         ValueError: an array of another shape.
     """
     check_shape(image)
-    look = ground or recognise_ground(image)
-    problem = problem_of_pixels(image, look)
+    stain = stain or recognise_field_stain(image)
+    problem = problem_of_pixels(image, stain)
     if problem:
-        return without_cells(image, look, problem)
-    signal = stain_signal(image, look)
+        return without_cells(image, stain, problem)
+    signal = stain_signal(image, stain)
     nuclei = find_nuclei(signal, settings.small_body, settings.nucleus_diameter)
     problem = problem_of_signal(signal, nuclei, pixel_um, settings)
     if problem:
-        return without_cells(image, look, problem)
+        return without_cells(image, stain, problem)
     return with_cells(signal, nuclei, settings)
 
 
@@ -301,7 +301,7 @@ def segment_tile(
     image: FieldImage,
     core: Box,
     settings: SegmentationSettings,
-    ground: FieldGround | None = None,
+    stain: KnownStain | None = None,
     pixel_um: float | None = None,
 ) -> SegmentedField:
     """Segment one of several overlapping tiles and keep the cells whose centre lies in its core.
@@ -312,7 +312,7 @@ def segment_tile(
     Args:
         core: x0, y0, x1, y1 in pixels of the tile; x1 and y1 lie just outside.
     """
-    found = segment_field(image, settings, ground, pixel_um)
+    found = segment_field(image, settings, stain, pixel_um)
     return replace(found, cells=cells_in_core(found.cells, core))
 
 
@@ -342,7 +342,7 @@ def with_cells(signal: StainSignal, nuclei: Nuclei, settings: SegmentationSettin
         groups = group_nuclei(regions, *_neighbours(nuclei, regions, mask, settings), nuclei.diameter, settings)
     bodies = None if mask is None else mask.bodies(_markers(groups, nuclei.main, len(regions.area)))
     cells = cells_of_groups(groups, regions, bodies, nuclei, settings)
-    return SegmentedField(nuclei.main, nuclei.small, bodies, cells, nuclei.diameter, signal.ground)
+    return SegmentedField(nuclei.main, nuclei.small, bodies, cells, nuclei.diameter, signal.stain)
 
 
 def _neighbours(
@@ -363,7 +363,7 @@ def _markers(groups: list[Group], main: Labels, count: int) -> Labels:
     return table[main]
 
 
-def without_cells(image: FieldImage, ground: str, problem: str) -> SegmentedField:
+def without_cells(image: FieldImage, stain: str, problem: str) -> SegmentedField:
     """A field of which nothing can be said."""
     nothing = np.zeros(image.shape[:2], np.int32)
-    return SegmentedField(nothing, nothing, None, (), 0.0, ground, problem)
+    return SegmentedField(nothing, nothing, None, (), 0.0, stain, problem)

@@ -57,7 +57,7 @@ def find_nuclei(signal: StainSignal, small_body: float, hint: float | None = Non
         hint: median diameter where it is known.
     """
     smooth = np.asarray(ndimage.gaussian_filter(signal.nuclear, 0.7, truncate=3), dtype=np.float32)
-    stained = signal.ground == "giemsa"
+    stained = signal.stain == "giemsa"
     mask = foreground(smooth, signal.noise, cytoplasm=stained)
     if not mask.any():
         nothing = np.zeros(mask.shape, np.int32)

@@ -106,7 +106,7 @@ class SegmentedField:
         bodies: (h, w) int32, whole cells (nuclei and cytoplasm), or None where no cytoplasm can be seen.
         cells: in order of their labels.
         nucleus_diameter: median over the main nuclei of the diameter of a disc as large, px; 0.0 without any.
-        ground: "fluorescence", "giemsa", or "unknown" where there is nothing to tell by.
+        background: "fluorescence", "giemsa", or "unknown" where there is nothing to tell by.
         problem: why nothing can be said of this field (empty, noise, saturated, out of focus), else "".
     """
 
@@ -115,7 +115,7 @@ class SegmentedField:
     bodies: Labels | None
     cells: tuple[FoundCell, ...]
     nucleus_diameter: float
-    ground: str
+    stain: str
     problem: str = ""
 
     def counts(self) -> dict[CellClass, int]:

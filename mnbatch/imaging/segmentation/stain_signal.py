@@ -1,4 +1,4 @@
-"""From camera values to stain: 0 on the ground, bright where there is stain, whatever the lamp and the look."""
+"""From camera values to stain: 0 on the background, bright where there is stain, whatever the lamp and the stain."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from PIL import Image
 from scipy import ndimage
 
 FloatImage = npt.NDArray[np.float32]
-FieldGround = Literal["fluorescence", "giemsa"]
+KnownStain = Literal["fluorescence", "giemsa"]
 
 _STEP = 4
 """Levels are read from every fourth pixel of every fourth row."""
 
-_GROUND_SHARE = 0.25
+_BACKGROUND_SHARE = 0.25
 _BLOCKS = 10
 _SMALLEST_BLOCK = 24
 _NUCLEAR_RED = 0.4
@@ -31,23 +31,23 @@ class StainSignal:
     """A field as stain.
 
     Attributes:
-        nuclear: (h, w) float32, the nuclear stain; about 0 on the ground (fluorescence: camera counts above the
-            ground; Giemsa: absorbance).
+        nuclear: (h, w) float32, the nuclear stain; about 0 on the background (fluorescence: camera counts above the
+            background; Giemsa: absorbance).
         total: (h, w) float32, stain of any kind, for cell bodies; the same array in fluorescence.
-        noise: standard deviation of `nuclear` from pixel to pixel on the ground.
-        ground: the look.
+        noise: standard deviation of `nuclear` from pixel to pixel on the background.
+        background: the stain.
         saturated: share of the pixels at the end of the range where nuclei lie.
     """
 
     nuclear: FloatImage
     total: FloatImage
     noise: float
-    ground: FieldGround
+    stain: KnownStain
     saturated: float
 
 
-def recognise_ground(image: npt.NDArray[Any]) -> FieldGround:
-    """Whether nuclei are bright on dark ground or dark on light ground: the side to which the values reach further.
+def recognise_field_stain(image: npt.NDArray[Any]) -> KnownStain:
+    """Whether nuclei are bright on dark background or dark on light background: the side to which the values reach further.
 
     Args:
         image: (h, w) or (h, w, 3).
@@ -57,20 +57,20 @@ def recognise_ground(image: npt.NDArray[Any]) -> FieldGround:
     return "fluorescence" if high - middle >= middle - low else "giemsa"
 
 
-def stain_signal(image: npt.NDArray[Any], ground: FieldGround) -> StainSignal:
+def stain_signal(image: npt.NDArray[Any], stain: KnownStain) -> StainSignal:
     """Stain of a field with the illumination taken out.
 
     Args:
         image: (h, w) or (h, w, 3), any real type.
     """
-    return _fluorescence(image) if ground == "fluorescence" else _giemsa(image)
+    return _fluorescence(image) if stain == "fluorescence" else _giemsa(image)
 
 
 def _fluorescence(image: npt.NDArray[Any]) -> StainSignal:
     plane = (image if image.ndim == 2 else image.max(axis=2)).astype(np.float32)
     saturated = _share_at_top(image)
-    nuclear = plane - low_ground(plane)
-    # A camera's ground may be one flat value; half a count is what rounding alone leaves unknown.
+    nuclear = plane - low_background(plane)
+    # A camera's background may be one flat value; half a count is what rounding alone leaves unknown.
     least = 0.5 if image.dtype.kind in "ui" else 0.0
     return StainSignal(nuclear, nuclear, max(least, pixel_noise(nuclear)), "fluorescence", saturated)
 
@@ -93,12 +93,12 @@ def _giemsa(image: npt.NDArray[Any]) -> StainSignal:
 
 
 def _absorbance(plane: FloatImage) -> FloatImage:
-    light = -low_ground(-plane, zero=True)
+    light = -low_background(-plane, zero=True)
     return np.asarray(np.log10((np.maximum(light, 1) + 1) / (plane + 1)), dtype=np.float32)
 
 
-def low_ground(plane: FloatImage, zero: bool = False) -> FloatImage:
-    """The ground under bright objects, smooth over the field: (h, w) float32.
+def low_background(plane: FloatImage, zero: bool = False) -> FloatImage:
+    """The background under bright objects, smooth over the field: (h, w) float32.
 
     A low percentile of coarse blocks, opened so that blocks full of nuclei do not lift it, smoothed and enlarged.
     """
@@ -109,7 +109,7 @@ def low_ground(plane: FloatImage, zero: bool = False) -> FloatImage:
     grid = np.array(
         [
             [
-                np.quantile(plane[y * block : (y + 1) * block : 2, x * block : (x + 1) * block : 2], _GROUND_SHARE)
+                np.quantile(plane[y * block : (y + 1) * block : 2, x * block : (x + 1) * block : 2], _BACKGROUND_SHARE)
                 for x in range(columns)
             ]
             for y in range(rows)
@@ -132,7 +132,7 @@ def median(values: npt.NDArray[np.float32]) -> float:
 
 
 def pixel_noise(signal: FloatImage) -> float:
-    """Standard deviation from pixel to pixel on the ground: from differences of neighbours in the darker half."""
+    """Standard deviation from pixel to pixel on the background: from differences of neighbours in the darker half."""
     rows = signal[::_STEP]
     left, right = rows[:, :-1], rows[:, 1:]
     dark = left <= np.median(rows[:, ::_STEP])

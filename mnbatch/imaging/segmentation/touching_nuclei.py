@@ -13,7 +13,7 @@ from skimage.segmentation import watershed
 from mnbatch.imaging.segmentation.object_measures import depth_of
 from mnbatch.imaging.segmentation.segmentation_settings import Labels
 
-# Seams: where two objects of a label image meet, how long the line between them is, and how much stain lies on it.
+# RegionOverlaps: where two objects of a label image meet, how long the line between them is, and how much stain lies on it.
 
 
 Pair = tuple[int, int]
@@ -126,7 +126,7 @@ class SplitRule:
 
 @dataclass(slots=True)
 class _Pieces:
-    """Area and summed stain of each piece; entry 0 is the ground."""
+    """Area and summed stain of each piece; entry 0 is the background."""
 
     area: FloatArray
     stain: FloatArray

@@ -68,7 +68,7 @@ def check_jpeg(data: bytes, offset: int = 0) -> None:
     if message.lower().startswith(_WARNINGS):
         raise DamageError(message.rstrip("."))
     for run in _ZEROS.finditer(data):
-        # A blank ground can give zeros under optimised tables, but not from one sector's edge to another's.
+        # A blank background can give zeros under optimised tables, but not from one sector's edge to another's.
         if (run.start() + offset) % SECTOR == 0 and (run.end() + offset) % SECTOR == 0:
             raise DamageError("whole sectors of its data are zero")
 

@@ -29,7 +29,7 @@ class DamageError(ValueError):
 #
 # A disk and a network share lose whole sectors: 512 bytes, 4096 bytes, counted from the file's start. A picture knows
 # nothing of sectors, so what begins and ends at their edges, in the middle of a row, is no part of it. Black or white
-# areas by themselves prove nothing: grounds of exact zeros are common, and so are crops that are filled up.
+# areas by themselves prove nothing: backgrounds of exact zeros are common, and so are crops that are filled up.
 
 
 SECTOR = 512
@@ -283,7 +283,7 @@ def check_tiles(picture: npt.NDArray[np.generic], tile: tuple[int, int]) -> None
         blank = np.asarray((picture == value).all(axis=-1))
         inner = _without_sides(blank)
         lost = sum(_blank_rows(part, tile[1] * picture.dtype.itemsize) for part in _parts(inner, tile))
-        # Single pixels of that value are common: areas of it are what tells a picture with a blank ground.
+        # Single pixels of that value are common: areas of it are what tells a picture with a blank background.
         rest = int(np.count_nonzero(ndimage.binary_opening(inner, np.ones((1, _AREA))))) - lost
         # What fills a crop up has a straight edge: with a part of a tile the band beside it is lost, too.
         share = np.count_nonzero(blank) / blank.size

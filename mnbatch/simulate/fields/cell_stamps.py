@@ -1,4 +1,4 @@
-"""One cell drawn on a stack of its own, and smooth random ground that any window can be cut from."""
+"""One cell drawn on a stack of its own, and smooth random background that any window can be cut from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mnbatch.simulate.cell_plan import CellPlan, Kind, Room, plan_cell
 from mnbatch.simulate.cell_shapes import FloatArray, Outline
 from mnbatch.simulate.fields.field_plan import CellClass
 from mnbatch.simulate.painting import Brush, cell_brush, empty_layers, paint_cell
-from mnbatch.simulate.slide_appearance import CultureLook, SlideLook
+from mnbatch.simulate.slide_appearance import CultureAppearance, SlideAppearance
 from mnbatch.simulate.surroundings import scatter
 
 # Smooth random fields that any window of a slide of any size can be cut from, without seams.
@@ -144,12 +144,12 @@ class Stamp:
 class _Attempt:
     streams: Streams
     frame: Frame
-    culture: CultureLook
+    culture: CultureAppearance
     plan: CellPlan
     micronuclei: tuple[Outline, ...]
 
 
-def find_attempt(order: CellOrder, slide: SlideLook) -> tuple[CellOrder, CellPlan]:
+def find_attempt(order: CellOrder, slide: SlideAppearance) -> tuple[CellOrder, CellPlan]:
     """The first redraw of a cell that fits and whose micronuclei can all be seen.
 
     Returns:
@@ -166,7 +166,7 @@ def find_attempt(order: CellOrder, slide: SlideLook) -> tuple[CellOrder, CellPla
     raise RuntimeError(f"no visible arrangement of {order.n_mn} micronuclei found; use a smaller pixel size")
 
 
-def plan_of(order: CellOrder, slide: SlideLook) -> CellPlan:
+def plan_of(order: CellOrder, slide: SlideAppearance) -> CellPlan:
     """The plan of a cell whose attempt is known."""
     attempt = _attempt(order, slide)
     if attempt is None:
@@ -174,7 +174,7 @@ def plan_of(order: CellOrder, slide: SlideLook) -> CellPlan:
     return attempt.plan
 
 
-def paint_stamp(order: CellOrder, slide: SlideLook) -> Stamp:
+def paint_stamp(order: CellOrder, slide: SlideAppearance) -> Stamp:
     """Paint a cell whose attempt is known: cytoplasm, nuclei, micronuclei and decoys, out of focus where it is."""
     attempt = _attempt(order, slide)
     if attempt is None:
@@ -202,7 +202,7 @@ def frame_size(diameter: float) -> int:
     return int(np.ceil(_WIDTH_IN_D * diameter)) + 8
 
 
-def _attempt(order: CellOrder, slide: SlideLook) -> _Attempt | None:
+def _attempt(order: CellOrder, slide: SlideAppearance) -> _Attempt | None:
     streams = Streams(np.random.default_rng([*order.key, order.attempt]))
     frame = Frame(frame_size(order.diameter), order.diameter, order.blur, order.weak, 1.0)
     culture = _necrotic(slide.culture) if order.cell_class == "necrotic" else slide.culture
@@ -219,7 +219,7 @@ def _fits(plan: CellPlan, size: int) -> bool:
     return min(cell.x, cell.y) > cell.reach + 2 and max(cell.x, cell.y) < size - cell.reach - 3
 
 
-def _painted(attempt: _Attempt, slide: SlideLook) -> tuple[FloatArray, bool]:
+def _painted(attempt: _Attempt, slide: SlideAppearance) -> tuple[FloatArray, bool]:
     """The layers, and whether all micronuclei can be seen (judged on the cell alone)."""
     streams, frame, plan = attempt.streams, attempt.frame, attempt.plan
     dyed = replace(slide, culture=attempt.culture)
@@ -237,7 +237,7 @@ def _brush(attempt: _Attempt) -> Brush:
     return cell_brush(attempt.streams.paint, attempt.culture, attempt.frame.diameter, attempt.frame.weak)
 
 
-def _necrotic(culture: CultureLook) -> CultureLook:
+def _necrotic(culture: CultureAppearance) -> CultureAppearance:
     """A dying cell: pale, swollen, vacuolated, its membrane and chromatin washed out (after the HUMN criteria)."""
     return replace(
         culture,

@@ -16,7 +16,7 @@ import numpy as np
 
 from mnbatch.csvfile import Value
 from mnbatch.errors import StorageError
-from mnbatch.simulate.export_plan import SlideJob, slide_jobs, slide_look_of
+from mnbatch.simulate.export_plan import SlideJob, slide_jobs, slide_stain_of
 from mnbatch.simulate.fields.field_files import (
     TILE,
     TRUTH_COLUMNS,
@@ -96,7 +96,7 @@ def simulate_field(out: Path, plan: FieldPlan, job: SlideJob, number: int) -> li
             (out / "masks" / folder).mkdir(parents=True, exist_ok=True)
             for part in ("cells", "nuclei", "mn"):
                 write_labels(out / "masks" / folder / f"{name}_{part}.tif", getattr(images, part))
-    where = Where(folder, job.donor_code, plan.export.dose_text(job.donor), file, slide_look_of(plan.export, job))
+    where = Where(folder, job.donor_code, plan.export.dose_text(job.donor), file, slide_stain_of(plan.export, job))
     return list(truth_rows(drawing.scene, where))
 
 
@@ -104,10 +104,10 @@ def simulate_whole_slide(out: Path, plan: FieldPlan, job: SlideJob, workers: int
     """Draw and write one whole slide tile by tile; its rows for the truth come back."""
     drawing = draw_field(plan, job, 0)
     file = f"{job.name}.tif"
-    channels = 3 if drawing.slide.look == "giemsa" else 1
+    channels = 3 if drawing.slide.stain == "giemsa" else 1
     tiles = _tiles(drawing.renderer, drawing.scene, workers)
     write_pyramid(out / "export" / file, out, plan.width, plan.height, channels, plan.um_per_px, tiles)
-    where = Where(file, job.donor_code, plan.export.dose_text(job.donor), file, drawing.slide.look)
+    where = Where(file, job.donor_code, plan.export.dose_text(job.donor), file, drawing.slide.stain)
     return list(truth_rows(drawing.scene, where))
 
 

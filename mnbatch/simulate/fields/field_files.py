@@ -12,7 +12,7 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
-from mnbatch.assay.cells import Look
+from mnbatch.assay.cells import Stain
 from mnbatch.csvfile import Value
 from mnbatch.files import staging_folder
 from mnbatch.simulate.cell_shapes import Outline
@@ -20,7 +20,7 @@ from mnbatch.simulate.fields.cell_stamps import plan_of
 from mnbatch.simulate.fields.field_plan import FieldFormat
 from mnbatch.simulate.fields.field_rendering import Pixels
 from mnbatch.simulate.fields.field_scene import Circle, PlacedCell, Scene, contact_of
-from mnbatch.simulate.slide_appearance import SlideLook
+from mnbatch.simulate.slide_appearance import SlideAppearance
 
 # Files of fields with their pixel size.
 
@@ -230,7 +230,7 @@ TRUTH_COLUMNS = (
     "border",
     "scorable",
     "blur",
-    "look",
+    "stain",
     "nuclei_at",
     "mn_at",
 )
@@ -246,7 +246,7 @@ class Where:
     donor: str
     dose_gy: float | int | str
     file: str
-    look: Look
+    stain: Stain
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +285,7 @@ def truth_rows(scene: Scene, where: Where) -> Iterator[tuple[Value, ...]]:
         yield (
             *(where.slide, where.donor, where.dose_gy, where.file, number, round(x, 1), round(y, 1), *box),
             *(cell.order.cell_class, len(cell.nuclei), cell.order.n_mn, int(cell.order.n_mn > 0), contact),
-            *(int(border), int(scorable), round(cell.order.blur, 2), where.look),
+            *(int(border), int(scorable), round(cell.order.blur, 2), where.stain),
             *(_circles(cell.nuclei), _circles(cell.micronuclei)),
         )
 
@@ -298,7 +298,7 @@ def centre(cell: PlacedCell) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def label_images(scene: Scene, slide: SlideLook) -> LabelImages:
+def label_images(scene: Scene, slide: SlideAppearance) -> LabelImages:
     """Draw the label images of a field; the first of two that overlap keeps the pixels."""
     cells, nuclei, mn = (np.zeros((scene.height, scene.width), dtype=np.uint16) for _ in range(3))
     n_nuclei = n_mn = 0

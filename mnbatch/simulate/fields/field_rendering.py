@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.simulate.cell_shapes import FloatArray
-from mnbatch.simulate.export_plan import SlideJob, slide_look_of
+from mnbatch.simulate.export_plan import SlideJob, slide_stain_of
 from mnbatch.simulate.fields.cell_stamps import SmoothField, Stamp, paint_stamp
 from mnbatch.simulate.fields.field_plan import FieldPlan
-from mnbatch.simulate.fields.field_scene import BLOCK, REACH_IN_D, Box, Litter, Piece, Scene, draw_ground, lay_out
+from mnbatch.simulate.fields.field_scene import BLOCK, REACH_IN_D, Box, Litter, Piece, Scene, draw_conditions, lay_out
 from mnbatch.simulate.optics import absorb, absorbances, expose, illumination_at, shine
 from mnbatch.simulate.painting import LAYERS, NUCLEUS
-from mnbatch.simulate.slide_appearance import SlideLook, draw_slide_look
+from mnbatch.simulate.slide_appearance import SlideAppearance, draw_slide_appearance
 
 # From a scene to pixels, window by window: a field is one window, a whole slide many.
 
@@ -40,11 +40,13 @@ class Renderer:
     """Draws any window of a scene; windows that meet fit without a seam.
 
     Args:
-        key: of the random streams of ground, stain and noise.
+        key: of the random streams of background, stain and noise.
         scanned: a whole slide, put together from the flat-fielded pictures of a scanner; else one camera field.
     """
 
-    def __init__(self, scene: Scene, litter: Litter, slide: SlideLook, key: tuple[int, ...], *, scanned: bool) -> None:
+    def __init__(
+        self, scene: Scene, litter: Litter, slide: SlideAppearance, key: tuple[int, ...], *, scanned: bool
+    ) -> None:
         self._scene, self._litter, self._slide, self._key, self._scanned = scene, litter, slide, key, scanned
         rng = np.random.default_rng([*key, 5])
         d = scene.diameter
@@ -104,7 +106,7 @@ class Renderer:
             drift = self._drift.window(box[0], box[1], *size)
             return absorb(layers, self._vectors, drift, film, lamp, slide.giemsa, slide.camera)
         if slide.fluorescence is None:
-            raise ValueError("the slide's look has neither a Giemsa nor a fluorescence stain")
+            raise ValueError("the slide's stain has neither a Giemsa nor a fluorescence stain")
         return shine(layers, film, lamp, slide.fluorescence, self._scene.diameter)
 
     def _lamp(self, box: Box) -> FloatArray:
@@ -181,7 +183,7 @@ class Drawing:
     """A laid-out field or slide: its cells, its appearance, and what draws it."""
 
     scene: Scene
-    slide: SlideLook
+    slide: SlideAppearance
     renderer: Renderer
 
     def whole(self, bits: int) -> Pixels:
@@ -200,12 +202,12 @@ def draw_field(plan: FieldPlan, job: SlideJob, number: int) -> Drawing:
     """
     export = plan.export
     slide_key = (export.seed, job.donor, job.number)
-    slide = draw_slide_look(np.random.default_rng([*slide_key, 0]), slide_look_of(export, job), export.variety)
+    slide = draw_slide_appearance(np.random.default_rng([*slide_key, 0]), slide_stain_of(export, job), export.variety)
     spread = _SIZE_SPREAD * export.variety
     drawn = float(np.random.default_rng([*slide_key, 0, 7]).uniform(1 - spread, 1 + spread))
     diameter = plan.nucleus_px(drawn)
     key = (*slide_key, number, 11)
-    ground = draw_ground(np.random.default_rng([*key, 1]), plan, diameter)
-    scene = lay_out(key, job.donor, plan, slide, ground, diameter)
-    litter = Litter(key, scene, slide, ground, plan.debris)
+    conditions = draw_conditions(np.random.default_rng([*key, 1]), plan, diameter)
+    scene = lay_out(key, job.donor, plan, slide, conditions, diameter)
+    litter = Litter(key, scene, slide, conditions, plan.debris)
     return Drawing(scene, slide, Renderer(scene, litter, slide, key, scanned=plan.kind == "wsi"))

@@ -12,7 +12,7 @@ from mnbatch.simulate.cell_shapes import DIRECTIONS, FloatArray
 from mnbatch.simulate.fields.cell_stamps import CellOrder, FocusMap, SmoothField, Stamp, find_attempt, trimmed
 from mnbatch.simulate.fields.field_plan import CLASSES, CellClass, FieldPlan
 from mnbatch.simulate.painting import empty_layers
-from mnbatch.simulate.slide_appearance import SlideLook
+from mnbatch.simulate.slide_appearance import SlideAppearance
 from mnbatch.simulate.surroundings import ANYWHERE, OUTSIDE, Painter, choose, paint_red_cell
 
 # The cells of a field or a whole slide and where they lie: some hundred bytes a cell, no pixels.
@@ -182,8 +182,8 @@ class Litter:
 
     key: tuple[int, ...]
     scene: Scene
-    slide: SlideLook
-    ground: Ground
+    slide: SlideAppearance
+    conditions: FieldConditions
     debris: float = 1.0
 
     def block(self, column: int, row: int) -> list[Piece]:
@@ -208,8 +208,8 @@ class Litter:
         layers = empty_layers(2 * piece.half + 1)
         rng = np.random.default_rng([*self.key, 8, piece.seed])
         piece.painter(layers, rng, piece.x - left, piece.y - top, self.scene.diameter)
-        blurred = self.ground.focus.blurred(piece.x, piece.y)
-        stamp = trimmed(layers, self.ground.blur if blurred else 0.0)
+        blurred = self.conditions.focus.blurred(piece.x, piece.y)
+        stamp = trimmed(layers, self.conditions.blur if blurred else 0.0)
         return Stamp(stamp.layers, left + stamp.left, top + stamp.top)
 
     def _red_cell(self, rng: np.random.Generator, x: float, y: float) -> list[Piece]:
@@ -224,7 +224,7 @@ class Litter:
     def _debris(self, rng: np.random.Generator, x: float, y: float) -> list[Piece]:
         d, seed = self.scene.diameter, int(rng.integers(2**62))
         outside = rng.random() < 0.12
-        name, painter = choose(rng, OUTSIDE if outside else ANYWHERE[self.slide.look])
+        name, painter = choose(rng, OUTSIDE if outside else ANYWHERE[self.slide.stain])
         if outside and self._depth(x, y, d) > -0.5 * d:
             return []
         if any(_hides(place, x, y, d) for cell in self.scene.near(x, y, d) for place in cell.places):
@@ -261,7 +261,7 @@ _PATCH_UM = 90.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ground:
+class FieldConditions:
     """What differs from place to place on one field or slide: how crowded and how sharp it is."""
 
     crowding: SmoothField
@@ -269,16 +269,21 @@ class Ground:
     blur: float
 
 
-def draw_ground(rng: np.random.Generator, plan: FieldPlan, diameter: float) -> Ground:
+def draw_conditions(rng: np.random.Generator, plan: FieldPlan, diameter: float) -> FieldConditions:
     """Crowding and focus of one field or slide; patches out of focus are about 90 um wide (assumed)."""
     patch = _PATCH_UM / plan.um_per_px
-    return Ground(
+    return FieldConditions(
         SmoothField(rng, 2 * patch), FocusMap(rng, plan.defocus, patch), float(rng.uniform(0.03, 0.07)) * diameter
     )
 
 
 def lay_out(
-    key: tuple[int, ...], donor: int, plan: FieldPlan, slide: SlideLook, ground: Ground, diameter: float
+    key: tuple[int, ...],
+    donor: int,
+    plan: FieldPlan,
+    slide: SlideAppearance,
+    conditions: FieldConditions,
+    diameter: float,
 ) -> Scene:
     """Place cells of all classes at the plan's density, also across the borders.
 
@@ -293,16 +298,16 @@ def lay_out(
     rng = np.random.default_rng([*key, 7])
     beyond = _BEYOND_IN_D * diameter
     area = (plan.width + 2 * beyond) * (plan.height + 2 * beyond) * (plan.um_per_px / 1000) ** 2
-    patches = ground.focus.share_of(-beyond, -beyond, plan.width + beyond, plan.height + beyond)
+    patches = conditions.focus.share_of(-beyond, -beyond, plan.width + beyond, plan.height + beyond)
     for number in range(int(rng.poisson(plan.density * area))):
         drawn = np.random.default_rng([*key, 2, number + 1])
         patch = bool(drawn.random() < patches)
-        order = _order(drawn, (*key, 3, number + 1), donor, plan, slide, diameter, ground.blur if patch else 0.0)
+        order = _order(drawn, (*key, 3, number + 1), donor, plan, slide, diameter, conditions.blur if patch else 0.0)
         found, cell_plan = find_attempt(order, slide)
         cell = PlacedCell.of(found, cell_plan)
         onto = _partner(rng, scene) if rng.random() < plan.overlaps / 2 else None
         if onto is None or not _lay_on(rng, scene, cell, onto):
-            _lay_free(rng, scene, cell, beyond, ground, patch)
+            _lay_free(rng, scene, cell, beyond, conditions, patch)
         scene.add(cell)
     _measure_overlaps(scene)
     return scene
@@ -320,7 +325,7 @@ def _order(
     key: tuple[int, ...],
     donor: int,
     plan: FieldPlan,
-    slide: SlideLook,
+    slide: SlideAppearance,
     diameter: float,
     patch_blur: float,
 ) -> CellOrder:
@@ -366,12 +371,12 @@ def _lay_on(rng: np.random.Generator, scene: Scene, cell: PlacedCell, onto: Plac
 
 
 def _lay_free(
-    rng: np.random.Generator, scene: Scene, cell: PlacedCell, beyond: float, ground: Ground, patch: bool
+    rng: np.random.Generator, scene: Scene, cell: PlacedCell, beyond: float, conditions: FieldConditions, patch: bool
 ) -> None:
     """Lay a cell where it touches others at most, in or out of focus as it was ordered."""
     best, least = (0.0, 0.0), float("inf")
     for _ in range(_TRIES):
-        x, y = _draw_position(rng, scene, beyond, ground, patch)
+        x, y = _draw_position(rng, scene, beyond, conditions, patch)
         cell.move_to(x, y)
         depth = _deepest(cell, scene.near(cell.x, cell.y, cell.reach))
         if depth < least:
@@ -382,15 +387,15 @@ def _lay_free(
 
 
 def _draw_position(
-    rng: np.random.Generator, scene: Scene, beyond: float, ground: Ground, patch: bool
+    rng: np.random.Generator, scene: Scene, beyond: float, conditions: FieldConditions, patch: bool
 ) -> tuple[float, float]:
     """A position in or out of focus, more often where the slide is crowded."""
     x = y = 0.0
     for _ in range(100 * _TRIES):
         x = float(rng.uniform(-beyond, scene.width + beyond))
         y = float(rng.uniform(-beyond, scene.height + beyond))
-        crowded = rng.random() < np.exp(0.4 * ground.crowding.at(x, y) - 1.0)
-        if crowded and ground.focus.blurred(x, y) == patch:
+        crowded = rng.random() < np.exp(0.4 * conditions.crowding.at(x, y) - 1.0)
+        if crowded and conditions.focus.blurred(x, y) == patch:
             break
     return x, y
 

@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 PRIOR = (0.70, 0.20, 0.10)
 """Shares of 1, 2 and 3 or more among the cells with micronuclei that the fit is weighted to, whatever was drawn: as in
-made cells, and near those of the mnfinder crops (0.65, 0.25, 0.09)."""
+synthetic cells, and near those of the mnfinder crops (0.65, 0.25, 0.09)."""
 
 STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """Inverse penalties that are tried (sklearn's C, on standardised features and weights of mean 1)."""
@@ -83,7 +83,7 @@ def fit_ratio(features: Features, least: int) -> Ratio:
         if int(side.sum()) < FEWEST:
             raise TrainingError(
                 f"Only {int(side.sum())} training cells have {word} micronuclei; {FEWEST} at least are needed.",
-                "Add cells with counts, or made cells (--made-cells, --nuclei, --smears).",
+                "Add cells with counts, or synthetic cells (--made-cells, --nuclei, --smears).",
             )
     x, groups = features.vectors[chosen], features.groups[chosen]
     weights = features.weights[chosen] / features.weights[chosen].mean()

@@ -166,8 +166,8 @@ class ExtendRequest:
     Attributes:
         model: model directory to extend; one that counts gets a new counter.
         data, validation, validation_share: labelled cells with counts, as for a training.
-        sources: building blocks of made cells; made_cells: of each made source, 0 for none; check_cells: likewise, for
-            the checks; no more than `made_cells`.
+        sources: building blocks of synthetic cells; synthetic_cells: of each synthetic source, 0 for none; check_cells: likewise, for
+            the checks; no more than `synthetic_cells`.
         data_licence: for the card. threads: of torch; 0 is its own choice.
     """
 
@@ -177,7 +177,7 @@ class ExtendRequest:
     validation: Path | None = None
     validation_share: float = 0.2
     sources: Sources = field(default_factory=Sources)
-    made_cells: int = 700
+    synthetic_cells: int = 700
     check_cells: int = 400
     data_licence: str = ""
     seed: int = 1
@@ -196,8 +196,8 @@ def extend_model(request: ExtendRequest, say: Say = lambda line: None) -> ModelC
     model = load_model(request.model)
     stream_network(model)
     training, validation = (_read(cells, model) for cells in counted_cells(request, say))
-    material = Material(model.card.preparation, model.card.looks, request.sources, request.seed)
-    sets = [_through(model, source, say) for source in material.training(training, request.made_cells)]
+    material = Material(model.card.preparation, model.card.stains, request.sources, request.seed)
+    sets = [_through(model, source, say) for source in material.training(training, request.synthetic_cells)]
     sets = [part for part in sets if part.counts.any()]
     features = _features(sets)
     ratios = [fit_ratio(features, least) for least in RATIOS]
@@ -205,12 +205,12 @@ def extend_model(request: ExtendRequest, say: Say = lambda line: None) -> ModelC
         say(f"P({least} or more | {least - 1} or more): {_losses(ratio)}")
     mean = float(np.average(np.minimum(features.counts, 3), weights=features.weights))
     checks = []
-    for source in material.checks(validation, min(request.check_cells, request.made_cells)):
+    for source in material.checks(validation, min(request.check_cells, request.synthetic_cells)):
         part = _through(model, source, say)
         if len(part.counts):
             checks.append(check_counts(model.card, part, ratios, mean))
             say(check_line(checks[-1]))
-    settings: dict[str, object] = {"seed": request.seed, "made_cells": request.made_cells}
+    settings: dict[str, object] = {"seed": request.seed, "synthetic_cells": request.synthetic_cells}
     fields = extended_fields(model, sets, features, ratios, checks, settings, request.data_licence)
     return write_model_directory(request.out, _with_counter(model, ratios), fields)
 

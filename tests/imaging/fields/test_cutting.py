@@ -1,4 +1,4 @@
-"""Crops cut from a field: squares round a cell, filled with the field's ground where they reach over its edge."""
+"""Crops cut from a field: squares round a cell, filled with the field's background where they reach over its edge."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from mnbatch.imaging.fields.finding import cut_crop
 
 
 def field(colour: bool) -> np.ndarray:
-    """Dark ground (12), a bright nucleus that fills the corner at the lower right."""
+    """Dark background (12), a bright nucleus that fills the corner at the lower right."""
     pixels = np.full((200, 300, 3) if colour else (200, 300), 12, np.uint8)
     pixels[120:, 220:] = 220
     return pixels

@@ -129,7 +129,7 @@ def read_slide(tmp_path: Path, content: bytes, **options: Any) -> list[Any]:
     (tmp_path / "S" / "f.tif").write_bytes(content)
     (slide,) = find_slides(tmp_path, kind="fields")
     source = FieldSource(slide, Preparation(), FieldOptions(cells="all", **options))
-    traits = Survey(source.tasks(), source.look).traits()
+    traits = Survey(source.tasks(), source.stain).traits()
     return [item for task in source.tasks() for item in source.read(task, traits)]
 
 

@@ -1,4 +1,4 @@
-"""Fields to cells: both looks, touching nuclei, micronuclei beside, border, and fields of which nothing can be said."""
+"""Fields to cells: both stains, touching nuclei, micronuclei beside, border, and fields of which nothing can be said."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def classes(field: SegmentedField) -> list[str]:
 
 def test_pairs_and_single_nuclei_in_fluorescence() -> None:
     field = segment_field(discs((300, 400), [(60, 60, 18), (102, 60, 18), (200, 200, 18), (300, 90, 18)]), BINUCLEATED)
-    assert field.ground == "fluorescence"
+    assert field.stain == "fluorescence"
     assert field.problem == ""
     assert classes(field) == ["binucleated", "mononucleated", "mononucleated"]
     assert field.nucleus_diameter == pytest.approx(37, abs=1.5)
@@ -38,7 +38,7 @@ def test_pairs_and_single_nuclei_in_fluorescence() -> None:
 def test_pairs_and_single_nuclei_in_giemsa() -> None:
     image = stained((300, 400), [(80, 60, 42, [(60, 60, 18), (100, 60, 18)]), (250, 200, 30, [(250, 200, 18)])])
     field = segment_field(image, BINUCLEATED)
-    assert field.ground == "giemsa"
+    assert field.stain == "giemsa"
     assert classes(field) == ["binucleated", "mononucleated"]
     assert field.bodies is not None
     pair = min(field.cells, key=lambda cell: cell.x)
@@ -87,10 +87,10 @@ def test_cells_at_the_border_are_not_scored_but_counted() -> None:
     assert all(cell.reason == "" for cell in every.cells)
 
 
-@pytest.mark.parametrize("look", ["fluorescence", "giemsa"])
-def test_a_lamp_brighter_on_one_side_changes_nothing(look: str) -> None:
+@pytest.mark.parametrize("stain", ["fluorescence", "giemsa"])
+def test_a_lamp_brighter_on_one_side_changes_nothing(stain: str) -> None:
     places = [(x, y, 18) for x in range(60, 600, 120) for y in range(60, 400, 120)]
-    if look == "fluorescence":
+    if stain == "fluorescence":
         image = discs((420, 620), places).astype(np.float64)
         slope = np.linspace(0, 90, 620)[None, :]
         uneven = np.clip(image * 0.6 + slope, 0, 255).astype(np.uint8)
@@ -125,9 +125,9 @@ def nothing_to_see() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", nothing_to_see())
-@pytest.mark.parametrize("ground", [None, "fluorescence", "giemsa"])
-def test_nothing_to_see_is_a_problem_and_no_cells(name: str, ground: str | None) -> None:
-    field = segment_field(nothing_to_see()[name], BINUCLEATED, ground=ground)
+@pytest.mark.parametrize("background", [None, "fluorescence", "giemsa"])
+def test_nothing_to_see_is_a_problem_and_no_cells(name: str, background: str | None) -> None:
+    field = segment_field(nothing_to_see()[name], BINUCLEATED, background=background)
     assert field.problem
     assert field.cells == ()
     assert not field.nuclei.any()

@@ -26,11 +26,11 @@ SMALL = FieldPlan(export=SLIDE, fields=1, width=640, height=480)
 
 @pytest.fixture(scope="module", params=["giemsa", "fluorescence"])
 def drawing(request: pytest.FixtureRequest) -> Drawing:
-    return draw_field(replace(SMALL, export=replace(SLIDE, look=request.param)), SlideJob(0, 0), 1)
+    return draw_field(replace(SMALL, export=replace(SLIDE, stain=request.param)), SlideJob(0, 0), 1)
 
 
 def test_same_seed_gives_the_same_bytes_whatever_else_is_made_and_by_how_many(tmp_path: Path) -> None:
-    plan = replace(SMALL, export=replace(SLIDE, look="both"), masks="apart", width=256, height=256)
+    plan = replace(SMALL, export=replace(SLIDE, stain="both"), masks="apart", width=256, height=256)
     simulate_fields(tmp_path / "a", plan)
     more = replace(plan, fields=2, export=replace(plan.export, slides=2))
     simulate_fields(tmp_path / "b", more, workers=2)
@@ -81,14 +81,14 @@ def test_nuclei_stand_out_where_the_labels_are(drawing: Drawing) -> None:
     images = label_images(drawing.scene, drawing.slide)
     pixels = drawing.whole(8).astype(float)
     grey = pixels if pixels.ndim == 2 else pixels[..., 1]
-    ground = np.median(grey[images.cells == 0])
-    sign = 1 if drawing.slide.look == "fluorescence" else -1
+    conditions = np.median(grey[images.cells == 0])
+    sign = 1 if drawing.slide.stain == "fluorescence" else -1
     for label in range(1, images.nuclei.max() + 1):
         inside = grey[images.nuclei == label]
         if inside.size > 100:
-            assert sign * (np.median(inside) - ground) > 12
+            assert sign * (np.median(inside) - conditions) > 12
     # And the other way round: dark (or bright) large things are nuclei.
-    strong = sign * (grey - ground) > 0.5 * sign * (np.median(grey[images.nuclei > 0]) - ground)
+    strong = sign * (grey - conditions) > 0.5 * sign * (np.median(grey[images.nuclei > 0]) - conditions)
     assert (images.nuclei[strong] > 0).mean() > 0.85
 
 
@@ -99,7 +99,7 @@ def test_windows_of_a_slide_fit_together(drawing: Drawing) -> None:
 
 
 def test_a_tall_field_is_drawn_in_strips_without_a_seam() -> None:
-    field = draw_field(replace(SMALL, width=300, height=1100, export=replace(SLIDE, look="giemsa")), SlideJob(0, 0), 1)
+    field = draw_field(replace(SMALL, width=300, height=1100, export=replace(SLIDE, stain="giemsa")), SlideJob(0, 0), 1)
     pixels = field.whole(8)[..., 1].astype(float)
     assert pixels.shape == (1100, 300)
     steps = np.abs(np.diff(pixels, axis=0)).mean(axis=1)
@@ -155,11 +155,11 @@ def test_pixel_size_is_in_every_format_that_can_hold_it(tmp_path: Path) -> None:
 
 def test_bits_and_channels_of_the_files(tmp_path: Path) -> None:
     shapes = {}
-    for look in ("fluorescence", "giemsa"):
-        plan = replace(SMALL, width=200, height=160, export=replace(SLIDE, look=look))
-        made = simulate_fields(tmp_path / look, plan)
+    for stain in ("fluorescence", "giemsa"):
+        plan = replace(SMALL, width=200, height=160, export=replace(SLIDE, stain=stain))
+        made = simulate_fields(tmp_path / stain, plan)
         pixels = tifffile.imread(next(made.export.rglob("*.tif")))
-        shapes[look] = (pixels.shape, pixels.dtype.name)
+        shapes[stain] = (pixels.shape, pixels.dtype.name)
     assert shapes == {"fluorescence": ((160, 200), "uint16"), "giemsa": ((160, 200, 3), "uint8")}
 
 

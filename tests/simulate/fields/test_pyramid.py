@@ -20,7 +20,7 @@ from mnbatch.simulate.fields.field_files import TILE, level_sizes, tile_counts, 
 from mnbatch.simulate.fields.field_plan import FieldPlan
 
 SLIDE = FieldPlan(
-    export=ExportPlan(donors=1, slides=1, doses=(4.0,), seed=3, variety=0.2, look="giemsa"),
+    export=ExportPlan(donors=1, slides=1, doses=(4.0,), seed=3, variety=0.2, stain="giemsa"),
     kind="wsi",
     width=1301,
     height=1157,
@@ -93,14 +93,14 @@ def test_openslide_opens_it_and_knows_the_pixel_size(slide: Path) -> None:
 
 def test_nuclei_lie_in_the_slide_where_the_truth_says(slide: Path) -> None:
     pixels = tifffile.imread(slide / "export" / "D01-1.tif", key=0)[..., 1].astype(float)
-    ground = np.median(pixels)
+    conditions = np.median(pixels)
     inside = [row for row in truth_of(slide) if row["border"] == "0" and row["class"] != "necrotic"]
     assert len(inside) >= 10
     for row in inside:
         for circle in row["nuclei_at"].split(";"):
             x, y, _ = (float(part) for part in circle.split(":"))
             around = pixels[round(y) - 2 : round(y) + 3, round(x) - 2 : round(x) + 3]
-            assert around.mean() < ground - 25
+            assert around.mean() < conditions - 25
 
 
 def test_tiles_meet_without_a_seam(slide: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_level_that_is_not_needed_is_not_made() -> None:
 
 
 def test_whole_slides_of_fluorescence_are_grey_with_8_bits(tmp_path: Path) -> None:
-    plan = replace(SLIDE, export=replace(SLIDE.export, look="fluorescence"), width=600, height=300)
+    plan = replace(SLIDE, export=replace(SLIDE.export, stain="fluorescence"), width=600, height=300)
     made = simulate_fields(tmp_path / "x", plan)
     with tifffile.TiffFile(made.export / "D01-1.tif") as tiff:
         assert [(page.shape, page.dtype.name) for page in tiff.pages] == [((300, 600), "uint8"), ((150, 300), "uint8")]

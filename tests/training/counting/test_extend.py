@@ -32,7 +32,7 @@ def _one_thread():
 
 
 def draw_cell(rng: np.random.Generator, n_mn: int, size: int = 80) -> np.ndarray:
-    """A bright disc on dark ground with small discs round it."""
+    """A bright disc on dark background with small discs round it."""
     ys, xs = np.mgrid[0:size, 0:size]
     picture = 30 + 150.0 * (np.hypot(ys - size / 2, xs - size / 2) < size / 6)
     turn = rng.uniform(0, 2 * np.pi)
@@ -63,7 +63,7 @@ def fields(**changes):
         "version": "4",
         "architecture": "attention-alexnet",
         "preparation": {},
-        "looks": ("fluorescence",),
+        "stains": ("fluorescence",),
         "threshold": 0.4,
         "threshold_rule": "none: random weights",
         "training_data": (),
@@ -87,7 +87,7 @@ def yes_no(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def counting(yes_no, labels, tmp_path_factory) -> Path:
-    """Extended by the command, with a few made cells."""
+    """Extended by the command, with a few synthetic cells."""
     out = tmp_path_factory.mktemp("extended") / "mine"
     arguments = ["train", str(labels), "--extend", str(yes_no), "--out", str(out), "--validation", str(labels)]
     done = CliRunner().invoke(app, [*arguments, "--made-cells", "6", "--threads", "1"])
@@ -139,7 +139,7 @@ def test_the_card_keeps_what_was_measured_and_says_what_was_added(yes_no, counti
 
 
 def test_the_same_command_gives_the_same_counter(yes_no, labels, counting, tmp_path):
-    request = ExtendRequest(yes_no, labels, tmp_path / "again", labels, made_cells=6)
+    request = ExtendRequest(yes_no, labels, tmp_path / "again", labels, synthetic_cells=6)
     extend_model(request)
     old, new = (load_file(path / "model.safetensors") for path in (counting, tmp_path / "again"))
     assert torch.equal(old["counter.weight"], new["counter.weight"])
@@ -150,7 +150,7 @@ def test_a_counting_model_may_get_a_new_counter_in_place(counting, yes_no, label
     path.mkdir()
     for file in counting.iterdir():
         (path / file.name).write_bytes(file.read_bytes())
-    card = extend_model(ExtendRequest(path, labels, path, labels, made_cells=0))
+    card = extend_model(ExtendRequest(path, labels, path, labels, synthetic_cells=0))
     assert card.version == "4+counts"
     assert card.limitations.count(COUNTS_ROUGHLY) == 1
     assert card.counting is not None

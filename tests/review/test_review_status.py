@@ -1,7 +1,7 @@
 """Where a review stands, and how several reviewers make one number."""
 
 from mnbatch.review.review_import import queues_of, save_decisions
-from mnbatch.review.standing import latest, pool, slide_review
+from mnbatch.review.review_status import latest, pool, slide_review
 from mnbatch.review.trail import Trail, read_trail
 
 

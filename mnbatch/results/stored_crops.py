@@ -65,7 +65,7 @@ def unpack_maps(record: npt.NDArray[np.void] | np.void) -> npt.NDArray[np.float3
 
 
 @dataclass(frozen=True, slots=True)
-class Gallery:
+class StoredCrops:
     """Crops and maps of a slide, read cell by cell.
 
     Attributes:

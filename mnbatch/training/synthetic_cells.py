@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from mnbatch.assay.cells import Look
+from mnbatch.assay.cells import Stain
 from mnbatch.imaging.preparation import Preparation, network_input, prepare_crop
 from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
 from mnbatch.simulate.cell_plan import Kind
-from mnbatch.simulate.slide_appearance import draw_slide_look
+from mnbatch.simulate.slide_appearance import draw_slide_appearance
 from mnbatch.training.composite_scene import UInt8Array, composite_cell
 from mnbatch.training.dressed_cells import SmearCell, dressed_cell, paste_on
 from mnbatch.training.real_pieces import PatchLibrary
@@ -32,7 +32,7 @@ UNCOUNTED = -1
 Chances = tuple[tuple[int, ...], tuple[float, ...]]
 
 COUNTS: Chances = ((1, 2, 3, 4), (0.70, 0.20, 0.07, 0.03))
-"""Micronuclei of a made cell that has any, and their chances."""
+"""Micronuclei of a synthetic cell that has any, and their chances."""
 
 KINDS: tuple[tuple[Kind, ...], tuple[float, ...]] = (
     ("binucleated", "mononucleated", "multinucleated"),
@@ -44,7 +44,7 @@ KINDS: tuple[tuple[Kind, ...], tuple[float, ...]] = (
 def composites(
     indices: range, seed: int, library: PatchLibrary, stained: float = 0.8, counts: Chances = COUNTS
 ) -> Iterator[Made]:
-    """Composite cells, every other one with micronuclei; `stained` of them in the Giemsa look."""
+    """Composite cells, every other one with micronuclei; `stained` of them in the Giemsa stain."""
     for index in indices:
         rng = np.random.default_rng([seed, index, 1])
         wanted = int(rng.choice(counts[0], p=counts[1])) if index % 2 == 0 else 0
@@ -88,7 +88,7 @@ def simulated(indices: range, seed: int, giemsa: float = 0.75, counts: Chances =
     """Cells of the simulator, each from a slide of its own, every other one with micronuclei."""
     for index in indices:
         rng = np.random.default_rng([seed, index, 5])
-        look: Look = "giemsa" if rng.uniform() < giemsa else "fluorescence"
+        stain: Stain = "giemsa" if rng.uniform() < giemsa else "fluorescence"
         wanted = int(rng.choice(counts[0], p=counts[1])) if index % 2 == 0 else 0
         kind: Kind = KINDS[0][int(rng.choice(len(KINDS[0]), p=KINDS[1]))]
         # Look-alikes and extreme scales more often than on the simulator's usual slide, in both classes alike.
@@ -97,8 +97,8 @@ def simulated(indices: range, seed: int, giemsa: float = 0.75, counts: Chances =
         width = float(rng.uniform(0.18, 0.60)) if rng.uniform() < 0.5 else None
         if wanted == 0 and rng.uniform() < 0.08:
             kind = "apoptotic"
-        slide = draw_slide_look(rng, look)
-        spec = CellSpec(look, wanted, kind, nucleus_fraction=width, decoys=decoys, debris=debris)
+        slide = draw_slide_appearance(rng, stain)
+        spec = CellSpec(stain, wanted, kind, nucleus_fraction=width, decoys=decoys, debris=debris)
         cell = simulate_cell(rng, spec, slide)
         picture = np.asarray(Image.fromarray(cell.image).convert("RGB"))
         yield picture, cell.n_mn
