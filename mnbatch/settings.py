@@ -19,6 +19,7 @@ ENVIRONMENT_PREFIX = "MNBATCH_"
 _LONGEST_TEXT = 4096
 _LONGEST_WAIT = 1e9
 DEFAULT_MODEL = "attention-alexnet"
+_PAGES = "(cells|positions|channels|planes|times)(:[1-9][0-9]{0,4})?"
 
 
 class RunSettings(BaseModel):
@@ -32,7 +33,12 @@ class RunSettings(BaseModel):
         samples: sample sheet (CSV), or None.
         settle: seconds since a slide's newest file after which it counts as written; None takes slides as they are.
         cells: of fields and whole slides, the cells that are scored: binucleated ones, or all main nuclei.
-        nuclear_channel: channel of fields with several, counted from 1, or its name; None recognises it.
+        nuclear_channel: channel of images with several, counted from 1, or its name; None takes the one whose name says
+            nuclear stain.
+        planes: of focal planes the sharpest, the brightest of each pixel (max), or the one of this number from 1.
+        time: of several times the one of this number from 1.
+        pages: what pages of TIFFs are that do not say it: cells (or positions), channels or planes; with commas for
+            several axes.
         um_per_pixel: pixel size of fields and whole slides; None takes the sample sheet's, or what the files say.
         model: name of a bundled model or path of a model directory.
         stain: force the model for this stain, or None to recognise each slide's stain.
@@ -64,6 +70,9 @@ class RunSettings(BaseModel):
     settle: float | None = Field(default=None, ge=0, le=_LONGEST_WAIT)
     cells: Literal["binucleated", "all"] = "binucleated"
     nuclear_channel: str | None = None
+    planes: str | None = Field(default=None, pattern=r"^(sharpest|max|[1-9][0-9]{0,4})$")
+    time: int | None = Field(default=None, ge=1, le=65536)
+    pages: str | None = Field(default=None, pattern=rf"^{_PAGES}(,{_PAGES}){{0,3}}$")
     um_per_pixel: float | None = Field(default=None, ge=0.02, le=5)
     model: str = DEFAULT_MODEL
     stain: Literal["fluorescence", "giemsa"] | None = None
@@ -162,6 +171,19 @@ def refuse_unknown_variables(environment: Mapping[str, str] | None = None) -> No
                 f"{f'; did you mean {like}?' if like else '.'}",
                 "Correct its name or unset it; `mnbatch run --show-settings` lists the settings.",
             )
+
+
+def check_pages(options: Any) -> None:
+    """Refuse what is said of pages as `resolve` does, for a command that needs no other settings.
+
+    Args:
+        options: a `PageOptions`.
+
+    Raises:
+        UsageError: a value that does not fit.
+    """
+    given = {"planes": options.planes, "time": options.time, "pages": options.pages}
+    resolve({"export": Path(), "out": Path(), **given}, environment={})
 
 
 def _read_config(path: Path) -> dict[str, Any]:

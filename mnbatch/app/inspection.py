@@ -20,6 +20,7 @@ from mnbatch.results.store import Store
 
 if TYPE_CHECKING:
     from mnbatch.assay.cells import Skipped, Slide
+    from mnbatch.assay.page_options import PageOptions
     from mnbatch.imaging.inputs import Recognised
     from mnbatch.imaging.layouts import Layout
     from mnbatch.report.control_charts import BatchPoint
@@ -86,7 +87,12 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class ScannedSlide:
-    """What is listed of a slide; its files are counted, not kept."""
+    """What is listed of a slide; its files are counted, not kept.
+
+    Attributes:
+        pages: what the pages of its files are and what of them is read; "" for ordinary pictures, or if not looked at.
+        asked: what a person has to say before it can be counted; "" for nothing.
+    """
 
     slide_id: str
     slide: str
@@ -97,6 +103,8 @@ class ScannedSlide:
     copy_of: str | None
     settled: bool
     dose_gy: float | None = None
+    pages: str = ""
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +237,7 @@ def scan_export(
     samples: Path | None = None,
     settle: float | None = None,
     keep_skipped: bool = False,
+    pages: PageOptions | None = None,
 ) -> ScannedExport:
     """List the slides that a run would find; a few images are looked at to say what they are.
 
@@ -238,6 +247,8 @@ def scan_export(
         samples: sample sheet whose donors replace those of the paths.
         settle: mark slides younger than this, in seconds, as not settled.
         keep_skipped: also list each file that was not taken, with the reason.
+        pages: look into a few files of each slide for what their pages are, with what a person says of them; None
+            does not.
 
     Raises:
         UsageError: no such layout or input, or a sample sheet that cannot be used.
@@ -252,15 +263,20 @@ def scan_export(
     found = ScannedExport(str(export), parse_layout(layout, recognised.kind), recognised)
     skips = _Skips(keep_skipped)
     slides: list[ScannedSlide] = []
+    crawled: list[Slide] = []
     try:
         for slide in find_slides(
             export, layout=layout, settle_seconds=settle, explain=skips.note, kind=recognised.kind
         ):
             slides.append(_listed(slide))
+            if pages is not None:
+                crawled.append(slide)
     except NoInputError as error:
         raise NothingFoundError(error, skips.added_to(found)) from error
     if samples is not None:
         slides = _with_donors_of(samples, slides)
+    if pages is not None:
+        slides = _with_pages(slides, crawled, pages)
     return replace(skips.added_to(found), slides=tuple(slides))
 
 
@@ -306,6 +322,14 @@ def _listed(slide: Slide) -> ScannedSlide:
         copy_of=slide.copy_of,
         settled=slide.settled,
     )
+
+
+def _with_pages(slides: list[ScannedSlide], crawled: list[Slide], options: PageOptions) -> list[ScannedSlide]:
+    from mnbatch.pipeline.workers import WorkerPool
+
+    with WorkerPool(1, RECOGNISING_SECONDS, RECOGNISING_GIB) as pool:
+        said = [("", "") if slide.copy_of else pool.pages(slide, options) for slide in crawled]
+    return [replace(one, pages=what, asked=asked) for one, (what, asked) in zip(slides, said, strict=True)]
 
 
 def _with_donors_of(sheet: Path, slides: list[ScannedSlide]) -> list[ScannedSlide]:

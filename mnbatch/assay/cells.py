@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mnbatch.assay.field_records import FieldReport, FoundAt, InputKind
 from mnbatch.assay.near_copies import Likeness
+from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.errors import SlideError
 
 # The records that travel along the pipeline: Slide -> ReadTask -> CellCrop -> CellScore.
@@ -112,6 +113,7 @@ class ReadTask:
     Attributes:
         pages: page indices, counted from 0; None for the only page of a single-page file.
         hash_file: the reader also hashes the file's bytes (once a file).
+        options: what a person said of pages.
     """
 
     slide_id: str
@@ -119,6 +121,7 @@ class ReadTask:
     file: SourceFile
     pages: tuple[int, ...] | None = None
     hash_file: bool = True
+    options: PageOptions = NO_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,11 +47,15 @@ TEXTS: dict[str, str] = {
     "data-missing": "truncated TIFF (image data missing)",
     "directory-missing": "truncated TIFF (its image directory is missing)",
     "page-missing": "truncated TIFF (this page and what followed it are missing)",
+    "page-elsewhere": (
+        "its metadata say that this picture is in another file; export all channels of a cell or field into one file, "
+        "or the nuclear channel alone"
+    ),
     "no-full-page": "TIFF without a full-resolution page",
     "no-tiff-image": "TIFF without an image",
     "colour-model": "TIFF colour model {model} is not served",
     "dimensions": "TIFF page with {count} dimensions is not a crop",
-    "channels": "{count} channels; neither grey nor RGB(A)",
+    "channels": "{count} channels; neither grey nor RGB(A): give --nuclear-channel",
     "too-large": "{width} x {height} pixels; too large for a cell crop (decompression bomb?)",
     "too-small": "{width} x {height} pixels; a cell crop has at least {least} a side",
     "not-finite": "image holds NaN or infinite values",
@@ -74,6 +78,53 @@ TEXTS: dict[str, str] = {
     "kind-fields": "{count} of {looked} images looked at are large and hold many nuclei",
     "kind-crops": "{looked} images looked at are crops of cells",
     "kind-unknown": "no image could be read",
+    "fourth-sample": "RGB with a fourth sample of which nothing is said; a stain? Export each stain as a grey page",
+    "planes-differ": "focal planes of different sizes",
+    # What the pages of a file are, where it does not say it.
+    "pages-beyond": (
+        "its metadata ({by}) speak of {stated} pictures, and {more} further pages are in the file: give --pages cells, "
+        "positions, channels or planes, which all of them then are"
+    ),
+    "times": (
+        "{count} times; give the number of one with --time, or --pages cells (positions) where each is one of its own"
+    ),
+    "planes": (
+        "{count} focal planes; give --planes sharpest, --planes max or the number of one, or --pages cells (positions) "
+        "where each is one of its own"
+    ),
+    "no-such-place": "--{option} {said}: it has {count}",
+    "pages-do-not-fit": "--pages {said} does not fit what it holds, {shown} by {by}",
+    "pages-two-axes": (
+        "pages of {shown}, of which nothing says what they are: give --pages with both, such as --pages cells,channels"
+    ),
+    "pages-same-scene": (
+        "{count} pages that show the same scene: give --pages channels (with --nuclear-channel) or --pages planes "
+        "(with --planes); {own}"
+    ),
+    "own-cells": "--pages cells where each is a cell of its own",
+    "own-positions": "--pages positions where each is a field of its own",
+    "own-scans": "--pages positions where each is a scan of its own",
+    "pages-in-turn": (
+        "{count} pages of which every {turn}. is of another kind, as stains or focal planes in turn: give --pages "
+        "{own},channels:{turn} or {own},planes:{turn}, or --pages {own} where each is one of its own"
+    ),
+    "pages-other-scenes": (
+        "a nuclear channel is asked for, and its {count} pages do not say that they are channels and show different "
+        "scenes: give --pages channels, or {own}"
+    ),
+    "pages-few": (
+        "{count} pages in each of its files, of which nothing says what they are: give --pages cells, --pages channels "
+        "(with --nuclear-channel) or --pages planes (with --planes)"
+    ),
+    "pages-sizes": "pages of different sizes ({shown}), which are no smaller versions of one: give {own}",
+    "pages-whole": (
+        "{count} scans of one size, of which nothing says what they are: give --pages positions, --pages channels "
+        "(with --nuclear-channel) or --pages planes (with --planes)"
+    ),
+    "pages-in-one": "several pictures in one image directory, which is not served for whole slides; export pages",
+    "sub-directories": "its SubIFDs hold pictures that are no smaller than their page; export them as pages",
+    "pages-unclear": "What the pages of {file} are is not clear: {why}.",
+    "pages-unclear-do": "Give that option for the whole export; `mnbatch scan EXPORT --explain` shows what files say.",
     # A file that could not be read.
     "vanished": "file vanished while the run was going on",
     "no-permission": "no permission to read the file",
@@ -81,6 +132,13 @@ TEXTS: dict[str, str] = {
     # A field, or a region of a whole slide.
     "mask-unreadable": "its label image {mask} cannot be read ({error})",
     "mask-no-labels": "its label image {mask} holds no whole numbers",
+    "mask-no-zero": "its label image {mask} has no 0, which stands for the background",
+    "mask-pages": "{count} pictures, of which none belongs to this page of the field's file",
+    "mask-shared": (
+        "in its label image {mask} {count} of {total} numbers stand for several objects: give each object a number of "
+        "its own"
+    ),
+    "not-square": "its pixels are {across} x {down} um, and no squares",
     "mask-size": "its label image is {mask} pixels, the field {field}",
     "stack": "a stack of {count} {what}; export one image a field",
     "channel-unknown": "{count} channels{known}, {what}: give --nuclear-channel",
@@ -136,6 +194,10 @@ TEXTS: dict[str, str] = {
     ),
     "contrast-rule-do": "Choose a model with another contrast rule with --model.",
     "pixel-size": "The files of slide {slide} say {size:g} um per pixel, which no light microscope has.",
+    "pixels-not-square": "Slide {slide}: {why}; micronuclei would be judged by a wrong form.",
+    "pixels-not-square-do": (
+        "Export it with square pixels, or give their size with --um-per-pixel if they are squares and the file errs."
+    ),
     "pixel-size-do": "Give the true pixel size with --um-per-pixel, or in the column um_per_pixel of the sample sheet.",
     "no-pixel-size": (
         "The model wants crops of a stated width in micrometres; the files of slide {slide} do not say "
@@ -245,6 +307,11 @@ def foreign_os(error: OSError) -> Foreign:
 def reason_of(error: BaseException) -> str:
     """The reason that an exception carries, or its message."""
     return error.args[0] if error.args and isinstance(error.args[0], Reason) else str(error)
+
+
+def reason_in(text: str) -> Parameter:
+    """A text as a parameter of another reason: a reason stays one, any other text may hold names."""
+    return text if isinstance(text, Reason) else Foreign(text, "see the log")
 
 
 def brief(error: BaseException) -> str:

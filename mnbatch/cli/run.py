@@ -37,7 +37,22 @@ def run(
     ] = None,
     nuclear_channel: Annotated[
         str | None,
-        typer.Option(help="Of fields with several channels: number from 1, or name.", rich_help_panel=_INPUT),
+        typer.Option(help="Of images with several channels: number from 1, or name.", rich_help_panel=_INPUT),
+    ] = None,
+    planes: Annotated[
+        str | None,
+        typer.Option(help="Of focal planes: sharpest, max, or the number of one from 1.", rich_help_panel=_INPUT),
+    ] = None,
+    time: Annotated[
+        int | None, typer.Option(help="Of several times: the number of one from 1.", rich_help_panel=_INPUT)
+    ] = None,
+    pages: Annotated[
+        str | None,
+        typer.Option(
+            help="What TIFF pages are that do not say it: cells, positions, channels, planes; or, slowest first, "
+            "several with commas.",
+            rich_help_panel=_INPUT,
+        ),
     ] = None,
     um_per_pixel: Annotated[
         float | None, typer.Option(help="Pixel size of fields, micrometres.", rich_help_panel=_INPUT)
@@ -136,6 +151,9 @@ def run(
         "input": input,
         "cells": cells,
         "nuclear_channel": nuclear_channel,
+        "planes": planes,
+        "time": time,
+        "pages": pages,
         "um_per_pixel": um_per_pixel,
         "samples": samples,
         "settle": settle,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnbatch.errors import EXIT_SLIDES_FAILED
+
 if TYPE_CHECKING:
     from mnbatch.app.inspection import ScannedExport, ScannedSlide
 
@@ -44,14 +46,38 @@ def scan(
         float | None,
         typer.Option(envvar="MNBATCH_SETTLE", min=0, help="Mark slides younger than SECONDS as not settled."),
     ] = None,
+    nuclear_channel: Annotated[
+        str | None,
+        typer.Option(envvar="MNBATCH_NUCLEAR_CHANNEL", help="With --explain, as for `run`; also the next three."),
+    ] = None,
+    planes: Annotated[str | None, typer.Option(envvar="MNBATCH_PLANES", help="sharpest, max, or a number.")] = None,
+    time: Annotated[int | None, typer.Option(envvar="MNBATCH_TIME", min=1, help="Number of a time.")] = None,
+    pages: Annotated[
+        str | None, typer.Option(envvar="MNBATCH_PAGES", help="cells, positions, channels or planes.")
+    ] = None,
 ) -> None:
-    """List the slides that `mnbatch run` would find in EXPORT; a few images are looked at to say what they are."""
+    """List the slides that `mnbatch run` would find in EXPORT; a few images are looked at to say what they are.
+
+    With --explain a few files of each slide are looked into: what their pages are is said. The exit code is then 3
+    where `run` would fail a slide because that is not clear, or with what was given.
+    """
     from mnbatch.app.inspection import NothingFoundError, scan_export
-    from mnbatch.settings import refuse_unknown_variables
+    from mnbatch.assay.page_options import PageOptions
+    from mnbatch.settings import check_pages, refuse_unknown_variables
 
     refuse_unknown_variables()
+    said = PageOptions(nuclear_channel, planes, time, pages)
+    check_pages(said)
     try:
-        found = scan_export(export, layout=layout, input=input, samples=samples, settle=settle, keep_skipped=explain)
+        found = scan_export(
+            export,
+            layout=layout,
+            input=input,
+            samples=samples,
+            settle=settle,
+            keep_skipped=explain,
+            pages=said if explain else None,
+        )
     except NothingFoundError as error:
         if explain and not as_json:
             # Without a slide the reasons are all the more wanted.
@@ -59,11 +85,13 @@ def scan(
         raise
     if as_json:
         typer.echo(json.dumps(_document(found, explain), indent=1))
-        return
-    if explain:
-        _print_explanation(found)
-    _print_table(found)
-    _print_summary(found, explained=explain)
+    else:
+        if explain:
+            _print_explanation(found)
+        _print_table(found)
+        _print_summary(found, explained=explain)
+    if any(slide.asked for slide in found.slides):
+        raise typer.Exit(EXIT_SLIDES_FAILED)
 
 
 def _document(found: ScannedExport, explain: bool) -> dict[str, Any]:
@@ -100,6 +128,11 @@ def _print_explanation(found: ScannedExport) -> None:
         typer.echo(f"Its pattern is {found.layout.pattern}")
     for skipped in found.skipped:
         typer.echo(f"skipped: {_printable(skipped.path)}: {_printable(skipped.reason)}")
+    for slide in found.slides:
+        if slide.pages:
+            typer.echo(f"pages: {_printable(slide.path)}: {_printable(slide.pages)}")
+        if slide.asked:
+            typer.echo(f"asked: {_printable(slide.path)}: {_printable(slide.asked)}")
 
 
 def _print_table(found: ScannedExport) -> None:

@@ -136,7 +136,9 @@ def _vote_on_tiff(path: str) -> Vote | None:
         if (vote := _by_size(first.width, first.height)) is not None:
             return vote
         with open_tiff(stream, header)[0] as tiff:
-            return _by_nuclei(page_values(tiff.pages.first, header.size))
+            page = tiff.pages.first
+            values = page_values(page, header.size)
+            return _by_nuclei(np.moveaxis(values, 0, -1) if page.axes == "SYX" else values)
 
 
 def _has_reduced(header: TiffHeader) -> bool:

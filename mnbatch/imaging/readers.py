@@ -12,10 +12,12 @@ from PIL import Image
 
 from mnbatch.assay.cells import CellCrop, ReadTask, Slide, UInt8Array, UnreadableCell
 from mnbatch.assay.near_copies import SIDE, likeness_of
+from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.assay.reasons import reason_of
 from mnbatch.imaging.formats.loading import DecodedPage, load, page_count
 from mnbatch.imaging.formats.pixels import Decoded
 from mnbatch.imaging.identity import cell_id
+from mnbatch.imaging.pages_of_slide import check_pages
 from mnbatch.imaging.preparation import Preparation, PreparationError, percentile_range, prepare
 from mnbatch.imaging.quality import file_scale, quality_of
 from mnbatch.imaging.stain_recognition import stain_of_background
@@ -29,16 +31,22 @@ _RANGE_SAMPLE = 32
 _VALUES_PER_CELL = 4096
 
 
-def read_tasks(slide: Slide) -> Iterator[ReadTask]:
-    """Units of decoding of a slide in the order of its files: a file each, or runs of at most 64 pages."""
+def read_tasks(slide: Slide, options: PageOptions = NO_OPTIONS) -> Iterator[ReadTask]:
+    """Units of decoding of a slide in the order of its files: a file each, or runs of at most 64 pages.
+
+    Raises:
+        SlideError: what the pages of its files are has to be said by a person.
+    """
+    check_pages(slide, options)
     for file in slide.files:
-        pages = page_count(os.path.join(slide.root, file.path), file.path) if file.size > _LARGE_FILE else 1
+        large = file.size > _LARGE_FILE
+        pages = page_count(os.path.join(slide.root, file.path), file.path, options) if large else 1
         if pages <= 1:
-            yield ReadTask(slide.slide_id, slide.root, file)
+            yield ReadTask(slide.slide_id, slide.root, file, options=options)
             continue
         for first in range(0, pages, PAGES_PER_TASK):
             run = tuple(range(first, min(first + PAGES_PER_TASK, pages)))
-            yield ReadTask(slide.slide_id, slide.root, file, run, hash_file=first == 0)
+            yield ReadTask(slide.slide_id, slide.root, file, run, hash_file=first == 0, options=options)
 
 
 def read_cells(
@@ -48,12 +56,17 @@ def read_cells(
 
     A file that cannot be read or decoded becomes an `UnreadableCell` with its reason; I/O errors are tried
     again twice. Pages that are reduced versions of others are no cells.
+
+    Raises:
+        SlideError: what its pages are has to be said by a person.
     """
     digest, pages = load(task)
     return [_cell(task, page, digest, preparation, slide_range) for page in pages]
 
 
-def slide_range(slide: Slide, preparation: Preparation) -> tuple[float, float] | None:
+def slide_range(
+    slide: Slide, preparation: Preparation, options: PageOptions = NO_OPTIONS
+) -> tuple[float, float] | None:
     """Contrast range of a slide for the rule `per_slide`; None for other rules, or when no cell can be read.
 
     Percentiles over at most 4096 evenly spaced values of each of at most 32 cells, evenly spaced over the
@@ -62,16 +75,16 @@ def slide_range(slide: Slide, preparation: Preparation) -> tuple[float, float] |
     contrast = preparation.contrast
     if contrast.rule != "per_slide":
         return None
-    sample = [values for values in map(_sampled_values, _sample_of(slide)) if values is not None]
+    sample = [values for values in map(_sampled_values, _sample_of(slide, options)) if values is not None]
     if not sample:
         return None
     return percentile_range(np.concatenate(sample), contrast.low_percentile, contrast.high_percentile)
 
 
-def _sample_of(slide: Slide) -> list[ReadTask]:
+def _sample_of(slide: Slide, options: PageOptions) -> list[ReadTask]:
     single = [
-        ReadTask(task.slide_id, task.root, task.file, None if task.pages is None else (page,), hash_file=False)
-        for task in read_tasks(slide)
+        replace(task, pages=None if task.pages is None else (page,), hash_file=False)
+        for task in read_tasks(slide, options)
         for page in (task.pages or (0,))
     ]
     count = min(_RANGE_SAMPLE, len(single))

@@ -1,3 +1,3 @@
 """Version of reading and preparing: raised when the same file would give other pixels or quality values."""
 
-READER_VERSION = "3"
+READER_VERSION = "4"

@@ -80,17 +80,21 @@ class Stamps:
             scale=self._crop_scale(),
             stain=self.settings.stain,
             keep_overviews=self.settings.keep_crops,
+            planes=self.settings.planes,
+            time=self.settings.time,
+            pages=self.settings.pages,
         )
 
     def parts(self, slide: Slide, content: str, model_digest: str) -> ScoreKeyParts:
         """What the scores of a slide depend on."""
+        crops = slide.kind == "crops"
         return ScoreKeyParts(
             content=content,
             model=model_digest,
             reader=READER_VERSION,
             stain=self.settings.stain or "",
             crops=self.settings.keep_crops,
-            fields="" if slide.kind == "crops" else self.fields.key(slide.um_per_pixel),
+            fields=self.fields.page_options.key() if crops else self.fields.key(slide.um_per_pixel),
         )
 
     def rules(self, card: ModelCard) -> CallRules:
@@ -125,7 +129,7 @@ class Stamps:
             "reader": "the reading code changed",
             "stain": "the forced stain changed",
             "crops": "--no-crops was given or left out",
-            "fields": "the settings for fields changed",
+            "fields": "the settings for fields or pages changed",
         }
         return "; ".join(text for part, text in reasons.items() if getattr(old, part) != getattr(new, part))
 

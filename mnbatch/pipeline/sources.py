@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from mnbatch.assay.cells import ReadItem, ReadTask, Slide, SourceFile
+from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.fields.field_survey import Seen
 from mnbatch.imaging.preparation import Preparation
@@ -47,17 +48,18 @@ class WorkerSource(Protocol):
 class CropSource:
     """A slide whose files (or pages) are crops."""
 
-    def __init__(self, slide: Slide, preparation: Preparation) -> None:
+    def __init__(self, slide: Slide, preparation: Preparation, pages: PageOptions = NO_OPTIONS) -> None:
         self._slide = slide
         self._preparation = preparation
+        self._pages = pages
 
     def tasks(self) -> list[ReadTask]:
-        """A file each, or runs of pages."""
-        return list(read_tasks(self._slide))
+        """A file each, or runs of pages; raises SlideError where nobody says what pages are."""
+        return list(read_tasks(self._slide, self._pages))
 
     def contrast_range(self) -> tuple[float, float] | None:
         """Over all of the slide, where the model's card asks for it."""
-        return slide_range(self._slide, self._preparation)
+        return slide_range(self._slide, self._preparation, self._pages)
 
     def look(self, task: ReadTask) -> Seen:
         """Nothing: crops have the scale they were exported with."""
@@ -75,7 +77,7 @@ def open_source(slide: Slide, preparation: Preparation, fields: FieldOptions) ->
         SlideError: the slide cannot be opened.
     """
     if slide.kind == "crops":
-        return CropSource(slide, preparation)
+        return CropSource(slide, preparation, fields.page_options)
     # scikit-image takes a second to load, which crops need not cost.
     from mnbatch.imaging.fields.field_source import FieldSource
     from mnbatch.imaging.fields.regions import WholeSlideSource

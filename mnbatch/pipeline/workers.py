@@ -21,8 +21,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import mnbatch
+from mnbatch.assay.cells import Slide
+from mnbatch.assay.page_options import PageOptions
 from mnbatch.assay.reasons import Reason, say
-from mnbatch.errors import StorageError
+from mnbatch.errors import SlideError, StorageError
 from mnbatch.imaging.inputs import Vote
 from mnbatch.pipeline.worker_process import Answer, Known, Opening, Request, receive, send
 
@@ -203,6 +205,15 @@ class WorkerPool:
         except WorkLostError:
             return None
         return seen
+
+    def pages(self, slide: Slide, options: PageOptions) -> tuple[str, str]:
+        """What the pages of a slide's files are, in words, and what a person has to say of them; "" for nothing."""
+        try:
+            return str(self.ask("pages", slide, options)), ""
+        except SlideError as error:
+            return "", f"{error} {error.next_step}"
+        except WorkLostError as lost:
+            return "", str(lost.reason)
 
     def hurry(self, seconds: float) -> None:
         """The run stops: whatever is not done in so many seconds is given up."""

@@ -80,7 +80,8 @@ class ScoreKeyParts(_Frozen):
         reader: version of the reading and preparing code.
         stain: forced stain, "" when recognised.
         crops: whether crops and maps were kept.
-        fields: digest of how cells were found in fields and cut from them; "" for crops.
+        fields: digest of how cells were found in fields and cut from them; of crops that of what was said of their
+            pages, "" for nothing.
     """
 
     content: str

@@ -16,7 +16,8 @@ import tifffile
 
 from mnbatch.assay.cells import ReadTask, SourceFile
 from mnbatch.errors import SlideError
-from mnbatch.imaging.fields.field_images import load_fields, load_labels
+from mnbatch.imaging.fields.field_images import load_fields
+from mnbatch.imaging.fields.label_images import load_labels
 from mnbatch.imaging.formats import decoding
 from mnbatch.imaging.formats.loading import load, page_count
 from mnbatch.imaging.formats.size_limits import MAX_BYTES, MAX_DIRECTORIES, MAX_SCANS, UndecodableError, check_page

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from mnbatch.imaging.fields.field_images import load_labels
+from mnbatch.imaging.fields.label_images import load_labels
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.wholeness.lost_sectors import DamageError
 from mnbatch.imaging.wholeness.tiff_strips import check_pixels

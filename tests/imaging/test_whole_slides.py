@@ -54,7 +54,7 @@ def small_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def read(slide: Slide, **options: object) -> tuple[list[CellCrop], list[FieldReport]]:
     source = WholeSlideSource(slide, Preparation(), FieldOptions(**options))
     tasks, seams = source.tasks(), RegionOverlaps()
-    traits = Survey([task for task in tasks if task.core], source.stain).traits()
+    traits = Survey([task for task in tasks if task.core], source.look).traits()
     items = [item for task in tasks for item in seams.once(source.read(task, traits))]
     return [i for i in items if isinstance(i, CellCrop)], [i for i in items if isinstance(i, FieldReport)]
 

@@ -8,12 +8,16 @@ from dataclasses import asdict, dataclass
 
 from mnbatch.assay.cells import SourceFile
 from mnbatch.assay.field_records import CellsWanted
+from mnbatch.assay.page_options import PageOptions
 
 # How cells are found in fields and cut from them; part of the score key.
 
 
-FIELDS_VERSION = "3"
+FIELDS_VERSION = "4"
 """Raised when the same field would give other cells or other crops though segmentation did not change."""
+
+
+_PAGES = ("planes", "time", "pages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class FieldOptions:
         scale: of the crops.
         stain: forced stain (fluorescence, giemsa), or None to recognise each slide's.
         keep_overviews: also make a small picture of each field.
+        planes, time, pages: what a person says of multi-page files, see `PageOptions`.
     """
 
     cells: CellsWanted = "binucleated"
@@ -48,6 +53,14 @@ class FieldOptions:
     scale: CropScale = CropScale(nucleus_diameters=3.2)
     stain: str | None = None
     keep_overviews: bool = True
+    planes: str | None = None
+    time: int | None = None
+    pages: str | None = None
+
+    @property
+    def page_options(self) -> PageOptions:
+        """What is said of the pages of files."""
+        return PageOptions(self.channel, self.planes, self.time, self.pages)
 
     def key(self, slide_um: float | None) -> str:
         """Digest (16 hex digits) over all that decides which cells there are and how they are cut.
@@ -61,6 +74,8 @@ class FieldOptions:
         known = asdict(self) | {"keep_overviews": None, "slide_um": slide_um}
         # The first name of this setting: slides that were scored under it keep their scores.
         known["ground"] = known.pop("stain")
+        # Options that were not given are no part of it, so that results from before they existed stay valid.
+        known = {name: value for name, value in known.items() if value is not None or name not in _PAGES}
         text = json.dumps([FIELDS_VERSION, SEGMENTATION_VERSION, known], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -86,8 +101,10 @@ class RegionTask:
 
     Attributes:
         core: x0, y0, x1, y1, full-resolution pixels.
+        scan: which scan of the file, from 0.
     """
 
     file: SourceFile
     core: tuple[int, int, int, int] | None
+    scan: int = 0
     mask: None = None

@@ -11,12 +11,14 @@ from typing import Protocol
 
 from mnbatch.assay.cells import CellCrop, FileDigest, ReadItem, Slide, SourceFile, UnreadableCell
 from mnbatch.assay.field_records import FieldReport, FoundAt
-from mnbatch.assay.reasons import Named, reason_of, say
+from mnbatch.assay.reasons import Named, reason_in, reason_of, say
 from mnbatch.errors import SlideError
-from mnbatch.imaging.fields.field_images import FieldImage, load_fields, load_labels, plausible
+from mnbatch.imaging.fields.field_images import FieldImage, load_fields
 from mnbatch.imaging.fields.field_options import FieldOptions, FieldTask
 from mnbatch.imaging.fields.field_survey import Seen, SlideTraits
 from mnbatch.imaging.fields.finding import FoundField, cut_crop, find_cells, look_at, median_colour, overview_jpeg
+from mnbatch.imaging.fields.label_images import load_labels
+from mnbatch.imaging.fields.pixel_sizes import plausible
 from mnbatch.imaging.formats.pixels import Decoded
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.identity import cell_id
@@ -68,11 +70,15 @@ class FieldSource:
             shared: what a `Survey` of the slide's fields found.
 
         Raises:
-            SlideError: crops cannot be cut at the model's scale, because the pixel size is not known or absurd.
+            SlideError: crops cannot be cut at the model's scale, because the pixel size is not known or absurd; or what
+                the pages of a file are has to be said by a person.
         """
-        digest, images = load_fields(self._path(task.file), self._options.channel)
+        digest, images = load_fields(self._path(task.file), self._options.page_options)
         items: list[ReadItem] = []
         for image in images:
+            if image.unclear:
+                why, file = reason_in(image.problem), Named("file", task.file.path)
+                raise SlideError(say("pages-unclear", file=file, why=why), say("pages-unclear-do"))
             items.extend(self._field(task, image, shared, digest))
             digest = ""
         return items + list(self._hashed_mask(task))
@@ -82,7 +88,7 @@ class FieldSource:
 
     def look(self, task: FieldTask) -> Seen:
         """What a field tells of its slide."""
-        images = load_fields(self._path(task.file), self._options.channel)[1]
+        images = load_fields(self._path(task.file), self._options.page_options)[1]
         seen = [look_at(image, self._labels(task, image), self._options) for image in images]
         return Seen(tuple(d for one in seen for d in one.diameters), seen[0].stain if seen else "unknown")
 
@@ -90,7 +96,7 @@ class FieldSource:
         """The label image of a field; raises UndecodableError where it cannot be used."""
         if task.mask is None or image.pixels is None:
             return None
-        labels = load_labels(self._path(task.mask))
+        labels = load_labels(self._path(task.mask), image.page)
         if labels.shape != image.pixels.shape[:2]:
             size = "{1} x {0}".format(*labels.shape)
             own = "{1} x {0}".format(*image.pixels.shape)
@@ -114,6 +120,11 @@ class FieldSource:
         if given is not None:
             return given
         size = image.um_per_pixel
+        if image.pixel_problem:
+            slide = Named("slide", self._slide.name)
+            raise SlideError(
+                say("pixels-not-square", slide=slide, why=reason_in(image.pixel_problem)), say("pixels-not-square-do")
+            )
         if size is not None and not plausible(size):
             raise SlideError(say("pixel-size", slide=Named("slide", self._slide.name), size=size), say("pixel-size-do"))
         return size

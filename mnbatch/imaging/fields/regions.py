@@ -16,7 +16,7 @@ from mnbatch.imaging.fields.field_source import FieldSource, crop_width, hashed
 from mnbatch.imaging.fields.field_survey import Seen, SlideTraits
 from mnbatch.imaging.fields.finding import look_at
 from mnbatch.imaging.formats.size_limits import UndecodableError
-from mnbatch.imaging.formats.whole_slides import WholeImage, open_whole
+from mnbatch.imaging.formats.whole_slides import WholeImage, open_scans
 from mnbatch.imaging.preparation import Preparation
 
 # Regions of a whole slide overlap; a cell that two of them show is counted once.
@@ -36,27 +36,33 @@ class RegionOverlaps:
     """Remembers cells of earlier regions and drops those that come again; a few numbers a cell are kept."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[int, int], list[tuple[float, float]]] = {}
+        self._places: dict[tuple[int | None, int, int], list[tuple[float, float]]] = {}
 
     def once(self, items: Sequence[ReadItem]) -> list[ReadItem]:
         """The items of one region without cells of earlier regions."""
         kept: list[ReadItem] = []
-        new: list[FoundAt] = []
+        new: list[tuple[int | None, FoundAt]] = []
         for item in items:
-            if isinstance(item, CellCrop | UnreadableCell) and item.found is not None and self._known(item.found):
+            if (
+                isinstance(item, CellCrop | UnreadableCell)
+                and item.found is not None
+                and self._known(item.page, item.found)
+            ):
                 continue
             if isinstance(item, FieldReport):
-                item = replace(item, cells=tuple(cell for cell in item.cells if not self._known(cell)))
-                new.extend(item.cells)
+                page = item.page
+                item = replace(item, cells=tuple(cell for cell in item.cells if not self._known(page, cell)))
+                new.extend((page, cell) for cell in item.cells)
             kept.append(item)
-        for cell in new:
-            self._places.setdefault((int(cell.x) // _GRID, int(cell.y) // _GRID), []).append((cell.x, cell.y))
+        for page, cell in new:
+            place = (page, int(cell.x) // _GRID, int(cell.y) // _GRID)
+            self._places.setdefault(place, []).append((cell.x, cell.y))
         return kept
 
-    def _known(self, cell: FoundAt) -> bool:
+    def _known(self, page: int | None, cell: FoundAt) -> bool:
         near = max(2.0 * REACH, _SAME * 2 * math.sqrt(cell.nucleus_area / max(1, cell.nuclei) / math.pi))
         column, row = int(cell.x) // _GRID, int(cell.y) // _GRID
-        around = (self._places.get((column + i, row + j), ()) for i, j in product((-1, 0, 1), repeat=2))
+        around = (self._places.get((page, column + i, row + j), ()) for i, j in product((-1, 0, 1), repeat=2))
         return any(math.dist((cell.x, cell.y), place) < near for places in around for place in places)
 
 
@@ -79,10 +85,15 @@ class WholeSlideSource(FieldSource):
 
     def __init__(self, slide: Slide, preparation: Preparation, options: FieldOptions) -> None:
         super().__init__(slide, preparation, options)
-        self._images: dict[str, WholeImage] = {
-            file.path: open_whole(self._path(file), slide.name, options.channel) for file in slide.files
+        self._scans: dict[str, tuple[WholeImage, ...]] = {
+            file.path: open_scans(self._path(file), slide.name, options.page_options) for file in slide.files
         }
-        self._regions = [task for file in slide.files for task in _cores(file, self._images[file.path])]
+        self._regions = [
+            task
+            for file in slide.files
+            for scan, image in enumerate(self._scans[file.path])
+            for task in _cores(file, image, scan)
+        ]
 
     def tasks(self) -> list[RegionTask]:  # type: ignore[override]
         """The files, to be hashed, then the regions in reading order."""
@@ -101,16 +112,18 @@ class WholeSlideSource(FieldSource):
         return list(self._field(task, image, shared, ""))
 
     def _margin(self, task: RegionTask, traits: SlideTraits) -> int:
-        given = self._slide.um_per_pixel or self._options.um_per_pixel or self._images[task.file.path].um
+        given = self._slide.um_per_pixel or self._options.um_per_pixel or self._scans[task.file.path][task.scan].um
         width = crop_width(self._options, traits.nucleus_diameter or 0.0, given) or 0
         return max(LEAST_MARGIN, width)
 
     def _region(self, task: RegionTask, core: tuple[int, int, int, int], margin: int) -> FieldImage:
-        whole = self._images[task.file.path]
+        whole = self._scans[task.file.path][task.scan]
         left, top = max(0, core[0] - margin), max(0, core[1] - margin)
         right, bottom = min(whole.width, core[2] + margin), min(whole.height, core[3] + margin)
         reach = (core[0] - REACH, core[1] - REACH, core[2] + REACH, core[3] + REACH)
-        image = FieldImage(None, None, whole.um, left=left, top=top, core=reach, size=(bottom - top, right - left))
+        size = (bottom - top, right - left)
+        image = FieldImage(whole.number, None, whole.um, left=left, top=top, core=reach, size=size)
+        image = replace(image, pixel_problem=whole.problem)
         try:
             pixels = whole.read(left, top, right - left, bottom - top)
         except UndecodableError as error:
@@ -120,10 +133,10 @@ class WholeSlideSource(FieldSource):
         return replace(image, pixels=pixels)
 
 
-def _cores(file: SourceFile, whole: WholeImage) -> Iterator[RegionTask]:
+def _cores(file: SourceFile, whole: WholeImage, scan: int) -> Iterator[RegionTask]:
     """Cores that tile a slide, of nearly equal size."""
     rows, columns = math.ceil(whole.height / CORE), math.ceil(whole.width / CORE)
     for row, column in product(range(rows), range(columns)):
         x0, x1 = column * whole.width // columns, (column + 1) * whole.width // columns
         y0, y1 = row * whole.height // rows, (row + 1) * whole.height // rows
-        yield RegionTask(file, (x0, y0, x1, y1))
+        yield RegionTask(file, (x0, y0, x1, y1), scan)

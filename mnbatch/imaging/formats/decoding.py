@@ -17,10 +17,10 @@ from mnbatch.imaging.formats.pixels import (
     check_channels,
     check_size,
     checked,
-    without_alpha,
 )
 from mnbatch.imaging.formats.registry import PICTURES
 from mnbatch.imaging.formats.size_limits import MAX_PIXELS, UndecodableError, check_page
+from mnbatch.imaging.formats.tiff_colours import as_colours
 from mnbatch.imaging.formats.tiff_headers import TIFF_STARTS
 from mnbatch.imaging.wholeness.tiff_strips import check_pixels, check_segments
 
@@ -96,11 +96,25 @@ def decode_page(page: tifffile.TiffPage, file_size: int) -> Decoded:
         _check_limits(page, file_size)
         # Decompresses the strips, so it comes after the limits.
         check_pixels(page)
-        decoded = _as_colours(page, np.asarray(page.asarray()))
+        decoded = as_colours(page, _channels_last(page, np.asarray(page.asarray())))
     except DECODING_ERRORS as error:
         reraise_io(error)
         raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
     return checked(decoded)
+
+
+def glimpse_of(page: tifffile.TiffPage, file_size: int) -> Decoded:
+    """A page as grey or RGB, without looking whether all of its data are whole: to compare it with another one.
+
+    Raises:
+        UndecodableError: too large or too small for a picture.
+        One of `DECODING_ERRORS`: damaged.
+    """
+    check_size(page.imagewidth, page.imagelength)
+    _check_segments(page)
+    check_segments(page, file_size)
+    check_page(page, file_size)
+    return as_colours(page, _channels_last(page, np.asarray(page.asarray())))
 
 
 def page_values(page: tifffile.TiffPage, file_size: int, *, labels: bool = False) -> Decoded:
@@ -132,32 +146,12 @@ def _check_segments(page: tifffile.TiffPage) -> None:
         raise UndecodableError(say("huge-segments"))
 
 
-def _as_colours(page: tifffile.TiffPage, values: Decoded) -> Decoded:
-    photometric = tifffile.PHOTOMETRIC
-    values = _channels_last(page, values)
-    if page.photometric == photometric.PALETTE and page.colormap is not None and values.ndim == 2:
-        colours = np.asarray(page.colormap).T
-        return np.asarray(colours[values] >> 8, dtype=np.uint8)
-    if page.photometric == photometric.MINISWHITE and values.dtype.kind in "ub":
-        values = ~values if values.dtype == bool else np.iinfo(values.dtype).max - values
-    if page.photometric == photometric.SEPARATED and values.ndim == 3 and values.shape[2] == 4:
-        return _from_cmyk(values)
-    if page.photometric in (photometric.CIELAB, photometric.ICCLAB, photometric.CFA, photometric.LINEAR_RAW):
-        raise UndecodableError(say("colour-model", model=photometric(page.photometric).name))
-    return without_alpha(values)
-
-
 def _channels_last(page: tifffile.TiffPage, values: Decoded) -> Decoded:
     if values.ndim == 3 and page.axes == "SYX":
         return np.moveaxis(values, 0, -1)
     if values.ndim not in (2, 3):
         raise UndecodableError(say("dimensions", count=values.ndim))
     return values
-
-
-def _from_cmyk(values: Decoded) -> Decoded:
-    rest = 255 - values.astype(np.uint16)
-    return (rest[..., :3] * rest[..., 3:] // 255).astype(np.uint8)
 
 
 def reraise_io(error: BaseException) -> None:

@@ -9,15 +9,20 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, TypeVar
 
 import tifffile
 
 from mnbatch.assay.cells import ReadTask
+from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.assay.reasons import Named, Reason, foreign, foreign_os, reason_of, say
 from mnbatch.errors import SlideError
-from mnbatch.imaging.formats.decoding import decode_page, decode_plain, kind_of, reraise_io
+from mnbatch.imaging.formats.colour_choice import one_colour
+from mnbatch.imaging.formats.decoding import decode_plain, kind_of, reraise_io
+from mnbatch.imaging.formats.page_choice import UnclearError
+from mnbatch.imaging.formats.page_meaning import Meaning, meaning_of
+from mnbatch.imaging.formats.picture_reading import read_chosen
 from mnbatch.imaging.formats.pixels import DECODING_ERRORS, Decoded
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.formats.tiff_headers import TiffHeader, open_tiff, read_header
@@ -55,18 +60,22 @@ class DecodedPage:
 
 
 def load(task: ReadTask) -> tuple[str, Iterator[DecodedPage]]:
-    """SHA-256 of the file (or "") and its pages, each decoded when it is asked for: one is in memory at a time."""
+    """SHA-256 of the file (or "") and its pages, each decoded when it is asked for: one is in memory at a time.
+
+    Raises:
+        SlideError: what the file's pages are has to be said by a person (also while pages are taken).
+    """
     path = os.path.join(task.root, task.file.path)
     digest = ""
     pages: tuple[int | None, ...] = task.pages or (None,)
     try:
         if task.pages is not None:
             digest = retried(lambda: _hash(path)) if task.hash_file else ""
-            return digest, _explained(_wanted_pages(path, task.file.path, task.pages), pages)
+            return digest, _explained(_wanted_pages(path, task), pages)
         data = retried(lambda: read_whole(path))
         digest = hashlib.sha256(data).hexdigest() if task.hash_file else ""
         kind = kind_of(data)
-        found = _pages_in_memory(data, task.file.path) if kind == "tiff" else _only(data, kind)
+        found = _pages_in_memory(data, task) if kind == "tiff" else _only(data, kind, task.options.channel)
         return digest, _explained(found, pages)
     except UndecodableError as error:
         return digest, iter([DecodedPage(page, None, reason_of(error)) for page in pages])
@@ -74,8 +83,8 @@ def load(task: ReadTask) -> tuple[str, Iterator[DecodedPage]]:
         return digest, iter([DecodedPage(page, None, io_reason(error), transient=True) for page in pages])
 
 
-def _only(data: bytes, kind: str) -> Iterator[DecodedPage]:
-    yield DecodedPage(None, decode_plain(data, kind))
+def _only(data: bytes, kind: str, channel: str | None) -> Iterator[DecodedPage]:
+    yield DecodedPage(None, one_colour(decode_plain(data, kind), channel))
 
 
 def _explained(found: Iterator[DecodedPage], pages: tuple[int | None, ...]) -> Iterator[DecodedPage]:
@@ -123,9 +132,14 @@ def read_whole(path: str) -> bytes:
     """
     with open(path, "rb", buffering=0) as stream:
         size = os.fstat(stream.fileno()).st_size
-        if size > _LARGEST_FILE:
+        if is_too_large(size):
             raise UndecodableError(say("large-file", mib=size >> 20))
         return stream.readall()
+
+
+def is_too_large(size: int) -> bool:
+    """Whether a file of so many bytes is not read at once."""
+    return size > _LARGEST_FILE
 
 
 def _hash(path: str) -> str:
@@ -133,22 +147,41 @@ def _hash(path: str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def page_count(path: str, file: str) -> int:
+def page_count(path: str, file: str, options: PageOptions = NO_OPTIONS) -> int:
     """Pages of a TIFF, those that are lost included: what cannot be found then shows as an unreadable cell.
 
     1 for anything that cannot be counted, which the reader will then explain.
 
     Args:
         file: its path in the export.
+        options: what a person said of pages.
 
     Raises:
-        SlideError: the chain of a TIFF's pages is broken, and how many are lost cannot be known.
+        SlideError: the chain of a TIFF's pages is broken, and how many are lost cannot be known; or what its pages
+            are has to be said.
     """
     try:
         with open(path, "rb") as stream:
-            return _pages_of(path, stream, file).expected.total
+            pages = _pages_of(path, stream, file)
+            tiff, header = open_tiff(stream, pages.header)
+            return pages.total(pages.meaning(tiff, header, options, file))
     except (*DECODING_ERRORS, UndecodableError):
         return 1
+
+
+def described_pages(path: str, file: str, options: PageOptions) -> tuple[str, int, int]:
+    """What the pages of a TIFF are in words ("" for an ordinary picture), pages in it, and cells that are read.
+
+    Raises:
+        SlideError: it has to be said by a person.
+        UndecodableError, or one of `DECODING_ERRORS`: it cannot be read.
+    """
+    with open(path, "rb") as stream:
+        pages = _pages_of(path, stream, file)
+        tiff, header = open_tiff(stream, pages.header)
+        meaning = pages.meaning(tiff, header, options, file)
+    unstated = meaning.found.axes[0][1] if [axis for axis, _ in meaning.found.axes] == ["unstated"] else 0
+    return meaning.described(), unstated, len(meaning.chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +190,20 @@ class _Pages:
 
     header: TiffHeader
     expected: Expected
+    meanings: dict[PageOptions, Meaning] = field(default_factory=dict)
+
+    def meaning(self, tiff: tifffile.TiffFile, header: TiffHeader, options: PageOptions, file: str) -> Meaning:
+        """What its pages are; raises SlideError where a person has to say it."""
+        if options not in self.meanings:
+            try:
+                self.meanings[options] = meaning_of(tiff, header, options, "cells")
+            except UnclearError as error:
+                raise unclear(file, error) from error
+        return self.meanings[options]
+
+    def total(self, meaning: Meaning) -> int:
+        """Numbers that pages can have, those of lost pages among them."""
+        return max(self.expected.total, 1 + max((one.number for one in meaning.chosen), default=0))
 
 
 def _looked_at(stream: BinaryIO, file: str) -> _Pages:
@@ -185,9 +232,14 @@ def _pages_of(path: str, stream: BinaryIO, file: str) -> _Pages:
     return pages
 
 
-def _pages_in_memory(data: bytes, file: str) -> Iterator[DecodedPage]:
+def unclear(file: str, error: UnclearError) -> SlideError:
+    """The error of a slide of which a file has to be explained by a person."""
+    return SlideError(say("pages-unclear", file=Named("file", file), why=foreign(error)), say("pages-unclear-do"))
+
+
+def _pages_in_memory(data: bytes, task: ReadTask) -> Iterator[DecodedPage]:
     try:
-        pages = _looked_at(io.BytesIO(data), file)
+        pages = _looked_at(io.BytesIO(data), task.file.path)
         tiff, header = open_tiff(io.BytesIO(data), pages.header)
     except DECODING_ERRORS as error:
         raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
@@ -195,40 +247,48 @@ def _pages_in_memory(data: bytes, file: str) -> Iterator[DecodedPage]:
     if total == len(header.directories) and not any(directory.full for directory in header.directories):
         raise UndecodableError(say("no-full-page"))
     with tiff:
-        for index in range(total):
-            page = _decoded(tiff, header, index, single=total == 1)
-            if page is not None:
-                yield page
+        yield from _OpenPages(tiff, header, pages, task).read(None)
 
 
-def _wanted_pages(path: str, file: str, wanted: tuple[int, ...]) -> Iterator[DecodedPage]:
+def _wanted_pages(path: str, task: ReadTask) -> Iterator[DecodedPage]:
     with open(path, "rb") as stream:
         try:
-            pages = retried(lambda: _pages_of(path, stream, file))
+            pages = retried(lambda: _pages_of(path, stream, task.file.path))
             tiff, header = retried(lambda: open_tiff(stream, pages.header))
         except DECODING_ERRORS as error:
             reraise_io(error)
             raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
-        for index in wanted:
-            page = retried(lambda index=index: _decoded(tiff, header, index, single=False))  # type: ignore[misc]
-            if page is not None:
-                yield page
+        yield from _OpenPages(tiff, header, pages, task).read(task.pages)
 
 
-def _decoded(tiff: tifffile.TiffFile, header: TiffHeader, index: int, *, single: bool) -> DecodedPage | None:
-    """One page, or None when it is no cell but a reduced version of another page."""
-    number = None if single else index
-    if index >= len(header.directories):
-        return DecodedPage(number, None, say("page-missing"))
-    directory = header.directories[index]
-    if not directory.full:
-        return None
-    try:
-        # By its place, and not by tifffile's own way along the chain, which follows it again from the start.
-        tiff.filehandle.seek(directory.offset)
-        return DecodedPage(number, decode_page(tifffile.TiffPage(tiff, index), header.size))
-    except UndecodableError as error:
-        return DecodedPage(number, None, reason_of(error))
-    except DECODING_ERRORS as error:
-        reraise_io(error)
-        return DecodedPage(number, None, say("damaged", kind="TIFF", error=foreign(error)))
+class _OpenPages:
+    """The cells of an open TIFF."""
+
+    def __init__(self, tiff: tifffile.TiffFile, header: TiffHeader, pages: _Pages, task: ReadTask) -> None:
+        self._tiff, self._header, self._options = tiff, header, task.options
+        meaning = retried(lambda: pages.meaning(tiff, header, task.options, task.file.path))
+        self._total = pages.total(meaning)
+        self._chosen = {one.number: one for one in meaning.chosen}
+        # Where metadata say what there is, they also say what is lost.
+        self._lost = range(len(header.directories), 0 if meaning.found.source else self._total)
+
+    def read(self, wanted: tuple[int, ...] | None) -> Iterator[DecodedPage]:
+        """The cells of these numbers, or of all; a number that is no cell gives nothing."""
+        for number in range(self._total) if wanted is None else wanted:
+            name = None if wanted is None and self._total == 1 else number
+            if number in self._chosen:
+                yield retried(lambda number=number, name=name: self._decoded(number, name))  # type: ignore[misc]
+            elif number in self._lost:
+                yield DecodedPage(name, None, say("page-missing"))
+
+    def _decoded(self, number: int, name: int | None) -> DecodedPage:
+        options = self._options
+        try:
+            one = self._chosen[number]
+            values = read_chosen(self._tiff, self._header, one, options.planes)
+            return DecodedPage(name, one_colour(values, None if one.by_channel else options.channel))
+        except UndecodableError as error:
+            return DecodedPage(name, None, reason_of(error))
+        except DECODING_ERRORS as error:
+            reraise_io(error)
+            return DecodedPage(name, None, say("damaged", kind="TIFF", error=foreign(error)))

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from typing import Any, Protocol
 
 import numpy as np
+import tifffile
 
+from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.assay.reasons import Named, foreign, foreign_os, say
 from mnbatch.errors import SlideError
-from mnbatch.imaging.fields.field_images import chosen_channel, plausible, um_per_pixel, whole_page
+from mnbatch.imaging.fields.pixel_sizes import plausible, square_problem
+from mnbatch.imaging.formats.loading import unclear
+from mnbatch.imaging.formats.page_choice import UnclearError
+from mnbatch.imaging.formats.page_structure import is_colour, structure_of
 from mnbatch.imaging.formats.pixels import DECODING_ERRORS, Decoded
-from mnbatch.imaging.formats.size_limits import (
-    MAX_PIXELS,
-    MAX_SLIDE_PIXELS,
-    UndecodableError,
-    check_segment,
-    check_tiles,
-)
+from mnbatch.imaging.formats.size_limits import MAX_PIXELS, MAX_SLIDE_PIXELS, UndecodableError
 from mnbatch.imaging.formats.tiff_headers import TIFF_STARTS, TiffHeader, open_tiff, read_header
+from mnbatch.imaging.formats.tiled_tiffs import scans_in, tiled_images
 from mnbatch.imaging.layouts import WHOLE_SLIDES
 from mnbatch.imaging.wholeness.slide_tiles import Tiles
 
-_MOST_UNTILED = 100_000_000
-"""Pixels. A TIFF without tiles is decoded in strips; a larger one should be converted."""
+_PHOTOMETRIC = 262
 
 
 class WholeImage(Protocol):
-    """A whole slide at full resolution; `read` is safe to call from many threads."""
+    """A whole slide at full resolution; `read` is safe to call from many threads.
+
+    Attributes:
+        um: micrometres a pixel; None where nothing is said.
+        problem: what is wrong with that size; "" for nothing.
+        number: page of the scan where a file has several, else None.
+    """
 
     width: int
     height: int
     um: float | None
+    problem: str
+    number: int | None
 
     def read(self, left: int, top: int, width: int, height: int) -> Decoded:
         """Pixels of a region inside the slide, (height, width) or (height, width, 3).
@@ -43,30 +49,37 @@ class WholeImage(Protocol):
         """
 
 
-def open_whole(path: str, name: str, channel: str | None) -> WholeImage:
-    """Open a whole slide.
+def open_whole(path: str, name: str, options: PageOptions | None) -> WholeImage:
+    """Open a whole slide of one scan, the first one of several; see `open_scans`."""
+    return open_scans(path, name, options)[0]
+
+
+def open_scans(path: str, name: str, options: PageOptions | None) -> tuple[WholeImage, ...]:
+    """Open the scans of a whole slide, nearly always one.
 
     Args:
         path: its main file.
         name: of the slide, for messages.
-        channel: nuclear channel of a TIFF with several.
+        options: what a person says of the channels, planes and pages of a TIFF; None for nothing.
 
     Raises:
-        SlideError: neither OpenSlide nor tifffile can open it.
+        SlideError: neither OpenSlide nor tifffile can open it, or what its pages are has to be said by a person.
     """
     try:
         header = slide_header(path)
-        if path.rpartition(".")[2].lower() in WHOLE_SLIDES or _is_colour(path):
-            return OpenSlideImage(path)
-        image = TiledTiff(path, channel, header)
-        if not image.width or not image.height:
+        if path.rpartition(".")[2].lower() in WHOLE_SLIDES or (header is not None and _is_for_openslide(path, header)):
+            return (OpenSlideImage(path),)
+        images: tuple[WholeImage, ...] = tiled_images(path, options or NO_OPTIONS, header)
+        if any(not image.width or not image.height for image in images):
             raise UndecodableError(say("no-tiff-image"))
-        return image
+        return images
     except OSError as error:
         if error.errno is not None:
             said = say("whole-unreadable", slide=Named("slide", name), error=foreign_os(error))
             raise SlideError(said, say("whole-unreadable-do"), transient=True) from error
         raise _refused(path, name, error) from error
+    except UnclearError as error:
+        raise unclear(os.path.basename(path), error) from error
     except (*DECODING_ERRORS, UndecodableError) as error:
         raise _refused(path, name, error) from error
 
@@ -104,11 +117,22 @@ def _refused(path: str, name: str, error: Exception) -> SlideError:
     return SlideError(say("whole-refused", slide=slide, error=foreign(error)), say("whole-refused-do"))
 
 
-def _is_colour(path: str) -> bool:
-    """Whether OpenSlide can be asked for a TIFF: it reads 8-bit colour in tiles, and knows vendors' own TIFFs."""
-    with open(path, "rb") as stream, open_tiff(stream)[0] as tiff:
+def _is_for_openslide(path: str, header: TiffHeader) -> bool:
+    """Whether OpenSlide is asked for a TIFF: it reads one scan of 8-bit colour in tiles, and vendors' own TIFFs."""
+    with open(path, "rb") as stream:
+        tiff = open_tiff(stream, header)[0]
         page = tiff.pages.first
-        return bool(page.is_tiled and page.bitspersample == 8 and page.samplesperpixel in (3, 4))
+        together = page.planarconfig == tifffile.PLANARCONFIG.CONTIG and _PHOTOMETRIC in page.tags
+        colour = page.is_tiled and page.bitspersample == 8 and page.samplesperpixel in (3, 4)
+        if not colour or not together or not is_colour(page):
+            return False
+        return len(scans_in(structure_of(tiff, header)).pictures) == 1 or _is_of_vendor(path)
+
+
+def _is_of_vendor(path: str) -> bool:
+    import openslide
+
+    return openslide.OpenSlide.detect_format(path) not in (None, "generic-tiff")
 
 
 class OpenSlideImage:
@@ -130,6 +154,9 @@ class OpenSlideImage:
         self._tiles = _tiles_of(path, (self.width, self.height))
         size = float(self._slide.properties.get("openslide.mpp-x") or 0)
         self.um = size if plausible(size) else None
+        down = float(self._slide.properties.get("openslide.mpp-y") or 0)
+        self.problem = square_problem(self.um, down) if plausible(down) else ""
+        self.number: int | None = None
 
     def read(self, left: int, top: int, width: int, height: int) -> Decoded:
         """RGB of a region; what was not scanned is white."""
@@ -166,84 +193,3 @@ def _opened(path: str) -> Any:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
         raise UndecodableError(say("openslide", error=foreign(error))) from error
-
-
-class TiledTiff:
-    """A tiled TIFF of any depth, of which only the tiles that a region needs are decoded.
-
-    Raises:
-        UndecodableError: it is not tiled and too large to be read whole, or its nuclear channel is not known.
-    """
-
-    def __init__(self, path: str, channel: str | None, header: TiffHeader | None = None) -> None:
-        stream = open(path, "rb")  # noqa: SIM115 - lives as long as the slide
-        self._tiff, header = open_tiff(stream, header)
-        self._lock = threading.Lock()
-        self._channel = channel
-        full = [index for index, directory in enumerate(header.directories) if directory.full]
-        if not full:
-            raise UndecodableError(say("no-full-page"))
-        index = chosen_channel(self._tiff, channel, len(full)) if self._planes() > 1 else 0
-        self._page = whole_page(self._tiff, full[index])
-        self._tiles = Tiles(path, None, full[index])
-        self.height, self.width = self._page.imagelength, self._page.imagewidth
-        self.um = um_per_pixel(self._tiff)
-        self._size = header.size
-        if not self._page.is_tiled and self.width * self.height > _MOST_UNTILED:
-            raise UndecodableError(say("no-tiles", width=self.width, height=self.height))
-        check_tiles(self._page)
-
-    def read(self, left: int, top: int, width: int, height: int) -> Decoded:
-        """Pixels of a region; a tile that was not scanned is black."""
-        self._tiles.check(left, top, width, height)
-        page = self._page
-        across, down = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
-        columns = math.ceil(page.imagewidth / across)
-        joined: Decoded | None = None
-        for row in range(top // down, math.ceil((top + height) / down)):
-            for column in range(left // across, math.ceil((left + width) / across)):
-                tile = self._tile(row * columns + column)
-                if joined is None:
-                    joined = np.zeros((height, width, *tile.shape[2:]), tile.dtype)
-                _paste(joined, tile, column * across - left, row * down - top)
-        assert joined is not None
-        return self._one_channel(joined)
-
-    def _tile(self, index: int) -> Decoded:
-        page = self._page
-        try:
-            offset, count = page.dataoffsets[index], page.databytecounts[index]
-            if offset + count > self._size:
-                raise UndecodableError(say("data-missing"))
-            with self._lock:
-                self._tiff.filehandle.seek(offset)
-                data = self._tiff.filehandle.read(count) if count else None
-            if data is not None:
-                check_segment(page, data)
-            values = page.decode(data, index, jpegtables=page.jpegtables)[0]
-        except DECODING_ERRORS as error:
-            raise UndecodableError(say("damaged", kind="TIFF", error=foreign(error))) from error
-        if values is None:
-            shape = (1, page.tilelength, page.tilewidth, page.samplesperpixel)
-            values = np.zeros(shape, page.dtype)
-        return np.asarray(values[0])
-
-    def _planes(self) -> int:
-        sizes = dict(zip(self._tiff.series[0].axes, self._tiff.series[0].shape, strict=False))
-        return int(sizes.get("C", 1))
-
-    def _one_channel(self, values: Decoded) -> Decoded:
-        samples = values.shape[2]
-        if samples == 1:
-            return np.ascontiguousarray(values[..., 0])
-        if samples in (3, 4) and self._channel is None:
-            return np.ascontiguousarray(values[..., :3])
-        return np.ascontiguousarray(values[..., chosen_channel(self._tiff, self._channel, samples)])
-
-
-def _paste(target: Decoded, tile: Decoded, left: int, top: int) -> None:
-    """Copy the part of a tile that lies in the target."""
-    y0, x0 = max(0, top), max(0, left)
-    y1, x1 = min(target.shape[0], top + tile.shape[0]), min(target.shape[1], left + tile.shape[1])
-    if y0 < y1 and x0 < x1:
-        target[y0:y1, x0:x1] = tile[y0 - top : y1 - top, x0 - left : x1 - left]

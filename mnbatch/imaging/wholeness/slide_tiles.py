@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -53,18 +53,24 @@ class Tiles:
             if any(_beyond(page, self._size) for page in pages if page.is_tiled):
                 raise DamageError("image data missing")
             return
+        across, down = _segment_size(self._page)
+        self._a_plane = math.ceil(self._page.imagewidth / across) * math.ceil(self._page.imagelength / down)
         self._layout = layout_of(self._page)
         self._smaller = _reduced(pages, self._page)
 
-    def check(self, left: int, top: int, width: int, height: int) -> None:
+    def check(self, left: int, top: int, width: int, height: int, planes: Iterable[int] = (0,)) -> None:
         """Check what a region of the slide is made from.
+
+        Args:
+            planes: samples that lie in tiles of their own, those of them that are looked at.
 
         Raises:
             UndecodableError: a tile is missing or damaged.
         """
         if self._page is None:
             return
-        indices = list(_segments(self._page, (left, top, left + width, top + height)))
+        inside = list(_segments(self._page, (left, top, left + width, top + height)))
+        indices = [plane * self._a_plane + index for plane in planes for index in inside]
         try:
             absent = [index for index in indices if not self._whole(index)]
             missing = sum(self._shown(index) for index in absent)
@@ -103,7 +109,7 @@ class Tiles:
         """Whether the largest reduced version that has this place shows anything there; True where none has it."""
         page = self._page
         across, down = _segment_size(page)
-        row, column = divmod(index, math.ceil(page.imagewidth / across))
+        row, column = divmod(index % self._a_plane, math.ceil(page.imagewidth / across))
         box = (column * across, row * down, (column + 1) * across, (row + 1) * down)
         for smaller in self._smaller:
             scale = smaller.imagewidth / page.imagewidth

@@ -102,12 +102,18 @@ def check_pixels(page: tifffile.TiffPage, *, labels: bool = False) -> None:
         stored.append((start, data))
     if main.compression == _PLAIN and main.fillorder == 1 and not labels:
         check_blocks(list(pieces(main, layout, stored)))
-        if main.is_tiled:
-            check_tiles(_assembled(main, layout, [data for _, data in stored]), (main.tilelength, main.tilewidth))
+        for plane in _planes(layout, [data for _, data in stored]) if main.is_tiled else ():
+            check_tiles(_assembled(main, layout, plane), (main.tilelength, main.tilewidth))
+
+
+def _planes(layout: Layout, stored: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Tiles of each plane: of samples that lie apart, each has all of them."""
+    for first in range(0, len(stored), layout.segments_a_plane):
+        yield stored[first : first + layout.segments_a_plane]
 
 
 def _assembled(page: tifffile.TiffPage, layout: Layout, stored: Sequence[bytes]) -> npt.NDArray[np.generic]:
-    """The first plane of uncompressed tiles of whole bytes, (height, width, samples); nothing where they are none."""
+    """One plane of uncompressed tiles of whole bytes, (height, width, samples); nothing where they are none."""
     bits = page.bitspersample
     if bits not in (8, 16) or page.sampleformat not in (None, 1):
         return np.zeros((0, 0), np.uint8)

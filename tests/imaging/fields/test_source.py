@@ -33,7 +33,7 @@ def test_a_whole_cell_near_the_edge_is_scored_and_one_that_the_edge_cuts_is_not(
     tifffile.imwrite(tmp_path / "a" / "field.tif", painted())
     (slide,) = find_slides(tmp_path, kind="fields")
     source = FieldSource(slide, Preparation(), FieldOptions())
-    traits = Survey(source.tasks(), source.stain).traits()
+    traits = Survey(source.tasks(), source.look).traits()
     items = [item for task in source.tasks() for item in source.read(task, traits)]
     crops = [item for item in items if isinstance(item, CellCrop)]
     (report,) = [item for item in items if isinstance(item, FieldReport)]

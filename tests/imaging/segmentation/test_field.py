@@ -125,9 +125,9 @@ def nothing_to_see() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", nothing_to_see())
-@pytest.mark.parametrize("background", [None, "fluorescence", "giemsa"])
-def test_nothing_to_see_is_a_problem_and_no_cells(name: str, background: str | None) -> None:
-    field = segment_field(nothing_to_see()[name], BINUCLEATED, background=background)
+@pytest.mark.parametrize("stain", [None, "fluorescence", "giemsa"])
+def test_nothing_to_see_is_a_problem_and_no_cells(name: str, stain: str | None) -> None:
+    field = segment_field(nothing_to_see()[name], BINUCLEATED, stain=stain)
     assert field.problem
     assert field.cells == ()
     assert not field.nuclei.any()

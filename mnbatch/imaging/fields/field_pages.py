@@ -1,0 +1,40 @@
+"""What the pages of camera fields and whole slides are, in words, before anything of them is read."""
+
+from __future__ import annotations
+
+import os
+
+from mnbatch.assay.cells import Slide, SourceFile
+from mnbatch.assay.page_options import PageOptions
+from mnbatch.imaging.formats.loading import unclear
+from mnbatch.imaging.formats.page_choice import UnclearError
+from mnbatch.imaging.formats.page_meaning import meaning_of
+from mnbatch.imaging.formats.pixels import DECODING_ERRORS
+from mnbatch.imaging.formats.size_limits import UndecodableError
+from mnbatch.imaging.formats.tiff_headers import TIFF_STARTS, open_tiff
+from mnbatch.imaging.formats.whole_slides import open_scans
+
+
+def pages_of_fields(slide: Slide, file: SourceFile, options: PageOptions) -> str:
+    """What the pages of a file of fields are; "" where it is one ordinary picture, or cannot be read.
+
+    Raises:
+        SlideError: a person has to say it.
+    """
+    try:
+        with open(os.path.join(slide.root, file.path), "rb") as stream:
+            if stream.read(4) not in TIFF_STARTS:
+                return ""
+            tiff, header = open_tiff(stream)
+            header.check_total()
+            return meaning_of(tiff, header, options, "positions").described()
+    except UnclearError as error:
+        raise unclear(file.path, error) from error
+    except (*DECODING_ERRORS, UndecodableError):
+        return ""  # reading it will say what is wrong
+
+
+def pages_of_scans(slide: Slide, file: SourceFile, options: PageOptions) -> str:
+    """The same of a whole slide; raises SlideError also where it cannot be opened."""
+    images = open_scans(os.path.join(slide.root, file.path), slide.name, options)
+    return f"{len(images)} scans" if len(images) > 1 else ""
