@@ -206,7 +206,7 @@ def outline_gaps(labels: Labels, regions: Regions, largest: float) -> dict[Pair,
     outlines = [points[starts[i] : starts[i + 1]] for i in range(len(regions.area))]
     gaps: dict[Pair, float] = {}
     for a, b in _near(regions, largest):
-        distance = float(cKDTree(outlines[a]).query(outlines[b])[0].min())
+        distance = float(np.min(cKDTree(outlines[a]).query(outlines[b])[0]))
         if distance - 1 <= largest:
             gaps[(a + 1, b + 1)] = max(0.0, distance - 1)
     return gaps

@@ -74,7 +74,7 @@ def relabelled(labels: Labels, keep: BoolArray) -> Labels:
     return table.take(labels)
 
 
-def largest_within(labels: Labels, values: npt.NDArray[np.generic], count: int) -> FloatArray:
+def largest_within(labels: npt.NDArray[np.integer], values: npt.NDArray[np.generic], count: int) -> FloatArray:
     """Largest value within each of the objects 1..count, (count,)."""
     inside = labels > 0
     found = np.full(count + 1, -np.inf)

@@ -284,7 +284,7 @@ def check_tiles(picture: npt.NDArray[np.generic], tile: tuple[int, int]) -> None
         inner = _without_sides(blank)
         lost = sum(_blank_rows(part, tile[1] * picture.dtype.itemsize) for part in _parts(inner, tile))
         # Single pixels of that value are common: areas of it are what tells a picture with a blank background.
-        rest = int(np.count_nonzero(ndimage.binary_opening(inner, np.ones((1, _AREA))))) - lost
+        rest = int(np.count_nonzero(ndimage.binary_opening(inner, np.ones((1, _AREA), np.bool_)))) - lost
         # What fills a crop up has a straight edge: with a part of a tile the band beside it is lost, too.
         share = np.count_nonzero(blank) / blank.size
         if lost and share >= LEAST_SHARE and rest < _RARE * max(1, inner.size - lost):
@@ -303,7 +303,7 @@ def _cut_off(picture: npt.NDArray[np.generic], blank: npt.NDArray[np.bool_], val
     edges = range(tile[1], picture.shape[1], tile[1])
     least = max(2 * _AREA, tile[0] // 2)
     rows = [np.concatenate([blank[:, x - 1] & far[:, x], far[:, x - 1] & blank[:, x]]) for x in edges]
-    return any(ndimage.binary_opening(found, np.ones(least)).any() for found in rows)
+    return any(ndimage.binary_opening(found, np.ones(least, np.bool_)).any() for found in rows)
 
 
 def _without_sides(blank: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
