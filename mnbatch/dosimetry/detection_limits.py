@@ -111,7 +111,7 @@ def _first_significant(p_value: Callable[[int], float], alpha: float, start: int
 
 
 def _climb(p_value: Callable[[int], float], alpha: float, first: int) -> int:
-    """The two-sided p is never below the one-sided one: its first significant count lies at `first` or a little on."""
+    """The two-sided p is never below the one-sided one: its first significant count is at `first` or a little on."""
     while p_value(first) > alpha:
         first += 1
     return first
@@ -166,7 +166,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """A counted frequency beside its background.
+    """A counted frequency compared with its background.
 
     Attributes:
         source: own control, or literature where there is none.
@@ -174,7 +174,7 @@ class Background:
         p_greater: one-sided p of a count at least as high, if the case had the background's frequency. Only counting
             error is in it, not that people differ.
         limits: in MNBN cells among the cells counted.
-        above: whether the count lies above the decision threshold.
+        above: whether the count is above the decision threshold.
     """
 
     source: Source

@@ -107,7 +107,7 @@ def _whole(path: str) -> bytes:
 
 # Slides that a scanner may still be writing: found by age, and by looking twice.
 #
-# Files arrive over network shares, where change notifications cannot be relied on; so the files are looked at.
+# Files arrive over network shares, where change notifications cannot be relied on; so the files are examined.
 
 
 _GAP_SECONDS = 1.0
@@ -155,7 +155,7 @@ def _second_look(first: _FirstLook, settle: float, gap: float, explain: Callable
         return replace(slide, settled=False)
     time.sleep(max(0.0, gap - _age(first)))
     if not _unchanged(slide, first.folders):
-        explain(Skipped(slide.path, "left for the next run: it changed while it was looked at"))
+        explain(Skipped(slide.path, "left for the next run: it changed while it was read"))
         return replace(slide, settled=False)
     return slide
 

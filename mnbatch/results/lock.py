@@ -32,7 +32,7 @@ from mnbatch.results.paths import OutPaths
 
 HEARTBEAT_SECONDS = 10.0
 LOOK_SECONDS = 12.0
-"""Between two looks at a heartbeat that seems to have stopped; above `HEARTBEAT_SECONDS`."""
+"""Between two checks of a heartbeat that seems to have stopped; above `HEARTBEAT_SECONDS`."""
 STALE_SECONDS = 600.0
 PAUSE_SECONDS = 0.05
 LARGEST_LOCK = 10_000
@@ -146,7 +146,7 @@ def check_still_held(path: Path) -> None:
         other = read_holder(path)
         who = "another run" if other is None else f"process {other.pid} on host {other.host}"
         raise LockHeldError(
-            f"{path.parent} was taken over by {who} while this run stood still; nothing more is written by this one.",
+            f"{path.parent} was taken over by {who} while this run was paused; this run writes nothing more.",
             "Let the other run end; it does what this one left.",
         )
 
@@ -238,7 +238,7 @@ def _beats(path: Path, look_seconds: float) -> bool:
 
 def _opened(path: Path) -> IO[bytes]:
     if path.exists() and not path.is_file():
-        raise StorageError(f"{path} is no file, so nobody can hold {path.parent}.", "Remove it and run again.")
+        raise StorageError(f"{path} is not a file, so no run can hold {path.parent}.", "Remove it and run again.")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     return os.fdopen(descriptor, "r+b", buffering=0)
 
@@ -262,7 +262,7 @@ def _look(path: Path) -> Holder | str | None:
     """What the lock says: a holder; None where it is absent or free; a text that says why it cannot be understood."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            return "it is no file"
+            return "it is not a file"
         with path.open("rb") as file:
             data = file.read(LARGEST_LOCK)
     except FileNotFoundError:

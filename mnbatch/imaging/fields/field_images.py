@@ -22,7 +22,7 @@ from mnbatch.imaging.formats.tiff_headers import TiffHeader, open_tiff
 from mnbatch.imaging.wholeness.page_count import expected_pages
 
 LEAST_UM, MOST_UM = 0.02, 5.0
-"""Micrometres a pixel. A light microscope's fields lie between; anything else is a wrong unit or a default."""
+"""Micrometres a pixel. A light microscope's fields are between; anything else is a wrong unit or a default."""
 
 _NUCLEAR = re.compile(r"dapi|hoechst|draq|nucle|h2b|propidium", re.IGNORECASE)
 _UNITS = {"µm": 1.0, "um": 1.0, "micron": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
@@ -37,7 +37,7 @@ class FieldImage:
         page: of a multi-page file, counted from 0.
         pixels: (height, width) or (height, width, 3); None with a `problem`.
         um_per_pixel: what the file says; None where it says nothing.
-        left, top: where it lies in the file, full-resolution pixels.
+        left, top: where it is in the file, full-resolution pixels.
         core: x0, y0, x1, y1 in the file: cells centred here belong to this image; None for all of them.
         size: (height, width) of a region, known also where its pixels are not.
     """

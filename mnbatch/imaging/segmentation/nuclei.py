@@ -77,7 +77,7 @@ def foreground(smooth: FloatImage, noise: float, *, cytoplasm: bool) -> BoolArra
     """Where nuclear stain is.
 
     Otsu's threshold (1979) on the square root, so that bright nuclei do not hide faint ones, but above the noise. Where
-    cytoplasm may be stained too, what lies above holds cells; Otsu's threshold among their pixels then tells nucleus
+    cytoplasm may be stained too, what is above holds cells; Otsu's threshold among their pixels then tells nucleus
     from cytoplasm, if the two differ by more than the texture of nuclei does.
     """
     sample = smooth[::2, ::2]

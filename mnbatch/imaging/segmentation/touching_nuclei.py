@@ -13,7 +13,7 @@ from skimage.segmentation import watershed
 from mnbatch.imaging.segmentation.object_measures import depth_of
 from mnbatch.imaging.segmentation.segmentation_settings import Labels
 
-# Seams: where two objects of a label image meet, how long the line between them is, and how much stain lies on it.
+# Seams: where two objects of a label image meet, how long the line between them is, and how much stain is on it.
 
 
 Pair = tuple[int, int]
@@ -106,7 +106,7 @@ class SplitRule:
         constant: evidence without any of the following.
         neck: natural logarithm of the seam's length in diameters of the smaller piece.
         dip: natural logarithm of the stain on the seam / stain of the fainter piece, 0 where it is no fainter (nuclei
-            that lie on one another).
+            that are on one another).
         step: natural logarithm of the ratio of the pieces' stains.
         union: diameter of both together, in nucleus diameters.
     """
