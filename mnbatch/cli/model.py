@@ -60,7 +60,7 @@ def show_command(model: Annotated[str | None, _NAME] = None, as_json: Annotated[
 def verify_command(models: Annotated[list[str] | None, _NAME] = None) -> None:
     """Check that models are complete: both files present, the card valid, the weights those of the card.
 
-    Without a name all bundled models are checked. Exit code 12 when one is not whole.
+    Without a name all bundled models are checked. Exit code 12 if one is not complete.
     """
     from mnbatch.inference.catalogue import list_models, resolve_model
 

@@ -140,7 +140,7 @@ def serve(
 ) -> None:
     """Show OUT on this computer only, and let its gallery save decisions directly into it, until Ctrl-C.
 
-    The address holds a random token: who does not know it is refused. Nothing but this machine can connect.
+    The address has a random token; requests without it are refused. Only this computer can connect.
     """
     import webbrowser
 
@@ -202,7 +202,7 @@ def sign(
 ) -> None:
     """Sign a donor's result: the results, the review and the dose as they are now, bound by a digest.
 
-    A record in an append-only trail, shown on the donor's page, its page for print and in donors.csv. It is no
+    A record in an append-only trail, shown on the donor's page, its page for print and in donors.csv. It is not a
     qualified electronic signature. When what was signed changes, it is kept and marked as outdated.
 
     Exit codes: 0 signed; 2 no such donor, a review that is not complete, a broken name; 4 OUT holds no results; 5 the

@@ -1,4 +1,4 @@
-"""`mnbatch scan`: what slides an export holds, and with --explain what was left out and why."""
+"""`mnbatch scan`: what slides an export holds, and with --explain what was skipped and why."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from mnbatch.assay.intervals import (
     poisson_p_two_sided,
 )
 
-# Characteristic limits: from how many events on a case stands out from its background, and what would then be seen.
+# Characteristic limits: from how many events on a case is above its background, and what would then be seen.
 #
-# The decision threshold is the largest count that the background alone still explains; a case with more events lies
+# The decision threshold is the largest count that the background alone still explains; a case with more events is
 # above background. The detection limit is the smallest true mean that exceeds the decision threshold with the asked
 # power (Currie, Anal Chem 40:586, 1968; exact Poisson instead of his normal approximation). There is no largest count.
 

@@ -114,7 +114,7 @@ _GAP_SECONDS = 1.0
 """Least time between the two looks (less when --settle is less)."""
 
 _WAITING = 256
-"""Slides that wait for their second look; bounds memory, and the looks of many slides share one wait."""
+"""Slides that wait for their second check; bounds memory, and the checks of many slides share one wait."""
 
 
 @dataclass(frozen=True, slots=True)

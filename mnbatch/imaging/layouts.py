@@ -67,7 +67,7 @@ class Place:
     Attributes:
         slide: what the laboratory calls the slide.
         donor: donor code, or None where the layout has none.
-        anchor: folder under which all files of the slide lie, "." for the root.
+        anchor: folder under which all files of the slide are, "." for the root.
         path: folder or file that holds the slide, relative to the root.
     """
 

@@ -30,7 +30,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """A prepared crop at half size and what stands out of its background.
+    """A prepared crop at half size and what differs from its background.
 
     Attributes:
         grey: (size / 2, size / 2), nuclei bright.

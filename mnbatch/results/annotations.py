@@ -72,7 +72,7 @@ def read(paths: OutPaths, path: Path) -> bytes | None:
     """
     before = _journal(paths)
     data = _bytes(path)
-    # A change that began after the first look and ended before the second is in the file by now.
+    # A change that began after the first check and ended before the second is in the file by now.
     changes = before or _journal(paths)
     name = name_of(paths.annotations, path)
     for one in changes:

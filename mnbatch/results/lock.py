@@ -158,7 +158,7 @@ def read_holder(path: Path) -> Holder | None:
 
 
 def current_holder(path: Path, *, stale_seconds: float = STALE_SECONDS) -> Holder | None:
-    """Who holds the lock now, as far as one look tells; None where it names a dead process, is a copy, or its heartbeat
+    """Who holds the lock now, as one check tells; None where it names a dead process, is a copy, or its heartbeat
     stopped."""
     holder = read_holder(path)
     if holder is None or _is_copy(holder, path):
@@ -194,7 +194,7 @@ def _take(file: IO[bytes], path: Path, stale_seconds: float, look_seconds: float
 
 
 def _same_kernel_lock(holder: Holder, file: IO[bytes]) -> bool:
-    """Whether a living holder would have been seen by the kernel: it is of this machine, or of a container beside."""
+    """Whether a living holder would have been seen by the kernel: it is of this machine, or of a container on it."""
     me = this_process()
     if holder.process.same_machine(me):
         return True
@@ -220,7 +220,7 @@ def _alive(holder: Holder) -> bool | None:
 def _age(path: Path) -> float:
     """Seconds since the last heartbeat by the clock of the share; below 0 for one dated ahead.
 
-    Where nothing can be written (a look from outside), by our own clock.
+    Where nothing can be written (a check from outside), by our own clock.
     """
     beat = path.stat().st_mtime
     try:

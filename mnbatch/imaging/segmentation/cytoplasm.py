@@ -97,7 +97,7 @@ def coarse_labels(labels: npt.NDArray[Number], factor: int) -> npt.NDArray[Numbe
 
 
 def body_mask(signal: StainSignal, nuclear: BoolArray, diameter: float) -> BodyMask | None:
-    """Where there is cytoplasm or nucleus, or None where no cytoplasm stands out of the background.
+    """Where there is cytoplasm or nucleus, or None where no cytoplasm differs from the background.
 
     The cytoplasm's level is the median of a ring round the nuclei; part of it above the background is its edge. In
     fluorescence the glare round bright nuclei is told from cytoplasm by a second ring.

@@ -185,7 +185,7 @@ def _body_of_nuclei(regions: Regions, bodies: Labels) -> npt.NDArray[np.int32]:
 
 
 _CUT = 0.5
-"""A body that lies along the edge for less than this many nucleus diameters is whole: of one about two diameters wide
+"""A body that is along the edge for less than this many nucleus diameters is whole: of one about two diameters wide
 the edge takes less than 0.03 of a diameter, half of the smallest micronucleus."""
 
 
@@ -251,7 +251,7 @@ def _around(boxes: IntArray) -> Box:
 
 
 def _owners_of_small(nuclei: Nuclei, bodies: Labels | None, groups: list[Group]) -> IntArray:
-    """Cell in whose body each small body lies, 0 for none: the label under its first pixel."""
+    """Cell in whose body each small body is, 0 for none: the label under its first pixel."""
     inside = np.flatnonzero(nuclei.small > 0)
     if bodies is None or not len(inside):
         return np.zeros(0, np.intp)

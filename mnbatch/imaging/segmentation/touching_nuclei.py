@@ -79,8 +79,8 @@ def _meeting(
 # Touching nuclei come apart: too many pieces first, then those are joined that are parts of one nucleus.
 #
 # A watershed on the distance from the outline and on the stain gives pieces. Whether two pieces that meet are one
-# nucleus is weighed from the seam between them: its length beside the smaller piece's diameter, how much fainter the
-# stain is on it, how much the stain of the pieces differs, and how large both would be together beside the field's
+# nucleus is weighed from the seam between them: length relative to the smaller piece's diameter, how much fainter the
+# stain is on it, how much the stain of the pieces differs, and how large both would be together relative to the field's
 # typical nucleus. Where the weights come from is told in docs/segmentation.md.
 
 
@@ -100,7 +100,7 @@ class SplitRule:
     Attributes:
         seed: least distance between seeds, in nucleus diameters.
         smoothing: of the distance from the outline before seeds are sought, in nucleus diameters.
-        brightness: weight of the stain beside the distance from the outline.
+        brightness: weight of the stain relative to the distance from the outline.
         smoothing_stain: of the stain in that, in nucleus diameters; surroundings: what it is compared with.
         gap: stain below this share of its surroundings' is no nucleus.
         constant: evidence without any of the following.
@@ -165,7 +165,7 @@ def _pieces(mask: BoolArray, signal: FloatImage, diameter: float, rule: SplitRul
 
 
 def _landscape(mask: BoolArray, signal: FloatImage, diameter: float, rule: SplitRule) -> tuple[FloatImage, BoolArray]:
-    """What the watershed floods: how far from the outline, and how bright beside the surroundings; and the mask
+    """What the watershed floods: how far from the outline, and how bright relative to the surroundings; and the mask
     without the gaps, which are much fainter than the nuclei round them."""
     stained = np.where(mask, signal, 0).astype(np.float32)
     near, far = rule.smoothing_stain * diameter, rule.surroundings * diameter
