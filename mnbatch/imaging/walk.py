@@ -17,7 +17,7 @@ from mnbatch.imaging.formats.size_limits import MAX_COMPANIONS
 from mnbatch.imaging.identity import slide_id
 from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES, Layout, Place
 
-# Files that belong to another one: label images beside fields, data files of whole slides.
+# Files that belong to another one: label images next to fields, data files of whole slides.
 
 
 _MASK_FILE = re.compile(r"(.+?)[_-](?:cp_masks?|masks?|labels?)", re.IGNORECASE)
@@ -45,7 +45,7 @@ def field_stem(name: str) -> str:
 
 
 def whole_slide_companions(path: str) -> list[str]:
-    """Data files of a whole slide that consists of several, as paths beside it; none for other formats.
+    """Data files of a whole slide that consists of several, as paths next to it; none for other formats.
 
     MRXS keeps its data in a folder of the same name, VMS and VMU name theirs in the index file. What cannot be listed
     is left out here: opening the slide will say what is missing.
@@ -244,7 +244,7 @@ class Walk:
 
     def _why_not_folder(self, entry: os.DirEntry[str]) -> str:
         if self._kind == "fields" and is_mask_folder(entry.name):
-            return "label images by the folder's name; only those beside their field (NAME_mask.tif) are used"
+            return "label images by the folder's name; only those next to their field (NAME_mask.tif) are used"
         if self._kind == "wsi" and os.path.isfile(f"{entry.path}.mrxs"):
             return f"data of {entry.name}.mrxs, which is taken"
         return ""
@@ -291,7 +291,7 @@ class Walk:
         for entry, path, place in fitting:
             original = best[self._stem(entry.name)]
             if original != entry.name:
-                skipped = self._skip(path, f"preview or second copy beside {original}, which is taken")
+                skipped = self._skip(path, f"preview or second copy next to {original}, which is taken")
                 if place.path in self._open:
                     self._open[place.path].skipped.append(skipped)
         own = self._open.get(folder or ".")
@@ -299,7 +299,7 @@ class Walk:
             own.skipped.extend(listing.skipped)
 
     def _without_copies(self, folder: str, listing: _Listing, fitting: list[_Fitting]) -> list[_Fitting]:
-        """Leave out what is named as a copy of an image that is taken: beside it, or in the folder above."""
+        """Leave out what is named as a copy of an image that is taken: next to it, or in the folder above."""
         stems = [self._stem(entry.name) for entry, _, _ in fitting]
         above = self._above.pop(folder, frozenset())
         copies = {**(copies_among(stems, above) if above else {}), **copies_among(stems)}
@@ -373,7 +373,7 @@ def _join(folder: str, name: str) -> str:
 
 
 def _source_file(name: str, path: str) -> SourceFile:
-    """A companion as it lies there; one that cannot be examined is left for the reader to explain."""
+    """A companion as it is there; one that cannot be examined is left for the reader to explain."""
     try:
         status = os.stat(name)
     except OSError:

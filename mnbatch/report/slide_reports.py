@@ -67,13 +67,13 @@ class ReportOptions:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a slide's report depends on beside its own record.
+    """What a slide's report depends on in addition to its own record.
 
     Attributes:
         roster: which slides and cells count.
         also_found: slide_id -> names of byte-identical slides that were not taken.
         validated: the laboratory's own scored cells.
-        controls: control slides by what they were called with (see `mnbatch.report.control_charts`).
+        controls: control slides by model and threshold (see `mnbatch.report.control_charts`).
     """
 
     samples: Samples
@@ -134,7 +134,7 @@ class SlideBuilder:
     def _build(self, record: SlideRecord, stamp: str) -> SlideItem:
         call, next_step = self._context.roster.call(record, pictures=bool(self._options.gallery))
         if self._options.gallery and self._store.damage(record, pictures=True):
-            # Pictures are looked at only when pages are made: the next report has to look again.
+            # Pictures are checked only when pages are made: the next report has to check again.
             self.stamps[record.slide_id] = stamp = digest(stamp, "pictures")
         review, queue = self._review(record, call)
         estimates = slide_estimates(call, validation_of(record, self._context.validated))
@@ -207,7 +207,7 @@ class SlideBuilder:
         return write_label_masks(self._store, record, call.cells, root / MASKS)
 
     def _review(self, record: SlideRecord, call: SlideCall) -> tuple[SlideReview, Queue | None]:
-        """Where the slide's review stands, and what is to be reviewed; none of a slide that is not counted."""
+        """The state of the slide's review, and what is to be reviewed; none of a slide that is not counted."""
         trail = read_trail(self._store.paths, record.slide_id)
         if call.frequency is None:
             return review_without_result(trail), None
@@ -248,7 +248,7 @@ def sweep_gallery(folder: Path, keep: Collection[str]) -> None:
 
 
 def sample_columns(row: Mapping[str, str], pseudonymised: bool) -> dict[str, str]:
-    """What the sheet says beside the donor; a free note may hold names, so pseudonyms leave it out."""
+    """What the sheet states in addition to the donor; a free note may hold names, so pseudonyms leave it out."""
     kept = {name: row.get(name, "") for name in (*tables.SAMPLE_COLUMNS, "control")}
     kept |= {name: f"{float(kept[name]):g}" for name in ("dose_gy", "age") if is_number(kept[name])}
     return kept | {"note": ""} if pseudonymised else kept
