@@ -17,7 +17,7 @@ from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.tables import DOSE
 from mnbatch.review.sign_offs import DIGEST_MARK, Basis
 
-VERSION = 2
+VERSION = 3
 LONGEST = 160
 LEFT_OUT = {"signed", "signatures", "gallery", "href", "donor_href", "mark", "scale", "span"}
 """Fields of views: sign-offs, links, pictures, places of marks on an axis, and when a person reviewed."""

@@ -56,7 +56,7 @@ class Store:
     def __init__(self, out: Path) -> None:
         self.paths = OutPaths(out.resolve())
         self._looked_at: dict[tuple[str, bool], tuple[object, str]] = {}
-        # Of the last stain: a review server asks again with every decision.
+        # Kept from the last call: a review server asks again with every decision.
         self._near: tuple[object, list[tuple[CellAt, CellAt]]] | None = None
         # Of one slide alone: a batch would not fit into memory.
         self._latest: tuple[object, _Stored] | None = None
