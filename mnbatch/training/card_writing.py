@@ -35,6 +35,8 @@ DESCRIPTIONS = {
     "composite": "composite cells: real and drawn nuclei, micronuclei, cytoplasm, platelets and debris; both stains",
     "smear": "real stained white blood cells with a micronucleus, or something else, pasted into the cytoplasm",
     "simulated": "cells of the simulator, both stains",
+    "hard": "cells of the simulator with look-alikes of real slides: precipitate, platelets, buds, torn rims; small files",
+    "slides": "simulated slides of variety 0.8 and realistic frequencies, trained on none",
 }
 INTENDED_USE = (
     "Research on the scoring of micronuclei in crops of single cells, with a person's review of the calls. "

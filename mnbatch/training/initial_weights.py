@@ -123,6 +123,21 @@ def _imagenet(network: Network) -> dict[str, Tensor]:
     return state
 
 
+def spread_over_stains(network: nn.Module, seed: int) -> None:
+    """From a network of tied colours to one that sees `mnbatch.imaging.stain_channels`, nearly the same at first.
+
+    The first channel, density, gets all of the tied weight. The channels of colour get it times a small random factor for
+    each filter, so that every filter starts with some sense of colour and both signs are there.
+    """
+    convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
+    first = next(module for module in convolutions if module.in_channels == 3)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        total = first.weight.sum(dim=1, keepdim=True)
+        factors = 0.3 * torch.randn((len(total), 2, 1, 1), generator=generator)
+        first.weight.copy_(torch.cat([total, total * factors], dim=1))
+
+
 def tie_colours(network: nn.Module, shares: tuple[float, float, float]) -> None:
     """Make the first convolution see one weighted mean of the colours: exact for inputs normalised alike.
 

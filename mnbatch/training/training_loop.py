@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    pass  # merged
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import numpy.typing as npt
+import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.metrics import Labels, Scores, auc
@@ -39,23 +32,24 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """A training after a whole epoch.
+    """A training after a whole epoch, or within one.
 
     Attributes:
         step: optimiser steps done.
-        history: every epoch so far; best: the one whose averaged weights are kept.
+        history: every whole epoch so far; best: the one whose averaged weights are kept, None in the first epoch.
         tensors: of the network, of the averaged weights, of the optimiser, of torch's random numbers; none where all
             epochs of the recipe are done.
-        best_weights: state of the best averaged network.
-        draws: state of NumPy's generator, as JSON.
+        best_weights: state of the best averaged network; empty in the first epoch.
+        minibatches: done of the epoch that was begun; losses: their sum.
     """
 
     step: int
     history: tuple[Epoch, ...]
-    best: Epoch
+    best: Epoch | None
     tensors: Tensors
     best_weights: Tensors
-    draws: str
+    minibatches: int = 0
+    losses: float = 0.0
 
 
 def state_of(module: nn.Module, prefix: str = "") -> Tensors:
@@ -115,16 +109,6 @@ def fill_random(device: torch.device, tensors: Mapping[str, Tensor]) -> None:
     torch.set_rng_state(tensors["random.cpu"])
     if device.type == "cuda" and "random.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random.cuda"], device)
-
-
-def draws_of(rng: np.random.Generator) -> str:
-    """State of NumPy's generator as JSON (its integers have 128 bits)."""
-    return json.dumps(rng.bit_generator.state)
-
-
-def fill_draws(rng: np.random.Generator, draws: str) -> None:
-    """The counterpart of `draws_of`."""
-    rng.bit_generator.state = json.loads(draws)
 
 
 # The training loop: pools of prepared cells in, the best averaged weights out.
@@ -207,28 +191,39 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
     return -((1 - log_p.exp()) ** gamma * log_p).mean()
 
 
-def epoch_order(pools: Sequence[Pool], cells: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Draw one epoch: (pool, cell) pairs, as many with as without micronuclei from each pool, in random order."""
+def epoch_order(
+    pools: Sequence[Pool], cells: int, rng: np.random.Generator, with_mn: float = 0.5
+) -> list[tuple[int, int]]:
+    """Draw one epoch: (pool, cell) pairs, `with_mn` of each pool's with micronuclei, in random order."""
     total = sum(pool.share for pool in pools)
     drawn: list[tuple[int, int]] = []
     for index, pool in enumerate(pools):
-        wanted = round(cells * pool.share / total / 2)
         for label in (True, False):
+            wanted = round(cells * pool.share / total * (with_mn if label else 1 - with_mn))
             members = np.flatnonzero(pool.labels == label)
             rounds = [rng.permutation(members) for _ in range(math.ceil(wanted / len(members)))]
             drawn += [(index, int(i)) for i in np.concatenate([*rounds, members[:0]])[:wanted]]
     return [drawn[i] for i in rng.permutation(len(drawn))]
 
 
-def minibatches(pools: Sequence[Pool], recipe: Recipe, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Augmented minibatches of one epoch: cells (B, C, S, S) in 0..1, labels (B,)."""
-    order = epoch_order(pools, recipe.cells_per_epoch, rng)
-    for start in range(0, len(order), recipe.minibatch):
-        chosen = order[start : start + recipe.minibatch]
+def minibatches(
+    pools: Sequence[Pool], recipe: Recipe, seed: int, epoch: int, first: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Augmented minibatches of one epoch: cells (B, C, S, S) in 0..1, labels (B,).
+
+    Each has random numbers of its own, so that an epoch goes on at any of them as if it had not been stopped.
+
+    Args:
+        epoch: its number; first: minibatches that are done.
+    """
+    order = epoch_order(pools, recipe.cells_per_epoch, np.random.default_rng([seed, epoch]), recipe.with_mn)
+    for number in range(first, math.ceil(len(order) / recipe.minibatch)):
+        chosen = order[number * recipe.minibatch : (number + 1) * recipe.minibatch]
         pixels = np.stack([pools[p].pixels[i] for p, i in chosen])
         cells = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
         labels = torch.tensor([int(pools[p].labels[i]) for p, i in chosen])
-        yield augmented(cells, recipe.augmentation, rng), labels
+        rng = np.random.default_rng([seed, epoch, number + 1])
+        yield augmented(cells, recipe.augmentation, rng, coloured=recipe.polarity == "stains"), labels
 
 
 @torch.no_grad()
@@ -249,36 +244,52 @@ def score(network: nn.Module, pixels: UInt8Array, to_input: ToInput, device: tor
     return torch.sigmoid(torch.cat(margins)).double().numpy()
 
 
+Drawn = Callable[[int], Sequence[Pool]]
+"""Training pools of an epoch by its number; every one has cells of both classes."""
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16; a processor that must imitate it is slower than in float32."""
+    if device.type != "cpu":
+        return True
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 class Trainer:
     """One run of one recipe.
 
     Args:
         network: initialised; trained in place.
-        training, validation: pools; every training pool has cells of both classes.
+        training: pools, or what gives those of each epoch; every training pool has cells of both classes.
+        validation: pools.
         report: called after every epoch with its figures and the best so far.
+        progress: called after every minibatch with the epoch's number, and cells done and seconds taken since the epoch
+            was begun (or gone on with); `snapshot` may be taken then.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        training: Sequence[Pool],
+        training: Sequence[Pool] | Drawn,
         validation: Sequence[Pool],
         recipe: Recipe,
         to_input: ToInput,
         seed: int,
         device: torch.device,
         report: Callable[[Epoch, Trained], None] | None = None,
+        progress: Callable[[int, int, float], None] | None = None,
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = copy.deepcopy(self.network)
-        self.training, self.validation, self.recipe = training, validation, recipe
-        self.to_input, self.device, self.report = to_input, device, report
-        self.rng = np.random.default_rng(seed)
+        self.training: Drawn = training if callable(training) else lambda _: training
+        self.validation, self.recipe, self.seed = validation, recipe, seed
+        self.to_input, self.device, self.report, self.progress = to_input, device, report, progress
         torch.manual_seed(seed)
         self.optimiser = self._make_optimiser()
         self.step = 0
         self.steps = recipe.epochs * math.ceil(recipe.cells_per_epoch / recipe.minibatch)
         self.so_far: Trained | None = None
+        self.minibatches, self.losses = 0, 0.0
 
     def run(self) -> Trained:
         """All epochs of the recipe, or those that are left after `restore`.
@@ -296,16 +307,17 @@ class Trainer:
         return self.so_far
 
     def snapshot(self) -> Snapshot:
-        """What `restore` needs to go on from here; to be taken after a whole epoch."""
-        assert self.so_far is not None
+        """What `restore` needs to go on from here; to be taken after an epoch or, by `progress`, a minibatch."""
         tensors = {
             **state_of(self.network, "network."),
             **state_of(self.averaged, "averaged."),
             **optimiser_state(self.optimiser),
             **random_state(self.device),
         }
-        best = state_of(self.so_far.network)
-        return Snapshot(self.step, self.so_far.history, self.so_far.best, tensors, best, draws_of(self.rng))
+        past = self.so_far
+        history, best = (past.history, past.best) if past else ((), None)
+        weights = state_of(past.network) if past else {}
+        return Snapshot(self.step, history, best, tensors, weights, self.minibatches, self.losses)
 
     def restore(self, kept: Snapshot) -> None:
         """Go on where a training of the same recipe, seed and cells was: `run` then ends with the same weights.
@@ -313,16 +325,16 @@ class Trainer:
         Raises:
             RuntimeError, KeyError, IndexError, ValueError: the snapshot is of another network, or not whole.
         """
-        best = copy.deepcopy(self.averaged).eval()
-        fill_module(best, kept.best_weights)
+        if kept.best is not None:
+            best = copy.deepcopy(self.averaged).eval()
+            fill_module(best, kept.best_weights)
+            self.so_far = Trained(best, kept.best, kept.history)
         if kept.tensors:
             fill_module(self.network, kept.tensors, "network.")
             fill_module(self.averaged, kept.tensors, "averaged.")
             fill_optimiser(self.optimiser, kept.tensors)
             fill_random(self.device, kept.tensors)
-            fill_draws(self.rng, kept.draws)
-        self.step = kept.step
-        self.so_far = Trained(best, kept.best, kept.history)
+        self.step, self.minibatches, self.losses = kept.step, kept.minibatches, kept.losses
 
     def _with(self, epoch: Epoch) -> Trained:
         """The training with one epoch more."""
@@ -359,29 +371,41 @@ class Trainer:
 
     def _train_epoch(self, number: int) -> float:
         self.network.train()
-        losses = []
-        for cells, labels in minibatches(self.training, self.recipe, self.rng):
-            for group in self.optimiser.param_groups:
-                group["lr"] = self._rate() * group["factor"]
-            loss = self._loss(cells, labels.to(self.device))
-            if not bool(torch.isfinite(loss)):
-                raise TrainingError(
-                    f"The loss is {loss.item()} in epoch {number}: training has diverged.",
-                    f"Lower learning_rate in the recipe (now {self.recipe.learning_rate:g}) and give --restart."
-                    + (f" The model of epoch {self.so_far.best.number} stays where it is." if self.so_far else ""),
-                )
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-            self.optimiser.step()
-            self.step += 1
-            self._average()
-            losses.append(loss.item())
-        return float(np.mean(losses))
+        started, cells_done = time.monotonic(), 0
+        for cells, labels in minibatches(
+            self.training(number), self.recipe, self.seed, number, first=self.minibatches
+        ):
+            self.losses += self._learn(cells, labels.to(self.device), number)
+            self.minibatches += 1
+            cells_done += len(cells)
+            if self.progress is not None:
+                self.progress(number, cells_done, time.monotonic() - started)
+        loss = self.losses / max(1, self.minibatches)
+        self.minibatches, self.losses = 0, 0.0
+        return loss
+
+    def _learn(self, cells: Tensor, labels: Tensor, number: int) -> float:
+        """One step of the optimiser; the loss before it."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate() * group["factor"]
+        loss = self._loss(cells, labels)
+        if not bool(torch.isfinite(loss)):
+            raise TrainingError(
+                f"The loss is {loss.item()} in epoch {number}: training has diverged.",
+                f"Lower learning_rate in the recipe (now {self.recipe.learning_rate:g}) and give --restart."
+                + (f" The model of epoch {self.so_far.best.number} stays where it is." if self.so_far else ""),
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self.step += 1
+        self._average()
+        return loss.item()
 
     def _loss(self, cells: Tensor, labels: Tensor) -> Tensor:
         inputs = self.to_input(cells).to(self.device, memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16 and has_bf16(self.device)):
             logits = self.network(inputs)
         return focal_loss(logits.float(), labels, self.recipe.gamma if self.recipe.loss == "focal" else 0.0)
 

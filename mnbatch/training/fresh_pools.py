@@ -1,0 +1,74 @@
+"""Training cells that are drawn anew for every epoch, by a process beside the network."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from concurrent.futures import Future, ProcessPoolExecutor
+
+import numpy as np
+
+from mnbatch.training.recipe import Recipe
+from mnbatch.training.synthetic_cells import Maker, Preparer, UInt8Array, made_part, one_thread
+from mnbatch.training.training_loop import Pool
+from mnbatch.training.training_pools import Labelled, PoolMaker, labelled_pool
+
+Part = tuple[list[UInt8Array], list[int]]
+
+
+class FreshPools:
+    """The training pools of each epoch: the labelled crops, which stay, and made cells, which no epoch shares.
+
+    While the network learns one epoch, a process draws the cells of the next. What an epoch holds depends on the recipe, the
+    seed and its number alone, so that a training that goes on within an epoch finds the same cells again.
+
+    Args:
+        maker: knows the sources; own: the laboratory's own crops, (N, S, S, 3), empty where the recipe takes none.
+    """
+
+    def __init__(self, recipe: Recipe, maker: PoolMaker, preparer: Preparer, own: Labelled) -> None:
+        self.recipe, self.maker, self.preparer, self.own = recipe, maker, preparer, own
+        self.labelled = (
+            [labelled_pool("labelled", own.crops, own.labels, preparer, recipe.labelled)] if recipe.labelled else []
+        )
+        self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=one_thread)
+        self._ahead: tuple[int, dict[str, Future[Part]]] = (0, {})
+
+    def __call__(self, epoch: int) -> list[Pool]:
+        """The pools of an epoch, counted from 1; waits for what is not drawn yet and has the next one begun."""
+        waiting = self._ahead[1] if self._ahead[0] == epoch else self._begun(epoch)
+        made = [self._pool(name, future.result()) for name, future in waiting.items()]
+        following = self._begun(epoch + 1) if epoch < self.recipe.epochs else {}
+        self._ahead = (epoch + 1, following)
+        return [*self.labelled, *made]
+
+    def described(self, epochs: int) -> list[Pool]:
+        """Pools without pixels, for the card: how many cells so many epochs drew."""
+        pools = list(self.labelled)
+        for name in self.maker.fresh_makers(self.own, 0):
+            count = self._count(name) * epochs
+            labels = np.arange(count) % 2 == 0
+            pools.append(Pool(name, np.zeros((0, 1, 1, 1), np.uint8), labels, getattr(self.recipe, name)))
+        return pools
+
+    def close(self) -> None:
+        """End the process; what it was drawing is given up."""
+        self._process.shutdown(wait=False, cancel_futures=True)
+
+    def _begun(self, epoch: int) -> dict[str, Future[Part]]:
+        makers = self.maker.fresh_makers(self.own, epoch)
+        return {name: self._submitted(name, maker) for name, maker in makers.items()}
+
+    def _submitted(self, name: str, maker: Maker) -> Future[Part]:
+        return self._process.submit(made_part, maker, self.preparer, range(self._count(name)))
+
+    def _count(self, name: str) -> int:
+        """Cells that an epoch draws from a source: half of them of each class, and enough of the commoner class."""
+        recipe = self.recipe
+        shares = {key: getattr(recipe, key) for key in ("labelled", "dressed", "composite", "smear", "simulated", "hard")}
+        wanted = recipe.cells_per_epoch * shares[name] / sum(shares.values())
+        return min(recipe.synthetic_cells, 2 * math.ceil(wanted * max(recipe.with_mn, 1 - recipe.with_mn)))
+
+    def _pool(self, name: str, part: Part) -> Pool:
+        counts = np.array(part[1], np.int16)
+        return Pool(name, np.stack(part[0]), counts != 0, float(getattr(self.recipe, name)), counts)
