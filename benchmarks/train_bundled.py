@@ -19,16 +19,16 @@ from mnbatch.imaging.preparation import prepare_crop
 from mnbatch.training.checkpoint import Checkpoint, made_key, training_key
 from mnbatch.training.fresh_pools import FreshPools
 from mnbatch.training.initial_weights import spread_over_stains, started
+from mnbatch.training.pool_feed import Pool
 from mnbatch.training.recipe import Augmentation, Recipe
 from mnbatch.training.synthetic_cells import Preparer
-from mnbatch.training.training_loop import Pool
 from mnbatch.training.training_pools import Labelled, PoolMaker, Sources
 from mnbatch.training.training_request import Request
 from mnbatch.training.training_run import fit, preparation_of
 
 COMMON = {
-    "epochs": 16, "cells_per_epoch": 4000, "minibatch": 32, "learning_rate": 2e-4, "head_factor": 3.0, "averaging": 0.996,
-    "size": 256, "polarity": "stains", "zoom_below": 0.31, "zoom_to": 0.33, "with_mn": 0.4, "fresh": True,
+    "epochs": 8, "cells_per_epoch": 4000, "minibatch": 32, "learning_rate": 2e-4, "head_factor": 3.0, "averaging": 0.996,
+    "size": 256, "polarity": "stains", "zoom_below": 0.31, "zoom_to": 0.33, "with_mn": 0.4, "fresh": 3,
     "specificity_weight": 4.0,
 }
 RECIPES = {

@@ -24,8 +24,9 @@ from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.stain_recognition import recognise_stain
 
 if TYPE_CHECKING:
+    from mnbatch.training.pool_feed import Pool
     from mnbatch.training.recipe import Recipe
-    from mnbatch.training.training_loop import Pool, Trained
+    from mnbatch.training.training_loop import Trained
     from mnbatch.training.training_request import Request
 
 

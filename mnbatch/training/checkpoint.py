@@ -19,10 +19,11 @@ from torch import nn
 from mnbatch.errors import MismatchError, StorageError, TrainingError
 from mnbatch.files import storage_errors, sweep_folder, write_atomically
 from mnbatch.intake import read_bytes
+from mnbatch.training.pool_feed import Pool
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.training_loop import Epoch, Pool, Snapshot, Tensors, state_of
 from mnbatch.training.training_pools import Labelled
 from mnbatch.training.training_request import Request
+from mnbatch.training.training_state import Epoch, Snapshot, Tensors, state_of
 
 # What decides the weights of a training, by name: two trainings with the same key are the same training.
 

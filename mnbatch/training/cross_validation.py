@@ -22,11 +22,13 @@ from mnbatch.files import write_files
 from mnbatch.intake import read_json
 from mnbatch.training.augmentation import normalise_for
 from mnbatch.training.initial_weights import started
+from mnbatch.training.pool_feed import Pool, pool_trainer, score
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Preparer
-from mnbatch.training.training_loop import Epoch, Pool, Trained, Trainer, score
+from mnbatch.training.training_loop import Trained
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request
+from mnbatch.training.training_state import Epoch
 from mnbatch.training.training_run import chosen_device, preparation_of
 
 STATE = "cross_validation.json"
@@ -122,7 +124,7 @@ class _Folds:
 
         device = chosen_device(request.device)
         pools = self.maker.training(own)
-        trainer = Trainer(network, pools, watched, recipe, normalise_for(network), request.seed, device, report)
+        trainer = pool_trainer(network, pools, watched, recipe, normalise_for(network), request.seed, device, report)
         trainer.run()
         averaged: nn.Module = trainer.averaged
         return averaged.eval()

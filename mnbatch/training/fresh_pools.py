@@ -1,4 +1,4 @@
-"""Training cells that are drawn anew for every epoch, by a process beside the network."""
+"""Training cells that are drawn anew every few epochs, by a process beside the network."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from concurrent.futures import Future, ProcessPoolExecutor
 
 import numpy as np
 
+from mnbatch.training.pool_feed import Pool
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Maker, Preparer, UInt8Array, made_part, one_thread
-from mnbatch.training.training_loop import Pool
 from mnbatch.training.training_pools import Labelled, PoolMaker, labelled_pool
 
 Part = tuple[list[UInt8Array], list[int]]
 
 
 class FreshPools:
-    """The training pools of each epoch: the labelled crops, which stay, and made cells, which no epoch shares.
+    """The training pools of each epoch: the labelled crops, which stay, and made cells, which are drawn again.
 
-    While the network learns one epoch, a process draws the cells of the next. What an epoch holds depends on the recipe, the
+    While the network learns from one drawing, a process makes the next. What an epoch holds depends on the recipe, the
     seed and its number alone, so that a training that goes on within an epoch finds the same cells again.
 
     Args:
@@ -32,21 +32,27 @@ class FreshPools:
             [labelled_pool("labelled", own.crops, own.labels, preparer, recipe.labelled)] if recipe.labelled else []
         )
         self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=one_thread)
+        self._made: tuple[int, list[Pool]] = (0, [])
         self._ahead: tuple[int, dict[str, Future[Part]]] = (0, {})
 
     def __call__(self, epoch: int) -> list[Pool]:
-        """The pools of an epoch, counted from 1; waits for what is not drawn yet and has the next one begun."""
-        waiting = self._ahead[1] if self._ahead[0] == epoch else self._begun(epoch)
-        made = [self._pool(name, future.result()) for name, future in waiting.items()]
-        following = self._begun(epoch + 1) if epoch < self.recipe.epochs else {}
-        self._ahead = (epoch + 1, following)
-        return [*self.labelled, *made]
+        """The pools of an epoch, counted from 1; waits for what is not drawn yet and has the next drawing begun."""
+        drawing = self._drawing(epoch)
+        if self._made[0] != drawing:
+            waiting = self._ahead[1] if self._ahead[0] == drawing else self._begun(drawing)
+            self._made = (drawing, [self._pool(name, future.result()) for name, future in waiting.items()])
+            more = drawing < self._drawing(self.recipe.epochs)
+            self._ahead = (drawing + 1, self._begun(drawing + 1) if more else {})
+        return [*self.labelled, *self._made[1]]
+
+    def _drawing(self, epoch: int) -> int:
+        return (epoch - 1) // self.recipe.fresh + 1
 
     def described(self, epochs: int) -> list[Pool]:
         """Pools without pixels, for the card: how many cells so many epochs drew."""
         pools = list(self.labelled)
         for name in self.maker.fresh_makers(self.own, 0):
-            count = self._count(name) * epochs
+            count = self._count(name) * self._drawing(epochs)
             labels = np.arange(count) % 2 == 0
             pools.append(Pool(name, np.zeros((0, 1, 1, 1), np.uint8), labels, getattr(self.recipe, name)))
         return pools
@@ -55,8 +61,8 @@ class FreshPools:
         """End the process; what it was drawing is given up."""
         self._process.shutdown(wait=False, cancel_futures=True)
 
-    def _begun(self, epoch: int) -> dict[str, Future[Part]]:
-        makers = self.maker.fresh_makers(self.own, epoch)
+    def _begun(self, drawing: int) -> dict[str, Future[Part]]:
+        makers = self.maker.fresh_makers(self.own, drawing)
         return {name: self._submitted(name, maker) for name, maker in makers.items()}
 
     def _submitted(self, name: str, maker: Maker) -> Future[Part]:

@@ -25,9 +25,11 @@ from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.networks.network import StreamNetwork
 from mnbatch.training.card_writing import card_fields, served_stains
+from mnbatch.training.pool_feed import Pool, score
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Preparer
-from mnbatch.training.training_loop import Epoch, Pool, Trained, score
+from mnbatch.training.training_loop import Trained
+from mnbatch.training.training_state import Epoch
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request
 from mnbatch.training.training_run import MEAN, STD, chosen_device, preparation_of, to_input

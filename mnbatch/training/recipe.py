@@ -61,7 +61,8 @@ class Recipe(BaseModel):
         with_mn: share of an epoch's cells that have micronuclei.
         stained: share of Giemsa among simulated and hard cells; stained_composites: among composite ones.
         synthetic_cells: number of cells that are drawn for each synthetic source.
-        fresh: they are drawn anew for every epoch (as many as it needs, `synthetic_cells` at most), beside the network.
+        fresh: epochs that one drawing of them serves (as many cells as an epoch needs, `synthetic_cells` at most); the next
+            is drawn beside the network. 0: one drawing serves all.
         specificity_weight: of the rule that picks the threshold.
         bf16: mixed precision.
         size, polarity, contrast, zoom, zoom_below, zoom_to: of the preparation, see `mnbatch.imaging.preparation`.
@@ -91,7 +92,7 @@ class Recipe(BaseModel):
     with_mn: float = Field(default=0.5, gt=0, lt=1)
     stained: Share = 0.75
     stained_composites: Share = 0.8
-    fresh: bool = False
+    fresh: int = Field(default=0, ge=0)
     synthetic_cells: int = Field(default=7000, ge=2)
     specificity_weight: float = Field(default=2.0, gt=0)
     bf16: bool = True

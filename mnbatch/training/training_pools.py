@@ -21,10 +21,10 @@ from mnbatch.training import synthetic_cells
 from mnbatch.training.composite_scene import CANVAS
 from mnbatch.training.dressed_cells import SmearCell, smear_cells
 from mnbatch.training.hard_cells import hard_cells
+from mnbatch.training.pool_feed import Pool
 from mnbatch.training.real_pieces import PatchLibrary, load_library
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Maker, Preparer, made_part, one_thread
-from mnbatch.training.training_loop import Pool
 
 SMEARS_FOR_TRAINING = 0.75
 """Share of the smear images (in name order) that feed training; validation composites are made from the rest."""
@@ -32,7 +32,7 @@ VALIDATION_CELLS = 200
 VALIDATION_SEED_STEP = 98
 """Added to the seed for validation cells, so that none of them is a training cell."""
 FRESH_SEED_STEP = 10_000
-"""Added to the seed for each epoch whose cells are drawn anew."""
+"""Added to the seed for each drawing of training cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +120,9 @@ class PoolMaker:
         counts = {"smear": recipe.synthetic_cells // 3, "dressed": recipe.synthetic_cells // 2}
         return pools + self._made("training", makers, lambda name: counts.get(name, recipe.synthetic_cells))
 
-    def fresh_makers(self, own: Labelled, epoch: int) -> dict[str, Maker]:
-        """Makers of the training cells of one epoch, by the name of the pool."""
-        return self._makers(own, self.seed + FRESH_SEED_STEP * epoch, held_out=False)
+    def fresh_makers(self, own: Labelled, drawing: int) -> dict[str, Maker]:
+        """Makers of the training cells of one drawing (counted from 1), by the name of the pool."""
+        return self._makers(own, self.seed + FRESH_SEED_STEP * drawing, held_out=False)
 
     def validation(self, own: Labelled) -> list[Pool]:
         """Validation pools: held-out crops, and cells made from them, from held-out smears and from other seeds."""

@@ -23,12 +23,14 @@ from mnbatch.training.card_writing import asked_stains, card_fields, served_stai
 from mnbatch.training.checkpoint import Checkpoint, Key, card_only, made_key, training_key
 from mnbatch.training.fresh_pools import FreshPools
 from mnbatch.training.initial_weights import started, tie_colours
+from mnbatch.training.pool_feed import Pool, pool_trainer, score
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_curves import history_files
-from mnbatch.training.training_loop import Epoch, Pool, Trained, Trainer, score
+from mnbatch.training.training_loop import Trained, Trainer
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request
+from mnbatch.training.training_state import Epoch
 
 MEAN, STD = AttentionAlexNet.alike_mean, AttentionAlexNet.alike_std
 """Of all three channels alike (ImageNet's means over the colours), so that their mixture can be tied exactly."""
@@ -133,7 +135,7 @@ def fit(
         if clock.due(number, cells, seconds) and kept is not None:
             kept[0].save(trainer.snapshot(), kept[1], card_only(request))
 
-    trainer = Trainer(network, training, validation, recipe, normalise, request.seed, device, report, progress)
+    trainer = pool_trainer(network, training, validation, recipe, normalise, request.seed, device, report, progress)
     if kept is not None:
         _go_on(trainer, kept[0], recipe, say)
     card = keep(trainer.run())

@@ -9,8 +9,9 @@ from torch import nn
 
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.metrics import auc
+from mnbatch.training.pool_feed import Pool, epoch_order, pool_trainer, score
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.training_loop import Pool, Trainer, epoch_order, focal_loss, score
+from mnbatch.training.training_loop import focal_loss
 from mnbatch.training.training_run import to_input
 
 CPU = torch.device("cpu")
@@ -57,7 +58,7 @@ def test_an_epoch_draws_both_classes_alike_and_pools_by_their_shares():
 
 def test_a_run_is_the_same_for_a_seed_and_another_for_another(pool):
     def weights(seed: int) -> torch.Tensor:
-        trained = Trainer(TinyNetwork(), [pool], [pool], SMALL, to_input, seed, CPU).run()
+        trained = pool_trainer(TinyNetwork(), [pool], [pool], SMALL, to_input, seed, CPU).run()
         return torch.cat([weight.flatten() for weight in trained.network.parameters()])
 
     first = weights(1)
@@ -67,7 +68,7 @@ def test_a_run_is_the_same_for_a_seed_and_another_for_another(pool):
 
 def test_the_epoch_with_the_best_validation_auc_is_kept(pool):
     seen = []
-    trainer = Trainer(TinyNetwork(), [pool], [pool], SMALL, to_input, 1, CPU, lambda e, t: seen.append((e, t)))
+    trainer = pool_trainer(TinyNetwork(), [pool], [pool], SMALL, to_input, 1, CPU, lambda e, t: seen.append((e, t)))
     trained = trainer.run()
     assert [epoch.number for epoch, _ in seen] == [1, 2, 3]
     assert trained.best.score == max(epoch.score for epoch in trained.history)
@@ -78,7 +79,7 @@ def test_the_epoch_with_the_best_validation_auc_is_kept(pool):
 
 def test_training_lowers_the_loss_of_a_learnable_task(pool):
     recipe = SMALL.model_copy(update={"epochs": 12, "cells_per_epoch": 64})
-    trained = Trainer(TinyNetwork(), [pool], [pool], recipe, to_input, 1, CPU).run()
+    trained = pool_trainer(TinyNetwork(), [pool], [pool], recipe, to_input, 1, CPU).run()
     losses = [epoch.loss for epoch in trained.history]
     assert np.mean(losses[-3:]) < 0.9 * losses[0]
 
@@ -89,12 +90,12 @@ def test_a_loss_that_is_no_number_stops_the_run(pool):
     with torch.no_grad():
         network.classifier.bias[0] = float("nan")
     with pytest.raises(TrainingError, match="epoch 1: training has diverged"):
-        Trainer(network, [pool], [pool], SMALL, to_input, 1, CPU).run()
+        pool_trainer(network, [pool], [pool], SMALL, to_input, 1, CPU).run()
 
 
 def test_rates_follow_the_schedule(pool):
     steps = SMALL.model_copy(update={"schedule": "steps", "epochs": 3})
-    trainer = Trainer(TinyNetwork(), [pool], [pool], steps, to_input, 1, CPU)
+    trainer = pool_trainer(TinyNetwork(), [pool], [pool], steps, to_input, 1, CPU)
     rates = []
     for step in range(trainer.steps):
         trainer.step = step
