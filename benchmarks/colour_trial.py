@@ -18,7 +18,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from mnbatch.imaging.preparation import ContrastRule, Preparation, ZoomRule, prepare_crop
 from mnbatch.training.augmentation import normalise_for
 from mnbatch.training.hard_cells import hard_cells
-from mnbatch.training.initial_weights import spread_over_stains, started
+from mnbatch.training.initial_weights import started
 from mnbatch.training.pool_feed import Pool, pool_trainer, score
 from mnbatch.training.real_pieces import PatchLibrary
 from mnbatch.training.recipe import Augmentation, Recipe
@@ -50,10 +50,8 @@ def main() -> None:
             polarity=polarity, colour_shares=shares, size=asked.size, bf16=False,
             augmentation=Augmentation(scale_low=0.8, scale_high=1.25, clean=0.5),
         )
-        network, _ = started("attention-alexnet", str(asked.init / "model.safetensors"), 1, shares)
-        if shares is None:
-            spread_over_stains(network, 1)
-        to_input = normalise_for(network, polarity if shares is None else "density")
+        network, _ = started("attention-alexnet", str(asked.init / "model.safetensors"), 1, shares, recipe.coloured)
+        to_input = normalise_for(network, recipe.coloured)
         _say(polarity, "before", network, pools, to_input)
         trainer = pool_trainer(network, pools[:1], [], recipe, to_input, 1, torch.device("cpu"))
         trainer.run()

@@ -18,7 +18,7 @@ from mnbatch.evaluation.labelled_cells import load_crops, told_cells
 from mnbatch.imaging.preparation import prepare_crop
 from mnbatch.training.checkpoint import Checkpoint, made_key, training_key
 from mnbatch.training.fresh_pools import FreshPools
-from mnbatch.training.initial_weights import spread_over_stains, started
+from mnbatch.training.initial_weights import started
 from mnbatch.training.pool_feed import Pool
 from mnbatch.training.recipe import Augmentation, Recipe
 from mnbatch.training.synthetic_cells import Preparer
@@ -79,9 +79,7 @@ def main() -> None:
         name=f"attention-alexnet-{asked.stain}", version="3", serves=(asked.stain,), seed=31, network=asked.network,
         licence="MIT", data_licence="mnfinder crops: MIT; nuclei of the 2018 Data Science Bowl: CC0; BCCD smears: MIT",
     )
-    network, words = started(asked.network, request.init, request.seed, recipe.colour_shares)
-    if recipe.colour_shares is None:
-        spread_over_stains(network, request.seed)
+    network, words = started(asked.network, request.init, request.seed, recipe.colour_shares, recipe.coloured)
     own, held_out = (Labelled(*load_crops(told_cells(part, say), preparation)) for part in (request.data, request.validation))
     preparer = Preparer(preparation, recipe.colour_shares)
     maker = PoolMaker(

@@ -64,8 +64,11 @@ class AttentionLogMeanExpAlexNet(AttentionAlexNet):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, S, S) normalised input -> (B, 2) logits."""
-        return self.explain(x).logits
+        """(B, 3, S, S) normalised input -> (B, 2) logits; in training the exponentials are never in bfloat16."""
+        features = self.convolutions(x)
+        with torch.autocast(x.device.type, enabled=False):
+            exact = (feature.float() if feature.dtype == torch.bfloat16 else feature for feature in features)
+            return self.explain_features(*exact).logits
 
     def forward_ratios(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `StreamNetwork`; the counter sees the averages."""

@@ -42,14 +42,15 @@ class Normalise:
         return (cells.expand(-1, 3, -1, -1) - mean) / std
 
 
-def normalise_for(network: nn.Module, polarity: str = "density") -> Normalise:
+def normalise_for(network: nn.Module, coloured: bool = False) -> Normalise:
     """The normalisation with which a network's first convolution sees its three channels alike.
 
     Args:
-        polarity: of the preparation; with `stains` the level of no colour becomes 0 in the channels of colour.
+        coloured: the network sees `mnbatch.imaging.stain_channels`, whose level of no colour becomes 0 in the channels of
+            colour.
     """
     kind = type(network) if isinstance(network, Network) else Network
-    if polarity != "stains":
+    if not coloured:
         return Normalise(kind.alike_mean, kind.alike_std)
     zero = round(ZERO_LEVEL / 255, 4)
     return Normalise((kind.alike_mean[0], zero, zero), kind.alike_std)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Self
 
 import numpy as np
 
@@ -31,6 +32,7 @@ class FreshPools:
         self.labelled = (
             [labelled_pool("labelled", own.crops, own.labels, preparer, recipe.labelled)] if recipe.labelled else []
         )
+        # The process starts when it is first asked for something.
         self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=one_thread)
         self._made: tuple[int, list[Pool]] = (0, [])
         self._ahead: tuple[int, dict[str, Future[Part]]] = (0, {})
@@ -56,6 +58,12 @@ class FreshPools:
             labels = np.arange(count) % 2 == 0
             pools.append(Pool(name, np.zeros((0, 1, 1, 1), np.uint8), labels, getattr(self.recipe, name)))
         return pools
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the process; what it was drawing is given up."""

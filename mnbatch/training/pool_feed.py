@@ -80,7 +80,7 @@ def minibatches(
         cells = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
         labels = torch.tensor([int(pools[p].labels[i]) for p, i in chosen])
         rng = np.random.default_rng([seed, epoch, number + 1])
-        yield augmented(cells, recipe.augmentation, rng, coloured=recipe.polarity == "stains"), labels
+        yield augmented(cells, recipe.augmentation, rng, coloured=recipe.coloured), labels
 
 
 @torch.no_grad()

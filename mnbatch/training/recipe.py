@@ -106,6 +106,11 @@ class Recipe(BaseModel):
     augmentation: Augmentation = Augmentation()
 
     @property
+    def coloured(self) -> bool:
+        """Whether the network sees the three channels of `mnbatch.imaging.stain_channels` apart."""
+        return self.polarity == "stains" and self.colour_shares is None
+
+    @property
     def has_synthetic_stained(self) -> bool:
         """Whether cells in the Giemsa stain are made for training."""
         return self.dressed + self.composite + self.smear + self.simulated + self.hard > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -27,7 +28,7 @@ from mnbatch.training.pool_feed import Pool, pool_trainer, score
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_curves import history_files
-from mnbatch.training.training_loop import Trained, Trainer
+from mnbatch.training.training_loop import Trained, Trainer, has_bf16
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request
 from mnbatch.training.training_state import Epoch
@@ -63,7 +64,9 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         if flattering:
             say(f"warning: {flattering}")
             request = replace(request, note=f"{request.note} {flattering}".strip())
-    network, started_from = started(request.network, request.init, request.seed, recipe.colour_shares)
+    network, started_from = started(
+        request.network, request.init, request.seed, recipe.colour_shares, recipe.coloured
+    )
     own = Labelled(*load_crops(training_cells, preparation))
     held_out = Labelled(*load_crops(validation_cells, preparation))
     stains = asked_stains(request.serves, served_stains(list(own.crops), recipe.has_synthetic_stained))
@@ -72,15 +75,31 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
     if (card := _finished_before(request, checkpoint)) is not None:
         say(f"{request.out} comes from {checkpoint.described()}: nothing is left to train (--restart trains anew)")
         return card
-    maker = PoolMaker(
-        recipe, request.sources, Preparer(preparation, recipe.colour_shares), request.seed, request.workers, say
-    )
-    training, validation = maker.training(own), maker.validation(held_out)
+    preparer = Preparer(preparation, recipe.colour_shares)
+    maker = PoolMaker(recipe, request.sources, preparer, request.seed, request.workers, say)
+    fresh = FreshPools(recipe, maker, preparer, own) if recipe.fresh else None
+    training, validation = maker.training(own) if fresh is None else [], maker.validation(held_out)
     seen = served_stains(list(held_out.crops), synthetic_stained=False)
     key |= made_key(training, validation)
     checkpoint.check(key)
-    say(f"training on {sum(len(pool.labels) for pool in training)} cells, starting from {started_from}")
-    return fit(request, recipe, network, training, validation, stains, started_from, say, (checkpoint, key), seen)
+    say(f"training on {_numbers(training, fresh)}, starting from {started_from}")
+    say(f"computing in {precision(recipe, chosen_device(request.device))}")
+    with fresh or nullcontext():
+        pools = fresh or training
+        return fit(request, recipe, network, pools, validation, stains, started_from, say, (checkpoint, key), seen)
+
+
+def _numbers(training: Sequence[Pool], fresh: FreshPools | None) -> str:
+    if fresh is None:
+        return f"{sum(len(pool.labels) for pool in training)} cells"
+    return f"cells that are drawn anew every {fresh.recipe.fresh} epochs"
+
+
+def precision(recipe: Recipe, device: torch.device) -> str:
+    """In what a training computes, and why, in words."""
+    if not recipe.bf16:
+        return "float32"
+    return "bfloat16" if has_bf16(device) else "float32 (this processor has no bfloat16)"
 
 
 def fit(
@@ -102,7 +121,7 @@ def fit(
         labelled_looks: of the labelled validation crops, see `card_fields`.
     """
     device = chosen_device(request.device)
-    normalise = normalise_for(network, recipe.polarity if recipe.colour_shares is None else "density")
+    normalise = normalise_for(network, recipe.coloured)
     clock = Clock(recipe, say)
 
     def keep(trained: Trained) -> ModelCard:

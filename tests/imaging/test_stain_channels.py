@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mnbatch.imaging.preparation import Preparation, network_input
+from mnbatch.imaging.preparation import ContrastRule, Preparation, network_input, prepare_crop
 from mnbatch.imaging.stain_channels import NUCLEI_LEVEL, ZERO_LEVEL, stain_channels, stain_vectors
 from mnbatch.imaging.stain_recognition import density
 
@@ -54,9 +54,9 @@ def test_a_grey_crop_has_absorbance_and_no_colour() -> None:
 
 def test_an_empty_crop_is_nothing_and_no_error() -> None:
     crop = np.full((SIZE, SIZE, 3), 230, np.uint8)
-    crop[60:68, 60:68] = 228
+    crop[56:72, 56:72] = 226
     channels = stain_channels(crop)
-    assert (channels[:56, :56, 0] == 0).all()
+    assert (channels[:50, :50, 0] == 0).all()
     assert (channels[..., 1:] == ZERO_LEVEL).all()
 
 
@@ -70,3 +70,13 @@ def test_the_preparation_says_which_input_it_is() -> None:
     seen = network_input(np.stack([crop, crop]), Preparation(size=SIZE, polarity="stains"))
     assert np.array_equal(seen[1], stain_channels(crop))
     assert not np.array_equal(seen[1], network_input(crop, Preparation(size=SIZE, polarity="density")))
+
+
+def test_sixteen_bits_of_colour_are_seen_like_eight() -> None:
+    crop = stained(PURPLE)
+    rule = Preparation(size=SIZE, polarity="stains", contrast=ContrastRule(rule="deep_per_crop"))
+    eight, sixteen = (network_input(prepare_crop(c, rule), rule) for c in (crop, crop.astype(np.uint16) * 257))
+    away = np.abs(eight.astype(int) - sixteen.astype(int))
+    assert np.median(away) <= 2
+    assert sixteen[64, 100, 1] > ZERO_LEVEL + 50
+    assert abs(int(sixteen[64, 30, 1]) - ZERO_LEVEL) < 15
