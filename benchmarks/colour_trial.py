@@ -2,7 +2,8 @@
 
     python benchmarks/colour_trial.py --slides FOLDER --init models/attention-alexnet/giemsa
 
-Training: hard simulated and composite cells (drawn bodies only). Judged on the averaged weights after the last epoch: hard simulated
+Training: hard simulated and composite cells (drawn bodies only). Judged on the averaged weights after the last epoch:
+    hard simulated
 cells of another seed, and validation slides (`benchmarks/validation_slides.py draw`).
 """
 
@@ -40,14 +41,26 @@ def main() -> None:
     own = [*hard_cells(range(900), 501, giemsa=1.0), *composites(range(400), 501, PatchLibrary(), stained=1.0)]
     hard = list(hard_cells(range(260), 901, giemsa=1.0))
     files = sorted(asked.slides.glob("giemsa-*.npz"))[2:8]
-    slides = [(image, n) for file in files for image, n in zip(*(np.load(file)[k] for k in ("images", "n_mn")), strict=True)]
-    print(f"{len(own)} cells, {asked.epochs} epochs; {len(slides)} slide cells, {sum(n > 0 for _, n in slides)} with MN", flush=True)
+    slides = [
+        (image, n) for file in files for image, n in zip(*(np.load(file)[k] for k in ("images", "n_mn")), strict=True)
+    ]
+    print(
+        f"{len(own)} cells, {asked.epochs} epochs; {len(slides)} slide cells, {sum(n > 0 for _, n in slides)} with MN",
+        flush=True,
+    )
     for polarity, shares in (("density", (0.4, 0.4, 0.2)), ("stains", None)):
         preparer = Preparer(Preparation(size=asked.size, polarity=polarity, contrast=CONTRAST, zoom=ZOOM), shares)
         pools = [_pool(name, cells, preparer) for name, cells in (("own", own), ("hard", hard), ("slides", slides))]
         recipe = Recipe(
-            epochs=asked.epochs, cells_per_epoch=1300, learning_rate=2e-4, head_factor=3.0, averaging=0.98,
-            polarity=polarity, colour_shares=shares, size=asked.size, bf16=False,
+            epochs=asked.epochs,
+            cells_per_epoch=1300,
+            learning_rate=2e-4,
+            head_factor=3.0,
+            averaging=0.98,
+            polarity=polarity,
+            colour_shares=shares,
+            size=asked.size,
+            bf16=False,
             augmentation=Augmentation(scale_low=0.8, scale_high=1.25, clean=0.5),
         )
         network, _ = started("attention-alexnet", str(asked.init / "model.safetensors"), 1, shares, recipe.coloured)
@@ -67,7 +80,8 @@ def _say(polarity: str, when: str, network: torch.nn.Module, pools: list[Pool], 
     for pool in pools[1:]:
         p, y = score(network, pool.pixels, to_input, torch.device("cpu")), pool.labels
         at90 = np.quantile(p[y], 0.1)
-        figures = f"AUC {roc_auc_score(y, p):.4f}, AP {average_precision_score(y, p):.4f}, specificity at 0.9 {(p[~y] < at90).mean():.4f}"
+        auc, ap = roc_auc_score(y, p), average_precision_score(y, p)
+        figures = f"AUC {auc:.4f}, AP {ap:.4f}, specificity at 0.9 {(p[~y] < at90).mean():.4f}"
         print(f"{polarity}, {when}, {pool.name} ({len(y)}, {y.sum()} with MN): {figures}", flush=True)
 
 

@@ -1,9 +1,11 @@
 """Train a bundled model of one stain from the weights that shipped before it; give the same command again to go on.
 
-    python benchmarks/train_bundled.py giemsa --data ../shared/data --slides FOLDER --init models/attention-alexnet/giemsa --out DIR
+    python benchmarks/train_bundled.py giemsa --data ../shared/data --slides FOLDER --init
+    models/attention-alexnet/giemsa --out DIR
 
-FOLDER holds validation slides as `benchmarks/validation_slides.py draw` makes them. Everything is kept in DIR.training every
-four minutes. Needs the mnfinder crops, the 2018 Data Science Bowl's nuclei and the BCCD smears under --data.
+FOLDER holds validation slides as `benchmarks/validation_slides.py draw` makes them. Everything is kept in
+DIR.training every four minutes. Needs the mnfinder crops, the 2018 Data Science Bowl's nuclei and the BCCD smears
+under --data.
 """
 
 from __future__ import annotations
@@ -27,19 +29,45 @@ from mnbatch.training.training_request import Request
 from mnbatch.training.training_run import fit, preparation_of
 
 COMMON = {
-    "epochs": 8, "cells_per_epoch": 4000, "minibatch": 32, "learning_rate": 2e-4, "head_factor": 3.0, "averaging": 0.996,
-    "size": 256, "polarity": "stains", "zoom_below": 0.31, "zoom_to": 0.33, "with_mn": 0.4, "fresh": 3,
+    "epochs": 8,
+    "cells_per_epoch": 4000,
+    "minibatch": 32,
+    "learning_rate": 2e-4,
+    "head_factor": 3.0,
+    "averaging": 0.996,
+    "size": 256,
+    "polarity": "stains",
+    "zoom_below": 0.31,
+    "zoom_to": 0.33,
+    "with_mn": 0.4,
+    "fresh": 3,
     "specificity_weight": 4.0,
 }
 RECIPES = {
     "giemsa": Recipe(
-        **COMMON, labelled=0.0, dressed=0.17, composite=0.2, smear=0.06, simulated=0.15, hard=0.42, stained=1.0,
-        stained_composites=1.0, colour_shares=None,
+        **COMMON,
+        labelled=0.0,
+        dressed=0.17,
+        composite=0.2,
+        smear=0.06,
+        simulated=0.15,
+        hard=0.42,
+        stained=1.0,
+        stained_composites=1.0,
+        colour_shares=None,
         augmentation=Augmentation(scale_low=0.8, scale_high=1.25, clean=0.5, coarse=0.1),
     ),
     "fluorescence": Recipe(
-        **COMMON, labelled=0.3, dressed=0.0, composite=0.12, smear=0.0, simulated=0.23, hard=0.35, stained=0.0,
-        stained_composites=0.0, augmentation=Augmentation(scale_low=0.8, scale_high=1.25, clean=0.5),
+        **COMMON,
+        labelled=0.3,
+        dressed=0.0,
+        composite=0.12,
+        smear=0.0,
+        simulated=0.23,
+        hard=0.35,
+        stained=0.0,
+        stained_composites=0.0,
+        augmentation=Augmentation(scale_low=0.8, scale_high=1.25, clean=0.5),
     ),
 }
 
@@ -74,17 +102,25 @@ def main() -> None:
     preparation, say = preparation_of(recipe), lambda text: print(text, flush=True)
     crops = asked.data / "mnfinder" / "crops"
     request = Request(
-        crops / "training", asked.out, crops / "validation",
-        sources=Sources(asked.data / "dsb2018", asked.data / "bccd"), init=str(asked.init / "model.safetensors"),
-        name=f"attention-alexnet-{asked.stain}", version="3", serves=(asked.stain,), seed=31, network=asked.network,
-        licence="MIT", data_licence="mnfinder crops: MIT; nuclei of the 2018 Data Science Bowl: CC0; BCCD smears: MIT",
+        crops / "training",
+        asked.out,
+        crops / "validation",
+        sources=Sources(asked.data / "dsb2018", asked.data / "bccd"),
+        init=str(asked.init / "model.safetensors"),
+        name=f"attention-alexnet-{asked.stain}",
+        version="3",
+        serves=(asked.stain,),
+        seed=31,
+        network=asked.network,
+        licence="MIT",
+        data_licence="mnfinder crops: MIT; nuclei of the 2018 Data Science Bowl: CC0; BCCD smears: MIT",
     )
     network, words = started(asked.network, request.init, request.seed, recipe.colour_shares, recipe.coloured)
-    own, held_out = (Labelled(*load_crops(told_cells(part, say), preparation)) for part in (request.data, request.validation))
-    preparer = Preparer(preparation, recipe.colour_shares)
-    maker = PoolMaker(
-        recipe, request.sources, preparer, request.seed, 0, say, asked.validation_cells, recipe.stained
+    own, held_out = (
+        Labelled(*load_crops(told_cells(part, say), preparation)) for part in (request.data, request.validation)
     )
+    preparer = Preparer(preparation, recipe.colour_shares)
+    maker = PoolMaker(recipe, request.sources, preparer, request.seed, 0, say, asked.validation_cells, recipe.stained)
     validation = [slides_pool(asked.slides, asked.stain, preparer, asked.validation_slides)]
     labelled, *made = maker.validation(held_out)
     validation += made if asked.stain == "giemsa" else [labelled, *made]

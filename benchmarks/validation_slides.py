@@ -4,10 +4,12 @@
     python benchmarks/validation_slides.py measure FOLDER MODEL_DIR [--sheet errors.png] [--most-slides 12]
     python benchmarks/validation_slides.py calibrate FOLDER MODEL_DIR --specificity 0.995
 
-`calibrate` sets temperature and threshold of the model on the slides, and writes its card again with the figures on them.
+`calibrate` sets temperature and threshold of the model on the slides, and writes its card again with the figures on
+them.
 
-Slides are those of `mnbatch simulate` with variety 0.8 and seed 70000, on which no bundled model was trained; on average 6.5 %
-of their cells have a micronucleus. The pictures are kept in FOLDER, so that every model is measured on the same ones.
+Slides are those of `mnbatch simulate` with variety 0.8 and seed 70000, on which no bundled model was trained; on
+average 6.5 % of their cells have a micronucleus. The pictures are kept in FOLDER, so that every model is measured on
+the same ones.
 """
 
 from __future__ import annotations
@@ -68,7 +70,9 @@ def scored(folder: Path, model_dir: Path, stain: str, most: int) -> tuple[list[n
     scores, truths, pictures = [], [], []
     for file in sorted(folder.glob(f"{stain}-*.npz"))[:most]:
         held = np.load(file)
-        seen = np.stack([network_input(prepare_crop(image, card.preparation), card.preparation) for image in held["images"]])
+        seen = np.stack(
+            [network_input(prepare_crop(image, card.preparation), card.preparation) for image in held["images"]]
+        )
         margins = []
         with torch.no_grad():
             for start in range(0, len(seen), 32):
@@ -87,14 +91,23 @@ def figures(scores: list[np.ndarray], truths: list[np.ndarray], threshold: float
     called = p >= threshold
     hit = (called & y).sum()
     spec = np.array([(~(s >= threshold) & ~t).sum() / (~t).sum() for s, t in zip(scores, truths, strict=True)])
-    sens = np.array([((s >= threshold) & t).sum() / t.sum() for s, t in zip(scores, truths, strict=True) if t.sum() >= 3])
+    sens = np.array(
+        [((s >= threshold) & t).sum() / t.sum() for s, t in zip(scores, truths, strict=True) if t.sum() >= 3]
+    )
     at90 = np.quantile(p[y], 0.1)
     f1s = [2 * ((p >= t) & y).sum() / ((p >= t).sum() + y.sum()) for t in np.unique(p[y])]
     return {
-        "cells": len(y), "mn": int(y.sum()), "AP": average_precision_score(y, p), "AUC": roc_auc_score(y, p),
-        "F1": 2 * hit / (called.sum() + y.sum()), "best F1": max(f1s), "spec at sens 0.9": float((p[~y] < at90).mean()),
-        "spec": float((~called & ~y).sum() / (~y).sum()), "worst tenth spec": float(np.quantile(spec, 0.1)),
-        "sens": float(hit / y.sum()), "worst tenth sens": float(np.quantile(sens, 0.1)) if len(sens) else float("nan"),
+        "cells": len(y),
+        "mn": int(y.sum()),
+        "AP": average_precision_score(y, p),
+        "AUC": roc_auc_score(y, p),
+        "F1": 2 * hit / (called.sum() + y.sum()),
+        "best F1": max(f1s),
+        "spec at sens 0.9": float((p[~y] < at90).mean()),
+        "spec": float((~called & ~y).sum() / (~y).sum()),
+        "worst tenth spec": float(np.quantile(spec, 0.1)),
+        "sens": float(hit / y.sum()),
+        "worst tenth sens": float(np.quantile(sens, 0.1)) if len(sens) else float("nan"),
     }
 
 
@@ -134,7 +147,9 @@ def calibrate(folder: Path, model_dir: Path, stain: str, specificity: float) -> 
     slides = [ScoredSlide(f"{stain}-{k:02d}", p, y) for k, (p, y) in enumerate(zip(plain, truths, strict=True))]
     data = f"{len(slides)} simulated slides, variety 0.8, seed {SEED}, 6.5 to 300 MNBN per 1000"
     fields = calibrated(slides, specificity, data)
-    kept = model.card.model_dump(exclude={"schema_version", "weights_sha256", "created", "software", "validation_scores"})
+    kept = model.card.model_dump(
+        exclude={"schema_version", "weights_sha256", "created", "software", "validation_scores"}
+    )
     fields["metrics"] = [m for m in kept["metrics"] if m["data"] != data] + fields["metrics"]
     card = write_model_directory(model_dir, model.network, {**kept, **fields})
     print(card.threshold, card.temperature, [(m.name, m.value) for m in card.metrics if m.data == data])

@@ -115,7 +115,8 @@ class Model:
 
         Returns:
             (n, 3, s, s) float32, s positions a side, 13 for an input of 224 pixels: attention of layers 5 and 6 (0 to
-            1), evidence for a micronucleus in logits; NaN where an image was not scored or the network gives no such map.
+            1), evidence for a micronucleus in logits; NaN where an image was not scored or the network gives no such
+            map.
 
         Raises:
             UsageError, SlideError: as `score`.

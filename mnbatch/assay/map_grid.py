@@ -1,4 +1,4 @@
-"""Where the positions of a heatmap lie on the crop: one grid for all networks, which follows the size of their input."""
+"""Where the positions of a heatmap lie on the crop: one grid for all networks, as wide as their input says."""
 
 from __future__ import annotations
 

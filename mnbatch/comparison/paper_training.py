@@ -65,8 +65,8 @@ def read_pixels(data: Cells, plans: Sequence[Plan], recipe: Recipe) -> Pixels:
 
 # Training as the paper states it: SGD, rate divided by ten after each third, the best epoch by validation AUC.
 #
-# The loop is that of `mnbatch train`. There an epoch draws cells and changes anew; here its cells are those of the protocol,
-# each once, in an order drawn anew, and the recipe averages no weights.
+# The loop is that of `mnbatch train`. There an epoch draws cells and changes anew; here its cells are those of the
+# protocol, each once, in an order drawn anew, and the recipe averages no weights.
 
 
 SCORED_AT_ONCE = 32

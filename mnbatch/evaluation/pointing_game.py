@@ -220,8 +220,8 @@ def _read(path: Path) -> npt.NDArray[np.int64]:
 # The pointing game: does the strongest point of a map lie on a micronucleus?
 #
 # After Zhang et al., Int J Comput Vision 126:1084 (2018): a hit where the map's strongest point lies on the object or
-# within a tolerance of it. Positions lie as `mnbatch.assay.map_grid` says; the tolerance is 8 of 224 pixels, whatever the
-# network's input, measured from the point to the nearest pixel of a micronucleus.
+# within a tolerance of it. Positions lie as `mnbatch.assay.map_grid` says; the tolerance is 8 of 224 pixels, whatever
+# the network's input, measured from the point to the nearest pixel of a micronucleus.
 
 
 TOLERANCE = 8.0 / 224

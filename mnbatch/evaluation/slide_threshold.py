@@ -71,9 +71,7 @@ def rates_by_slide(slides: Sequence[ScoredSlide], threshold: float, fewest_mn: i
         fewest_mn: slides with fewer cells with a micronucleus tell nothing of sensitivity.
     """
     called = [slide.scores >= threshold for slide in slides]
-    specificity = [
-        float((~c[~s.labels]).mean()) for c, s in zip(called, slides, strict=True) if (~s.labels).any()
-    ]
+    specificity = [float((~c[~s.labels]).mean()) for c, s in zip(called, slides, strict=True) if (~s.labels).any()]
     sensitivity = [
         float(c[s.labels].mean()) for c, s in zip(called, slides, strict=True) if s.labels.sum() >= fewest_mn
     ]

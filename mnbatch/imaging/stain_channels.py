@@ -1,17 +1,18 @@
-"""What a stained crop's network input keeps of its colour: absorbance along the nuclei's own colour, grey, and the rest.
+"""What the network's input keeps of a stained crop's colour: absorbance in the nuclei's own colour, grey, the rest.
 
-A micronucleus has the colour of the nuclei of its cell; stain precipitate is grey to green-black, cytoplasm and platelets
-have colours of their own. What colour nuclei have differs between slides (blue, purple, red), so it is read from the crop:
-the nuclei are always there. The optical density of a pixel, a vector over red, green and blue (Beer-Lambert: densities of
-stains add), is written in the basis
+A micronucleus has the colour of the nuclei of its cell; stain precipitate is grey to green-black, cytoplasm and
+platelets have colours of their own. What colour nuclei have differs between slides (blue, purple, red), so it is read
+from the
+crop: the nuclei are always there. The optical density of a pixel, a vector over red, green and blue (Beer-Lambert:
+densities of stains add), is written in the basis
 
     n  the direction of the crop's nuclei,
     u  grey, (1, 1, 1) / sqrt(3), and
     e  n x u, at right angles to both,
 
-as `density = a n + b u + c e`. The idea of a direction for each stain, taken from the picture, is that of Macenko et al.
-2009 (doi 10.1109/ISBI.2009.5193250); there the directions are the extremes of all pixels, which in a crop with precipitate
-are the precipitate's. Here one direction is known to be the nuclei's and one to be grey.
+as `density = a n + b u + c e`. The idea of a direction for each stain, taken from the picture, is that of Macenko et
+al. 2009 (doi 10.1109/ISBI.2009.5193250); there the directions are the extremes of all pixels, which in a crop with
+precipitate are the precipitate's. Here one direction is known to be the nuclei's and one to be grey.
 
 Three channels are kept, in units of the absorbance of the nuclei:
 
@@ -43,13 +44,15 @@ LEAST_SINE = 0.12
 """Sine of the angle between the nuclei's colour and grey below which a crop counts as unicolour."""
 
 _STEADY_SINE = 0.3
-"""Grey and a nearly grey nucleus are told apart badly: below this sine channel 1 is that much weaker instead of noisy."""
+"""Grey and a nearly grey nucleus are told apart badly: below this sine channel 1 is that much weaker instead of
+noisy."""
 
 _CLIP_SHARE = 0.93
 """Nuclei fill more than the rest of a crop: the density of this share of the pixels is taken for that of nuclei."""
 
 _BODY_SHARE = 0.6
-"""Cytoplasm is paler than this share of the nuclei's density (where it is granular and dense, Otsu's threshold is too low)."""
+"""Cytoplasm is paler than this share of the nuclei's density (where it is granular and dense, Otsu's threshold is too
+low)."""
 
 _GREY = np.full(3, 3**-0.5, np.float32)
 _LEVELS = np.arange(256, dtype=np.float32)

@@ -191,7 +191,9 @@ class SlideCounts(_Frozen):
     @model_validator(mode="after")
     def _parts_within_the_whole(self) -> Self:
         if not self.right <= min(self.called, self.n_mn) or max(self.called, self.n_mn) > self.n:
-            raise ValueError(f"{self.slide}: {self.right} right of {self.called} called and {self.n_mn} with MN of {self.n}")
+            raise ValueError(
+                f"{self.slide}: {self.right} right of {self.called} called and {self.n_mn} with MN of {self.n}"
+            )
         return self
 
 

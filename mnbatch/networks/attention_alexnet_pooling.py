@@ -1,7 +1,8 @@
 """attention-AlexNet with other poolings, so that a small micronucleus is not lost among many positions.
 
-The paper says nothing of how positions are pooled, and `attention_alexnet` averages over all of them. A micronucleus takes one or
-two of 169 (225 at 256 pixels), and whatever it adds is divided by their number. Both variants have the weights of that
+The paper says nothing of how positions are pooled, and `attention_alexnet` averages over all of them. A micronucleus
+takes one or two of 169 (225 at 256 pixels), and whatever it adds is divided by their number. Both variants have the
+weights of that
 network, by the same names, and its exact evidence: it sums with the bias to the margin.
 """
 
@@ -37,8 +38,8 @@ class AttentionLogMeanExpAlexNet(AttentionAlexNet):
 
         margin = bias + log(mean(exp(r z_i))) / r
 
-    which is the mean for small r and the maximum for large r. Evidence: what the mean gives, and what the log-mean-exp adds to
-    it shared by softmax(r z).
+    which is the mean for small r and the maximum for large r. Evidence: what the mean gives, and what the
+    log-mean-exp adds to it shared by softmax(r z).
     """
 
     SHARPNESS = 0.05
@@ -66,9 +67,10 @@ class AttentionLogMeanExpAlexNet(AttentionAlexNet):
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) normalised input -> (B, 2) logits; in training the exponentials are never in bfloat16."""
         features = self.convolutions(x)
+        if features[0].dtype != torch.bfloat16:
+            return self.explain_features(*features).logits
         with torch.autocast(x.device.type, enabled=False):
-            exact = (feature.float() if feature.dtype == torch.bfloat16 else feature for feature in features)
-            return self.explain_features(*exact).logits
+            return self.explain_features(*(feature.float() for feature in features)).logits
 
     def forward_ratios(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `StreamNetwork`; the counter sees the averages."""

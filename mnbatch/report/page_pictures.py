@@ -23,9 +23,9 @@ from mnbatch.results.stored_crops import MAPS, StoredCrops
 
 # Maps of n x n positions as tiny PNGs that a page stretches over exactly the right part of the crop.
 #
-# Position i is centred at pixel 15 + 16 i of the network's input (`mnbatch.assay.map_grid`), so 13 positions of a 224-pixel
-# input cover the box [7, 215): drawn there, each value lies at the centre of its receptive field. The browser
-# interpolates between positions.
+# Position i is centred at pixel 15 + 16 i of the network's input (`mnbatch.assay.map_grid`), so 13 positions of a
+# 224-pixel input cover the box [7, 215): drawn there, each value lies at the centre of its receptive field. The
+# browser interpolates between positions.
 
 
 VIEW = 224

@@ -1,10 +1,10 @@
 """Look-alikes as real slides have them, for training alone: `mnbatch simulate` draws none of them.
 
-Stain precipitate in its real colours and shapes (angular, clustered; at the rim of a nucleus, over it, in the cytoplasm, on the
-glass), platelets over and beside the cell, torn rims, granular cytoplasm, and buds, which are part of a nucleus and no
-micronuclei (HUMN criteria, Fenech et al. 2003, doi 10.1016/S1383-5718(02)00249-8). In fluorescence the same as light: angular
-shards, clusters of specks, buds. They are drawn in cells with and without micronuclei by one law and keep off every place
-that a micronucleus could take, so that they hide none and tell none.
+Stain precipitate in its real colours and shapes (angular, clustered; at the rim of a nucleus, over it, in the
+cytoplasm, on the glass), platelets over and beside the cell, torn rims, granular cytoplasm, and buds, which are part
+of a nucleus and no micronuclei (HUMN criteria, Fenech et al. 2003, doi 10.1016/S1383-5718(02)00249-8). In
+fluorescence the same as light: angular shards, clusters of specks, buds. They are drawn in cells with and without
+micronuclei by one law and keep off every place that a micronucleus could take, so that they hide none and tell none.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def specks(
     for _ in range(int(rng.integers(4, 26))):
         x, y = rng.normal(at, spread)
         radius = max(0.5, d * float(rng.uniform(0.006, 0.03)))
-        patch = blob(rng, float(x), float(y), radius, aspect=rng.uniform(0.5, 1.0), roughness=0.2).patch(layers.shape[1])
+        patch = blob(rng, float(x), float(y), radius, aspect=rng.uniform(0.5, 1.0), roughness=0.2).patch(
+            layers.shape[1]
+        )
         if patch is not None:
             layers[layer][patch.box] += float(rng.uniform(0.25, 1.3)) * patch.cover(1.0)
 
@@ -170,7 +172,7 @@ GLOWING: Table = {
 def add_hard_look_alikes(
     layers: FloatArray, rng: np.random.Generator, plan: CellPlan, brush: Brush, slide: SlideAppearance, names: set[str]
 ) -> None:
-    """Draw what the tables say, off all places for micronuclei; a cell is spared altogether with a chance of a quarter."""
+    """Draw what the tables say, off all places for micronuclei; a quarter of the cells is spared."""
     if rng.random() < 0.25:
         return
     for name, (painter, mean, band) in (STAINED if slide.giemsa is not None else GLOWING).items():

@@ -46,8 +46,8 @@ def normalise_for(network: nn.Module, coloured: bool = False) -> Normalise:
     """The normalisation with which a network's first convolution sees its three channels alike.
 
     Args:
-        coloured: the network sees `mnbatch.imaging.stain_channels`, whose level of no colour becomes 0 in the channels of
-            colour.
+        coloured: the network sees `mnbatch.imaging.stain_channels`, whose level of no colour becomes 0 in the
+            channels of colour.
     """
     kind = type(network) if isinstance(network, Network) else Network
     if not coloured:

@@ -36,7 +36,7 @@ DESCRIPTIONS = {
     "composite": "composite cells: real and drawn nuclei, micronuclei, cytoplasm, platelets and debris; both stains",
     "smear": "real stained white blood cells with a micronucleus, or something else, pasted into the cytoplasm",
     "simulated": "cells of the simulator, both stains",
-    "hard": "cells of the simulator with look-alikes of real slides: precipitate, platelets, buds, torn rims; small files",
+    "hard": "cells of the simulator with look-alikes of real slides: precipitate, platelets, buds; small files",
     "slides": "simulated slides of variety 0.8 and realistic frequencies, trained on none",
 }
 INTENDED_USE = (

@@ -28,8 +28,8 @@ from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_loop import Trained
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request
-from mnbatch.training.training_state import Epoch
 from mnbatch.training.training_run import chosen_device, preparation_of
+from mnbatch.training.training_state import Epoch
 
 STATE = "cross_validation.json"
 """What is held out of what, and the groups that are finished; `cross_validation.csv` is its folds as a table."""

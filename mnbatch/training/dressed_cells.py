@@ -134,7 +134,7 @@ def _other_density(
     y: float,
     radius: float,
 ) -> FloatArray:
-    """What a cell without micronucleus gets instead: precipitate, its cytoplasm smoothed, paler or tinted stain, a platelet."""
+    """What a cell without micronucleus gets instead: precipitate, smoothed cytoplasm, other stain, a platelet."""
     kind = rng.uniform()
     if kind < 0.2:  # precipitate: grey to green-black, flat, mostly darker than the nucleus
         tone = np.array([rng.uniform(0.95, 1.15), rng.uniform(0.85, 1.0), rng.uniform(0.85, 1.05)])

@@ -79,7 +79,9 @@ class FreshPools:
     def _count(self, name: str) -> int:
         """Cells that an epoch draws from a source: half of them of each class, and enough of the commoner class."""
         recipe = self.recipe
-        shares = {key: getattr(recipe, key) for key in ("labelled", "dressed", "composite", "smear", "simulated", "hard")}
+        shares = {
+            key: getattr(recipe, key) for key in ("labelled", "dressed", "composite", "smear", "simulated", "hard")
+        }
         wanted = recipe.cells_per_epoch * shares[name] / sum(shares.values())
         return min(recipe.synthetic_cells, 2 * math.ceil(wanted * max(recipe.with_mn, 1 - recipe.with_mn)))
 

@@ -1,4 +1,4 @@
-"""Simulated training cells with the look-alikes of real slides, in files as small and as compressed as galleries hold."""
+"""Simulated training cells with the look-alikes of real slides, in files as small and compressed as galleries hold."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def hard_cells(indices: range, seed: int, giemsa: float = 0.75, counts: Chances 
 
 
 def as_file(rng: np.random.Generator, cell: SimulatedCell, stain: Stain) -> UInt8Array:
-    """The cell as a gallery might hold it: sampled at 60 to 300 pixels and mostly, if stained, JPEG with coarse colours.
+    """The cell as a gallery might hold it: sampled at 60 to 300 pixels and, mostly if stained, JPEG with coarse colour.
 
     A file is never so small that its smallest micronucleus has less than `LEAST_MN` pixels; a cell without any is
     treated as if it had one of a drawn size, so that the size of a file says nothing.

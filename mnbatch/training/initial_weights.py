@@ -145,8 +145,8 @@ def _tied(network: nn.Module) -> bool:
 def spread_over_stains(network: nn.Module, seed: int) -> None:
     """From a network of tied colours to one that sees `mnbatch.imaging.stain_channels`, nearly the same at first.
 
-    The first channel, density, gets all of the tied weight. The channels of colour get it times a small random factor for
-    each filter, so that every filter starts with some sense of colour and both signs are there.
+    The first channel, density, gets all of the tied weight. The channels of colour get it times a small random factor
+    for each filter, so that every filter starts with some sense of colour and both signs are there.
     """
     first = _first(network)
     generator = torch.Generator().manual_seed(seed)

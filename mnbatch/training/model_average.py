@@ -30,10 +30,10 @@ from mnbatch.training.pool_feed import Pool, score
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_loop import Trained
-from mnbatch.training.training_state import Epoch
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request
 from mnbatch.training.training_run import chosen_device, preparation_of
+from mnbatch.training.training_state import Epoch
 
 DRAWN = "evidence_drawn"
 """The map that reports draw, as the pointing game names it."""

@@ -1,4 +1,4 @@
-"""What a training by pools is fed with: prepared cells of several sources, drawn by their shares and changed at random."""
+"""What feeds a training by pools: prepared cells of several sources, drawn by their shares and changed at random."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mnbatch.errors import TrainingError
 from mnbatch.intake import is_there, read_text, reason
@@ -61,13 +61,13 @@ class Recipe(BaseModel):
         with_mn: share of an epoch's cells that have micronuclei.
         stained: share of Giemsa among simulated and hard cells; stained_composites: among composite ones.
         synthetic_cells: number of cells that are drawn for each synthetic source.
-        fresh: epochs that one drawing of them serves (as many cells as an epoch needs, `synthetic_cells` at most); the next
-            is drawn beside the network. 0: one drawing serves all.
+        fresh: epochs that one drawing of them serves (as many cells as an epoch needs, `synthetic_cells` at most);
+            the next is drawn beside the network. 0: one drawing serves all.
         specificity_weight: of the rule that picks the threshold.
         bf16: mixed precision.
         size, polarity, contrast, zoom, zoom_below, zoom_to: of the preparation, see `mnbatch.imaging.preparation`.
         colour_shares: the network sees this mixture of red, green and blue in each of its channels (its first layer is
-            tied); None leaves the colours apart.
+            tied); None, or nothing in a TOML file (`[]`), leaves the colours apart.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,6 +104,11 @@ class Recipe(BaseModel):
     zoom_to: float = Field(default=0.29, gt=0, lt=1)
     colour_shares: tuple[float, float, float] | None = (0.4, 0.4, 0.2)
     augmentation: Augmentation = Augmentation()
+
+    @field_validator("colour_shares", mode="before")
+    @classmethod
+    def _none_in_toml(cls, value: object) -> object:
+        return None if value == [] else value
 
     @property
     def coloured(self) -> bool:

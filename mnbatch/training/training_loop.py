@@ -1,4 +1,4 @@
-"""The training loop, the same for every training: minibatches in, the best averaged weights out, its state kept at any step."""
+"""The training loop of every training: minibatches in, the best averaged weights out, its state kept at any step."""
 
 from __future__ import annotations
 

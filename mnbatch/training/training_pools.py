@@ -171,7 +171,7 @@ class PoolMaker:
         return makers
 
     def _pieces(self) -> PatchLibrary:
-        """Nuclei and platelets of the sources; cutting them out takes the better part of a minute, so once is enough."""
+        """Nuclei and platelets of the sources; cutting them out takes most of a minute, so once is enough."""
         if self._library is None:
             sources = self.sources
             self._library = load_library(sources.nuclei, sources.smears, smear_share=SMEARS_FOR_TRAINING)

@@ -64,9 +64,7 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         if flattering:
             say(f"warning: {flattering}")
             request = replace(request, note=f"{request.note} {flattering}".strip())
-    network, started_from = started(
-        request.network, request.init, request.seed, recipe.colour_shares, recipe.coloured
-    )
+    network, started_from = started(request.network, request.init, request.seed, recipe.colour_shares, recipe.coloured)
     own = Labelled(*load_crops(training_cells, preparation))
     held_out = Labelled(*load_crops(validation_cells, preparation))
     stains = asked_stains(request.serves, served_stains(list(own.crops), recipe.has_synthetic_stained))

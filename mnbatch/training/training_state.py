@@ -1,6 +1,7 @@
 """The state of a training: what its epochs came to, and all that it needs to go on as if it had not been stopped.
 
-Nothing is pickled: tensors are named `network.*`, `averaged.*`, `optimiser.<number>.*` and `random.*`, so that they can be kept
+Nothing is pickled: tensors are named `network.*`, `averaged.*`, `optimiser.<number>.*` and `random.*`, so that they
+    can be kept
 with safetensors and read from a file that anybody may have written.
 """
 

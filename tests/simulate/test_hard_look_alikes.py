@@ -39,7 +39,7 @@ def test_precipitate_of_a_harder_slide_is_grey_and_its_nuclei_are_not() -> None:
         assert 0.6 <= slide.culture.mn_density <= 1.05
 
 
-def planned(seed: int):  # noqa: ANN201 - slide, plan and brush
+def planned(seed: int):
     rng = np.random.default_rng(seed)
     slide = harder_slide(rng, draw_slide_appearance(rng, "giemsa"))
     plan = plan_cell(rng, "binucleated", Room(224, 66.0, 6.0), slide.culture, 112.0, 112.0)
