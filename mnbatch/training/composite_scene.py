@@ -364,7 +364,8 @@ class SceneDrawer:
         angle, share = rng.uniform(0, 2 * np.pi), rng.choice([rng.uniform(0.1, 0.8), rng.uniform(0.85, 1.15)])
         x, y = host.x + share * host.radius * np.cos(angle), host.y + share * host.radius * np.sin(angle)
         for _ in range(int(rng.choice([1, 2, 4, 7], p=[0.4, 0.25, 0.2, 0.15]))):
-            piece = Disc(*rng.normal((x, y), 0.12 * host.radius), rng.uniform(0.8, max(1.5, 0.2 * host.radius)))
+            at = rng.normal((x, y), 0.12 * host.radius)
+            piece = Disc(float(at[0]), float(at[1]), rng.uniform(0.8, max(1.5, 0.2 * host.radius)))
             if all(gap_between(piece, slot) > 2 for slot in slots):
                 stamp(scene.debris, drawn_patch(rng, rng.uniform(0.2, 0.5)), piece, rng.uniform(0.4, 1.5), 0.0)
 

@@ -9,9 +9,10 @@ from typing import Self
 
 import numpy as np
 
+from mnbatch.assay.cells import UInt8Array
 from mnbatch.training.pool_feed import Pool
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.synthetic_cells import Maker, Preparer, UInt8Array, made_part, one_thread
+from mnbatch.training.synthetic_cells import Maker, Preparer, made_part, one_thread
 from mnbatch.training.training_pools import Labelled, PoolMaker, labelled_pool
 
 Part = tuple[list[UInt8Array], list[int]]
@@ -79,9 +80,8 @@ class FreshPools:
     def _count(self, name: str) -> int:
         """Cells that an epoch draws from a source: half of them of each class, and enough of the commoner class."""
         recipe = self.recipe
-        shares = {
-            key: getattr(recipe, key) for key in ("labelled", "dressed", "composite", "smear", "simulated", "hard")
-        }
+        names = ("labelled", "dressed", "composite", "smear", "simulated", "hard")
+        shares: dict[str, float] = {key: getattr(recipe, key) for key in names}
         wanted = recipe.cells_per_epoch * shares[name] / sum(shares.values())
         return min(recipe.synthetic_cells, 2 * math.ceil(wanted * max(recipe.with_mn, 1 - recipe.with_mn)))
 
