@@ -1,4 +1,6 @@
-"""Train a bundled model of one stain from the weights that shipped before it; give the same command again to go on.
+"""Train a bundled model of one stain; give the same command again to go on.
+
+It starts from the model that shipped before it, or from ImageNet's convolutions.
 
     python benchmarks/train_bundled.py giemsa --data ../shared/data --slides FOLDER --init
     models/attention-alexnet/giemsa --out DIR
@@ -90,6 +92,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--network", default="attention-alexnet")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw cells beside the network")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--cells", type=int)
     parser.add_argument("--validation-cells", type=int, default=120)
@@ -106,7 +109,7 @@ def main() -> None:
         asked.out,
         crops / "validation",
         sources=Sources(asked.data / "dsb2018", asked.data / "bccd"),
-        init=str(asked.init / "model.safetensors"),
+        init=str(asked.init),
         name=f"attention-alexnet-{asked.stain}",
         version="3",
         serves=(asked.stain,),
@@ -120,7 +123,9 @@ def main() -> None:
         Labelled(*load_crops(told_cells(part, say), preparation)) for part in (request.data, request.validation)
     )
     preparer = Preparer(preparation, recipe.colour_shares)
-    maker = PoolMaker(recipe, request.sources, preparer, request.seed, 0, say, asked.validation_cells, recipe.stained)
+    maker = PoolMaker(
+        recipe, request.sources, preparer, request.seed, asked.workers, say, asked.validation_cells, recipe.stained
+    )
     validation = [slides_pool(asked.slides, asked.stain, preparer, asked.validation_slides)]
     labelled, *made = maker.validation(held_out)
     validation += made if asked.stain == "giemsa" else [labelled, *made]

@@ -1,4 +1,4 @@
-"""Training cells that are drawn anew every few epochs, by a process beside the network."""
+"""Training cells that are drawn anew every few epochs, by processes beside the network."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from mnbatch.training.training_pools import Labelled, PoolMaker, labelled_pool
 
 Part = tuple[list[UInt8Array], list[int]]
 
+AT_ONCE = 200
+"""Cells that a process is asked for at once; what is drawn does not depend on it."""
+
 
 class FreshPools:
     """The training pools of each epoch: the labelled crops, which stay, and made cells, which are drawn again.
 
-    While the network learns from one drawing, a process makes the next. What an epoch holds depends on the recipe, the
+    While the network learns from one drawing, processes make the next. What an epoch holds depends on the recipe, the
     seed and its number alone, so that a training that goes on within an epoch finds the same cells again.
 
     Args:
@@ -33,17 +36,18 @@ class FreshPools:
         self.labelled = (
             [labelled_pool("labelled", own.crops, own.labels, preparer, recipe.labelled)] if recipe.labelled else []
         )
-        # The process starts when it is first asked for something.
-        self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=one_thread)
+        # A process starts when it is first asked for something.
+        context = multiprocessing.get_context("spawn")
+        self._processes = ProcessPoolExecutor(max(1, maker.workers), context, initializer=one_thread)
         self._made: tuple[int, list[Pool]] = (0, [])
-        self._ahead: tuple[int, dict[str, Future[Part]]] = (0, {})
+        self._ahead: tuple[int, dict[str, list[Future[Part]]]] = (0, {})
 
     def __call__(self, epoch: int) -> list[Pool]:
         """The pools of an epoch, counted from 1; waits for what is not drawn yet and has the next drawing begun."""
         drawing = self._drawing(epoch)
         if self._made[0] != drawing:
             waiting = self._ahead[1] if self._ahead[0] == drawing else self._begun(drawing)
-            self._made = (drawing, [self._pool(name, future.result()) for name, future in waiting.items()])
+            self._made = (drawing, [self._pool(name, parts) for name, parts in waiting.items()])
             more = drawing < self._drawing(self.recipe.epochs)
             self._ahead = (drawing + 1, self._begun(drawing + 1) if more else {})
         return [*self.labelled, *self._made[1]]
@@ -67,15 +71,17 @@ class FreshPools:
         self.close()
 
     def close(self) -> None:
-        """End the process; what it was drawing is given up."""
-        self._process.shutdown(wait=False, cancel_futures=True)
+        """End the processes; what they were drawing is given up."""
+        self._processes.shutdown(wait=False, cancel_futures=True)
 
-    def _begun(self, drawing: int) -> dict[str, Future[Part]]:
+    def _begun(self, drawing: int) -> dict[str, list[Future[Part]]]:
         makers = self.maker.fresh_makers(self.own, drawing)
         return {name: self._submitted(name, maker) for name, maker in makers.items()}
 
-    def _submitted(self, name: str, maker: Maker) -> Future[Part]:
-        return self._process.submit(made_part, maker, self.preparer, range(self._count(name)))
+    def _submitted(self, name: str, maker: Maker) -> list[Future[Part]]:
+        numbers = range(self._count(name))
+        parts = (numbers[start : start + AT_ONCE] for start in numbers[::AT_ONCE])
+        return [self._processes.submit(made_part, maker, self.preparer, part) for part in parts]
 
     def _count(self, name: str) -> int:
         """Cells that an epoch draws from a source: half of them of each class, and enough of the commoner class."""
@@ -85,6 +91,8 @@ class FreshPools:
         wanted = recipe.cells_per_epoch * shares[name] / sum(shares.values())
         return min(recipe.synthetic_cells, 2 * math.ceil(wanted * max(recipe.with_mn, 1 - recipe.with_mn)))
 
-    def _pool(self, name: str, part: Part) -> Pool:
-        counts = np.array(part[1], np.int16)
-        return Pool(name, np.stack(part[0]), counts != 0, float(getattr(self.recipe, name)), counts)
+    def _pool(self, name: str, waiting: list[Future[Part]]) -> Pool:
+        parts = [future.result() for future in waiting]
+        pixels = np.stack([cell for part, _ in parts for cell in part])
+        counts = np.array([n_mn for _, part in parts for n_mn in part], np.int16)
+        return Pool(name, pixels, counts != 0, float(getattr(self.recipe, name)), counts)
