@@ -1,15 +1,21 @@
 #!/usr/bin/env bash
 # Everything that waits for a CUDA device, in one go: GPU tests, throughput, and the agreement of CPU and GPU scores.
 #
-#     bash benchmarks/on_gpu.sh OUT [FOLDER_WITH_LABELLED_CROPS INIT_WEIGHTS]
+#     bash benchmarks/on_gpu.sh OUT [DATA]
 #
-# With the two optional arguments it also trains the default recipe there and leaves the model directory in OUT.
+# With DATA (../shared/data of a development checkout) it also trains the bundled models of both stains from ImageNet's convolutions, with the
+# recipes of benchmarks/train_bundled.py made longer, sets their thresholds on validation slides and measures them. Give it again to go on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$1
 mkdir -p "$out"
 python3 -m pytest -m gpu -p no:cacheprovider 2>&1 | tee "$out/gpu-tests.txt"
 python3 benchmarks/throughput.py --device cuda --cells 20000 2>&1 | tee "$out/throughput-gpu.txt"
-if [ $# -ge 3 ]; then
-  python3 -m mnbatch train "$2" --init "$3" --out "$out/model" --device cuda --workers 8 2>&1 | tee "$out/training.txt"
+if [ $# -ge 2 ]; then
+  for stain in giemsa fluorescence; do
+    python3 benchmarks/validation_slides.py draw "$out/slides" --stain $stain
+    python3 benchmarks/train_bundled.py $stain --data "$2" --slides "$out/slides" --init "$2/alexnet-imagenet-features" --out "$out/$stain" \
+      --epochs 60 --cells 12000 --threads 8 --workers 12 2>&1 | tee -a "$out/training-$stain.txt"
+    python3 benchmarks/validation_slides.py calibrate "$out/slides" "$out/$stain" --stain $stain | tee "$out/figures-$stain.txt"
+  done
 fi

@@ -20,6 +20,7 @@ import pandas as pd
 
 from mnbatch.assay.calls import QualityRules, quality_flags
 from mnbatch.assay.cells import CellCrop, KnownStain, ReadTask, SourceFile, Stain, UnreadableCell
+from mnbatch.assay.map_grid import positions
 from mnbatch.assay.mn_counts import CellCount
 from mnbatch.assay.stains import mixture, slide_stain
 from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, load_curve
@@ -113,17 +114,18 @@ class Model:
         """Maps that explain the scores, a row an image as in `score`.
 
         Returns:
-            (n, 3, 13, 13) float32: attention of layers 5 and 6 (0 to 1), evidence for a micronucleus in logits; NaN
-            where an image was not scored or the network gives no such map.
+            (n, 3, s, s) float32, s positions a side, 13 for an input of 224 pixels: attention of layers 5 and 6 (0 to
+            1), evidence for a micronucleus in logits; NaN where an image was not scored or the network gives no such
+            map.
 
         Raises:
             UsageError, SlideError: as `score`.
         """
         from mnbatch.inference.network_scores import MAPS
-        from mnbatch.results.stored_crops import GRID
 
         cells = self._read(images)
-        found = np.full((len(cells), len(MAPS), GRID, GRID), np.nan, np.float32)
+        side = positions(self._models.preparation.size)
+        found = np.full((len(cells), len(MAPS), side, side), np.nan, np.float32)
         _, scores = self._scored(cells, stain)
         if scores is not None:
             found[_readable(cells)] = scores.maps
@@ -508,7 +510,7 @@ class Results:
         return np.asarray(Pictures.open(io.BytesIO(data)))
 
     def heatmap(self, cell_id: str) -> npt.NDArray[np.float64]:
-        """Evidence for a micronucleus as the pages show it: (13, 13) logits over the crop.
+        """Evidence for a micronucleus as the pages show it: (s, s) logits over the crop.
 
         Raises:
             UsageError, StorageError: as `crop`.

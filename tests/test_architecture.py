@@ -170,7 +170,6 @@ READ_PLAINLY = {
     "results/dosing_settings.py": "round trip of an own object",
     "results/commit.py": "round trip of an own object",
     "imaging/wholeness/page_count.py": "a shape in a TIFF tag, in a decoding process",
-    "training/training_loop.py": "state of a generator inside of a checkpoint; the caller says that it is damaged",
 }
 
 

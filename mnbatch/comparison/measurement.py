@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mnbatch.comparison.comparison_settings import Loss, Settings, Start, TableCell
 from mnbatch.comparison.data_split import Cells
-from mnbatch.comparison.paper_training import Fitted, Pixels, fit, timed_scores
+from mnbatch.comparison.paper_training import VALIDATION, Fitted, Pixels, fit, timed_scores
 from mnbatch.comparison.protocols import Plan
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.metrics import Labels, Scores
@@ -230,13 +230,13 @@ def _facts(
 
 def _training_facts(fitted: Fitted, cells: int) -> dict[str, object]:
     history = [
-        {"epoch": e.number, "loss": e.loss, "validation_auc": e.validation_auc, "seconds": round(e.seconds, 3)}
+        {"epoch": e.number, "loss": e.loss, "validation_auc": e.aucs[VALIDATION], "seconds": round(e.learning, 3)}
         for e in fitted.epochs
     ]
     return {
         "best_epoch": fitted.best,
         "history": history,
-        "train_seconds": sum(epoch.seconds for epoch in fitted.epochs),
+        "train_seconds": sum(epoch.learning for epoch in fitted.epochs),
         "trained_cells": cells * len(fitted.epochs),
     }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +18,8 @@ from mnbatch.evaluation.labelled_cells import load_crops
 from mnbatch.evaluation.metrics import Scores, auc
 from mnbatch.imaging.preparation import ContrastRule, Preparation
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.training_loop import focal_loss
+from mnbatch.training.training_loop import Trained, Trainer
+from mnbatch.training.training_state import Epoch
 
 # Prepared crops in memory, and network input made from them a minibatch at a time.
 
@@ -66,33 +65,37 @@ def read_pixels(data: Cells, plans: Sequence[Plan], recipe: Recipe) -> Pixels:
 
 # Training as the paper states it: SGD, rate divided by ten after each third, the best epoch by validation AUC.
 #
-# `mnbatch.training.training_loop.Trainer` draws new changes for every epoch and averages weights; here the cells of
-# an epoch are those of the protocol, each once, and the weights are the network's own.
+# The loop is that of `mnbatch train`. There an epoch draws cells and changes anew; here its cells are those of the
+# protocol, each once, in an order drawn anew, and the recipe averages no weights.
 
-
-LARGEST_GRADIENT = 5.0
-"""Norm to which gradients are clipped, as in `mnbatch train`; the paper says nothing."""
 
 SCORED_AT_ONCE = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What one epoch came to; `seconds` of training, without validation."""
-
-    number: int
-    loss: float
-    validation_auc: float
-    seconds: float
+VALIDATION = "validation"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """The weights of the best epoch, and all epochs."""
+    """The weights of the best epoch, and all epochs; `learning` is their seconds of training, without validation."""
 
     network: nn.Module
     best: int
     epochs: tuple[Epoch, ...]
+
+
+class ProtocolFeed:
+    """The minibatches of a protocol's training part, see `mnbatch.training.training_loop.Feed`."""
+
+    def __init__(self, pixels: Pixels, part: Part, minibatch: int, seed: int) -> None:
+        self.pixels, self.part, self.size, self.seed = pixels, part, minibatch, seed
+        self.cells = len(part.labels)
+        self.minibatches = len(list(minibatches(np.arange(self.cells), minibatch)))
+
+    def epoch(self, number: int, first: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """See `Feed`."""
+        order = np.random.default_rng([self.seed, 4, number]).permutation(self.cells)
+        for chosen in list(minibatches(order, self.size))[first:]:
+            labels = torch.from_numpy(self.part.labels[chosen].astype(np.int64)).to(device)
+            yield self.pixels.inputs(self.part, chosen, device), labels
 
 
 def fit(
@@ -105,60 +108,23 @@ def fit(
     device: torch.device,
     say: Callable[[str], None],
 ) -> Fitted:
-    """Train a network, in place, and keep its best epoch.
+    """Train a network and keep its best epoch.
 
     Raises:
         TrainingError: the loss, or a score, is no longer a number.
     """
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.SGD(
-        network.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
-    )
-    torch.manual_seed(seed)  # of dropout
-    rng = np.random.default_rng([seed, 4])
-    epochs: list[Epoch] = []
-    best: Fitted | None = None
-    for number in range(1, recipe.epochs + 1):
-        started = time.perf_counter()
-        loss = _train(network, optimiser, pixels, training, recipe, number, rng, device)
-        seconds = _elapsed(started, device)
-        value = auc(scores_of(network, pixels, validation, device), validation.labels)
-        epochs.append(Epoch(number, loss, value, seconds))
-        say(f"  epoch {number}/{recipe.epochs}: loss {loss:.4f}, validation AUC {value:.3f} ({seconds:.0f} s)")
-        if best is None or value > epochs[best.best - 1].validation_auc:
-            best = Fitted(copy.deepcopy(network).eval(), number, tuple(epochs))
-    assert best is not None  # a recipe has at least one epoch
-    return Fitted(best.network, best.best, tuple(epochs))
 
+    def watch(weights: nn.Module) -> dict[str, float]:
+        return {VALIDATION: auc(scores_of(weights, pixels, validation, device), validation.labels)}
 
-def _train(
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    pixels: Pixels,
-    part: Part,
-    recipe: Recipe,
-    number: int,
-    rng: np.random.Generator,
-    device: torch.device,
-) -> float:
-    network.train()
-    total = 0.0
-    batches = list(minibatches(rng.permutation(len(part.labels)), recipe.minibatch))
-    for done, order in enumerate(batches):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(recipe, (number - 1 + done / len(batches)) / recipe.epochs)
-        labels = torch.from_numpy(part.labels[order].astype(np.int64)).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
-            logits = network(pixels.inputs(part, order, device))
-        loss = focal_loss(logits.float(), labels, recipe.gamma if recipe.loss == "focal" else 0.0)
-        if not bool(torch.isfinite(loss)):
-            raise TrainingError(f"the loss is {loss.item()} in epoch {number}", "Lower the learning rate.")
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
-        optimiser.step()
-        total += loss.item() * len(order)
-    return total / len(part.labels)
+    def report(epoch: Epoch, so_far: Trained) -> None:
+        value = epoch.aucs[VALIDATION]
+        words = f"loss {epoch.loss:.4f}, validation AUC {value:.3f} ({epoch.learning:.0f} s)"
+        say(f"  epoch {epoch.number}/{recipe.epochs}: {words}")
+
+    feed = ProtocolFeed(pixels, training, recipe.minibatch, seed)
+    trained = Trainer(network, feed, watch, recipe, seed, device, report).run()
+    return Fitted(trained.network, trained.best.number, trained.history)
 
 
 def minibatches(order: npt.NDArray[np.intp], size: int) -> Iterator[npt.NDArray[np.intp]]:
@@ -166,15 +132,6 @@ def minibatches(order: npt.NDArray[np.intp], size: int) -> Iterator[npt.NDArray[
     for start in range(0, len(order), size):
         if len(order) - start > 1:
             yield order[start : start + size]
-
-
-def learning_rate(recipe: Recipe, done: float) -> float:
-    """The paper's steps: a tenth after each third of the run.
-
-    Args:
-        done: share of the run that is over, 0..1.
-    """
-    return recipe.learning_rate * 0.1 ** math.floor(3 * done + 1e-9)
 
 
 @torch.no_grad()

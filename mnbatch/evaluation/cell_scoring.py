@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mnbatch.assay.cells import CellCrop, ReadTask, Slide, SourceFile, Stain, UInt8Array, UnreadableCell
+from mnbatch.assay.map_grid import positions
 from mnbatch.assay.stains import SlideStain, likely_stain, mixture, slide_stain
 from mnbatch.errors import ModelError, SlideError
 from mnbatch.evaluation.labelled_cells import LabelledCell
@@ -45,7 +46,7 @@ def grad_cam(model: LoadedModel, pixels: UInt8Array) -> npt.NDArray[np.float32]:
         pixels: prepared crops, (n, size, size, 3), uint8.
 
     Returns:
-        (n, 13, 13); position i is centred at pixel 15 + 16 i.
+        (n, s, s), s positions a side (`mnbatch.assay.map_grid`).
 
     Raises:
         ModelError: another network.
@@ -60,7 +61,7 @@ def grad_cam(model: LoadedModel, pixels: UInt8Array) -> npt.NDArray[np.float32]:
     for first in range(0, len(pixels), _MINIBATCH):
         crops = network_input(pixels[first : first + _MINIBATCH], model.card.preparation)
         parts.append(_cam(network, normalise(torch.from_numpy(crops.copy()))))
-    return np.concatenate(parts) if parts else np.zeros((0, 13, 13), np.float32)
+    return np.concatenate(parts) if parts else np.zeros((0, *[positions(model.card.preparation.size)] * 2), np.float32)
 
 
 def _cam(network: AttentionAlexNet, x: Tensor) -> npt.NDArray[np.float32]:
@@ -98,8 +99,8 @@ class ScoredCells:
     Attributes:
         scores: p_mn, NaN where a cell was not scored, (n,).
         called: p_mn is at or above the threshold of the model that scored it, (n,).
-        maps: float32 (n, 3, 13, 13), attention of layer 5, of layer 6, evidence; NaN where not scored.
-        cams: float32 (n, 13, 13), Grad-CAM of the cells it was asked for; NaN elsewhere.
+        maps: float32 (n, 3, s, s), attention of layer 5, of layer 6, evidence; NaN where not scored.
+        cams: float32 (n, s, s), Grad-CAM of the cells it was asked for; NaN elsewhere.
         zooms: see `CellCrop`, (n,); 1 where not scored.
         reasons: why a cell was not scored; "" for a scored one.
         thresholds: of the models that were used, by stain.
@@ -146,7 +147,7 @@ class Scorer:
         slides: dict[str, list[int]] = defaultdict(list)
         for place, cell in enumerate(cells):
             slides[cell.slide].append(place)
-        result = _Result(len(cells), cam_for)
+        result = _Result(len(cells), cam_for, positions(self.models.preparation.size))
         for name, places in slides.items():
             self._score_slide(name, [cells[place].path for place in places], places, result)
         thresholds = {stain: self._classifiers[stain].model.card.threshold for stain in self._classifiers}
@@ -263,11 +264,11 @@ def _contradicting(name: str, counts: Mapping[Stain, int], stain: Stain) -> str:
 class _Result:
     """Arrays that fill up as minibatches come back."""
 
-    def __init__(self, count: int, cam_for: frozenset[int]) -> None:
+    def __init__(self, count: int, cam_for: frozenset[int], side: int) -> None:
         self.scores = np.full(count, np.nan)
         self.called = np.zeros(count, bool)
-        self.maps = np.full((count, 3, 13, 13), np.nan, np.float32)
-        self.cams = np.full((count, 13, 13), np.nan, np.float32)
+        self.maps = np.full((count, 3, side, side), np.nan, np.float32)
+        self.cams = np.full((count, side, side), np.nan, np.float32)
         self.zooms = np.ones(count)
         self.ratios = np.full((count, 2), np.nan)
         self.cam_for = cam_for

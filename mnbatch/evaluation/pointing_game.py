@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from scipy.ndimage import distance_transform_edt
 
 from mnbatch.assay.intervals import clopper_pearson
+from mnbatch.assay.map_grid import ORIGIN, STEP, positions
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.evaluation_set import LabelledSet
 from mnbatch.evaluation.labelled_cells import read_label_table
@@ -218,14 +219,13 @@ def _read(path: Path) -> npt.NDArray[np.int64]:
 
 # The pointing game: is the strongest point of a map on a micronucleus?
 #
-# After Zhang et al., Int J Comput Vision 126:1084 (2018): a hit where the map's strongest point is on the object or
-# within a tolerance of it. Position i of the 13 x 13 grid is centred at pixel 15 + 16 i of the 224-pixel input; the
-# tolerance is 8 pixels, half a step of that grid, measured from the point to the nearest pixel of a micronucleus.
+# After Zhang et al., Int J Comput Vision 126:1084 (2018): a hit where the map's strongest point lies on the object or
+# within a tolerance of it. Positions lie as `mnbatch.assay.map_grid` says; the tolerance is 8 of 224 pixels, whatever
+# the network's input, measured from the point to the nearest pixel of a micronucleus.
 
 
-ORIGIN, STEP, GRID = 15, 16, 13
-TOLERANCE = 8.0
-CENTRES = ORIGIN + STEP * np.arange(GRID)
+TOLERANCE = 8.0 / 224
+"""Share of the crop's width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,15 +250,17 @@ class Pointing:
 
 
 def hit_grid(mask: Mask) -> npt.NDArray[np.bool_]:
-    """Positions of the grid that are on or within the tolerance of a micronucleus, (13, 13).
+    """Positions of the grid that lie on or within the tolerance of a micronucleus, (s, s).
 
     Args:
-        mask: (224, 224); no micronucleus gives no hit anywhere.
+        mask: as large as the network's input; no micronucleus gives no hit anywhere.
     """
+    size = len(mask)
+    centres = ORIGIN + STEP * np.arange(positions(size))
     if not mask.any():
-        return np.zeros((GRID, GRID), bool)
+        return np.zeros((len(centres), len(centres)), bool)
     distance = distance_transform_edt(~mask)
-    return np.asarray(distance[np.ix_(CENTRES, CENTRES)] <= TOLERANCE)
+    return np.asarray(distance[np.ix_(centres, centres)] <= TOLERANCE * size)
 
 
 def strongest(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
@@ -271,7 +273,7 @@ def play(maps: Mapping[str, npt.NDArray[np.float32]], masks: Sequence[Mask], tar
     """Play the game for every map on cells that have at least one micronucleus in their mask.
 
     Args:
-        maps: (n, 13, 13) each, by name; masks: n masks of 224 x 224.
+        maps: (n, s, s) each, by name; masks: n masks as large as the network's input.
     """
     grids = np.stack([hit_grid(mask) for mask in masks])
     found = []

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.assay.reasons import say
 from mnbatch.imaging.quality import Measured, find_nuclei
+from mnbatch.imaging.stain_channels import stain_channels
 from mnbatch.imaging.stain_recognition import Background, background_of, density, looked_up, thinned
 
 Decoded = npt.NDArray[Any]
@@ -93,7 +94,7 @@ class Preparation(BaseModel):
         contrast: see `ContrastRule`; zoom: see `ZoomRule`.
         padding: a crop that is not square is padded with the median colour of its own border.
         resampling: Pillow's bicubic filter, antialiased when it reduces.
-        polarity: `as_is` gives the network the colours of the crop; `density` see `network_input`.
+        polarity: `as_is` gives the network the colours of the crop; `density` and `stains` see `network_input`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -103,7 +104,7 @@ class Preparation(BaseModel):
     zoom: ZoomRule = ZoomRule()
     padding: Literal["border_median"] = "border_median"
     resampling: Literal["bicubic"] = "bicubic"
-    polarity: Literal["as_is", "density"] = "as_is"
+    polarity: Literal["as_is", "density", "stains"] = "as_is"
 
     def digest(self) -> str:
         """32 hex digits that change when any of it changes."""
@@ -267,7 +268,9 @@ def network_input(pixels: UInt8Array, preparation: Preparation) -> UInt8Array:
     With `as_is` the crops themselves. With `density` one polarity for both stains, background 0 and nuclei
     bright, so that one network may serve both: on dark background the brightest channel less its background, the
     same in all channels; on light background the optical density -log10((I + 1) / (background + 1)) of each
-    channel (Beer-Lambert). Both are scaled so that the 99th percentile of the channels' mean becomes 230.
+    channel (Beer-Lambert). Both are scaled so that the 99th percentile of the channels' mean becomes 230. `stains` is
+    `density` on dark background; on light background its channels are absorbance in the nuclei's colour, grey, and what
+    neither explains (`mnbatch.imaging.stain_channels`).
 
     Args:
         pixels: (..., size, size, 3), as `prepare_crop` gives them.
@@ -281,5 +284,5 @@ def network_input(pixels: UInt8Array, preparation: Preparation) -> UInt8Array:
     crops = pixels.reshape(-1, *pixels.shape[-3:])
     result = np.empty_like(crops)
     for index, crop in enumerate(crops):
-        result[index] = density(crop)
+        result[index] = density(crop) if preparation.polarity == "density" else stain_channels(crop)
     return result.reshape(pixels.shape)

@@ -174,6 +174,29 @@ class ScoreCounts(_Frozen):
         return self
 
 
+class SlideCounts(_Frozen):
+    """Calls on one validation slide at the card's threshold: errors differ between slides, and this says how much.
+
+    Attributes:
+        slide: its name; n: its cells; n_mn: of these, cells with a micronucleus.
+        called: cells called MN; right: of these, cells with a micronucleus.
+    """
+
+    slide: Text
+    n: Annotated[int, Field(ge=1)]
+    n_mn: Whole
+    called: Whole
+    right: Whole
+
+    @model_validator(mode="after")
+    def _parts_within_the_whole(self) -> Self:
+        if not self.right <= min(self.called, self.n_mn) or max(self.called, self.n_mn) > self.n:
+            raise ValueError(
+                f"{self.slide}: {self.right} right of {self.called} called and {self.n_mn} with MN of {self.n}"
+            )
+        return self
+
+
 class ModelCard(_Frozen):
     """Everything that `model.json` says about the weights next to it.
 
@@ -189,6 +212,8 @@ class ModelCard(_Frozen):
         training_data, recipe: what the weights were fitted on, and how (free JSON values by name).
         metrics, sensitivity, specificity: measured on data that was not trained on; the two rates hold at `threshold`.
         validation_scores: scores of cells that were not trained on, by true class.
+        validation_slides: calls on each slide of the set that the threshold was chosen on; empty where it was chosen on
+            cells.
         licence, intended_use, limitations, how_to_train_own: sentences for the reader of a report.
         weights_sha256: SHA-256 of `model.safetensors`.
         created: time with its zone; software: versions by name.
@@ -216,6 +241,7 @@ class ModelCard(_Frozen):
     specificity: Rate | None = None
     counting: Counting | None = None
     validation_scores: ScoreCounts | None = None
+    validation_slides: tuple[SlideCounts, ...] = ()
     licence: Text
     intended_use: Text
     limitations: Text

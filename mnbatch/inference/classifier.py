@@ -96,7 +96,7 @@ class Classifier:
             waiting.append(self.submit(list(pixels[first : first + step])))
             first += step
         parts.extend(pending.result() for pending in waiting)
-        return Scores.joined(parts)
+        return Scores.joined(parts, size)
 
     def close(self) -> None:
         """Wait for what is under way and free the workers."""

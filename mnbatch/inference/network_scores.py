@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,12 @@ import torch
 from scipy.special import expit
 from torch import Tensor, nn
 
+from mnbatch.assay.map_grid import ORIGIN, STEP, positions
 from mnbatch.errors import ModelError
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import LoadedModel
-from mnbatch.networks.attention_alexnet import GRID, AttentionAlexNet, Explained
-from mnbatch.networks.network import Network, Stream, StreamNetwork
+from mnbatch.networks.attention_alexnet import AttentionAlexNet, Explained
+from mnbatch.networks.network import INPUT_SIZE, Network, Stream, StreamNetwork
 
 # What a network says of cells, and the small steps that every device shares.
 
@@ -29,8 +31,8 @@ class Scores:
 
     Attributes:
         p_mn: float64 (n,), probability that the cell has a micronucleus, 0..1.
-        maps: float32 (n, 3, 13, 13): attention of layer 5, of layer 6 (0..1), evidence for MN in logits; NaN
-            where the network gives no such map (`mnbatch.inference.network_scores`).
+        maps: float32 (n, 3, s, s), s positions a side (`mnbatch.assay.map_grid`): attention of layer 5, of layer 6
+            (0..1), evidence for MN in logits; NaN where the network gives no such map.
         ratios: float64 (n, 2), continuation ratios of the number of micronuclei (`mnbatch.assay.mn_counts`);
             None from a model that answers yes or no.
     """
@@ -43,10 +45,15 @@ class Scores:
         return len(self.p_mn)
 
     @staticmethod
-    def joined(parts: list[Scores]) -> Scores:
-        """Scores of several minibatches one after the other."""
+    def joined(parts: list[Scores], input_size: int = INPUT_SIZE) -> Scores:
+        """Scores of several minibatches one after the other.
+
+        Args:
+            input_size: of the network, which decides the shape of no maps.
+        """
         if not parts:
-            return Scores(np.zeros(0), np.zeros((0, len(MAPS), GRID, GRID), np.float32))
+            side = positions(input_size)
+            return Scores(np.zeros(0), np.zeros((0, len(MAPS), side, side), np.float32))
         ratios = [part.ratios for part in parts if part.ratios is not None]
         return Scores(
             np.concatenate([p.p_mn for p in parts]),
@@ -78,7 +85,7 @@ class Normaliser:
 
 
 def packed(explained: Explained) -> Tensor:
-    """(B, 2 + 3 * 13 * 13) float32: logits and maps in one tensor, so that one copy brings them back.
+    """(B, 2 + 3 s s) float32: logits and maps in one tensor, so that one copy brings them back.
 
     A network with a counter adds two columns.
     """
@@ -93,8 +100,9 @@ def unpacked(values: npt.NDArray[np.float32], temperature: float) -> Scores:
     `p_mn = sigmoid((logit of MN - logit of no MN) / temperature)`: the softmax of two classes.
     """
     margin = values[:, 1].astype(np.float64) - values[:, 0].astype(np.float64)
-    end = 2 + len(MAPS) * GRID * GRID
-    maps = values[:, 2:end].reshape(len(values), len(MAPS), GRID, GRID)
+    side = math.isqrt((values.shape[1] - 2) // len(MAPS))  # two columns of ratios are less than a position's three
+    end = 2 + len(MAPS) * side * side
+    maps = values[:, 2:end].reshape(len(values), len(MAPS), side, side)
     ratios = expit(values[:, end:].astype(np.float64)) if values.shape[1] > end else None
     return Scores(expit(margin / temperature), maps.copy(), ratios)
 
@@ -108,8 +116,9 @@ def unpacked(values: npt.NDArray[np.float32], temperature: float) -> Scores:
 # "no evidence".
 
 
-COMMON_GRID = Stream("common", 0, GRID, 15, 16)
-"""Position i is centred at pixel 15 + 16 i of the 224-pixel input."""
+def common_grid(input_size: int) -> Stream:
+    """The grid of `mnbatch.assay.map_grid` for an input of so many pixels a side."""
+    return Stream("common", 0, positions(input_size), ORIGIN, STEP)
 
 
 def maps_of(network: nn.Module) -> tuple[str, ...]:
@@ -139,7 +148,7 @@ def gpu_precision(network: nn.Module) -> torch.dtype:
 
 
 def explained(network: Network, x: Tensor, convolutions: torch.dtype = torch.float32) -> Explained:
-    """(B, 3, 224, 224) normalised input -> logits and maps; maps that the network does not give are NaN.
+    """(B, 3, S, S) normalised input -> logits and maps; maps that the network does not give are NaN.
 
     Args:
         convolutions: bfloat16 for attention-AlexNet on a GPU. Its attention modules and its linear layer are a few per
@@ -147,11 +156,12 @@ def explained(network: Network, x: Tensor, convolutions: torch.dtype = torch.flo
     """
     if isinstance(network, AttentionAlexNet):
         return _attention_alexnet(network, x, convolutions)
-    none = x.new_full((len(x), GRID, GRID), float("nan"))
+    grid = common_grid(x.shape[-1])
+    none = x.new_full((len(x), grid.size, grid.size), float("nan"))
     if not isinstance(network, StreamNetwork):
         return Explained(network(x), none, none, none, x.new_zeros(()))
     maps = network.maps(x)
-    return Explained(maps.logits, none, none, network.evidence_on(COMMON_GRID, maps), maps.bias, maps.ratios)
+    return Explained(maps.logits, none, none, network.evidence_on(grid, maps), maps.bias, maps.ratios)
 
 
 def _attention_alexnet(network: AttentionAlexNet, x: Tensor, convolutions: torch.dtype) -> Explained:

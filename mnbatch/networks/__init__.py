@@ -8,6 +8,7 @@ from mnbatch.networks.alex_ca import AlexCA
 from mnbatch.networks.alex_light import AlexLight
 from mnbatch.networks.alexnet import AlexNet
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
+from mnbatch.networks.attention_alexnet_pooling import AttentionLogMeanExpAlexNet, AttentionNormalisedAlexNet
 from mnbatch.networks.googlenet import GoogLeNet
 from mnbatch.networks.googlenet_att import GoogLeNetAtt
 from mnbatch.networks.mobilenet import MobileNet
@@ -20,6 +21,8 @@ from mnbatch.networks.vgg16_att import Vgg16Att
 
 ARCHITECTURES: dict[str, Callable[[], Network]] = {
     "attention-alexnet": AttentionAlexNet,
+    "attention-alexnet-normalised": AttentionNormalisedAlexNet,
+    "attention-alexnet-lme": AttentionLogMeanExpAlexNet,
     "alex-light": AlexLight,
     "alex-ca": AlexCA,
     "alexnet": AlexNet,

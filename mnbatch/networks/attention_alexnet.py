@@ -27,7 +27,10 @@ from mnbatch.networks.network import weigh_channels as _weigh_channels
 __all__ = ["GRID", "INPUT_SIZE", "AttentionAlexNet", "AttentionModule", "Explained"]
 
 GRID = 13
-"""Positions a side of layers 5 and 6; position i is centred at input pixel 15 + 16 i."""
+"""Positions a side of layers 5 and 6 at 224 pixels; position i is centred at input pixel 15 + 16 i.
+
+Shapes below are those at 224 pixels; larger inputs have more positions (`mnbatch.assay.map_grid`).
+"""
 
 
 class Explained(NamedTuple):
@@ -117,7 +120,9 @@ class AttentionAlexNet(StreamNetwork):
         attended5, attended6, map5, map6 = self._streams(layer5, layer6, last)
         weight = self.classifier.weight[1] - self.classifier.weight[0]  # (896,)
         w5, w6, w_last = torch.split(weight, [384, 256, 256])
-        evidence = (_weigh_channels(attended5, w5) + _weigh_channels(attended6, w6)) / (GRID * GRID)
+        evidence = (_weigh_channels(attended5, w5) + _weigh_channels(attended6, w6)) / (
+            layer7.shape[2] * layer7.shape[3]
+        )
         share = last * w_last.view(1, -1, 1, 1) / (last.shape[2] * last.shape[3])
         evidence = evidence.flatten(1).scatter_add(1, taken.flatten(1), share.flatten(1)).view_as(evidence)
         vector = self.pooled((attended5, attended6, last))  # (B, 896)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -207,7 +207,8 @@ class StreamNetwork(Network):
 
     def evidence_map(self, maps: Maps) -> Tensor:
         """All evidence on the finest stream's grid: (B, size, size), with the same sum."""
-        return self.evidence_on(min(self.streams, key=lambda stream: stream.step), maps)
+        finest = min(self.streams, key=lambda stream: stream.step)
+        return self.evidence_on(replace(finest, size=maps.evidence[finest.name].shape[-1]), maps)
 
     def evidence_on(self, grid: Stream, maps: Maps) -> Tensor:
         """All evidence on any grid of positions: (B, grid.size, grid.size), with the same sum.
@@ -216,8 +217,9 @@ class StreamNetwork(Network):
         """
         total = maps.logits.new_zeros((len(maps.logits), grid.size, grid.size))
         for stream in self.streams:
-            share = _shares(grid, stream).to(total)
-            rows = _combined(share, maps.evidence[stream.name])
+            evidence = maps.evidence[stream.name]
+            share = _shares(grid, replace(stream, size=evidence.shape[-1])).to(total)
+            rows = _combined(share, evidence)
             total = total + _combined(share, rows.transpose(1, 2)).transpose(1, 2)
         return total
 

@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from mnbatch.assay.calls import CalledCell
 from mnbatch.assay.cells import spread
+from mnbatch.assay.map_grid import map_box
 from mnbatch.intake import read_bytes
 from mnbatch.report import page_pictures, wording
 from mnbatch.results.records import SlideRecord
-from mnbatch.results.stored_crops import MAP_RECORD, StoredCrops
+from mnbatch.results.stored_crops import StoredCrops, map_record
 from mnbatch.review.queue import OUTSIDE, STRATA, Queue
 from mnbatch.review.review_status import latest
 from mnbatch.review.trail import Trail
@@ -181,10 +182,6 @@ class CellPage:
             "slides": [{"id": slide_id, "name": name, "base": base} for slide_id, name, base in self.slides],
             "evidence": _ramp(page_pictures.evidence_colours(np.linspace(-1, 1, page_pictures.LEVELS))),
             "attention": _ramp(page_pictures.attention_colours(np.linspace(0, 1, page_pictures.LEVELS))),
-            "box": [
-                page_pictures.BOX_START / page_pictures.INPUT_SIZE,
-                page_pictures.BOX_SIZE / page_pictures.INPUT_SIZE,
-            ],
             "flags": dict(wording.FLAG_MEANINGS),
             "strata": list(STRATUM_CODES),
         }
@@ -210,6 +207,8 @@ def slide_files(
     content["strips"] = [[strip.number, strip.width, strip.height, strip.pitch] for strip in joined]
     content["limit"] = _limit(maps)
     content["given"] = list(pictures.given)
+    content["side"] = side = pictures.side
+    content["box"] = [round(share, 6) for share in map_box(joined[0].width, side)]
     files[f"{FOLDER}/data.js"] = f"mnbatch.slide({_json(content)});\n".encode()
     packed = base64.b64encode(maps.tobytes()).decode("ascii")
     files[f"{FOLDER}/maps.js"] = f"mnbatch.maps({_json(record.slide_id)},{_json(packed)});\n".encode()
@@ -252,7 +251,7 @@ def _saved(queue: Queue, trail: Trail) -> dict[str, dict[str, list[Any]]]:
 
 
 def _map_records(pictures: StoredCrops, rows: Sequence[int]) -> npt.NDArray[np.void]:
-    records = np.fromfile(pictures.maps, MAP_RECORD)
+    records = np.fromfile(pictures.maps, map_record(pictures.side))
     positions = [pictures.positions[row] for row in rows]
     return records[[position for position in positions if position is not None]]
 

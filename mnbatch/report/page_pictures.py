@@ -14,23 +14,22 @@ from PIL import Image, ImageDraw
 
 from mnbatch.assay.calls import CalledCell
 from mnbatch.assay.cells import spread
+from mnbatch.assay.map_grid import map_box
 from mnbatch.report import wording
 from mnbatch.report.derived_files import write_if_changed
 from mnbatch.results.roster import open_roster
 from mnbatch.results.store import Store
 from mnbatch.results.stored_crops import MAPS, StoredCrops
 
-# Maps of 13 x 13 positions as tiny PNGs that a page stretches over exactly the right part of the crop.
+# Maps of n x n positions as tiny PNGs that a page stretches over exactly the right part of the crop.
 #
-# Position i is centred at pixel 15 + 16 i of the 224-pixel input, so 13 positions of 16 pixels cover the box
-# [7, 215): drawn there, each value is at the centre of its receptive field. The browser interpolates
-# between positions.
+# Position i is centred at pixel 15 + 16 i of the network's input (`mnbatch.assay.map_grid`), so 13 positions of a
+# 224-pixel input cover the box [7, 215): drawn there, each value lies at the centre of its receptive field. The
+# browser interpolates between positions.
 
 
-INPUT_SIZE = 224
-BOX_START = 7
-BOX_SIZE = 208
-"""The maps' place on the crop, pixels of the network's input."""
+VIEW = 224
+"""Width of a crop on a page, in units of its drawing, whatever its width in pixels."""
 
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
@@ -63,12 +62,12 @@ def limit_of_peaks(peaks: npt.NDArray[np.floating]) -> float:
 
 
 def evidence_png(grid: FloatArray, limit: float) -> str:
-    """Evidence (13, 13), logits, as a data URI: amber to red for MN, blue against, clear at 0."""
+    """Evidence (n, n), logits, as a data URI: amber to red for MN, blue against, clear at 0."""
     return _png(spread(grid) / limit, evidence_colours(np.linspace(-1, 1, LEVELS)), -1.0)
 
 
 def attention_png(grid: FloatArray) -> str:
-    """Attention (13, 13) in 0..1 as a data URI: clear at 0, deep teal at 1."""
+    """Attention (n, n) in 0..1 as a data URI: clear at 0, deep teal at 1."""
     return _png(grid.astype(np.float64), attention_colours(np.linspace(0, 1, LEVELS)), 0.0)
 
 
@@ -155,10 +154,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class MapPicture:
-    """One map as a data URI; `kind` is its name in `MAP_KINDS`."""
+    """One map as a data URI; `kind` is its name in `MAP_KINDS`.
+
+    Attributes:
+        start, size: of the square that it covers, in units of `VIEW`, as text.
+    """
 
     kind: str
     uri: str
+    start: str
+    size: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,19 +273,28 @@ def _card(candidate: Candidate, maps: npt.NDArray[np.float32] | None, limit: flo
         called=bool(cell.mn),
         qc=cell.qc,
         crop=jpeg_uri(jpeg) if jpeg else "",
-        maps=_map_pictures(maps, limit) if maps is not None else (),
+        maps=_map_pictures(maps, limit, _width(jpeg)) if maps is not None and jpeg else (),
         slide_name=candidate.slide_name,
         slide_href=candidate.slide_href,
     )
 
 
-def _map_pictures(maps: npt.NDArray[np.float32], limit: float) -> tuple[MapPicture, ...]:
-    """Pictures of the maps that are there: a missing map must not look like an empty one."""
+def _width(jpeg: bytes) -> int:
+    return Image.open(io.BytesIO(jpeg)).width
+
+
+def _map_pictures(maps: npt.NDArray[np.float32], limit: float, width: int) -> tuple[MapPicture, ...]:
+    """Pictures of the maps that are there: one that is not must not look like one that is empty.
+
+    Args:
+        width: of the crop as scored, pixels.
+    """
+    start, size = (f"{VIEW * share:g}" for share in map_box(width, maps.shape[-1]))
     found = []
     for kind, grid in zip(MAPS, maps, strict=True):
         if not np.isnan(grid).any():
             uri = evidence_png(grid, limit) if kind == "evidence" else attention_png(grid)
-            found.append(MapPicture(kind, uri))
+            found.append(MapPicture(kind, uri, start, size))
     return tuple(found)
 
 

@@ -11,17 +11,23 @@ import numpy.typing as npt
 from PIL import Image
 
 from mnbatch.assay.cells import UInt8Array
+from mnbatch.assay.map_grid import positions_kept
 from mnbatch.assay.near_copies import SIDE
+from mnbatch.errors import StorageError
 
-GRID = 13
 MAPS = ("attention5", "attention6", "evidence")
-"""In the order in which `MAP_RECORD` holds them."""
+"""In the order in which a record holds them."""
 JPEG_QUALITY = 85
 
-MAP_RECORD = np.dtype(
-    [("attention", np.uint8, (2, GRID, GRID)), ("evidence", np.int8, (GRID, GRID)), ("evidence_scale", "<f4")]
-)
-"""One cell's maps, 511 bytes: attention of layers 5 and 6 in 1/255, evidence in evidence_scale/127 logits."""
+
+def map_record(number: int) -> np.dtype[np.void]:
+    """Type of one cell's maps of `number` x `number` positions, 511 bytes for 13.
+
+    Attention of layers 5 and 6 in 1/255, evidence in evidence_scale/127 logits.
+    """
+    grid = (number, number)
+    fields = [("attention", np.uint8, (2, *grid)), ("evidence", np.int8, grid), ("evidence_scale", "<f4")]
+    return np.dtype(fields)
 
 
 def encode_crop(pixels: UInt8Array) -> bytes:
@@ -42,11 +48,11 @@ def thumbnail_of(jpeg: bytes) -> npt.NDArray[np.uint8]:
 
 
 def pack_maps(maps: npt.NDArray[np.float32]) -> bytes:
-    """Quantise maps (3, 13, 13) to one `MAP_RECORD`; a map that is not there (NaN) leaves zeros.
+    """Quantise maps (3, n, n) to one record (`map_record`); a map that is not there (NaN) leaves zeros.
 
     Which maps are there is in the slide's record (`Scoring.maps`).
     """
-    record = np.zeros((), MAP_RECORD)
+    record = np.zeros((), map_record(maps.shape[-1]))
     maps = np.nan_to_num(maps)
     record["attention"] = np.clip(np.rint(maps[:2] * 255), 0, 255)
     scale = float(np.abs(maps[2]).max())
@@ -57,8 +63,8 @@ def pack_maps(maps: npt.NDArray[np.float32]) -> bytes:
 
 
 def unpack_maps(record: npt.NDArray[np.void] | np.void) -> npt.NDArray[np.float32]:
-    """The maps (3, 13, 13) of one `MAP_RECORD`."""
-    maps = np.empty((3, GRID, GRID), np.float32)
+    """The maps (3, n, n) of one record."""
+    maps = np.empty((3, *record["evidence"].shape), np.float32)
     maps[:2] = record["attention"] / 255
     maps[2] = record["evidence"].astype(np.float32) * (record["evidence_scale"] / 127)
     return maps
@@ -81,6 +87,19 @@ class StoredCrops:
     positions: tuple[int | None, ...]
     given: tuple[str, ...] = MAPS
 
+    @property
+    def side(self) -> int:
+        """Positions a side of the maps, which the model's input decides; read off the size of the file.
+
+        Raises:
+            StorageError: it holds no whole number of records.
+        """
+        cells = sum(position is not None for position in self.positions)
+        try:
+            return positions_kept(self.maps.stat().st_size // max(1, cells))
+        except ValueError as error:
+            raise StorageError(f"{self.maps} is damaged: {error}.", "Score the slide again.") from error
+
     def jpeg(self, row: int) -> bytes | None:
         """JPEG bytes of the cell in `row`; None for an unreadable cell."""
         place = self.offsets[row]
@@ -91,14 +110,15 @@ class StoredCrops:
             return file.read(place[1])
 
     def cell_maps(self, row: int) -> npt.NDArray[np.float32] | None:
-        """Maps (3, 13, 13) of the cell in `row`: attention 5, attention 6, evidence in logits.
+        """Maps (3, n, n) of the cell in `row`: attention 5, attention 6, evidence in logits.
 
         NaN where the model gives no such map; None where it gives none at all, and for an unreadable cell.
         """
         position = self.positions[row]
         if position is None or not self.given:
             return None
-        record = np.fromfile(self.maps, MAP_RECORD, count=1, offset=position * MAP_RECORD.itemsize)
+        kind = map_record(self.side)
+        record = np.fromfile(self.maps, kind, count=1, offset=position * kind.itemsize)
         maps = unpack_maps(record[0])
         maps[[name not in self.given for name in MAPS]] = np.nan
         return maps

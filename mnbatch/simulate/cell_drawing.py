@@ -13,6 +13,7 @@ from mnbatch.assay.cells import Stain
 from mnbatch.simulate import optics
 from mnbatch.simulate.cell_plan import MAX_MN, CellPlan, Kind, Room, plan_cell
 from mnbatch.simulate.cell_shapes import BoolArray, FloatArray, Outline
+from mnbatch.simulate.hard_look_alikes import add_hard_look_alikes
 from mnbatch.simulate.optics import emit, luminance, transmit
 from mnbatch.simulate.painting import Brush, cell_brush, empty_layers, paint_cell, paint_nucleus
 from mnbatch.simulate.slide_appearance import SlideAppearance
@@ -184,6 +185,7 @@ class CellSpec:
         debris: artefacts anywhere; decoys: artefacts over or beside the cytoplasm that resemble micronuclei.
         weak_stain, blur: a third to two thirds of the stain missing; out of focus.
         bits: of a fluorescence crop (Giemsa is always 8-bit RGB).
+        hard: also draw the look-alikes of `mnbatch.simulate.hard_look_alikes`, which are for training.
     """
 
     stain: Stain
@@ -197,6 +199,7 @@ class CellSpec:
     weak_stain: bool | None = None
     blur: bool | None = None
     bits: Literal[8, 16] = 8
+    hard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +268,8 @@ def _attempt(streams: Streams, spec: CellSpec, slide: SlideAppearance) -> Simula
     surround(layers, streams.debris, plan, room, slide, spec.neighbours, names)
     paint_cell(layers, streams.paint, plan, brush)
     scatter(layers, streams.debris, plan, slide, (spec.debris, spec.decoys), names)
+    if spec.hard:
+        add_hard_look_alikes(layers, streams.debris, plan, brush, slide, names)
     places = plan.places[: spec.n_mn]
     drawn = with_micronuclei(layers, streams, places, plan, brush, frame, slide)
     if not drawn.visible:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from mnbatch.imaging.stain_channels import ZERO_LEVEL
 from mnbatch.networks.network import Network
 from mnbatch.training.recipe import Augmentation
 
@@ -41,26 +42,41 @@ class Normalise:
         return (cells.expand(-1, 3, -1, -1) - mean) / std
 
 
-def normalise_for(network: nn.Module) -> Normalise:
-    """The normalisation with which a network's first convolution sees its three channels alike."""
+def normalise_for(network: nn.Module, coloured: bool = False) -> Normalise:
+    """The normalisation with which a network's first convolution sees its three channels alike.
+
+    Args:
+        coloured: the network sees `mnbatch.imaging.stain_channels`, whose level of no colour becomes 0 in the
+            channels of colour.
+    """
     kind = type(network) if isinstance(network, Network) else Network
-    return Normalise(kind.alike_mean, kind.alike_std)
+    if not coloured:
+        return Normalise(kind.alike_mean, kind.alike_std)
+    zero = round(ZERO_LEVEL / 255, 4)
+    return Normalise((kind.alike_mean[0], zero, zero), kind.alike_std)
 
 
 # Random changes of training cells that leave the label true; whole minibatches at a time, on tensors.
 
 
-def augmented(cells: Tensor, settings: Augmentation, rng: np.random.Generator) -> Tensor:
+def augmented(cells: Tensor, settings: Augmentation, rng: np.random.Generator, coloured: bool = False) -> Tensor:
     """Change every cell of a minibatch by its own draw.
 
     Args:
         cells: (B, C, S, S) float32, 0..1.
+        coloured: the channels are those of `mnbatch.imaging.stain_channels`, of which only the first is a brightness:
+            the tone of it alone is changed, the others' distance from nothing by up to a quarter, and JPEG, which
+            would take them for a picture, is left out (made cells went through it as pictures).
 
     Returns:
         The same shape and range.
     """
     cells = warped(cells, settings, rng)
-    cells = toned(cells, settings, rng)
+    if coloured and cells.shape[1] == 3:
+        cells = torch.cat([toned(cells[:, :1], settings, rng), _tinted(cells[:, 1:], rng)], dim=1)
+        settings = settings.model_copy(update={"jpeg": 0.0})
+    else:
+        cells = toned(cells, settings, rng)
     spared = torch.from_numpy(rng.uniform(size=len(cells)) < settings.clean).view(-1, 1, 1, 1)
     worse = degraded(cells, settings, rng)
     worse = compressed(worse, settings.jpeg, settings.jpeg_worst, rng)
@@ -92,6 +108,13 @@ def toned(cells: Tensor, settings: Augmentation, rng: np.random.Generator) -> Te
     offset = _column(rng.uniform(-settings.brightness, settings.brightness, count))
     toned_cells = cells.clamp(0, 1) ** gamma
     return ((toned_cells - 0.5) * factor + 0.5 + offset).clamp(0, 1)
+
+
+def _tinted(colours: Tensor, rng: np.random.Generator) -> Tensor:
+    """Channels of colour, strengthened or weakened about the level that means none."""
+    strength = torch.from_numpy(rng.uniform(0.75, 1.25, (len(colours), colours.shape[1], 1, 1)).astype(np.float32))
+    zero = ZERO_LEVEL / 255
+    return ((colours - zero) * strength + zero).clamp(0, 1)
 
 
 def degraded(cells: Tensor, settings: Augmentation, rng: np.random.Generator) -> Tensor:

@@ -24,8 +24,9 @@ from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.stain_recognition import recognise_stain
 
 if TYPE_CHECKING:
+    from mnbatch.training.pool_feed import Pool
     from mnbatch.training.recipe import Recipe
-    from mnbatch.training.training_loop import Pool, Trained
+    from mnbatch.training.training_loop import Trained
     from mnbatch.training.training_request import Request
 
 
@@ -35,6 +36,8 @@ DESCRIPTIONS = {
     "composite": "composite cells: real and drawn nuclei, micronuclei, cytoplasm, platelets and debris; both stains",
     "smear": "real stained white blood cells with a micronucleus, or something else, pasted into the cytoplasm",
     "simulated": "cells of the simulator, both stains",
+    "hard": "cells of the simulator with look-alikes of real slides: precipitate, platelets, buds; small files",
+    "slides": "simulated slides of variety 0.8 and realistic frequencies, trained on none",
 }
 INTENDED_USE = (
     "Research on the scoring of micronuclei in crops of single cells, with a person's review of the calls. "

@@ -19,10 +19,11 @@ from torch import nn
 from mnbatch.errors import MismatchError, StorageError, TrainingError
 from mnbatch.files import storage_errors, sweep_folder, write_atomically
 from mnbatch.intake import read_bytes
+from mnbatch.training.pool_feed import Pool
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.training_loop import Epoch, Pool, Snapshot, Tensors, state_of
 from mnbatch.training.training_pools import Labelled
 from mnbatch.training.training_request import Request
+from mnbatch.training.training_state import Epoch, Snapshot, Tensors, state_of
 
 # What decides the weights of a training, by name: two trainings with the same key are the same training.
 
@@ -108,18 +109,20 @@ class Record(_Frozen):
     Attributes:
         key: what decides the weights; a training with another key is another training.
         card: what only the card says (name, licence, ...), as it was asked for last.
-        step, history, best, draws: as in `Snapshot`; `best` is the number of an epoch.
-        state, best_weights: names of files here; `state` is "" once the training is finished.
+        step, history, best, minibatches, losses: as in `Snapshot`; `best` is the number of an epoch, 0 in the first.
+        state, best_weights: names of files here; `state` is "" once the training is finished, `best_weights` in the
+            first epoch.
         model: SHA-256 of the finished model's weights, "" before.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     key: dict[str, JsonValue]
     card: dict[str, JsonValue]
     step: int
     history: tuple[EpochRow, ...]
     best: int
-    draws: str
+    minibatches: int = 0
+    losses: float = 0.0
     state: str
     best_weights: str
     model: str = ""
@@ -167,7 +170,8 @@ class Checkpoint:
         """What is there, in words."""
         assert self.record is not None
         state = "a finished" if self.record.finished else "an unfinished"
-        return f"{state} training of {len(self.record.history)} epochs"
+        within = f" and {self.record.minibatches} minibatches" if self.record.minibatches else ""
+        return f"{state} training of {len(self.record.history)} epochs{within}"
 
     def discard(self) -> None:
         """Give up what was kept."""
@@ -175,27 +179,28 @@ class Checkpoint:
         self.record = None
 
     def save(self, snapshot: Snapshot, key: Key, card: Key) -> None:
-        """Keep a training after an epoch; a kill at any instant leaves the last checkpoint or this one.
+        """Keep a training after an epoch or within one; a kill at any instant leaves the last checkpoint or this one.
 
         Raises:
             StorageError: the folder cannot be written.
         """
-        done, best = snapshot.history[-1].number, snapshot.best.number
+        best = 0 if snapshot.best is None else snapshot.best.number
         record = Record(
             key=dict(key),
             card=dict(card),
             step=snapshot.step,
             history=tuple(_row(epoch) for epoch in snapshot.history),
             best=best,
-            draws=snapshot.draws,
-            state=f"state-{done}.safetensors",
-            best_weights=f"best-{best}.safetensors",
+            minibatches=snapshot.minibatches,
+            losses=snapshot.losses,
+            state=f"state-{len(snapshot.history)}-{snapshot.minibatches}.safetensors",
+            best_weights=f"best-{best}.safetensors" if best else "",
         )
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         sweep_folder(self.folder)
         self._write(record.state, snapshot.tensors)
-        if self.record is None or self.record.best_weights != record.best_weights:
+        if best and (self.record is None or self.record.best_weights != record.best_weights):
             self._write(record.best_weights, snapshot.best_weights)
         self._switch(record)
 
@@ -213,9 +218,10 @@ class Checkpoint:
         record = self.record
         assert record is not None
         history = tuple(Epoch(row.number, row.loss, row.aucs, row.seconds) for row in record.history)
-        best = next(epoch for epoch in history if epoch.number == record.best)
+        best = next((epoch for epoch in history if epoch.number == record.best), None)
         tensors = self._tensors(record.state) if record.state else {}
-        return Snapshot(record.step, history, best, tensors, self._tensors(record.best_weights), record.draws)
+        weights = self._tensors(record.best_weights) if record.best_weights else {}
+        return Snapshot(record.step, history, best, tensors, weights, record.minibatches, record.losses)
 
     def damaged(self, why: object) -> TrainingError:
         """The error for a checkpoint that cannot be used."""

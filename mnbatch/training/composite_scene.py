@@ -23,11 +23,12 @@ UInt8Array = npt.NDArray[np.uint8]
 CHROMATIN = np.array([0.75, 0.85, 0.35])
 CYTOPLASMS = (np.array([0.50, 0.55, 0.20]), np.array([0.25, 0.70, 0.40]), np.array([0.35, 0.45, 0.45]))
 PLATELET = np.array([0.45, 0.75, 0.25])
-DEBRIS = np.array([0.75, 0.85, 0.60])
+PRECIPITATES = (np.array([0.75, 0.85, 0.60]), np.ones(3), np.array([1.12, 0.85, 1.0]), np.array([1.1, 1.0, 0.8]))
+"""Of precipitate: a little purple, neutral black, green-black, blue-black."""
 
 
-def _drawn_vector(rng: np.random.Generator, mean: npt.NDArray[np.float64]) -> FloatArray:
-    vector = mean * np.exp(rng.normal(0, 0.18, 3))
+def _drawn_vector(rng: np.random.Generator, mean: npt.NDArray[np.float64], spread: float = 0.18) -> FloatArray:
+    vector = mean * np.exp(rng.normal(0, spread, 3))
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
@@ -38,12 +39,14 @@ def absorb(rng: np.random.Generator, scene: Scene) -> FloatArray:
     """
     depth = rng.uniform(0.35, 1.3)
     background = np.array([rng.uniform(0.75, 1.0), rng.uniform(0.75, 1.0), rng.uniform(0.6, 1.0)], np.float32)
+    precipitate = PRECIPITATES[int(rng.choice(len(PRECIPITATES), p=(0.2, 0.4, 0.25, 0.15)))]
+    strength = np.float32(rng.uniform(1.0, 2.2))
     tint = CYTOPLASMS[int(rng.integers(len(CYTOPLASMS)))]
     cytoplasm = scene.cytoplasm * (1 - 0.7 * scene.chromatin.clip(0, 1))
     density = scene.chromatin[..., None] * _drawn_vector(rng, CHROMATIN)
     density = density + cytoplasm[..., None] * _drawn_vector(rng, tint)
     density = density + scene.platelet[..., None] * _drawn_vector(rng, PLATELET)
-    density = density + scene.debris[..., None] * _drawn_vector(rng, DEBRIS)
+    density = density + scene.debris[..., None] * _drawn_vector(rng, precipitate, 0.06) * strength
     uneven = 1 + rng.uniform(0, 0.06) * smooth_noise(rng, 110)
     return np.asarray(background * uneven[..., None] * 10 ** (-depth * density), np.float32)
 
@@ -305,6 +308,7 @@ class SceneDrawer:
                 self._micronucleus(scene, slot)
             else:
                 self._lookalike(scene, slot)
+        self._on_nuclei(scene, nuclei, slots)
         self._surroundings(scene, nuclei)
         return scene
 
@@ -327,7 +331,7 @@ class SceneDrawer:
     def _lookalike(self, scene: Scene, slot: Disc) -> None:
         """In a micronucleus's place: pale platelet, ragged precipitate, vacuole, granules, speck."""
         rng = self.rng
-        kind = rng.choice(["platelet", "crumb", "vacuole", "granules", "speck"], p=[0.42, 0.14, 0.12, 0.14, 0.18])
+        kind = rng.choice(["platelet", "crumb", "vacuole", "granules", "speck"], p=[0.36, 0.26, 0.08, 0.12, 0.18])
         if kind == "platelet":
             stamp(scene.platelet, self._platelet(), slot, rng.uniform(0.15, 0.6), rng.uniform(0, 6.3))
         elif kind == "crumb":
@@ -350,6 +354,20 @@ class SceneDrawer:
         elif kind == "speck":
             speck = Disc(slot.x, slot.y, rng.uniform(0.8, 1.6))
             stamp(scene.debris, drawn_patch(rng, 0.25), speck, rng.uniform(0.6, 1.8), 0.0)
+
+    def _on_nuclei(self, scene: Scene, nuclei: list[Disc], slots: list[Disc]) -> None:
+        """Precipitate at the rim of a nucleus or over it, in a third of the cells of either class; off all slots."""
+        rng = self.rng
+        if rng.uniform() > 0.33:
+            return
+        host = nuclei[int(rng.integers(len(nuclei)))]
+        angle, share = rng.uniform(0, 2 * np.pi), rng.choice([rng.uniform(0.1, 0.8), rng.uniform(0.85, 1.15)])
+        x, y = host.x + share * host.radius * np.cos(angle), host.y + share * host.radius * np.sin(angle)
+        for _ in range(int(rng.choice([1, 2, 4, 7], p=[0.4, 0.25, 0.2, 0.15]))):
+            at = rng.normal((x, y), 0.12 * host.radius)
+            piece = Disc(float(at[0]), float(at[1]), rng.uniform(0.8, max(1.5, 0.2 * host.radius)))
+            if all(gap_between(piece, slot) > 2 for slot in slots):
+                stamp(scene.debris, drawn_patch(rng, rng.uniform(0.2, 0.5)), piece, rng.uniform(0.4, 1.5), 0.0)
 
     def _bridge(self, scene: Scene, nuclei: list[Disc]) -> None:
         """A thin nucleoplasmic bridge between two main nuclei."""

@@ -22,12 +22,14 @@ from mnbatch.files import write_files
 from mnbatch.intake import read_json
 from mnbatch.training.augmentation import normalise_for
 from mnbatch.training.initial_weights import started
+from mnbatch.training.pool_feed import Pool, pool_trainer, score
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Preparer
-from mnbatch.training.training_loop import Epoch, Pool, Trained, Trainer, score
+from mnbatch.training.training_loop import Trained
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request
 from mnbatch.training.training_run import chosen_device, preparation_of
+from mnbatch.training.training_state import Epoch
 
 STATE = "cross_validation.json"
 """What is held out of what, and the groups that are finished; `cross_validation.csv` is its folds as a table."""
@@ -108,28 +110,30 @@ class _Folds:
         network = self._trained(Labelled(*load_crops(rest, self.preparation)), watched)
         device = chosen_device(self.request.device)
         return [
-            _fold(group, name, _scores(network, pixels, turns, zoom, device), labels)
+            _fold(group, name, _scores(network, pixels, turns, zoom, device, self.recipe.coloured), labels)
             for name, (turns, zoom) in VIEWS.items()
         ]
 
     def _trained(self, own: Labelled, watched: list[Pool]) -> nn.Module:
         request, recipe = self.request, self.recipe
-        network, _ = started(request.network, request.init, request.seed, recipe.colour_shares)
+        network, _ = started(request.network, request.init, request.seed, recipe.colour_shares, recipe.coloured)
 
         def report(epoch: Epoch, so_far: Trained) -> None:
             held = ", ".join(f"{value:.3f}" for value in epoch.aucs.values())
             self.say(f"  epoch {epoch.number}/{recipe.epochs}: loss {epoch.loss:.4f}, held out {held}")
 
         device = chosen_device(request.device)
-        pools = self.maker.training(own)
-        trainer = Trainer(network, pools, watched, recipe, normalise_for(network), request.seed, device, report)
+        pools, to_input = self.maker.training(own), normalise_for(network, recipe.coloured)
+        trainer = pool_trainer(network, pools, watched, recipe, to_input, request.seed, device, report)
         trainer.run()
         averaged: nn.Module = trainer.averaged
         return averaged.eval()
 
 
-def _scores(network: nn.Module, pixels: np.ndarray, turns: int, zoom: float, device: torch.device) -> Scores:
-    to_input = normalise_for(network)
+def _scores(
+    network: nn.Module, pixels: np.ndarray, turns: int, zoom: float, device: torch.device, coloured: bool
+) -> Scores:
+    to_input = normalise_for(network, coloured)
     plain = score(network, pixels, to_input, device, turns)
     if zoom == 1.0:
         return plain

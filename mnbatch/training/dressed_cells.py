@@ -134,9 +134,12 @@ def _other_density(
     y: float,
     radius: float,
 ) -> FloatArray:
-    """What a cell without micronucleus gets instead: its cytoplasm smoothed, paler or tinted stain, or a platelet."""
+    """What a cell without micronucleus gets instead: precipitate, smoothed cytoplasm, other stain, a platelet."""
     kind = rng.uniform()
-    if kind < 0.35 or not cell.platelets:
+    if kind < 0.2:  # precipitate: grey to green-black, flat, mostly darker than the nucleus
+        tone = np.array([rng.uniform(0.95, 1.15), rng.uniform(0.85, 1.0), rng.uniform(0.85, 1.05)])
+        return np.broadcast_to(tone * rng.uniform(0.5, 1.8), density.shape).astype(np.float32)
+    if kind < 0.4 or not cell.platelets:
         return np.asarray(ndimage.gaussian_filter(density, (2, 2, 0)), np.float32)
     if kind < 0.55:
         return np.asarray(ndimage.gaussian_filter(density, (3, 3, 0)) * rng.uniform(0.5, 1.35), np.float32)

@@ -17,11 +17,14 @@ from mnbatch.networks.network import Network
 NEXT_STEP = "Give a state dict of torchvision's names (.pth or .safetensors), `imagenet`, or `random`."
 
 
-def started(name: str, init: str, seed: int, colour_shares: tuple[float, float, float] | None) -> tuple[Network, str]:
+def started(
+    name: str, init: str, seed: int, colour_shares: tuple[float, float, float] | None, coloured: bool = False
+) -> tuple[Network, str]:
     """A new network of a name, filled as `initialise` does, and a sentence for the card.
 
     Args:
         colour_shares: tied into the first layer; None leaves the colours apart.
+        coloured: it will see `mnbatch.imaging.stain_channels`; weights that saw one mixture are spread over them.
 
     Raises:
         TrainingError: as `initialise`; or there is no such network.
@@ -33,6 +36,8 @@ def started(name: str, init: str, seed: int, colour_shares: tuple[float, float, 
     words = initialise(network, init, seed)
     if colour_shares is not None:
         tie_colours(network, colour_shares)
+    if coloured and _tied(network):
+        spread_over_stains(network, seed)
     return network, words
 
 
@@ -123,15 +128,41 @@ def _imagenet(network: Network) -> dict[str, Tensor]:
     return state
 
 
+def _first(network: nn.Module) -> nn.Conv2d:
+    """The first convolution, by its channels, not by its place: attention modules may be held before the backbone."""
+    convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
+    return next(module for module in convolutions if module.in_channels == 3)
+
+
+def _tied(network: nn.Module) -> bool:
+    """Whether the first convolution sees one mixture of the colours, and nothing else."""
+    weight = _first(network).weight.detach().double()
+    total = weight.sum(dim=1, keepdim=True)
+    shares = (weight * total).sum(dim=(0, 2, 3)) / (total**2).sum()
+    return bool(torch.allclose(weight, total * shares.view(1, 3, 1, 1), atol=1e-5))
+
+
+def spread_over_stains(network: nn.Module, seed: int) -> None:
+    """From a network of tied colours to one that sees `mnbatch.imaging.stain_channels`, nearly the same at first.
+
+    The first channel, density, gets all of the tied weight. The channels of colour get it times a small random factor
+    for each filter, so that every filter starts with some sense of colour and both signs are there.
+    """
+    first = _first(network)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        total = first.weight.sum(dim=1, keepdim=True)
+        factors = 0.3 * torch.randn((len(total), 2, 1, 1), generator=generator)
+        first.weight.copy_(torch.cat([total, total * factors], dim=1))
+
+
 def tie_colours(network: nn.Module, shares: tuple[float, float, float]) -> None:
     """Make the first convolution see one weighted mean of the colours: exact for inputs normalised alike.
 
     Args:
         shares: of red, green and blue; they add up to 1.
     """
-    # By its channels, not by its place: a network may hold its attention modules before its backbone.
-    convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
-    first = next(module for module in convolutions if module.in_channels == 3)
+    first = _first(network)
     with torch.no_grad():
         total = first.weight.sum(dim=1, keepdim=True)
         first.weight.copy_(total * total.new_tensor(shares).view(1, 3, 1, 1))

@@ -24,13 +24,16 @@ from mnbatch.evaluation.pointing_game import Pointing
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.networks.network import StreamNetwork
+from mnbatch.training.augmentation import normalise_for
 from mnbatch.training.card_writing import card_fields, served_stains
+from mnbatch.training.pool_feed import Pool, score
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Preparer
-from mnbatch.training.training_loop import Epoch, Pool, Trained, score
+from mnbatch.training.training_loop import Trained
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request
-from mnbatch.training.training_run import MEAN, STD, chosen_device, preparation_of, to_input
+from mnbatch.training.training_run import chosen_device, preparation_of
+from mnbatch.training.training_state import Epoch
 
 DRAWN = "evidence_drawn"
 """The map that reports draw, as the pointing game names it."""
@@ -70,14 +73,16 @@ def average_models(ingredients: Ingredients, request: Request, recipe: Recipe, s
     crops = Labelled(*load_crops(told_cells(request.data, say), preparation_of(recipe)))
     sets = _validation(crops, ingredients, request, recipe, models[0].card, say)
     device = chosen_device(request.device)
-    scores = {pool.name: score(network.to(device), pool.pixels, to_input, device) for pool in sets}
+    normalise = normalise_for(network, recipe.coloured)
+    scores = {pool.name: score(network.to(device), pool.pixels, normalise, device) for pool in sets}
     aucs = {pool.name: auc(scores[pool.name], pool.labels) for pool in sets}
     say("AUC " + ", ".join(f"{name} {value:.3f}" for name, value in aucs.items()))
     trained = Trained(network, Epoch(0, float("nan"), aucs, 0.0), ())
     stains = request.serves or models[0].card.stains
     own = served_stains(list(crops.crops), synthetic_stained=False)
     prepared = preparation_of(recipe)
-    fields = card_fields(request, recipe, prepared, (), sets, stains, scores, trained, "", (MEAN, STD), own)
+    seen_as = (normalise.mean, normalise.std)
+    fields = card_fields(request, recipe, prepared, (), sets, stains, scores, trained, "", seen_as, own)
     fields |= _origin(models, ingredients)
     card = write_model_directory(request.out, network.cpu(), fields)
     if ingredients.masks is None:

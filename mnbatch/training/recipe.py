@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mnbatch.errors import TrainingError
 from mnbatch.intake import is_there, read_text, reason
@@ -55,14 +55,19 @@ class Recipe(BaseModel):
             `learning_rate`.
         averaging: decay a step of the exponential average of weights that is validated and kept; 0: none.
         loss: `focal` with `gamma`, or `cross_entropy`.
-        labelled, dressed, composite, smear, simulated: shares of an epoch drawn from the laboratory's own crops, from
-            its fluorescence crops drawn as stained cells, from composite cells, from smears, from the simulator.
-        synthetic_cells: number of cells that are drawn once for each synthetic source.
+        labelled, dressed, composite, smear, simulated, hard: shares of an epoch drawn from the laboratory's own crops,
+            from its fluorescence crops drawn as stained cells, from composite cells, from smears, from the simulator,
+            and from the simulator with hard look-alikes (`mnbatch.simulate.hard_look_alikes`).
+        with_mn: share of an epoch's cells that have micronuclei.
+        stained: share of Giemsa among simulated and hard cells; stained_composites: among composite ones.
+        synthetic_cells: number of cells that are drawn for each synthetic source.
+        fresh: epochs that one drawing of them serves (as many cells as an epoch needs, `synthetic_cells` at most);
+            the next is drawn beside the network. 0: one drawing serves all.
         specificity_weight: of the rule that picks the threshold.
         bf16: mixed precision.
-        polarity, contrast, zoom: of the preparation, see `mnbatch.imaging.preparation`.
+        size, polarity, contrast, zoom, zoom_below, zoom_to: of the preparation, see `mnbatch.imaging.preparation`.
         colour_shares: the network sees this mixture of red, green and blue in each of its channels (its first layer is
-            tied); None leaves the colours apart.
+            tied); None, or nothing in a TOML file (`[]`), leaves the colours apart.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,19 +88,37 @@ class Recipe(BaseModel):
     composite: Share = 0.19
     smear: Share = 0.07
     simulated: Share = 0.18
+    hard: Share = 0.0
+    with_mn: float = Field(default=0.5, gt=0, lt=1)
+    stained: Share = 0.75
+    stained_composites: Share = 0.8
+    fresh: int = Field(default=0, ge=0)
     synthetic_cells: int = Field(default=7000, ge=2)
     specificity_weight: float = Field(default=2.0, gt=0)
     bf16: bool = True
-    polarity: Literal["as_is", "density"] = "density"
+    size: int = Field(default=224, ge=64, le=1024)
+    polarity: Literal["as_is", "density", "stains"] = "density"
     contrast: Literal["none", "per_crop", "deep_per_crop"] = "deep_per_crop"
     zoom: Literal["as_cut", "main_nucleus"] = "main_nucleus"
+    zoom_below: float = Field(default=0.22, gt=0, lt=1)
+    zoom_to: float = Field(default=0.29, gt=0, lt=1)
     colour_shares: tuple[float, float, float] | None = (0.4, 0.4, 0.2)
     augmentation: Augmentation = Augmentation()
+
+    @field_validator("colour_shares", mode="before")
+    @classmethod
+    def _none_in_toml(cls, value: object) -> object:
+        return None if value == [] else value
+
+    @property
+    def coloured(self) -> bool:
+        """Whether the network sees the three channels of `mnbatch.imaging.stain_channels` apart."""
+        return self.polarity == "stains" and self.colour_shares is None
 
     @property
     def has_synthetic_stained(self) -> bool:
         """Whether cells in the Giemsa stain are made for training."""
-        return self.dressed + self.composite + self.smear + self.simulated > 0
+        return self.dressed + self.composite + self.smear + self.simulated + self.hard > 0
 
 
 PAPER = Recipe(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mnbatch.csvfile import Value, csv_bytes
-from mnbatch.training.training_loop import Epoch
+from mnbatch.training.training_state import Epoch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

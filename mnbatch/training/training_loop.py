@@ -1,186 +1,31 @@
-"""The training loop: pools of prepared cells in, the best averaged weights out; and its whole state."""
+"""The training loop of every training: minibatches in, the best averaged weights out, its state kept at any step."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    pass  # merged
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
-import numpy.typing as npt
+import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from mnbatch.errors import TrainingError
-from mnbatch.evaluation.metrics import Labels, Scores, auc
 from mnbatch.networks.network import Network
-from mnbatch.training.augmentation import augmented
 from mnbatch.training.recipe import Recipe
-
-# All that a training needs to go on exactly as if it had not been stopped, as plain tensors and text.
-#
-# Nothing is pickled: tensors are named `network.*`, `averaged.*`, `optimiser.<number>.*` and `random.*`, so that they
-# can be kept with safetensors and read from a file that anybody may have written.
-
-
-Tensors = dict[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Snapshot:
-    """A training after a whole epoch.
-
-    Attributes:
-        step: optimiser steps done.
-        history: every epoch so far; best: the one whose averaged weights are kept.
-        tensors: of the network, of the averaged weights, of the optimiser, of torch's random numbers; none where all
-            epochs of the recipe are done.
-        best_weights: state of the best averaged network.
-        draws: state of NumPy's generator, as JSON.
-    """
-
-    step: int
-    history: tuple[Epoch, ...]
-    best: Epoch
-    tensors: Tensors
-    best_weights: Tensors
-    draws: str
-
-
-def state_of(module: nn.Module, prefix: str = "") -> Tensors:
-    """A module's weights and buffers on the CPU, contiguous, names with a prefix."""
-    return {prefix + name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-
-
-def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
-    """The counterpart of `state_of`; strides (channels-last) stay as they are.
-
-    Raises:
-        RuntimeError: tensors are absent, too many, or of another shape.
-    """
-    module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-
-
-def optimiser_state(optimiser: torch.optim.Optimizer) -> Tensors:
-    """What the optimiser remembers of each weight; rates and groups are made anew from the recipe."""
-    found = {}
-    for number, weight in enumerate(_weights(optimiser)):
-        for name, value in optimiser.state.get(weight, {}).items():
-            if isinstance(value, Tensor):
-                found[f"optimiser.{number}.{name}"] = value.detach().cpu().contiguous()
-    return found
-
-
-def fill_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The counterpart of `optimiser_state`.
-
-    Moments get the strides of their weight, as the optimiser itself would make them, so that the same kernels run.
-    """
-    weights = list(_weights(optimiser))
-    for key, value in tensors.items():
-        if not key.startswith("optimiser."):
-            continue
-        _, number, name = key.split(".", 2)
-        weight = weights[int(number)]
-        like = weight.shape == value.shape and value.ndim > 0
-        optimiser.state[weight][name] = torch.empty_like(weight).copy_(value) if like else value.clone()
-
-
-def _weights(optimiser: torch.optim.Optimizer) -> Iterator[Tensor]:
-    for group in optimiser.param_groups:
-        yield from group["params"]
-
-
-def random_state(device: torch.device) -> Tensors:
-    """Of torch's generators: the CPU's and, where the training is on a GPU, that one's."""
-    found = {"random.cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        found["random.cuda"] = torch.cuda.get_rng_state(device)
-    return found
-
-
-def fill_random(device: torch.device, tensors: Mapping[str, Tensor]) -> None:
-    """The counterpart of `random_state`; a training that comes from another kind of device keeps the new one's."""
-    torch.set_rng_state(tensors["random.cpu"])
-    if device.type == "cuda" and "random.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random.cuda"], device)
-
-
-def draws_of(rng: np.random.Generator) -> str:
-    """State of NumPy's generator as JSON (its integers have 128 bits)."""
-    return json.dumps(rng.bit_generator.state)
-
-
-def fill_draws(rng: np.random.Generator, draws: str) -> None:
-    """The counterpart of `draws_of`."""
-    rng.bit_generator.state = json.loads(draws)
-
-
-# The training loop: pools of prepared cells in, the best averaged weights out.
-
-
-UInt8Array = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pool:
-    """Prepared cells of one source.
-
-    Attributes:
-        name: for messages and the card.
-        pixels: uint8 (N, S, S, C), as the preparation leaves them.
-        labels: bool (N,), True where the cell has a micronucleus.
-        share: of an epoch's cells that are drawn from this pool.
-        counts: int (N,), micronuclei of each cell, -1 for one that has some and nobody knows how many; None where no
-            cell was counted.
-    """
-
-    name: str
-    pixels: UInt8Array
-    labels: Labels
-    share: float = 1.0
-    counts: npt.NDArray[np.int16] | None = None
-
-
-class ToInput(Protocol):
-    """How prepared pixels become network input: (B, C, S, S) in 0..1 -> (B, 3, S, S) normalised."""
-
-    def __call__(self, cells: Tensor) -> Tensor:
-        """Normalise a minibatch."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What one epoch came to.
-
-    Attributes:
-        number: counted from 1.
-        loss: mean over the epoch's training cells.
-        aucs: by validation pool, of the averaged weights.
-        seconds: wall time.
-    """
-
-    number: int
-    loss: float
-    aucs: Mapping[str, float]
-    seconds: float
-
-    @property
-    def score(self) -> float:
-        """What checkpoints are chosen by: the mean AUC over the validation pools; nan where there are none."""
-        return float(np.mean(list(self.aucs.values()))) if self.aucs else math.nan
+from mnbatch.training.training_state import (
+    Epoch,
+    Snapshot,
+    fill_module,
+    fill_optimiser,
+    fill_random,
+    optimiser_state,
+    random_state,
+    state_of,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,6 +35,28 @@ class Trained:
     network: nn.Module
     best: Epoch
     history: tuple[Epoch, ...]
+
+
+Report = Callable[[Epoch, Trained], None]
+Progress = Callable[[int, int, float], None]
+
+
+class Feed(Protocol):
+    """Where minibatches come from.
+
+    Attributes:
+        minibatches: of an epoch; cells: of an epoch.
+    """
+
+    minibatches: int
+    cells: int
+
+    def epoch(self, number: int, first: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """Network inputs (B, 3, S, S) and labels (B,) of an epoch, from its minibatch `first` on.
+
+        The same for the same numbers, whatever was drawn before, so that a training goes on within an epoch.
+        """
+        ...
 
 
 def in_backbone(network: nn.Module, name: str) -> bool:
@@ -207,46 +74,27 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
     return -((1 - log_p.exp()) ** gamma * log_p).mean()
 
 
-def epoch_order(pools: Sequence[Pool], cells: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Draw one epoch: (pool, cell) pairs, as many with as without micronuclei from each pool, in random order."""
-    total = sum(pool.share for pool in pools)
-    drawn: list[tuple[int, int]] = []
-    for index, pool in enumerate(pools):
-        wanted = round(cells * pool.share / total / 2)
-        for label in (True, False):
-            members = np.flatnonzero(pool.labels == label)
-            rounds = [rng.permutation(members) for _ in range(math.ceil(wanted / len(members)))]
-            drawn += [(index, int(i)) for i in np.concatenate([*rounds, members[:0]])[:wanted]]
-    return [drawn[i] for i in rng.permutation(len(drawn))]
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """Rate of the backbone for a step (counted from 0) of so many, by the recipe's schedule."""
+    done = step / steps
+    if recipe.schedule == "steps":
+        return recipe.learning_rate * 0.1 ** math.floor(3 * done + 1e-9)
+    warming = min(1.0, (step + 1) * recipe.epochs / steps) if recipe.epochs > 2 else 1.0
+    return recipe.learning_rate * warming * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def minibatches(pools: Sequence[Pool], recipe: Recipe, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Augmented minibatches of one epoch: cells (B, C, S, S) in 0..1, labels (B,)."""
-    order = epoch_order(pools, recipe.cells_per_epoch, rng)
-    for start in range(0, len(order), recipe.minibatch):
-        chosen = order[start : start + recipe.minibatch]
-        pixels = np.stack([pools[p].pixels[i] for p, i in chosen])
-        cells = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-        labels = torch.tensor([int(pools[p].labels[i]) for p, i in chosen])
-        yield augmented(cells, recipe.augmentation, rng), labels
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16; a processor that must imitate it is slower than in float32."""
+    if device.type != "cpu":
+        return True
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-@torch.no_grad()
-def score(network: nn.Module, pixels: UInt8Array, to_input: ToInput, device: torch.device, turns: int = 1) -> Scores:
-    """Probability of a micronucleus for prepared cells (N, S, S, C).
-
-    Args:
-        turns: 1, or 4 to average the logits over quarter turns.
-    """
-    network.eval()
-    margins = []
-    for start in range(0, len(pixels), 64):
-        cells = torch.from_numpy(pixels[start : start + 64]).permute(0, 3, 1, 2).float() / 255
-        inputs = to_input(cells).to(device)
-        turned = [network(torch.rot90(inputs, turn, (2, 3))).float() for turn in range(turns)]
-        logits = torch.stack(turned).mean(0)
-        margins.append((logits[:, 1] - logits[:, 0]).cpu())
-    return torch.sigmoid(torch.cat(margins)).double().numpy()
+def _now(device: torch.device) -> float:
+    """Seconds of the clock when the device has done all it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.monotonic()
 
 
 class Trainer:
@@ -254,31 +102,34 @@ class Trainer:
 
     Args:
         network: initialised; trained in place.
-        training, validation: pools; every training pool has cells of both classes.
+        feed: gives the minibatches; watch: AUC by validation set of the weights as they are.
+        seed: of what the network draws itself (dropout).
         report: called after every epoch with its figures and the best so far.
+        progress: called after every minibatch with the epoch's number, and cells done and seconds taken since the epoch
+            was begun (or gone on with); `snapshot` may be taken then.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        training: Sequence[Pool],
-        validation: Sequence[Pool],
+        feed: Feed,
+        watch: Callable[[nn.Module], Mapping[str, float]],
         recipe: Recipe,
-        to_input: ToInput,
         seed: int,
         device: torch.device,
-        report: Callable[[Epoch, Trained], None] | None = None,
+        report: Report | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = copy.deepcopy(self.network)
-        self.training, self.validation, self.recipe = training, validation, recipe
-        self.to_input, self.device, self.report = to_input, device, report
-        self.rng = np.random.default_rng(seed)
+        self.feed, self.watch, self.recipe, self.device = feed, watch, recipe, device
+        self.report, self.progress = report, progress
         torch.manual_seed(seed)
         self.optimiser = self._make_optimiser()
         self.step = 0
-        self.steps = recipe.epochs * math.ceil(recipe.cells_per_epoch / recipe.minibatch)
+        self.steps = recipe.epochs * feed.minibatches
         self.so_far: Trained | None = None
+        self.minibatches, self.losses = 0, 0.0
 
     def run(self) -> Trained:
         """All epochs of the recipe, or those that are left after `restore`.
@@ -296,16 +147,17 @@ class Trainer:
         return self.so_far
 
     def snapshot(self) -> Snapshot:
-        """What `restore` needs to go on from here; to be taken after a whole epoch."""
-        assert self.so_far is not None
+        """What `restore` needs to go on from here; to be taken after an epoch or, by `progress`, a minibatch."""
         tensors = {
             **state_of(self.network, "network."),
             **state_of(self.averaged, "averaged."),
             **optimiser_state(self.optimiser),
             **random_state(self.device),
         }
-        best = state_of(self.so_far.network)
-        return Snapshot(self.step, self.so_far.history, self.so_far.best, tensors, best, draws_of(self.rng))
+        past = self.so_far
+        history, best = (past.history, past.best) if past else ((), None)
+        weights = state_of(past.network) if past else {}
+        return Snapshot(self.step, history, best, tensors, weights, self.minibatches, self.losses)
 
     def restore(self, kept: Snapshot) -> None:
         """Go on where a training of the same recipe, seed and cells was: `run` then ends with the same weights.
@@ -313,16 +165,16 @@ class Trainer:
         Raises:
             RuntimeError, KeyError, IndexError, ValueError: the snapshot is of another network, or not whole.
         """
-        best = copy.deepcopy(self.averaged).eval()
-        fill_module(best, kept.best_weights)
+        if kept.best is not None:
+            best = copy.deepcopy(self.averaged).eval()
+            fill_module(best, kept.best_weights)
+            self.so_far = Trained(best, kept.best, kept.history)
         if kept.tensors:
             fill_module(self.network, kept.tensors, "network.")
             fill_module(self.averaged, kept.tensors, "averaged.")
             fill_optimiser(self.optimiser, kept.tensors)
             fill_random(self.device, kept.tensors)
-            fill_draws(self.rng, kept.draws)
-        self.step = kept.step
-        self.so_far = Trained(best, kept.best, kept.history)
+        self.step, self.minibatches, self.losses = kept.step, kept.minibatches, kept.losses
 
     def _with(self, epoch: Epoch) -> Trained:
         """The training with one epoch more."""
@@ -334,11 +186,9 @@ class Trainer:
     def _epoch(self, number: int) -> Epoch:
         started = time.monotonic()
         loss = self._train_epoch(number)
-        aucs = {
-            pool.name: auc(score(self.averaged, pool.pixels, self.to_input, self.device), pool.labels)
-            for pool in self.validation
-        }
-        return Epoch(number, loss, aucs, time.monotonic() - started)
+        learned = _now(self.device)
+        aucs = self.watch(self.averaged)
+        return Epoch(number, loss, aucs, time.monotonic() - started, learned - started)
 
     def _make_optimiser(self) -> torch.optim.Optimizer:
         recipe = self.recipe
@@ -349,39 +199,41 @@ class Trainer:
             return torch.optim.SGD(weights, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay)
         return torch.optim.AdamW(weights, recipe.learning_rate, weight_decay=recipe.weight_decay)
 
-    def _rate(self) -> float:
-        """Learning rate of the backbone for the coming step."""
-        recipe, done = self.recipe, self.step / self.steps
-        if recipe.schedule == "steps":
-            return recipe.learning_rate * 0.1 ** math.floor(3 * done)
-        warming = min(1.0, (self.step + 1) * recipe.epochs / self.steps) if recipe.epochs > 2 else 1.0
-        return recipe.learning_rate * warming * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-
     def _train_epoch(self, number: int) -> float:
         self.network.train()
-        losses = []
-        for cells, labels in minibatches(self.training, self.recipe, self.rng):
-            for group in self.optimiser.param_groups:
-                group["lr"] = self._rate() * group["factor"]
-            loss = self._loss(cells, labels.to(self.device))
-            if not bool(torch.isfinite(loss)):
-                raise TrainingError(
-                    f"The loss is {loss.item()} in epoch {number}: training has diverged.",
-                    f"Lower learning_rate in the recipe (now {self.recipe.learning_rate:g}) and give --restart."
-                    + (f" The model of epoch {self.so_far.best.number} stays where it is." if self.so_far else ""),
-                )
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-            self.optimiser.step()
-            self.step += 1
-            self._average()
-            losses.append(loss.item())
-        return float(np.mean(losses))
+        started, cells_done = 0.0, 0
+        for inputs, labels in self.feed.epoch(number, self.minibatches, self.device):
+            started = started or time.monotonic()  # not the wait for cells that are still being drawn
+            self.losses += self._learn(inputs, labels, number)
+            self.minibatches += 1
+            cells_done += len(inputs)
+            if self.progress is not None:
+                self.progress(number, cells_done, time.monotonic() - started)
+        loss = self.losses / max(1, self.minibatches)
+        self.minibatches, self.losses = 0, 0.0
+        return loss
 
-    def _loss(self, cells: Tensor, labels: Tensor) -> Tensor:
-        inputs = self.to_input(cells).to(self.device, memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
+    def _learn(self, inputs: Tensor, labels: Tensor, number: int) -> float:
+        """One step of the optimiser; the loss before it."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.recipe, self.step, self.steps) * group["factor"]
+        loss = self._loss(inputs, labels)
+        if not bool(torch.isfinite(loss)):
+            raise TrainingError(
+                f"The loss is {loss.item()} in epoch {number}: training has diverged.",
+                f"Lower learning_rate in the recipe (now {self.recipe.learning_rate:g}) and give --restart."
+                + (f" The model of epoch {self.so_far.best.number} stays where it is." if self.so_far else ""),
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self.step += 1
+        self._average()
+        return loss.item()
+
+    def _loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16 and has_bf16(self.device)):
             logits = self.network(inputs)
         return focal_loss(logits.float(), labels, self.recipe.gamma if self.recipe.loss == "focal" else 0.0)
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.labelled_cells import UInt8Array
@@ -19,16 +20,19 @@ from mnbatch.imaging.stain_recognition import recognise_stain
 from mnbatch.training import synthetic_cells
 from mnbatch.training.composite_scene import CANVAS
 from mnbatch.training.dressed_cells import SmearCell, smear_cells
+from mnbatch.training.hard_cells import hard_cells
+from mnbatch.training.pool_feed import Pool
 from mnbatch.training.real_pieces import PatchLibrary, load_library
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Maker, Preparer, made_part, one_thread
-from mnbatch.training.training_loop import Pool
 
 SMEARS_FOR_TRAINING = 0.75
 """Share of the smear images (in name order) that feed training; validation composites are made from the rest."""
 VALIDATION_CELLS = 200
 VALIDATION_SEED_STEP = 98
 """Added to the seed for validation cells, so that none of them is a training cell."""
+FRESH_SEED_STEP = 10_000
+"""Added to the seed for each drawing of training cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +68,11 @@ def labelled_pool(name: str, crops: UInt8Array, labels: Labels, preparer: Prepar
 
 
 def fluorescent(crops: UInt8Array, labels: Labels) -> tuple[list[UInt8Array], list[bool]]:
-    """Grey planes and labels of the crops with bright nuclei on dark background (224 pixels wide)."""
-    chosen = [i for i, crop in enumerate(crops) if recognise_stain(crop) == "fluorescence" and len(crop) == CANVAS]
-    return [crops[i, ..., 1] for i in chosen], [bool(labels[i]) for i in chosen]
+    """Grey planes (at the canvas's size) and labels of the crops with bright nuclei on dark background."""
+    chosen = [i for i, crop in enumerate(crops) if recognise_stain(crop) == "fluorescence"]
+    planes = (Image.fromarray(crops[i, ..., 1]) for i in chosen)
+    sized = [plane if plane.size == (CANVAS, CANVAS) else plane.resize((CANVAS, CANVAS)) for plane in planes]
+    return [np.asarray(plane) for plane in sized], [bool(labels[i]) for i in chosen]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +109,8 @@ class PoolMaker:
         self.recipe, self.sources, self.preparer = recipe, sources, preparer
         self.seed, self.workers, self.say = seed, workers, say
         self._drawn: dict[tuple[str, str], Pool] = {}
+        self._library: PatchLibrary | None = None
+        self._smear_cells: dict[bool, list[SmearCell]] = {}
 
     def training(self, own: Labelled) -> list[Pool]:
         """Training pools, the laboratory's own crops first."""
@@ -111,6 +119,10 @@ class PoolMaker:
         makers = self._makers(own, self.seed, held_out=False)
         counts = {"smear": recipe.synthetic_cells // 3, "dressed": recipe.synthetic_cells // 2}
         return pools + self._made("training", makers, lambda name: counts.get(name, recipe.synthetic_cells))
+
+    def fresh_makers(self, own: Labelled, drawing: int) -> dict[str, Maker]:
+        """Makers of the training cells of one drawing (counted from 1), by the name of the pool."""
+        return self._makers(own, self.seed + FRESH_SEED_STEP * drawing, held_out=False)
 
     def validation(self, own: Labelled) -> list[Pool]:
         """Validation pools: held-out crops, and cells made from them, from held-out smears and from other seeds."""
@@ -137,7 +149,7 @@ class PoolMaker:
         makers: dict[str, Maker] = {}
         library = PatchLibrary()
         if recipe.dressed or recipe.composite:
-            library = load_library(sources.nuclei, sources.smears, smear_share=SMEARS_FOR_TRAINING)
+            library = self._pieces()
         if recipe.dressed:
             greys, labels = fluorescent(own.crops, own.labels)
             if any(labels) and not all(labels):
@@ -145,16 +157,30 @@ class PoolMaker:
                     synthetic_cells.dressed, seed=seed, library=library, crops=greys, labels=labels
                 )
         if recipe.composite:
-            makers["composite"] = partial(synthetic_cells.composites, seed=seed, library=library)
+            makers["composite"] = partial(
+                synthetic_cells.composites, seed=seed, library=library, stained=recipe.stained_composites
+            )
         if recipe.smear and sources.smears is not None:
             makers["smear"] = partial(synthetic_cells.smears, seed=seed, cells=self._smears(sources.smears, held_out))
         if recipe.simulated:
-            giemsa = self.validation_giemsa if held_out else 0.75
+            giemsa = self.validation_giemsa if held_out else recipe.stained
             makers["simulated"] = partial(synthetic_cells.simulated, seed=seed, giemsa=giemsa)
+        if recipe.hard:
+            giemsa = self.validation_giemsa if held_out else recipe.stained
+            makers["hard"] = partial(hard_cells, seed=seed, giemsa=giemsa)
         return makers
 
+    def _pieces(self) -> PatchLibrary:
+        """Nuclei and platelets of the sources; cutting them out takes most of a minute, so once is enough."""
+        if self._library is None:
+            sources = self.sources
+            self._library = load_library(sources.nuclei, sources.smears, smear_share=SMEARS_FOR_TRAINING)
+        return self._library
+
     def _smears(self, folder: Path, held_out: bool) -> list[SmearCell]:
-        cells = (
+        if (kept := self._smear_cells.get(held_out)) is not None:
+            return kept
+        cells = self._smear_cells[held_out] = (
             smear_cells(folder, SMEARS_FOR_TRAINING, 1.0) if held_out else smear_cells(folder, 0.0, SMEARS_FOR_TRAINING)
         )
         if not cells:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -20,13 +22,16 @@ from mnbatch.networks.attention_alexnet import AttentionAlexNet
 from mnbatch.training.augmentation import Normalise, normalise_for
 from mnbatch.training.card_writing import asked_stains, card_fields, served_stains
 from mnbatch.training.checkpoint import Checkpoint, Key, card_only, made_key, training_key
+from mnbatch.training.fresh_pools import FreshPools
 from mnbatch.training.initial_weights import started, tie_colours
+from mnbatch.training.pool_feed import Pool, pool_trainer, score
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_curves import history_files
-from mnbatch.training.training_loop import Epoch, Pool, Trained, Trainer, score
+from mnbatch.training.training_loop import Trained, Trainer, has_bf16
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request
+from mnbatch.training.training_state import Epoch
 
 MEAN, STD = AttentionAlexNet.alike_mean, AttentionAlexNet.alike_std
 """Of all three channels alike (ImageNet's means over the colours), so that their mixture can be tied exactly."""
@@ -59,7 +64,7 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         if flattering:
             say(f"warning: {flattering}")
             request = replace(request, note=f"{request.note} {flattering}".strip())
-    network, started_from = started(request.network, request.init, request.seed, recipe.colour_shares)
+    network, started_from = started(request.network, request.init, request.seed, recipe.colour_shares, recipe.coloured)
     own = Labelled(*load_crops(training_cells, preparation))
     held_out = Labelled(*load_crops(validation_cells, preparation))
     stains = asked_stains(request.serves, served_stains(list(own.crops), recipe.has_synthetic_stained))
@@ -68,22 +73,38 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
     if (card := _finished_before(request, checkpoint)) is not None:
         say(f"{request.out} comes from {checkpoint.described()}: nothing is left to train (--restart trains anew)")
         return card
-    maker = PoolMaker(
-        recipe, request.sources, Preparer(preparation, recipe.colour_shares), request.seed, request.workers, say
-    )
-    training, validation = maker.training(own), maker.validation(held_out)
+    preparer = Preparer(preparation, recipe.colour_shares)
+    maker = PoolMaker(recipe, request.sources, preparer, request.seed, request.workers, say)
+    fresh = FreshPools(recipe, maker, preparer, own) if recipe.fresh else None
+    training, validation = maker.training(own) if fresh is None else [], maker.validation(held_out)
     seen = served_stains(list(held_out.crops), synthetic_stained=False)
     key |= made_key(training, validation)
     checkpoint.check(key)
-    say(f"training on {sum(len(pool.labels) for pool in training)} cells, starting from {started_from}")
-    return fit(request, recipe, network, training, validation, stains, started_from, say, (checkpoint, key), seen)
+    say(f"training on {_numbers(training, fresh)}, starting from {started_from}")
+    say(f"computing in {precision(recipe, chosen_device(request.device))}")
+    with fresh or nullcontext():
+        pools = fresh or training
+        return fit(request, recipe, network, pools, validation, stains, started_from, say, (checkpoint, key), seen)
+
+
+def _numbers(training: Sequence[Pool], fresh: FreshPools | None) -> str:
+    if fresh is None:
+        return f"{sum(len(pool.labels) for pool in training)} cells"
+    return f"cells that are drawn anew every {fresh.recipe.fresh} epochs"
+
+
+def precision(recipe: Recipe, device: torch.device) -> str:
+    """In what a training computes, and why, in words."""
+    if not recipe.bf16:
+        return "float32"
+    return "bfloat16" if has_bf16(device) else "float32 (this processor has no bfloat16)"
 
 
 def fit(
     request: Request,
     recipe: Recipe,
     network: nn.Module,
-    training: Sequence[Pool],
+    training: Sequence[Pool] | FreshPools,
     validation: Sequence[Pool],
     stains: Sequence[str],
     started_from: str,
@@ -97,7 +118,9 @@ def fit(
         kept: where the training is kept after every epoch, and gone on from, and its key; None keeps nothing.
         labelled_looks: of the labelled validation crops, see `card_fields`.
     """
-    device, normalise = chosen_device(request.device), normalise_for(network)
+    device = chosen_device(request.device)
+    normalise = normalise_for(network, recipe.coloured)
+    clock = Clock(recipe, say)
 
     def keep(trained: Trained) -> ModelCard:
         finished = _finished(trained.network, recipe)
@@ -106,7 +129,7 @@ def fit(
             request,
             recipe,
             preparation_of(recipe),
-            training,
+            training.described(len(trained.history)) if isinstance(training, FreshPools) else training,
             validation,
             stains,
             scores,
@@ -125,13 +148,43 @@ def fit(
             write_files(kept[0].folder, history_files(so_far.history, so_far.best, recipe.epochs, request.name))
         say(describe(epoch, recipe.epochs))
 
-    trainer = Trainer(network, training, validation, recipe, normalise, request.seed, device, report)
+    def progress(number: int, cells: int, seconds: float) -> None:
+        if clock.due(number, cells, seconds) and kept is not None:
+            kept[0].save(trainer.snapshot(), kept[1], card_only(request))
+
+    trainer = pool_trainer(network, training, validation, recipe, normalise, request.seed, device, report, progress)
     if kept is not None:
         _go_on(trainer, kept[0], recipe, say)
     card = keep(trainer.run())
     if kept is not None:
         kept[0].finish(card.weights_sha256, card_only(request))
     return card
+
+
+class Clock:
+    """Says every few minutes how fast a training is and what is left, and when to keep it.
+
+    Args:
+        every: seconds between two checkpoints within an epoch.
+    """
+
+    def __init__(self, recipe: Recipe, say: Callable[[str], None], every: float = 240.0) -> None:
+        self.recipe, self.say, self.every = recipe, say, every
+        self._last = time.monotonic()
+
+    def due(self, number: int, cells: int, seconds: float) -> bool:
+        """Whether it is time to keep the training; says so then.
+
+        Args:
+            number: of the epoch; cells: of it, done in `seconds`.
+        """
+        if time.monotonic() - self._last < self.every:
+            return False
+        self._last = time.monotonic()
+        speed = cells / max(seconds, 1e-9)
+        left = (self.recipe.epochs - number + 1) * self.recipe.cells_per_epoch - cells
+        self.say(f"  epoch {number}: {cells} cells, {speed:.1f} cells/s, {left / speed / 60:.0f} min left")
+        return True
 
 
 def _go_on(trainer: Trainer, checkpoint: Checkpoint, recipe: Recipe, say: Callable[[str], None]) -> None:
@@ -143,8 +196,10 @@ def _go_on(trainer: Trainer, checkpoint: Checkpoint, recipe: Recipe, say: Callab
         trainer.restore(checkpoint.load())
     except (RuntimeError, LookupError, ValueError, TypeError) as error:
         raise checkpoint.damaged(error) from error
-    best = checkpoint.record.best
-    say(f"going on after epoch {len(checkpoint.record.history)} of {recipe.epochs}; the best so far is epoch {best}")
+    record = checkpoint.record
+    within = f" and {record.minibatches} minibatches" if record.minibatches else ""
+    best = f"; the best so far is epoch {record.best}" if record.best else ""
+    say(f"going on after epoch {len(record.history)}{within} of {recipe.epochs}{best}")
 
 
 def _finished_before(request: Request, checkpoint: Checkpoint) -> ModelCard | None:
@@ -161,8 +216,9 @@ def _finished_before(request: Request, checkpoint: Checkpoint) -> ModelCard | No
 
 def preparation_of(recipe: Recipe) -> Preparation:
     """How crops are prepared for a model that is trained by this recipe."""
-    contrast, zoom = ContrastRule(rule=recipe.contrast), ZoomRule(rule=recipe.zoom)
-    return Preparation(polarity=recipe.polarity, contrast=contrast, zoom=zoom)
+    contrast = ContrastRule(rule=recipe.contrast)
+    zoom = ZoomRule(rule=recipe.zoom, smallest=recipe.zoom_below, wanted=recipe.zoom_to)
+    return Preparation(size=recipe.size, polarity=recipe.polarity, contrast=contrast, zoom=zoom)
 
 
 def describe(epoch: Epoch, epochs: int) -> str:

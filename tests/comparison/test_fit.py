@@ -5,17 +5,18 @@ import pytest
 import torch
 
 from mnbatch.comparison.data_split import read_data
-from mnbatch.comparison.paper_training import fit, learning_rate, minibatches, read_pixels, scores_of
+from mnbatch.comparison.paper_training import VALIDATION, fit, minibatches, read_pixels, scores_of
 from mnbatch.comparison.protocols import make_plan
 from mnbatch.evaluation.metrics import auc
 from mnbatch.networks import ARCHITECTURES
 from mnbatch.training.recipe import PAPER
+from mnbatch.training.training_loop import learning_rate
 
 CPU = torch.device("cpu")
 
 
 def test_the_rate_is_a_tenth_after_20_and_a_hundredth_after_40_of_60_epochs():
-    rates = [learning_rate(PAPER, (epoch - 1) / 60) for epoch in (1, 20, 21, 40, 41, 60)]
+    rates = [learning_rate(PAPER, 7 * (epoch - 1), 7 * 60) for epoch in (1, 20, 21, 40, 41, 60)]
     assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001])
 
 
@@ -33,7 +34,7 @@ def test_a_network_learns_and_its_best_epoch_is_kept(crops):
     fitted = fit(ARCHITECTURES["tiny"](), pixels, plan.training, plan.validation, recipe, 1, CPU, lambda _: None)
     losses = [epoch.loss for epoch in fitted.epochs]
     assert losses[-1] < 0.9 * losses[0]
-    aucs = [epoch.validation_auc for epoch in fitted.epochs]
+    aucs = [epoch.aucs[VALIDATION] for epoch in fitted.epochs]
     assert fitted.best == 1 + int(np.argmax(aucs))
     kept = scores_of(fitted.network, pixels, plan.validation, CPU)
     assert auc(kept, plan.validation.labels) == pytest.approx(max(aucs))

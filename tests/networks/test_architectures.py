@@ -17,11 +17,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = {
     "attention-alexnet", "alex-light", "alex-ca", "alexnet", "mobilenet", "vgg16", "googlenet", "resnet18",
     "resnet50", "vgg16-att", "googlenet-att", "resnet18-att", "resnet50-att", "msa-net",
+    "attention-alexnet-normalised", "attention-alexnet-lme",
 }  # fmt: skip
 WITHOUT_EVIDENCE = {"alexnet", "vgg16"}
 WITH_EVIDENCE = [name for name in ARCHITECTURES if name not in WITHOUT_EVIDENCE]
 ATTENTION_SIZES = {
     "attention-alexnet": {"conv3": 13, "conv4": 13},
+    "attention-alexnet-normalised": {"conv3": 13, "conv4": 13},
+    "attention-alexnet-lme": {"conv3": 13, "conv4": 13},
     "vgg16-att": {"conv4_3": 28, "conv5_3": 14},
     "googlenet-att": {"inception3b": 28, "inception4e": 14},
     "resnet18-att": {"layer2": 28, "layer3": 14},

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from mnbatch.assay.cells import spread
+from mnbatch.assay.map_grid import map_box
 from mnbatch.report import page_pictures
 
 
@@ -23,7 +24,8 @@ def spot(x: int, y: int, value: float = 1.0) -> np.ndarray:
 @pytest.mark.parametrize(("x", "y"), [(0, 0), (6, 6), (12, 3), (11, 12)])
 def test_a_position_is_drawn_at_the_centre_of_its_receptive_field(x: int, y: int) -> None:
     alpha = rgba(page_pictures.attention_png(spot(x, y)))[..., 3].astype(float)
-    points = (np.arange(len(alpha)) + 0.5) / len(alpha) * page_pictures.BOX_SIZE + page_pictures.BOX_START
+    start, width = map_box(224, 13)
+    points = (np.arange(len(alpha)) + 0.5) / len(alpha) * width * 224 + start * 224
     peak = alpha == alpha.max()
     assert points[peak.any(axis=0)].mean() == pytest.approx(15 + 16 * x, abs=4.1)
     assert points[peak.any(axis=1)].mean() == pytest.approx(15 + 16 * y, abs=4.1)

@@ -2,8 +2,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mnbatch.assay.calls import CalledCell
+from mnbatch.assay.map_grid import positions
+from mnbatch.errors import StorageError
 from mnbatch.report.page_pictures import Candidate, choose, gallery_view
 from mnbatch.results.stored_crops import MAPS, StoredCrops, encode_crop, pack_maps
 
@@ -52,11 +55,11 @@ def test_the_text_says_how_many_of_how_many_are_shown() -> None:
     assert none.called_text == "No cell was called MN."
 
 
-def kept(folder: Path, given: tuple[str, ...]) -> StoredCrops:
+def kept(folder: Path, given: tuple[str, ...], size: int = 224) -> StoredCrops:
     """One cell's crop and maps as a run keeps them, the maps that the model does not give as NaN."""
-    maps = np.full((3, 13, 13), 0.5, np.float32)
+    maps = np.full((3, positions(size), positions(size)), 0.5, np.float32)
     maps[[name not in given for name in MAPS]] = np.nan
-    jpeg = encode_crop(np.full((224, 224, 3), 90, np.uint8))
+    jpeg = encode_crop(np.full((size, size, 3), 90, np.uint8))
     (folder / "crops").write_bytes(jpeg)
     (folder / "maps").write_bytes(pack_maps(maps))
     return StoredCrops(folder / "crops", folder / "maps", ((0, len(jpeg)),), (0,), given)
@@ -83,3 +86,23 @@ def test_a_map_that_the_model_does_not_give_is_absent_and_never_an_empty_picture
     assert [set(cell) for cell in cells] == [set(MAPS), {"evidence"}, set()]
     assert np.isnan(evidence.cell_maps(0)).any(axis=(1, 2)).tolist() == [True, True, False]
     assert none.cell_maps(0) is None
+
+
+@pytest.mark.parametrize(("size", "side", "start", "width"), [(224, 13, "7", "208"), (256, 15, "6.125", "210")])
+def test_a_map_is_drawn_where_its_positions_lie(tmp_path: Path, size: int, side: int, start: str, width: str) -> None:
+    pictures = kept(tmp_path, MAPS, size)
+    maps = pictures.cell_maps(0)
+    assert maps is not None
+    assert pictures.side == side
+    assert maps.shape == (3, side, side)
+    assert maps == pytest.approx(0.5, abs=0.01)
+    view = gallery_view([replace(cell, row=0, pictures=pictures) for cell in candidates([0.9])], 9)
+    assert view is not None
+    assert {(drawn.start, drawn.size) for card in view.called for drawn in card.maps} == {(start, width)}
+
+
+def test_a_file_of_maps_that_is_cut_short_is_damage(tmp_path: Path) -> None:
+    pictures = kept(tmp_path, MAPS)
+    pictures.maps.write_bytes(pictures.maps.read_bytes()[:-1])
+    with pytest.raises(StorageError, match="no maps"):
+        pictures.cell_maps(0)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mnbatch.evaluation.metrics import bootstrap
-from mnbatch.training.training_loop import Pool
+from mnbatch.training.pool_feed import Pool
 
 
 def draw_cell(rng: np.random.Generator, with_mn: bool, size: int = 96) -> np.ndarray:

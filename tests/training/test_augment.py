@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mnbatch.imaging.stain_channels import ZERO_LEVEL
 from mnbatch.training.augmentation import augmented, compressed, degraded, toned, warped
 from mnbatch.training.recipe import Augmentation
 
@@ -60,3 +61,17 @@ def test_noise_and_jpeg_change_little_of_a_smooth_cell():
     assert 0 < (rough - smooth).abs().mean() < 0.04
     coded = compressed(smooth, 1.0, 40, np.random.default_rng(0))
     assert 0 < (coded - smooth).abs().mean() < 0.03
+
+
+def test_colour_channels_keep_their_zero_and_their_sign():
+    cells = torch.full((40, 3, 32, 32), ZERO_LEVEL / 255)
+    cells[:, 0] = 0.5
+    cells[:, 1] += 0.2
+    settings = Augmentation(blur=0, noise=0, coarse=0, coarsest=0.5, jpeg=1.0, clean=0.0, shift=0.0)
+    changed = augmented(cells, settings, np.random.default_rng(0), coloured=True)
+    assert torch.allclose(changed[:, 2], torch.tensor(ZERO_LEVEL / 255), atol=1e-6)
+    strengths = (changed[:, 1].mean(dim=(1, 2)) - ZERO_LEVEL / 255) / 0.2
+    assert strengths.min() > 0.74
+    assert strengths.max() < 1.26
+    assert strengths.std() > 0.05
+    assert changed[:, 0].mean(dim=(1, 2)).std() > 0.01

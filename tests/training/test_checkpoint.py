@@ -19,6 +19,7 @@ from mnbatch.errors import MismatchError, StorageError, TrainingError
 from mnbatch.inference.model_directory import load_model
 from mnbatch.training import training_loop
 from mnbatch.training.checkpoint import RECORD, Checkpoint
+from mnbatch.training.pool_feed import pool_trainer
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.training_loop import Trainer
 from mnbatch.training.training_request import Request
@@ -70,7 +71,7 @@ def test_a_restored_trainer_ends_with_the_same_weights_and_buffers(pool, tmp_pat
     recipe = TINY.model_copy(update={"optimiser": optimiser})
 
     def trainer() -> Trainer:
-        return Trainer(Normalised(), [pool], [pool], recipe, to_input, 1, CPU)
+        return pool_trainer(Normalised(), [pool], [pool], recipe, to_input, 1, CPU)
 
     whole = trainer().run()
     first = trainer()
@@ -95,7 +96,7 @@ def test_a_restored_trainer_ends_with_the_same_weights_and_buffers(pool, tmp_pat
 
 
 def test_averaged_weights_come_with_averaged_statistics(pool):
-    trainer = Trainer(Normalised(), [pool], [pool], TINY.model_copy(update={"averaging": 0.0}), to_input, 1, CPU)
+    trainer = pool_trainer(Normalised(), [pool], [pool], TINY.model_copy(update={"averaging": 0.0}), to_input, 1, CPU)
     trainer.run()
     fresh = Normalised().state_dict()
     for name, tensor in trainer.averaged.state_dict().items():
@@ -191,7 +192,7 @@ def test_another_training_is_refused_and_restart_starts_anew(stopped, crop_folde
     assert len(Checkpoint(stopped.out).record.history) == 1
 
 
-@pytest.mark.parametrize("file", [RECORD, "state-1.safetensors", "best-1.safetensors"])
+@pytest.mark.parametrize("file", [RECORD, "state-1-0.safetensors", "best-1.safetensors"])
 def test_a_damaged_checkpoint_is_named_and_can_be_given_up(stopped, file):
     damaged = stopped.out.with_name("m.training") / file
     damaged.write_bytes(damaged.read_bytes()[:-40])
@@ -224,3 +225,29 @@ def test_a_place_that_cannot_hold_the_training_is_said(crop_folder, tmp_path):
     (tmp_path / "m.training").write_text("a file")
     with pytest.raises(StorageError, match=r"m\.training cannot be read"):
         train_model(request(crop_folder, tmp_path / "m"), TINY, lambda line: None)
+
+
+def test_a_training_stopped_within_an_epoch_ends_with_the_same_weights(pool, tmp_path):
+    def trainer(progress=None) -> Trainer:
+        return pool_trainer(Normalised(), [pool], [pool], TINY, to_input, 1, CPU, None, progress)
+
+    whole = trainer().run()
+    checkpoint = Checkpoint(tmp_path / "m")
+
+    def stop(number: int, cells: int, seconds: float) -> None:
+        if number == stopped_in and first.minibatches == 2:
+            checkpoint.save(first.snapshot(), {}, {})
+            raise Killed
+
+    for stopped_in in (1, 2):
+        first = trainer(stop)
+        with pytest.raises(Killed):
+            first.run()
+        kept = Checkpoint(tmp_path / "m")
+        assert kept.described() == f"an unfinished training of {stopped_in - 1} epochs and 2 minibatches"
+        second = trainer()
+        second.restore(kept.load())
+        again = second.run()
+        assert [(e.loss, e.aucs) for e in again.history] == [(e.loss, e.aucs) for e in whole.history]
+        for name, tensor in whole.network.state_dict().items():
+            assert torch.equal(tensor, again.network.state_dict()[name]), name

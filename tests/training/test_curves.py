@@ -5,7 +5,7 @@ import io
 import xml.etree.ElementTree as ET
 
 from mnbatch.training.training_curves import history_files
-from mnbatch.training.training_loop import Epoch
+from mnbatch.training.training_state import Epoch
 
 HISTORY = tuple(
     Epoch(n, 0.3 / n, {"labelled": 0.8 + 0.02 * n, "composite": 0.7 + (0.04 if n == 2 else 0.02) * n}, 61.25)

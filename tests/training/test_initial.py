@@ -9,7 +9,7 @@ from torch import nn
 
 from mnbatch.errors import TrainingError
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
-from mnbatch.training.initial_weights import initialise, tie_colours
+from mnbatch.training.initial_weights import initialise, started, tie_colours
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +84,21 @@ def test_the_weights_of_a_whole_model_are_all_taken(tmp_path):
     network = AttentionAlexNet()
     assert initialise(network, str(tmp_path), 1).startswith("all weights of the model")
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), model.parameters(), strict=True))
+
+
+def test_weights_of_one_mixture_are_spread_over_the_channels_of_stains(tmp_path):
+    tied, _ = started("attention-alexnet", "random", 1, (0.4, 0.4, 0.2))
+    save_file(tied.state_dict(), tmp_path / "tied.safetensors")
+    coloured, _ = started("attention-alexnet", str(tmp_path / "tied.safetensors"), 1, None, coloured=True)
+    first, before = coloured.features[0].weight, tied.features[0].weight
+    density = torch.rand(1, 1, 64, 64)
+    on_density = torch.cat([density, torch.zeros(1, 2, 64, 64)], dim=1)  # no colour is 0 after normalisation
+    seen = torch.nn.functional.conv2d(on_density, first), torch.nn.functional.conv2d(density.repeat(1, 3, 1, 1), before)
+    assert torch.allclose(*seen, atol=1e-5)
+    assert first[:, 1:].abs().mean() > 0.05 * first[:, 0].abs().mean()
+
+
+def test_weights_that_see_colours_apart_stay_as_they_are():
+    plain, _ = started("attention-alexnet", "random", 1, None)
+    coloured, _ = started("attention-alexnet", "random", 1, None, coloured=True)
+    assert torch.equal(plain.features[0].weight, coloured.features[0].weight)

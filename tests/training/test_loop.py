@@ -9,8 +9,10 @@ from torch import nn
 
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.metrics import auc
+from mnbatch.training import training_loop
+from mnbatch.training.pool_feed import Pool, epoch_order, pool_trainer, score
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.training_loop import Pool, Trainer, epoch_order, focal_loss, score
+from mnbatch.training.training_loop import focal_loss, learning_rate
 from mnbatch.training.training_run import to_input
 
 CPU = torch.device("cpu")
@@ -57,7 +59,7 @@ def test_an_epoch_draws_both_classes_alike_and_pools_by_their_shares():
 
 def test_a_run_is_the_same_for_a_seed_and_another_for_another(pool):
     def weights(seed: int) -> torch.Tensor:
-        trained = Trainer(TinyNetwork(), [pool], [pool], SMALL, to_input, seed, CPU).run()
+        trained = pool_trainer(TinyNetwork(), [pool], [pool], SMALL, to_input, seed, CPU).run()
         return torch.cat([weight.flatten() for weight in trained.network.parameters()])
 
     first = weights(1)
@@ -67,7 +69,7 @@ def test_a_run_is_the_same_for_a_seed_and_another_for_another(pool):
 
 def test_the_epoch_with_the_best_validation_auc_is_kept(pool):
     seen = []
-    trainer = Trainer(TinyNetwork(), [pool], [pool], SMALL, to_input, 1, CPU, lambda e, t: seen.append((e, t)))
+    trainer = pool_trainer(TinyNetwork(), [pool], [pool], SMALL, to_input, 1, CPU, lambda e, t: seen.append((e, t)))
     trained = trainer.run()
     assert [epoch.number for epoch, _ in seen] == [1, 2, 3]
     assert trained.best.score == max(epoch.score for epoch in trained.history)
@@ -78,7 +80,7 @@ def test_the_epoch_with_the_best_validation_auc_is_kept(pool):
 
 def test_training_lowers_the_loss_of_a_learnable_task(pool):
     recipe = SMALL.model_copy(update={"epochs": 12, "cells_per_epoch": 64})
-    trained = Trainer(TinyNetwork(), [pool], [pool], recipe, to_input, 1, CPU).run()
+    trained = pool_trainer(TinyNetwork(), [pool], [pool], recipe, to_input, 1, CPU).run()
     losses = [epoch.loss for epoch in trained.history]
     assert np.mean(losses[-3:]) < 0.9 * losses[0]
 
@@ -89,17 +91,34 @@ def test_a_loss_that_is_no_number_stops_the_run(pool):
     with torch.no_grad():
         network.classifier.bias[0] = float("nan")
     with pytest.raises(TrainingError, match="epoch 1: training has diverged"):
-        Trainer(network, [pool], [pool], SMALL, to_input, 1, CPU).run()
+        pool_trainer(network, [pool], [pool], SMALL, to_input, 1, CPU).run()
 
 
-def test_rates_follow_the_schedule(pool):
+def test_rates_follow_the_schedule():
     steps = SMALL.model_copy(update={"schedule": "steps", "epochs": 3})
-    trainer = Trainer(TinyNetwork(), [pool], [pool], steps, to_input, 1, CPU)
-    rates = []
-    for step in range(trainer.steps):
-        trainer.step = step
-        rates.append(trainer._rate() / steps.learning_rate)
+    rates = [learning_rate(steps, step, 6) / steps.learning_rate for step in range(6)]
     assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
-    trainer.recipe = SMALL.model_copy(update={"schedule": "cosine"})
-    trainer.step = trainer.steps
-    assert trainer._rate() == pytest.approx(0.02 * SMALL.learning_rate)
+    cosine = SMALL.model_copy(update={"schedule": "cosine"})
+    assert learning_rate(cosine, 6, 6) == pytest.approx(0.02 * SMALL.learning_rate)
+    assert learning_rate(cosine, 0, 6) < learning_rate(cosine, 1, 6), "the first epoch warms up"
+
+
+def test_progress_is_told_of_every_minibatch_and_the_share_of_classes_is_kept(pool):
+    told = []
+    recipe = SMALL.model_copy(update={"epochs": 1})
+    pool_trainer(TinyNetwork(), [pool], [], recipe, to_input, 1, CPU, None, lambda *row: told.append(row)).run()
+    assert [(number, cells) for number, cells, _ in told] == [(1, 8), (1, 16)]
+    order = epoch_order([pool], 40, np.random.default_rng(0), 0.25)
+    assert sum(bool(pool.labels[i]) for _, i in order) == 10
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_bfloat16_is_used_where_the_processor_has_it(monkeypatch, has):
+    monkeypatch.setattr(training_loop, "has_bf16", lambda device: has)
+    network, seen = TinyNetwork(), []
+    network.register_forward_hook(lambda module, given, logits: seen.append(torch.is_autocast_enabled("cpu")))
+    labels = np.array([True, False])
+    cells = Pool("a", np.full((2, 224, 224, 1), 9, np.uint8), labels)
+    recipe = SMALL.model_copy(update={"bf16": True, "epochs": 1, "cells_per_epoch": 2})
+    pool_trainer(network, [cells], [], recipe, to_input, 1, CPU).run()
+    assert seen == [has]

@@ -31,3 +31,11 @@ def test_a_wrong_file_is_refused(tmp_path, text):
 def test_an_unknown_recipe_is_refused_with_the_known_ones():
     with pytest.raises(TrainingError, match="default, paper, stage-1, stage-2"):
         load_recipe("best")
+
+
+def test_a_file_can_ask_for_the_colours_apart(tmp_path):
+    file = tmp_path / "colour.toml"
+    file.write_text('polarity = "stains"\ncolour_shares = []\n')
+    assert load_recipe(str(file)).coloured
+    file.write_text('polarity = "stains"\n')
+    assert not load_recipe(str(file)).coloured

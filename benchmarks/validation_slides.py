@@ -1,0 +1,188 @@
+"""Figures of models on simulated validation slides: AP, F1, AUC, specificity at sensitivity 0.9, and by slide.
+
+    python benchmarks/validation_slides.py draw FOLDER --stain giemsa
+    python benchmarks/validation_slides.py measure FOLDER MODEL_DIR [--sheet errors.png] [--most-slides 12]
+    python benchmarks/validation_slides.py calibrate FOLDER MODEL_DIR --specificity 0.995
+
+`calibrate` sets temperature and threshold of the model on the slides, and writes its card again with the figures on
+them.
+
+Slides are those of `mnbatch simulate` with variety 0.8 and seed 70000, on which no bundled model was trained; on
+average 6.5 % of their cells have a micronucleus. The pictures are kept in FOLDER, so that every model is measured on
+the same ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
+from mnbatch.simulate.cell_plan import MAX_MN
+from mnbatch.simulate.export_plan import ExportPlan
+from mnbatch.simulate.slide_appearance import draw_slide_appearance
+
+SEED = 70000
+MNBN = (6.5, 6.5, 15.0, 25.0, 40.0, 60.0, 67.0, 300.0)
+"""MNBN cells per 1000 of the slides in turn; their mean is 65."""
+
+
+def draw(folder: Path, stain: str, slides: int, cells: int) -> None:
+    """Draw the slides that are not there yet; one .npz each."""
+    plan = ExportPlan(donors=slides, slides=1, cells=cells, seed=SEED, mnbn=MNBN, variety=0.8)
+    folder.mkdir(parents=True, exist_ok=True)
+    for donor in range(slides):
+        file = folder / f"{stain}-{donor:02d}.npz"
+        if file.exists():
+            continue
+        key = [SEED, donor, 0]
+        slide = draw_slide_appearance(np.random.default_rng([*key, 0]), stain, plan.variety)
+        images, counts, names = [], [], []
+        for number in range(cells):
+            rng = np.random.default_rng([*key, number + 1])
+            wanted = min(MAX_MN, int(rng.poisson(plan.mean_mn(donor))))
+            rng.random(2)  # as `mnbatch simulate` draws the kind of the cell
+            cell = simulate_cell(rng, CellSpec(stain, wanted, "binucleated", plan.size, bits=16), slide)
+            images.append(cell.image)
+            counts.append(cell.n_mn)
+            names.append(";".join(cell.artefacts))
+        part = file.with_suffix(".part.npz")
+        np.savez_compressed(part, images=np.stack(images), n_mn=np.array(counts), artefacts=np.array(names))
+        part.rename(file)
+        print(file.name, sum(n > 0 for n in counts), flush=True)
+
+
+def scored(folder: Path, model_dir: Path, stain: str, most: int) -> tuple[list[np.ndarray], list[np.ndarray], list]:
+    """Scores and truths of each slide, and the pictures."""
+    import torch
+
+    from mnbatch.imaging.preparation import network_input, prepare_crop
+    from mnbatch.inference.model_directory import load_model
+
+    model = load_model(model_dir)
+    card, network = model.card, model.network.eval()
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (card.normalisation.mean, card.normalisation.std))
+    scores, truths, pictures = [], [], []
+    for file in sorted(folder.glob(f"{stain}-*.npz"))[:most]:
+        held = np.load(file)
+        seen = np.stack(
+            [network_input(prepare_crop(image, card.preparation), card.preparation) for image in held["images"]]
+        )
+        margins = []
+        with torch.no_grad():
+            for start in range(0, len(seen), 32):
+                cells = torch.from_numpy(seen[start : start + 32]).permute(0, 3, 1, 2).float() / 255
+                logits = network((cells - mean) / std)
+                margins.append((logits[:, 1] - logits[:, 0]) / card.temperature)
+        scores.append(torch.sigmoid(torch.cat(margins)).numpy())
+        truths.append(held["n_mn"] > 0)
+        pictures.append(held["images"])
+    return scores, truths, pictures
+
+
+def figures(scores: list[np.ndarray], truths: list[np.ndarray], threshold: float) -> dict[str, float]:
+    """Pooled figures, and mean and worst tenth over slides at the threshold."""
+    p, y = np.concatenate(scores), np.concatenate(truths)
+    called = p >= threshold
+    hit = (called & y).sum()
+    spec = np.array([(~(s >= threshold) & ~t).sum() / (~t).sum() for s, t in zip(scores, truths, strict=True)])
+    sens = np.array(
+        [((s >= threshold) & t).sum() / t.sum() for s, t in zip(scores, truths, strict=True) if t.sum() >= 3]
+    )
+    at90 = np.quantile(p[y], 0.1)
+    f1s = [2 * ((p >= t) & y).sum() / ((p >= t).sum() + y.sum()) for t in np.unique(p[y])]
+    return {
+        "cells": len(y),
+        "mn": int(y.sum()),
+        "AP": average_precision_score(y, p),
+        "AUC": roc_auc_score(y, p),
+        "F1": 2 * hit / (called.sum() + y.sum()),
+        "best F1": max(f1s),
+        "spec at sens 0.9": float((p[~y] < at90).mean()),
+        "spec": float((~called & ~y).sum() / (~y).sum()),
+        "worst tenth spec": float(np.quantile(spec, 0.1)),
+        "sens": float(hit / y.sum()),
+        "worst tenth sens": float(np.quantile(sens, 0.1)) if len(sens) else float("nan"),
+    }
+
+
+def sheet(scores: list[np.ndarray], truths: list[np.ndarray], pictures: list, file: Path, each: int = 40) -> None:
+    """The highest-scoring cells without and, below, the lowest-scoring ones with a micronucleus."""
+    p, y = np.concatenate(scores), np.concatenate(truths)
+    where = [(s, i) for s, t in enumerate(truths) for i in range(len(t))]
+    order = np.argsort(p)
+    false = [int(i) for i in order[::-1] if not y[i]][:each]
+    missed = [int(i) for i in order if y[i]][:each]
+    side, columns = 150, 10
+    rows = -(-len(false) // columns) + -(-len(missed) // columns)
+    canvas = Image.new("RGB", (columns * side, rows * side + 8), "red")
+    pen = ImageDraw.Draw(canvas)
+    for k, index in enumerate([*false, *missed]):
+        slide, cell = where[index]
+        pixels = pictures[slide][cell]
+        if pixels.dtype == np.uint16:
+            low, high = np.percentile(pixels, (0.5, 99.8))
+            pixels = (np.clip((pixels - low) / max(high - low, 1), 0, 1) * 255).astype(np.uint8)
+        place = k if k < len(false) else k - len(false) + columns * -(-len(false) // columns)
+        x, top = place % columns * side, place // columns * side + (8 if k >= len(false) else 0)
+        canvas.paste(Image.fromarray(pixels).convert("RGB").resize((side - 2, side - 2)), (x, top))
+        pen.text((x + 3, top + 2), f"{p[index]:.2f}", fill="yellow" if pixels.ndim == 2 else "black")
+    canvas.save(file)
+
+
+def calibrate(folder: Path, model_dir: Path, stain: str, specificity: float) -> None:
+    """Write the card again, with temperature and threshold set on all slides."""
+    from mnbatch.evaluation.metrics import with_temperature
+    from mnbatch.evaluation.slide_threshold import ScoredSlide, calibrated
+    from mnbatch.inference.model_directory import load_model, write_model_directory
+
+    model = load_model(model_dir)
+    scores, truths, _ = scored(folder, model_dir, stain, 10**6)
+    plain = [with_temperature(p.astype(np.float64), 1 / model.card.temperature) for p in scores]
+    slides = [ScoredSlide(f"{stain}-{k:02d}", p, y) for k, (p, y) in enumerate(zip(plain, truths, strict=True))]
+    data = f"{len(slides)} simulated slides, variety 0.8, seed {SEED}, 6.5 to 300 MNBN per 1000"
+    fields = calibrated(slides, specificity, data)
+    kept = model.card.model_dump(
+        exclude={"schema_version", "weights_sha256", "created", "software", "validation_scores"}
+    )
+    fields["metrics"] = [m for m in kept["metrics"] if m["data"] != data] + fields["metrics"]
+    card = write_model_directory(model_dir, model.network, {**kept, **fields})
+    print(card.threshold, card.temperature, [(m.name, m.value) for m in card.metrics if m.data == data])
+
+
+def main() -> None:
+    """Run one of the commands."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["draw", "measure", "calibrate"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("model", type=Path, nargs="?")
+    parser.add_argument("--stain", choices=["giemsa", "fluorescence"], default="giemsa")
+    parser.add_argument("--slides", type=int, default=40)
+    parser.add_argument("--cells", type=int, default=100)
+    parser.add_argument("--most-slides", type=int, default=40)
+    parser.add_argument("--threshold", type=float)
+    parser.add_argument("--specificity", type=float, default=0.995)
+    parser.add_argument("--sheet", type=Path)
+    asked = parser.parse_args()
+    if asked.command == "draw":
+        draw(asked.folder, asked.stain, asked.slides, asked.cells)
+        return
+    if asked.command == "calibrate":
+        calibrate(asked.folder, asked.model, asked.stain, asked.specificity)
+        return
+    scores, truths, pictures = scored(asked.folder, asked.model, asked.stain, asked.most_slides)
+    threshold = asked.threshold
+    if threshold is None:
+        threshold = json.loads((asked.model / "model.json").read_text())["threshold"]
+    print(json.dumps({k: round(float(v), 4) for k, v in figures(scores, truths, threshold).items()}))
+    if asked.sheet is not None:
+        sheet(scores, truths, pictures, asked.sheet)
+
+
+if __name__ == "__main__":
+    main()
