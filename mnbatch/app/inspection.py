@@ -266,7 +266,12 @@ def scan_export(
     crawled: list[Slide] = []
     try:
         for slide in find_slides(
-            export, layout=layout, settle_seconds=settle, explain=skips.note, kind=recognised.kind
+            export,
+            layout=layout,
+            settle_seconds=settle,
+            explain=skips.note,
+            kind=recognised.kind,
+            stated=input != "auto",
         ):
             slides.append(_listed(slide))
             if pages is not None:
@@ -321,6 +326,7 @@ def _listed(slide: Slide) -> ScannedSlide:
         bytes=sum(file.size for file in slide.everything),
         copy_of=slide.copy_of,
         settled=slide.settled,
+        asked=" ".join(slide.refused or ()),
     )
 
 
@@ -328,7 +334,7 @@ def _with_pages(slides: list[ScannedSlide], crawled: list[Slide], options: PageO
     from mnbatch.pipeline.workers import WorkerPool
 
     with WorkerPool(1, RECOGNISING_SECONDS, RECOGNISING_GIB) as pool:
-        said = [("", "") if slide.copy_of else pool.pages(slide, options) for slide in crawled]
+        said = [("", " ".join(slide.refused or ())) if slide.copy_of or slide.refused else pool.pages(slide, options) for slide in crawled]
     return [replace(one, pages=what, asked=asked) for one, (what, asked) in zip(slides, said, strict=True)]
 
 

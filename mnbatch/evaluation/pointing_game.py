@@ -17,6 +17,7 @@ from mnbatch.assay.intervals import clopper_pearson
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.evaluation_set import LabelledSet
 from mnbatch.evaluation.labelled_cells import read_label_table
+from mnbatch.imaging.litter import is_system_litter
 from mnbatch.intake import reason
 
 # Where the micronuclei of a crop are: a mask for each crop, or a cut from the mask of its field.
@@ -82,7 +83,7 @@ def find_masks(masks: Path) -> Masks:
         TrainingError: neither of the two, or a row that cannot be understood.
     """
     if masks.is_dir():
-        files = [path for path in sorted(masks.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+        files = [path for path in sorted(masks.rglob("*")) if path.is_file() and not _is_litter(path, masks)]
         return Masks.keyed((path.relative_to(masks).as_posix(), MaskPlace(path)) for path in files)
     if not masks.exists():
         raise TrainingError(f"There are no masks at {masks}.", "Give a folder of masks, or a CSV that places crops.")
@@ -97,6 +98,10 @@ def find_masks(masks: Path) -> Masks:
         )
     numbered = list(table.dicts())
     return Masks.keyed((row["file"], _place(row, masks, number)) for number, row in numbered if row["file"])
+
+
+def _is_litter(path: Path, masks: Path) -> bool:
+    return any(is_system_litter(part) for part in path.relative_to(masks).parts)
 
 
 def _place(row: dict[str, str], masks: Path, line: int) -> MaskPlace:

@@ -199,6 +199,7 @@ def find_slides(
     settle_seconds: float | None = None,
     explain: Explain | None = None,
     kind: InputKind = "crops",
+    stated: bool = False,
 ) -> Iterator[Slide]:
     """Walk an export once and yield its slides in natural order.
 
@@ -209,6 +210,7 @@ def find_slides(
             comes with `settled=False`; None takes every slide as it is.
         explain: is told of every file and folder that is not taken, and why.
         kind: what the export holds (see `mnbatch.imaging.inputs`).
+        stated: a person said so: what is of another kind beside images of a slide is left out, and does not fail it.
 
     Raises:
         UsageError: unknown layout (at once); two slides with one slide-id.
@@ -220,7 +222,7 @@ def find_slides(
     if not top.is_dir():
         what = "is a file, not a folder" if top.exists() else "does not exist"
         raise NoInputError(f"The export {root} {what}.", "Give the folder that the scanner wrote.")
-    return _find(Walk(top, parsed, explain or (lambda _: None), kind), settle_seconds)
+    return _find(Walk(top, parsed, explain or (lambda _: None), kind, stated=stated), settle_seconds)
 
 
 def _find(walk: Walk, settle_seconds: float | None) -> Iterator[Slide]:
@@ -250,7 +252,7 @@ def _find(walk: Walk, settle_seconds: float | None) -> Iterator[Slide]:
 
 
 def _marked_copy(slide: Slide, copies: SlideCopies, explain: Explain) -> Slide:
-    original = copies.original_of(slide)
+    original = None if slide.refused else copies.original_of(slide)
     if original is None:
         return slide
     explain(Skipped(slide.path, f"copy of slide {original}: the same files by content"))

@@ -125,6 +125,8 @@ class Reading:
             if self.stop():
                 return
             try:
+                if job.slide.refused is not None:
+                    raise SlideError(*job.slide.refused)
                 opening = Opening(job.slide, self.preparation, self.fields, self.keep_crops)
                 source = RemoteSource(self.pool, opening)
                 for task in source.tasks():

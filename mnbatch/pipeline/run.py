@@ -225,6 +225,7 @@ class _Run:
             settle_seconds=settings.settle,
             explain=self._note_skipped,
             kind=self.kind,
+            stated=settings.input != "auto",
         )
         if settings.samples is not None:
             slides = iter(self._with_samples(list(slides), settings.samples))
