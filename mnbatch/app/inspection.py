@@ -334,7 +334,10 @@ def _with_pages(slides: list[ScannedSlide], crawled: list[Slide], options: PageO
     from mnbatch.pipeline.workers import WorkerPool
 
     with WorkerPool(1, RECOGNISING_SECONDS, RECOGNISING_GIB) as pool:
-        said = [("", " ".join(slide.refused or ())) if slide.copy_of or slide.refused else pool.pages(slide, options) for slide in crawled]
+        said = [
+            ("", " ".join(slide.refused or ())) if slide.copy_of or slide.refused else pool.pages(slide, options)
+            for slide in crawled
+        ]
     return [replace(one, pages=what, asked=asked) for one, (what, asked) in zip(slides, said, strict=True)]
 
 

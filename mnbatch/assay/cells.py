@@ -163,6 +163,8 @@ class CellCrop:
         zoom: width of the crop in the file / width of the part that `pixels` shows, about the middle.
         found: where it was found in its field; None for a crop that came as a file.
         likeness: what its picture is found by when it comes again with other pixels; None where nobody looks.
+        size: (height, width) in the file, pixels; None where nobody looks.
+        labels: its values are numbers of objects, no picture.
     """
 
     slide_id: str
@@ -178,6 +180,8 @@ class CellCrop:
     zoom: float = 1.0
     found: FoundAt | None = None
     likeness: Likeness | None = None
+    size: tuple[int, int] | None = None
+    labels: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,10 +160,10 @@ TEXTS: dict[str, str] = {
     "mask-empty": "the label image has no object",
     # A slide that is refused for what its files are.
     "vendor-file": "{files}: a format of {maker} that mnbatch does not read.",
-    "vendor-file-do": "Export it from the microscope's software as OME-TIFF (or TIFF, PNG) into the same folder; docs/exports.md.",
+    "vendor-file-do": "Export it from the microscope's software as OME-TIFF (or TIFF, PNG) in its place; see docs/exports.md.",
     "other-kind": "{files}: {kind} in an export that was read as one of {other}.",
     "other-kind-do": "Score them from a folder of their own, or into another --out with --input {kind}.",
-    "mixed-files": "{images} images that were read as {kind}, and beside them {files}: what is to be counted is not clear.",
+    "mixed-files": "{images} images read as {kind}, and beside them {files}: what is to be counted is not clear.",
     "mixed-files-do": "Take out what does not belong to the slide, or give --input {kind} to count the images alone.",
     "odd-size": "{file} is {width} x {height} pixels, most images of its slide {usual}: not all are of one kind.",
     "odd-size-do": "Take out what is no {kind} (previews, overviews, fields among crops), or sort them into folders.",

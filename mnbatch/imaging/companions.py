@@ -14,7 +14,8 @@ _PICTURES = r"cp_outlines?|outlines?|overlay|contours?|probabilit(?:y|ies)|prob|
 _MASK_FILE = re.compile(rf"(.+?)[_-](?:{_LABELS})", re.IGNORECASE)
 _DERIVED_FILE = re.compile(rf"(?:masks?|labels?|seg)[_-](.+)|(.+?)[_-](?:{_LABELS}|{_PICTURES})", re.IGNORECASE)
 _MASK_FOLDER = re.compile(
-    r"(?:.*[_\- ])?(?:cp_?masks?|masks?|labels?|outlines?|segmentations?|segmented|overlays?|contours?|flows)", re.IGNORECASE
+    r"(?:.*[_\- ])?(?:cp_?masks?|masks?|labels?|outlines?|segmentations?|segmented|overlays?|contours?|flows)",
+    re.IGNORECASE,
 )
 _MASK_EXTENSIONS = ("tif", "tiff", "png")
 _LARGEST_INDEX = 1 << 20
@@ -84,27 +85,42 @@ def _named_in(path: str) -> list[str]:
 _MOST_LOOKED_AT = 500
 
 
-def shadows_images(folder: str) -> bool:
-    """Whether most images of a folder are named like images beside it or in the folders beside it, as masks are."""
-    inside = [name for _, name in _names_below(folder)]
-    if not inside:
+def holds_images(folder: str) -> bool:
+    """Whether images lie directly in a folder."""
+    try:
+        return any(_is_image(name) for name in os.listdir(folder))
+    except OSError:
         return False
+
+
+def shadows_images(folder: str) -> bool:
+    """Whether most images of a folder are named like images or folders beside it, or images in those, as masks are."""
+    inside = [name for _, name in _names_below(folder)]
     above = os.path.dirname(folder)
     known = {field_stem(name) for place, name in _names_below(above) if place != folder}
-    return 2 * sum((image_behind(name) or field_stem(name)) in known or field_stem(name) in known for name in inside) > len(
-        inside
-    )
+    known |= {entry.name for entry in _folders_in(above) if entry.path != folder}
+    return 2 * sum(image_behind(name) in known or field_stem(name) in known for name in inside) > len(inside)
 
 
 def _names_below(folder: str) -> list[tuple[str, str]]:
     """Folder and name of the images of a folder and the folders in it; at most 500 of each."""
     found: list[tuple[str, str]] = []
-    folders = [folder]
-    try:
-        folders += sorted(entry.path for entry in os.scandir(folder) if entry.is_dir() and not entry.is_symlink())
-        for place in folders:
-            names = sorted(name for name in os.listdir(place) if name.rpartition(".")[2].lower() in EXTENSIONS)
-            found += [(place, name) for name in names[:_MOST_LOOKED_AT]]
-    except OSError:
-        return found
+    for place in (folder, *(entry.path for entry in _folders_in(folder))):
+        try:
+            names = sorted(filter(_is_image, os.listdir(place)))
+        except OSError:
+            continue
+        found += [(place, name) for name in names[:_MOST_LOOKED_AT]]
     return found
+
+
+def _folders_in(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        found = [entry for entry in os.scandir(folder) if entry.is_dir() and not entry.is_symlink()]
+    except OSError:
+        return []
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _is_image(name: str) -> bool:
+    return name.rpartition(".")[2].lower() in EXTENSIONS and not name.startswith(".")

@@ -20,12 +20,12 @@ from scipy import ndimage
 
 from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.reasons import Named, say
+from mnbatch.imaging.companions import field_of_mask, is_mask_folder
 from mnbatch.imaging.formats.decoding import decode_plain, kind_of, page_values
 from mnbatch.imaging.formats.loading import read_whole
 from mnbatch.imaging.formats.pixels import DECODING_ERRORS
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.formats.tiff_headers import TiffHeader, open_tiff, read_header
-from mnbatch.imaging.companions import field_of_mask, is_mask_folder
 from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES, parse_layout
 from mnbatch.imaging.litter import litter_reason, overviews_among
 from mnbatch.imaging.walk import natural_key

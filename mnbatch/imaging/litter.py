@@ -28,7 +28,8 @@ _SYSTEM = re.compile(
 of everything."""
 
 _SMALL = re.compile(
-    r"[@_.]?(?:thumbs?|thumbnails?|previews?|vorschau(?:bilder)?|apercus?|aperçus?|miniatur(?:e|es|en|as?)?)", re.IGNORECASE
+    r"[@_.]?(?:thumbs?|thumbnails?|previews?|vorschau(?:bilder)?|apercus?|aperçus?|miniatur(?:e|es|en|as?)?)",
+    re.IGNORECASE,
 )
 _UNFINISHED = re.compile(
     r".*\.(?:part|partial|tmp|temp|crdownload|filepart|download|opdownload|!ut|!sync|rsync-tmp|incomplete|unfinished)",

@@ -14,6 +14,7 @@ from mnbatch.errors import StorageError
 from mnbatch.imaging.companions import (
     field_of_mask,
     field_stem,
+    holds_images,
     image_behind,
     is_mask_folder,
     shadows_images,
@@ -23,7 +24,7 @@ from mnbatch.imaging.copied_names import copies_among, is_copy_folder
 from mnbatch.imaging.foreign_files import is_one_of_many, refusal, what_it_is
 from mnbatch.imaging.identity import slide_id
 from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDE_PRESETS, WHOLE_SLIDES, Layout, Place, parse_layout
-from mnbatch.imaging.litter import OVERVIEW, is_system_litter, litter_reason, overviews_among
+from mnbatch.imaging.litter import OVERVIEW, SMALL_VERSIONS, is_system_litter, litter_reason, overviews_among
 
 _RANK = {extension: rank for rank, extension in enumerate((*WHOLE_SLIDES, *EXTENSIONS))}
 _TAKEN: dict[InputKind, frozenset[str]] = {
@@ -125,7 +126,9 @@ class Walk:
     def _slide(self, group: _Group) -> Slide:
         place, refused = group.place, None
         if group.foreign and group.files and self._stated:
-            group.skipped += [self._skip(file.path, f"no image that --input {self._kind} reads") for file in group.foreign]
+            group.skipped += [
+                self._skip(file.path, f"no image that --input {self._kind} reads") for file in group.foreign
+            ]
         elif group.foreign:
             refused = refusal(group.foreign, len(group.files), self._kind)
             if group.files:
@@ -185,6 +188,8 @@ class Walk:
         """Why an entry is left out before any layout is asked; "" for a candidate."""
         name = entry.name
         reason = litter_reason(name, folder=entry.is_dir())
+        if reason == SMALL_VERSIONS and not (holds_images(os.path.dirname(entry.path)) or shadows_images(entry.path)):
+            reason = ""
         if not reason and entry.is_symlink():
             reason = self._why_not_link(entry, path)
         if reason:
