@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mnbatch.assay.page_options import PageOptions
     from mnbatch.imaging.inputs import Recognised
     from mnbatch.imaging.layouts import Layout
+    from mnbatch.pipeline.workers import WorkerPool
     from mnbatch.report.control_charts import BatchPoint
     from mnbatch.report.verifying import Verified
     from mnbatch.results.paths import OutPaths
@@ -334,11 +335,14 @@ def _with_pages(slides: list[ScannedSlide], crawled: list[Slide], options: PageO
     from mnbatch.pipeline.workers import WorkerPool
 
     with WorkerPool(1, RECOGNISING_SECONDS, RECOGNISING_GIB) as pool:
-        said = [
-            ("", " ".join(slide.refused or ())) if slide.copy_of or slide.refused else pool.pages(slide, options)
-            for slide in crawled
-        ]
+        said = [_pages_said(slide, pool, options) for slide in crawled]
     return [replace(one, pages=what, asked=asked) for one, (what, asked) in zip(slides, said, strict=True)]
+
+
+def _pages_said(slide: Slide, pool: WorkerPool, options: PageOptions) -> tuple[str, str]:
+    if slide.copy_of or slide.refused:
+        return "", " ".join(slide.refused or ())
+    return pool.pages(slide, options)
 
 
 def _with_donors_of(sheet: Path, slides: list[ScannedSlide]) -> list[ScannedSlide]:

@@ -1,4 +1,4 @@
-"""One list of what is no cell, field or slide in a folder, by its name: for crawl, scan, train, evaluate and compare."""
+"""One list of what is no cell, field or slide by its name: for crawl, scan, train, evaluate and compare."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _SYSTEM = re.compile(
     r".*[@.]synoeastream|.*@synoresource|synophoto_.*|syno(?:index|video)_.*",
     re.IGNORECASE | re.DOTALL,
 )
-"""What operating systems, file servers and office programs leave in folders; some of it holds thumbnails or old versions
-of everything."""
+"""What operating systems, file servers and office programs leave in folders; some of it holds thumbnails or old
+versions of everything."""
 
 _SMALL = re.compile(
     r"[@_.]?(?:thumbs?|thumbnails?|previews?|vorschau(?:bilder)?|apercus?|aperçus?|miniatur(?:e|es|en|as?)?)",
@@ -36,8 +36,8 @@ _UNFINISHED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _OVERVIEW = re.compile(
-    r"(?:.*[-_ .])?(?:over[-_ ]?view|[üu]bersicht|macro|makro|macro[-_ ]?image|barcode|slide[-_ ]?(?:label|map|overview|"
-    r"thumbnail|preview)|label[-_ ]?image|map[-_ ]?image)|label|etikett|thumb(?:nail)?|preview|vorschau",
+    r"(?:.*[-_ .])?(?:over[-_ ]?view|[üu]bersicht|macro|makro|macro[-_ ]?image|barcode|slide[-_ ]?(?:label|map|"
+    r"overview|thumbnail|preview)|label[-_ ]?image|map[-_ ]?image)|label|etikett|thumb(?:nail)?|preview|vorschau",
     re.IGNORECASE,
 )
 

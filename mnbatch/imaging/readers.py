@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from mnbatch.assay.cells import CellCrop, ReadTask, Slide, UInt8Array, UnreadableCell
@@ -28,7 +29,7 @@ _LARGE_FILE = 1 << 20
 network share is opened twice."""
 
 _EVEN_LABELS = 0.98
-"""Share of neighbouring pixels of objects that are equal in a label image; of a picture with flat, saturated nuclei less."""
+"""Share of neighbouring pixels of objects that are equal in a label image; fewer are in flat, saturated nuclei."""
 
 _RANGE_SAMPLE = 32
 _VALUES_PER_CELL = 4096
@@ -156,12 +157,12 @@ def holds_labels(decoded: Decoded) -> bool:
     """
     if decoded.ndim != 2 or decoded.dtype.kind not in "iub":
         return False
-    filled = decoded != 0
-    if not 0.005 * decoded.size < np.count_nonzero(filled) < 0.9 * decoded.size:
+    filled: npt.NDArray[np.bool_] = decoded != 0
+    if not 0.005 * decoded.size < int(filled.sum()) < 0.9 * decoded.size:
         return False
-    both = filled[:, 1:] & filled[:, :-1]
-    even = np.count_nonzero((decoded[:, 1:] == decoded[:, :-1]) & both)
-    return even >= _EVEN_LABELS * max(1, np.count_nonzero(both))
+    both: npt.NDArray[np.bool_] = filled[:, 1:] & filled[:, :-1]
+    even: npt.NDArray[np.bool_] = (decoded[:, 1:] == decoded[:, :-1]) & both
+    return int(even.sum()) >= _EVEN_LABELS * max(1, int(both.sum()))
 
 
 def thumbnail(image: Image.Image) -> UInt8Array:

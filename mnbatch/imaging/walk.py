@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from mnbatch.assay.cells import Companion, Skipped, Slide, SourceFile
 from mnbatch.assay.field_records import InputKind
+from mnbatch.assay.reasons import Named, say
+from mnbatch.assay.sample_sheet import composed
 from mnbatch.errors import StorageError
 from mnbatch.imaging.companions import (
     field_of_mask,
@@ -44,6 +47,7 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
 
 
 _PICTURE_LIKE = ("gif", "webp")
+_FAMILIES = {"tif": "tiff", "tiff": "tiff", "jpg": "jpeg", "jpeg": "jpeg", "png": "png", "bmp": "bmp"}
 _WHOLE_LAYOUTS = {name: parse_layout(name, "wsi") for name in WHOLE_SLIDE_PRESETS}
 
 
@@ -56,6 +60,7 @@ class _Group:
     skipped: list[Skipped] = field(default_factory=list)
     companions: list[Companion] = field(default_factory=list)
     foreign: list[SourceFile] = field(default_factory=list)
+    refused: tuple[str, str] | None = None
 
 
 _Fitting = tuple[os.DirEntry[str], str, Place]
@@ -124,7 +129,7 @@ class Walk:
                 yield self._slide(group)
 
     def _slide(self, group: _Group) -> Slide:
-        place, refused = group.place, None
+        place, refused = group.place, group.refused
         if group.foreign and group.files and self._stated:
             group.skipped += [
                 self._skip(file.path, f"no image that --input {self._kind} reads") for file in group.foreign
@@ -138,7 +143,7 @@ class Walk:
             slide_id=slide_id(place.path),
             name=place.slide,
             path=place.path,
-            donor=place.donor,
+            donor=None if place.donor is None else composed(place.donor),
             root=self.root,
             files=tuple(group.files),
             layout=self.layout.name,
@@ -246,25 +251,48 @@ class Walk:
         masks = self._take_masks_out(listing) if self._kind == "fields" else {}
         self._leave_out_pictures_of_pictures(listing, folder)
         fitting = self._without_copies(folder, listing, self._fitting(folder, listing))
-        best: dict[str, str] = {}
-        for entry, _, _ in fitting:
-            stem = self._stem(entry.name)
-            if stem not in best or _rank(entry.name) < _rank(best[stem]):
-                best[stem] = entry.name
+        originals = self._originals(fitting)
         for entry, path, place in fitting:
-            if best[self._stem(entry.name)] == entry.name:
+            original = originals[entry.name]
+            if original == entry.name:
                 self._take(entry, path, place)
                 self._take_companions(path, place, masks.get(self._stem(entry.name)))
         for entry, path, place in fitting:
-            original = best[self._stem(entry.name)]
-            if original != entry.name:
-                skipped = self._skip(path, f"preview or second copy beside {original}, which is taken")
-                if place.path in self._open:
-                    self._open[place.path].skipped.append(skipped)
+            original = originals[entry.name]
+            if original == entry.name:
+                continue
+            if original == "":
+                why = say("same-name", file=Named("file", path))
+                self._open.setdefault(place.path, _Group(place)).refused = (why, say("same-name-do"))
+                self._take(entry, path, place)
+                continue
+            skipped = self._skip(path, f"preview or second copy beside {original}, which is taken")
+            if place.path in self._open:
+                self._open[place.path].skipped.append(skipped)
         self._take_foreign(folder, listing)
         own = self._open.get(folder or ".")
         if own is not None:
             own.skipped.extend(listing.skipped)
+
+    def _originals(self, fitting: list[_Fitting]) -> dict[str, str]:
+        """Name of an image -> name of the one that is taken for it, which may be itself.
+
+        Of one stem the format that comes first is taken. Others are its previews; but one of the same format (`0.tif`
+        and `0.TIF`) only where it has the same bytes. Otherwise a crop is one of its own (that it has the same pixels
+        would show later), and of fields it has to be asked: "".
+        """
+        best: dict[str, os.DirEntry[str]] = {}
+        for entry, _, _ in fitting:
+            stem = self._stem(entry.name)
+            if stem not in best or _rank(entry.name) < _rank(best[stem].name):
+                best[stem] = entry
+        found = {}
+        for entry, _, _ in fitting:
+            original = best[self._stem(entry.name)]
+            other_format = _FAMILIES.get(_extension(entry.name)) != _FAMILIES.get(_extension(original.name))
+            copied = entry.name == original.name or other_format or _same_bytes(entry.path, original.path)
+            found[entry.name] = original.name if copied else entry.name if self._kind != "fields" else ""
+        return found
 
     def _leave_out_pictures_of_pictures(self, listing: _Listing, folder: str) -> None:
         """Label images and outlines that are named like an image beside them, and pictures of the whole slide."""
@@ -291,16 +319,17 @@ class Walk:
             elif path.rpartition(".")[2].lower() in _PICTURE_LIKE and copies_among([self._stem(entry.name)], held):
                 reason = "by its name a small version of an image beside it"
             else:
-                place = self._place_of_foreign(folder, entry.name, what)
+                place = self._place_of_foreign(folder, entry.name, what, alone=len(listing.foreign) == 1)
                 self._open.setdefault(place.path, _Group(place)).foreign.append(_source_file(entry.path, path))
                 continue
             listing.skipped.append(self._skip(path, reason))
 
-    def _place_of_foreign(self, folder: str, name: str, what: str) -> Place:
+    def _place_of_foreign(self, folder: str, name: str, what: str, *, alone: bool) -> Place:
         """Where the layout would put an image of this name; a slide named after the file where it has no place."""
         stem = name.rpartition(".")[0].removesuffix(".ome")
         as_image = self.layout.place(_join(folder, f"{stem}.{'svs' if self._kind == 'wsi' else 'tif'}"), self.root.name)
-        if as_image is not None and (as_image.path in self._open or is_one_of_many(name, what)):
+        together = is_one_of_many(name, what) or (alone and folder != "")
+        if as_image is not None and (as_image.path in self._open or together):
             return as_image
         own = _WHOLE_LAYOUTS[self.layout.name].place(_join(folder, f"{stem}.svs"), "") if self._is_preset else None
         path = _join(folder, name)
@@ -394,4 +423,15 @@ def _source_file(name: str, path: str) -> SourceFile:
 
 
 def _rank(name: str) -> int:
-    return _RANK[name.rpartition(".")[2].lower()]
+    return _RANK[_extension(name)]
+
+
+def _extension(name: str) -> str:
+    return name.rpartition(".")[2].lower()
+
+
+def _same_bytes(path: str, other: str) -> bool:
+    try:
+        return os.path.getsize(path) == os.path.getsize(other) and filecmp.cmp(path, other, shallow=False)
+    except OSError:
+        return False

@@ -13,11 +13,11 @@ from mnbatch.assay.reasons import Named, say
 from mnbatch.errors import SlideError
 
 MOST_TIMES = 3.0
-"""Crops of one scanner differ in size, but a crop that is three times as wide or narrow as the median is of another kind;
+"""Crops of one scanner differ in size, but one that is three times as wide or narrow as the median is of another kind;
 and a camera has one size of fields, of which half are cut at most."""
 
 CROWDED = 7
-"""Main nuclei that lie wholly in an image. A crop has two, and few neighbours; `mnbatch.imaging.inputs` asks for as many."""
+"""Main nuclei that lie wholly in an image, as in `mnbatch.imaging.inputs`. A crop has two, and few neighbours."""
 
 _CROWDED_SHARE = 0.25
 _CROWDED_TIMES = 1.5
