@@ -85,7 +85,6 @@ class Slide:
         companions: files that are no images of cells by themselves and on which its cells depend.
         um_per_pixel: pixel size that a person gave; None takes what the files say.
         refused: why it is failed unread, and what to do; None for a slide that is read.
-        waits: why it waits for a later run where it is not settled.
     """
 
     slide_id: str
@@ -102,7 +101,6 @@ class Slide:
     companions: tuple[Companion, ...] = ()
     um_per_pixel: float | None = None
     refused: tuple[str, str] | None = None
-    waits: str = ""
 
     @property
     def everything(self) -> tuple[SourceFile, ...]:

@@ -147,8 +147,8 @@ def when_settled(
 
 def _second_look(first: _FirstLook, settle: float, gap: float, explain: Callable[[Skipped], None]) -> Slide:
     slide = first.slide
-    newest = max(file.mtime_ns for file in slide.everything) / 1e9
-    age = time.time() - newest
+    now = time.time()
+    age = now - max(arrived(slide.root, file.path, file.mtime_ns / 1e9, now) for file in slide.everything)
     if age < settle:
         when = f"{age:.0f} s old" if age >= 0 else "dated in the future"
         explain(Skipped(slide.path, f"left for the next run: its newest file is {when} (--settle {settle:g})"))
@@ -158,6 +158,19 @@ def _second_look(first: _FirstLook, settle: float, gap: float, explain: Callable
         explain(Skipped(slide.path, "left for the next run: it changed while it was looked at"))
         return replace(slide, settled=False)
     return slide
+
+
+def arrived(root: Path, path: str, written: float, now: float) -> float:
+    """When a file was last changed, seconds since the epoch.
+
+    Copying programs set the time of writing to the original's, so the time at which the file system last changed its
+    entry counts, too. A time of writing in the future is one that a wrong clock set, and does not count.
+    """
+    try:
+        entered = os.stat(os.path.join(root, path)).st_ctime
+    except OSError:
+        return written
+    return max(entered, written) if written <= now else entered
 
 
 def _age(first: _FirstLook) -> float:
