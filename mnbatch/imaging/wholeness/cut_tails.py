@@ -28,7 +28,7 @@ def check_tail(piece: Piece) -> None:
     """
     if piece.kind.kind not in "iu" or piece.stride % piece.kind.itemsize or piece.tile_rows:
         return
-    values = np.frombuffer(piece.data, piece.kind, len(piece.data) // piece.kind.itemsize)
+    values: npt.NDArray[np.integer] = np.frombuffer(piece.data, piece.kind, len(piece.data) // piece.kind.itemsize)
     width = piece.stride // piece.kind.itemsize
     filled = np.flatnonzero(values)
     end = int(filled[-1]) + 1 if len(filled) else len(values)
@@ -40,7 +40,7 @@ def check_tail(piece: Piece) -> None:
         raise DamageError(f"the last {share:.0%} of its bytes are zero, from the middle of the picture on")
 
 
-def _is_cut(values: npt.NDArray[np.generic], width: int, samples: int) -> bool:
+def _is_cut(values: npt.NDArray[np.integer], width: int, samples: int) -> bool:
     """Whether the last row before the zeros is no end of anything."""
     if len(values) < (_ROWS_ABOVE + 1) * width:
         return False
