@@ -269,7 +269,7 @@ class Segmentation:
         bodies: (h, w) int32, whole cells; None where no cytoplasm can be seen.
         stain: "fluorescence", "giemsa" or "unknown".
         nucleus_diameter: median, pixels; 0.0 without any.
-        problem: why nothing can be said of the field (empty, noise, saturated, out of focus), else "".
+        problem: why the field gives no result (empty, noise, saturated, out of focus), else "".
     """
 
     cells: pd.DataFrame
@@ -401,7 +401,9 @@ def run(export: str | Path, out: str | Path, **settings: Any) -> RunOutcome:
 
     unknown = sorted(set(settings) - set(RunSettings.model_fields))
     if unknown:
-        raise UsageError(f"{unknown[0]} is no setting of a run.", f"Settings: {', '.join(RunSettings.model_fields)}.")
+        raise UsageError(
+            f"{unknown[0]} is not a setting of a run.", f"Settings: {', '.join(RunSettings.model_fields)}."
+        )
     resolved = resolve({"export": Path(export), "out": Path(out), **settings}, environment={})
     return run_pipeline(resolved)
 

@@ -28,7 +28,7 @@ class RunProgress(Protocol):
         """Something a person should know."""
 
     def warning(self, text: str) -> None:
-        """Something a person should look at."""
+        """Something a person should check."""
 
 
 class SilentProgress:

@@ -47,7 +47,7 @@ class CsvError(ValueError):
 
 
 class Number(str):
-    """Text that is a number already and is written as it stands."""
+    """Text that is a number already and is written as it is."""
 
     __slots__ = ()
 
@@ -65,7 +65,7 @@ def stored(text: str) -> str:
 
 
 def restored(text: str) -> str:
-    """The text of a stored field; what `stored` did not write stands for itself."""
+    """The text of a stored field; text that `stored` did not write is kept as it is."""
     if not text.startswith(MARK):
         return text
     plain = _SPELLED.sub(lambda found: "\\" if found[1] == "\\" else chr(int(found[1][1:], 16)), text[len(MARK) :])

@@ -1,6 +1,6 @@
 """Writes that are either whole or absent, their leftovers, and what a full or failing disk means to a person.
 
-Every temporary file and folder is named by `temporary_name`, beside its target and with the process that writes it, so
+Every temporary file and folder is named by `temporary_name`, next to its target and with the process that writes it, so
 that one sweep finds what a killed process left and touches nothing else.
 """
 
@@ -54,7 +54,7 @@ def storage_error(error: OSError, path: object) -> StorageError:
 
 
 def _unforeseen(error: OSError, path: object) -> StorageError:
-    """As `storage_error`, where nobody knows whether it was read or written."""
+    """As `storage_error`, where it is not known whether it was read or written."""
     if error.errno in FULL:
         return storage_error(error, path)
     what = error.strerror or str(error)
@@ -62,9 +62,9 @@ def _unforeseen(error: OSError, path: object) -> StorageError:
 
 
 def as_storage_error(error: BaseException) -> StorageError | None:
-    """What a disk had to do with an error that nobody expected where it arose; None: nothing.
+    """What a disk had to do with an error that was not expected where it arose; None: nothing.
 
-    Libraries wrap what the system said in errors of their own; the chain of causes, and the number in their text, still
+    Libraries wrap the system's message in errors of their own; the chain of causes, and the number in their text, still
     hold it.
     """
     link: BaseException | None = error
@@ -90,7 +90,7 @@ def write_atomically(
         path: target; its folder must exist.
         data: the whole content.
         durable: also wait until the bytes are on the disk (for what cannot be derived again).
-        private: nobody but the owner may read it, at no time.
+        private: only the owner may read it, at any time.
         staged_in: folder on the same disk where it is written first, so that a kill leaves nothing elsewhere;
             otherwise the folder of `path`.
 
@@ -118,7 +118,7 @@ def write_out_file(path: Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = False, suffix: str = "", staged_in: Path | None = None) -> Iterator[Path]:
-    """A temporary path beside `path`, which takes its place when the block ends well and is gone when it does not.
+    """A temporary path next to `path`, which takes its place when the block ends well and is gone when it does not.
 
     Args:
         durable: also wait until the bytes are on the disk.

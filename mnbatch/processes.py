@@ -51,7 +51,7 @@ def this_process() -> ProcessIdentity:
 
 
 def runs(pid: int, started_then: str) -> bool | None:
-    """Whether process `pid` of this machine still runs and is the one that started then; None: nobody can tell."""
+    """Whether process `pid` of this machine still runs and is the one that started then; None: not known."""
     if not 0 < pid <= LARGEST_PID:
         return False
     now = started(pid)

@@ -41,13 +41,13 @@ def current_input(value: Any) -> Any:
 
 
 def stored_input(value: Any) -> Any:
-    """The input that a record or a batch.json states, as it is called today; nobody is warned of what is stored."""
+    """The input that a record or a batch.json states, as it is called today; there is no warning for stored names."""
     return INPUTS.get(value, value) if isinstance(value, str) else value
 
 
 def warn_renamed(old: str, new: str) -> None:
     """Warn that an old name was used."""
-    warnings.warn(f"{old} is called {new} now; the old name goes with version 0.4.", RenamedWarning, stacklevel=4)
+    warnings.warn(f"{old} is called {new} now; version 0.4 removes the old name.", RenamedWarning, stacklevel=4)
 
 
 def option(setting: str) -> str:

@@ -57,7 +57,7 @@ class RunSettings(BaseModel):
         pseudonymise: codes in place of source names in everything but OUT/private and the logs.
         verify: hash the content of every file again, also of slides whose files look unchanged, and all of OUT.
         retry_failed: try slides again that failed for good.
-        export_moved: OUT's export lies at another path now.
+        export_moved: OUT's export is at another path now.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -167,7 +167,7 @@ def refuse_unknown_variables(environment: Mapping[str, str] | None = None) -> No
         if name.upper().startswith(ENVIRONMENT_PREFIX) and name not in known:
             like = nearest(name.upper(), known)
             raise UsageError(
-                f"The environment variable {short(name)} is no setting of mnbatch"
+                f"The environment variable {short(name)} is not a setting of mnbatch"
                 f"{f'; did you mean {like}?' if like else '.'}",
                 "Correct its name or unset it; `mnbatch run --show-settings` lists the settings.",
             )
@@ -197,7 +197,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         ) from error
     table = data.pop("run", {})
     if not isinstance(table, dict):
-        raise UsageError(f"In the settings file {path}, run is no table.", "Write [run] and the settings below it.")
+        raise UsageError(f"In the settings file {path}, run is not a table.", "Write [run] and the settings below it.")
     values = {key.replace("-", "_"): value for key, value in (data | table).items()}
     unknown = sorted(set(values) - set(RunSettings.model_fields) - set(renamed.SETTINGS))
     if unknown:

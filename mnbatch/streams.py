@@ -15,7 +15,7 @@ from typing import Any, TextIO, cast
 
 CLOSED = "closed"
 KEPT_LETTERS = 4000
-"""Of the last text, to be said on the other stream when it is lost."""
+"""Of the last text, to be printed on the other stream when it is lost."""
 
 
 class GuardedStream:

@@ -47,7 +47,7 @@ def test_the_command_line_warns_in_one_line_on_stderr(tmp_path):
     command = [sys.executable, "-m", "mnbatch", "run", str(tmp_path), "--out", str(tmp_path / "o")]
     command += ["--no-gallery", "--show-settings"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == "mnbatch: --no-gallery is called --no-crops now; the old name goes with version 0.4.\n"
+    assert done.stderr == "mnbatch: --no-gallery is called --no-crops now; version 0.4 removes the old name.\n"
     assert "keep_crops         False" in done.stdout
 
 

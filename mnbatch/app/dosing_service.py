@@ -83,7 +83,9 @@ def check_level(level: float) -> None:
         UsageError: it is not between 0 and 1.
     """
     if not 0 < level < 1:
-        raise UsageError(f"The level {level:g} is no confidence level.", "Give a number between 0 and 1, such as 0.95.")
+        raise UsageError(
+            f"The level {level:g} is not a confidence level.", "Give a number between 0 and 1, such as 0.95."
+        )
 
 
 def make_dosing(

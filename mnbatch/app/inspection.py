@@ -240,7 +240,7 @@ def scan_export(
     keep_skipped: bool = False,
     pages: PageOptions | None = None,
 ) -> ScannedExport:
-    """List the slides that a run would find; a few images are looked at to say what they are.
+    """List the slides that a run would find; a few images are examined to tell what they are.
 
     Args:
         layout: name of a preset, or a pattern.
@@ -259,7 +259,7 @@ def scan_export(
     from mnbatch.imaging.discovery import find_slides
     from mnbatch.imaging.layouts import parse_layout
 
-    parse_layout(layout)  # a wrong one is refused before any image is looked at
+    parse_layout(layout)  # a wrong one is refused before any image is read
     recognised = _recognised(current_input(input), export, layout)
     found = ScannedExport(str(export), parse_layout(layout, recognised.kind), recognised)
     skips = _Skips(keep_skipped)

@@ -1,4 +1,4 @@
-"""The review of an OUT: decisions in, labels out, where it stands, its plan, and the local server."""
+"""The review of an OUT: decisions in, labels out, its state, its plan, and the local server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mnbatch.review.trail import read_trail
 
 @dataclass(frozen=True, slots=True)
 class ReviewState:
-    """Where the review of an OUT stands.
+    """The state of the review of an OUT.
 
     Attributes:
         reviews: slide_id -> its review, in the order of the tables.
@@ -49,7 +49,7 @@ class Listener(Protocol):
 
 
 class Silence:
-    """Tells nobody."""
+    """Reports nothing."""
 
     def heard(self, done: Rebuilt | Signed) -> None:
         """Nothing."""
@@ -111,7 +111,7 @@ def _reviews(roster: Roster) -> dict[str, SlideReview]:
 
 
 def review_plan(out: Path, changes: Mapping[str, Any] | None = None) -> Planned:
-    """How much a review looks at, after `changes` (fields of `ReviewPlan`) are kept; `rebuild_after_change` shows them.
+    """How much a review covers, after `changes` (fields of `ReviewPlan`) are kept; `rebuild_after_change` shows them.
 
     Raises:
         NoInputError: OUT holds no results.

@@ -69,7 +69,7 @@ def sign_donor(
 
     Raises:
         UsageError: no such donor, no result, a review that is not complete without a reason, or a broken name.
-        MismatchError: the donor's page has changed since it was looked at.
+        MismatchError: the donor's page has changed since it was read.
         LockHeldError: a run holds OUT, or another signer did not end in time.
         StorageError: a file cannot be read or written.
         A refusal has what a person should know of the reports that were made in its `__notes__`.
@@ -100,13 +100,11 @@ def checked(request: SignRequest, made: ReportSummary) -> Signature:
         known = ", ".join(sorted(made.bases)[:10]) or "none"
         raise UsageError(f"There is no donor {request.donor!r} in these results.", f"Donors: {known}.")
     if "bn_cells" not in basis.numbers:
-        raise UsageError(
-            f"Donor {request.donor} has no result that could be signed.", "Look at its page for the reason."
-        )
+        raise UsageError(f"Donor {request.donor} has no result to sign.", "Its page states the reason.")
     if request.digest and request.digest != basis.digest:
         raise MismatchError(
-            f"The result of donor {request.donor} has changed since it was looked at.",
-            "Nothing was signed. Load the page again, look at what changed, and sign that.",
+            f"The result of donor {request.donor} has changed since it was read.",
+            "Nothing was signed. Load the page again, check what changed, and sign that.",
         )
     return _signature(request, basis)
 

@@ -26,7 +26,7 @@ BORDER_FLAG = "border"
 
 @dataclass(frozen=True, slots=True)
 class QualityRules:
-    """Thresholds of the flags; how often each is raised on real crops stands in docs/layouts.md.
+    """Thresholds of the flags; how often each is raised on real crops is in docs/layouts.md.
 
     Attributes:
         version: changes with any threshold or with the way the measures are taken; part of the call key.
@@ -201,7 +201,7 @@ def call_slide(
     Args:
         rows: the slide's stored scores, in order.
         rules: threshold and quality rules.
-        copies: cells that are counted elsewhere, or for no donor because they stand under two; and counted ones that
+        copies: cells that are counted elsewhere, or for no donor because they are of two donors; and counted ones that
             come again.
         mean_3plus: of the model's card: mean number of micronuclei of cells with 3 or more; None for a model that
             answers yes or no.
@@ -235,7 +235,7 @@ def call_slide(
 
 
 def with_skipped_fields(call: SlideCall, skipped: int, fields: int) -> SlideCall:
-    """The call of a slide of which some fields could not be used: it stands, and says so."""
+    """The call of a slide of which some fields could not be used: it is valid, and states it."""
     if not skipped or call.status == "failed":
         return call
     return replace(call, status="partial", reason=f"{skipped} of {fields} fields were skipped")
@@ -271,7 +271,7 @@ def pool_donor(donor: str, calls: Sequence[tuple[str, SlideCall]], min_cells: in
     if failed:
         warnings.append(f"{len(failed)} of {len(calls)} slides failed: {', '.join(failed)}")
     if frequency.bn_cells < min_cells:
-        warnings.append(f"{frequency.bn_cells} BN cells, fewer than the {min_cells} asked for")
+        warnings.append(f"{frequency.bn_cells} BN cells, fewer than the required {min_cells}")
     partial = [slide_id for slide_id, call in done if call.status == "partial"]
     if partial:
         warnings.append(f"of {len(partial)} of {len(calls)} slides some fields were skipped: {', '.join(partial)}")
@@ -330,8 +330,8 @@ def _stain_warnings(strange: int, readable: int, stain: SlideStain | None) -> li
     if not strange or stain is None:
         return []
     if stain.forced:
-        return [f"--stain {stain.stain} was given, but {strange} of {readable} cells show another; all are counted"]
-    return [f"{strange} of {readable} cells show another stain than the slide's {NAMES[stain.stain]}: not counted"]
+        return [f"--stain {stain.stain} was given, but {strange} of {_cells(readable)} show another; all are counted"]
+    return [f"{strange} of {_cells(readable)} not counted: another stain than the slide's {NAMES[stain.stain]}"]
 
 
 def _failure(total: int, unreadable: int, counted: int, rules: CallRules) -> str:
@@ -354,13 +354,17 @@ def _shared_failure(copies: Elsewhere, readable: int) -> str:
         return ""
     return (
         f"{worst.fails} of its {readable} readable cells are the same pictures as cells of slide {worst.slide_id}, "
-        "which is another donor's: one of the two is wrong"
+        "which is of another donor: one of the two is wrong"
     )
 
 
 def _of_these_near(cells: Sequence[Copied | Original | SharedCell]) -> str:
     near = sum(cell.near for cell in cells)
     return f", {near} of them with other pixels (saved again, turned or shifted)" if near else ""
+
+
+def _cells(number: int) -> str:
+    return f"{number} cell{'s' * (number != 1)}"
 
 
 def _fails(cell: SharedCell) -> int:
@@ -373,15 +377,19 @@ def _slide_warnings(counted: Sequence[CalledCell], copies: Elsewhere, flagged: i
     originals = [cell for cell in copies.values() if isinstance(cell, Original)]
     shared = [cell for cell in copies.values() if isinstance(cell, SharedCell)]
     if copied:
-        what = f"{len(copied)} cells are copies of cells counted elsewhere"
-        warnings.append(f"{what}{_of_these_near(copied)} and were taken once")
+        what = f"{_cells(len(copied))} not counted: copies of cells counted elsewhere"
+        warnings.append(f"{what}{_of_these_near(copied)}")
     if originals:
         slides = ", ".join(sorted({cell.slide_id for cell in originals}))
-        warnings.append(f"{len(originals)} cells come again in {slides}{_of_these_near(originals)}: counted here only")
+        warnings.append(
+            f"{_cells(len(originals))} found again in {slides}{_of_these_near(originals)}: counted here only"
+        )
     if shared:
         slides = ", ".join(sorted({cell.slide_id for cell in shared}))
-        what = f"{len(shared)} cells are the same pictures as cells of another donor ({slides})"
-        warnings.append(f"{what}{_of_these_near(shared)}: not counted")
+        what = f"{_cells(len(shared))} not counted: the same pictures as cells of another donor ({slides})"
+        warnings.append(f"{what}{_of_these_near(shared)}")
     if flagged > len(counted) / 2:
-        warnings.append(f"{flagged} of {len(counted)} cells carry a quality flag: look at the slide before its number")
+        warnings.append(
+            f"{flagged} of {_cells(len(counted))} with a quality flag: check the slide before you use its frequency"
+        )
     return tuple(warnings)

@@ -78,7 +78,7 @@ class Slide:
         root: the export root (absolute).
         files: image files in natural order; one or more.
         layout: name of the layout (or the pattern) that found it.
-        skipped: what lies in the slide's place and was not taken (previews, hidden files, copies).
+        skipped: what is in the slide's place and was not taken (previews, hidden files, copies).
         copy_of: slide_id of an earlier slide with byte-identical files, else None; a copy is not scored.
         settled: False while the scanner may still be writing to it (only with --settle).
         kind: whether its files are crops, fields or whole slides.
@@ -134,7 +134,7 @@ class Quality:
         sharpness: steepness of the nuclear outline, in contrasts per nuclear diameter (see `imaging.quality`).
         contrast: distance of nucleus and background grey level, 0..1 of the file's full range.
         saturated_fraction: share of nuclear pixels at the file's highest (lowest) value.
-        nuclei: number of separate main nuclei that lie wholly inside the crop.
+        nuclei: number of separate main nuclei that are wholly inside the crop.
         nucleus_fraction: nuclear area / crop area.
     """
 
@@ -154,7 +154,7 @@ class CellCrop:
         source: path of the file relative to the export root.
         page: page of a multi-page file, counted from 0; None otherwise.
         pixels: uint8 RGB, (size, size, 3), padded to square, resized and contrast-adjusted as the model's card says.
-        digest: 32 hex digits over the decoded pixels as they lie in the file: equal for a copy under another name.
+        digest: 32 hex digits over the decoded pixels as they are in the file: equal for a copy under another name.
         stain: stain and polarity of this crop alone.
         file_digest: SHA-256 of the file's bytes, or "" when another task of the same file carries it.
         jpeg: the crop as it is kept; b"" where none is.
@@ -278,7 +278,7 @@ def spread(evidence: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Evidence (..., H, W) spread by one grid step (3 x 3 binomial kernel, mirrored edges); its sum is unchanged.
 
     Evidence is credited to single positions, but a receptive field is several grid steps wide: what is seen at a
-    position lies somewhere round it. Spread by one step, the strongest point of the map is more often on the
+    position is somewhere round it. Spread by one step, the strongest point of the map is more often on the
     micronucleus (docs/models.md has the figures).
     """
     edges = [(0, 0)] * (evidence.ndim - 2) + [(1, 1), (1, 1)]

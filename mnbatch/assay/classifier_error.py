@@ -7,7 +7,7 @@ from math import sqrt
 
 from mnbatch.assay.intervals import normal_quantile
 
-# What a classifier's errors do to a frequency, and what stands behind it when they are taken out.
+# The effect of a classifier's errors on a frequency, and the frequency corrected for them.
 #
 # Rogan and Gladen (Am J Epidemiol 107:71, 1978) turn the share of cells that are called MN into the share that have
 # one; Lang and Reiczigel (Prev Vet Med 113:13, 2014) give the interval that carries the uncertainty of sensitivity and
@@ -47,7 +47,7 @@ class ErrorRates:
 
     Attributes:
         sensitivity: of cells with a micronucleus; specificity: of cells without.
-        data: what they were measured on, in the words of whoever measured.
+        data: what they were measured on, in the words of the person who measured.
     """
 
     sensitivity: CountedRate
@@ -67,8 +67,8 @@ class CorrectedFraction:
     Attributes:
         raw: Rogan-Gladen estimate as it comes, possibly below 0 or above 1.
         value: the same, within 0..1.
-        low, high: Lang-Reiczigel interval, within 0..1; None where it lies wholly outside 0..1: the rates then cannot
-            hold for these cells, and an interval without width would be a lie.
+        low, high: Lang-Reiczigel interval, within 0..1; None where it is wholly outside 0..1: the rates then cannot
+            hold for these cells, and an interval without width would be wrong.
     """
 
     raw: float

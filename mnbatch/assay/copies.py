@@ -1,7 +1,7 @@
 """Cells that are the same picture under another name, with the same pixels or saved again (`near_copies`).
 
-Within one donor the first in slide order counts, the others do not. Under two donors nobody knows whose cell it is: it
-counts for neither, and where two slides share more than a few, both fail. It is said on both sides.
+Within one donor the first in slide order counts, the others do not. Under two donors it is not known whose cell it is:
+it counts for neither, and where two slides share more than a few, both fail. It is reported on both sides.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Digests = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class CopyOf:
-    """Where the original of a copied cell lies.
+    """Where the original of a copied cell is.
 
     Attributes:
         slide_id: slide of the original.
@@ -46,7 +46,7 @@ class CopyOf:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A cell whose picture stands under another donor, too.
+    """A cell whose picture is also that of a cell of another donor.
 
     Attributes:
         slide_id, row: the first such cell of another donor, in slide order.
@@ -100,7 +100,7 @@ def find_shared(
         donors: slide_id -> donor, of slides that have one.
 
     Returns:
-        For each slide that shares cells, row -> the other one; said on both sides.
+        For each slide that shares cells, row -> the other one; reported on both sides.
     """
     digests_of = dict(slides)
     runs = [_of_donors(run, donors) for run in _runs(slides, near)]

@@ -1,4 +1,4 @@
-"""What stands beside the counted frequency: with the classifier's errors taken out, and expected from all scores."""
+"""Estimates in addition to the counted frequency: corrected for classifier errors, and expected from all scores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GUESSING = "the model is no better than guessing on the cells it was validated o
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """Frequencies beside the counted one, MNBN per 1000 BN cells; each is None with its reason where it is not known.
+    """Frequencies in addition to the counted one, MNBN per 1000 BN cells; each None with its reason where not known.
 
     Attributes:
         corrected: Rogan-Gladen, within 0..1000; corrected_raw: the same as it comes.
@@ -53,7 +53,7 @@ class Estimates:
 
     @property
     def shifted(self) -> bool:
-        """Whether the scores lie outside what the model was validated on."""
+        """Whether the scores are outside what the model was validated on."""
         return self.shift_p is not None and self.shift_p < SHIFT_LEVEL
 
 

@@ -26,8 +26,8 @@ CellClass = Literal[
   nuclear division index; Fenech 2007, doi 10.1038/nprot.2007.77). Micronuclei never count.
 * apoptotic: condensed and broken up, or shrunken and far denser than the other nuclei.
 * overlapping: its nuclei or its cytoplasm cannot be told from a neighbour's.
-* border: it reaches the edge of the field, so that what lies outside is unknown.
-* small_body: stained, too small for a main nucleus, and in nobody's cytoplasm: debris, platelets, free micronuclei.
+* border: it reaches the edge of the field, so that what is outside is unknown.
+* small_body: stained, too small for a main nucleus, and in no cell's cytoplasm: debris, platelets, free micronuclei.
 """
 
 CELL_CLASSES: tuple[CellClass, ...] = get_args(CellClass)
@@ -106,7 +106,7 @@ def cytostasis(treated_cbpi: float, control_cbpi: float) -> float | None:
     return None if control_cbpi <= 1 else 100 - 100 * (treated_cbpi - 1) / (control_cbpi - 1)
 
 
-# What is known of a cell that was found in a field, and of the field itself; they travel beside the crops.
+# What is known of a cell that was found in a field, and of the field itself; they travel with the crops.
 
 
 InputKind = Literal["crops", "fields", "wsi"]
@@ -160,9 +160,9 @@ class FieldReport:
 
     Attributes:
         source: path of the file relative to the export root; page: of a multi-page file, counted from 0.
-        left, top, width, height: where it lies in the file, full-resolution pixels.
+        left, top, width, height: where it is in the file, full-resolution pixels.
         cells: every cell that was found, scored or not.
-        problem: why nothing can be said of it; "" for a field that was used.
+        problem: why it gives no result; "" for a field that was used.
         empty: it holds no cell, and nothing is wrong with it.
         emptiness: of such a field, what was seen in place of cells; "" where all were left for the next region.
         transient: an I/O error that a later run may not meet.
@@ -190,7 +190,7 @@ class FieldCounts:
     """What the fields of a slide, or of a donor's slides together, held.
 
     Attributes:
-        fields: all that were looked at; empty: of these, without a cell; skipped: of these, not usable.
+        fields: all that were examined; empty: of these, without a cell; skipped: of these, not usable.
         classes: class -> cells found.
         not_scored: reason -> cells that were found and not scored.
         paired: nuclei were paired into cells; with --cells all every nucleus is a cell, and there is no division index.

@@ -131,7 +131,7 @@ _TIE = 1 + 1e-7
 
 @dataclass(frozen=True, slots=True)
 class RateComparison:
-    """A case's rate beside a control's.
+    """A case's rate compared with a control's.
 
     Attributes:
         p_two_sided: of a difference at least as unlikely, if both had one rate.

@@ -12,7 +12,7 @@ from mnbatch.assay.intervals import garwood
 
 # From a yes or no to a number of micronuclei: 0, 1, 2, 3 or more, and the MN frequency (the yield).
 #
-# A counting model says, beside p_mn = P(n >= 1), two continuation ratios: q2 = P(n >= 2 | n >= 1) and
+# A counting model gives, in addition to p_mn = P(n >= 1), two continuation ratios: q2 = P(n >= 2 | n >= 1) and
 # q3 = P(n >= 3 | n >= 2) (Fienberg, The Analysis of Cross-Classified Categorical Data, 2nd ed. 1980, chapter 6; Tutz,
 # Br J Math Stat Psychol 43:39, 1990). Each answers only what the one before it leaves open, so p_mn, and with it which
 # cells are called MN, is that of the yes/no model.
@@ -25,7 +25,7 @@ MOST = len(CLASSES) - 1
 """Stands for itself and for every larger number."""
 
 PER = 1000
-NOT_COUNTED = "not available: the model answers yes or no and counts no micronuclei"
+NOT_COUNTED = "not available: the model gives yes or no and counts no micronuclei"
 
 Ratios = tuple[float, float]
 """(q2, q3) of a cell."""

@@ -1,7 +1,7 @@
 """Cells that show the same picture though their pixels differ: saved again, smaller, brighter, turned, shifted.
 
 Three steps, each stricter than the last: a spectrum that turns, mirrors and shifts do not change finds pairs that may
-be alike; correlation of small thumbnails in eight orientations finds how one lies on the other; where they overlap,
+be alike; correlation of small thumbnails in eight orientations finds how one fits on the other; where they overlap,
 their fine structure decides, and their noise: two cells may have one shape, but only one picture has this noise.
 `benchmarks/near_copies.py` says what is found and what is not.
 """

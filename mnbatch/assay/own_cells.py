@@ -1,4 +1,4 @@
-"""A laboratory's own scored cells: what a person said of cells that the model scored as well."""
+"""A laboratory's own scored cells: a person's truth for cells that the model also scored."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def read_validation(path: Path) -> list[ValidationRow]:
     """Read a validation file: CSV, UTF-8; columns cell_id or p_mn, and truth (or has_mn).
 
     The truth is 1 or 0, mn or nomn, yes or no, or a number of micronuclei. Lines without truth (a person was not sure)
-    are left out. Where a line has both cell_id and p_mn, the cell_id counts. Other columns are not looked at.
+    are left out. Where a line has both cell_id and p_mn, the cell_id counts. Other columns are not used.
 
     Raises:
         UsageError: a missing column, a line with neither cell nor score, a truth or score that cannot be read, a cell
@@ -141,19 +141,19 @@ def _row(path: Path, line: int, cell_id: str, score: str, truth: str, separator:
         p_mn = math.nan
     if not 0 <= p_mn <= 1:
         raise UsageError(
-            f"{where}: there is no cell_id, and p_mn '{short(score)}' is not a score.", "A score lies in 0..1."
+            f"{where}: there is no cell_id, and p_mn '{short(score)}' is not a score.", "A score is from 0 to 1."
         )
     return ValidationRow("", p_mn, has_mn, line)
 
 
 def _unique(path: Path, rows: Sequence[ValidationRow]) -> list[ValidationRow]:
     if not rows:
-        raise UsageError(f"The validation file {path} holds no cell with its truth.", "Give each cell a truth.")
+        raise UsageError(f"The validation file {path} has no cell with a truth.", "Give each cell a truth.")
     seen: dict[str, int] = {}
     for row in rows:
         if row.cell_id and row.cell_id in seen:
             raise UsageError(
-                f"{path}, line {row.line}: the cell {row.cell_id} stands already in line {seen[row.cell_id]}.",
+                f"{path}, line {row.line}: the cell {row.cell_id} is already in line {seen[row.cell_id]}.",
                 "Keep one line for each cell.",
             )
         seen[row.cell_id] = row.line

@@ -6,9 +6,9 @@ import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-# The literal table of reasons and of the advice beside them: code -> text, with parameters in braces.
+# The literal table of reasons and of the advice that follows them: code -> text, with parameters in braces.
 #
-# Codes are stable; texts stand in the `reason` columns. A literal brace is not needed and not allowed.
+# Codes are stable; texts are in the `reason` columns. A literal brace is not needed and not allowed.
 
 
 TEXTS: dict[str, str] = {
@@ -16,7 +16,7 @@ TEXTS: dict[str, str] = {
     # A file that is no usable crop.
     "empty-file": "empty file (0 bytes)",
     "only-zeros": "not an image (only zero bytes; an unfinished copy?)",
-    "webp": "not a served image format (WebP)",
+    "webp": "image format not supported (WebP)",
     "no-image": "not an image ({what})",
     "too-many-pixels": "too many pixels for a cell crop (decompression bomb?)",
     "damaged": "damaged or truncated {kind} ({error})",
@@ -36,7 +36,7 @@ TEXTS: dict[str, str] = {
     "many-scans": "JPEG of more than {most} passes (decompression bomb?)",
     "shared-segments": "damaged TIFF (its strips or tiles are read over and over; decompression bomb?)",
     "circle": "damaged TIFF (its image directories point in a circle)",
-    "compression": "TIFF compression {what} is not served; export without compression or with LZW",
+    "compression": "TIFF compression {what} is not supported; export without compression or with LZW",
     "inner-picture": "damaged TIFF (a strip of {width} x {height} pixels holds one of {inner}; decompression bomb?)",
     "inner-header": "damaged TIFF ({what} without a usable header)",
     "inner-tiles": "damaged TIFF (JPEG 2000 of {count} tiles; decompression bomb?)",
@@ -53,13 +53,13 @@ TEXTS: dict[str, str] = {
     ),
     "no-full-page": "TIFF without a full-resolution page",
     "no-tiff-image": "TIFF without an image",
-    "colour-model": "TIFF colour model {model} is not served",
+    "colour-model": "TIFF colour model {model} is not supported",
     "dimensions": "TIFF page with {count} dimensions is not a crop",
     "channels": "{count} channels; neither grey nor RGB(A): give --nuclear-channel",
     "too-large": "{width} x {height} pixels; too large for a cell crop (decompression bomb?)",
     "too-small": "{width} x {height} pixels; a cell crop has at least {least} a side",
     "not-finite": "image holds NaN or infinite values",
-    "no-picture": "values of type {dtype} are no picture",
+    "no-picture": "values of type {dtype} are not an image",
     "constant": "constant image (every value is {value:g})",
     "large-file": "file of {mib} MiB; too large for a cell crop",
     "no-range": "no contrast range could be measured for this slide",
@@ -67,16 +67,16 @@ TEXTS: dict[str, str] = {
     # What ends a run before anything is scored.
     "same-id": "Two slides of {export} would have the same slide-id {id}; one is {path}.",
     "same-id-do": "Rename one of the two folders.",
-    "sheet-twice": "Sample sheet, line {line}: the slide '{slide}' stands already in line {first}.",
+    "sheet-twice": "Sample sheet, line {line}: the slide '{slide}' is already in line {first}.",
     "sheet-twice-do": "Keep one line for each slide.",
     "sheet-several": "Sample sheet, line {line}: {count} slides are named '{slide}'.",
     "sheet-several-do": "Write the path instead: {paths}.",
     "sheet-none": "Sample sheet, line {line}: there is no slide '{slide}' in the export.",
     "sheet-none-do": "`mnbatch scan` lists the slides; the first are {paths}.",
     "kind-whole": "{file} is a whole-slide file",
-    "kind-tiled": "{count} of {looked} files looked at are tiled TIFFs with reduced versions",
-    "kind-fields": "{count} of {looked} images looked at are large and hold many nuclei",
-    "kind-crops": "{looked} images looked at are crops of cells",
+    "kind-tiled": "{count} of {looked} files examined are tiled TIFFs with reduced versions",
+    "kind-fields": "{count} of {looked} images examined are large and have many nuclei",
+    "kind-crops": "{looked} images examined are crops of cells",
     "kind-unknown": "no image could be read",
     "fourth-sample": "RGB with a fourth sample of which nothing is said; a stain? Export each stain as a grey page",
     "planes-differ": "focal planes of different sizes",
@@ -126,7 +126,7 @@ TEXTS: dict[str, str] = {
     "pages-unclear": "What the pages of {file} are is not clear: {why}.",
     "pages-unclear-do": "Give that option for the whole export; `mnbatch scan EXPORT --explain` shows what files say.",
     # A file that could not be read.
-    "vanished": "file vanished while the run was going on",
+    "vanished": "file disappeared during the run",
     "no-permission": "no permission to read the file",
     "io-error": "file could not be read: {error}",
     # A field, or a region of a whole slide.
@@ -154,8 +154,8 @@ TEXTS: dict[str, str] = {
     "not-numbers": "pixels are not numbers",
     "empty-value": "empty: every pixel has the value {value:g}",
     "saturated": "saturated: {share:.0%} of the pixels are at the end of the range",
-    "nothing-stands-out": "no nuclei: nothing stands out of the noise",
-    "only-background": "no nuclei: what was found differs from the background no more than the background from itself",
+    "nothing-stands-out": "no nuclei: no object is brighter or darker than the noise",
+    "only-background": "no nuclei: the objects found differ from the background no more than the background varies",
     "objects-size": ("objects are {size:.1f} um wide at {pixel:g} um per pixel; nuclei have {low:g} to {high:g}"),
     "mask-empty": "the label image has no object",
     # A slide that is refused for what its files are.
@@ -176,10 +176,10 @@ TEXTS: dict[str, str] = {
     # A slide.
     "lost-deadline": "took longer than {seconds:g} s to be read (--file-deadline)",
     "lost-memory": "needs more than {gib:g} GiB of memory to be read (--file-memory)",
-    "lost-killed": "the system ended the process that read it, probably for want of memory",
+    "lost-killed": "the system ended the process that read it, probably because memory ran out",
     "lost-crash": "the process that read it crashed ({how})",
     "slide-lost": "Slide {slide} cannot be opened: {why}.",
-    "slide-lost-do": "Look at its files; `mnbatch run --retry-failed` tries it again.",
+    "slide-lost-do": "Check its files; `mnbatch run --retry-failed` tries it again.",
     "reading-failed": "Reading {file} failed unexpectedly ({kind}: {error}).",
     "reading-failed-do": "The log in OUT/runs has the traceback; please report it.",
     "unreachable": "The files of slide {slide} cannot be reached ({error}).",
@@ -187,25 +187,25 @@ TEXTS: dict[str, str] = {
     "two-stains": "{seen}: two stains in one slide.",
     "two-stains-do": "Sort the files into one folder a stain, or give --stain if they are all of one.",
     "stain-changed": "The files of slide {slide} changed while they were read: they show another stain than before.",
-    "stain-changed-do": "Run again when nobody is writing to them.",
-    "no-cell": "Slide {slide} holds no cell.",
+    "stain-changed-do": "Run again when no program is writing to them.",
+    "no-cell": "Slide {slide} has no cell.",
     "no-cell-do": "Check the export.",
     "whole-unreadable": "Slide {slide} cannot be read: {error}.",
     "whole-unreadable-do": "Check the share.",
-    "whole-without-data": "The whole slide {slide} lacks its data: there is no folder {folder} beside it.",
-    "whole-without-data-do": "Copy the folder of the same name beside the .mrxs file.",
+    "whole-without-data": "The data of the whole slide {slide} are missing: there is no folder {folder} next to it.",
+    "whole-without-data-do": "Copy the folder of the same name next to the .mrxs file.",
     "whole-refused": "The whole slide {slide} cannot be opened ({error}).",
     "whole-refused-do": (
-        "Check that it is whole and was written by a scanner that OpenSlide knows (openslide.org/formats)."
+        "Check that it is complete and was written by a scanner that OpenSlide knows (openslide.org/formats)."
     ),
     "fields-unusable": "{bad} of the {fields} fields of slide {slide} could not be used: {why}.",
     "fields-unusable-do": (
-        "Export the slide again; `--nuclear-channel`, `--um-per-pixel` and `--stain` say what files do not."
+        "Export the slide again; `--nuclear-channel`, `--um-per-pixel` and `--stain` give what the files do not state."
     ),
     "nothing-found": "No {wanted} was found in the {fields} fields of slide {slide} (cells found: {found}).",
-    "nothing-found-do": "Look at its fields; where nuclei are to be counted whatever their number, use --cells all.",
+    "nothing-found-do": "Check its fields; to count cells with any number of nuclei, use --cells all.",
     "contrast-rule": (
-        "The model stretches contrast over a whole slide; slide {slide} is one of fields, for which that is not served."
+        "The model stretches contrast over a whole slide; this is not supported for slide {slide}, which has fields."
     ),
     "contrast-rule-do": "Choose a model with another contrast rule with --model.",
     "pixel-size": "The files of slide {slide} say {size:g} um per pixel, which no light microscope has.",
@@ -215,13 +215,13 @@ TEXTS: dict[str, str] = {
     ),
     "pixel-size-do": "Give the true pixel size with --um-per-pixel, or in the column um_per_pixel of the sample sheet.",
     "no-pixel-size": (
-        "The model wants crops of a stated width in micrometres; the files of slide {slide} do not say "
+        "The model needs crops of a stated width in micrometres; the files of slide {slide} do not state "
         "their pixel size."
     ),
     "no-pixel-size-do": "Give it with --um-per-pixel, or in the column um_per_pixel of the sample sheet.",
-    "stain-unknown": "The stain of this slide was not recognised; {model} serves {served}.",
-    "stain-unknown-do": "Look at its images; if it is one of these stains, force it with --stain.",
-    "stain-not-served": "This slide looks like {stain}, which {model} does not serve (it serves {served}).",
+    "stain-unknown": "The stain of this slide was not recognised; {model} is for {served}.",
+    "stain-unknown-do": "Check its images; if it is one of these stains, force it with --stain.",
+    "stain-not-served": "This slide looks like {stain}; {model} is not for this stain (it is for {served}).",
     "stain-not-served-do": "Use a model for this stain with --model, or --stain if the stain was recognised wrongly.",
 }
 
@@ -231,7 +231,7 @@ TEXTS: dict[str, str] = {
 # A `Reason` is a string, its text as a person reads it, and keeps what it was made of. So it can be rendered again
 # after the names in it have been replaced by codes (`mnbatch run --pseudonymise`). What is a name of the export, or
 # text that was written elsewhere (the message of a library or of the operating system), says so by its type; all else
-# is plain. Text that is no `Reason` is not shared at all under pseudonyms: nobody can say what it holds.
+# is plain. Text that is no `Reason` is not shared at all under pseudonyms: it is not known what it holds.
 
 
 LONGEST = 80
@@ -240,7 +240,7 @@ LONGEST = 80
 WITHHELD = "withheld"
 
 Coder = Callable[[str, str], str]
-"""Kind and name -> the code that stands for the name."""
+"""Kind and name -> the code that replaces the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,7 @@ class Foreign:
     """Text that mnbatch did not write, which may hold any name.
 
     Attributes:
-        instead: what is said in its place where names are coded.
+        instead: the text used in its place where names are coded.
     """
 
     text: str
@@ -272,7 +272,7 @@ class Reason(str):
 
     Attributes:
         code: its line in `mnbatch.assay.reasons`; stable.
-        parameters: what stands in the braces of that line.
+        parameters: the values for the braces of that line.
     """
 
     __slots__ = ("code", "parameters")
@@ -307,14 +307,14 @@ def say(code: str, **parameters: Parameter) -> Reason:
 
 
 def foreign(error: BaseException) -> Parameter:
-    """What an exception says: a reason stays one; the message of another program is `Foreign`, on one short line."""
+    """The message of an exception: a reason as it is; that of another program is `Foreign`, on one short line."""
     if error.args and isinstance(error.args[0], Reason):
         return error.args[0]
     return Foreign(brief(error), type(error).__name__)
 
 
 def foreign_os(error: OSError) -> Foreign:
-    """What the operating system says, without the path."""
+    """The message of the operating system, without the path."""
     code = errno.errorcode.get(error.errno, "") if error.errno is not None else ""
     return Foreign(str(error.strerror or error), code or type(error).__name__)
 
@@ -343,7 +343,7 @@ def shareable(text: str, coder: Coder) -> str:
 
 
 def one_of(kind: str, name: str) -> str:
-    """A coder for where there are no codes: says only what is named."""
+    """A coder for where there are no codes: gives only the kind of what is named."""
     return f"a {kind}"
 
 

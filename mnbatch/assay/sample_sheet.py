@@ -201,7 +201,7 @@ def _pixel_size(path: Path, line: int, cells: dict[str, str], separator: str) ->
     value = _number(path, line, "um_per_pixel", cells, separator, _LARGEST_PIXEL)
     if value is not None and value < _SMALLEST_PIXEL:
         raise UsageError(
-            f"{path}, line {line}: um_per_pixel {value:g} is no light microscope's.",
+            f"{path}, line {line}: um_per_pixel {value:g} is not that of a light microscope.",
             f"Write micrometres a pixel, {_SMALLEST_PIXEL:g} to {_LARGEST_PIXEL:g}, or leave it empty.",
         )
     return value

@@ -115,12 +115,12 @@ def joined(histogram: ScoreHistogram, slide: Counts, most: int = 8) -> tuple[Cou
 # the cells' re-calibrated probabilities equals the proportion, so that the expected count is proportion times cells.
 #
 # Whether a slide is such a mixture at all is tested: the distance (Pearson) of its scores from the best mixture is
-# compared with that of slides drawn from mixtures, with both the slide and the cells of known truth drawn anew.
+# compared with that of slides drawn from mixtures, with both the slide and the cells of known truth drawn again.
 
 
 DRAWS = 600
 SHIFT_LEVEL = 0.01
-"""Below it a slide's scores are said to lie outside what the model was validated on."""
+"""Below it a slide's scores are reported as outside what the model was validated on."""
 
 _SEED = 20020114
 _HALVINGS = 28
@@ -155,7 +155,7 @@ class ExpectedCount:
 
     @property
     def shifted(self) -> bool:
-        """Whether the scores lie outside what the model was validated on."""
+        """Whether the scores are outside what the model was validated on."""
         return self.shift_p < SHIFT_LEVEL
 
 

@@ -61,7 +61,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Hold the options of mnbatch itself."""
@@ -126,13 +126,13 @@ def _say(error: MnbatchError, code: int) -> int:
 
 
 def _after_prints(code: int) -> int:
-    """The exit code, which says that the result is lost where stdout was to hold it and could not."""
+    """The exit code; it reports a lost result where stdout could not be written."""
     why = lost_outputs().get("stdout")
     if not why or why == CLOSED:
         return code
     words = [word for word in sys.argv[1:] if not word.startswith("-")][:2]
     kept = bool({" ".join(words[:1]), " ".join(words)} & WORK_IS_KEPT)
-    tell(f"mnbatch: stdout cannot be written: {why}." + (" The work is done; it would have said:" if kept else ""))
+    tell(f"mnbatch: stdout cannot be written: {why}." + (" The work is done; it would have printed:" if kept else ""))
     if kept:
         tell(lost_text().rstrip())
     return code if kept or code else StorageError.exit_code

@@ -35,7 +35,9 @@ def _with_finite_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
             for number in value if isinstance(value, (list, tuple)) else [value]:
                 if isinstance(number, float) and number - number != 0:
                     option = "--" + name.replace("_", "-")
-                    raise UsageError(f"{option} cannot be {number}: it is no number that can be used.", "See --help.")
+                    raise UsageError(
+                        f"{option} cannot be {number}: it is not a number that can be used.", "See --help."
+                    )
         return function(**values)
 
     return checked
@@ -44,21 +46,26 @@ def _with_finite_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
 # Slides that belong to what a command was asked for and are not counted: named on stderr, and an exit code.
 
 
+def counted(number: int, singular: str, several: str | None = None) -> str:
+    """counted(1, 'slide') -> '1 slide', counted(3000, 'slide') -> '3000 slides': digits that programs can read."""
+    return f"{number} {singular if number == 1 else several or singular + 's'}"
+
+
 def name_missing(missing: Sequence[Missing]) -> int:
-    """Name them; the exit code that goes with it."""
+    """Name the slides without a count; returns the exit code."""
     for slide in missing:
         typer.echo(f"not counted: {slide}", err=True)
     return EXIT_SLIDES_FAILED if missing else EXIT_OK
 
 
 def say_notes(notes: Sequence[str]) -> None:
-    """What a person should know of what was done, on stderr."""
+    """Notes for the user on stderr."""
     for note in notes:
         typer.echo(f"mnbatch: {note}", err=True)
 
 
 def say_rebuilt(done: Rebuilt) -> None:
-    """Where the reports are, and on stderr what a person should know of them."""
+    """Where the reports are, and notes for the user on stderr."""
     say_notes(done.notes)
     name_missing(done.missing)
     typer.echo(done.text)

@@ -42,7 +42,7 @@ def compare(
         float | None, typer.Option("--learning-rate", min=1e-6, help="0.01, as the paper.")
     ] = None,
     bf16: Annotated[
-        bool, typer.Option("--bf16/--no-bf16", help="Train with bfloat16 autocast; said in tables.")
+        bool, typer.Option("--bf16/--no-bf16", help="Train with bfloat16 autocast; the tables state it.")
     ] = False,
     prevalence: Annotated[
         float | None,
@@ -52,7 +52,7 @@ def compare(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=0, help="Threads on the CPU; 0: all cores.")] = 0,
 ) -> None:
-    """Train and test every network alike, under the paper's protocols; finished runs are not run again."""
+    """Train and test every network in the same way, under the paper's protocols; finished runs are not run again."""
     import os
 
     import torch

@@ -25,7 +25,7 @@ def fit_command(
     out: Annotated[Path, typer.Option(help="Curve file to write.")] = Path("curve.json"),
     doses: Annotated[
         Path | None,
-        typer.Option(help="Sample sheet with dose_gy, for an OUT; otherwise the one in force.", show_default=False),
+        typer.Option(help="Sample sheet with dose_gy, for an OUT; otherwise the one last given.", show_default=False),
     ] = None,
     model: Annotated[
         Literal["automatic", "linear", "linear-quadratic"], typer.Option(help="Shape of the curve.")
@@ -35,7 +35,7 @@ def fit_command(
         typer.Option(help="Noise of the counts."),
     ] = "automatic",
     endpoint: Annotated[
-        Literal["mn", "mnbn"] | None, typer.Option(help=_ENDPOINT + " A table is mn unless told otherwise.")
+        Literal["mn", "mnbn"] | None, typer.Option(help=_ENDPOINT + " A table is mn unless this option is given.")
     ] = None,
     scoring: Annotated[
         str, typer.Option(help="How the slides of a table were scored, such as 'manual'; kept with the curve.")
@@ -81,7 +81,7 @@ def show_command(
 
 
 def _table_and_plot(curve: Curve, level: float, width: int = 50) -> list[str]:
-    """Yields per 1000 cells at round doses, with the band drawn beside them: `(---o---)`."""
+    """Yields per 1000 cells at round doses, with the band drawn next to them: `(---o---)`."""
     import numpy as np
 
     top = curve.highest_dose or 5.0

@@ -46,7 +46,8 @@ def dose(
         ),
     ] = "",
     specificity: Annotated[
-        str, typer.Option(help="For a curve without scorer's errors: cells rightly called free of MN, as 1980/2000.")
+        str,
+        typer.Option(help="For a curve without scorer's errors: cells without MN that were called so, as 1980/2000."),
     ] = "",
     suspected_gy: Annotated[
         float | None,
@@ -55,7 +56,7 @@ def dose(
         ),
     ] = None,
     allow_mismatch: Annotated[
-        bool, typer.Option("--allow-mismatch", help="Give doses although case and curve were scored differently.")
+        bool, typer.Option("--allow-mismatch", help="Give doses even if case and curve were scored differently.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a case, one a line.")] = False,
     with_triage: Annotated[
@@ -66,7 +67,7 @@ def dose(
 
     For research use. A case that gives no dose has its reason; the others are computed.
 
-    With OUT the curve is kept there, and doses stand in donors.csv and on donors' pages from then on.
+    With OUT the curve is kept there, and doses are in donors.csv and on donors' pages from then on.
 
     Exit codes: 0 every case has a dose; 2 usage; 3 at least one case has none, or slides of OUT are not counted; 4 OUT
     holds no results; 5 OUT and curve do not belong together; 10 unreadable or disk full; 11 OUT is held by a run.
@@ -105,11 +106,11 @@ def dose(
 
 
 def _leave(done: Dosed, what: str) -> None:
-    """Say how many have no dose and which slides no dose holds, and leave with the exit code that goes with it."""
+    """Report how many have no dose and which slides have none, and exit with the matching code."""
     not_counted = name_missing(done.not_counted)
     bad = sum(result.status != "ok" for result in done.results)
     if bad:
-        typer.echo(f"{bad} of {len(done.results)} {what} have no dose; their reasons stand with them.", err=True)
+        typer.echo(f"{bad} of {len(done.results)} {what} have no dose; the reason is given for each.", err=True)
     raise typer.Exit(EXIT_SLIDES_FAILED if bad else not_counted)
 
 
@@ -138,7 +139,7 @@ def _text_lines(pairs: Sequence[tuple[DoseResult, Triage | None]]) -> Iterator[s
         )
     prior = next((found.prior for _, found in pairs if found), "")
     if prior:
-        yield f"class: the probability that the dose lies in it, {prior}"
+        yield f"class: the probability that the dose is in it, {prior}"
 
 
 def _remarks(result: DoseResult) -> list[str]:

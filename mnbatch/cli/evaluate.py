@@ -37,7 +37,7 @@ def evaluate(
     ] = None,
     stain: Annotated[
         Literal["auto", "fluorescence", "giemsa"],
-        typer.Option("--stain", help="auto recognises each slide's stain, as a run does."),
+        typer.Option("--stain", help="auto recognises each slide's stain, as in a run."),
     ] = "auto",
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of the scoring; 0: all cores.")] = 0,
@@ -80,7 +80,7 @@ def evaluate(
 
 
 def summary_line(found: Evaluation) -> str:
-    """What stdout says of an evaluation."""
+    """The summary of an evaluation for stdout."""
     measured = found.overall
     parts = [f"{measured.cells} cells, {measured.with_mn} with MN, {len(found.not_scored)} not scored"]
     names = {"auc": "AUC", "average_precision": "AP", "f1": "F1", "sensitivity": "Se", "specificity": "Sp"}

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from mnbatch.cli.common import name_missing
+from mnbatch.cli.common import counted, name_missing
 
 
 def history(
-    root: Annotated[Path, typer.Argument(help="Folder below which the OUT directories of batches lie.")],
+    root: Annotated[Path, typer.Argument(help="Folder with the OUT directories of batches at any depth.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Page to write.")] = Path("control-chart.html"),
 ) -> None:
     """Draw a control chart over the batches below ROOT: a drift in background or in scores shows.
@@ -25,6 +25,6 @@ def history(
     for point in done.outside:
         typer.echo(f"outside the limits: {point.folder}: {point.per_1000:.1f} MNBN per 1000")
     for point in done.ahead:
-        typer.echo(f"says a time that is still to come: {point.folder}: {point.finished}", err=True)
-    typer.echo(f"{len(done.points)} batches: {out}")
+        typer.echo(f"has a time in the future: {point.folder}: {point.finished}", err=True)
+    typer.echo(f"{counted(len(done.points), 'batch', 'batches')}: {out}")
     raise typer.Exit(name_missing(done.missing))

@@ -26,7 +26,7 @@ _JSON = typer.Option("--json", help="Print JSON instead of text.")
 
 @model_app.command("list")
 def list_command(as_json: Annotated[bool, _JSON] = False) -> None:
-    """List the bundled models with the stains they serve. The default is marked with `*`."""
+    """List the bundled models with their stains. The default is marked with `*`."""
     from mnbatch.inference.catalogue import DEFAULT, list_models
 
     rows = [(path, *_card_or_fault(member)) for path in list_models() for member in _members(path)]
@@ -46,7 +46,7 @@ def list_command(as_json: Annotated[bool, _JSON] = False) -> None:
 
 @model_app.command("show")
 def show_command(model: Annotated[str | None, _NAME] = None, as_json: Annotated[bool, _JSON] = False) -> None:
-    """Show what a model's card says: what it was trained on, how good it is, what it must not be used for."""
+    """Show a model's card: its training data, its performance, and its limits."""
     for verified in _verified(model):
         card = verified.card
         if as_json:
@@ -58,9 +58,9 @@ def show_command(model: Annotated[str | None, _NAME] = None, as_json: Annotated[
 
 @model_app.command("verify")
 def verify_command(models: Annotated[list[str] | None, _NAME] = None) -> None:
-    """Check that models are whole: both files there, the card valid, the weights those of the card.
+    """Check that models are complete: both files present, the card valid, the weights those of the card.
 
-    Without a name all bundled models are checked. Exit code 12 when one is not whole.
+    Without a name all bundled models are checked. Exit code 12 if one is not complete.
     """
     from mnbatch.inference.catalogue import list_models, resolve_model
 
@@ -88,7 +88,7 @@ model_app.command("export")(export_command)
 
 
 def _verify(path: Path) -> tuple[str, str]:
-    """(digest, "") of a whole model, ("", fault) of another."""
+    """(digest, "") of a complete model, ("", fault) of another."""
     from mnbatch.inference.catalogue import verify_model
 
     try:

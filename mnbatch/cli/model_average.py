@@ -1,4 +1,4 @@
-"""`mnbatch model average`: one model from several, measured anew."""
+"""`mnbatch model average`: one model from several, measured again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ def average_command(
     ],
     share: Annotated[
         list[float] | None,
-        typer.Option("--share", min=0.0, max=1.0, help="Of each model, in their order; without it all count alike."),
+        typer.Option(
+            "--share", min=0.0, max=1.0, help="Weight of each model, in their order; without it all are equal."
+        ),
     ] = None,
     recipe: Annotated[
         str, typer.Option("--recipe", help="Which synthetic cells are measured, the preparation, the threshold's rule.")
@@ -41,7 +43,7 @@ def average_command(
 ) -> None:
     """Average the weights of models that were trained from one another, measure the average, write its card.
 
-    With one model: measure it anew, for example for another way of preparing crops (a recipe says which).
+    With one model: measure it again, for example for another way of preparing crops (a recipe says which).
     """
     from mnbatch.training.model_average import Ingredients, average_models
     from mnbatch.training.recipe import load_recipe

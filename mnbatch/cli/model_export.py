@@ -18,9 +18,9 @@ CHECKED_CELLS = 16
 
 def export_command(
     model: Annotated[str, typer.Argument(help="Name of a bundled model, or path of a model directory.")],
-    onnx: Annotated[Path, typer.Option("--onnx", help="File to write; its card is written beside it as .json.")],
+    onnx: Annotated[Path, typer.Option("--onnx", help="File to write; its card is written next to it as .json.")],
     stain: Annotated[
-        str | None, typer.Option("--stain", help="Of a set with a model a stain: the one for this stain.")
+        str | None, typer.Option("--stain", help="If the set has one model for each stain: the stain to use.")
     ] = None,
     crops: Annotated[
         Path | None,

@@ -44,9 +44,7 @@ def report(
     contact_sheet: Annotated[
         bool, typer.Option("--contact-sheet", help="Also write slides/<id>/contact-sheet.png, for slides and talks.")
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Make everything again, not only what is out of date.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Make everything again, not only what is outdated.")] = False,
 ) -> None:
     """Make tables and pages of OUT again, from the stored results: no model, no export and no GPU is needed.
 

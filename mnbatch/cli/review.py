@@ -1,4 +1,4 @@
-"""`mnbatch review`: a person's decisions into OUT, out of it as labels, and where they stand."""
+"""`mnbatch review`: a person's decisions into OUT, out of it as labels, and their state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnbatch.cli.common import App, name_missing, say_notes, say_rebuilt
+from mnbatch.cli.common import App, counted, name_missing, say_notes, say_rebuilt
 from mnbatch.errors import MnbatchError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def import_(
     ],
     keep_outdated: Annotated[
         bool,
-        typer.Option("--keep-outdated", help="Keep decisions on an earlier result too; they count for nothing."),
+        typer.Option("--keep-outdated", help="Keep decisions on an earlier result too; they are not used."),
     ] = False,
 ) -> None:
     """Check that REVIEW belongs to the results in OUT, append it to the trail and bring the reports up to date.
@@ -48,13 +48,13 @@ def import_(
 
     done = import_decisions(out, review, keep_outdated=keep_outdated)
     typer.echo(
-        f"{done.added} decisions of {', '.join(done.reviewers) or 'nobody'} added on {len(done.slide_ids)} slides, "
-        f"{done.known} were known"
+        f"{counted(done.added, 'decision')} of {', '.join(done.reviewers) or 'no reviewer'} added on "
+        f"{counted(len(done.slide_ids), 'slide')}, known before: {done.known}"
     )
     if done.outdated:
-        typer.echo(f"{done.outdated} of them were made on an earlier result: kept, and not counted")
+        typer.echo(f"{done.outdated} of them on an earlier result: kept, but not used")
     if done.ahead:
-        typer.echo(f"{done.ahead} of them say a time that is still to come: kept, in the order in which they came")
+        typer.echo(f"{done.ahead} of them with a time in the future: kept, in the order of saving")
     _rebuild(out)
 
 
@@ -71,7 +71,7 @@ def export(
     from mnbatch.app.review_service import export_reviewed
 
     done = export_reviewed(out, folder, reviewer)
-    typer.echo(f"{done.mn} cells with and {done.not_mn} without micronuclei: {folder / 'labels.csv'}")
+    typer.echo(f"{counted(done.mn, 'cell')} with and {done.not_mn} without micronuclei: {folder / 'labels.csv'}")
     for reason, number in sorted(done.left_out.items()):
         typer.echo(f"left out: {number} {reason}")
     raise typer.Exit(name_missing(done.missing))
@@ -81,7 +81,7 @@ def export(
 def status(
     out: Out, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False
 ) -> None:
-    """Say of each slide what is reviewed, what is missing, and where reviewers differ.
+    """Report for each slide what is reviewed, what is missing, and where reviewers differ.
 
     Exit codes: 0; 3 slides are not counted, so that they cannot be reviewed.
     """
@@ -115,7 +115,7 @@ def plan(
     least_sample: Annotated[int | None, typer.Option("--least-sample", help="Cells of the sample at least.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the random order.")] = None,
 ) -> None:
-    """Show how much a review looks at, or change it; a larger sample holds the smaller one, so no work is lost."""
+    """Show how much a review covers, or change it; a larger sample includes the smaller one, so no work is lost."""
     from mnbatch.app.review_service import review_plan
 
     typed: dict[str, Any] = {
@@ -138,9 +138,9 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 0,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the address in the browser.")] = False,
 ) -> None:
-    """Show OUT on this machine alone, and let its gallery save decisions straight into it, until Ctrl-C.
+    """Show OUT on this computer only, and let its gallery save decisions directly into it, until Ctrl-C.
 
-    The address holds a random token: who does not know it is refused. Nothing but this machine can connect.
+    The address has a random token; requests without it are refused. Only this computer can connect.
     """
     import webbrowser
 
@@ -159,10 +159,10 @@ def serve(
 
 
 class _OnStderr:
-    """Says on stderr what a person should know of what the server did."""
+    """Notes for the user on stderr on what the server did."""
 
     def heard(self, done: Rebuilt | Signed) -> None:
-        """Say it."""
+        """Print a note."""
         from mnbatch.app.rebuild import Rebuilt
 
         say_notes(done.notes)
@@ -190,9 +190,9 @@ def _ending_on_signals() -> Iterator[None]:
 @review_app.command("sign")
 def sign(
     out: Out,
-    donor: Annotated[str, typer.Option("--donor", help="Whose result is signed, by the code of donors.csv.")],
-    name: Annotated[str, typer.Option("--name", help="Who signs.")],
-    role: Annotated[str, typer.Option("--role", help="Of the signer, as it is to stand there.")] = "",
+    donor: Annotated[str, typer.Option("--donor", help="Donor whose result is signed, by the code of donors.csv.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the signer.")],
+    role: Annotated[str, typer.Option("--role", help="Role of the signer, as shown with the signature.")] = "",
     unfinished: Annotated[
         str, typer.Option("--unfinished", metavar="REASON", help="Sign although the review is not complete, and why.")
     ] = "",
@@ -202,7 +202,7 @@ def sign(
 ) -> None:
     """Sign a donor's result: the results, the review and the dose as they are now, bound by a digest.
 
-    A record in an append-only trail, shown on the donor's page, its page for print and in donors.csv. It is no
+    A record in an append-only trail, shown on the donor's page, its page for print and in donors.csv. It is not a
     qualified electronic signature. When what was signed changes, it is kept and marked as outdated.
 
     Exit codes: 0 signed; 2 no such donor, a review that is not complete, a broken name; 4 OUT holds no results; 5 the
@@ -242,5 +242,5 @@ def _lines(slide_id: str, review: SlideReview) -> list[str]:
     if review.torn:
         lines.append(f"  {review.torn} lines of its trail cannot be read")
     if review.ahead:
-        lines.append(f"  {review.ahead} decisions say a time later than that at which they were saved")
+        lines.append(f"  {review.ahead} decisions with a time later than the time of saving")
     return lines

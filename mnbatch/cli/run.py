@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _INPUT = "What to read"
 _MODEL = "How to score and call"
-_OUTPUT = "What to leave"
+_OUTPUT = "What to write"
 _OPERATION = "Operation"
 
 
@@ -55,7 +55,7 @@ def run(
         ),
     ] = None,
     um_per_pixel: Annotated[
-        float | None, typer.Option(help="Pixel size of fields, micrometres.", rich_help_panel=_INPUT)
+        float | None, typer.Option(help="Pixel size of fields, in micrometres.", rich_help_panel=_INPUT)
     ] = None,
     samples: Annotated[
         Path | None, typer.Option(help="Sample sheet (CSV: slide, donor, dose_gy, ...).", rich_help_panel=_INPUT)
@@ -98,7 +98,7 @@ def run(
     ] = None,
     file_memory: Annotated[
         float | None,
-        typer.Option(help="GiB that reading a file may take (default: 4).", rich_help_panel=_OPERATION),
+        typer.Option(help="GiB of memory that reading a file may take (default: 4).", rich_help_panel=_OPERATION),
     ] = None,
     gallery: Annotated[
         int | None,
@@ -121,14 +121,14 @@ def run(
         bool, typer.Option("--verify", help="Hash all files again, also unchanged ones.", rich_help_panel=_OPERATION)
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try slides again that failed for good.", rich_help_panel=_OPERATION)
+        bool, typer.Option("--retry-failed", help="Also try slides again that failed.", rich_help_panel=_OPERATION)
     ] = False,
     export_moved: Annotated[
         bool, typer.Option("--export-moved", help="The export of this OUT has a new path.", rich_help_panel=_OPERATION)
     ] = False,
     config: Annotated[
         Path | None,
-        typer.Option(help="Settings file (TOML); none is read unasked.", rich_help_panel=_OPERATION),
+        typer.Option(help="Settings file (TOML); none is read by default.", rich_help_panel=_OPERATION),
     ] = None,
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="Print every setting and where it comes from; do nothing.")

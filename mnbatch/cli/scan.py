@@ -1,4 +1,4 @@
-"""`mnbatch scan`: what slides an export holds, and with --explain what was left out and why."""
+"""`mnbatch scan`: what slides an export holds, and with --explain what was skipped and why."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnbatch.cli.common import counted
 from mnbatch.errors import EXIT_SLIDES_FAILED
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def scan(
     ] = "auto",
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Say which layout was taken and why each skipped file was skipped."),
+        typer.Option("--explain", help="Show which layout was used and why each file was skipped."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     samples: Annotated[
@@ -112,7 +113,7 @@ def _document(found: ScannedExport, explain: bool) -> dict[str, Any]:
 
 
 def _note(slide: ScannedSlide) -> str:
-    """What a person should know of the slide; "" for an ordinary one."""
+    """Note on the slide for the user; "" for an ordinary one."""
     if slide.copy_of:
         return f"copy of {slide.copy_of}, not scored again"
     if slide.asked:
@@ -124,7 +125,7 @@ def _print_explanation(found: ScannedExport) -> None:
     from mnbatch.imaging.inputs import KINDS
 
     kind = found.recognised.kind
-    typer.echo(f"Input {kind}: {KINDS[kind]} ({found.recognised.why}); --input says otherwise.")
+    typer.echo(f"Input {kind}: {KINDS[kind]} ({found.recognised.why}); --input overrides this.")
     typer.echo(f"Layout {found.layout.name}: {found.layout.explanation}.")
     if found.layout.pattern != found.layout.name:
         typer.echo(f"Its pattern is {found.layout.pattern}")
@@ -170,18 +171,19 @@ def _print_rich(lines: Sequence[tuple[str, ...]]) -> None:
 
 
 def _print_summary(found: ScannedExport, *, explained: bool) -> None:
-    """One or two lines on stderr: they are for a person, not for a pipe."""
+    """One or two lines on stderr: for the user, not for a pipe."""
     files = sum(row.files for row in found.slides)
     typer.echo(
-        f"{len(found.slides)} slides, {files} files; input {found.recognised.kind}, layout {found.layout.name}",
+        f"{counted(len(found.slides), 'slide')}, {counted(files, 'file')}; input {found.recognised.kind}, "
+        f"layout {found.layout.name}",
         err=True,
     )
     if found.reasons and not explained:
-        typer.echo(f"{sum(found.reasons.values())} files or folders were not taken; --explain says why", err=True)
+        typer.echo(f"{sum(found.reasons.values())} files or folders were skipped; --explain shows why", err=True)
     without = sum(row.donor is None for row in found.slides)
     if without:
         typer.echo(
-            f"{without} slides have no donor and will not be pooled; a sample sheet (--samples) or the "
+            f"{counted(without, 'slide')} without a donor, not pooled; a sample sheet (--samples) or the "
             "layout donor-slide-folders names donors",
             err=True,
         )

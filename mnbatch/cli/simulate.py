@@ -33,7 +33,7 @@ def simulate(
     fmt: Annotated[str, typer.Option("--format", help="tif, png or jpg; fields also ome.tif.")] = "tif",
     bits: Annotated[int, typer.Option(help="Of fluorescence files, 8 or 16 (jpg has 8).")] = 16,
     size: Annotated[int, typer.Option(help="Width and height of a crop in px.")] = 224,
-    variety: Annotated[float, typer.Option(help="0: all slides alike; 1: as unlike as laboratories are.")] = 0.6,
+    variety: Annotated[float, typer.Option(help="0: all slides alike; 1: as different as laboratories are.")] = 0.6,
     odd_cells: Annotated[
         float, typer.Option("--odd-cells", help="Share of crops with one nucleus, or three and more.")
     ] = 0.0,
@@ -69,7 +69,7 @@ def simulate(
         ),
     ] = "none",
     workers: Annotated[int, typer.Option(help="Processes; 0 takes one a core.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Write beside other things in DIR.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write even if DIR has other files.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line a slide on stderr.")] = False,
 ) -> None:
     """Draw a plausible scanner export with known truth into DIR.
@@ -152,7 +152,7 @@ def _numbers(option: str, text: str, what: str, example: str) -> tuple[float, ..
     try:
         return tuple(float(part) for part in text.replace(";", ",").split(",") if part.strip())
     except ValueError as error:
-        raise UsageError(f"'{text}' is no list of {what}.", f"Use for example --{option} {example}.") from error
+        raise UsageError(f"'{text}' is not a list of {what}.", f"Use for example --{option} {example}.") from error
 
 
 def _sides(option: str, text: str) -> tuple[int, int]:
@@ -161,7 +161,7 @@ def _sides(option: str, text: str) -> tuple[int, int]:
         width, height = (int(part) for part in text.lower().split("x"))
     except ValueError as error:
         raise UsageError(
-            f"--{option} {text} is no width x height.", f"Use for example --{option} 2048x1536."
+            f"--{option} {text} is not a width x height.", f"Use for example --{option} 2048x1536."
         ) from error
     return width, height
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnbatch.cli.common import counted
 from mnbatch.errors import EXIT_SLIDES_FAILED
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def status(
     out: Annotated[Path, typer.Argument(help="Output directory of `mnbatch run`.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Say what is done, failed and running in OUT. Exit code 3 when slides are failed, as `run` has it."""
+    """Report what is done, failed and running in OUT. Exit code 3 if slides failed, as for `run`."""
     from mnbatch.app.inspection import out_status
 
     found = out_status(out)
@@ -30,7 +31,7 @@ def status(
 def _as_text(found: OutStatus) -> str:
     run = found.latest_run
     lines = [
-        f"{found.out}: {found.slides} slides, {found.done} done, {len(found.failed)} failed",
+        f"{found.out}: {counted(found.slides, 'slide')}, {found.done} done, {len(found.failed)} failed",
         f"latest run: {run.get('status', 'unknown')}, started {run.get('started')}, exit code {run.get('exit_code')}",
     ]
     if found.held_by:

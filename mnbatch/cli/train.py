@@ -44,7 +44,7 @@ def train(
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")] = None,
     synthetic_cells: Annotated[
         int | None,
-        typer.Option("--made-cells", min=2, help="Cells to make for each synthetic source, instead of the recipe's."),
+        typer.Option("--made-cells", min=2, help="Synthetic cells of each source, instead of the recipe's number."),
     ] = None,
     nuclei: Annotated[
         Path | None,
@@ -67,7 +67,7 @@ def train(
         Path | None,
         typer.Option(
             "--extend",
-            help="Train no network: give the model in this directory a counter; its yes or no stays as it is.",
+            help="Train no network: give the model in this directory a counter; its yes or no does not change.",
         ),
     ] = None,
     version: Annotated[str, typer.Option("--model-version", help="Version of the weights, for the card.")] = "1",
@@ -84,14 +84,14 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same device, same threads: same model.")] = 1,
     workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Processes that make cells; 0: none beside this one.")
+        int, typer.Option("--workers", min=0, help="Processes that draw synthetic cells; 0: none besides the main one.")
     ] = 0,
     threads: Annotated[
         int, typer.Option("--threads", min=0, help="Threads of the training; 0: torch's own choice.")
     ] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     restart: Annotated[
-        bool, typer.Option("--restart", help="Give up the training that is kept beside --out, and start anew.")
+        bool, typer.Option("--restart", help="Discard the unfinished training next to --out, and start again.")
     ] = False,
     cross_validation: Annotated[
         bool,

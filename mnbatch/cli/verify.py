@@ -18,10 +18,11 @@ def verify(
 ) -> None:
     """Check everything in OUT that has a checksum: records, scores, pictures, annotations, trails, tables and pages.
 
-    Nothing is changed. What accidents and editors do is found; who makes checksums anew is not: it is no signature.
+    Nothing is changed. Accidents and edits by hand are found, but not new checksums made on purpose: they are
+    not a signature.
 
-    Exit codes: 0 all is as it was written; 3 something is damaged, altered or gone, each named with what to do; 4 OUT
-    holds no results.
+    Exit codes: 0 all is as it was written; 3 something is damaged, altered or missing, each named with what to do; 4
+    OUT holds no results.
     """
     from mnbatch.app.inspection import verify_results
 

@@ -49,7 +49,7 @@ def compare(
     """Run what is not yet there of the table and keep each run's outcome in `out/cells/`.
 
     Args:
-        retry_failed: run those that failed again; else a failure with the same settings stands.
+        retry_failed: run those that failed again; else a failure with the same settings is kept.
         publish: called with the table so far after every run, so that a killed comparison has one.
 
     Raises:

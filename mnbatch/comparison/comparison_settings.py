@@ -37,7 +37,7 @@ RECIPE_FIELDS = (
 """Of `Recipe`, what a comparison uses; the optimiser is SGD and the schedule the paper's steps, always."""
 
 REDUCED_EPOCHS, REDUCED_LIMIT, REDUCED_SEEDS, REDUCED_MINIBATCH = 2, 240, 1, 8
-"""What `--reduced` stands for; small minibatches give the few cells more steps."""
+"""What `--reduced` means; small minibatches give the few cells more steps."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,7 @@ EXPLANATION = (
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One system is said to be above another.
+    """A statement that one system is above another.
 
     Attributes:
         words: what the paper says.

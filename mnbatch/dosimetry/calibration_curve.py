@@ -94,7 +94,7 @@ class Curve:
 
         A case is a slide like them, and its own count knows nothing of what differs from slide to slide: not a
         binomial one, and not the dispersion index of a count by a classifier, whose errors are a slide's. 1 for mn that
-        a person scored, where the case's own dispersion index stands for it, and where the file does not carry its fit.
+        a person scored, where the case's own dispersion index is used, and where the file does not carry its fit.
         """
         fitted = self.about.get("fit")
         factor = fitted.get("covariance_factor") if isinstance(fitted, Mapping) else None
@@ -130,7 +130,7 @@ class Curve:
         """Dose at which the curve has these yields, and the curve's slope Q there; before any clipping at 0.
 
         D = 2 (y - C) / (a + Q), Q = sqrt(a^2 + 4 b G (y - C)): equal to (-a + Q) / (2 b G), and right where b G is 0.
-        NaN where the yield lies below the curve's lowest point.
+        NaN where the yield is below the curve's lowest point.
         """
         c, a, *rest = self.coefficients
         quadratic = (rest[0] if rest else 0.0) * g
@@ -350,7 +350,7 @@ def example_names() -> list[str]:
     return sorted(EXAMPLE_PREFIX + f.name.removesuffix(".json") for f in folder.iterdir() if f.name.endswith(".json"))
 
 
-_SEE = "docs/statistics.md shows what a curve file looks like."
+_SEE = "docs/statistics.md shows the format of a curve file."
 
 
 def _example(name: str) -> str:

@@ -80,10 +80,10 @@ def _fitting(row: Row, counts: CaseCounts) -> CaseCounts:
 
 
 def _agrees(row: Row, column: str, value: int) -> None:
-    """A row that gives a sum beside its parts must give the right one."""
+    """A row that gives a sum in addition to its parts must give the right one."""
     text = row.get(column, "")
     if text and number_of(text) != value:
-        raise RowError(f"{column.upper()} = {text} is not what C0, C1, ... give ({value})")
+        raise RowError(f"{column.upper()} = {text} does not agree with C0, C1, ... ({value})")
 
 
 def table_name(source: Path | bytes) -> str:

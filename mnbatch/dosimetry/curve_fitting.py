@@ -141,7 +141,7 @@ def _goodness(points: Sequence[DosePoint], found: Fit) -> dict[str, Any]:
 
 
 def _points(points: Sequence[DosePoint], endpoint: Endpoint, curve: Curve) -> list[dict[str, Any]]:
-    """The data with their dispersion, and how far each lies off the curve in standard errors of its count."""
+    """The data with their dispersion, and how far each is off the curve in standard errors of its count."""
     rows = []
     for point in points:
         fitted = float(curve.yields(point.dose))

@@ -16,9 +16,9 @@ from mnbatch.assay.intervals import (
     poisson_p_two_sided,
 )
 
-# Characteristic limits: from how many events on a case stands out from its background, and what would then be seen.
+# Characteristic limits: from how many events on a case is above its background, and what would then be seen.
 #
-# The decision threshold is the largest count that the background alone still explains; a case with more events lies
+# The decision threshold is the largest count that the background alone still explains; a case with more events is
 # above background. The detection limit is the smallest true mean that exceeds the decision threshold with the asked
 # power (Currie, Anal Chem 40:586, 1968; exact Poisson instead of his normal approximation). There is no largest count.
 
@@ -111,7 +111,7 @@ def _first_significant(p_value: Callable[[int], float], alpha: float, start: int
 
 
 def _climb(p_value: Callable[[int], float], alpha: float, first: int) -> int:
-    """The two-sided p is never below the one-sided one: its first significant count lies at `first` or a little on."""
+    """The two-sided p is never below the one-sided one: its first significant count is at `first` or a little on."""
     while p_value(first) > alpha:
         first += 1
     return first
@@ -166,7 +166,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """A counted frequency beside its background.
+    """A counted frequency compared with its background.
 
     Attributes:
         source: own control, or literature where there is none.
@@ -174,7 +174,7 @@ class Background:
         p_greater: one-sided p of a count at least as high, if the case had the background's frequency. Only counting
             error is in it, not that people differ.
         limits: in MNBN cells among the cells counted.
-        above: whether the count lies above the decision threshold.
+        above: whether the count is above the decision threshold.
     """
 
     source: Source

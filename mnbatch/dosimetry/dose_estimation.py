@@ -71,7 +71,7 @@ class DoseResult:
         dispersion_index, u: of the distribution; None for binomial cases and where it is not known or not defined.
         estimate, lower, upper: dose in Gy; upper is None where the curve does not bound the dose.
         below_detection: not more events than the curve's background alone explains.
-        above_range: the estimate lies beyond the highest dose of the curve: it is extrapolated.
+        above_range: the estimate is beyond the highest dose of the curve: it is extrapolated.
         limits: decision threshold and detection limit, in events among n cells; `detection_dose` the latter in Gy.
     """
 
@@ -138,7 +138,7 @@ def read_cases(source: Path | bytes, endpoint: Endpoint) -> list[Case]:
     for line, row in rows:
         case = _case(row, line, endpoint)
         if case.id in seen:
-            case = replace(case, note=f"the id stands in line {seen[case.id]}, too")
+            case = replace(case, note=f"the id is in line {seen[case.id]}, too")
         seen.setdefault(case.id, line)
         cases.append(case)
     return cases
@@ -158,11 +158,11 @@ def _case(row: Row, line: int, curve_endpoint: Endpoint) -> Case:
         return Case(name or f"line {line}", None, str(problem), scoring)
     if not name:
         missing = "there is no column id" if "id" not in row else "no id is given"
-        return Case(f"line {line}", counts, f"{missing}: a result that belongs to nobody is not given", scoring)
+        return Case(f"line {line}", counts, f"{missing}: a result without an id is not given", scoring)
     return Case(name, counts, "", scoring)
 
 
-# What a dose must be read with.
+# What to know before a dose is used.
 
 
 SATURATION_GY = 5.0
@@ -184,11 +184,11 @@ def warnings_of(seen: Seen, curve: Curve, differing: Sequence[str]) -> tuple[str
     """Everything that a reader of this dose must know.
 
     Args:
-        differing: what of the scoring differs between case and curve, which somebody allowed.
+        differing: what of the scoring differs between case and curve, which was allowed.
     """
     found = []
     if differing:
-        found.append(f"scored otherwise than the curve, and allowed: {'; '.join(differing)}")
+        found.append(f"scored differently from the curve, and allowed: {'; '.join(differing)}")
     if seen.below_background:
         found.append("significantly fewer events than the curve's background: does this curve belong to this scoring?")
     found += _dispersion_warnings(seen.u)
@@ -201,7 +201,7 @@ def _dispersion_warnings(u: float | None) -> list[str]:
     if u is None or abs(u) <= U_LIMIT:
         return []
     if u < 0:
-        return [f"underdispersed (u = {u:.2f}): the cells are more alike than chance makes them"]
+        return [f"underdispersed (u = {u:.2f}): the cells vary less than expected by chance"]
     return [f"overdispersed (u = {u:.2f}): possible partial-body exposure, for which no dose is given"]
 
 
@@ -225,14 +225,14 @@ def curve_warnings(curve: Curve) -> list[str]:
     found = []
     if curve.uncertainty == "standard errors":
         found.append(
-            "the curve gives standard errors alone: its coefficients are taken as independent, which they are not"
+            "the curve gives standard errors only: its coefficients are treated as independent, which they are not"
         )
     elif curve.uncertainty == "none":
-        found.append("the curve gives no uncertainty: the interval holds the counting error alone and is too narrow")
+        found.append("the curve gives no uncertainty: the interval covers the counting error only and is too narrow")
     if curve.slide_scatter > NOTABLE_SCATTER:
         found.append(
             f"slides of this scoring scatter {curve.slide_scatter:.1f} times as much as counting explains; the "
-            "interval is widened by that, and one slide may still mislead: score more slides of this donor"
+            "interval is widened by that. One slide may still mislead: score more slides of this donor"
         )
     if curve.dose_range is None:
         found.append("the curve does not state its dose range: whether the dose is extrapolated is not known")
@@ -241,7 +241,7 @@ def curve_warnings(curve: Curve) -> list[str]:
     return found
 
 
-# A dose that somebody suspects (a dosimeter, a reconstruction): do the counts speak for it, or for no dose at all?
+# A suspected dose (a dosimeter, a reconstruction): do the counts favour it, or no dose at all?
 
 
 def background_over_suspected(curve: Curve, counts: Counts, suspected: float, g: float = 1.0) -> Floats:
@@ -259,7 +259,7 @@ def background_over_suspected(curve: Curve, counts: Counts, suspected: float, g:
     return np.asarray(log / np.log(10), dtype=np.float64)
 
 
-# From counted cases to doses with everything that a reader must know beside them: limits, flags and warnings.
+# From counted cases to doses with everything that a reader must know with them: limits, flags and warnings.
 
 
 METHODS = {"profile": profile, "merkle": merkle, "delta": delta}
@@ -312,7 +312,7 @@ def _refusal(case: Case, curve: Curve, faults: Sequence[str], options: DoseOptio
         return f"the case counts {COUNTED[endpoint]} (endpoint {endpoint}), the curve {COUNTED[curve.endpoint]}"
     differing = mismatches(case, curve)
     if differing and not options.allow_mismatch:
-        return f"scored otherwise than the curve: {'; '.join(differing)} (--allow-mismatch gives a dose nevertheless)"
+        return f"scored differently from the curve: {'; '.join(differing)} (--allow-mismatch gives a dose nevertheless)"
     return ""
 
 
@@ -403,7 +403,7 @@ def _limit_doses(curve: Curve, limits: Sequence[Limits], cells: Sequence[int], g
 
 @lru_cache(maxsize=65536)
 def _limits(background: float, cells: int, scatter: float) -> Limits:
-    """Exact; with scatter between slides both limits lie further from the background by its square root."""
+    """Exact; with scatter between slides both limits are further from the background by its square root."""
     exact, mean = limits_of_rate(background, cells), background * cells
     if scatter == 1:
         return exact

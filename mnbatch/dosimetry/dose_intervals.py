@@ -220,7 +220,7 @@ def point_estimate(curve: Curve, counts: Counts, g: float = 1.0) -> Floats:
 def delta(curve: Curve, counts: Counts, level: float, g: float = 1.0) -> Doses:
     """Estimate -+ z sqrt(var), var(D) = g' V g + var(y) / Q^2; limits clipped at 0.
 
-    The gradient is taken at the root before it is clipped at 0. Where the yield lies below the lowest point of the
+    The gradient is taken at the root before it is clipped at 0. Where the yield is below the lowest point of the
     curve, or nothing has a variance, there is no interval: its upper limit is NaN.
     """
     root, q = curve.root(counts.yields, g)

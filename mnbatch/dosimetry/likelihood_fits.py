@@ -124,7 +124,7 @@ class Fit:
         covariance: inverse of the expected Fisher information, not scaled by any dispersion.
         log_likelihood: at the coefficients, with all constants.
         deviance, pearson: goodness of fit; `df` degrees of freedom are left.
-        boundary: the background lies on C = 0; its row and column of the covariance are then 0.
+        boundary: the background is on C = 0; its row and column of the covariance are then 0.
     """
 
     shape: Shape

@@ -12,7 +12,7 @@ from mnbatch.errors import UsageError
 
 # The counts stay as they are and the curve is carried onto the scorer's scale: a yield y becomes f + s y, with f false
 # events a cell and s true events found. Their uncertainty enters the curve's covariance, so that every method and limit
-# holds as it stands. Solved for the dose it is the correction y = (y_obs - f) / s.
+# holds as it is. Solved for the dose it is the correction y = (y_obs - f) / s.
 
 
 def curve_seen_by(curve: Curve, sensitivity: CountedRate, specificity: CountedRate) -> Curve:

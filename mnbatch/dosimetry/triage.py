@@ -1,8 +1,8 @@
 """Sorting many donors at once: which dose class each belongs to, and how sure that is.
 
 Prior: before the count every dose from 0 to 10 Gy (or the curve's highest, if that is more) is held equally likely.
-The probability of a class is the share of prior times profile likelihood that lies in it. A sheltered population has
-more low doses than this prior says, so high classes are overstated for it; the prior stands beside every result.
+The probability of a class is the share of prior times profile likelihood that is in it. A sheltered population has
+more low doses than this prior says, so high classes are overstated for it; the prior is given with every result.
 """
 
 from __future__ import annotations
@@ -79,6 +79,6 @@ def _probabilities(results: Sequence[DoseResult], curve: Curve, g: float, top: f
 
 
 def _within(weight: Floats, low: Floats, high: Floats, start: Floats, end: Floats) -> Floats:
-    """Weight between two doses; a step of the grid counts with the part that lies between them."""
+    """Weight between two doses; a step of the grid counts with the part that is between them."""
     part = np.clip(np.minimum(high, end) - np.maximum(low, start), 0.0, None)
     return np.asarray((weight * part).sum(axis=1), dtype=np.float64)

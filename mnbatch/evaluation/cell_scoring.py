@@ -53,7 +53,7 @@ def grad_cam(model: LoadedModel, pixels: UInt8Array) -> npt.NDArray[np.float32]:
     network = model.network
     if not isinstance(network, AttentionAlexNet):
         raise ModelError(
-            f"Grad-CAM is made for attention-alexnet, not {model.card.architecture}.", "Leave --masks out."
+            f"Grad-CAM is available for attention-alexnet, not for {model.card.architecture}.", "Leave --masks out."
         )
     normalise = Normaliser(model.card, torch.device("cpu"))
     parts = []
@@ -192,7 +192,7 @@ class Scorer:
             if name:
                 result.clear(list(stains), f"the slide holds two stains ({seen}): divide it, or give --stain")
                 return
-            result.note(f"The cells show two stains ({seen}); each is scored by the model of its own.")
+            result.note(f"The cells show two stains ({seen}); each is scored by the model for its stain.")
             others = likely_stain(counts)
             own = {place: others if stain == "unknown" else stain for place, stain in stains.items()}
             self._pass(name, paths, places, result, {}, own.get)
@@ -252,7 +252,7 @@ class Scorer:
 
 
 def _contradicting(name: str, counts: Mapping[Stain, int], stain: Stain) -> str:
-    """What is said where a person forced a stain that cells do not show."""
+    """The note where a person forced a stain that cells do not show."""
     others = sum(count for other, count in counts.items() if SlideStain(stain, forced=True).contradicts(other))
     if not others:
         return ""

@@ -1,4 +1,4 @@
-"""How good counts of micronuclei are; 3 stands for 3 or more, in what is true as in what is called."""
+"""How good counts of micronuclei are; 3 means 3 or more, in what is true as in what is called."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from mnbatch.evaluation.performance import Figure, Floats, Integers, percentile_
 
 @dataclass(frozen=True, slots=True)
 class CountsMeasured:
-    """Counts against truth; 3 stands for 3 or more in both.
+    """Counts against truth; 3 means 3 or more in both.
 
     Attributes:
         cells: cells with a true number that a counting model scored.

@@ -78,7 +78,7 @@ def _kept(scored: ScoredCells, labels: Bools, data: LabelledSet) -> Integers:
             raise TrainingError(
                 f"No cell {word} micronuclei in {data.path} could be scored ({len(kept)} of {len(labels)} cells "
                 f"could; the first that could not: {reason}).",
-                "Repair the images, or use a model that serves them (or --stain).",
+                "Repair the images, or use a model for their stain (or --stain).",
             )
     return kept
 
@@ -182,5 +182,8 @@ def _point(request: Request, masked: MaskedCells, scored: ScoredCells) -> tuple[
     if len(own) == len(played):
         rounds += play(maps, own, "own")
     lost = masked.wanted - len(played)
-    note = f"{lost} of {masked.wanted} cells with micronuclei have no mask that shows one; they were not played."
+    note = (
+        f"{lost} of {masked.wanted} cells with micronuclei have no mask that shows one; "
+        "they are not in the pointing game."
+    )
     return rounds, note if lost else ""

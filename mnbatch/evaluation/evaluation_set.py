@@ -37,7 +37,7 @@ class LabelledSet:
         """
         if name in self.columns:
             return self.columns[name]
-        there = ", ".join(sorted(self.columns)) or "none: a folder says nothing but mn and nomn"
+        there = ", ".join(sorted(self.columns)) or "none: a folder states only mn and nomn"
         raise UsageError(
             f"--group-by {name}: {self.path} has no such column (there: {there}).",
             "Give one of these, or list the cells in a CSV that has it.",

@@ -221,10 +221,10 @@ class Distinct:
 
 
 def distinct_cells(cells: Sequence[LabelledCell], named: bool) -> Distinct:
-    """Leave out files that are named as copies of others beside them, and files of equal content but the first.
+    """Leave out files that are named as copies of others next to them, and files of equal content but the first.
 
     Args:
-        named: look at names, too; not where a person listed each file.
+        named: use names, too; not where a person listed each file.
 
     Raises:
         TrainingError: one picture is labelled with and without micronuclei.

@@ -176,7 +176,7 @@ def f1_of(true_positive: Floats, false_positive: Floats, positives: Floats) -> F
 
 
 def prevalence_weights(weights: Floats, labels: Bools, prevalence: float) -> Floats:
-    """Weights under which a share `prevalence` of all weight lies on cells with MN.
+    """Weights under which a share `prevalence` of all weight is on cells with MN.
 
     Within a class the weights keep their proportions: p(score | class) is taken from the data, p(class) is stated
     (importance weights for a shift of the prior; Saerens et al., Neural Computation 14:21, 2002, eq. 2.1).
@@ -209,7 +209,7 @@ def ratio(upper: Floats, lower: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Cells whose probabilities lie in `from_p <= p < to_p` (the last bin holds p = 1 too).
+    """Cells whose probabilities are in `from_p <= p < to_p` (the last bin holds p = 1 too).
 
     Attributes:
         mean_p: mean probability; None in an empty bin.

@@ -130,7 +130,7 @@ def crop_masks(place: MaskPlace, size: int) -> tuple[Mask, Mask | None]:
     Nearest-pixel resizing about pixel centres, as the crop's own resizing is centred.
 
     Raises:
-        TrainingError: the mask cannot be read, or the crop lies outside it.
+        TrainingError: the mask cannot be read, or the crop is outside it.
     """
     colours = _read(place.path)
     if place.box is not None:
@@ -138,7 +138,7 @@ def crop_masks(place: MaskPlace, size: int) -> tuple[Mask, Mask | None]:
         height, width = colours.shape
         if left < 0 or top < 0 or side < 1 or left + side > width or top + side > height:
             raise TrainingError(
-                f"A crop at {left}, {top} of side {side} lies outside {place.path} ({width} x {height}).",
+                f"A crop at {left}, {top} of side {side} is outside {place.path} ({width} x {height}).",
                 "Correct x, y and window.",
             )
         colours = colours[top : top + side, left : left + side]
@@ -221,9 +221,9 @@ def _read(path: Path) -> npt.NDArray[np.int64]:
     return np.asarray(np.where(values[..., 3] > 0, colour, 0) if values.shape[2] == 4 else colour)
 
 
-# The pointing game: does the strongest point of a map lie on a micronucleus?
+# The pointing game: is the strongest point of a map on a micronucleus?
 #
-# After Zhang et al., Int J Comput Vision 126:1084 (2018): a hit where the map's strongest point lies on the object or
+# After Zhang et al., Int J Comput Vision 126:1084 (2018): a hit where the map's strongest point is on the object or
 # within a tolerance of it. Position i of the 13 x 13 grid is centred at pixel 15 + 16 i of the 224-pixel input; the
 # tolerance is 8 pixels, half a step of that grid, measured from the point to the nearest pixel of a micronucleus.
 
@@ -255,7 +255,7 @@ class Pointing:
 
 
 def hit_grid(mask: Mask) -> npt.NDArray[np.bool_]:
-    """Positions of the grid that lie on or within the tolerance of a micronucleus, (13, 13).
+    """Positions of the grid that are on or within the tolerance of a micronucleus, (13, 13).
 
     Args:
         mask: (224, 224); no micronucleus gives no hit anywhere.

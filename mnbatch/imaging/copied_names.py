@@ -1,6 +1,6 @@
 """Names that file managers, editors, viewers and sync programs give to copies of a file; one table for all readers.
 
-A name alone proves nothing: it is a copy only where the file that it is named after lies beside it. Otherwise it is an
+A name alone proves nothing: it is a copy only where the file that it is named after is next to it. Otherwise it is an
 image like any other.
 """
 
@@ -50,7 +50,7 @@ series, and no file is a copy."""
 COPY_FOLDERS = re.compile(
     rf"[._@-]?(?:{_SMALL}|{_COPY}|copies|kopien|copies de sauvegarde|{_KEPT}|backups?)", re.IGNORECASE
 )
-"""Folders that hold copies of what lies in the folder above them."""
+"""Folders that hold copies of what is in the folder above them."""
 
 _COMPILED = tuple(re.compile(pattern, re.IGNORECASE) for pattern in PATTERNS)
 
@@ -77,7 +77,7 @@ def copies_among(stems: Iterable[str], originals: Collection[str] | None = None)
 
 
 def is_copy_folder(name: str) -> bool:
-    """Whether a folder is named as one that holds copies of what lies above it."""
+    """Whether a folder is named as one that holds copies of what is above it."""
     return COPY_FOLDERS.fullmatch(name) is not None
 
 

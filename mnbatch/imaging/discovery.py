@@ -107,14 +107,14 @@ def _whole(path: str) -> bytes:
 
 # Slides that a scanner may still be writing: found by age, and by looking twice.
 #
-# Files arrive over network shares, where change notifications cannot be relied on; so the files are looked at.
+# Files arrive over network shares, where change notifications cannot be relied on; so the files are examined.
 
 
 _GAP_SECONDS = 1.0
 """Least time between the two looks (less when --settle is less)."""
 
 _WAITING = 256
-"""Slides that wait for their second look; bounds memory, and the looks of many slides share one wait."""
+"""Slides that wait for their second check; bounds memory, and the checks of many slides share one wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _second_look(first: _FirstLook, settle: float, gap: float, explain: Callable
         return replace(slide, settled=False)
     time.sleep(max(0.0, gap - _age(first)))
     if not _unchanged(slide, first.folders):
-        explain(Skipped(slide.path, "left for the next run: it changed while it was looked at"))
+        explain(Skipped(slide.path, "left for the next run: it changed while it was read"))
         return replace(slide, settled=False)
     return slide
 

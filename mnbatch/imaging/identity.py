@@ -12,7 +12,7 @@ _HASH_DIGITS = 6
 
 
 def slide_id(path: str) -> str:
-    """Identity of the slide that lies at `path`.
+    """Identity of the slide that is at `path`.
 
     The id is the slug of the path, plus 6 hex digits of the SHA-256 of the path as the file system spells it
     (forward slashes, UTF-8, undecodable bytes kept). It depends on the path alone, so a slide keeps its id

@@ -67,7 +67,7 @@ def recognise_input(root: Path, layout: str, vote: Callable[[str], Vote | None] 
     else, and TIFFs of many pages, holds crops.
 
     Args:
-        vote: looks at a file, as `vote_on`; decoding a file is better done where it can be ended.
+        vote: examines a file, as `vote_on`; decoding a file is better done where it can be ended.
     """
     vote = vote or vote_on
     votes: Counter[Vote] = Counter()

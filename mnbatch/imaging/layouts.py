@@ -2,12 +2,12 @@
 
 A pattern is a path relative to the export root, with forward slashes:
 
-* `{donor}`, `{slide}`, `{cell}` stand for a part of one folder or file name; `{slide}` must be there, each at
+* `{donor}`, `{slide}`, `{cell}` match a part of one folder or file name; `{slide}` must be there, each at
   most once. Without `{cell}` every file is a slide of its own.
-* `{ext}` stands for any extension that mnbatch reads, `{whole}` for any of a whole slide; `{tif,png}` for one of
+* `{ext}` matches any extension that mnbatch reads, `{whole}` for any of a whole slide; `{tif,png}` for one of
   those named.
-* `*` stands for any part of one name, `**` for any number of folders (also none).
-* Everything else stands for itself. Extensions match in any case; `tif` also matches `tiff`, `jpg` `jpeg`.
+* `*` matches any part of one name, `**` for any number of folders (also none).
+* Everything else matches itself. Extensions match in any case; `tif` also matches `tiff`, `jpg` `jpeg`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mnbatch.errors import UsageError
 from mnbatch.imaging.formats.registry import PICTURES
 
 EXTENSIONS: tuple[str, ...] = ("tif", "tiff", *(extension for known in PICTURES for extension in known.extensions))
-"""Extensions that are looked at; of two files with one stem the one whose extension comes first is taken."""
+"""Extensions that are examined; of two files with one stem the one whose extension comes first is taken."""
 
 PRESETS: dict[str, tuple[str, str]] = {
     "folder-per-slide": (
@@ -67,7 +67,7 @@ class Place:
     Attributes:
         slide: what the laboratory calls the slide.
         donor: donor code, or None where the layout has none.
-        anchor: folder under which all files of the slide lie, "." for the root.
+        anchor: folder under which all files of the slide are, "." for the root.
         path: folder or file that holds the slide, relative to the root.
     """
 
@@ -85,7 +85,7 @@ class Layout:
         name: preset name, or the pattern itself.
         pattern: the pattern.
         explanation: what it means, for a person.
-        nested: files of one slide may lie in several folders.
+        nested: files of one slide may be in several folders.
         root_is_slide: images directly in the export are a slide named after the export.
         slide_in_file_name: the slide is no folder; its name is part of its files' names.
         has_cell: a slide may have many files.
@@ -150,7 +150,7 @@ def parse_layout(text: str, kind: InputKind = "crops") -> Layout:
 
 
 def _with_image_folders(layout: Layout) -> Layout:
-    """The same layout, where files may also lie in a folder `images` (or `fields`) of their slide."""
+    """The same layout, where files may also be in a folder `images` (or `fields`) of their slide."""
     slide = "(?P<slide>[^/]+?)/"
     inner = layout.regex.pattern.replace(slide, f"(?P<slide>(?!{_IMAGE_FOLDERS})[^/]+?)/(?:{_IMAGE_FOLDERS})?")
     explanation = f"{layout.explanation}; a folder named images or fields belongs to the slide above it"
@@ -185,11 +185,11 @@ def _check(name: str, pattern: str) -> None:
     unknown = [field for field in fields if field not in (*_FIELDS, "ext", "whole", *EXTENSIONS, *WHOLE_SLIDES)]
     problem = ""
     if unknown:
-        problem = f"{{{unknown[0]}}} is not a field; the fields are {{donor}}, {{slide}}, {{cell}} and {{ext}}"
+        problem = f"{{{unknown[0]}}} is not a placeholder; use {{donor}}, {{slide}}, {{cell}} and {{ext}}"
     elif "slide" not in fields:
         problem = "it has no {slide}"
     elif len(fields) != len(set(fields)):
-        problem = "a field stands in it twice"
+        problem = "a placeholder is used twice"
     elif pattern.startswith("/") or ".." in pattern.split("/"):
         problem = "it must be relative to the export"
     elif re.sub(r"\{[\w, ]+\}", "", pattern).strip("{}") != re.sub(r"\{[\w, ]+\}", "", pattern):
@@ -197,7 +197,7 @@ def _check(name: str, pattern: str) -> None:
     elif pattern.endswith("/"):
         problem = "it ends with a folder, not with a file"
     elif re.search(r"\}\{(?!ext|whole|\w+,)", pattern):
-        problem = "two fields follow each other with nothing between them"
+        problem = "two placeholders have no text between them"
     if problem:
         raise UsageError(f"The layout '{name}' cannot be used: {problem}.", _advice())
 

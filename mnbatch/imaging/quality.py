@@ -30,7 +30,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """A prepared crop at half size and what stands out of its background.
+    """A prepared crop at half size and what differs from its background.
 
     Attributes:
         grey: (size / 2, size / 2), nuclei bright.
@@ -70,7 +70,7 @@ class Nuclei:
     """Main nuclei of a crop, in pixels of half size.
 
     Attributes:
-        whole: how many lie wholly inside the crop; neighbours touch its border.
+        whole: how many are wholly inside the crop; neighbours touch its border.
         area: of all of them, also of those at the border.
         diameter: of a disc as large as the largest.
         outline: their outermost pixels, without the outermost row and column of the crop.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mnbatch.assay import stains
 from mnbatch.assay.cells import Stain, UInt8Array
 
-# Background of a crop, and on which side of it the nuclei lie.
+# Background of a crop, and on which side of it the nuclei are.
 
 
 _STEP = 4
@@ -54,7 +54,7 @@ def background_of(grid: UInt8Array) -> Background:
     """Estimate the background of a square crop.
 
     It is the median of the border, or, where cells touch the border, the darkest (brightest) fifth of the
-    whole crop if that lies further out. Nuclei are on the side to which the values reach further from the
+    whole crop if that is further out. Nuclei are on the side to which the values reach further from the
     border.
 
     Args:

@@ -266,7 +266,7 @@ class Walk:
                 self._open.setdefault(place.path, _Group(place)).refused = (why, say("same-name-do"))
                 self._take(entry, path, place)
                 continue
-            skipped = self._skip(path, f"preview or second copy beside {original}, which is taken")
+            skipped = self._skip(path, f"preview or second copy next to {original}, which is taken")
             if place.path in self._open:
                 self._open[place.path].skipped.append(skipped)
         self._take_foreign(folder, listing)
@@ -340,7 +340,7 @@ class Walk:
         return self.layout.name in _WHOLE_LAYOUTS
 
     def _without_copies(self, folder: str, listing: _Listing, fitting: list[_Fitting]) -> list[_Fitting]:
-        """Leave out what is named as a copy of an image that is taken: beside it, or in the folder above."""
+        """Leave out what is named as a copy of an image that is taken: next to it, or in the folder above."""
         stems = [self._stem(entry.name) for entry, _, _ in fitting]
         above = self._above.pop(folder, frozenset())
         copies = {**(copies_among(stems, above) if above else {}), **copies_among(stems)}
@@ -414,7 +414,7 @@ def _join(folder: str, name: str) -> str:
 
 
 def _source_file(name: str, path: str) -> SourceFile:
-    """A companion as it lies there; one that cannot be examined is left for the reader to explain."""
+    """A companion as it is there; one that cannot be examined is left for the reader to explain."""
     try:
         status = os.stat(name)
     except OSError:

@@ -1,4 +1,4 @@
-"""The model card: what `model.json` must say before the weights beside it may score a cell.
+"""The model card: what `model.json` must say before the weights next to it may score a cell.
 
 The card is part of every result: its preparation decides what the network sees, its threshold what is
 called MN, and its metrics, licence and limitations are printed in the reports. Unknown fields are refused, so
@@ -34,7 +34,7 @@ class Scale(_Frozen):
     """How large a cell is in the crops that the model was made for; None where it is not known.
 
     Attributes:
-        um_per_pixel: micrometres a pixel of the crop as it lies in the file, before it is resized.
+        um_per_pixel: micrometres a pixel of the crop as it is in the file, before it is resized.
         crop_width_in_nucleus_diameters: width of the crop / diameter of one main nucleus (scale-free).
     """
 
@@ -135,7 +135,7 @@ class CountCheck(_Frozen):
 
 
 class Counting(_Frozen):
-    """What a counting model says beside yes or no: continuation ratios of the number of micronuclei.
+    """What a counting model gives in addition to yes or no: continuation ratios of the number of micronuclei.
 
     Attributes:
         count_classes: numbers that are told apart.
@@ -175,7 +175,7 @@ class ScoreCounts(_Frozen):
 
 
 class ModelCard(_Frozen):
-    """Everything that `model.json` says about the weights beside it.
+    """Everything that `model.json` says about the weights next to it.
 
     Attributes:
         name: lower-case letters, digits and hyphens; version: of these weights.

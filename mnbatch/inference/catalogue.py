@@ -84,9 +84,7 @@ def _read(directory: Path, name: str) -> bytes:
             f"{RESTORE} `mnbatch model list` shows what there is.",
         ) from error
     except OSError as error:
-        raise ModelError(
-            f"{file} cannot be read: {reason(error)}.", "Check its permissions and the disk it lies on."
-        ) from error
+        raise ModelError(f"{file} cannot be read: {reason(error)}.", "Check its permissions and its disk.") from error
 
 
 def _parse_card(file: Path, content: bytes) -> ModelCard:
@@ -116,7 +114,7 @@ DEFAULT = "attention-alexnet"
 
 
 def models_directory() -> Path:
-    """Where the bundled models lie: in the installed package, or beside it in a checkout."""
+    """Where the bundled models are: in the installed package, or next to it in a checkout."""
     package = Path(mnbatch.__file__).resolve().parent
     installed = package / "models"
     return installed if installed.is_dir() else package.parent / "models"
@@ -161,7 +159,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
         return path
     known = ", ".join(model.name for model in list_models()) or "none"
     raise ModelError(
-        f"There is no model {text!r}: neither a bundled one (there: {known}) nor a directory.",
+        f"There is no model {text!r}: neither a bundled one ({known}) nor a directory.",
         "Give one of these names or the path of a model directory; `mnbatch model list` shows them.",
     )
 
@@ -183,7 +181,7 @@ class ModelSet:
         """Verify a model or every model of a set.
 
         Raises:
-            ModelError: not there, damaged, or models that cannot stand side by side.
+            ModelError: not there, damaged, or models that cannot be one set.
         """
         path = resolve_model(name_or_path)
         # A directory without any model is handed to verify_model, which says what is missing.
@@ -197,7 +195,7 @@ class ModelSet:
             for stain in member.card.stains:
                 if stain in served:
                     raise ModelError(
-                        f"Two models in {self.path} serve {stain} slides: {served[stain]} and {member.path.name}.",
+                        f"Two models in {self.path} are for {stain} slides: {served[stain]} and {member.path.name}.",
                         "Give the path of the one to use with --model.",
                     )
                 served[stain] = member.path.name
@@ -260,6 +258,6 @@ class ModelSet:
             raise ModelError(
                 f"The model {verified.path} changed while the program ran: digest {model.digest}, "
                 f"expected {verified.digest}.",
-                "Start again when nobody is writing to it.",
+                "Start again when no program is writing to it.",
             )
         return model

@@ -124,7 +124,7 @@ class CpuEngine:
 class _Slot:
     """Fixed memory of one minibatch: crops on their way to the device, values on their way back.
 
-    Page-locked on a GPU, so that copies run beside computing.
+    Page-locked on a GPU, so that copies run during computing.
     """
 
     def __init__(self, minibatch: int, size: int, device: torch.device) -> None:

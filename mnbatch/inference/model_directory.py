@@ -1,4 +1,4 @@
-"""Writes and loads a model directory: `model.safetensors` beside `model.json`.
+"""Writes and loads a model directory: `model.safetensors` and `model.json`.
 
 Weights are only ever read with safetensors: a pickle can run code, and a model directory may come from
 anywhere.

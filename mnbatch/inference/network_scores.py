@@ -127,7 +127,7 @@ def network_of(model: LoadedModel) -> Network:
     """
     if not isinstance(model.network, Network):
         raise ModelError(
-            f"{model.path} holds a {type(model.network).__name__}, which is no network that scores cells.",
+            f"{model.path} holds a {type(model.network).__name__}, which does not score cells.",
             "Choose another model with --model; `mnbatch model list` shows the bundled ones.",
         )
     return model.network

@@ -96,7 +96,7 @@ def need_onnx() -> None:
 
 
 def export_onnx(model: LoadedModel, file: Path, cells: UInt8Array) -> Checked:
-    """Write `file` and, beside it, its card (`.json`), after torch and onnxruntime agreed on `cells`.
+    """Write `file` and, next to it, its card (`.json`), after torch and onnxruntime agreed on `cells`.
 
     Args:
         cells: network inputs (n, size, size, 3), uint8, at least four.

@@ -141,7 +141,7 @@ def score_stream(
 
     Args:
         items: each item with the classifier of its slide; the same one for all of a slide's crops. None may
-            stand where a slide has no classifier (no cell could be read); such items keep their place too.
+            are used where a slide has no classifier (no cell could be read); such items keep their place too.
         stop: asked before each item; once True, no further item is taken, and what is packed is finished.
 
     Yields:

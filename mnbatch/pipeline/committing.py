@@ -112,8 +112,8 @@ class FieldTally:
             said.append(f"{len(self._skipped)} of {self._fields} fields were skipped: {self._why_skipped()}")
         if self._cells == "all":
             said.append(
-                "scored with --cells all: every main nucleus counts as a cell, whether binucleated or not; where BN "
-                "cells and MNBN are named, read cells and cells with MN, and the literature's background does not hold"
+                "scored with --cells all: every main nucleus counts as a cell, whether binucleated or not; read "
+                "BN cells as cells and MNBN as cells with MN. The literature's background does not apply"
             )
         return tuple(said)
 
@@ -142,7 +142,7 @@ class Committer:
         stamps: of the run; a slide that failed before it had a model is tried again when the digest of the whole set
             of models changes.
         jobs: slide_id -> what the reading learned; a slide's job is removed when the slide is finished.
-        pseudonyms: codes in place of names in what is said of a failure, or None.
+        pseudonyms: codes in place of names in the reason of a failure, or None.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ class Cover:
     """The names that must not be said.
 
     Attributes:
-        of_path: the export's path and folders, each with what stands in its place.
+        of_path: the export's path and folders, each with its replacement.
         pseudonyms: of the run, once OUT is bound to the export; None before, and in a run without them.
         logged: the run's log has the end of the run.
     """
@@ -40,9 +40,9 @@ class Cover:
 
 @contextlib.contextmanager
 def covering(settings: RunSettings) -> Iterator[Cover]:
-    """Run a block whose errors are said without names, where the run is one under pseudonyms.
+    """Run a block whose errors are reported without names, where the run is one under pseudonyms.
 
-    An unexpected exception, of which nobody knows what its text holds, is named by its class alone; its traceback is
+    An unexpected exception, whose text may hold anything, is named by its class only; its traceback is
     in the run's log.
     """
     if not settings.pseudonymise:

@@ -18,7 +18,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopFlag:
-    """Set by the first signal; the stages of a run look at it between two pieces of work."""
+    """Set by the first signal; the stages of a run check it between two pieces of work."""
 
     def __init__(self) -> None:
         self.signal_number = 0

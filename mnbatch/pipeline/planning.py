@@ -36,7 +36,7 @@ class Plan:
 
     Attributes:
         slide: its files are dropped where they are not needed any more.
-        action: `score` it; `call` it anew from stored scores; `touch` its record (only times of its files changed);
+        action: `score` it; `call` it again from stored scores; `touch` its record (only times of its files changed);
             `keep` it; `wait` for the scanner; note a `copy`.
         why: one line; "" for a kept slide.
         record: what is committed, or None.
@@ -200,7 +200,7 @@ def _plan(slide: Slide, record: SlideRecord | None, stamps: Stamps) -> Plan:
     if record.status == "failed" and (record.transient or stamps.settings.retry_failed):
         return Plan(slide, "score", "failed before, tried again", record)
     if record.parts is None:
-        return Plan(slide, "score", "its record does not say what it depends on", record)
+        return Plan(slide, "score", "its record does not state what it depends on", record)
     why = stamps.changed_parts(record.parts, slide, record)
     if why:
         return Plan(slide, "score", why, record)
@@ -218,7 +218,7 @@ def _plan_files(slide: Slide, record: SlideRecord, stamps: Stamps) -> Plan:
     if record.call != stamps.call_of(record):
         return Plan(slide, "call", "threshold or call rules changed", record)
     if record.model != stamps.model_of(record):
-        return Plan(slide, "call", "its record does not say yet how the model errs", record)
+        return Plan(slide, "call", "its record does not yet state the model's error rates", record)
     return Plan(
         slide, "keep" if same_stat else "touch", "" if same_stat else "only the times of its files changed", record
     )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mnbatch.inference.classifier import Classifier
 
 STAIN_SAMPLE = 24
-"""Readable cells that are looked at before a slide is given a model. It is checked when all cells are known."""
+"""Readable cells that are examined before a slide is given a model. It is checked when all cells are known."""
 
 AHEAD_PER_WORKER = {"crops": 24, "fields": 2, "wsi": 2}
 """Decoded files that may wait for the network, a worker: enough to bridge one minibatch, bounded for memory. A field
@@ -47,7 +47,7 @@ class SlideJob:
         stains: stain -> readable cells so far.
         stain: recognised (or forced) stain, known when all cells have come.
         classifier: scores the slide's cells, once chosen.
-        unserved: the stain that its first cells show has no model: its cells are only looked at, not scored.
+        unserved: the stain that its first cells show has no model: its cells are only examined, not scored.
         again: its cells have not been scored by the model of its stain; it has to be read once more.
         error: the first thing that makes the slide unusable; its later cells are dropped.
         cause: the unexpected exception behind `error`, for the log.
@@ -89,7 +89,7 @@ class Reading:
         classifier_for: gives the classifier of a stain; raises SlideError where no model serves it.
         any_look: a stain that some model serves, for slides that show none.
         stain: forced stain, or None to recognise each slide's stain.
-        stop: looked at before each piece of work.
+        stop: checked before each piece of work.
         kind: what the export holds.
         fields: how cells are found in fields and whole slides.
         pool: the processes that decode, `workers` of them.

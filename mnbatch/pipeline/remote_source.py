@@ -65,7 +65,7 @@ class RemoteSource:
             return self._lost(task, lost.reason)
 
     def in_order(self, items: Sequence[ReadItem]) -> Sequence[ReadItem]:
-        """The same, looked at in the order of the tasks: what was found twice is dropped here."""
+        """The same, checked in the order of the tasks: what was found twice is dropped here."""
         return items if self._overlaps is None else self._overlaps.once(items)
 
     def _ask(self, operation: str, *arguments: Any) -> Any:

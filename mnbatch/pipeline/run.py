@@ -68,7 +68,7 @@ class RunOutcome:
     Attributes:
         exit_code: as in `mnbatch.errors`.
         scored, called, kept, failed, waiting, copies: slide_ids by what happened to them in this run.
-        report: the tables as they now stand.
+        report: the tables as they are now.
         log: the JSON-lines log of the run.
     """
 
@@ -172,10 +172,10 @@ def _input_kind(
         kind = recognised.kind
         if kind != "crops":
             why = shareable(recognised.why, one_of) if settings.pseudonymise else recognised.why
-            progress.message(f"input {kind}: {why} (--input says otherwise)")
+            progress.message(f"input {kind}: {why} (--input overrides this)")
     if kind != "crops" and Stamps(models, settings).fields.scale == CropScale():
         raise ModelError(
-            f"The model {settings.model} does not say at what scale its crops are cut, so none can be cut from fields.",
+            f"The model {settings.model} does not state the scale of its crops, so none can be cut from fields.",
             "Choose another --model, or export single cells; `mnbatch model show` prints a card.",
         )
     return kind
@@ -248,7 +248,7 @@ class _Run:
     def _with_samples(self, slides: list[Slide], sheet: Path) -> list[Slide]:
         """Check the whole sample sheet before hours are spent, and keep it with the results."""
         if self.pseudonyms is not None:
-            # Names are known before anything is said of the sheet.
+            # Names are known before any message about the sheet.
             for slide in slides:
                 self.pseudonyms.slide(slide)
         matched = match_samples(read_samples(sheet), [(slide.slide_id, slide.name, slide.path) for slide in slides])

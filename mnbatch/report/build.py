@@ -145,7 +145,7 @@ def _pool(items: Sequence[SlideItem], options: ReportOptions, context: Context) 
 
 
 def _with_statistics(donor: DonorItem, context: Context) -> DonorItem:
-    """The donor with what stands beside its frequency. One that is a control by any of its slides is one."""
+    """The donor with the statistics of its frequency. A donor with any control slide is a control."""
     done, call = donor.done, donor.call
     known = [(item.estimates, validation_of(item.record, context.validated)) for item in done]
     ways = {called_with(item.record) for item in done}

@@ -110,7 +110,7 @@ def interval(scale: Scale, point: float, low: float, high: float) -> Interval:
 def histogram(p_mn: Sequence[float], threshold: float) -> Histogram:
     """Histogram of scores with a logarithmic count axis.
 
-    Counts are drawn as log(1 + n): nearly all cells of a slide lie at the left, and the few at the right
+    Counts are drawn as log(1 + n): nearly all cells of a slide are at the left, and the few at the right
     are the result.
     """
     counts, _ = np.histogram(np.asarray(p_mn, dtype=float), bins=HISTOGRAM_BINS, range=(0.0, 1.0))
@@ -222,7 +222,7 @@ class _Axes:
 def figure(curve: Curve, level: float = 0.95, case: CaseMark | None = None, g: float = 1.0) -> str:
     """The figure as an `<svg>` element that stretches with its container; colours are attributes, no style is needed.
 
-    The curve is drawn to its highest dose and, where the case lies beyond, dashed to there.
+    The curve is drawn to its highest dose and, where the case is beyond, dashed to there.
     """
     measured = curve.highest_dose or 5.0
     reach = max(measured, 1.05 * max(case.dose, min(case.upper or case.dose, 3 * measured)) if case else 0.0)

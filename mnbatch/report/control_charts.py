@@ -18,7 +18,7 @@ from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Missing, Roster, Samples, missing_of, open_roster
 from mnbatch.results.store import Store
 
-# The control slides of a batch: the background of the slides that were called alike.
+# The control slides of a batch: the background of the slides with the same model and threshold.
 
 
 def called_with(record: SlideRecord) -> str:
@@ -52,7 +52,7 @@ def find_controls(roster: Roster, samples: Samples) -> dict[str, Control]:
 #
 # Individuals chart (Shewhart; limits from the mean moving range, 2.66 times it on either side of the mean: Montgomery,
 # "Introduction to statistical quality control", 6.4) of two numbers a batch: MNBN cells per 1000 of all slides that are
-# done, and the mean score of their cells. The limits come from the batches of one model and threshold; others stand
+# done, and the mean score of their cells. The limits come from the batches of one model and threshold; others are
 # apart.
 
 
@@ -120,7 +120,7 @@ def limits(values: Sequence[float]) -> Limits | None:
 
 
 def outside(value: float | None, chart: Limits | None) -> bool:
-    """Whether a batch lies beyond its limits."""
+    """Whether a batch is outside its limits."""
     return value is not None and chart is not None and not chart.low <= value <= chart.high
 
 
@@ -169,7 +169,7 @@ def chart_page(points: Sequence[BatchPoint]) -> bytes:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>Control chart</title><style>{STYLE}</style></head><body>"
         f"<h1>Control chart</h1><p>{wording.plural(len(points), 'batch', 'batches')}; limits are the mean and 2.66 mean"
-        f" moving ranges. A batch beyond them was scored, stained or sampled otherwise: find out which.</p>"
+        f" moving ranges. A batch outside them was scored, stained or sampled differently: find the cause.</p>"
         f"{''.join(parts)}<p>{wording.CLINICAL_NOTICE}</p></body></html>\n"
     )
     return text.encode("utf-8", "backslashreplace")
@@ -190,7 +190,7 @@ def _section(method: str, points: Sequence[BatchPoint]) -> str:
 
 
 def _row(point: BatchPoint, beyond: bool) -> str:
-    ahead = " (still to come)" if point.ahead else ""
+    ahead = " (in the future)" if point.ahead else ""
     score = wording.NOT_KNOWN if point.mean_score is None else f"{point.mean_score:.4f}"
     return (
         f"<tr><td>{html.escape(point.folder)}</td><td>{wording.moment(point.finished)}{ahead}</td>"
@@ -226,7 +226,7 @@ def _svg(title: str, values: Sequence[float | None], chart: Limits | None) -> st
         for i, v in enumerate(values)
         if v is not None
     )
-    spoken = f"{title} of {len(known)} batches, from {min(known):.3g} to {max(known):.3g}"
+    spoken = f"{title} of {wording.plural(len(known), 'batch', 'batches')}, from {min(known):.3g} to {max(known):.3g}"
     return (
         f'<h3>{title}</h3><svg viewBox="0 0 {wide} {high}" role="img" aria-label="{spoken}">'
         f'<line x1="50" x2="{wide - 20}" y1="{high - 20}" y2="{high - 20}" stroke="#999"/>{"".join(lines)}{dots}</svg>'

@@ -1,4 +1,4 @@
-"""What is kept beside a slide's pages, and the stamps that say whether a derived file still holds."""
+"""What is kept with a slide's pages, and the stamps that say whether a derived file still holds."""
 
 from __future__ import annotations
 

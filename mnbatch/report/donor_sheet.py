@@ -77,7 +77,7 @@ def sheet_view(source: SheetSource) -> SheetView:
         donor=call.donor,
         status=call.status,
         status_meaning=wording.STATUS_MEANINGS[call.status],
-        headline=dose_sentence(result) if result else "no dose: no calibration curve is in force",
+        headline=dose_sentence(result) if result else "no dose: no calibration curve was given",
         sub=_sub(dose),
         who=_who(source),
         scored=_scored(source),
@@ -117,9 +117,11 @@ def _scored(source: SheetSource) -> Pairs:
     names = ", ".join(record.name for record in source.done)
     slides = f"{len(source.done)} of {len(call.slide_ids)} counted"
     pairs = [("Slides", slides + (f" ({names})" if names and len(names) < 60 else ""))]
-    pairs.append(("Cells", f"{wording.whole(f.bn_cells if f else None)} binucleated cells counted"))
-    pairs.append(("Left out", f"{wording.whole(call.excluded_cells)} cells; {wording.whole(call.flagged_cells)} "
-                  "counted cells carry a quality flag"))  # fmt: skip
+    pairs.append(("Cells", f"{wording.whole(f.bn_cells if f else None)} binucleated cells"))
+
+    excluded = None if call.excluded_cells is None else wording.plural(call.excluded_cells, "cell")
+    flagged = None if call.flagged_cells is None else wording.plural(call.flagged_cells, "counted cell")
+    pairs.append(("Excluded", f"{excluded or wording.NOT_KNOWN}; {flagged or wording.NOT_KNOWN} with a quality flag"))
     models = dict.fromkeys(f"{r.model.name} {r.model.version}" for r in source.done if r.model)
     thresholds = dict.fromkeys(f"{r.call.threshold:g}" for r in source.done if r.call)
     pairs.append(
@@ -136,14 +138,13 @@ def _frequency(source: SheetSource) -> Pairs:
     pairs = [("MNBN", f"{wording.rate(f.per_1000)} per 1000 ({interval}); {f.mnbn_cells} of {f.bn_cells} cells")]
     if call.mn is not None:
         span = f"{wording.rate(call.mn.ci_low)} to {wording.rate(call.mn.ci_high)}"
-        pairs.append(("MN", f"{wording.rate(call.mn.per_1000)} per 1000 ({span}); {call.mn.micronuclei} micronuclei"))
+        number = wording.plural(call.mn.micronuclei, "micronucleus", "micronuclei")
+        pairs.append(("MN", f"{wording.rate(call.mn.per_1000)} per 1000 ({span}); {number}"))
     e = source.review.number
     if e is not None:
         span = f"{wording.rate(e.ci_low)} to {wording.rate(e.ci_high)}"
-        looked = wording.whole(source.review.looked)
-        pairs.append(
-            ("Reviewed", f"{wording.rate(e.per_1000)} MNBN per 1000 ({span}); {looked} cells looked at by a person")
-        )
+        looked = wording.plural(source.review.looked, "cell")
+        pairs.append(("Reviewed", f"{wording.rate(e.per_1000)} MNBN per 1000 ({span}); {looked} reviewed by a person"))
     pairs.append(("Background", _background(source.background)))
     if source.dose:
         c = 1000 * source.dose.curve.background
@@ -155,18 +156,19 @@ def _frequency(source: SheetSource) -> Pairs:
 def _background(found: Background | None) -> str:
     low, high = HUMN_QUARTILES
     text = (
-        f"general population {HUMN_MEDIAN:g} MNBN per 1000, middle half {low:g} to {high:g}, scored by eye (HUMN 2001)"
+        f"general population: median {HUMN_MEDIAN:g} MNBN per 1000, quartiles {low:g} and {high:g}, scored by eye "
+        "(HUMN 2001)"
     )
     if found is None or found.source != "control":
         return text
-    return f"own controls {wording.rate(found.per_1000)} MNBN per 1000, scored alike; {text}"
+    return f"own controls {wording.rate(found.per_1000)} MNBN per 1000, scored in the same way; {text}"
 
 
 def _review(review: SlideReview) -> str:
     if review.status == "none":
-        return "not reviewed: no person has looked at these cells"
+        return "not reviewed by a person"
     people = ", ".join(state.reviewer for state in review.reviewers)
-    text = f"{review.status}: {wording.whole(review.looked)} cells looked at by {people or wording.NOT_KNOWN}"
+    text = f"{review.status}: {wording.plural(review.looked, 'cell')} reviewed by {people or wording.NOT_KNOWN}"
     return f"{text}; {review.reason}" if review.reason else text
 
 
@@ -191,7 +193,7 @@ def _provenance(source: SheetSource) -> Pairs:
 
 
 def _curve_scoring(scoring: Mapping[str, Any]) -> str:
-    """How the curve's slides were scored; a digest by its first digits, the whole one stands in the curve's file."""
+    """How the curve's slides were scored; a digest by its first digits; the curve's file has all of them."""
     known = {key: str(value) for key, value in scoring.items() if value not in (None, "")}
     if "model_digest" in known:
         known["model_digest"] = known["model_digest"][:12]

@@ -81,7 +81,7 @@ def unstated(dosing: Dosing) -> str:
     missing = [name.replace("_", " ") for name in ("model_digest", "threshold") if not dosing.curve.scoring.get(name)]
     if not missing or dosing.corrected:
         return ""
-    return f"the curve does not say which {' and '.join(missing)} its slides were scored with"
+    return f"the curve does not state which {' and '.join(missing)} its slides were scored with"
 
 
 def mismatch(dosing: Dosing, records: Sequence[SlideRecord]) -> str:
@@ -90,7 +90,7 @@ def mismatch(dosing: Dosing, records: Sequence[SlideRecord]) -> str:
     curve = dosing.curve
     counted = any(r.model and r.model.mean_3plus is not None for r in scored)
     if curve.endpoint == "mn" and scored and not counted:
-        return "the curve counts micronuclei (endpoint mn); the model answered yes or no for each cell (endpoint mnbn)"
+        return "the curve counts micronuclei (endpoint mn); the model gives yes or no for each cell (endpoint mnbn)"
     if dosing.options.allow_mismatch or not scored:
         return ""
     if unstated(dosing):

@@ -229,6 +229,6 @@ def _pixels_of(cell: FoundAt, left: int, top: int) -> tuple[npt.NDArray[np.intp]
     if len(x) < 3:
         right, bottom = cell.left + cell.width, cell.top + cell.height
         x, y = np.array([cell.left, right, right, cell.left]), np.array([cell.top, cell.top, bottom, bottom])
-    # Outlines are corners of pixels; a pixel belongs to the cell when its middle lies inside.
+    # Outlines are corners of pixels; a pixel belongs to the cell when its centre is inside.
     rows, columns = polygon(y - 0.5 - top, x - 0.5 - left, (TILE, TILE))
     return rows, columns

@@ -65,16 +65,16 @@ def _spread(mn: MnFrequency) -> str:
     return f"dispersion index {index:.2f}, u {u:.2f}: {mn.distribution.verdict}"
 
 
-# The review as slide and donor pages tell it.
+# The review as slide and donor pages show it.
 
 
 MOST_DIFFERENCES = 50
 
 TEXTS = {
-    "none": "Nobody has reviewed these calls yet: the numbers above are the machine's.",
+    "none": "These calls are not reviewed yet: the numbers above are automatic.",
     "unfinished": "The review is not finished",
-    "complete": "Everything in the review's queue was decided.",
-    "outdated": "The review is outdated and counts for nothing",
+    "complete": "Every cell of the review's queue was decided.",
+    "outdated": "The review is outdated and is not used",
 }
 
 
@@ -114,7 +114,7 @@ def review_view(review: SlideReview, gallery: str) -> ReviewView:
     if review.torn:
         text += f" {wording.plural(review.torn, 'line')} of its trail cannot be read."
     if review.ahead:
-        text += f" {wording.plural(review.ahead, 'decision')} say a time later than that at which they were saved."
+        text += f" {wording.plural(review.ahead, 'decision')} with a time later than the time of saving."
     people = tuple(
         Person(s.reviewer, s.looked, s.missing, s.outside, f"{wording.moment(s.first)} to {wording.moment(s.last)}")
         for s in review.reviewers
@@ -127,7 +127,7 @@ def review_view(review: SlideReview, gallery: str) -> ReviewView:
         facts=_facts(review),
         people=people,
         agreements=tuple(
-            f"{a.first} and {a.second}: {a.agreed} of {a.cells} cells alike, Cohen's kappa "
+            f"{a.first} and {a.second}: {a.agreed} of {wording.plural(a.cells, 'cell')} decided alike, Cohen's kappa "
             + ("not defined" if a.kappa is None else f"{a.kappa:.2f}")
             for a in review.agreements
         ),
@@ -140,7 +140,7 @@ def review_view(review: SlideReview, gallery: str) -> ReviewView:
 
 
 def short_review(review: SlideReview) -> str:
-    """For a row of a table: the reviewed frequency (interval with counting error), or that it is not to be had."""
+    """For a row of a table: the reviewed frequency (interval with counting error), or the status of the review."""
     e = review.number
     if e is not None:
         return f"reviewed {wording.rate(e.per_1000)} ({wording.rate(e.ci_low)}–{wording.rate(e.ci_high)})"
@@ -155,7 +155,11 @@ def _facts(review: SlideReview) -> tuple[tuple[str, str, str], ...]:
         ("Reviewed frequency", wording.rate(e.per_1000), "MNBN per 1000 scorable BN cells"),
         ("These cells", f"{wording.rate(e.low)}–{wording.rate(e.high)}", "95 % limits"),
         ("With counting error", f"{wording.rate(e.ci_low)}–{wording.rate(e.ci_high)}", "95 % interval"),
-        ("Looked at", wording.whole(review.looked), wording.percent(review.looked, _cells(review)) + " of the cells"),
+        (
+            "Reviewed cells",
+            wording.whole(review.looked),
+            wording.percent(review.looked, _cells(review)) + " of the cells",
+        ),
     )
 
 
@@ -163,7 +167,7 @@ def _cells(review: SlideReview) -> int:
     return sum(tally.size for tally in review.tallies)
 
 
-# The statistics beside a counted frequency, as lines of a slide's or donor's page.
+# The statistics that accompany a counted frequency, as lines of a slide's or donor's page.
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +203,7 @@ def _counted_line(frequency: Frequency, _: Statistics) -> Line:
         wording.rate(frequency.per_1000),
         interval_text(frequency.ci_low, frequency.ci_high),
         f"{wording.whole(frequency.mnbn_cells)} of {wording.whole(frequency.bn_cells)} BN cells called MN; the "
-        "interval (Clopper-Pearson) is counting error only.",
+        "interval (Clopper-Pearson) covers the counting error only.",
     )
 
 
@@ -211,7 +215,10 @@ def _slides_line(item: DonorItem) -> Line | None:
     names = [slide.record.name for slide in item.disagreeing]
     note = f"{slides.method[0].upper()}{slides.method[1:]} over {wording.plural(compared, 'slide')}."
     if not names:
-        note += f" No slide differs from the others (Fisher's exact test each, times the slides, at {LEVEL:g})."
+        note += (
+            " No slide differs from the others (Fisher's exact test for each slide, p times the number of slides, "
+            f"level {LEVEL:g})."
+        )
         return Line("The slides agree", f"p {_p_text(slides.p_value)}", "", note)
     said = disagreement(names, compared)
     return Line("The slides differ", f"p {_p_text(slides.p_value)}", "", f"{note} {said[0].upper()}{said[1:]}.")
@@ -224,13 +231,13 @@ def _corrected_line(_: Frequency, found: Statistics) -> Line:
         return Line(label, wording.NOT_KNOWN, "", f"Not available: {e.correction_note}.")
     label += f" (Se {e.sensitivity[0]}/{e.sensitivity[1]}, Sp {e.specificity[0]}/{e.specificity[1]}, {e.rates_data})"
     note = (
-        "Rogan-Gladen; the interval (Lang-Reiczigel) holds the counting error of both rates, not that they differ from "
+        "Rogan-Gladen; the interval (Lang-Reiczigel) covers the counting error of both rates, not their variation from "
         "slide to slide."
     )
     if e.correction_note:
         note = f"{e.correction_note[0].upper()}{e.correction_note[1:]}."
     if e.corrected_raw is not None and e.corrected_raw != e.corrected:
-        note += f" Before it was clipped: {e.corrected_raw:.1f}."
+        note += f" Before limiting to 0..1000: {e.corrected_raw:.1f}."
     return Line(label, wording.rate(e.corrected), interval_text(e.corrected_low, e.corrected_high), note)
 
 
@@ -241,8 +248,8 @@ def _expected_line(_: Frequency, found: Statistics) -> Line:
         return Line(label, wording.NOT_KNOWN, "", f"Not available: {e.expected_note}.")
     fit = "do not fit" if e.shifted else "fit"
     note = (
-        f"A mixture of the scores of {e.expected_data}, at the proportion that fits best, whatever the share of MN "
-        f"among those. The scores {fit} such a mixture (p {_p_text(e.shift_p)})."
+        f"The best-fitting mixture of the scores of {e.expected_data}; the share of MN cells among those does not "
+        f"matter. The scores {fit} such a mixture (p {_p_text(e.shift_p)})."
     )
     return Line(label, wording.rate(e.expected), interval_text(e.expected_low, e.expected_high), note)
 
@@ -256,21 +263,21 @@ def _background_line(_: Frequency, found: Statistics) -> Line:
     if c is not None:
         spread = f", {wording.rate(c.low)} to {wording.rate(c.high)} a donor" if c.donors > 1 else ""
         where = f"own control: {wording.plural(c.slides, 'slide')} of {wording.plural(c.donors, 'donor')}{spread}"
-    standing = "lies above it" if b.above else "cannot be told from it"
+    position = "is above the background" if b.above else "does not differ from the background"
     note = (
-        f"{where[0].upper()}{where[1:]}. The counted frequency {standing}: one-sided p {_p_text(b.p_greater)}; "
-        f"above from {wording.whole(b.limits.decision_threshold + 1)} MNBN cells on; detection limit "
-        f"{wording.rate(b.detection_limit_per_1000)} per 1000. Counting error only: people differ as well."
+        f"{where[0].upper()}{where[1:]}. The counted frequency {position}: one-sided p {_p_text(b.p_greater)}; "
+        f"above it from {wording.plural(b.limits.decision_threshold + 1, 'MNBN cell')} on; detection limit "
+        f"{wording.rate(b.detection_limit_per_1000)} per 1000. Counting error only: donors differ as well."
     )
     return Line("Background", wording.rate(b.per_1000), "", note)
 
 
 def _width_line(_: Frequency, found: Statistics) -> Line:
     p = found.precision
-    tier = "fewer than the 200 of triage" if p.tier is None else f"{wording.whole(p.tier)} are reached"
-    note = f"{wording.whole(p.cells)} BN cells: {tier}; the interval as counted is this wide."
+    tier = "fewer than the 200 needed for triage" if p.tier is None else f"at least {wording.whole(p.tier)}"
+    note = f"{wording.whole(p.cells)} BN cells ({tier}): width of the interval as counted."
     if p.next_cells is not None and p.next_width is not None:
-        note += f" {wording.whole(p.next_cells)} cells would make it {wording.rate(PER * p.next_width)}."
+        note += f" {wording.whole(p.next_cells)} cells would give a width of {wording.rate(PER * p.next_width)}."
     return Line("Width of the interval", wording.rate(PER * p.width), "", note)
 
 

@@ -45,7 +45,7 @@ class Parts:
 
     Attributes:
         header: from SOI to the end of the scan's header.
-        height_at: where in `header` the picture's height stands.
+        height_at: where in `header` the picture's height is.
         scan_at: where in `header` the scan's header begins.
         scan: entropy-coded data, without EOI.
         pitch: height of whole MCU rows, px.
@@ -113,7 +113,7 @@ def split(jpeg: bytes) -> Parts | None:
 
 
 def _frame(jpeg: bytes, at: int) -> tuple[int, int, int, int, int]:
-    """Width, height, pitch, MCUs, and where the height stands, from a frame header."""
+    """Width, height, pitch, MCUs, and where the height is, from a frame header."""
     height, width, components = struct.unpack_from(">HHB", jpeg, at + 5)
     samplings = [jpeg[at + 11 + 3 * i] for i in range(components)]
     # A single component is never interleaved: its MCU is one block whatever its sampling says.
@@ -145,7 +145,7 @@ def _join(parts: list[Parts]) -> Strip:
 
 # The gallery page's files: pictures in strips, data.js with every counted cell, maps.js with its maps.
 #
-# They lie beside the slide's page and are loaded by script elements, since nothing can be fetched from disk. A donor's
+# They are next to the slide's page and are loaded by script elements, since nothing can be fetched from disk. A donor's
 # page loads those of its slides.
 
 

@@ -16,7 +16,7 @@ from mnbatch.review.review_status import NO_REVIEW, SlideReview, pool
 from mnbatch.review.sign_offs import Basis, Signed
 
 CHECK_SLIDE = (
-    "Look at its excluded cells and their reasons; where the files are at fault, export the slide again, "
+    "Check the excluded cells and their reasons. If the files are damaged, export the slide again, "
     "and run the same command again."
 )
 
@@ -29,8 +29,8 @@ class SlideItem:
         donor: code, from the sample sheet or the path; None where not known.
         also_found: names of slides that are byte-identical to this one and were not counted.
         call_next_step: what to do where the call failed for a reason that the record does not know.
-        review: where a person's review of the slide stands.
-        estimates, statistics: what stands beside the counted frequency; None where there is no frequency.
+        review: the state of a person's review of the slide.
+        estimates, statistics: what accompanies the counted frequency; None where there is no frequency.
     """
 
     record: SlideRecord
@@ -58,7 +58,7 @@ class SlideItem:
 
     @property
     def excluded_cells(self) -> int | None:
-        """Cells that left the denominator; None for a slide of which no cell was ever looked at."""
+        """Cells that left the denominator; None for a slide of which no cell was read."""
         return self.call.excluded_cells if self.record.status == "scored" else None
 
     @property
@@ -74,8 +74,8 @@ class DonorItem:
     """A donor with the pooled call and its slides, failed ones too.
 
     Attributes:
-        statistics: what stands beside the pooled frequency; None where there is none.
-        heterogeneity: the slides that are done beside each other; None for fewer than two.
+        statistics: what accompanies the pooled frequency; None where there is none.
+        heterogeneity: comparison of the slides with status done; None for fewer than two.
         dose: from the curve in force; None where there is none.
         basis: what a sign-off of the donor would be about; None until it is known.
         signatures: who signed the donor's result, in the order in which they did.
@@ -116,5 +116,5 @@ class DonorItem:
 
     @property
     def excluded_cells(self) -> int | None:
-        """Cells that left the denominator; None where no slide was ever looked at."""
+        """Cells that left the denominator; None where no slide was ever read."""
         return self.call.excluded_cells if any(slide.excluded_cells is not None for slide in self.slides) else None

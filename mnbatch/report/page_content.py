@@ -36,7 +36,7 @@ SAMPLE_LABELS = {"dose_gy": "dose (Gy)"}
 
 
 def slide_row(item: SlideItem, up: str) -> RowView:
-    """A slide's row as seen from a page that lies `up` ("" or "../../") below OUT."""
+    """A slide's row as seen from a page `up` ("" or "../../") below OUT."""
     record, call = item.record, item.call
     told = {".", record.name, f"{record.donor}/{record.name}"}
     place = "" if record.pseudonymised or record.path in told else record.path
@@ -240,11 +240,11 @@ def _batch_micronuclei(done: Sequence[SlideCall]) -> tuple[str, str]:
     """The MN frequency of all slides together and its footing, or that there is none."""
     counted = [call.mn for call in done if call.mn is not None]
     if not counted:
-        return short_text(None, done[0].mn_reason), "the model answers yes or no"
+        return short_text(None, done[0].mn_reason), "the model gives yes or no only"
     if len(counted) < len(done):
         return (
             "not available",
-            f"{wording.whole(len(done) - len(counted))} of {wording.plural(len(done), 'slide')} have no counts",
+            f"{wording.whole(len(done) - len(counted))} of {wording.plural(len(done), 'slide')} without counts",
         )
     mn = MnFrequency.pooled(counted)
     return short_text(mn, ""), wording.plural(mn.micronuclei, "micronucleus", "micronuclei")
@@ -265,11 +265,11 @@ def _index_warnings(
     if len({(model.digest, model.threshold) for model in models}) > 1:
         warnings.append(
             views.WarningView(
-                "Not all slides were scored by the same model at the same threshold: do not compare across."
+                "Not all slides were scored by the same model at the same threshold: do not compare them."
             )
         )
     for row in [*donors, *slides]:
-        # A failed row is said above with all it has; a donor's warnings repeat why it is partial or
+        # A failed row is shown above with all its facts; a donor's warnings repeat why it is partial or
         # insufficient.
         if row.status != "failed":
             warnings += [views.WarningView(text, row.name, row.href) for text in row.warnings]
@@ -284,7 +284,7 @@ def _chance_warning(donors: Sequence[DonorItem]) -> tuple[views.WarningView, ...
         return ()
     text = (
         f"In {wording.plural(odd, 'donor')} of {wording.whole(compared)} with several slides, slides disagree. By "
-        f"chance it would be at most {LEVEL * compared:.2g} of them on average, were all slides of a donor alike."
+        f"chance it would be at most {LEVEL * compared:.2g} of them on average if all slides of a donor are alike."
     )
     return (views.WarningView(text),)
 
@@ -296,6 +296,6 @@ def _sample_pairs(sample: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 def _histogram_text(scores: Sequence[float], threshold: float) -> str:
     called = sum(p >= threshold for p in scores)
     return (
-        f"Histogram of the scores of {len(scores)} cells; {called} lie at or above {threshold:g}. "
+        f"Histogram of the scores of {len(scores)} cells; {called} at or above {threshold:g}. "
         "The scores themselves are in cells.csv."
     )

@@ -23,7 +23,7 @@ from mnbatch.results.stored_crops import MAPS, StoredCrops
 # Maps of 13 x 13 positions as tiny PNGs that a page stretches over exactly the right part of the crop.
 #
 # Position i is centred at pixel 15 + 16 i of the 224-pixel input, so 13 positions of 16 pixels cover the box
-# [7, 215): drawn there, each value lies at the centre of its receptive field. The browser interpolates
+# [7, 215): drawn there, each value is at the centre of its receptive field. The browser interpolates
 # between positions.
 
 
@@ -123,7 +123,7 @@ def _png(values: npt.NDArray[np.float64], colours: ByteArray, lowest: float) -> 
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-# Which cells a page shows, and their pictures: crop as scored beside the map that explains the score.
+# Which cells a page shows, and their pictures: crop as scored and the map that explains the score.
 
 
 MAP_KINDS = (("evidence", "Evidence"), ("attention5", "Attention 5"), ("attention6", "Attention 6"))
@@ -275,7 +275,7 @@ def _card(candidate: Candidate, maps: npt.NDArray[np.float32] | None, limit: flo
 
 
 def _map_pictures(maps: npt.NDArray[np.float32], limit: float) -> tuple[MapPicture, ...]:
-    """Pictures of the maps that are there: one that is not must not look like one that is empty."""
+    """Pictures of the maps that are there: a missing map must not look like an empty one."""
     found = []
     for kind, grid in zip(MAPS, maps, strict=True):
         if not np.isnan(grid).any():
@@ -291,7 +291,7 @@ def _ramp(colours: npt.NDArray[np.uint8], number: int) -> tuple[Stop, ...]:
     )
 
 
-# Contact sheets: the cells to look at of a slide as one PNG, for slides and talks.
+# Contact sheets: the most relevant cells of a slide as one PNG, for slides and talks.
 
 
 NAME = "contact-sheet.png"
@@ -305,7 +305,7 @@ PAPER, INK, CALLED = "#ffffff", "#1a1f24", "#0b6b6b"
 def contact_sheet(cells: Sequence[Candidate], number: int, title: str) -> bytes | None:
     """Up to `number` cells called MN, highest score first, then the `number` nearest to the threshold, as a PNG.
 
-    The title says slide and cells; below each crop stand its score and its call.
+    The title says slide and cells; below each crop are its score and its call.
 
     Returns:
         None where no cell has a picture.
@@ -333,7 +333,7 @@ def contact_sheet(cells: Sequence[Candidate], number: int, title: str) -> bytes 
 
 
 def write_contact_sheets(store: Store, number: int) -> list[Path]:
-    """`contact-sheet.png` beside each slide's page, of slides that are counted and keep pictures.
+    """`contact-sheet.png` next to each slide's page, of slides that are counted and keep pictures.
 
     Raises:
         StorageError: a file cannot be written, or a slide's stored result is damaged.

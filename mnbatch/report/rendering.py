@@ -77,7 +77,7 @@ def render_sheet(page: SheetView, stamp: str) -> bytes:
 
 
 def href(path: str) -> str:
-    """A relative path as it may stand in a link."""
+    """A relative path as it may be used in a link."""
     return quote(path, safe="/.")
 
 

@@ -17,12 +17,12 @@ from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.tables import DOSE
 from mnbatch.review.sign_offs import DIGEST_MARK, Basis
 
-VERSION = 2
+VERSION = 3
 LONGEST = 160
 LEFT_OUT = {"signed", "signatures", "gallery", "href", "donor_href", "mark", "scale", "span"}
-"""Fields of views: sign-offs, links, pictures, places of marks on an axis, and when a person looked."""
+"""Fields of views: sign-offs, links, pictures, places of marks on an axis, and when a person reviewed."""
 TIMES = {"Scored"}
-"""Labels of what says when something was done."""
+"""Labels of times at which something was done."""
 
 
 def with_basis(donor: DonorItem) -> DonorItem:
@@ -76,7 +76,7 @@ def _shown(donor: DonorItem) -> dict[str, str]:
 
 
 def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Every text and number below, with where it stands in words."""
+    """Every text and number below, with its place in words."""
     if isinstance(value, Mapping):
         for name, part in value.items():
             if name not in LEFT_OUT:

@@ -11,14 +11,14 @@ from mnbatch.results.paths import OutPaths
 from mnbatch.review.sign_offs import Signed, compare, read_signatures
 
 NOT_QUALIFIED = (
-    "A record in this batch's trail, bound to results, review and dose by a digest. It is no qualified electronic "
-    "signature: nobody checks who typed the name."
+    "A record in this batch's trail, bound to results, review and dose by a digest. It is not a qualified electronic "
+    "signature: the identity of the signer is not checked."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class SignedRow:
-    """One sign-off as a row; `state` says that it stands, or what changed since."""
+    """One sign-off as a row; `state` says that it is valid, or what changed since."""
 
     name: str
     role: str
@@ -83,12 +83,12 @@ def sign_view(donor: DonorItem) -> SignView:
 
 
 def signature_status(signatures: Sequence[Signed]) -> tuple[str, str, str]:
-    """Status, people and times: of the sign-offs that stand, else of the outdated ones."""
+    """Status, people and times: of the valid sign-offs, else of the outdated ones."""
     if not signatures:
         return "none", "", ""
-    standing = [signed for signed in signatures if signed.valid]
-    shown = [signed.signature for signed in standing or signatures]
-    status = "stands" if standing else "outdated"
+    valid = [signed for signed in signatures if signed.valid]
+    shown = [signed.signature for signed in valid or signatures]
+    status = "stands" if valid else "outdated"
     return status, "; ".join(s.name for s in shown), "; ".join(s.time for s in shown)
 
 
@@ -111,7 +111,7 @@ def sheet_signatures(signatures: Sequence[Signed]) -> tuple[str, ...]:
 
 def _row(signed: Signed) -> SignedRow:
     s = signed.signature
-    state = "stands: nothing changed since" if signed.valid else "; ".join(signed.changes)
+    state = "valid: nothing changed since" if signed.valid else "; ".join(signed.changes)
     return SignedRow(s.name, s.role, wording.moment(s.time), state, signed.valid, s.reason, s.digest)
 
 
@@ -130,10 +130,10 @@ def _text(donor: DonorItem) -> str:
 
 def _standing(donor: DonorItem) -> str:
     if donor.call.frequency is None:
-        return "There is no result that could be signed."
+        return "There is no result to sign."
     if not donor.signatures:
-        return "Nobody has signed this donor's result."
-    standing = sum(signed.valid for signed in donor.signatures)
-    if not standing:
-        return "No sign-off stands: what was signed has changed since."
-    return f"{wording.plural(standing, 'sign-off')} of this result."
+        return "This donor's result is not signed."
+    valid = sum(signed.valid for signed in donor.signatures)
+    if not valid:
+        return "No sign-off is valid: the signed result has changed since."
+    return f"{wording.plural(valid, 'sign-off')} of this result."

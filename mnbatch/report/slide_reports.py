@@ -33,9 +33,10 @@ from mnbatch.results.out_files import storage_errors, write_atomically
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Roster, Samples
 from mnbatch.results.store import Store
+from mnbatch.results.stored_crops import StoredCrops
 from mnbatch.review.queue import Queue, draw_queue, load_plan
 from mnbatch.review.review_status import SlideReview, review_without_result, slide_review
-from mnbatch.review.trail import read_trail, trail_digest
+from mnbatch.review.trail import Trail, read_trail, trail_digest
 
 DONOR_LETTERS = 48
 DERIVED = ("cells.csv", "index.html", "summary.json")
@@ -67,13 +68,13 @@ class ReportOptions:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a slide's report depends on beside its own record.
+    """What a slide's report depends on in addition to its own record.
 
     Attributes:
         roster: which slides and cells count.
         also_found: slide_id -> names of byte-identical slides that were not taken.
         validated: the laboratory's own scored cells.
-        controls: control slides by what they were called with (see `mnbatch.report.control_charts`).
+        controls: control slides by model and threshold (see `mnbatch.report.control_charts`).
     """
 
     samples: Samples
@@ -81,6 +82,23 @@ class Context:
     also_found: Mapping[str, tuple[str, ...]]
     validated: Sequence[ValidatedCell] = ()
     controls: Mapping[str, Control] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SlideData:
+    """What OUT holds of a slide, read once for all of its pages and files.
+
+    Attributes:
+        call, next_step: see `Roster.call`.
+        crops: None where no page shows pictures, or none are kept.
+        trail: decisions of its review.
+    """
+
+    record: SlideRecord
+    call: SlideCall
+    next_step: str
+    crops: StoredCrops | None
+    trail: Trail
 
 
 class SlideBuilder:
@@ -112,9 +130,9 @@ class SlideBuilder:
 
     def candidates(self, record: SlideRecord) -> list[Candidate]:
         """The slide's counted cells for a donor's gallery."""
-        call, _ = self._context.roster.call(record, pictures=True)
+        data = self._read(record, pictures=True)
         href = rendering.href(f"../../slides/{record.slide_id}/index.html")
-        return self._candidates(record, call, record.name, href) if call.frequency else []
+        return self._candidates(data, record.name, href) if data.call.frequency else []
 
     def _stamp(self, record: SlideRecord) -> str:
         slide_id, context = record.slide_id, self._context
@@ -131,16 +149,22 @@ class SlideBuilder:
             self._store.damage(record),
         )
 
+    def _read(self, record: SlideRecord, *, pictures: bool) -> SlideData:
+        call, next_step = self._context.roster.call(record, pictures=pictures)
+        crops = self._store.crops(record) if call.cells and record.call is not None and pictures else None
+        return SlideData(record, call, next_step, crops, read_trail(self._store.paths, record.slide_id))
+
     def _build(self, record: SlideRecord, stamp: str) -> SlideItem:
-        call, next_step = self._context.roster.call(record, pictures=bool(self._options.gallery))
+        data = self._read(record, pictures=bool(self._options.gallery))
+        call = data.call
         if self._options.gallery and self._store.damage(record, pictures=True):
-            # Pictures are looked at only when pages are made: the next report has to look again.
+            # Pictures are checked only when pages are made: the next report has to check again.
             self.stamps[record.slide_id] = stamp = digest(stamp, "pictures")
-        review, queue = self._review(record, call)
+        review, queue = self._review(data)
         estimates = slide_estimates(call, validation_of(record, self._context.validated))
-        item = self._item(record, call, next_step, review, estimates)
-        candidates = self._candidates(record, call, "", "")
-        extra = self._gallery(item, queue, stamp)
+        item = self._item(record, call, data.next_step, review, estimates)
+        candidates = self._candidates(data, "", "")
+        extra = self._gallery(item, data, queue, stamp)
         link = gallery_page.PAGE if extra else ""
         fields = fields_view(self._store, record, call.cells, self._options.gallery)
         page = page_content.slide_page(item, call.cells, gallery_view(candidates, self._options.gallery), link, fields)
@@ -148,16 +172,14 @@ class SlideBuilder:
         self.built += 1
         # What is listed of the slide elsewhere holds no cells: a batch of 2000 slides would not fit
         # into memory.
-        return self._item(record, _without_cells(call), next_step, review, estimates)
+        return self._item(record, _without_cells(call), data.next_step, review, estimates)
 
-    def _gallery(self, item: SlideItem, queue: Queue | None, stamp: str) -> dict[str, bytes]:
+    def _gallery(self, item: SlideItem, data: SlideData, queue: Queue | None, stamp: str) -> dict[str, bytes]:
         """The gallery page and its files; empty where none is wanted or no pictures are kept."""
         record = item.record
-        pictures = self._store.crops(record) if queue is not None and self._options.gallery else None
-        if queue is None or pictures is None:
+        if queue is None or data.crops is None:
             return {}
-        trail = read_trail(self._store.paths, record.slide_id)
-        files = gallery_page.slide_files(record, item.call.cells, pictures, queue, trail)
+        files = gallery_page.slide_files(record, item.call.cells, data.crops, queue, data.trail)
         if not files:
             return {}
         shown = ((record.slide_id, record.name, f"{gallery_page.FOLDER}/"),)
@@ -206,21 +228,20 @@ class SlideBuilder:
         (root / MASKS).mkdir()
         return write_label_masks(self._store, record, call.cells, root / MASKS)
 
-    def _review(self, record: SlideRecord, call: SlideCall) -> tuple[SlideReview, Queue | None]:
-        """Where the slide's review stands, and what is to be reviewed; none of a slide that is not counted."""
-        trail = read_trail(self._store.paths, record.slide_id)
-        if call.frequency is None:
-            return review_without_result(trail), None
-        queue = draw_queue(record, call.cells, self._plan)
-        return slide_review(queue, trail), queue
+    def _review(self, data: SlideData) -> tuple[SlideReview, Queue | None]:
+        """The state of the slide's review, and what is to be reviewed; none of a slide that is not counted."""
+        if data.call.frequency is None:
+            return review_without_result(data.trail), None
+        queue = draw_queue(data.record, data.call.cells, self._plan)
+        return slide_review(queue, data.trail), queue
 
-    def _candidates(self, record: SlideRecord, call: SlideCall, name: str, href: str) -> list[Candidate]:
-        if not call.cells or record.call is None or self._options.gallery == 0:
+    def _candidates(self, data: SlideData, name: str, href: str) -> list[Candidate]:
+        rules = data.record.call
+        if rules is None or self._options.gallery == 0:
             return []
-        pictures, threshold = self._store.crops(record), record.call.threshold
         return [
-            Candidate(cell, row, pictures, threshold, name, href)
-            for row, cell in enumerate(call.cells)
+            Candidate(cell, row, data.crops, rules.threshold, name, href)
+            for row, cell in enumerate(data.call.cells)
             if cell.mn is not None
         ]
 
@@ -248,7 +269,7 @@ def sweep_gallery(folder: Path, keep: Collection[str]) -> None:
 
 
 def sample_columns(row: Mapping[str, str], pseudonymised: bool) -> dict[str, str]:
-    """What the sheet says beside the donor; a free note may hold names, so pseudonyms leave it out."""
+    """What the sheet states in addition to the donor; a free note may hold names, so pseudonyms leave it out."""
     kept = {name: row.get(name, "") for name in (*tables.SAMPLE_COLUMNS, "control")}
     kept |= {name: f"{float(kept[name]):g}" for name in ("dose_gy", "age") if is_number(kept[name])}
     return kept | {"note": ""} if pseudonymised else kept

@@ -15,14 +15,14 @@ from mnbatch.report import wording
 from mnbatch.results.dosing_settings import MODE_ALL_CELLS
 
 SHIFTED = (
-    "the scores lie outside what the model was validated on (p = {p:.2g}): stain, focus or cells differ, and neither "
-    "the correction nor the expected count can be relied on"
+    "the scores are outside the range that the model was validated on (p = {p:.2g}): stain, focus or cells differ, and "
+    "neither the correction nor the expected count can be relied on"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What stands beside one counted frequency.
+    """The statistics that accompany one counted frequency.
 
     Attributes:
         background: None where `no_background` says why.
@@ -51,7 +51,7 @@ def statistics_of(
     control: Control | None,
     no_background: str,
 ) -> Statistics | None:
-    """What stands beside a frequency; None where there is no frequency.
+    """The statistics that accompany a frequency; None where there is no frequency.
 
     Args:
         no_background: why it is compared with no background (`why_no_background`).
@@ -82,12 +82,12 @@ def disagreement(names: Sequence[str], compared: int) -> str:
     """Which of the `compared` slides disagree, as a warning of their donor; two cannot say which of them is wrong."""
     if compared == 2:
         return (
-            f"the slides {names[0]} and {names[1]} disagree (Fisher's exact test, p < {LEVEL:g}): look at both before "
+            f"the slides {names[0]} and {names[1]} disagree (Fisher's exact test, p < {LEVEL:g}): check both before "
             "their sum is used"
         )
     return (
-        f"disagreeing with the donor's other slides: {', '.join(names)} (Fisher's exact test times the slides, "
-        f"p < {LEVEL:g}): look at them before the sum is used"
+        f"disagreeing with the donor's other slides: {', '.join(names)} (Fisher's exact test, p times the number of "
+        f"slides < {LEVEL:g}): check them before the sum is used"
     )
 
 

@@ -147,7 +147,7 @@ _CELL_COUNTS: Columns[CellCount] = (
     ),
     Column(
         *("n_mn", "0 to 3"),
-        "micronuclei as called: 0 where `mn` is 0, else the likeliest of 1, 2 and 3; 3 stands for 3 or more",
+        "micronuclei as called: 0 where `mn` is 0, else the likeliest of 1, 2 and 3; 3 means 3 or more",
         lambda c: c.n,
         "count",
     ),
@@ -268,7 +268,7 @@ def _counts(status_values: str, status: str) -> Columns[Counts]:
             *("threshold", "0 to 1", "`p_mn` at and above which a cell is called MN"), lambda c: Number(c.thresholds)
         ),
         Column(
-            *("warnings", "text, separated by `; `", "what should be known before the number is used"),
+            *("warnings", "text, separated by `; `", "what to know before the number is used"),
             lambda c: "; ".join(c.warnings),
         ),
     )
@@ -277,7 +277,7 @@ def _counts(status_values: str, status: str) -> Columns[Counts]:
 _REVIEW: Columns[SlideReview] = (
     Column(
         *("review_status", "`none`, `unfinished`, `complete`, `outdated`"),
-        "`outdated`: decisions were made on an earlier result of the slide; they are kept and count for nothing",
+        "`outdated`: decisions were made on an earlier result of the slide; they are kept, but not used",
         lambda r: r.status,
     ),
     Column("review_reason", "text", "what is missing, or why it is outdated", lambda r: r.reason),
@@ -286,7 +286,7 @@ _REVIEW: Columns[SlideReview] = (
         lambda r: "; ".join(state.reviewer for state in r.reviewers),
     ),
     Column(
-        *("reviewed_cells", "cells", "cells of the review's queue that were looked at"),
+        *("reviewed_cells", "cells", "cells of the review's queue that were reviewed"),
         lambda r: r.looked if r.reviewers else None,
         "count",
     ),
@@ -301,7 +301,7 @@ _REVIEWED: Columns[Estimate] = (
     Column("reviewed_bn_cells", "cells, estimated", "scorable BN cells", lambda e: round(e.bn_cells, 2), "number"),
     Column("reviewed_per_1000", RATE, "their ratio", lambda e: _rounded(e.per_1000), "number"),
     Column(
-        *("reviewed_low", RATE, "95 % limits for these very cells: only what was not looked at is unknown"),
+        *("reviewed_low", RATE, "95 % limits for these cells only: they cover the cells that were not reviewed"),
         lambda e: _rounded(e.low),
         "number",
     ),
@@ -343,8 +343,8 @@ _MN: Columns[MnFrequency] = (
 _MN_REASON: Columns[Counts] = (
     Column(
         *("mn_reason", "text"),
-        "why the eight columns before are empty although there is a frequency: a model answers yes or no. Nothing is "
-        "guessed from the MNBN frequency",
+        "why the eight columns before are empty although there is a frequency: the model gives yes or no only. Nothing "
+        "is estimated from the MNBN frequency",
         lambda c: "" if c.call.mn else c.call.mn_reason,
     ),
 )
@@ -356,12 +356,12 @@ _ESTIMATES: Columns[Statistics] = (
         "number",
     ),
     Column(
-        *("corrected_unclipped_per_1000", RATE, "the same as it comes, possibly below 0"),
+        *("corrected_unclipped_per_1000", RATE, "the same without these limits, possibly below 0"),
         lambda s: _rounded(s.estimates.corrected_raw),
         "number",
     ),
     Column(
-        *("corrected_ci_low", RATE, "95 % interval (Lang-Reiczigel), which carries the doubt about the two rates"),
+        *("corrected_ci_low", RATE, "95 % interval (Lang-Reiczigel), which includes the uncertainty of the two rates"),
         lambda s: _rounded(s.estimates.corrected_low),
         "number",
     ),
@@ -425,7 +425,7 @@ _BACKGROUND: Columns[Background] = (
     ),
     Column(
         *("detection_limit_per_1000", RATE),
-        "smallest frequency that this many cells tell from the background in 9 of 10 cases",
+        "smallest frequency that this many cells distinguish from the background in 9 of 10 cases",
         lambda b: _rounded(b.detection_limit_per_1000),
         "number",
     ),
@@ -439,7 +439,7 @@ _PRECISION: Columns[Statistics] = (
     Column("ci_width", RATE, "`ci_high` - `ci_low`", lambda s: _rounded(PER * s.precision.width), "number"),
     Column("next_tier", "BN cells", "the next tier", lambda s: s.precision.next_cells, "count"),
     Column(
-        *("next_tier_ci_width", RATE, "and the width there were the frequency the same"),
+        *("next_tier_ci_width", RATE, "and the width there at the same frequency"),
         lambda s: None if s.precision.next_width is None else _rounded(PER * s.precision.next_width),
         "number",
     ),
@@ -461,10 +461,10 @@ _STATISTICS: Columns[Statistics] = (
 )
 
 _FIELDS: Columns[FieldCounts] = (
-    Column("fields", "fields (regions of a whole slide)", "looked at", lambda f: f.fields, "count"),
+    Column("fields", "fields (regions of a whole slide)", "examined", lambda f: f.fields, "count"),
     Column("fields_empty", "fields", "without a cell", lambda f: f.empty, "count"),
     Column("fields_set_aside", "fields", "not usable, with the reason in `warnings`", lambda f: f.skipped, "count"),
-    Column("found_cells", "cells", "found, of whatever class", lambda f: f.found, "count"),
+    Column("found_cells", "cells", "found, of any class", lambda f: f.found, "count"),
     Column("m1_cells", "cells", "with 1 main nucleus; empty with `--cells all`", lambda f: _nuclei(f, "one"), "count"),
     Column("m2_cells", "cells", "with 2", lambda f: _nuclei(f, "two"), "count"),
     Column("m3_cells", "cells", "with 3", lambda f: _nuclei(f, "three"), "count"),
@@ -477,7 +477,7 @@ _FIELDS: Columns[FieldCounts] = (
     ),
     Column(
         *("not_scored_cells", "cells"),
-        "found and not scored. They never were in the denominator and are not in `excluded_cells`",
+        "found and not scored. They were never in the denominator and are not in `excluded_cells`",
         lambda f: f.excluded,
         "count",
     ),
@@ -548,7 +548,7 @@ SLIDES: Table[SlideLine] = Table(
 DOSE: Columns[DonorDose] = (
     Column(
         *("dose_status", "`ok`, `refused`, `failed`"),
-        "`refused`: counted, but case and curve do not go together; `failed`: nothing could be counted; the reason is "
+        "`refused`: counted, but case and curve do not match; `failed`: nothing could be counted; the reason is "
         "in `dose_warnings`",
         lambda d: d.result.status,
     ),
@@ -567,7 +567,7 @@ DOSE: Columns[DonorDose] = (
     ),
     Column(
         *("dose_class_probability", "0 to 1"),
-        "its probability, all doses from 0 to 10 Gy held equally likely before the count",
+        "its probability, all doses from 0 to 10 Gy equally likely before the count",
         lambda d: round(d.triage.probability, 4) if d.triage else None,
         "number",
     ),
@@ -588,14 +588,16 @@ DOSE: Columns[DonorDose] = (
         "number",
     ),
     Column(
-        *("dose_warnings", "text, separated by `; `", "everything the dose must be read with"),
+        *("dose_warnings", "text, separated by `; `", "what to know before the dose is used"),
         lambda d: "; ".join(d.result.warnings),
     ),
 )
 
 _SLIDES_DIFFER: Columns[Heterogeneity] = (
     Column(
-        *("slides_differ_p", "0 to 1", "could all its slides have one frequency?"), lambda h: _p(h.p_value), "number"
+        *("slides_differ_p", "0 to 1", "p of the test whether all its slides have one frequency"),
+        lambda h: _p(h.p_value),
+        "number",
     ),
     Column("slides_differ_test", "text", "the test", lambda h: h.method),
 )
@@ -603,17 +605,18 @@ _SLIDES_DIFFER: Columns[Heterogeneity] = (
 _SIGNATURES: Columns[Sequence[Signed]] = (
     Column(
         *("signature_status", "`none`, `stands`, `outdated`"),
-        "`outdated`: results, review, dose or curve changed since; the sign-off is kept",
+        "`stands`: valid, nothing changed since; `outdated`: results, review, dose or curve changed since; the "
+        "sign-off is kept",
         lambda s: signature_status(s)[0],
     ),
     Column(
         *("signed_by", "text, separated by `; `"),
-        "who signed: those that stand, or, where none does, those that are outdated",
+        "who signed: the valid sign-offs or, without any, the outdated ones",
         lambda s: signature_status(s)[1],
     ),
     Column(
         *("signed_at", "ISO 8601, separated by `; `"),
-        "when, in the same order, by the clock of the machine that kept it",
+        "when, in the same order, by the clock of the computer that saved it",
         lambda s: signature_status(s)[2],
     ),
 )

@@ -1,6 +1,6 @@
 """What in OUT is not what was written: records, stored results, annotations, trails, and what reports made of them.
 
-It finds accidents and edits by hand. Who can write to OUT can write checksums too: it is no signature.
+It finds accidents and edits by hand. Who can write to OUT can write checksums too: it is not a signature.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mnbatch.results.records import SlideRecord
 from mnbatch.review.trail import reviewed_slides
 
 RESTORE = "Restore it from a copy."
-SCORE_AGAIN = "Run the same `mnbatch run` again, which scores the slide anew, or restore OUT from a copy."
+SCORE_AGAIN = "Run the same `mnbatch run` again, which scores the slide again, or restore OUT from a copy."
 REPORT_AGAIN = "Make it again: mnbatch report OUT --force."
 OLD = "written by an earlier version of mnbatch, which made no checksum"
 SEAL = "checksum"
@@ -50,7 +50,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """All that was found, and how many files were looked at."""
+    """All that was found, and how many files were checked."""
 
     files: int
     findings: tuple[Finding, ...]
@@ -96,7 +96,7 @@ def _slide(paths: OutPaths, slide: SlidePaths) -> Iterator[Finding | None]:
         return
     if record is None:
         left = slide.root.is_dir() and any(_is_generation(name) for name in os.listdir(slide.root))
-        yield Finding("wrong", where, "it is missing beside stored scores", SCORE_AGAIN) if left else None
+        yield Finding("wrong", where, "it is missing, although scores are stored", SCORE_AGAIN) if left else None
         return
     if is_damaged(record):
         yield Finding("wrong", where, record.reason, record.next_step)
@@ -157,7 +157,7 @@ def _annotations(paths: OutPaths) -> Iterator[Finding | None]:
     where = name_of(paths.root, paths.checksums)
     if seals.damaged:
         text = f"{seals.damaged}: annotations cannot be checked"
-        yield Finding("wrong", where, text, f"{RESTORE} Or look through the annotations and delete it.")
+        yield Finding("wrong", where, text, f"{RESTORE} Or check the annotations and delete it.")
     elif paths.checksums.exists():
         yield None
     yield from _sealed_files(paths, seals)
@@ -181,7 +181,7 @@ def _sealed_files(paths: OutPaths, seals: Seals) -> Iterator[Finding | None]:
         if name not in seals.files:
             yield None if seals.damaged else Finding("not checkable", where, OLD)
         elif data is None:
-            yield Finding("wrong", where, "it is gone", f"{RESTORE} Or give it again.")
+            yield Finding("wrong", where, "it is missing", f"{RESTORE} Or give it again.")
         elif checksum(data) != seals.files[name]:
             yield Finding("wrong", where, "it was changed by hand", f"{RESTORE} Or give it again.")
         else:
@@ -207,7 +207,7 @@ def _report(paths: OutPaths) -> Iterator[Finding | None]:
         whole = stated == content_checksum(content) and all(isinstance(value, str) for value in files.values())
     except FileNotFoundError:
         if paths.slides_csv.exists():
-            yield Finding("not checkable", "slides.csv", f"{OLD}; `mnbatch report OUT` makes it anew")
+            yield Finding("not checkable", "slides.csv", f"{OLD}; `mnbatch report OUT` makes it again")
         return
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         whole, files = False, {}

@@ -23,11 +23,11 @@ class RowView:
     """A slide or donor as a row of a table and as the head of its own page.
 
     Attributes:
-        place: where it lies in the export, where that says more than the name; empty under pseudonyms.
+        place: its path in the export, if that says more than the name; empty under pseudonyms.
         mark, spoken: its interval on the page's scale and in words; None and "" without a frequency.
         slides: number of slides (of a donor).
         corrected: frequency corrected for classifier error and its interval, as text.
-        reviewed: the reviewed frequency with its interval, or where the review stands; "" for none.
+        reviewed: the reviewed frequency with its interval, or the status of the review; "" for none.
     """
 
     name: str

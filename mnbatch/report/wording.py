@@ -17,17 +17,17 @@ STATUS_WORDS = {
 STATUS_MEANINGS = {
     "done": "Every slide was counted.",
     "partial": "A slide failed, or fields of one were skipped; the counts are those of the others.",
-    "insufficient": "Fewer cells than --min-cells asks for: the counts stand, the frequency is not settled.",
+    "insufficient": "Fewer cells than --min-cells asks for: the counts are valid, the frequency is uncertain.",
     "failed": "No frequency could be given.",
 }
 
 FLAG_MEANINGS = {
-    "blurred": "Edges are soft for this much contrast: the nucleus is probably out of focus.",
-    "weak_stain": "Nucleus and background differ little.",
+    "blurred": "Edges are soft for this contrast: the nucleus is probably out of focus.",
+    "weak_stain": "Little contrast between nucleus and background.",
     "several_cells": "More main nuclei than one binucleated cell has.",
     "no_nucleus": "No main nucleus was found.",
-    "border": "It or its crop reaches over the edge of its field; of a single nucleus a part may be missing.",
-    "saturated": "Many nuclear pixels lie at the end of the intensity range.",
+    "border": "The cell or its crop reaches over the edge of its field; part of a nucleus may be missing.",
+    "saturated": "Many nuclear pixels are at the end of the intensity range.",
 }
 """Flags mark a cell for a reader and exclude nothing."""
 

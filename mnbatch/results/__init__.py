@@ -1,1 +1,1 @@
-"""Where every output lies, and how it gets there without being torn."""
+"""Where every output is, and how it gets there without being torn."""

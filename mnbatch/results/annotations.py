@@ -72,7 +72,7 @@ def read(paths: OutPaths, path: Path) -> bytes | None:
     """
     before = _journal(paths)
     data = _bytes(path)
-    # A change that began after the first look and ended before the second is in the file by now.
+    # A change that began after the first check and ended before the second is in the file by now.
     changes = before or _journal(paths)
     name = name_of(paths.annotations, path)
     for one in changes:
@@ -90,7 +90,7 @@ def altered_trail(paths: OutPaths, path: Path, data: bytes | None) -> tuple[str,
     """What was done to a trail by hand, in words; empty where nothing was, or where it was never chained."""
     head = read_seals(paths).trails.get(name_of(paths.annotations, path))
     if data is None:
-        return ("it is gone",) if head is not None else ()
+        return ("it is missing",) if head is not None else ()
     return broken(data, head)
 
 
@@ -135,7 +135,7 @@ def _put_in_place(paths: OutPaths, changes: Sequence[_Change]) -> None:
         why = error.message if isinstance(error, StorageError) else str(error.strerror or error)
         raise StorageError(
             f"All of it is kept in {paths.journal}, but could not be put in its place yet: {why.rstrip('.')}.",
-            "Nothing has to be given again: mend that, and the next command that writes puts it in its place.",
+            "Nothing has to be given again: correct the fault, and the next command that writes completes it.",
         ) from error
 
 
@@ -220,7 +220,7 @@ def load_samples(paths: OutPaths) -> dict[str, dict[str, str]]:
         rows = list(read_stored(data, REQUIRED)) if data else []
     except CsvError as error:
         raise StorageError(
-            f"The sample sheet in force, {paths.samples}, cannot be read: {reason(error)}.",
-            "Run again with --samples, which writes it anew, or restore OUT from a copy.",
+            f"The sample sheet {paths.samples} cannot be read: {reason(error)}.",
+            "Run again with --samples, which writes it again, or restore OUT from a copy.",
         ) from error
     return {row["slide"]: {name: value for name, value in row.items() if name != "slide" and value} for row in rows}

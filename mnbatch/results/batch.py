@@ -40,10 +40,10 @@ def refuse_out_in_export(export: Path, out: Path) -> None:
     """Outputs under the input would be found as input by the next crawl.
 
     Raises:
-        UsageError: when OUT lies in the export or is the export.
+        UsageError: when OUT is in the export or is the export.
     """
     if out.resolve().is_relative_to(export.resolve()):
-        raise UsageError(f"The output {out} lies inside the export {export}.", "Choose an --out outside of it.")
+        raise UsageError(f"The output {out} is inside the export {export}.", "Choose an --out outside of it.")
 
 
 def open_batch(paths: OutPaths, batch: Batch, *, moved: bool, private: bool = False) -> None:
@@ -51,7 +51,7 @@ def open_batch(paths: OutPaths, batch: Batch, *, moved: bool, private: bool = Fa
 
     Args:
         moved: the export may have another path than before.
-        private: nobody but the owner may read the logs.
+        private: only the owner may read the logs.
 
     Raises:
         MismatchError: OUT belongs to another export, or was made with (without) pseudonyms.
@@ -89,7 +89,7 @@ def read_batch(paths: OutPaths) -> Batch | None:
     try:
         data = read_json(paths.batch)
         if not isinstance(data, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
         known = {name: data[name] for name in ("export", "layout", "pseudonymised") if name in data}
         # As JSON: strict about types, and still makes the record of an object.
         return _BATCH.validate_json(json.dumps(known | {"kind": stored_input(data.get("input", "crops"))}), strict=True)

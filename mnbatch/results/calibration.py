@@ -39,7 +39,7 @@ def calibration_points(
     missing = missing_of(calls)
     if missing:
         raise CurveError(
-            f"{len(missing)} slides with a dose gave no count: {'; '.join(map(str, missing))}.",
+            f"{len(missing)} slides with a dose have no count: {'; '.join(map(str, missing))}.",
             "Score them again, or leave their dose empty in the sheet.",
         )
     scoring = _scoring(named)

@@ -15,7 +15,7 @@ from mnbatch.intake import parse_json
 
 # Checksums (BLAKE2b, 16 bytes) of what OUT holds, made while it is written, so that a later change is noticed.
 #
-# They tell accidents and edits by hand. They are no signature: who can write to OUT can make them anew.
+# They tell accidents and edits by hand. They are not a signature: a person who can write to OUT can make new ones.
 
 
 DIGEST_SIZE = 16
@@ -66,7 +66,7 @@ def _new() -> Any:
     return hashlib.blake2b(digest_size=DIGEST_SIZE)
 
 
-# Hash chains over files of JSON lines: a line that was edited, moved or taken out is noticed.
+# Hash chains over files of JSON lines: a line that was edited, moved or removed is noticed.
 #
 # Each line's `chain` is a checksum over the line and the one before it. The first line of a file, and one that
 # follows a line without a chain (written by an earlier version, or torn by a kill), is chained to all bytes before
@@ -90,7 +90,7 @@ def add_lines(data: bytes, rows: Iterable[Mapping[str, Any]], head: Head | None)
 
     Args:
         head: as it is known; new lines are chained to it, so that an end that was cut off stays missing. A file that is
-            gone as a whole begins anew.
+            gone as a whole begins again.
     """
     # A line that a kill tore ends where it was torn.
     start = b"\n" if data and not data.endswith(b"\n") else b""
@@ -114,15 +114,15 @@ def broken(data: bytes, head: Head | None) -> tuple[str, ...]:
     for line in _lines(data):
         number, last = number + 1, _stated(line.row)
         if last and isinstance(line.row, dict) and last != _link(before, line.row):
-            found.append(f"line {number}, or the one before it, was altered, moved or taken out")
+            found.append(f"line {number}, or the one before it, was altered, moved or removed")
         elif chained and not last:
-            found.append(f"line {number} was put in or altered by hand")
+            found.append(f"line {number} was inserted or altered by hand")
         chained = chained or bool(last)
         before = last or checksum(data[: line.end])
     if head is None:
         return tuple(found)
     if number < head.lines:
-        found.append(f"{head.lines - number} of {head.lines} lines are gone")
+        found.append(f"{head.lines - number} of {head.lines} lines are missing")
     elif number > head.lines or (last != head.last and not found):
         found.append("its end is not the one that was written")
     return tuple(found)
@@ -204,7 +204,7 @@ def _parse(data: bytes) -> Seals:
         content = parse_json(data)
         stated = content.pop(CHECKSUM)
         if stated != content_checksum(content):
-            return Seals(damaged="its content does not give its checksum")
+            return Seals(damaged="its content does not match its checksum")
         trails = {str(name): Head(int(head["lines"]), str(head["last"])) for name, head in content["trails"].items()}
         return Seals({str(name): str(value) for name, value in content["files"].items()}, trails)
     except (ValueError, KeyError, TypeError, AttributeError):

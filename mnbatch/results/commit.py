@@ -19,7 +19,7 @@ from mnbatch.results.paths import GENERATION_PREFIX, STAGING_PREFIX, SlidePaths
 from mnbatch.results.records import SlideRecord
 
 DAMAGED = "damaged"
-"""The `stat_key` of a record that stands for a damaged one; no files give it."""
+"""The `stat_key` of a record in place of a damaged one; no files give it."""
 
 _GENERATION = re.compile(r"g[1-9][0-9]{0,8}")
 _LONGEST_NAME = 1000
@@ -32,7 +32,7 @@ CHECKSUM = "checksum"
 def read_record(paths: SlidePaths) -> SlideRecord | None:
     """The record of a slide's directory; None where nothing was committed.
 
-    A record that is there and cannot be understood stands as a failure of its slide (`is_damaged`), so that the slide
+    A record that is there and cannot be understood counts as a failure of its slide (`is_damaged`), so that the slide
     is listed, the others go on, and the next run scores it again.
     """
     try:
@@ -48,7 +48,7 @@ def read_record(paths: SlidePaths) -> SlideRecord | None:
 
 
 def is_damaged(record: SlideRecord) -> bool:
-    """Whether a record only stands for one that cannot be understood."""
+    """Whether a record is only in place of one that cannot be understood."""
     return record.stat_key == DAMAGED
 
 
@@ -73,7 +73,7 @@ def _stand_in(paths: SlidePaths, data: bytes, why: str) -> SlideRecord:
         layout=text("layout", ""),
         status="failed",
         reason=f"the record of this slide is damaged: {why}",
-        next_step="Run again to score the slide anew, or restore its record.json from a copy of OUT.",
+        next_step="Run again to score the slide again, or restore its record.json from a copy of OUT.",
         transient=True,
         pseudonymised=known.get("pseudonymised") is True,
         stat_key=DAMAGED,
@@ -89,7 +89,7 @@ def parse_record(paths: SlidePaths, data: bytes) -> SlideRecord:
     try:
         content: dict[str, Any] = parse_json(data)
         if not isinstance(content, dict):
-            raise ValueError("no JSON object")
+            raise ValueError("not a JSON object")
         stated = content.pop(CHECKSUM, None)
         record = SlideRecord.model_validate_json(json.dumps(content))
         _refuse_impossible(paths, record)

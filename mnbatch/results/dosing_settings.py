@@ -26,7 +26,7 @@ MODE_ALL_CELLS = "automated (mnbatch --cells all)"
 
 @dataclass(frozen=True, slots=True)
 class DoseSettings:
-    """What a person asked for beside the curve.
+    """What a person asked for in addition to the curve.
 
     Attributes:
         source: name of the file or example that the curve was given as; no path, an OUT is passed on.
@@ -80,7 +80,7 @@ class Dosing:
 
     @property
     def options(self) -> DoseOptions:
-        """For `assess`; stated error rates stand for the same scoring."""
+        """For `assess`; stated error rates count as the same scoring."""
         s = self.settings
         allowed = s.allow_mismatch or self.corrected
         return DoseOptions(s.method, s.level, protraction_factor(s.exposure_hours), allowed)  # type: ignore[arg-type]

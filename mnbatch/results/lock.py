@@ -32,7 +32,7 @@ from mnbatch.results.paths import OutPaths
 
 HEARTBEAT_SECONDS = 10.0
 LOOK_SECONDS = 12.0
-"""Between two looks at a heartbeat that seems to have stopped; above `HEARTBEAT_SECONDS`."""
+"""Between two checks of a heartbeat that seems to have stopped; above `HEARTBEAT_SECONDS`."""
 STALE_SECONDS = 600.0
 PAUSE_SECONDS = 0.05
 LARGEST_LOCK = 10_000
@@ -146,7 +146,7 @@ def check_still_held(path: Path) -> None:
         other = read_holder(path)
         who = "another run" if other is None else f"process {other.pid} on host {other.host}"
         raise LockHeldError(
-            f"{path.parent} was taken over by {who} while this run stood still; nothing more is written by this one.",
+            f"{path.parent} was taken over by {who} while this run was paused; this run writes nothing more.",
             "Let the other run end; it does what this one left.",
         )
 
@@ -158,7 +158,7 @@ def read_holder(path: Path) -> Holder | None:
 
 
 def current_holder(path: Path, *, stale_seconds: float = STALE_SECONDS) -> Holder | None:
-    """Who holds the lock now, as far as one look tells; None where it names a dead process, is a copy, or its heartbeat
+    """Who holds the lock now, as one check tells; None where it names a dead process, is a copy, or its heartbeat
     stopped."""
     holder = read_holder(path)
     if holder is None or _is_copy(holder, path):
@@ -194,7 +194,7 @@ def _take(file: IO[bytes], path: Path, stale_seconds: float, look_seconds: float
 
 
 def _same_kernel_lock(holder: Holder, file: IO[bytes]) -> bool:
-    """Whether a living holder would have been seen by the kernel: it is of this machine, or of a container beside."""
+    """Whether a living holder would have been seen by the kernel: it is of this machine, or of a container on it."""
     me = this_process()
     if holder.process.same_machine(me):
         return True
@@ -220,7 +220,7 @@ def _alive(holder: Holder) -> bool | None:
 def _age(path: Path) -> float:
     """Seconds since the last heartbeat by the clock of the share; below 0 for one dated ahead.
 
-    Where nothing can be written (a look from outside), by our own clock.
+    Where nothing can be written (a check from outside), by our own clock.
     """
     beat = path.stat().st_mtime
     try:
@@ -238,7 +238,7 @@ def _beats(path: Path, look_seconds: float) -> bool:
 
 def _opened(path: Path) -> IO[bytes]:
     if path.exists() and not path.is_file():
-        raise StorageError(f"{path} is no file, so nobody can hold {path.parent}.", "Remove it and run again.")
+        raise StorageError(f"{path} is not a file, so no run can hold {path.parent}.", "Remove it and run again.")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     return os.fdopen(descriptor, "r+b", buffering=0)
 
@@ -262,7 +262,7 @@ def _look(path: Path) -> Holder | str | None:
     """What the lock says: a holder; None where it is absent or free; a text that says why it cannot be understood."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            return "it is no file"
+            return "it is not a file"
         with path.open("rb") as file:
             data = file.read(LARGEST_LOCK)
     except FileNotFoundError:

@@ -52,7 +52,7 @@ class Manifest:
         paths: of OUT.
         settings: the run's settings as plain JSON values.
         origins: where each setting came from.
-        private: nobody but the owner may read it.
+        private: only the owner may read it.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Manifest:
         """Put the present content in place; LockHeldError where another run took OUT over."""
         check_still_held(self._lock)
         text = json.dumps(self.content, indent=1, default=str)
-        # It holds real names: what a kill leaves of it must lie where such names may lie.
+        # It holds real names: what a kill leaves of it must be where such names may be.
         write_atomically(self._path, text.encode() + b"\n", private=self._private, staged_in=self._runs)
 
     def finish(self, status: str, exit_code: int) -> None:
@@ -154,7 +154,7 @@ class RunLog:
             self._file.flush()
 
     def close(self) -> None:
-        """Close the file; a full disk said so when it was written to."""
+        """Close the file; a full disk was reported when it was written to."""
         with contextlib.suppress(OSError):
             self._file.close()
 

@@ -18,13 +18,13 @@ from mnbatch.results.store import Store
 
 NO_SCORES = "the model's card holds no validation scores: give your own scored cells (--validation)"
 COLUMNS = ("cell_id", "p_mn", "truth", "model_digest")
-NOT_KEPT = "the record of this slide does not say how its model errs: run the same `mnbatch run` again"
+NOT_KEPT = "the record of this slide does not state the model's error rates: run the same `mnbatch run` again"
 
 
 def keep_validation(store: Store, path: Path) -> list[ValidatedCell]:
     """Read a laboratory's scored cells, find their scores in the store, and keep both with OUT's annotations.
 
-    What was kept before stays beside it under another name.
+    What was kept before stays next to it under another name.
 
     Raises:
         UsageError: a line that cannot be used, a cell that OUT does not hold or could not read, or scores alone in an

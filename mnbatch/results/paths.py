@@ -96,7 +96,7 @@ class OutPaths:
 
     @property
     def review_plan(self) -> Path:
-        """How much a review looks at; absent for the default."""
+        """How much a review covers; absent for the default."""
         return self.reviews / "plan.json"
 
     @property
@@ -217,7 +217,7 @@ class GenerationPaths:
     def thumbnails(self) -> Path:
         """64 x 64 grey pixels a cell, by which near copies are told; zeros for an unreadable one.
 
-        Absent where crops are kept: they are looked at instead.
+        Absent where crops are kept: they are examined instead.
         """
         return self.root / "thumbnails.bin"
 

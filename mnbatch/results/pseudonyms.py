@@ -1,7 +1,7 @@
 """Codes in place of the names of an export, and the net under them.
 
 The design is that reasons are data (`mnbatch.assay.reasons`): names in them say that they are names, and are coded.
-Under it lies a net: before a text leaves the run, the real names of its slide and file are looked for in it.
+Under it there is a net: before a text leaves the run, the real names of its slide and file are looked for in it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ SOURCE_KINDS: dict[InputKind, str] = {"crops": "cell", "fields": "field", "wsi":
 KEY_BYTES = 32
 
 EXPORT = "EXPORT"
-"""What stands in messages in place of the export's path."""
+"""Text in messages in place of the export's path."""
 
 _SHORTEST = 4
-"""Letters. A shorter name, such as `A1`, stands in too many words and numbers to be looked for in a text."""
+"""Letters. A shorter name, such as `A1`, is part of too many words and numbers to be looked for in a text."""
 
 _EXPORT_CODE = re.compile(r"export-[0-9a-f]{10}")
 _WORD = re.compile(r"[^\W_]+")
@@ -82,7 +82,7 @@ class Pseudonyms:
         return code
 
     def slide_code(self, slide_id: str) -> str:
-        """The code that stands for a slide_id."""
+        """The code that replaces a slide_id."""
         return self.code("slide", slide_id)
 
     def slide(self, slide: Slide) -> Slide:
@@ -125,7 +125,7 @@ class Pseudonyms:
         return replace(item, cell_id=identity, source=code)
 
     def failure(self, slide: Slide, error: SlideError) -> SlideError:
-        """What is said of a slide that failed, without names; the log has the error itself."""
+        """The message on a slide that failed, without names; the log has the error itself."""
         names, kind = dict(self._of_slide.get(slide.slide_id, {})), SOURCE_KINDS[slide.kind]
         for file in slide.everything:
             names |= self._names_of_file(file.path, self.code(kind, file.path))
@@ -181,7 +181,7 @@ class Pseudonyms:
 
 
 def covered(text: str, names: Mapping[str, str]) -> str:
-    """A text with codes in place of the names that stand in it; longer names are looked for first."""
+    """A text with codes in place of the names that are in it; longer names are looked for first."""
     for name in sorted(names, key=len, reverse=True):
         if name in text and len(name) >= _SHORTEST and name.casefold() not in _OWN_WORDS:
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", lambda _, code=names[name]: code, text)  # type: ignore[misc]
@@ -198,7 +198,7 @@ def covered_error(error: MnbatchError, names: Mapping[str, str], coder: Coder) -
 
 
 def names_of_path(export: str, but_not: Iterable[str]) -> dict[str, str]:
-    """The export's path, and its folders that are not on the way to OUT too, each with the word that stands for it."""
+    """The export's path, and its folders that are not on the way to OUT too, each with the word that replaces it."""
     shared = set(but_not)
     parts = {part for part in os.path.abspath(export).split(os.sep) if part and part not in shared}
     return dict.fromkeys((*parts, export, os.path.abspath(export), os.path.realpath(export)), EXPORT)
@@ -217,11 +217,13 @@ def _key_in(path: Path) -> bytes:
 
 
 def _damaged(path: Path) -> StorageError:
-    return StorageError(f"{path} is damaged: it is no key.", "Put it back from a copy, or choose a new --out.")
+    return StorageError(f"{path} is damaged: it is not a key.", "Put it back from a copy, or choose a new --out.")
 
 
 def _unreadable(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"{path} cannot be read: {reason(error)}.", "Put it back from a copy, or mend its permissions.")
+    return StorageError(
+        f"{path} cannot be read: {reason(error)}.", "Put it back from a copy, or correct its permissions."
+    )
 
 
 def _mapping_in(path: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ class _Frozen(BaseModel):
 
 
 class LeftOut(_Frozen):
-    """A file that lies in the slide's place and was not taken, and why."""
+    """A file that is in the slide's place and was not taken, and why."""
 
     path: str
     reason: str
@@ -97,7 +97,7 @@ class FieldsStamp(_Frozen):
 
     Attributes:
         cells: which cells were to be scored: binucleated ones, or all main nuclei.
-        fields: looked at; empty: of these, without a cell.
+        fields: examined; empty: of these, without a cell.
         skipped: those that could not be used, and why.
         classes: class -> cells found; not_scored: reason -> cells found and not scored.
         um_per_pixel: of the first field that has one; None where none is known.
@@ -165,7 +165,7 @@ class SlideRecord(_Frozen):
         fields: what was found in its fields; None for crops.
         stain: of the slide, recognised or forced.
         stains: stain -> readable cells; empty in a record of a version that did not count them.
-        stat_key: digest over path, size and mtime of the slide's files: unchanged means not looked at again.
+        stat_key: digest over path, size and mtime of the slide's files: unchanged means not read again.
         content_key: digest over path and content of the slide's files ("" where they were never read whole).
         score_key: digest of `parts`.
     """

@@ -68,7 +68,7 @@ class Roster:
     Attributes:
         records: slides that belong to the tables, in their order, those that cannot be counted too.
         copied: slides that are taken once, as another slide of the same donor.
-        copies: slide_id -> the cells that are counted elsewhere, or for no donor because they stand under two.
+        copies: slide_id -> the cells that are counted elsewhere, or for no donor because they are of two donors.
     """
 
     store: Store
@@ -87,7 +87,7 @@ class Roster:
             return call_record(self.store, record, self.copies.get(record.slide_id, {})), ""
         except StorageError as error:
             # One damaged slide must not keep the others from their report.
-            # It stands on pages that are shared: where OUT lies on this machine is nobody's business.
+            # It is shown on pages that are shared, so it must not tell where OUT is on this machine.
             message = error.message.replace(f"{self.store.paths.root}{os.sep}", "")
             return SlideCall("failed", message, (), None, 0, 0), error.next_step
 
@@ -103,7 +103,7 @@ class Roster:
 
 
 def open_roster(store: Store, samples: Samples | None = None) -> Roster:
-    """The slides of an OUT as they stand now.
+    """The slides of an OUT as they are now.
 
     Args:
         samples: the sample sheet; None takes the one in force.

@@ -56,7 +56,7 @@ class Store:
     def __init__(self, out: Path) -> None:
         self.paths = OutPaths(out.resolve())
         self._looked_at: dict[tuple[str, bool], tuple[object, str]] = {}
-        # Of the last stain: a review server asks again with every decision.
+        # Kept from the last call: a review server asks again with every decision.
         self._near: tuple[object, list[tuple[CellAt, CellAt]]] | None = None
         # Of one slide alone: a batch would not fit into memory.
         self._latest: tuple[object, _Stored] | None = None
@@ -223,7 +223,7 @@ class Store:
         if not starts[-1]:
             return []
         spectra = np.concatenate([self.spectra(record) for record in records])
-        # Of equal pixels the first stands for all.
+        # Of equal pixels the first is kept for all.
         stacked = np.concatenate([rows for _, rows in digests])
         again = np.ones(len(stacked), bool)
         again[np.unique(stacked, axis=0, return_index=True)[1]] = False
@@ -303,12 +303,12 @@ def _parsed(lines: Iterable[dict[str, str]]) -> _Stored:
 def _damaged(record: SlideRecord, what: str) -> StorageError:
     return StorageError(
         f"The stored result of slide {record.slide_id} is damaged: {what}.",
-        "Run again to score it anew, or restore OUT from a copy.",
+        "Run again to score it again, or restore OUT from a copy.",
     )
 
 
 def _state(folder: Path, names: Iterable[str]) -> list[object]:
-    """What tells a file that was touched since it was looked at."""
+    """What tells a file that was touched since it was read."""
     found: list[object] = []
     for name in names:
         try:

@@ -1,1 +1,1 @@
-"""A person's decisions on cells: what is put before them, what they said, and what follows for the frequency."""
+"""A person's decisions on cells: which cells are shown, what was decided, and the reviewed frequency."""

@@ -39,11 +39,11 @@ JSON_FORMAT = "mnbatch-review"
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one reviewer said of one cell.
+    """What one reviewer decided on one cell.
 
     Attributes:
         decision: one of `CHOICES`, or `WITHDRAWN`.
-        count: micronuclei that were counted; None where the reviewer only said yes, or no, or nothing.
+        count: micronuclei that were counted; None where the reviewer gave no number.
         time: when it was taken, ISO 8601 with an offset.
         stratum: see `mnbatch.review.queue`.
         inclusion_probability: with which the cell came into the queue; None for a cell outside of it.
@@ -115,7 +115,7 @@ def parse_decision(row: Mapping[str, Any], *, withdrawn: bool = False) -> Decisi
     text = {name: str(row[name]).strip() for name in COLUMNS if row.get(name) is not None}
     allowed = (*CHOICES, WITHDRAWN) if withdrawn else CHOICES
     if text["decision"] not in allowed:
-        raise ValueError(f"decision {text['decision'][:40]!r} is none of {', '.join(CHOICES)}")
+        raise ValueError(f"decision {text['decision'][:40]!r} is not one of {', '.join(CHOICES)}")
     for name in ("slide_id", "cell_id", "result_key"):
         if not text[name]:
             raise ValueError(f"{name} is empty")
@@ -154,10 +154,10 @@ def _csv_rows(data: bytes, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     try:
         table = parse_table(data, ragged=True)
     except CsvError as error:
-        raise UsageError(f"{path} is no review: {reason(error)}.", as_saved) from error
+        raise UsageError(f"{path} is not a review: {reason(error)}.", as_saved) from error
     absent = [name for name in COLUMNS if name not in table.columns]
     if absent:
-        raise UsageError(f"{path} is no review: its first line lacks {', '.join(absent)}.", as_saved)
+        raise UsageError(f"{path} is not a review: its first line lacks {', '.join(absent)}.", as_saved)
     rows: list[tuple[str, Mapping[str, Any]]] = []
     for line, fields in table.rows:
         row: dict[str, Any] = dict(zip(table.columns, fields, strict=False))
@@ -174,10 +174,10 @@ def _json_rows(data: bytes, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
         known = content.get("format") == JSON_FORMAT and isinstance(rows, list)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{path} is no review: {reason(error)}.", "Give a review.json as the gallery saved it."
+            f"{path} is not a review: {reason(error)}.", "Give a review.json as the gallery saved it."
         ) from error
     if not known or not all(isinstance(row, dict) for row in rows):
-        raise UsageError(f"{path} is no review.", "Give a review.csv or review.json as the gallery saved it.")
+        raise UsageError(f"{path} is not a review.", "Give a review.csv or review.json as the gallery saved it.")
     return [(f"decision {number}", row) for number, row in enumerate(rows, start=1)]
 
 
@@ -196,7 +196,7 @@ def _count(text: str, decision: str) -> int | None:
     if not text:
         return None
     if not text.isdecimal() or len(text) > len(str(MOST_MICRONUCLEI)) or int(text) > MOST_MICRONUCLEI:
-        raise ValueError(f"count {text[:20]!r} is no number from 0 to {MOST_MICRONUCLEI}")
+        raise ValueError(f"count {text[:20]!r} is not a number from 0 to {MOST_MICRONUCLEI}")
     number = int(text)
     if decision != "withdrawn" and (number > 0) != (decision == "mn"):
         raise ValueError(f"count {number} contradicts the decision {decision}")
@@ -207,7 +207,7 @@ def _time(text: str) -> str:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"time {text[:40]!r} is no ISO 8601 time") from None
+        raise ValueError(f"time {text[:40]!r} is not an ISO 8601 time") from None
     if moment.tzinfo is None:
         raise ValueError(f"time {text[:40]} has no offset from UTC")
     return text

@@ -72,24 +72,24 @@ def disagreements(by_reviewer: Mapping[str, Mapping[str, str]]) -> tuple[Disagre
         for cell_id, decision in by_reviewer[reviewer].items():
             by_cell.setdefault(cell_id, []).append((reviewer, decision))
     return tuple(
-        Disagreement(cell_id, tuple(said))
-        for cell_id, said in sorted(by_cell.items())
-        if len({decision for _, decision in said}) > 1
+        Disagreement(cell_id, tuple(decided))
+        for cell_id, decided in sorted(by_cell.items())
+        if len({decision for _, decision in decided}) > 1
     )
 
 
-# The MNBN frequency that follows from a review: exact where a stratum was looked at whole, an interval from the rest.
+# The MNBN frequency that follows from a review: exact where a whole stratum was reviewed, an interval from the rest.
 #
-# Estimate: each stratum of M cells, of which n were looked at, adds M x / n cells with micronuclei and M s / n scorable
+# Estimate: each stratum of M cells, of which n were reviewed, adds M x / n cells with micronuclei and M s / n scorable
 # cells; the frequency is the ratio of the sums (Horvitz-Thompson in numerator and denominator).
 #
 # Interval of the slide's own cells: exact hypergeometric limits of each stratum's total (Cochran, "Sampling
 # techniques", 1977, 3.6), combined by the square-and-add rule (MOVER: Zou and Donner, Stat Med 27:1693, 2008). With one
 # stratum that was sampled, which is what a finished review of a slide is, the combination is that stratum's exact
-# interval; nothing found in n of M leaves an upper limit above zero.
+# interval; 0 found in n of M gives an upper limit above zero.
 #
-# Unsure: the machine's call stands in the estimate, and the interval holds both answers. Not scorable: the cell leaves
-# the denominator; what the sample says of such cells is extrapolated as everything else, and the limits of the
+# Unsure: the estimate uses the machine's call, and the interval covers both answers. Not scorable: the cell leaves
+# the denominator; the share of such cells in the sample is extrapolated as everything else, and the limits of the
 # denominator widen the interval.
 
 
@@ -102,9 +102,9 @@ class Tally:
 
     Attributes:
         size: cells in the stratum.
-        drawn: of these, how many the plan wants looked at.
+        drawn: of these, how many the plan wants reviewed.
         looked: how many were; never more than `drawn`.
-        mn, unsure, not_scorable: of those looked at.
+        mn, unsure, not_scorable: of those reviewed.
         called: the machine calls the cells of this stratum MN.
     """
 
@@ -119,7 +119,7 @@ class Tally:
 
     @property
     def missing(self) -> int:
-        """Cells that are still to be looked at."""
+        """Cells that are still to be reviewed."""
         return self.drawn - self.looked
 
 
@@ -129,7 +129,7 @@ class Estimate:
 
     Attributes:
         mnbn, bn_cells: estimated totals.
-        low, high: limits for these very cells: what is not known is only what was not looked at.
+        low, high: limits for these cells only: they cover the cells that were not reviewed.
         ci_low, ci_high: the same with the counting error added, comparable with the automatic interval.
     """
 
@@ -153,7 +153,7 @@ def estimate(tallies: Sequence[Tally]) -> Estimate | None:
     """The frequency over strata (of one slide, or of all of a donor's).
 
     Returns:
-        None where a stratum with cells was not looked at at all, or no cell is scorable: there is no number then.
+        None where a stratum has cells and none was reviewed, or no cell is scorable: there is no number then.
     """
     strata = [tally for tally in tallies if tally.size]
     if not strata or any(tally.looked == 0 for tally in strata):
@@ -208,10 +208,10 @@ def _log_choose(n: int, k: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _micronuclei(tally: Tally) -> _Total:
-    stands = tally.mn + (tally.unsure if tally.called else 0)
+    used = tally.mn + (tally.unsure if tally.called else 0)
     low, _ = hypergeometric_limits(tally.mn, tally.looked, tally.size)
     _, high = hypergeometric_limits(tally.mn + tally.unsure, tally.looked, tally.size)
-    return _Total(tally.size * stands / tally.looked, low, high)
+    return _Total(tally.size * used / tally.looked, low, high)
 
 
 def _scorable(tally: Tally) -> _Total:

@@ -1,4 +1,4 @@
-"""What a reviewer is shown: declared strata, so that what was looked at is a probability sample of the slide.
+"""What a reviewer is shown: declared strata, so that the reviewed cells are a probability sample of the slide.
 
 * `called`: every cell called MN.
 * `band`: the negatives nearest to the threshold.
@@ -6,7 +6,7 @@
 
 Random orders come from SHA-256 over seed and cell-id (permanent random numbers: Ohlsson, "Coordination of samples using
 permanent random numbers", 1995): the same on every machine and in every version, and a larger sample holds the
-smaller one. Within each stratum the queue is in that random order: what was looked at so far is a random sample too.
+smaller one. Within each stratum the queue is in that random order: the cells reviewed so far are a random sample too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OUTSIDE = "outside"
 
 @dataclass(frozen=True, slots=True)
 class ReviewPlan:
-    """How much is looked at.
+    """How much is reviewed.
 
     Attributes:
         band: share of the counted cells, taken from the negatives nearest to the threshold.
@@ -52,7 +52,7 @@ class ReviewPlan:
         if not (0 <= self.band <= 1 and 0 < self.sample <= 1 and self.least_band >= 0 and self.least_sample >= 1):
             raise UsageError(
                 f"A review of a band of {self.band:g} and a sample of {self.sample:g} cannot be drawn.",
-                "Give shares from 0 to 1; the sample must be above 0, or nothing is known of what it stands for.",
+                "Give shares from 0 to 1; the sample must be above 0, or nothing is known of the other negatives.",
             )
 
 
@@ -64,7 +64,7 @@ class Place:
         row: of the slide's cells.
         rank: place in the queue, from 0; None for a cell that was not drawn.
         blind_rank: place in the queue of a blind review, where the order must not tell the stratum.
-        inclusion_probability: 1 in strata that are looked at whole; None outside of the queue.
+        inclusion_probability: 1 in strata that are reviewed completely; None outside of the queue.
     """
 
     row: int
@@ -156,7 +156,7 @@ def load_plan(paths: OutPaths) -> ReviewPlan:
         return TypeAdapter(ReviewPlan).validate_python(content)
     except ValueError as error:
         raise UsageError(
-            f"{paths.review_plan} is no review plan: {reason(error)}.", "Restore it or delete it."
+            f"{paths.review_plan} is not a review plan: {reason(error)}.", "Restore it or delete it."
         ) from error
 
 

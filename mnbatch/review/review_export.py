@@ -71,7 +71,7 @@ def export_labels(store: Store, folder: Path, donors: Mapping[str, str], reviewe
         _add_slide(store, record, chosen, donors.get(slide_id) or record.donor or "", rows, crops, left_out)
     if not rows:
         raise NoInputError(
-            f"{store.paths.root} holds no decision{f' of {reviewer}' if reviewer else ''} that can be exported.",
+            f"{store.paths.root} has no decision{f' of {reviewer}' if reviewer else ''} that can be exported.",
             "Review cells in the gallery and import the review first (`mnbatch review import`).",
         )
     _write(folder, rows, crops)

@@ -42,7 +42,7 @@ def import_review(store: Store, path: Path, *, keep_outdated: bool = False) -> I
     """Check that a review belongs to the results in OUT and append it to the trail.
 
     Args:
-        keep_outdated: also keep decisions on an earlier result of a slide; they count for nothing.
+        keep_outdated: also keep decisions on an earlier result of a slide; they are not used.
 
     Raises:
         UsageError: broken rows.
@@ -73,7 +73,7 @@ def save_decisions(
         raise MismatchError(
             f"{where} does not belong to these results: {'; '.join(faults[:FAULTS_SHOWN])}{more}.",
             "Nothing of it was imported. Review the present pages again; --keep-outdated keeps decisions on an earlier "
-            "result in the trail, where they count for nothing.",
+            "result in the trail, where they are not used.",
         )
     with trail.writing(store.paths):
         added = trail.append_all(store.paths, by_slide, source)
@@ -104,7 +104,7 @@ def queues_of(
     unknown = sorted(set(slide_ids) - {record.slide_id for record in (*roster.records, *roster.copied)})
     if unknown:
         raise MismatchError(
-            f"{where} names slides that {store.paths.root} does not hold: {', '.join(unknown[:FAULTS_SHOWN])}.",
+            f"{where} names slides that are not in {store.paths.root}: {', '.join(unknown[:FAULTS_SHOWN])}.",
             "It is the review of another batch; give the OUT that it was made from.",
         )
     plan = load_plan(store.paths)
@@ -145,7 +145,7 @@ def _faults(queue: Queue | None, decisions: Sequence[Decision], keep_outdated: b
         place = places.get(decision.cell_id)
         expected = (place.stratum, place.inclusion_probability) if place else ("", None)
         if place is None:
-            faults.append(f"cell {decision.cell_id} is none of the counted cells of slide {decision.slide_id}")
+            faults.append(f"cell {decision.cell_id} is not a counted cell of slide {decision.slide_id}")
         elif decision.model_digest != queue.model_digest:
             faults.append(f"cell {decision.cell_id} was scored by another model ({decision.model_digest[:12]})")
         elif decision.stratum != expected[0] or not _alike(decision.inclusion_probability, expected[1]):

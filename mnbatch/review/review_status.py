@@ -1,4 +1,4 @@
-"""Where the review of a slide or donor stands: what is decided, what is missing, what follows, who differs."""
+"""The state of the review of a slide or donor: decided, missing, the reviewed frequency, and who disagrees."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STRATUM_WORDS = {"called": "called MN", "band": "near the threshold", "rest": "o
 
 @dataclass(frozen=True, slots=True)
 class ReviewerState:
-    """One reviewer's part: cells of the queue looked at and missing, cells outside of it, first and last decision."""
+    """One reviewer's part: cells of the queue reviewed and missing, cells outside of it, first and last decision."""
 
     reviewer: str
     looked: int
@@ -38,12 +38,12 @@ class SlideReview:
     Attributes:
         reason: what is missing, or why the review no longer counts; "" for none and complete.
         tallies: of all reviewers together; where they differ, the cell is unsure.
-        estimate: None until every stratum was looked at.
+        estimate: None until every stratum was reviewed.
         outdated: decisions on results that are no longer those of the slide; kept, and not counted.
         torn: lines of the trail that cannot be read.
-        ahead: decisions that stand and say a time later than when they were saved.
+        ahead: valid decisions with a time later than when they were saved.
         result_key: of the present result; "" where there is none.
-        decisions: digest over the decisions that stand; "" without any.
+        decisions: digest over the valid decisions; "" without any.
     """
 
     status: Status
@@ -61,7 +61,7 @@ class SlideReview:
 
     @property
     def looked(self) -> int:
-        """Cells of the queue that were looked at by anyone."""
+        """Cells of the queue that any person reviewed."""
         return sum(tally.looked for tally in self.tallies)
 
     @property
@@ -74,16 +74,16 @@ NO_REVIEW = SlideReview("none", "")
 
 
 def latest(entries: Sequence[Decision], key: str) -> dict[str, dict[str, Decision]]:
-    """reviewer -> cell_id -> the decision that stands, among those on the result `key`.
+    """reviewer -> cell_id -> the valid decision, among those on the result `key`.
 
-    The one that was saved last stands, whatever time it says: a clock that was wrong once must not decide for ever.
+    The one that was saved last is valid, whatever its time: a clock that was wrong once must not decide for ever.
     Withdrawn ones are left out.
     """
-    standing: dict[str, dict[str, Decision]] = {}
+    valid: dict[str, dict[str, Decision]] = {}
     for entry in entries:
         if entry.result_key == key:
-            standing.setdefault(entry.reviewer, {})[entry.cell_id] = entry
-    kept = {who: {c: d for c, d in said.items() if d.decision != WITHDRAWN} for who, said in standing.items()}
+            valid.setdefault(entry.reviewer, {})[entry.cell_id] = entry
+    kept = {who: {c: d for c, d in said.items() if d.decision != WITHDRAWN} for who, said in valid.items()}
     return {who: said for who, said in kept.items() if said}
 
 
@@ -110,20 +110,22 @@ def tally(queue: Queue, decided: Mapping[str, str]) -> tuple[Tally, ...]:
 
 
 def slide_review(queue: Queue, trail: Trail) -> SlideReview:
-    """Where the review of a slide stands, from its queue and its trail."""
+    """The state of the review of a slide, from its queue and its trail."""
     if trail.altered:
         return altered_review(trail, queue.result_key)
     by_reviewer = latest(trail.entries, queue.result_key)
     outdated = len({(e.reviewer, e.cell_id) for e in trail.entries if e.result_key != queue.result_key})
     if not by_reviewer:
-        reason = f"{outdated} decisions were made on an earlier result of this slide" if outdated else ""
+        reason = f"decisions on an earlier result of this slide: {outdated}" if outdated else ""
         return SlideReview(
             "outdated" if outdated else "none", reason, outdated=outdated, torn=trail.torn, result_key=queue.result_key
         )
     tallies = tally(queue, combined(by_reviewer))
     words = {who: {cell: d.decision for cell, d in said.items()} for who, said in by_reviewer.items()}
     missing = "; ".join(
-        f"{t.missing} of {t.drawn} cells {STRATUM_WORDS[t.stratum]} are not decided" for t in tallies if t.missing
+        f"{t.missing} of {t.drawn} cell{'s' * (t.drawn != 1)} {STRATUM_WORDS[t.stratum]} not decided"
+        for t in tallies
+        if t.missing
     )
     return SlideReview(
         status="unfinished" if missing else "complete",
@@ -142,7 +144,7 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
 
 
 def altered_review(trail: Trail, result_key: str = "") -> SlideReview:
-    """Of a trail that is not what was written: its decisions count for nothing until it is restored."""
+    """Of a trail that is not what was written: its decisions are not used until it is restored."""
     reason = f"its trail was changed by hand ({'; '.join(trail.altered[:FAULTS_SHOWN])}): {RESTORE}"
     digest = hashlib.sha256(json.dumps(trail.altered).encode()).hexdigest()[:16]
     number = len(trail.entries)
@@ -150,7 +152,7 @@ def altered_review(trail: Trail, result_key: str = "") -> SlideReview:
 
 
 def review_without_result(trail: Trail) -> SlideReview:
-    """Of a slide that is not counted: what was said of it is kept, and counts for nothing."""
+    """Of a slide that is not counted: its decisions are kept, but not used."""
     if trail.altered:
         return altered_review(trail)
     old = len(trail.entries)
@@ -170,20 +172,20 @@ def pool(reviews: Sequence[SlideReview]) -> SlideReview:
     open_slides = len(reviews) - len(complete)
     old = sum(review.status == "outdated" for review in reviews)
     note = f", {old} of them outdated" if old else ""
-    reason = f"the review of {open_slides} of {len(reviews)} slides is not complete{note}"
+    reason = f"the review of {open_slides} of {len(reviews)} slide{'s' * (len(reviews) != 1)} is not complete{note}"
     tallies = tuple(tally for review in reviews for tally in review.tallies)
     return SlideReview("unfinished", reason, tallies, None, _people(reviews), ahead=ahead)
 
 
 def _digest(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> str:
-    """16 hex digits over who said what of which cell."""
+    """16 hex digits over who decided what on which cell."""
     said = [[who, c, d.decision, d.count] for who in sorted(by_reviewer) for c, d in sorted(by_reviewer[who].items())]
     return hashlib.sha256(json.dumps(said, ensure_ascii=True).encode()).hexdigest()[:16]
 
 
 def _ahead(by_reviewer: Mapping[str, Mapping[str, Decision]], trail: Trail) -> int:
-    standing = {decision for said in by_reviewer.values() for decision in said.values()}
-    return len(standing & trail.ahead)
+    valid = {decision for decisions in by_reviewer.values() for decision in decisions.values()}
+    return len(valid & trail.ahead)
 
 
 def _people(reviews: Sequence[SlideReview]) -> tuple[ReviewerState, ...]:

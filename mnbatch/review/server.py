@@ -284,7 +284,7 @@ class ReviewServer:
         return known[1]
 
     def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        """One request (WSGI); what nobody foresaw becomes a 500 of waitress."""
+        """One request (WSGI); an unforeseen error becomes a 500 of waitress."""
         request, more = _Request(self, environ), {}
         try:
             status, (kind, data) = HTTPStatus.OK, request.answer()
@@ -324,7 +324,7 @@ class _Request:
         first, _, path = self._path().lstrip("/").partition("/")
         if first == OPENING and self.method == "GET":
             if not self.server.use_ticket(path):
-                raise _Refused(HTTPStatus.GONE, "This address was used already; take the one that mnbatch printed.")
+                raise _Refused(HTTPStatus.GONE, "This address was used already; use the one that mnbatch printed.")
             raise _Refused(HTTPStatus.SEE_OTHER, "", Location=self.server.address)
         if not _same(first, self.server.token):
             raise _Refused(HTTPStatus.FORBIDDEN, "The address lacks the token that mnbatch printed.")
@@ -345,7 +345,7 @@ class _Request:
         if foreign or self._environ.get("HTTP_SEC_FETCH_SITE") == "cross-site":
             raise _Refused(HTTPStatus.FORBIDDEN, "Other origins are refused.")
         if self.method == "POST" and origin is None:
-            raise _Refused(HTTPStatus.FORBIDDEN, "A request that says no origin is refused.")
+            raise _Refused(HTTPStatus.FORBIDDEN, "A request without an origin is refused.")
 
     def _path(self) -> str:
         # WSGI carries bytes as Latin-1.
@@ -377,7 +377,7 @@ class _Request:
         try:
             return parse_json(self._environ["wsgi.input"].read(LARGEST_BODY))
         except ValueError as error:
-            raise _Refused(HTTPStatus.BAD_REQUEST, "The body is no JSON.") from error
+            raise _Refused(HTTPStatus.BAD_REQUEST, "The body is not JSON.") from error
 
 
 def _decisions(content: Any) -> list[Decision]:
@@ -398,7 +398,7 @@ def _sign_fields(content: Any) -> dict[str, str]:
     if not isinstance(content, dict) or not all(isinstance(content.get(name), str) for name in SIGN_FIELDS):
         raise _Refused(HTTPStatus.BAD_REQUEST, f"A sign-off holds {', '.join(SIGN_FIELDS)}, each a text.")
     if not content["digest"]:
-        raise _Refused(HTTPStatus.BAD_REQUEST, "A sign-off must say what it is about.")
+        raise _Refused(HTTPStatus.BAD_REQUEST, "A sign-off must state what it is about.")
     return {name: content[name] for name in SIGN_FIELDS}
 
 

@@ -1,9 +1,9 @@
-"""Sign-offs: who stands for a donor's result, and for exactly what.
+"""Sign-offs: who signed a donor's result, and what exactly was signed.
 
 A sign-off is a line in `annotations/signatures.jsonl`, which is only ever appended to. It holds what it is about (the
 results, the decisions of the review and the dose, as digests and numbers), so that any later change of these shows: the
-line is kept, and marked as outdated with what changed. It is a record in a trail. It is no qualified electronic
-signature: nothing proves that the name is the person's.
+line is kept, and marked as outdated with what changed. It is a record in a trail. It is not a qualified
+electronic signature: nothing proves that the name is the person's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mnbatch.review.trail import read_lines
 LONGEST_REASON = 500
 MOST_CHANGES = 6
 DIGEST_MARK = "digest "
-"""Begins what stands for a text that is too long to be kept."""
+"""Begins the digest that replaces a text that is too long to be kept."""
 EARLIER = "it was signed with an earlier version of mnbatch, whose sign-offs hold less: they cannot be compared in full"
 
 
@@ -33,12 +33,12 @@ class Basis:
     """What a donor's sign-off is about.
 
     Attributes:
-        slides: slide_id -> how it stands: `status`, `result_key`, `model_digest`, `decisions` (digest over the
-            decisions that stand; "" without any).
+        slides: slide_id -> its state: `status`, `result_key`, `model_digest`, `decisions` (digest over the
+            valid decisions; "" without any).
         numbers: the donor's counts and frequencies as text, by the names of donors.csv.
         dose: likewise the dose, with the digest of the curve; empty where no curve is in force.
         review_status: of the donor (see `mnbatch.review.review_status`).
-        shown: everything that the donor's pages show, by what it is about: short texts as they stand there, long ones
+        shown: everything that the donor's pages show, by what it is about: short texts as shown there, long ones
             as digests.
         version: 1 of a sign-off that does not hold `shown`.
     """
@@ -69,7 +69,7 @@ class Basis:
         if self.dose != earlier.dose:
             found.append("the dose or its curve changed")
         if not found and self.review_status != earlier.review_status:
-            found.append("what the review wants looked at changed")
+            found.append("the cells to be reviewed changed")
         found += self._shown_changes(earlier)
         return tuple(found) or ("the donor's numbers changed",)
 
@@ -83,11 +83,11 @@ class Basis:
             told = f": {old or 'nothing'} then, {new or 'nothing'} now" if DIGEST_MARK not in old + new else " changed"
             words.append(name + told)
         left = len(names) - len(words)
-        return [*words, *([f"{left} more of what the page shows changed"] if left > 0 else [])]
+        return [*words, *([f"{left} more texts of the page changed"] if left > 0 else [])]
 
     def _slide_changes(self, earlier: Basis) -> Sequence[str]:
         words = [f"slide {name} was added" for name in sorted(self.slides.keys() - earlier.slides.keys())]
-        words += [f"slide {name} is gone" for name in sorted(earlier.slides.keys() - self.slides.keys())]
+        words += [f"slide {name} was removed" for name in sorted(earlier.slides.keys() - self.slides.keys())]
         for name in sorted(self.slides.keys() & earlier.slides.keys()):
             new, old = dict(self.slides[name]), dict(earlier.slides[name])
             reviewed = new.pop("decisions", "") != old.pop("decisions", "")
@@ -119,7 +119,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A sign-off and what changed since; it stands where nothing did."""
+    """A sign-off and what changed since; it is valid where nothing did."""
 
     signature: Signature
     changes: tuple[str, ...] = ()
@@ -136,7 +136,7 @@ class SignatureTrail:
 
     Attributes:
         torn: lines that cannot be read.
-        altered: what was done to the trail by hand, in words; no sign-off of it stands then.
+        altered: what was done to the trail by hand, in words; no sign-off of it is valid then.
     """
 
     entries: tuple[Signature, ...] = ()
@@ -180,7 +180,7 @@ def read_signatures(paths: OutPaths) -> SignatureTrail:
 
 
 def compare(trail: SignatureTrail, donor: str, basis: Basis) -> tuple[Signed, ...]:
-    """The donor's sign-offs against what stands now, in the order in which they were made."""
+    """The donor's sign-offs against the present results, in the order in which they were made."""
     altered = (f"the trail of sign-offs was changed by hand ({'; '.join(trail.altered)})",) if trail.altered else ()
     return tuple(
         Signed(entry, (*altered, *basis.changes(entry.basis))) for entry in trail.entries if entry.donor == donor
@@ -191,6 +191,6 @@ def _parse(row: Mapping[str, Any]) -> Signature:
     basis = Basis(**row["basis"])
     texts = {name: str(row[name]) for name in ("donor", "name", "role", "reason", "time", "digest", "mnbatch")}
     if texts["digest"] != basis.digest:
-        # Somebody wrote into the line: what it says it is about is not what was signed.
+        # The line was edited: its basis is not what was signed.
         raise ValueError("the digest is not that of the basis")
     return Signature(**texts, basis=basis)

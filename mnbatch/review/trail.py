@@ -71,7 +71,7 @@ TOLERANCE = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """What was ever said of one slide, in the order in which it was saved.
+    """All decisions on one slide, in the order in which it was saved.
 
     Attributes:
         torn: lines that cannot be read.
@@ -125,7 +125,7 @@ def append_all(paths: OutPaths, by_slide: Mapping[str, Sequence[Decision]], sour
 
 
 def read_trail(paths: OutPaths, slide_id: str) -> Trail:
-    """All that was said of a slide.
+    """All decisions on a slide.
 
     Raises:
         StorageError: the trail is there and cannot be read.
@@ -137,7 +137,7 @@ def read_trail(paths: OutPaths, slide_id: str) -> Trail:
 
 
 def trail_digest(paths: OutPaths, slide_id: str) -> str:
-    """Checksum over the slide's trail and whether it is whole; "" where nothing was ever said of it."""
+    """Checksum over the slide's trail and whether it is whole; "" where there never was a decision."""
     path = paths.review_trail(slide_id)
     data = read(paths, path)
     altered = altered_trail(paths, path, data)

@@ -69,7 +69,7 @@ def card_fields(
     """Fields of `ModelCard`, all but those that `write_model_directory` fills in.
 
     Sensitivity, specificity and the score counts are those of the labelled crops. Where none of the stains that the
-    model serves is among `labelled_looks` the card states none: reports would correct one stain by another's errors.
+    model serves is among `labelled_stains` the card states none: reports would correct one stain by another's errors.
     """
     temperature = round(fit_temperature([(scores[pool.name], pool.labels) for pool in validation]), 4)
     scores = {name: with_temperature(values, temperature) for name, values in scores.items()}

@@ -82,7 +82,7 @@ def test_refusals(out, curve, cases, tmp_path):
     with pytest.raises(UsageError, match="counted rate"):
         make_dosing(curve(), sensitivity="9/10", specificity="much")
     for level in (0.0, 1.0, float("nan")):
-        with pytest.raises(UsageError, match="no confidence level"):
+        with pytest.raises(UsageError, match="not a confidence level"):
             check_level(level)
     with pytest.raises(UsageError):
         make_dosing("example:nobody")

@@ -63,7 +63,7 @@ def test_a_control_chart_over_batches(out, tmp_path):
     assert (done.outside, done.missing) == ((), ())
     assert done.page.read_text().startswith("<!")
     said = mnbatch("history", tmp_path, "--out", tmp_path / "chart.html")
-    assert said.stdout == f"1 batches: {tmp_path / 'chart.html'}\n"
+    assert said.stdout == f"1 batch: {tmp_path / 'chart.html'}\n"
 
 
 def test_a_scan_lists_slides_and_reasons_and_asks_no_environment(export, tmp_path, monkeypatch):

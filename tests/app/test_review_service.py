@@ -25,7 +25,7 @@ def test_decisions_are_imported_once_and_the_command_says_the_same(out, queue, r
     assert (again.added, again.known) == (0, queue.drawn)
     said = mnbatch("review", "import", out.paths.root, review)
     assert said.stdout.splitlines() == [
-        f"0 decisions of Ada added on 1 slides, {queue.drawn} were known",
+        f"0 decisions of Ada added on 1 slide, known before: {queue.drawn}",
         rebuild_after_change(out).text,
     ]
 

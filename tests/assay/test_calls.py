@@ -37,7 +37,7 @@ def test_copies_are_counted_once_and_named():
     assert call.frequency is not None
     assert (call.frequency.bn_cells, call.frequency.mnbn_cells, call.excluded_cells) == (2, 1, 1)
     assert call.cells[1].reason == "copy of other:cell, counted there"
-    assert any("taken once" in warning for warning in call.warnings)
+    assert any("copies of cells counted elsewhere" in warning for warning in call.warnings)
 
 
 def test_it_is_said_on_both_sides_and_that_pixels_are_others():
@@ -58,9 +58,9 @@ def test_it_is_said_on_both_sides_and_that_pixels_are_others():
         "",
     ]
     near = "1 of them with other pixels (saved again, turned or shifted)"
-    assert f"2 cells are copies of cells counted elsewhere, {near} and were taken once" in call.warnings
-    assert f"1 cells come again in b, {near}: counted here only" in call.warnings
-    assert f"1 cells are the same pictures as cells of another donor (x), {near}: not counted" in call.warnings
+    assert f"2 cells not counted: copies of cells counted elsewhere, {near}" in call.warnings
+    assert f"1 cell found again in b, {near}: counted here only" in call.warnings
+    assert f"1 cell not counted: the same pictures as cells of another donor (x), {near}" in call.warnings
 
 
 @pytest.mark.parametrize(

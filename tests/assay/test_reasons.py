@@ -58,12 +58,12 @@ def test_the_system_is_quoted_by_its_code():
 def test_a_reason_crosses_processes_whole(again):
     reason = again(say("mask-no-labels", mask=Named("mask", "Anna.png")))
     assert isinstance(reason, Reason)
-    assert reason.coded(coder) == "its label image mask-code holds no whole numbers"
+    assert reason.coded(coder) == "its label image mask-code has no whole numbers"
 
 
 def test_a_name_that_is_no_text_can_be_written():
     assert say("mask-no-labels", mask=Named("mask", "a\udce9.png")).encode("utf-8") == (
-        b"its label image a\\udce9.png holds no whole numbers"
+        b"its label image a\\udce9.png has no whole numbers"
     )
 
 

@@ -80,7 +80,7 @@ def test_a_slide_is_known_by_path_id_or_unique_name(written: str) -> None:
     [
         ([SampleRow("s3", "D1", line=2)], "line 2: there is no slide 's3'"),
         ([SampleRow("s2", "D1", line=2)], "line 2: 2 slides are named 's2'"),
-        ([SampleRow("s1", "D1", line=2), SampleRow("D1/s1", "D1", line=5)], "stands already in line 2"),
+        ([SampleRow("s1", "D1", line=2), SampleRow("D1/s1", "D1", line=5)], "is already in line 2"),
     ],
 )
 def test_a_line_without_one_slide_of_its_own_is_refused(rows: list[SampleRow], message: str) -> None:

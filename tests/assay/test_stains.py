@@ -56,7 +56,7 @@ def test_a_cell_of_another_stain_leaves_the_denominator_and_one_of_neither_follo
     assert call.frequency is not None
     assert (call.frequency.bn_cells, call.excluded_cells) == (19, 1)
     assert call.cells[18].reason == "another stain: it looks like fluorescence, its slide is Giemsa"
-    assert call.warnings == ("1 of 20 cells show another stain than the slide's Giemsa: not counted",)
+    assert call.warnings == ("1 of 20 cells not counted: another stain than the slide's Giemsa",)
 
 
 def test_a_forced_stain_counts_every_cell_and_says_which_contradict() -> None:

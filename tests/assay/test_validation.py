@@ -39,8 +39,8 @@ def test_scores_of_evaluate_and_decimal_commas_are_read(sheet):
         ("p_mn,truth\n,1\n", "line 2"),
         ("p_mn,truth\n0.5,perhaps\n", "line 2: truth 'perhaps' is not known"),
         ("p_mn,truth\n0.5,-1\n", "truth '-1' is not known"),
-        ("cell_id,truth\na,1\na,0\n", "line 3: the cell a stands already in line 2"),
-        ("cell_id,truth\na,\n", "holds no cell with its truth"),
+        ("cell_id,truth\na,1\na,0\n", "line 3: the cell a is already in line 2"),
+        ("cell_id,truth\na,\n", "has no cell with a truth"),
         ("", "it is empty"),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_run_with_closed_or_full_streams_is_done_and_out_is_whole(given, tmp_p
     assert ended.returncode == 0
     assert b"Traceback" not in ended.stderr
     if streams == ">/dev/full":
-        assert b"The work is done; it would have said:\nslides: 1 in OUT, 1 done, 0 failed" in ended.stderr
+        assert b"The work is done; it would have printed:\nslides: 1 in OUT, 1 done, 0 failed" in ended.stderr
     assert counted(out) == {"D1": "6"}
     assert mnbatch("verify", out).returncode == 0
 

@@ -237,7 +237,7 @@ def test_a_number_that_is_not_finite_is_refused(command, number):
     assert done.returncode == 2
     # By this product, or by the least value that the option has.
     said = " ".join(done.stderr.replace("│", " ").split())
-    refused = f"{option} cannot be {float(number)}: it is no number" in said
+    refused = f"{option} cannot be {float(number)}: it is not a number" in said
     assert refused or (f"Invalid value for '{option}'" in said and "greater than" in said)
 
 

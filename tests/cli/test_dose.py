@@ -116,7 +116,7 @@ def test_a_case_of_another_scoring_mode_or_endpoint_is_refused(files):
     assert done.returncode == 3
     found = json_of(done)
     assert [result["status"] for result in found] == ["refused", "refused", "ok"]
-    assert "scored otherwise" in found[0]["warnings"][0]
+    assert "scored differently" in found[0]["warnings"][0]
     assert "endpoint mnbn" in found[1]["warnings"][0]
     allowed = json_of(mnbatch("dose", *arguments, "--json", "--allow-mismatch"))
     assert [result["status"] for result in allowed] == ["ok", "refused", "ok"]

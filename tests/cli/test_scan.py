@@ -35,7 +35,7 @@ def test_a_line_for_each_slide_off_a_terminal(export: Path) -> None:
     lines = [line.split("\t") for line in result.stdout.splitlines()]
     assert lines[0] == ["slide_id", "donor", "slide", "files", "MB", "note"]
     assert [line[1:4] for line in lines[1:]] == [["-", "s1", "2"], ["-", "s1", "1"]]
-    assert "2 slides have no donor" in result.stderr
+    assert "2 slides without a donor" in result.stderr
 
 
 def test_explain_names_the_layout_and_every_reason(export: Path) -> None:

@@ -68,7 +68,7 @@ def test_another_scoring_is_refused_unless_allowed_and_then_shown(own, curves):
     curve, case = make_curve(scoring=curves), case_of(1000, 50, scoring=own)
     refused = assess([case], curve, DoseOptions())[0]
     assert refused.status == "refused"
-    assert "scored otherwise than the curve" in refused.warnings[0]
+    assert "scored differently from the curve" in refused.warnings[0]
     allowed = assess([case], curve, DoseOptions(allow_mismatch=True))[0]
     assert allowed.status == "ok"
     assert "and allowed" in allowed.warnings[0]

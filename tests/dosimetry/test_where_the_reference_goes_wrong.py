@@ -97,7 +97,7 @@ def test_8_missing_covariance_is_said_and_changes_no_level():
     diagonal = make_curve(covariance=np.diag(make_curve().covariance.diagonal()), uncertainty="standard errors")
     found = [dose_of(case_of(870, 120, 10), curve, level=0.83) for curve in (bare, diagonal)]
     assert said(found[0], "no uncertainty")
-    assert said(found[1], "standard errors alone")
+    assert said(found[1], "standard errors only")
     assert [result.level for result in found] == [0.83, 0.83]
     wider = dose_of(case_of(870, 120, 10), bare, level=0.95)
     assert wider.upper > found[0].upper

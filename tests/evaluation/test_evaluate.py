@@ -109,7 +109,7 @@ def test_unreadable_cells_are_listed_and_counted(labelled, model_directories):
 
 
 def test_a_model_for_another_stain_scores_nothing_unless_forced(labelled, model_directories):
-    with pytest.raises(TrainingError, match="does not serve"):
+    with pytest.raises(TrainingError, match="is not for this stain"):
         run(labelled, model_directories, model=str(model_directories["giemsa"]))
     forced = run(labelled, model_directories, model=str(model_directories["giemsa"]), stain="giemsa")
     assert forced.overall.cells == 24

@@ -38,5 +38,5 @@ def test_grad_cam_weighs_features_by_their_mean_gradient(model_directories):
 def test_another_network_is_refused(model_directories):
     model = load_model(model_directories["one"])
     other = LoadedModel(model.path, model.card, model.digest, ARCHITECTURES["alex-light"]().eval())
-    with pytest.raises(ModelError, match="Grad-CAM is made for"):
+    with pytest.raises(ModelError, match="Grad-CAM is available for"):
         grad_cam(other, np.zeros((1, 224, 224, 3), np.uint8))

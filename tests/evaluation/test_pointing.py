@@ -66,7 +66,7 @@ def test_a_mask_that_is_not_square_is_padded_as_its_crop_is(tmp_path):
 
 def test_a_crop_outside_its_field_is_refused(tmp_path):
     Image.fromarray(np.zeros((10, 10), np.uint8)).save(tmp_path / "m.png")
-    with pytest.raises(TrainingError, match="lies outside"):
+    with pytest.raises(TrainingError, match="is outside"):
         crop_masks(MaskPlace(tmp_path / "m.png", (5, 5, 6)), 224)
 
 

@@ -78,7 +78,7 @@ def test_a_preview_beside_its_original_is_taken_once_and_said(export: Path) -> N
         put(export, f"s/{name}", seed=seed)
     (slide,), skipped = found(export)
     assert paths(slide) == ["s/a.tif", "s/b.bmp", "s/c.jpg"]
-    assert "beside a.tif" in skipped["s/a.png"]
+    assert "next to a.tif" in skipped["s/a.png"]
     assert {item.path for item in slide.skipped} == {"s/a.jpg", "s/a.png", "s/b.jpeg"}
 
 

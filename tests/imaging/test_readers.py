@@ -141,7 +141,7 @@ BAD = {
     "pdf": (b"%PDF-1.7\n...", r"not an image \(PDF\)"),
     "web page": (b"<!DOCTYPE html>", "web page"),
     "gif": (b"GIF89a....", "GIF"),
-    "webp": (b"RIFF\0\0\0\0WEBPVP8 ", "not a served image format"),
+    "webp": (b"RIFF\0\0\0\0WEBPVP8 ", "image format not supported"),
     "text": (b"hello", "unknown content"),
     "truncated png": (encoded(GREY, "png")[:-300], "damaged or truncated PNG"),
     "png header only": (encoded(GREY, "png")[:20], "damaged or truncated PNG"),
@@ -165,9 +165,9 @@ BAD = {
         tiff(np.dstack([GREY] * 5), photometric="minisblack", planarconfig="contig"),
         "5 channels",
     ),
-    "complex": (tiff(GREY.astype(np.complex64)), "no picture"),
+    "complex": (tiff(GREY.astype(np.complex64)), "are not an image"),
     "float out of range": (tiff(GREY.astype(np.float32)), "outside 0..1"),
-    "labels": (tiff(COLOUR, photometric="cielab"), "CIELAB is not served"),
+    "labels": (tiff(COLOUR, photometric="cielab"), "CIELAB is not supported"),
 }
 
 
@@ -302,7 +302,7 @@ def test_a_vanished_file_and_a_forbidden_one_may_come_back(tmp_path: Path, monke
     (gone,) = read_cells(ReadTask("s-1", tmp_path, SourceFile("gone.png", 9, 0)), NATURAL)
     assert isinstance(gone, UnreadableCell)
     assert gone.transient
-    assert "vanished" in gone.reason
+    assert "disappeared" in gone.reason
 
     def forbid(path: str) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied", path)

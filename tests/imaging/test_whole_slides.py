@@ -101,7 +101,7 @@ def test_a_region_that_cannot_be_read_is_set_aside(tmp_path: Path, small_cores: 
     ("name", "content", "reason"),
     [
         ("a.svs", b"II*\0 nothing", "cannot be opened"),
-        ("a.mrxs", b"\xff\xd8\xff\xe0 thumbnail", "lacks its data"),
+        ("a.mrxs", b"\xff\xd8\xff\xe0 thumbnail", "are missing: there is no folder"),
         ("a.ndpi", b"", "cannot be opened"),
         ("a.tif", b"II*\0\x08\0\0\0\0\0", "cannot be opened"),
     ],

@@ -151,7 +151,7 @@ def test_no_cells_give_no_scores(classifier: Classifier) -> None:
 
 def test_a_network_of_somebody_else_is_refused(model: LoadedModel) -> None:
     other = dataclasses.replace(model, network=torch.nn.Identity())
-    with pytest.raises(ModelError, match="no network that scores cells"):
+    with pytest.raises(ModelError, match="does not score cells"):
         Classifier(other, device="cpu")
 
 

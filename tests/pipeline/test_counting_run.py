@@ -97,8 +97,8 @@ def assert_nothing_is_counted(out):
             assert row["mn_reason"] == NOT_COUNTED
             assert row["mnbn_per_1000"] != ""
     found = pages(out)
-    assert "MN frequency not available: the model answers yes or no" in found["slide"]
-    assert "MN frequency not available: the model answers yes or no" in found["donor"]
+    assert "MN frequency not available: the model gives yes or no" in found["slide"]
+    assert "MN frequency not available: the model gives yes or no" in found["donor"]
     assert "<dt>MN per 1000 BN</dt><dd>not available" in found["batch"]
     assert json.loads(next(iter(out.glob("slides/*/summary.json"))).read_text())["mn"] is None
 
@@ -143,7 +143,7 @@ def test_a_donor_with_slides_of_both_kinds_has_no_mn_frequency(settings, models,
     assert donors["D1"]["micronuclei"] != ""
     assert all(donors["D3"][name] == "" for name in MN)
     assert donors["D3"]["mn_reason"].startswith("not available: 1 of 2 slides have no counts (")
-    assert "1 of 6 slides have no counts" in (out / "index.html").read_text()
+    assert "1 of 6 slides without counts" in (out / "index.html").read_text()
 
 
 def test_a_resumed_run_writes_the_counts_of_an_uninterrupted_one(settings, models, out, tmp_path, without_times):

@@ -116,7 +116,7 @@ def test_cells_at_the_border_are_scored_only_with_all_and_flagged(settings, tmp_
     row = row_of(tmp_path / "out", "A")
     assert "binucleated" in row["background"]
     assert (row["background_per_1000"], row["background_p"]) == ("", "")
-    assert "read cells and cells with MN" in row["warnings"]
+    assert "read BN cells as cells" in row["warnings"]
 
 
 BAD = {

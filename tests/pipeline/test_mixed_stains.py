@@ -118,7 +118,7 @@ def test_a_model_of_one_stain_fails_a_mixture_as_one(tmp_path, settings, models,
     found = slides(tmp_path / "out")
     assert "two stains" in found["s"]["reason"]
     assert (found["t"]["status"], found["t"]["bn_cells"]) == ("done", "31")
-    assert "does not serve" in found["u"]["reason"]
+    assert "is not for this stain" in found["u"]["reason"]
 
 
 def test_pages_of_a_gallery_are_told_apart_too(tmp_path, settings, models, cells) -> None:

@@ -41,7 +41,7 @@ def test_within_a_donor_the_first_counts_and_both_slides_say_it(tmp_path, settin
     assert copy["reason"].endswith("D1/A/cell_002.png, counted there")
     assert cells["D1/A/cell_002.png"]["mn"] != ""
     assert (slides["D1/A"]["bn_cells"], slides["D1/B"]["bn_cells"]) == ("6", "6")
-    assert "1 cells come again in" in slides["D1/A"]["warnings"]
+    assert "1 cell found again in" in slides["D1/A"]["warnings"]
     assert "copies of cells counted elsewhere, 1 of them with other pixels" in slides["D1/B"]["warnings"]
     assert not any("copies" in slides[name]["warnings"] for name in ("D2/A", "D2/B"))
 

@@ -130,7 +130,7 @@ def test_a_sign_off_is_outdated_when_any_input_changes_and_says_what(signed, add
     assert said
     assert said != "the donor's numbers changed"
     (page,) = signed.paths.donors.glob("D1-*/index.html")
-    assert "No sign-off stands" in page.read_text(encoding="utf-8")
+    assert "No sign-off is valid" in page.read_text(encoding="utf-8")
 
 
 def test_what_changed_is_told_with_old_and_new(signed, tmp_path):
@@ -139,7 +139,7 @@ def test_what_changed_is_told_with_old_and_new(signed, tmp_path):
     said = " ".join(build(signed).bases["D1"].changes(signature.basis))
     assert "Corrected for classifier error value: " in said
     assert " then, " in said
-    assert said.endswith("more of what the page shows changed")
+    assert said.endswith("more texts of the page changed")
 
 
 def test_made_again_without_a_change_it_stands(signed, add_slide):

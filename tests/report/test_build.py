@@ -81,7 +81,7 @@ def test_copied_cells_count_once_and_say_where(store: Store, read_csv: ReadCsv, 
 def test_a_copied_slide_is_listed_and_not_counted(batch: Store) -> None:
     build_reports(batch, OPTIONS)
     index = text(batch.paths.index)
-    assert "Slides taken once" in index
+    assert "Copies of slides, counted once" in index
     assert "z/c1" in index
     assert "also found as z/c1" in text(batch.paths.slide("b1").page)
 

@@ -100,7 +100,7 @@ def test_without_a_curve_the_page_says_so_and_gives_no_number(scored):
     assert mnbatch("report", scored.paths.root).returncode == 3
     (folder,) = [f for f in scored.paths.donors.iterdir() if f.name.startswith("D1")]
     page = text_of(folder / "sheet.html")
-    assert "no dose: no calibration curve is in force" in page
+    assert "no dose: no calibration curve was given" in page
     assert "Estimate" not in page
     assert not re.search(r"\d Gy", page)
 
@@ -143,7 +143,7 @@ def test_the_physicians_page_prints_on_one_sheet(scored, add_slide, curve, tmp_p
         ({"endpoint": "mn"}, "endpoint mn"),
         ({"scoring": CURVE["scoring"] | {"model_digest": "cd" * 32}}, "another model"),
         ({"scoring": CURVE["scoring"] | {"threshold": 0.4}}, "threshold 0.4"),
-        ({"scoring": {"mode": "manual"}}, "does not say which model digest and threshold"),
+        ({"scoring": {"mode": "manual"}}, "does not state which model digest and threshold"),
     ],
 )
 def test_a_curve_of_another_scoring_is_refused_and_not_kept(scored, curve, change, reason):
@@ -159,7 +159,7 @@ def test_an_allowed_mismatch_is_shown(scored, curve):
     assert done.returncode == 3
     (folder,) = [f for f in scored.paths.donors.iterdir() if f.name.startswith("D1")]
     for name in ("index.html", "sheet.html"):
-        assert "scored otherwise than the curve, and allowed" in text_of(folder / name)
+        assert "scored differently from the curve, and allowed" in text_of(folder / name)
 
 
 def test_stated_scorer_errors_stand_for_the_same_scoring(scored, curve):

@@ -98,7 +98,7 @@ def test_a_reviewers_whole_way_by_keyboard(page: Any, built: Store, tmp_path: Pa
     press(page, "r")
     assert text(page, "progress-text") == "0 of 13 cells of the queue decided"
     press(page, "m2nz1" + "n" * 3 + "ux" + "n" * 5)
-    waiting = "13 of 13 cells of the queue decided; 3 decided MN wait for their second look"
+    waiting = "13 of 13 cells of the queue decided; 3 decided MN to be checked a second time"
     assert text(page, "progress-text") == waiting
     press(page, "m21")
     assert text(page, "progress-text") == "13 of 13 cells of the queue decided"

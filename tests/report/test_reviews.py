@@ -33,7 +33,7 @@ def text(path):
 
 def test_pages_say_that_nobody_has_reviewed(batch):
     build_reports(batch, OPTIONS)
-    assert "Nobody has reviewed these calls yet" in text(batch.paths.slide("a1").page)
+    assert "These calls are not reviewed yet" in text(batch.paths.slide("a1").page)
     assert "reviewed " not in text(batch.paths.index)
 
 
@@ -43,7 +43,7 @@ def test_a_complete_review_stands_beside_the_automatic_number_everywhere(batch):
     made = build_reports(batch, OPTIONS)
     assert made.slides_built
     page = text(batch.paths.slide("a1").page)
-    assert "Everything in the review's queue was decided" in page
+    assert "Every cell of the review's queue was decided" in page
     assert "Signature" in page
     (donor,) = batch.paths.donors.glob("D1-*/index.html")
     assert "Reviewed frequency" in text(donor)

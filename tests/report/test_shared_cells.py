@@ -22,7 +22,7 @@ def test_one_cell_of_another_donor_leaves_both_denominators(store, add_slide, re
     build_reports(store, ReportOptions(gallery=0), {})
     rows = {row["slide_id"]: row for row in read_csv(store.paths.slides_csv)}
     assert (rows["a1"]["bn_cells"], rows["b1"]["bn_cells"], rows["b2"]["status"]) == ("39", "39", "failed")
-    assert "cells are the same pictures as cells of another donor" in rows["a1"]["warnings"]
+    assert "not counted: the same pictures as cells of another donor" in rows["a1"]["warnings"]
     cells = read_csv(store.paths.slide("a1").cells_csv)
     assert cells[39]["reason"].endswith("of another donor, counted for neither")
     assert cells[39]["p_mn"] == ""

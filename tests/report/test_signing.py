@@ -60,8 +60,8 @@ def test_a_signed_donor_shows_who_when_and_what(reviewed, read_csv):
     page, sheet = map(text, pages(reviewed))
     assert "1 sign-off of this result" in page
     assert "Ada Biologist" in page
-    assert "stands: nothing changed since" in page
-    assert "no qualified electronic signature" in page
+    assert "valid: nothing changed since" in page
+    assert "not a qualified electronic signature" in page
     for slide_id in ("a1", "a2"):
         queue = queues_of(reviewed, {slide_id: None})[slide_id]
         assert queue.result_key in page
@@ -115,7 +115,7 @@ def test_a_later_change_of_the_review_marks_it_as_outdated_and_keeps_it(reviewed
     save(reviewed, "a1", [later])
     assert row(reviewed, read_csv) == ("outdated", "Ada", signature.time)
     page, sheet = map(text, pages(reviewed))
-    assert "No sign-off stands" in page
+    assert "No sign-off is valid" in page
     assert "outdated : the review of slide a1 changed" in page
     assert "OUTDATED: the review of slide a1 changed" in sheet
     assert reviewed.paths.signatures.read_bytes() == kept
@@ -160,7 +160,7 @@ def test_no_donor_no_result_nothing_to_sign(reviewed, add_failed):
     with pytest.raises(UsageError, match="no donor 'D7'"):
         sign(reviewed, donor="D7")
     add_failed(reviewed, "f1", "the files are gone", donor="D3")
-    with pytest.raises(UsageError, match="no result that could be signed"):
+    with pytest.raises(UsageError, match="no result to sign"):
         sign(reviewed, donor="D3", reason="x")
 
 

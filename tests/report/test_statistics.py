@@ -112,7 +112,7 @@ def test_precision_says_what_more_cells_would_bring(two_donors, tables):
     row = donors["D2"]
     assert (row["cells_tier"], row["next_tier"]) == ("", "200")
     assert float(row["next_tier_ci_width"]) < float(row["ci_width"])
-    assert "fewer than the 200 of triage" in page(two_donors, "D2")
+    assert "fewer than the 200 needed for triage" in page(two_donors, "D2")
 
 
 def test_a_failed_slide_has_no_statistics(store, add_failed, tables):
@@ -161,5 +161,5 @@ def test_scores_unlike_the_validated_ones_are_warned_of(store, add_slide, tmp_pa
     assert CliRunner().invoke(app, ["report", str(store.paths.root), "--validation", str(own)]).exit_code == 0
     slides, donors = tables(Store(store.paths.root))
     assert float(slides["a1"]["score_shift_p"]) < 0.01
-    assert "outside what the model was validated on" in slides["a1"]["warnings"]
-    assert "outside what the model was validated on" in donors["D1"]["warnings"]
+    assert "outside the range that the model was validated on" in slides["a1"]["warnings"]
+    assert "outside the range that the model was validated on" in donors["D1"]["warnings"]

@@ -32,11 +32,11 @@ def test_a_chain_that_nobody_touched_is_whole_however_it_was_appended():
         (lambda lines: lines[1:], "line 1, or the one before it"),
         (lambda lines: [lines[1], lines[0], *lines[2:]], "line 1, or the one before it"),
         (lambda lines: [*lines[:3], lines[3].replace(b'"n": 3', b'"n": 8'), lines[4]], "line 4, or"),
-        (lambda lines: lines[:3], "2 of 5 lines are gone"),
-        (lambda lines: [], "5 of 5 lines are gone"),
+        (lambda lines: lines[:3], "2 of 5 lines are missing"),
+        (lambda lines: [], "5 of 5 lines are missing"),
         (lambda lines: [*lines, lines[0]], "line 6, or"),
-        (lambda lines: [*lines, b'{"n": 9}'], "line 6 was put in"),
-        (lambda lines: [lines[0], lines[1][:-9], *lines[2:]], "line 2 was put in or altered"),
+        (lambda lines: [*lines, b'{"n": 9}'], "line 6 was inserted"),
+        (lambda lines: [lines[0], lines[1][:-9], *lines[2:]], "line 2 was inserted or altered"),
     ],
 )
 def test_what_was_done_by_hand_is_said_and_stays_said_after_more_lines(change, said):
@@ -53,5 +53,5 @@ def test_a_trail_of_an_earlier_version_is_covered_from_the_first_new_line_on():
     data, head = written(ROWS, data=old)
     assert broken(data, head) == ()
     assert broken(data.replace(b'{"n": 2}', b'{"n": 7}'), head) == (
-        "line 4, or the one before it, was altered, moved or taken out",
+        "line 4, or the one before it, was altered, moved or removed",
     )

@@ -63,7 +63,7 @@ def test_a_changed_result_marks_the_review_as_outdated_and_keeps_it(mnbatch, out
     build_reports(out, ReportOptions())
     first = rows(out.paths.slides_csv)[0]
     assert (first["review_status"], first["reviewed_per_1000"]) == ("outdated", "")
-    assert f"{queue.drawn} decisions" in first["review_reason"]
+    assert first["review_reason"].endswith(f"earlier result of this slide: {queue.drawn}")
     assert out.paths.review_trail("s1").read_bytes() == trail
 
 
@@ -96,7 +96,7 @@ def test_status_tells_missing_cells_and_differences(mnbatch, out, queue, tools, 
     mnbatch("import", out.paths.root, tools.write(tmp_path / "a.csv", ada[:-2]))
     mnbatch("import", out.paths.root, tools.write(tmp_path / "b.csv", bo))
     said = mnbatch("status", out.paths.root).stdout
-    assert "s1: unfinished: 2 of 10 cells of the random sample are not decided" in said
+    assert "s1: unfinished: 2 of 10 cells of the random sample not decided" in said
     assert "Ada and Bo: 0 of 5 alike, kappa 0.00" in said
     assert f"differ on {ada[0].cell_id}: Ada " in said
     assert "s2: none" in said

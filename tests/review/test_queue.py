@@ -81,5 +81,5 @@ def test_a_plan_is_kept_and_an_impossible_one_refused(out):
     with pytest.raises(UsageError, match="sample of 0"):
         ReviewPlan(sample=0)
     out.paths.review_plan.write_text('{"colour": "red"}')
-    with pytest.raises(UsageError, match="no review plan"):
+    with pytest.raises(UsageError, match="not a review plan"):
         load_plan(out.paths)

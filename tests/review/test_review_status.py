@@ -20,7 +20,7 @@ def test_an_unfinished_review_says_what_is_missing_and_has_no_number(queue, tool
     decisions = tools.decide(queue, truth)
     review = slide_review(queue, Trail(tuple(decisions[:-3])))
     assert review.status == "unfinished"
-    assert review.reason == "3 of 10 cells of the random sample are not decided"
+    assert review.reason == "3 of 10 cells of the random sample not decided"
     assert review.number is None
 
 

@@ -34,7 +34,7 @@ class FieldImage:
         page: of a multi-page file, counted from 0.
         pixels: (height, width) or (height, width, 3); None with a `problem`.
         um_per_pixel: what the file says; None where it says nothing.
-        left, top: where it lies in the file, full-resolution pixels.
+        left, top: where it is in the file, full-resolution pixels.
         core: x0, y0, x1, y1 in the file: cells centred here belong to this image; None for all of them.
         size: (height, width) of a region, known also where its pixels are not.
         pixel_problem: what is wrong with the pixel size that the file says; "" for nothing.

@@ -85,7 +85,7 @@ class FieldOptions:
 
 @dataclass(frozen=True, slots=True)
 class FieldTask:
-    """One image file of a slide of fields, with the label image beside it.
+    """One image file of a slide of fields, with the label image next to it.
 
     Attributes:
         mask: label image, or None to segment.

@@ -196,7 +196,7 @@ def cut_cells(
 ) -> tuple[list[CellCrop | UnreadableCell], tuple[FoundAt, ...]]:
     """Crops of the cells to be scored, and all cells; those whose crop reaches over the edge are marked.
 
-    A cell that is whole is scored wherever it lies: what its crop lacks is no part of it.
+    A cell that is whole is scored wherever it is: what its crop lacks is no part of it.
     """
     crops: list[CellCrop | UnreadableCell] = []
     cells = []

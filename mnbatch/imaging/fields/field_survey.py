@@ -1,7 +1,7 @@
 """What the fields of a slide have in common: its stain, and the median diameter of its nuclei.
 
-Crops are cut at a multiple of the slide's median nucleus diameter, so some fields must be looked at before the first
-crop is cut. The threads that wait for the answer do the looking: nobody blocks a worker that it needs.
+Crops are cut at a multiple of the slide's median nucleus diameter, so some fields must be examined before the first
+crop is cut. The threads that wait for the answer examine the fields: no thread blocks a worker that it needs.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Survey(Generic[T]):
 
     Args:
         fields: all fields of the slide, in order.
-        stain: looks at one; an exception counts as nothing seen, the reading of that field will say why.
+        stain: examines one; an exception counts as nothing seen, the reading of that field will say why.
     """
 
     def __init__(self, fields: Sequence[T], look: Callable[[T], Seen]) -> None:
@@ -67,7 +67,7 @@ class Survey(Generic[T]):
         self._traits: SlideTraits | None = None
 
     def traits(self) -> SlideTraits:
-        """The answer; looks at fields itself where that is still to be done."""
+        """The answer; examines fields itself where that is still to be done."""
         while True:
             with self._changed:
                 if self._traits is None:

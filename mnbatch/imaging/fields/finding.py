@@ -1,4 +1,4 @@
-"""One field to its cells: segmented, or read from the label image beside it; crops, outlines and overviews."""
+"""One field to its cells: segmented, or read from the label image next to it; crops, outlines and overviews."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ _THINNED = 8
 def cut_crop(
     pixels: Decoded, x: float, y: float, width: int, background: Callable[[], Decoded] | None = None
 ) -> tuple[Decoded, bool]:
-    """A square of `width` pixels round (x, y), and whether it lies wholly inside the field.
+    """A square of `width` pixels round (x, y), and whether it is wholly inside the field.
 
-    What lies outside is filled with the field's median colour: its background, unless nuclei cover half of it.
+    What is outside is filled with the field's median colour: its background, unless nuclei cover half of it.
 
     Args:
         background: gives that colour where many crops are cut from one field; asked only when it is needed.
@@ -70,7 +70,7 @@ def outline_of(mask: npt.NDArray[np.bool_], left: int, top: int) -> tuple[int, .
 
     Args:
         mask: (height, width), the cell's box.
-        left, top: where the box lies.
+        left, top: where the box is.
     """
     contours = find_contours(np.pad(mask, 1).astype(np.float32), 0.5)
     if not contours:
@@ -111,7 +111,7 @@ def _hull(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return points
 
 
-# One field to its cells: segmented, or read from the label image beside it; a field that cannot be used says why.
+# One field to its cells: segmented, or read from the label image next to it; a field that cannot be used says why.
 
 
 _NOTHING = ("no nuclei", "empty: ")
@@ -167,7 +167,7 @@ def find_cells(
     if pixels is None:
         return FoundField(problem=image.problem, empty=image.problem.startswith(_NOTHING))
     stain = options.stain or (None if traits.stain == "unknown" else traits.stain)
-    # A saturated field looks like one of the other stain: what is wrong with its pixels is said first.
+    # A saturated field looks like one of the other stain: what is wrong with its pixels is reported first.
     other = ("" if stain is None else problem_of_pixels(pixels, stain)) or _other_stain(pixels, stain)
     if other:
         return FoundField(problem=other, empty=other.startswith(_NOTHING))

@@ -112,7 +112,7 @@ def _sharpness(plane: Decoded) -> float:
 
 def _later_block(tiff: tifffile.TiffFile, page: tifffile.TiffPage, block: int, file_size: int) -> Decoded:
     """One of the pictures that follow the first one of a directory, uncompressed and without a gap."""
-    if page.compression != 1 or not page.is_contiguous:
+    if page.compression != 1 or not page.is_contiguous or page.dtype is None:
         raise UndecodableError(say("page-missing"))
     start, size = page.dataoffsets[0] + block * page.nbytes, page.nbytes
     if start + size > file_size:

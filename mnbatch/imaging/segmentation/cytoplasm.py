@@ -97,7 +97,7 @@ def coarse_labels(labels: npt.NDArray[Number], factor: int) -> npt.NDArray[Numbe
 
 
 def body_mask(signal: StainSignal, nuclear: BoolArray, diameter: float) -> BodyMask | None:
-    """Where there is cytoplasm or nucleus, or None where no cytoplasm stands out of the background.
+    """Where there is cytoplasm or nucleus, or None where no cytoplasm differs from the background.
 
     The cytoplasm's level is the median of a ring round the nuclei; part of it above the background is its edge. In
     fluorescence the glare round bright nuclei is told from cytoplasm by a second ring.
@@ -127,7 +127,7 @@ def _evened(mask: BoolArray, size: float) -> BoolArray:
         size: nucleus diameter on this grid, px.
     """
     width = max(1, round(_INLET * size))
-    # What lies outside the field counts as what lies at its edge, or the edge would eat into cells.
+    # What is outside the field counts as what is at its edge, or the edge would eat into cells.
     padded = np.pad(without_small(mask, 0.2 * size**2), width, mode="edge")
     closed = without_holes(ndimage.binary_closing(padded, iterations=width), _HOLE * size**2)
     opened = ndimage.binary_opening(closed, iterations=max(1, round(_TONGUE * size)))
@@ -150,7 +150,7 @@ def _level(smooth: FloatImage, away: FloatImage, glare: bool) -> float | None:
     return background + _EDGE * step
 
 
-# From nuclei to cells: which main nuclei lie within one cytoplasm, and what kind of cell that makes.
+# From nuclei to cells: which main nuclei are within one cytoplasm, and what kind of cell that makes.
 #
 # The criteria are those of the HUMN project for cells that may be scored (Fenech 2003, doi
 # 10.1016/S1383-5718(02)00249-8; Fenech 2007, doi 10.1038/nprot.2007.77): two nuclei within the same cytoplasmic
@@ -192,7 +192,7 @@ class Group:
 
 def outline_gaps(labels: Labels, regions: Regions, largest: float) -> dict[Pair, float]:
     """Distance between the outlines of each two nuclei that are at most `largest` px apart; 0 where they touch."""
-    # What lies beyond the edge is no nucleus, so pixels on the edge belong to the outline.
+    # What is beyond the edge is no nucleus, so pixels on the edge belong to the outline.
     flat, width = np.pad(labels, 1).ravel(), labels.shape[1] + 2
     inside = np.flatnonzero(flat > 0)
     owner = flat[inside]
@@ -206,7 +206,7 @@ def outline_gaps(labels: Labels, regions: Regions, largest: float) -> dict[Pair,
     outlines = [points[starts[i] : starts[i + 1]] for i in range(len(regions.area))]
     gaps: dict[Pair, float] = {}
     for a, b in _near(regions, largest):
-        distance = float(cKDTree(outlines[a]).query(outlines[b])[0].min())
+        distance = float(np.min(cKDTree(outlines[a]).query(outlines[b])[0]))
         if distance - 1 <= largest:
             gaps[(a + 1, b + 1)] = max(0.0, distance - 1)
     return gaps
@@ -264,7 +264,7 @@ def _one_body(pair: Pair, gap: float, seams: dict[Pair, float], regions: Regions
 
 
 def group_within_body(members: tuple[int, ...], regions: Regions, settings: SegmentationSettings) -> Group:
-    """The cell that these nuclei make if they lie within one cytoplasm."""
+    """The cell that these nuclei make if they are within one cytoplasm."""
     if condensed(members, regions):
         return Group(members, "apoptotic")
     if len(members) > _MOST_NUCLEI:

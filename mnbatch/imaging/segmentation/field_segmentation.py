@@ -185,14 +185,14 @@ def _body_of_nuclei(regions: Regions, bodies: Labels) -> npt.NDArray[np.int32]:
 
 
 _CUT = 0.5
-"""A body that lies along the edge for less than this many nucleus diameters is whole: of one about two diameters wide
+"""A body that is along the edge for less than this many nucleus diameters is whole: of one about two diameters wide
 the edge takes less than 0.03 of a diameter, half of the smallest micronucleus."""
 
 
 def cells_of_groups(
     groups: list[Group], regions: Regions, bodies: Labels | None, nuclei: Nuclei, settings: SegmentationSettings
 ) -> tuple[FoundCell, ...]:
-    """One cell a group, label i + 1 for group i, then the small bodies that lie in no cell."""
+    """One cell a group, label i + 1 for group i, then the small bodies that are in no cell."""
     bodied = None if bodies is None else areas_and_boxes(bodies)
     cut = _cut_lengths(bodies, len(groups)) > _CUT * nuclei.diameter
     owners = _owners_of_small(nuclei, bodies, groups)
@@ -251,7 +251,7 @@ def _around(boxes: IntArray) -> Box:
 
 
 def _owners_of_small(nuclei: Nuclei, bodies: Labels | None, groups: list[Group]) -> IntArray:
-    """Cell in whose body each small body lies, 0 for none: the label under its first pixel."""
+    """Cell in whose body each small body is, 0 for none: the label under its first pixel."""
     inside = np.flatnonzero(nuclei.small > 0)
     if bodies is None or not len(inside):
         return np.zeros(0, np.intp)
@@ -304,20 +304,20 @@ def segment_tile(
     stain: KnownStain | None = None,
     pixel_um: float | None = None,
 ) -> SegmentedField:
-    """Segment one of several overlapping tiles and keep the cells whose centre lies in its core.
+    """Segment one of several overlapping tiles and keep the cells whose centre is in its core.
 
     The overlap must be larger than a cell. Cores that tile the plane without overlap find each cell once, but for one
     whose centre comes out on either side of a seam in two tiles: drop those by distance.
 
     Args:
-        core: x0, y0, x1, y1 in pixels of the tile; x1 and y1 lie just outside.
+        core: x0, y0, x1, y1 in pixels of the tile; x1 and y1 are just outside.
     """
     found = segment_field(image, settings, stain, pixel_um)
     return replace(found, cells=cells_in_core(found.cells, core))
 
 
 def cells_in_core(cells: tuple[FoundCell, ...], core: Box) -> tuple[FoundCell, ...]:
-    """The cells whose centre lies in x0 <= x < x1, y0 <= y < y1."""
+    """The cells whose centre is in x0 <= x < x1, y0 <= y < y1."""
     x0, y0, x1, y1 = core
     return tuple(cell for cell in cells if x0 <= cell.x < x1 and y0 <= cell.y < y1)
 

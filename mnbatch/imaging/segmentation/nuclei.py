@@ -77,7 +77,7 @@ def foreground(smooth: FloatImage, noise: float, *, cytoplasm: bool) -> BoolArra
     """Where nuclear stain is.
 
     Otsu's threshold (1979) on the square root, so that bright nuclei do not hide faint ones, but above the noise. Where
-    cytoplasm may be stained too, what lies above holds cells; Otsu's threshold among their pixels then tells nucleus
+    cytoplasm may be stained too, what is above holds cells; Otsu's threshold among their pixels then tells nucleus
     from cytoplasm, if the two differ by more than the texture of nuclei does.
     """
     sample = smooth[::2, ::2]
@@ -97,7 +97,7 @@ def _above_own(smooth: FloatImage, cells: float, nuclei: float, share: float) ->
 
     Args:
         cells, nuclei: thresholds of cells and of nuclei for the field as a whole.
-        share: the latter beside the nuclei's mean.
+        share: the latter relative to the nuclei's mean.
     """
     labels, count = ndimage.label(without_small(smooth > cells, _LEAST_AREA))
     rows, columns = np.nonzero(labels[::2, ::2])
@@ -162,7 +162,7 @@ def by_size(labels: Labels, small_body: float, hint: float | None) -> Nuclei:
 
 
 def _middle_area(area: npt.NDArray[np.float64]) -> float:
-    """Area of the object in which the middle pixel of all lies: specks by the hundred do not shift it."""
+    """Area of the object in which the middle pixel of all is: specks by the hundred do not shift it."""
     ordered = np.sort(area)
     weights = np.cumsum(ordered)
     return float(ordered[np.searchsorted(weights, weights[-1] / 2)])

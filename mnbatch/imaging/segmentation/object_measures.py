@@ -16,7 +16,7 @@ IntArray = npt.NDArray[np.intp]
 FloatImage = npt.NDArray[np.float32]
 
 _CALL = 2000
-"""What a call for one component costs beside its pixels, in pixels."""
+"""What a call for one component costs in addition to its pixels, in pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +74,7 @@ def relabelled(labels: Labels, keep: BoolArray) -> Labels:
     return table.take(labels)
 
 
-def largest_within(labels: Labels, values: npt.NDArray[np.generic], count: int) -> FloatArray:
+def largest_within(labels: npt.NDArray[np.integer], values: npt.NDArray[np.generic], count: int) -> FloatArray:
     """Largest value within each of the objects 1..count, (count,)."""
     inside = labels > 0
     found = np.full(count + 1, -np.inf)
@@ -86,7 +86,7 @@ def depth_of(mask: BoolArray) -> FloatImage:
     """Distance of each pixel of a mask to the nearest one outside it, as `ndimage.distance_transform_edt` has it.
 
     Where the mask is sparse each component is measured in its own box: between two components that do not touch, also
-    not at a corner, lies a pixel of neither, so the nearest one outside lies in the box or next to it.
+    not at a corner, there is a pixel of neither, so the nearest one outside is in the box or next to it.
     """
     labels, count = ndimage.label(mask, np.ones((3, 3), np.int8))
     grown = [tuple(slice(max(0, s.start - 1), s.stop + 1) for s in box) for box in ndimage.find_objects(labels)]

@@ -36,7 +36,7 @@ class SegmentationSettings(BaseModel):
         pair_gap: largest distance between the outlines of two nuclei of one cell where no cytoplasm can be seen.
         pair_gap_close: nuclei this close are linked without cytoplasm, however many; up to `pair_gap` only two that are
             each other's nearest.
-        pair_gap_in_body: the same where they lie in one visible cytoplasm.
+        pair_gap_in_body: the same where they are in one visible cytoplasm.
         pair_size_ratio: smallest ratio of their areas ("approximately equal in size").
         pair_stain_ratio: smallest ratio of their mean stain ("approximately equal in staining").
         range_um: a median diameter outside this range, micrometres, is no nucleus's; used where the pixel size is
@@ -63,7 +63,7 @@ Labels = npt.NDArray[np.int32]
 """Label image (h, w): 0 is nothing, 1..n one object each."""
 
 Box = tuple[int, int, int, int]
-"""x0, y0, x1, y1 in pixels; x1 and y1 lie just outside."""
+"""x0, y0, x1, y1 in pixels; x1 and y1 are just outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class SegmentedField:
         cells: in order of their labels.
         nucleus_diameter: median over the main nuclei of the diameter of a disc as large, px; 0.0 without any.
         background: "fluorescence", "giemsa", or "unknown" where there is nothing to tell by.
-        problem: why nothing can be said of this field (empty, noise, saturated, out of focus), else "".
+        problem: why this field gives no result (empty, noise, saturated, out of focus), else "".
     """
 
     nuclei: Labels

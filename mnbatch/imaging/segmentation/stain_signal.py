@@ -37,7 +37,7 @@ class StainSignal:
         total: (h, w) float32, stain of any kind, for cell bodies; the same array in fluorescence.
         noise: standard deviation of `nuclear` from pixel to pixel on the background.
         background: the stain.
-        saturated: share of the pixels at the end of the range where nuclei lie.
+        saturated: share of the pixels at the end of the range where nuclei are.
     """
 
     nuclear: FloatImage

@@ -13,7 +13,7 @@ from skimage.segmentation import watershed
 from mnbatch.imaging.segmentation.object_measures import depth_of
 from mnbatch.imaging.segmentation.segmentation_settings import Labels
 
-# Seams: where two objects of a label image meet, how long the line between them is, and how much stain lies on it.
+# Seams: where two objects of a label image meet, how long the line between them is, and how much stain is on it.
 
 
 Pair = tuple[int, int]
@@ -79,8 +79,8 @@ def _meeting(
 # Touching nuclei come apart: too many pieces first, then those are joined that are parts of one nucleus.
 #
 # A watershed on the distance from the outline and on the stain gives pieces. Whether two pieces that meet are one
-# nucleus is weighed from the seam between them: its length beside the smaller piece's diameter, how much fainter the
-# stain is on it, how much the stain of the pieces differs, and how large both would be together beside the field's
+# nucleus is weighed from the seam between them: length relative to the smaller piece's diameter, how much fainter the
+# stain is on it, how much the stain of the pieces differs, and how large both would be together relative to the field's
 # typical nucleus. Where the weights come from is told in docs/segmentation.md.
 
 
@@ -100,13 +100,13 @@ class SplitRule:
     Attributes:
         seed: least distance between seeds, in nucleus diameters.
         smoothing: of the distance from the outline before seeds are sought, in nucleus diameters.
-        brightness: weight of the stain beside the distance from the outline.
+        brightness: weight of the stain relative to the distance from the outline.
         smoothing_stain: of the stain in that, in nucleus diameters; surroundings: what it is compared with.
         gap: stain below this share of its surroundings' is no nucleus.
         constant: evidence without any of the following.
         neck: natural logarithm of the seam's length in diameters of the smaller piece.
         dip: natural logarithm of the stain on the seam / stain of the fainter piece, 0 where it is no fainter (nuclei
-            that lie on one another).
+            that are on one another).
         step: natural logarithm of the ratio of the pieces' stains.
         union: diameter of both together, in nucleus diameters.
     """
@@ -165,7 +165,7 @@ def _pieces(mask: BoolArray, signal: FloatImage, diameter: float, rule: SplitRul
 
 
 def _landscape(mask: BoolArray, signal: FloatImage, diameter: float, rule: SplitRule) -> tuple[FloatImage, BoolArray]:
-    """What the watershed floods: how far from the outline, and how bright beside the surroundings; and the mask
+    """What the watershed floods: how far from the outline, and how bright relative to the surroundings; and the mask
     without the gaps, which are much fainter than the nuclei round them."""
     stained = np.where(mask, signal, 0).astype(np.float32)
     near, far = rule.smoothing_stain * diameter, rule.surroundings * diameter

@@ -106,7 +106,7 @@ def check_blocks(pieces: Sequence[Piece]) -> None:
     if noisy >= LEAST_SHARE * total:
         raise DamageError(f"{noisy / total:.0%} of its bytes are sectors of noise")
     if twice >= LEAST_SHARE * total:
-        raise DamageError(f"{twice / total:.0%} of its bytes are sectors that are there twice")
+        raise DamageError(f"{twice / total:.0%} of its bytes are sectors that occur twice")
     if len(steps) >= 2:
         raise DamageError("the picture breaks along edges of the file's sectors")
 
@@ -139,11 +139,11 @@ def _constant_runs(values: Bytes, offset: int) -> Iterator[_Run]:
 def _foreign(run: _Run, values: Bytes, piece: Piece, even: bool) -> bool:
     """Whether a run is no part of the picture.
 
-    It goes from sector to sector inside rows, or from inside a row to the end; or such a run lies in the middle of a
+    It goes from sector to sector inside rows, or from inside a row to the end; or such a run is in the middle of a
     picture that has no even areas of its value (crops are filled up by whole rows at the top or bottom).
     """
     inside = [edge % piece.stride != 0 for edge in (run.start, run.end)]
-    # A pixel or two beside the rows that fill a crop up may have their value by chance.
+    # A pixel or two next to the rows that fill a crop up may have their value by chance.
     deep = [
         _PART_OF_ROW * min(edge % piece.stride, -edge % piece.stride) >= piece.stride for edge in (run.start, run.end)
     ]
@@ -169,7 +169,7 @@ def _is_even_elsewhere(values: Bytes, value: int, runs: Sequence[_Run], piece: P
 
 
 def _at_sector(edge: int, piece: Piece) -> bool:
-    # A byte of a sample beside the sector may be zero too.
+    # A byte of a sample next to the sector may be zero too.
     slack = piece.kind.itemsize - 1
     return (edge + piece.offset + slack) % SECTOR <= 2 * slack
 
@@ -246,7 +246,7 @@ def check_noise(data: bytes, kind: np.dtype[np.generic], samples: int, *, differ
         return
     values = np.frombuffer(data, kind, len(data) // kind.itemsize)
     if differences:
-        # Around zero in both directions, so that their sizes are what is looked at; noise has a quarter of the range.
+        # Around zero in both directions, so that their sizes are what is examined; noise has a quarter of the range.
         sizes = np.abs(values.view(np.dtype(f"{kind.byteorder}i{kind.itemsize}")).astype(np.float64))
         top = 2.0 ** (8 * kind.itemsize) / 2
     else:
@@ -284,8 +284,8 @@ def check_tiles(picture: npt.NDArray[np.generic], tile: tuple[int, int]) -> None
         inner = _without_sides(blank)
         lost = sum(_blank_rows(part, tile[1] * picture.dtype.itemsize) for part in _parts(inner, tile))
         # Single pixels of that value are common: areas of it are what tells a picture with a blank background.
-        rest = int(np.count_nonzero(ndimage.binary_opening(inner, np.ones((1, _AREA))))) - lost
-        # What fills a crop up has a straight edge: with a part of a tile the band beside it is lost, too.
+        rest = int(np.count_nonzero(ndimage.binary_opening(inner, np.ones((1, _AREA), np.bool_)))) - lost
+        # What fills a crop up has a straight edge: with a part of a tile the band next to it is lost, too.
         share = np.count_nonzero(blank) / blank.size
         if lost and share >= LEAST_SHARE and rest < _RARE * max(1, inner.size - lost):
             raise DamageError(f"{share:.0%} of the picture are blank parts of tiles")
@@ -303,7 +303,7 @@ def _cut_off(picture: npt.NDArray[np.generic], blank: npt.NDArray[np.bool_], val
     edges = range(tile[1], picture.shape[1], tile[1])
     least = max(2 * _AREA, tile[0] // 2)
     rows = [np.concatenate([blank[:, x - 1] & far[:, x], far[:, x - 1] & blank[:, x]]) for x in edges]
-    return any(ndimage.binary_opening(found, np.ones(least)).any() for found in rows)
+    return any(ndimage.binary_opening(found, np.ones(least, np.bool_)).any() for found in rows)
 
 
 def _without_sides(blank: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

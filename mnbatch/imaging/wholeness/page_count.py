@@ -14,7 +14,7 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12:
 _WHOLE = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _REDUCED, _WIDTH, _LENGTH, _DESCRIPTION, _SAMPLES = 254, 256, 257, 270, 277
 _OFFSETS = {273: 279, 324: 325, 513: 514, 288: 289}
-"""Tags that say where data lie, and the tag of their lengths."""
+"""Tags that say where data are, and the tag of their lengths."""
 
 _FOLDERS = (330, 34665, 34853, 40965)
 """Tags that lead to further directories."""
@@ -243,7 +243,7 @@ def _merged(spans: Sequence[Span]) -> list[Span]:
 def _orphans(file: _File, covered: Sequence[Span]) -> list[int]:
     """Places of full-resolution directories in parts of the file that nothing leads to, with data there as well.
 
-    A directory that a program wrote anew leaves an old one behind; that one's data belong to the new one.
+    A directory that a program wrote again leaves an old one behind; that one's data belong to the new one.
     """
     gaps = [(end, start) for (_, end), (start, _) in zip(covered, [*covered[1:], (file.size, 0)], strict=True)]
     gaps = [(start, min(end, file.size)) for start, end in gaps if min(end, file.size) - start >= 4 * file.entry_size]

@@ -39,7 +39,7 @@ class Tiles:
         index: of the page.
 
     Raises:
-        DamageError: no page has that size, and some page's tiles lie beyond the end of the file.
+        DamageError: no page has that size, and some page's tiles are beyond the end of the file.
         DECODING_ERRORS: no TIFF.
     """
 

@@ -30,7 +30,7 @@ _BLANK = re.compile(rb"\x00{%d,}|\xff{%d,}" % (SECTOR, SECTOR))
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How pixels lie in a segment (strip or tile) of a page.
+    """How pixels are stored in a segment (strip or tile) of a page.
 
     Attributes:
         stride: bytes a row of a segment.
@@ -70,7 +70,7 @@ def check_segments(page: tifffile.TiffPage, file_size: int) -> None:
     """Whether all strips or tiles of a crop are in the file, each in a place of its own.
 
     Raises:
-        DamageError: some are absent, empty, beyond the end or lie over each other.
+        DamageError: some are absent, empty, beyond the end or overlap.
     """
     spans = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     complete = len(spans) == math.prod(page.chunked)
@@ -78,7 +78,7 @@ def check_segments(page: tifffile.TiffPage, file_size: int) -> None:
         raise DamageError("image data missing")
     ordered = sorted(spans)
     if any(start + size > following for (start, size), (following, _) in pairwise(ordered)):
-        raise DamageError("strips or tiles lie over each other")
+        raise DamageError("strips or tiles overlap in the file")
 
 
 def check_pixels(page: tifffile.TiffPage, *, labels: bool = False) -> None:
@@ -187,7 +187,7 @@ def _whole_sectors(run: re.Match[bytes], start: int) -> bool:
 def _check_jpeg_segment(page: tifffile.TiffPage, start: int, data: bytes) -> None:
     tables = page.jpegtables
     if data[:2] != b"\xff\xd8":
-        raise DamageError("a strip or tile is no JPEG")
+        raise DamageError("a strip or tile is not a JPEG")
     whole = tables[:-2] + data[2:] if tables else data
     size = jpeg_size(whole)
     wide = page.tilewidth if page.is_tiled else page.imagewidth

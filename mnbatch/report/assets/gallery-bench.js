@@ -1,5 +1,5 @@
 "use strict";
-// The one cell that is looked at: large, beside itself under its map, with the decision.
+// The current cell: large, without and with its map, and the decision.
 mnbatch.words = (() => {
   const DECISIONS = { mn: "MN", not_mn: "not MN", unsure: "unsure", not_scorable: "not scorable" };
   const said = (value) => DECISIONS[value.d] + (value.c ? ` × ${value.c}` : "");
@@ -40,8 +40,8 @@ mnbatch.bench = (() => {
     if (mnbatch.page.slides.length > 1) facts.push(cell.slide.name);
     text("cell-facts", facts.join(" · "));
     const value = mnbatch.state.of(cell);
-    const again = options.mode === "review" && mnbatch.state.unconfirmed(cell) ? " – look a second time and decide again" : "";
-    text("cell-said", value ? `You said: ${mnbatch.words.said(value)}${again}` : "Not decided");
+    const again = options.mode === "review" && mnbatch.state.unconfirmed(cell) ? " – check it a second time and decide again" : "";
+    text("cell-said", value ? `Your decision: ${mnbatch.words.said(value)}${again}` : "Not decided");
     for (const button of document.querySelectorAll("[data-say]")) {
       button.setAttribute("aria-pressed", String(Boolean(value) && value.d === button.dataset.say && !button.dataset.count));
     }
@@ -54,7 +54,7 @@ mnbatch.bench = (() => {
     bar.value = looked;
     const again = mnbatch.cells.filter((cell) => cell.rank !== null && mnbatch.state.unconfirmed(cell)).length;
     text("progress-text", `${looked} of ${drawn} cells of the queue decided`
-      + (looked === drawn && again ? `; ${again} decided MN wait for their second look` : ""));
+      + (looked === drawn && again ? `; ${again} decided MN to be checked a second time` : ""));
     const names = ["called MN", "near the threshold", "random sample"];
     const sums = names.map((_, s) => strata.filter((t) => t.s === s));
     text("strata-text", options.blind ? "" : names.map((name, s) =>

@@ -1,6 +1,6 @@
 "use strict";
 // The cells of the page. Each slide's data.js calls mnbatch.slide, its maps.js mnbatch.maps: nothing is fetched.
-// A property of the window, so that what drives a browser can see it too (a `const` is hidden from other worlds).
+// A property of the window, so that a browser driver can see it too (a `const` is hidden from other worlds).
 window.mnbatch = (() => {
   const page = JSON.parse(document.getElementById("page-data").textContent);
   const slides = new Map(page.slides.map((slide) => [slide.id, slide]));

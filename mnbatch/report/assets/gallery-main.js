@@ -62,7 +62,7 @@ mnbatch.start = () => {
     const around = [...list.slice(at + 1), ...list.slice(0, at + 1)];
     const ahead = around.find((cell) => !state.of(cell)) || around.find(state.unconfirmed);
     if (ahead) select(ahead, true);
-    else say("Every cell of the queue is decided, and every MN twice. Save the review.");
+    else say("Every cell of the queue is decided, and every MN is confirmed. Save the review.");
   }
 
   function count() { bench.progress(mnbatch.estimate.tallies(state.of), options); }
@@ -79,7 +79,7 @@ mnbatch.start = () => {
 
   function undo() {
     const cell = state.undo();
-    if (!cell) { say("There is nothing to undo."); return; }
+    if (!cell) { say("Nothing to undo."); return; }
     select(cell, true);
     say(`${cell.label}: undone`);
   }
@@ -103,7 +103,7 @@ mnbatch.start = () => {
     const shown = current || mnbatch.cells[0];
     const limit = shown ? shown.slide.limit : 1;
     const absent = shown && !shown.slide.given.includes(options.kind);
-    bench.text("legend", !options.heat ? "map off" : absent ? "the model of this slide gives no such map" : options.kind === "evidence"
+    bench.text("legend", !options.heat ? "map off" : absent ? "the model of this slide has no such map" : options.kind === "evidence"
       ? `evidence: blue against MN, clear 0, amber to red for MN; full colour at ${limit} logits a position`
       : `attention of layer ${options.kind.slice(-1)}: clear 0 to teal 1`);
   }
@@ -169,7 +169,7 @@ mnbatch.start = () => {
     count();
     if (cell) grid.repaint(cell); else { fill(); redraw(); }
     if (!cell || cell === current) bench.show(current, options);
-    if (!state.lasting) bench.text("saved", "This browser keeps nothing: save the review before you close the page.");
+    if (!state.lasting) bench.text("saved", "This browser stores no decisions: save the review before you close the page.");
     save.push();
   });
   addEventListener("beforeunload", (event) => {
@@ -185,7 +185,7 @@ mnbatch.start = () => {
   const missing = mnbatch.page.slides.filter((slide) => !slide.cells);
   if (missing.length) bench.text("saved", `Not shown, because the pictures are missing: ${missing.map((slide) => slide.name).join(", ")}`);
   for (const name of ["heat", "kind", "blend", "size", "blind"]) {
-    try { options[name] = JSON.parse(state.prefs.get(`mnbatch|${name}`)) ?? options[name]; } catch { /* a preference is no matter */ }
+    try { options[name] = JSON.parse(state.prefs.get(`mnbatch|${name}`)) ?? options[name]; } catch { /* without the preference the default is used */ }
   }
   for (const element of document.querySelectorAll("[data-js]")) element.hidden = false;
   part("reviewer").value = state.prefs.get("mnbatch|reviewer") || "";

@@ -38,7 +38,7 @@ mnbatch.save = (() => {
     await pushRows();
   }
 
-  // One after the other: who asks while decisions are on their way waits until all of them, and later ones, are there.
+  // One after the other: a call made while decisions are being sent waits until these and later ones are saved.
   let last = Promise.resolve(true);
   let waiting = false;
 

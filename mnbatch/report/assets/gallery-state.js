@@ -17,7 +17,7 @@ mnbatch.state = (() => {
   }
   const prefix = (slide) => ["mnbatch", slide.id, slide.key, encodeURIComponent(reviewer), ""].join("|");
   const parsed = (text) => { try { return JSON.parse(text); } catch { return null; } };
-  // A time that is still to come says nothing of the order: a clock was wrong.
+  // A time in the future does not give the order: a clock was wrong.
   const when = (value) => { const t = Date.parse(value.t); return t > Date.now() + 600000 ? 0 : t; };
   const later = (a, b) => when(a) >= when(b);
   const tell = (cell) => { for (const heard of listeners) heard(cell); };

@@ -52,7 +52,7 @@
     apply();
   }
 
-  // Paper has no way to unfold what is folded.
+  // Folded parts are opened before printing.
   window.addEventListener("beforeprint", () => {
     for (const details of document.querySelectorAll("details")) details.open = true;
   });

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,7 @@ def write_labels(path: Path, labels: np.ndarray[tuple[int, ...], np.dtype[np.uin
     tifffile.imwrite(path, labels, photometric="minisblack", compression="lzw", metadata=None, software=False)
 
 
-def resolution(um_per_px: float) -> dict[str, object]:
+def resolution(um_per_px: float) -> dict[str, Any]:
     """The TIFF tags of a pixel size, as tifffile takes them: pixels per cm."""
     per_cm = _UM_PER_CM / um_per_px
     return {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
