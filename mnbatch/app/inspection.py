@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mnbatch.assay.page_options import PageOptions
     from mnbatch.imaging.inputs import Recognised
     from mnbatch.imaging.layouts import Layout
+    from mnbatch.pipeline.workers import WorkerPool
     from mnbatch.report.control_charts import BatchPoint
     from mnbatch.report.verifying import Verified
     from mnbatch.results.paths import OutPaths
@@ -266,7 +267,12 @@ def scan_export(
     crawled: list[Slide] = []
     try:
         for slide in find_slides(
-            export, layout=layout, settle_seconds=settle, explain=skips.note, kind=recognised.kind
+            export,
+            layout=layout,
+            settle_seconds=settle,
+            explain=skips.note,
+            kind=recognised.kind,
+            stated=input != "auto",
         ):
             slides.append(_listed(slide))
             if pages is not None:
@@ -321,6 +327,7 @@ def _listed(slide: Slide) -> ScannedSlide:
         bytes=sum(file.size for file in slide.everything),
         copy_of=slide.copy_of,
         settled=slide.settled,
+        asked=" ".join(slide.refused or ()),
     )
 
 
@@ -328,8 +335,14 @@ def _with_pages(slides: list[ScannedSlide], crawled: list[Slide], options: PageO
     from mnbatch.pipeline.workers import WorkerPool
 
     with WorkerPool(1, RECOGNISING_SECONDS, RECOGNISING_GIB) as pool:
-        said = [("", "") if slide.copy_of else pool.pages(slide, options) for slide in crawled]
+        said = [_pages_said(slide, pool, options) for slide in crawled]
     return [replace(one, pages=what, asked=asked) for one, (what, asked) in zip(slides, said, strict=True)]
+
+
+def _pages_said(slide: Slide, pool: WorkerPool, options: PageOptions) -> tuple[str, str]:
+    if slide.copy_of or slide.refused:
+        return "", " ".join(slide.refused or ())
+    return pool.pages(slide, options)
 
 
 def _with_donors_of(sheet: Path, slides: list[ScannedSlide]) -> list[ScannedSlide]:

@@ -84,6 +84,7 @@ class Slide:
         kind: whether its files are crops, fields or whole slides.
         companions: files that are no images of cells by themselves and on which its cells depend.
         um_per_pixel: pixel size that a person gave; None takes what the files say.
+        refused: why it is failed unread, and what to do; None for a slide that is read.
     """
 
     slide_id: str
@@ -99,6 +100,7 @@ class Slide:
     kind: InputKind = "crops"
     companions: tuple[Companion, ...] = ()
     um_per_pixel: float | None = None
+    refused: tuple[str, str] | None = None
 
     @property
     def everything(self) -> tuple[SourceFile, ...]:
@@ -158,7 +160,9 @@ class CellCrop:
         jpeg: the crop as it is kept; b"" where none is.
         zoom: width of the crop in the file / width of the part that `pixels` shows, about the middle.
         found: where it was found in its field; None for a crop that came as a file.
-        likeness: what its picture is recognised by when it occurs again with other pixels; None without a search.
+        likeness: what its picture is found by when it comes again with other pixels; None where nobody looks.
+        size: (height, width) in the file, pixels; None where nobody looks.
+        labels: its values are numbers of objects, no picture.
     """
 
     slide_id: str
@@ -174,6 +178,8 @@ class CellCrop:
     zoom: float = 1.0
     found: FoundAt | None = None
     likeness: Likeness | None = None
+    size: tuple[int, int] | None = None
+    labels: bool = False
 
 
 @dataclass(frozen=True, slots=True)

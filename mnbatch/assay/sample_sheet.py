@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +92,10 @@ def match_samples(rows: Sequence[SampleRow], slides: Iterable[SlideIdentity]) ->
         UsageError: a slide that is not in the export, a name that several slides have, a slide named twice.
     """
     identities = list(slides)
-    exact = {key: slide_id for slide_id, _, path in identities for key in (path, slide_id)}
+    exact = {composed(key): slide_id for slide_id, _, path in identities for key in (path, slide_id)}
     names: dict[str, list[str]] = {}
     for slide_id, name, _ in identities:
-        names.setdefault(name, []).append(slide_id)
+        names.setdefault(composed(name), []).append(slide_id)
     paths = {slide_id: path for slide_id, _, path in identities}
     matched: dict[str, SampleRow] = {}
     for row in rows:
@@ -108,12 +109,18 @@ def match_samples(rows: Sequence[SampleRow], slides: Iterable[SlideIdentity]) ->
     return matched
 
 
+def composed(name: str) -> str:
+    """A name in the form by which names are compared (NFC): a Mac writes `ä` as two letters, others as one."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _slide_of(row: SampleRow, exact: dict[str, str], names: dict[str, list[str]], paths: dict[str, str]) -> str:
-    wanted = row.slide.replace("\\", "/").removeprefix("./").rstrip("/") or row.slide
-    for key in (row.slide, wanted):
+    slide = composed(row.slide)
+    wanted = slide.replace("\\", "/").removeprefix("./").rstrip("/") or slide
+    for key in (slide, wanted):
         if key in exact:
             return exact[key]
-    found = names.get(row.slide, [])
+    found = names.get(slide, [])
     if len(found) == 1:
         return found[0]
     if found:
@@ -178,7 +185,7 @@ def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> Sample
         raise UsageError(f"{path}, line {line}: control '{control}' is not known.", "Use yes, no, or leave it empty.")
     return SampleRow(
         slide=cells["slide"],
-        donor=cells["donor"],
+        donor=composed(cells["donor"]),
         dose_gy=_number(path, line, "dose_gy", cells, separator, math.inf),
         culture=cells.get("culture", ""),
         sex=_SEXES[sex],

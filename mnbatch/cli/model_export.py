@@ -76,9 +76,10 @@ def _simulated(card: ModelCard) -> UInt8Array:
 
 def _crops_of(folder: Path, card: ModelCard) -> UInt8Array:
     """Crops of a folder, at most 16, spread over its files in their order."""
-    from mnbatch.evaluation.labelled_cells import SUFFIXES, LabelledCell, load_crops
+    from mnbatch.evaluation.labelled_cells import LabelledCell, load_crops
+    from mnbatch.imaging.litter import images_below
 
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = sorted(images_below(folder))
     if len(files) < 4:
         raise NoInputError(f"{folder} holds {len(files)} crops; at least 4 are needed.", "Give another folder.")
     step = max(1, len(files) // CHECKED_CELLS)

@@ -116,6 +116,8 @@ def _note(slide: ScannedSlide) -> str:
     """Note on the slide for the user; "" for an ordinary one."""
     if slide.copy_of:
         return f"copy of {slide.copy_of}, not scored again"
+    if slide.asked:
+        return _printable(f"fails: {slide.asked}")
     return "" if slide.settled else "still being written, left for the next run"
 
 

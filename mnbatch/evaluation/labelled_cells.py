@@ -16,7 +16,7 @@ from mnbatch.assay.cells import CellCrop, ReadTask, SourceFile
 from mnbatch.csvfile import CsvError, Table, parse_table
 from mnbatch.errors import StorageError, TrainingError
 from mnbatch.imaging.copied_names import copies_among
-from mnbatch.imaging.layouts import EXTENSIONS
+from mnbatch.imaging.litter import images_below
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells
 from mnbatch.intake import is_there, read_bytes, reason, short
@@ -26,7 +26,6 @@ from mnbatch.intake import is_there, read_bytes, reason, short
 
 UInt8Array = npt.NDArray[np.uint8]
 
-SUFFIXES = {f".{extension}" for extension in EXTENSIONS}
 FOLDERS = {"mn": True, "nomn": False}
 _MOST_DIGITS = 6
 COUNTS = ("mn_count", "n_mn")
@@ -99,8 +98,7 @@ def _from_folders(data: Path) -> list[LabelledCell]:
     return [
         LabelledCell(path, label, n_mn=None if label else 0)
         for name, label in FOLDERS.items()
-        for path in sorted((data / name).rglob("*"))
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        for path in sorted(images_below(data / name))
     ]
 
 

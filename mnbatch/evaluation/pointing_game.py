@@ -18,6 +18,7 @@ from mnbatch.assay.map_grid import ORIGIN, STEP, positions
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.evaluation_set import LabelledSet
 from mnbatch.evaluation.labelled_cells import read_label_table
+from mnbatch.imaging.litter import is_system_litter
 from mnbatch.intake import reason
 
 # Where the micronuclei of a crop are: a mask for each crop, or a cut from the mask of its field.
@@ -83,7 +84,7 @@ def find_masks(masks: Path) -> Masks:
         TrainingError: neither of the two, or a row that cannot be understood.
     """
     if masks.is_dir():
-        files = [path for path in sorted(masks.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+        files = [path for path in sorted(masks.rglob("*")) if path.is_file() and not _is_litter(path, masks)]
         return Masks.keyed((path.relative_to(masks).as_posix(), MaskPlace(path)) for path in files)
     if not masks.exists():
         raise TrainingError(f"There are no masks at {masks}.", "Give a folder of masks, or a CSV that places crops.")
@@ -98,6 +99,10 @@ def find_masks(masks: Path) -> Masks:
         )
     numbered = list(table.dicts())
     return Masks.keyed((row["file"], _place(row, masks, number)) for number, row in numbered if row["file"])
+
+
+def _is_litter(path: Path, masks: Path) -> bool:
+    return any(is_system_litter(part) for part in path.relative_to(masks).parts)
 
 
 def _place(row: dict[str, str], masks: Path, line: int) -> MaskPlace:

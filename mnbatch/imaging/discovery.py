@@ -147,8 +147,8 @@ def when_settled(
 
 def _second_look(first: _FirstLook, settle: float, gap: float, explain: Callable[[Skipped], None]) -> Slide:
     slide = first.slide
-    newest = max(file.mtime_ns for file in slide.everything) / 1e9
-    age = time.time() - newest
+    now = time.time()
+    age = now - max(arrived(slide.root, file.path, file.mtime_ns / 1e9, now) for file in slide.everything)
     if age < settle:
         when = f"{age:.0f} s old" if age >= 0 else "dated in the future"
         explain(Skipped(slide.path, f"left for the next run: its newest file is {when} (--settle {settle:g})"))
@@ -158,6 +158,19 @@ def _second_look(first: _FirstLook, settle: float, gap: float, explain: Callable
         explain(Skipped(slide.path, "left for the next run: it changed while it was read"))
         return replace(slide, settled=False)
     return slide
+
+
+def arrived(root: Path, path: str, written: float, now: float) -> float:
+    """When a file was last changed, seconds since the epoch.
+
+    Copying programs set the time of writing to the original's, so the time at which the file system last changed its
+    entry counts, too. A time of writing in the future is one that a wrong clock set, and does not count.
+    """
+    try:
+        entered = os.stat(os.path.join(root, path)).st_ctime
+    except OSError:
+        return written
+    return max(entered, written) if written <= now else entered
 
 
 def _age(first: _FirstLook) -> float:
@@ -199,6 +212,7 @@ def find_slides(
     settle_seconds: float | None = None,
     explain: Explain | None = None,
     kind: InputKind = "crops",
+    stated: bool = False,
 ) -> Iterator[Slide]:
     """Walk an export once and yield its slides in natural order.
 
@@ -209,6 +223,7 @@ def find_slides(
             comes with `settled=False`; None takes every slide as it is.
         explain: is told of every file and folder that is not taken, and why.
         kind: what the export holds (see `mnbatch.imaging.inputs`).
+        stated: a person said so: what is of another kind beside images of a slide is left out, and does not fail it.
 
     Raises:
         UsageError: unknown layout (at once); two slides with one slide-id.
@@ -220,7 +235,7 @@ def find_slides(
     if not top.is_dir():
         what = "is a file, not a folder" if top.exists() else "does not exist"
         raise NoInputError(f"The export {root} {what}.", "Give the folder that the scanner wrote.")
-    return _find(Walk(top, parsed, explain or (lambda _: None), kind), settle_seconds)
+    return _find(Walk(top, parsed, explain or (lambda _: None), kind, stated=stated), settle_seconds)
 
 
 def _find(walk: Walk, settle_seconds: float | None) -> Iterator[Slide]:
@@ -250,7 +265,7 @@ def _find(walk: Walk, settle_seconds: float | None) -> Iterator[Slide]:
 
 
 def _marked_copy(slide: Slide, copies: SlideCopies, explain: Explain) -> Slide:
-    original = copies.original_of(slide)
+    original = None if slide.refused else copies.original_of(slide)
     if original is None:
         return slide
     explain(Skipped(slide.path, f"copy of slide {original}: the same files by content"))

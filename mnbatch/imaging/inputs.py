@@ -20,13 +20,15 @@ from scipy import ndimage
 
 from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.reasons import Named, say
+from mnbatch.imaging.companions import field_of_mask, is_mask_folder
 from mnbatch.imaging.formats.decoding import decode_plain, kind_of, page_values
 from mnbatch.imaging.formats.loading import read_whole
 from mnbatch.imaging.formats.pixels import DECODING_ERRORS
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.formats.tiff_headers import TiffHeader, open_tiff, read_header
 from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES, parse_layout
-from mnbatch.imaging.walk import field_of_mask, is_mask_folder, natural_key
+from mnbatch.imaging.litter import litter_reason, overviews_among
+from mnbatch.imaging.walk import natural_key
 
 KINDS: dict[InputKind, str] = {
     "crops": "each file (or page) is the crop of one cell",
@@ -69,17 +71,17 @@ def recognise_input(root: Path, layout: str, vote: Callable[[str], Vote | None] 
     """
     vote = vote or vote_on
     votes: Counter[Vote] = Counter()
-    whole = None
+    whole: list[str] = []
+    beside: set[str] = set()
     for path in _sample(root):
         if path.rpartition(".")[2].lower() in WHOLE_SLIDES:
-            whole = whole or os.path.basename(path)
-            continue
-        seen = vote(path)
-        if seen is not None:
+            whole.append(path)
+            beside.add(os.path.dirname(path))
+        elif (seen := None if os.path.dirname(path) in beside else vote(path)) is not None:
             votes[seen] += 1
-    if whole is not None:
-        return Recognised("wsi", say("kind-whole", file=Named("file", whole)))
     looked = votes.total()
+    if whole and votes["crops"] + votes["fields"] <= len(whole):
+        return Recognised("wsi", say("kind-whole", file=Named("file", os.path.basename(whole[0]))))
     if votes["wsi"] * 2 > looked:
         return Recognised("wsi", say("kind-tiled", count=votes["wsi"], looked=looked))
     if votes["fields"] * 2 > looked and parse_layout(layout).has_cell:
@@ -88,22 +90,31 @@ def recognise_input(root: Path, layout: str, vote: Callable[[str], Vote | None] 
 
 
 def _sample(root: Path) -> Iterator[str]:
+    """Whole slides of a folder before its images, so that a picture beside them is known for one."""
     found = entries = 0
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted((n for n in folders if not n.startswith(".") and not is_mask_folder(n)), key=natural_key)
+        folders[:] = sorted((n for n in folders if not _is_left_out(n)), key=natural_key)
         taken = 0
         entries += len(files)
-        for name in sorted(files, key=natural_key):
-            extension = name.rpartition(".")[2].lower()
-            wanted = extension in (*EXTENSIONS, *WHOLE_SLIDES) and not name.startswith(".")
-            if not wanted or field_of_mask(name) is not None:
-                continue
+        for name in _candidates(files):
             yield os.path.join(folder, name)
             taken, found = taken + 1, found + 1
             if taken == _PER_FOLDER or found == _SAMPLE:
                 break
         if found >= _SAMPLE or entries > _ENTRIES:
             return
+
+
+def _is_left_out(folder: str) -> bool:
+    return litter_reason(folder, folder=True) != "" or is_mask_folder(folder)
+
+
+def _candidates(files: list[str]) -> list[str]:
+    known = (*EXTENSIONS, *WHOLE_SLIDES)
+    images = [n for n in files if n.rpartition(".")[2].lower() in known and not litter_reason(n, folder=False)]
+    shown = overviews_among(images)
+    images = [name for name in images if name not in shown and field_of_mask(name) is None]
+    return sorted(images, key=lambda name: (name.rpartition(".")[2].lower() not in WHOLE_SLIDES, natural_key(name)))
 
 
 def vote_on(path: str) -> Vote | None:

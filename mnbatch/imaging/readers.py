@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from mnbatch.assay.cells import CellCrop, ReadTask, Slide, UInt8Array, UnreadableCell
@@ -26,6 +27,9 @@ PAGES_PER_TASK = 64
 _LARGE_FILE = 1 << 20
 """Bytes. Only larger TIFFs are looked into for pages before they are read, so that not every crop on a
 network share is opened twice."""
+
+_EVEN_LABELS = 0.98
+"""Share of neighbouring pixels of objects that are equal in a label image; fewer are in flat, saturated nuclei."""
 
 _RANGE_SAMPLE = 32
 _VALUES_PER_CELL = 4096
@@ -141,7 +145,24 @@ def make_cell(
         zoom=prepared.zoom,
         found=known.found,
         likeness=likeness_of(thumbnail(prepared.image)),
+        size=(decoded.shape[0], decoded.shape[1]),
+        labels=holds_labels(decoded),
     )
+
+
+def holds_labels(decoded: Decoded) -> bool:
+    """Whether values are numbers of objects: mostly 0, few others, and these in even areas.
+
+    A picture has noise or slopes: almost every pixel of it that is not background has a neighbour of another value.
+    """
+    if decoded.ndim != 2 or decoded.dtype.kind not in "iub":
+        return False
+    filled: npt.NDArray[np.bool_] = decoded != 0
+    if not 0.005 * decoded.size < int(filled.sum()) < 0.9 * decoded.size:
+        return False
+    both: npt.NDArray[np.bool_] = filled[:, 1:] & filled[:, :-1]
+    even: npt.NDArray[np.bool_] = (decoded[:, 1:] == decoded[:, :-1]) & both
+    return int(even.sum()) >= _EVEN_LABELS * max(1, int(both.sum()))
 
 
 def thumbnail(image: Image.Image) -> UInt8Array:

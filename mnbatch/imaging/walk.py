@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import configparser
+import filecmp
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -11,89 +11,23 @@ from pathlib import Path
 
 from mnbatch.assay.cells import Companion, Skipped, Slide, SourceFile
 from mnbatch.assay.field_records import InputKind
+from mnbatch.assay.reasons import Named, say
+from mnbatch.assay.sample_sheet import composed
 from mnbatch.errors import StorageError
-from mnbatch.imaging.copied_names import copies_among, is_copy_folder
-from mnbatch.imaging.formats.size_limits import MAX_COMPANIONS
-from mnbatch.imaging.identity import slide_id
-from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES, Layout, Place
-
-# Files that belong to another one: label images next to fields, data files of whole slides.
-
-
-_MASK_FILE = re.compile(r"(.+?)[_-](?:cp_masks?|masks?|labels?)", re.IGNORECASE)
-_MASK_FOLDER = re.compile(r"(?:.*[_\- ])?(?:masks?|labels?|outlines?)", re.IGNORECASE)
-_MASK_EXTENSIONS = ("tif", "tiff", "png")
-_LARGEST_INDEX = 1 << 20
-
-
-def field_of_mask(name: str) -> str | None:
-    """Stem of the field whose label image this file is by its name (`a_cp_masks.png` is that of `a`), or None."""
-    stem, _, extension = name.rpartition(".")
-    match = _MASK_FILE.fullmatch(field_stem(f"{stem}.{extension}")) if extension.lower() in _MASK_EXTENSIONS else None
-    return match[1] if match else None
-
-
-def is_mask_folder(name: str) -> bool:
-    """Whether a folder holds label images by its name (`masks`, `nucleus_masks`, `labels`)."""
-    return _MASK_FOLDER.fullmatch(name) is not None
-
-
-def field_stem(name: str) -> str:
-    """Name of an image file without its extension; `a.ome.tif` is `a`."""
-    stem = name.rpartition(".")[0]
-    return stem[:-4] if stem.lower().endswith(".ome") else stem
-
-
-def whole_slide_companions(path: str) -> list[str]:
-    """Data files of a whole slide that consists of several, as paths next to it; none for other formats.
-
-    MRXS keeps its data in a folder of the same name, VMS and VMU name theirs in the index file. What cannot be listed
-    is left out here: opening the slide will say what is missing.
-    """
-    stem, _, extension = path.rpartition(".")
-    if extension.lower() == "mrxs":
-        return _files_in(stem)
-    if extension.lower() in ("vms", "vmu"):
-        return _named_in(path)
-    return []
-
-
-def _files_in(folder: str) -> list[str]:
-    try:
-        return sorted(entry.path for entry in os.scandir(folder) if entry.is_file())
-    except OSError:
-        return []
-
-
-def _named_in(path: str) -> list[str]:
-    parser = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
-    try:
-        with open(path, encoding="utf-8", errors="replace") as index:
-            parser.read_string(index.read(_LARGEST_INDEX))
-    except (OSError, ValueError, configparser.Error):
-        return []
-    folder = os.path.dirname(path)
-    values = {value for section in parser.sections() for _, value in parser.items(section) if value}
-    named = (os.path.join(folder, os.path.basename(value)) for value in sorted(values)[:MAX_COMPANIONS])
-    return sorted(name for name in named if os.path.isfile(name) and name != path)
-
-
-# One walk through an export: folders in natural order, links followed once, every omission said.
-
-
-_JUNK = frozenset(
-    {
-        "thumbs.db",
-        "ehthumbs.db",
-        "desktop.ini",
-        "__macosx",
-        "@eadir",
-        "$recycle.bin",
-        "system volume information",
-        "lost+found",
-    }
+from mnbatch.imaging.companions import (
+    field_of_mask,
+    field_stem,
+    holds_images,
+    image_behind,
+    is_mask_folder,
+    shadows_images,
+    whole_slide_companions,
 )
-"""Names (in lower case) that operating systems and file servers leave in folders; some hold thumbnails."""
+from mnbatch.imaging.copied_names import copies_among, is_copy_folder
+from mnbatch.imaging.foreign_files import is_one_of_many, refusal, what_it_is
+from mnbatch.imaging.identity import slide_id
+from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDE_PRESETS, WHOLE_SLIDES, Layout, Place, parse_layout
+from mnbatch.imaging.litter import OVERVIEW, SMALL_VERSIONS, is_system_litter, litter_reason, overviews_among
 
 _RANK = {extension: rank for rank, extension in enumerate((*WHOLE_SLIDES, *EXTENSIONS))}
 _TAKEN: dict[InputKind, frozenset[str]] = {
@@ -101,6 +35,7 @@ _TAKEN: dict[InputKind, frozenset[str]] = {
     "fields": frozenset(EXTENSIONS),
     "wsi": frozenset((*WHOLE_SLIDES, "tif", "tiff")),
 }
+_FOREIGN = "of a format or kind that is not read: a slide that is failed"
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -111,6 +46,11 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     return parts, name
 
 
+_PICTURE_LIKE = ("gif", "webp")
+_FAMILIES = {"tif": "tiff", "tiff": "tiff", "jpg": "jpeg", "jpeg": "jpeg", "png": "png", "bmp": "bmp"}
+_WHOLE_LAYOUTS = {name: parse_layout(name, "wsi") for name in WHOLE_SLIDE_PRESETS}
+
+
 @dataclass(slots=True)
 class _Group:
     """A slide that is being put together."""
@@ -119,6 +59,8 @@ class _Group:
     files: list[SourceFile] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     companions: list[Companion] = field(default_factory=list)
+    foreign: list[SourceFile] = field(default_factory=list)
+    refused: tuple[str, str] | None = None
 
 
 _Fitting = tuple[os.DirEntry[str], str, Place]
@@ -131,17 +73,29 @@ class _Listing:
 
     files: list[os.DirEntry[str]] = field(default_factory=list)
     folders: list[os.DirEntry[str]] = field(default_factory=list)
+    foreign: list[os.DirEntry[str]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
 
 class Walk:
-    """State of one walk: what was seen, and the slides that are not complete yet."""
+    """State of one walk: what was seen, and the slides that are not complete yet.
+
+    Args:
+        stated: a person said what the export holds, so that what is of another kind beside images is left out.
+    """
 
     def __init__(
-        self, root: Path, layout: Layout, explain: Callable[[Skipped], None], kind: InputKind = "crops"
+        self,
+        root: Path,
+        layout: Layout,
+        explain: Callable[[Skipped], None],
+        kind: InputKind = "crops",
+        *,
+        stated: bool = False,
     ) -> None:
         self.root = root
         self._kind = kind
+        self._stated = stated
         self._real_root = os.path.realpath(root)
         self.layout = layout
         self.explain = explain
@@ -175,18 +129,28 @@ class Walk:
                 yield self._slide(group)
 
     def _slide(self, group: _Group) -> Slide:
-        place = group.place
+        place, refused = group.place, group.refused
+        if group.foreign and group.files and self._stated:
+            group.skipped += [
+                self._skip(file.path, f"no image that --input {self._kind} reads") for file in group.foreign
+            ]
+        elif group.foreign:
+            refused = refusal(group.foreign, len(group.files), self._kind)
+            if group.files:
+                group.companions += [Companion(group.files[0].path, file) for file in group.foreign]
+            group.files = group.files or group.foreign
         return Slide(
             slide_id=slide_id(place.path),
             name=place.slide,
             path=place.path,
-            donor=place.donor,
+            donor=None if place.donor is None else composed(place.donor),
             root=self.root,
             files=tuple(group.files),
             layout=self.layout.name,
             skipped=tuple(group.skipped),
             kind=self._kind,
             companions=tuple(group.companions),
+            refused=refused,
         )
 
     def _list(self, folder: str) -> _Listing | None:
@@ -215,7 +179,9 @@ class Walk:
         for entry in entries:
             path = _join(folder, entry.name)
             reason = self._why_not(entry, path)
-            if reason:
+            if reason == _FOREIGN:
+                listing.foreign.append(entry)
+            elif reason:
                 listing.skipped.append(self._skip(path, reason))
             elif entry.is_dir():
                 listing.folders.append(entry)
@@ -226,25 +192,30 @@ class Walk:
     def _why_not(self, entry: os.DirEntry[str], path: str) -> str:
         """Why an entry is left out before any layout is asked; "" for a candidate."""
         name = entry.name
-        if name.startswith("."):
-            return "hidden"
-        if name.casefold() in _JUNK:
-            return "left there by an operating system or file server, not by a scanner"
-        if entry.is_symlink():
+        reason = litter_reason(name, folder=entry.is_dir())
+        if reason == SMALL_VERSIONS and not (holds_images(os.path.dirname(entry.path)) or shadows_images(entry.path)):
+            reason = ""
+        if not reason and entry.is_symlink():
             reason = self._why_not_link(entry, path)
-            if reason:
-                return reason
+        if reason:
+            return reason
         if entry.is_dir():
             return self._why_not_folder(entry)
         if not entry.is_file():
             return "neither a file nor a folder"
+        if what_it_is(name, self._kind):
+            return _FOREIGN
         if name.rpartition(".")[2].lower() not in _TAKEN[self._kind] or "." not in name:
             return "not an image file by its extension"
         return ""
 
     def _why_not_folder(self, entry: os.DirEntry[str]) -> str:
+        if what_it_is(entry.name, self._kind) == "vendor" and entry.name.lower().endswith((".zarr", ".n5")):
+            return _FOREIGN
         if self._kind == "fields" and is_mask_folder(entry.name):
-            return "label images by the folder's name; only those next to their field (NAME_mask.tif) are used"
+            return "label images by the folder's name; only those beside their field (NAME_mask.tif) are used"
+        if self._kind == "crops" and is_mask_folder(entry.name) and shadows_images(entry.path):
+            return "label images by the folder's name and the names in it; of crops they are not used"
         if self._kind == "wsi" and os.path.isfile(f"{entry.path}.mrxs"):
             return f"data of {entry.name}.mrxs, which is taken"
         return ""
@@ -271,32 +242,102 @@ class Walk:
     def _is_walked(self, path: str, is_folder: bool) -> bool:
         """The walk comes to this path by itself (it is not hidden, and a file fits the layout)."""
         parts = path.split("/")
-        if any(part.startswith(".") or part.casefold() in _JUNK for part in parts):
+        if any(is_system_litter(part) for part in parts):
             return False
         return is_folder or self.layout.place(path, self.root.name) is not None
 
     def _gather(self, folder: str, listing: _Listing) -> None:
         """Put the files of one folder into their slides."""
         masks = self._take_masks_out(listing) if self._kind == "fields" else {}
+        self._leave_out_pictures_of_pictures(listing, folder)
         fitting = self._without_copies(folder, listing, self._fitting(folder, listing))
-        best: dict[str, str] = {}
-        for entry, _, _ in fitting:
-            stem = self._stem(entry.name)
-            if stem not in best or _rank(entry.name) < _rank(best[stem]):
-                best[stem] = entry.name
+        originals = self._originals(fitting)
         for entry, path, place in fitting:
-            if best[self._stem(entry.name)] == entry.name:
+            original = originals[entry.name]
+            if original == entry.name:
                 self._take(entry, path, place)
                 self._take_companions(path, place, masks.get(self._stem(entry.name)))
         for entry, path, place in fitting:
-            original = best[self._stem(entry.name)]
-            if original != entry.name:
-                skipped = self._skip(path, f"preview or second copy next to {original}, which is taken")
-                if place.path in self._open:
-                    self._open[place.path].skipped.append(skipped)
+            original = originals[entry.name]
+            if original == entry.name:
+                continue
+            if original == "":
+                why = say("same-name", file=Named("file", path))
+                self._open.setdefault(place.path, _Group(place)).refused = (why, say("same-name-do"))
+                self._take(entry, path, place)
+                continue
+            skipped = self._skip(path, f"preview or second copy next to {original}, which is taken")
+            if place.path in self._open:
+                self._open[place.path].skipped.append(skipped)
+        self._take_foreign(folder, listing)
         own = self._open.get(folder or ".")
         if own is not None:
             own.skipped.extend(listing.skipped)
+
+    def _originals(self, fitting: list[_Fitting]) -> dict[str, str]:
+        """Name of an image -> name of the one that is taken for it, which may be itself.
+
+        Of one stem the format that comes first is taken. Others are its previews; but one of the same format (`0.tif`
+        and `0.TIF`) only where it has the same bytes. Otherwise a crop is one of its own (that it has the same pixels
+        would show later), and of fields it has to be asked: "".
+        """
+        best: dict[str, os.DirEntry[str]] = {}
+        for entry, _, _ in fitting:
+            stem = self._stem(entry.name)
+            if stem not in best or _rank(entry.name) < _rank(best[stem].name):
+                best[stem] = entry
+        found = {}
+        for entry, _, _ in fitting:
+            original = best[self._stem(entry.name)]
+            other_format = _FAMILIES.get(_extension(entry.name)) != _FAMILIES.get(_extension(original.name))
+            copied = entry.name == original.name or other_format or _same_bytes(entry.path, original.path)
+            found[entry.name] = original.name if copied else entry.name if self._kind != "fields" else ""
+        return found
+
+    def _leave_out_pictures_of_pictures(self, listing: _Listing, folder: str) -> None:
+        """Label images and outlines that are named like an image beside them, and pictures of the whole slide."""
+        stems = {self._stem(entry.name) for entry in listing.files}
+        shown = overviews_among([entry.name for entry in listing.files]) if self.layout.has_cell else set()
+        for entry in list(listing.files):
+            behind = image_behind(entry.name)
+            if behind in stems:
+                reason = f"label image or outlines of {behind} by its name, not used"
+            elif entry.name in shown:
+                reason = OVERVIEW
+            else:
+                continue
+            listing.files.remove(entry)
+            listing.skipped.append(self._skip(_join(folder, entry.name), reason))
+
+    def _take_foreign(self, folder: str, listing: _Listing) -> None:
+        """Files of formats or kinds that are not read: with the images beside them, else slides of their own."""
+        held = {self._stem(entry.name) for entry in listing.files}
+        for entry in listing.foreign:
+            path, what = _join(folder, entry.name), what_it_is(entry.name, self._kind)
+            if self._kind == "wsi" and what == "pictures" and held:
+                reason = "picture beside a whole slide, which is taken"
+            elif path.rpartition(".")[2].lower() in _PICTURE_LIKE and copies_among([self._stem(entry.name)], held):
+                reason = "by its name a small version of an image beside it"
+            else:
+                place = self._place_of_foreign(folder, entry.name, what, alone=len(listing.foreign) == 1)
+                self._open.setdefault(place.path, _Group(place)).foreign.append(_source_file(entry.path, path))
+                continue
+            listing.skipped.append(self._skip(path, reason))
+
+    def _place_of_foreign(self, folder: str, name: str, what: str, *, alone: bool) -> Place:
+        """Where the layout would put an image of this name; a slide named after the file where it has no place."""
+        stem = name.rpartition(".")[0].removesuffix(".ome")
+        as_image = self.layout.place(_join(folder, f"{stem}.{'svs' if self._kind == 'wsi' else 'tif'}"), self.root.name)
+        together = is_one_of_many(name, what) or (alone and folder != "")
+        if as_image is not None and (as_image.path in self._open or together):
+            return as_image
+        own = _WHOLE_LAYOUTS[self.layout.name].place(_join(folder, f"{stem}.svs"), "") if self._is_preset else None
+        path = _join(folder, name)
+        return Place(own.slide if own else stem, own.donor if own else None, folder or ".", path)
+
+    @property
+    def _is_preset(self) -> bool:
+        return self.layout.name in _WHOLE_LAYOUTS
 
     def _without_copies(self, folder: str, listing: _Listing, fitting: list[_Fitting]) -> list[_Fitting]:
         """Leave out what is named as a copy of an image that is taken: next to it, or in the folder above."""
@@ -382,4 +423,15 @@ def _source_file(name: str, path: str) -> SourceFile:
 
 
 def _rank(name: str) -> int:
-    return _RANK[name.rpartition(".")[2].lower()]
+    return _RANK[_extension(name)]
+
+
+def _extension(name: str) -> str:
+    return name.rpartition(".")[2].lower()
+
+
+def _same_bytes(path: str, other: str) -> bool:
+    try:
+        return os.path.getsize(path) == os.path.getsize(other) and filecmp.cmp(path, other, shallow=False)
+    except OSError:
+        return False

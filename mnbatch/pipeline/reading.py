@@ -17,6 +17,7 @@ from mnbatch.errors import SlideError, StorageError
 from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.inference.prefetch import ordered_map
+from mnbatch.pipeline.image_forms import ImageForms
 from mnbatch.pipeline.remote_source import RemoteSource
 from mnbatch.pipeline.sources import Task
 from mnbatch.pipeline.worker_process import Opening
@@ -50,6 +51,7 @@ class SlideJob:
         again: its cells have not been scored by the model of its stain; it has to be read once more.
         error: the first thing that makes the slide unusable; its later cells are dropped.
         cause: the unexpected exception behind `error`, for the log.
+        forms: sizes and contents of its images.
     """
 
     slide: Slide
@@ -64,7 +66,12 @@ class SlideJob:
     again: bool = False
     error: SlideError | None = None
     cause: BaseException | None = None
+    forms: ImageForms = field(init=False)
     started: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        """Nothing is known of its images yet."""
+        self.forms = ImageForms(self.slide.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,8 @@ class Reading:
             if self.stop():
                 return
             try:
+                if job.slide.refused is not None:
+                    raise SlideError(*job.slide.refused)
                 opening = Opening(job.slide, self.preparation, self.fields, self.keep_crops)
                 source = RemoteSource(self.pool, opening)
                 for task in source.tasks():
@@ -173,6 +182,7 @@ class Reading:
                 job.file_digests[item.source] = item.file_digest
             if isinstance(item, FileDigest):
                 continue
+            job.forms.note(item)
             if not isinstance(item, CellCrop) and item.transient:
                 job.unread.add(item.source)
             if isinstance(item, CellCrop):
@@ -189,6 +199,9 @@ class Reading:
 
     def _settle_look(self, job: SlideJob) -> None:
         """Decide by all cells what the slide's stain is, and whether they were scored by the model for it."""
+        if job.error is not None:
+            return
+        job.error = job.forms.trouble()
         if job.error is not None:
             return
         seen = "" if self.stain else mixture(job.stains)

@@ -110,6 +110,8 @@ def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> Run
     with hold_out(store.paths), stop_on_signals() as stop, workers as pool:
         stop.when_set(lambda: pool.hurry(STOP_SECONDS))
         kind = _input_kind(settings, store, models, progress, pool)
+        if read_batch(store.paths) is None:
+            check_something_is_there(settings, kind)
         cover.pseudonyms = _bind(settings, store, kind)
         store.sweep()
         private = settings.pseudonymise
@@ -126,6 +128,18 @@ def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> Run
             raise
         finally:
             log.close()
+
+
+def check_something_is_there(settings: RunSettings, kind: InputKind) -> None:
+    """Look for a first slide before OUT is bound to an export and a layout.
+
+    A layout with a typing error, or a share that is not mounted, must not stay with OUT and refuse the right command.
+
+    Raises:
+        NoInputError: there is none.
+        MnbatchError: the export cannot be read.
+    """
+    next(find_slides(settings.export, layout=settings.layout, kind=kind, stated=settings.input != "auto"))
 
 
 def _bind(settings: RunSettings, store: Store, kind: InputKind) -> Pseudonyms | None:
@@ -225,6 +239,7 @@ class _Run:
             settle_seconds=settings.settle,
             explain=self._note_skipped,
             kind=self.kind,
+            stated=settings.input != "auto",
         )
         if settings.samples is not None:
             slides = iter(self._with_samples(list(slides), settings.samples))

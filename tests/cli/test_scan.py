@@ -69,7 +69,9 @@ def test_without_a_slide_the_reasons_are_printed_before_the_error(export: Path) 
     assert result.exception.exit_code == 4
 
 
-def test_young_slides_are_marked(export: Path) -> None:
+def test_young_slides_are_marked(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The time at which a file arrived cannot be set by a test.
+    monkeypatch.setattr("mnbatch.imaging.discovery.arrived", lambda root, path, written, now: written)
     for file in export.glob("D1/s1/*"):
         os.utime(file, (1e9, 1e9))
     result = scan(export, "--settle", "100")

@@ -184,7 +184,28 @@ def test_empty_slides_are_nobodys_copies(export: Path) -> None:
     assert [slide.copy_of for slide in found(export)[0]] == [None, None]
 
 
-def test_young_slides_are_left_for_the_next_run(export: Path) -> None:
+@pytest.fixture
+def by_writing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system that entered files when they were written; a test cannot set that time."""
+    monkeypatch.setattr(discovery, "arrived", lambda root, path, written, now: written)
+
+
+def test_a_copy_with_the_times_of_its_original_is_young(export: Path) -> None:
+    old = time.time() - 3600
+    os.utime(put(export, "copied/1.png"), (old, old))
+    assert not found(export, settle_seconds=60)[0][0].settled
+
+
+def test_a_slide_dated_in_the_future_is_taken_when_it_has_rested(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = time.time() + 1e6
+    os.utime(put(export, "ahead/1.png"), (later, later))
+    assert not found(export, settle_seconds=60)[0][0].settled
+    now = time.time() + 3600
+    monkeypatch.setattr(discovery.time, "time", lambda: now)
+    assert found(export, settle_seconds=60)[0][0].settled
+
+
+def test_young_slides_are_left_for_the_next_run(export: Path, by_writing: None) -> None:
     old = time.time() - 3600
     os.utime(put(export, "old/1.png"), (old, old))
     put(export, "young/1.png", seed=1)
@@ -194,7 +215,9 @@ def test_young_slides_are_left_for_the_next_run(export: Path) -> None:
     assert "next run" in skipped["young"]
 
 
-def test_a_slide_that_changes_between_two_looks_is_not_settled(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slide_that_changes_between_two_looks_is_not_settled(
+    export: Path, monkeypatch: pytest.MonkeyPatch, by_writing: None
+) -> None:
     old = time.time() - 3600
     for name in ("grows", "gains", "rests"):
         os.utime(put(export, f"{name}/1.png", seed=len(name)), (old, old))

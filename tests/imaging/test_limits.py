@@ -16,6 +16,7 @@ import tifffile
 
 from mnbatch.assay.cells import ReadTask, SourceFile
 from mnbatch.errors import SlideError
+from mnbatch.imaging.companions import whole_slide_companions
 from mnbatch.imaging.fields.field_images import load_fields
 from mnbatch.imaging.fields.label_images import load_labels
 from mnbatch.imaging.formats import decoding
@@ -24,7 +25,6 @@ from mnbatch.imaging.formats.size_limits import MAX_BYTES, MAX_DIRECTORIES, MAX_
 from mnbatch.imaging.formats.tiff_headers import check_description, open_tiff, read_header_of
 from mnbatch.imaging.formats.whole_slides import open_whole
 from mnbatch.imaging.inputs import recognise_input
-from mnbatch.imaging.walk import whole_slide_companions
 from tests.imaging.bombs import LONG, SHORT, directory, one_page, pages_of_one_strip, picture_tags, pointing_to_itself
 from tests.imaging.imaging_helpers import crop_of, draw_cell, encoded, put, reason_of, tiff
 
@@ -357,7 +357,7 @@ def test_an_index_names_a_limited_number_of_files(tmp_path: Path, monkeypatch: p
         put(tmp_path, f"{name}.jpg")
     index = put(tmp_path, "x.vms", b"[Virtual Microscope Specimen]\na=a.jpg\nb=b.jpg\nc=c.jpg\n")
     assert len(whole_slide_companions(str(index))) == 3
-    monkeypatch.setattr("mnbatch.imaging.walk.MAX_COMPANIONS", 2)
+    monkeypatch.setattr("mnbatch.imaging.companions.MAX_COMPANIONS", 2)
     assert len(whole_slide_companions(str(index))) == 2
 
 

@@ -8,6 +8,7 @@ import struct
 import numpy as np
 import simplejpeg
 
+from mnbatch.imaging.wholeness.cut_tails import check_tail
 from mnbatch.imaging.wholeness.lost_sectors import SECTOR, DamageError, Piece, check_blocks
 
 # BMP files: no checksum, no compression, rows from the bottom up.
@@ -41,7 +42,9 @@ def check_bmp(data: bytes) -> None:
     if stride and there - needed >= stride and not any(data[start + needed : start + needed + 16]):
         raise DamageError("more rows than its header says")
     samples = max(1, bits // 8)
-    check_blocks([Piece(start, data[start : start + needed], stride, np.dtype(np.uint8), samples)])
+    pixels = Piece(start, data[start : start + needed], stride, np.dtype(np.uint8), samples)
+    check_blocks([pixels])
+    check_tail(pixels)
 
 
 # JPEG streams that end early or hold wrong codes: libjpeg only warns, and paints what it lacks in grey.

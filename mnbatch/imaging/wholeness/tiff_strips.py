@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from mnbatch.imaging.wholeness.cut_tails import check_tail
 from mnbatch.imaging.wholeness.jpeg_bmp import check_jpeg, jpeg_size
 from mnbatch.imaging.wholeness.lost_sectors import SECTOR, DamageError, Piece, check_blocks, check_noise, check_tiles
 
@@ -101,7 +102,10 @@ def check_pixels(page: tifffile.TiffPage, *, labels: bool = False) -> None:
         check_segment(main, layout, index, start, data, noise=not labels)
         stored.append((start, data))
     if main.compression == _PLAIN and main.fillorder == 1 and not labels:
-        check_blocks(list(pieces(main, layout, stored)))
+        found = list(pieces(main, layout, stored))
+        check_blocks(found)
+        if len(found) == 1:
+            check_tail(found[0])
         for plane in _planes(layout, [data for _, data in stored]) if main.is_tiled else ():
             check_tiles(_assembled(main, layout, plane), (main.tilelength, main.tilewidth))
 

@@ -1,0 +1,82 @@
+"""Files that hold cells in a format or of a kind that a run does not read: they are slides, and failed ones."""
+
+from __future__ import annotations
+
+from mnbatch.assay.cells import SourceFile
+from mnbatch.assay.field_records import InputKind
+from mnbatch.assay.reasons import Foreign, Named, Reason, say
+from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES
+
+VENDOR_FORMATS: dict[str, str] = {
+    **dict.fromkeys(("czi", "zvi", "lsm"), "ZEN"),
+    **dict.fromkeys(("nd2",), "NIS-Elements"),
+    **dict.fromkeys(("lif", "lof"), "LAS X"),
+    **dict.fromkeys(("vsi", "oir", "oib", "oif", "poir"), "CellSens or FluoView"),
+    **dict.fromkeys(("dcm", "dicom"), "DICOM"),
+    **dict.fromkeys(("zarr", "n5"), "OME-Zarr"),
+    **dict.fromkeys(("c01", "dib"), "Cellomics"),
+    **dict.fromkeys(("cif", "daf", "rif"), "IDEAS"),
+    **dict.fromkeys(("stk",), "MetaMorph"),
+    **dict.fromkeys(("flex", "ims", "ics", "sld", "sldy", "mvd2", "dv", "r3d", "dm3", "dm4"), "a microscope"),
+    **dict.fromkeys(("isyntax", "qptiff", "kfb", "sdpc", "tmap", "mds", "eslide", "vff"), "a slide scanner"),
+    **dict.fromkeys(("btf", "tf8", "jp2", "j2k", "jpx", "gif", "webp", "dng", "heic", "avif"), "other software"),
+}
+"""Extension -> who writes it. None of them is read. Index files beside images (`.nd`, `.xdce`, `.xml`) are none."""
+
+_PER_FIELD = frozenset(("c01", "dib", "dcm", "dicom", "oir", "oib", "oif", "flex", "stk", "gif", "webp", "jp2"))
+"""Formats of which a slide has many files: those of a folder are one slide."""
+
+_SHOWN = 3
+
+
+def extension_of(name: str) -> str:
+    """Extension in lower case without the dot; "" for a name without one."""
+    return name.rpartition(".")[2].lower() if "." in name else ""
+
+
+def what_it_is(name: str, kind: InputKind) -> str:
+    """What a file (or a folder `.zarr`) that this kind of export does not read holds; "" for what holds no cells."""
+    extension = extension_of(name)
+    if extension in VENDOR_FORMATS:
+        return "vendor"
+    if kind != "wsi" and extension in WHOLE_SLIDES:
+        return "wsi"
+    if kind == "wsi" and extension in EXTENSIONS and extension not in ("tif", "tiff"):
+        return "pictures"
+    return ""
+
+
+def is_one_of_many(name: str, what: str) -> bool:
+    """Whether a slide has many such files, so that those of a folder are one slide."""
+    return what == "pictures" or extension_of(name) in _PER_FIELD
+
+
+def refusal(files: list[SourceFile], images: int, kind: InputKind) -> tuple[Reason, Reason]:
+    """Why a slide with such files is failed, and what a person can do.
+
+    Args:
+        files: of other formats or kinds.
+        images: of the export's kind beside them.
+    """
+    whats = {what_it_is(file.path, kind) for file in files}
+    seen = _described(files)
+    if images:
+        code = "mixed-files"
+        return say(code, images=images, kind=_WORDS[kind], files=seen), say("mixed-files-do", kind=kind)
+    if whats == {"wsi"}:
+        return say("other-kind", files=seen, kind=_WORDS["wsi"], other=_WORDS[kind]), say("other-kind-do", kind="wsi")
+    if whats == {"pictures"}:
+        return say("other-kind", files=seen, kind="images", other=_WORDS[kind]), say("other-kind-do", kind="crops")
+    makers = ", ".join(sorted({VENDOR_FORMATS.get(extension_of(file.path), "") for file in files} - {""}))
+    return say("vendor-file", files=seen, maker=makers), say("vendor-file-do")
+
+
+_WORDS: dict[InputKind, str] = {"crops": "crops", "fields": "fields", "wsi": "whole slides"}
+
+
+def _described(files: list[SourceFile]) -> Named | Foreign:
+    names = [file.path.rpartition("/")[2] for file in files]
+    if len(names) == 1:
+        return Named("file", files[0].path)
+    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return Foreign(f"{len(names)} files ({shown})", f"{len(names)} files")

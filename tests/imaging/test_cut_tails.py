@@ -1,0 +1,61 @@
+"""A copy whose room was made beforehand and which stopped half-way is unreadable; zero backgrounds are not."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from tests.campaign.mutations import crops
+from tests.imaging.imaging_helpers import read
+
+
+def on_zero(number: int) -> np.ndarray:
+    """A crop whose background is exactly zero."""
+    picture = crops("fluorescence", number)
+    grey = (picture.mean(axis=2) if picture.ndim == 3 else picture).astype(float)
+    grey *= 255 / grey.max()
+    return np.clip(grey - np.percentile(grey, 60) - 12, 0, 255).astype(np.uint8)
+
+
+def encoded(picture: np.ndarray, kind: str) -> bytes:
+    stream = io.BytesIO()
+    if kind == "bmp":
+        Image.fromarray(picture).save(stream, "BMP")
+    else:
+        tifffile.imwrite(stream, picture, photometric="minisblack", rowsperstrip=8 if kind == "strips" else None)
+    return stream.getvalue()
+
+
+def middle(picture: np.ndarray, data: bytes) -> int:
+    """A byte in the middle of the row through the brightest part."""
+    row = int(picture.sum(axis=1).argmax())
+    place = row * picture.shape[1] + int(picture[row].argmax())
+    return len(data) - picture.size + place if len(data) > picture.size else place
+
+
+@pytest.mark.parametrize("kind", ["one strip", "strips"])
+@pytest.mark.parametrize("number", range(4))
+def test_a_half_written_tiff_on_zero_background_is_unreadable(tmp_path: Path, kind: str, number: int) -> None:
+    picture = on_zero(number)
+    data = encoded(picture, kind)
+    assert not hasattr(read(tmp_path, data)[0], "reason")
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        start = tiff.pages[0].dataoffsets[0]
+    cut = start + middle(picture, b"")
+    (cell,) = read(tmp_path, data[:cut] + bytes(len(data) - cut))
+    assert cell.reason  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_half_written_bmp_on_zero_background_is_unreadable(tmp_path: Path, number: int) -> None:
+    picture = on_zero(number)
+    data = encoded(picture, "bmp")
+    assert not hasattr(read(tmp_path, data)[0], "reason")
+    cut = middle(picture[::-1], data)
+    (cell,) = read(tmp_path, data[:cut] + bytes(len(data) - cut))
+    assert cell.reason  # type: ignore[union-attr]

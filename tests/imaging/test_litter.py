@@ -1,0 +1,163 @@
+"""Files that are no cells, and files that hold cells but are not read: the right files, or a failed slide."""
+
+from __future__ import annotations
+
+import shutil
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mnbatch.assay.cells import Skipped, Slide
+from mnbatch.imaging.discovery import find_slides
+from mnbatch.imaging.inputs import recognise_input
+from mnbatch.imaging.litter import images_below, litter_reason
+from tests.imaging.imaging_helpers import put
+
+LITTER_FOLDERS = (
+    *(
+        "@eaDir",
+        "#recycle",
+        "@Recycle",
+        "#snapshot",
+        "~snapshot",
+        ".snapshot",
+        "lost+found",
+        "System Volume Information",
+    ),
+    *(".Trash-1000", "__MACOSX", "$RECYCLE.BIN", "@Recently-Snapshot"),
+)
+LITTER_FILES = ("._1.png", "~$1.png", "1.png.part", "1.tif.tmp", "Thumbs.db", "desktop.ini", ".DS_Store")
+COMPANIONS = (
+    *("1_mask.png", "1_seg.tif", "1_cp_masks.png", "1_cp_outlines.png", "mask_1.png", "masks/1.png", "labels/1.tif"),
+    *("overview.png", "label.jpg", "macro.jpg", "S1_overview.png", "Thumbs/x.jpg", "previews/y.png"),
+)
+VENDOR = ("czi", "nd2", "lif", "vsi", "oir", "dcm", "c01", "cif", "daf")
+
+
+def slides_of(export: Path, **options: object) -> tuple[dict[str, Slide], list[str]]:
+    said: list[Skipped] = []
+    slides = {slide.path: slide for slide in find_slides(export, explain=said.append, **options)}  # type: ignore[arg-type]
+    return slides, [skipped.path for skipped in said]
+
+
+@pytest.mark.parametrize("folder", LITTER_FOLDERS)
+def test_what_servers_and_systems_keep_is_no_slide(export: Path, folder: str) -> None:
+    put(export, "S1/1.png")
+    put(export, f"{folder}/S1/2.png", seed=1)
+    put(export, f"S1/{folder}/3.png", seed=2)
+    assert list(slides_of(export)[0]) == ["S1"]
+
+
+@pytest.mark.parametrize("name", [*LITTER_FILES, *COMPANIONS])
+def test_what_lies_beside_crops_is_left_out_and_said(export: Path, name: str) -> None:
+    put(export, "S1/1.png")
+    put(export, "S1/2.png", seed=1)
+    put(export, f"S1/{name}", seed=2)
+    slides, said = slides_of(export)
+    assert [file.path for file in slides["S1"].files] == ["S1/1.png", "S1/2.png"]
+    assert len(slides) == 1
+    assert any(f"S1/{name}".startswith(path) for path in said)
+
+
+def test_a_folder_named_masks_that_mirrors_nothing_is_a_slide(export: Path) -> None:
+    put(export, "S1/1.png")
+    put(export, "masks/a.png", seed=1)
+    assert set(slides_of(export)[0]) == {"S1", "masks"}
+
+
+@pytest.mark.parametrize("extension", VENDOR)
+def test_a_vendor_file_is_a_failed_slide_with_a_next_step(export: Path, extension: str) -> None:
+    put(export, "S1/1.png")
+    put(export, f"V/scan.{extension}", b"vendor")
+    refused = slides_of(export)[0]["V"].refused
+    assert refused is not None
+    assert "mnbatch does not read" in refused[0]
+    assert "OME-TIFF" in refused[1]
+
+
+def test_a_zarr_folder_is_a_failed_slide(export: Path) -> None:
+    put(export, "S1/1.png")
+    put(export, "V.ome.zarr/0/.zarray", b"{}")
+    slides = slides_of(export)[0]
+    assert slides["V.ome.zarr"].refused
+    assert slides["V.ome.zarr"].name == "V"
+
+
+def test_a_vendor_file_beside_crops_is_asked_about_and_left_out_when_said(export: Path) -> None:
+    put(export, "S1/1.png")
+    put(export, "S1/raw.czi", b"vendor")
+    assert "--input crops" in (slides_of(export)[0]["S1"].refused or ("", ""))[1]
+    slides, said = slides_of(export, stated=True)
+    assert slides["S1"].refused is None
+    assert said == ["S1/raw.czi"]
+
+
+def test_one_whole_slide_does_not_turn_crops_into_whole_slides(export: Path) -> None:
+    put(export, "A.svs", b"II*\0")
+    for number in range(5):
+        put(export, f"S1/{number}.png", seed=number)
+    assert recognise_input(export, "folder-per-slide").kind == "crops"
+    slides = slides_of(export)[0]
+    assert slides["A.svs"].refused
+    assert len(slides["S1"].files) == 5
+
+
+def test_files_of_one_name_and_format_are_copies_only_when_identical(export: Path) -> None:
+    put(export, "S1/0.tif", b"II*\0one")
+    put(export, "S1/0.TIF", b"II*\0two")
+    put(export, "S2/0.tif", b"II*\0one")
+    put(export, "S2/0.tiff", b"II*\0one")
+    slides = slides_of(export)[0]
+    assert [len(slides[name].files) for name in ("S1", "S2")] == [2, 1]
+    assert slides_of(export, kind="fields")[0]["S1"].refused
+
+
+def test_galleries_of_one_stem_are_two_slides(export: Path) -> None:
+    put(export, "S1.tif", b"II*\0one")
+    put(export, "S1.tiff", b"II*\0two")
+    assert len(slides_of(export, layout="tiff-galleries")[0]) == 2
+
+
+def test_donors_are_compared_in_one_form_of_unicode(export: Path) -> None:
+    for number, form in enumerate(("NFC", "NFD")):
+        put(export, f"{unicodedata.normalize(form, 'Bär')}/S{number}/1.png", seed=number)  # type: ignore[arg-type]
+    slides = slides_of(export, layout="donor-slide-folders")[0]
+    assert {slide.donor for slide in slides.values()} == {"Bär"}
+    assert all((export / file.path).is_file() for slide in slides.values() for file in slide.files)
+
+
+def test_sorted_crops_are_read_without_litter_and_masks(tmp_path: Path) -> None:
+    for name in ("1.png", "@eaDir/1.png", "1_mask.png", "masks/1.png", "more/2.png", "._3.png"):
+        put(tmp_path, name)
+    assert [path.name for path in images_below(tmp_path)] == ["1.png", "2.png"]
+
+
+@pytest.mark.parametrize("name", ["cell_1.tif", "Smith", "snapshot1.png", "S#1", "1_label2.png", "recycled cells"])
+def test_names_of_cells_are_no_litter(name: str) -> None:
+    assert litter_reason(name, folder=False) == ""
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    litter=st.sets(st.sampled_from([*(f"{f}/9.png" for f in LITTER_FOLDERS), *LITTER_FILES, *COMPANIONS])),
+    vendor=st.sets(st.sampled_from(VENDOR), max_size=3),
+    cells=st.integers(2, 5),
+)
+def test_any_export_gives_its_cells_or_failed_slides(
+    tmp_path: Path, litter: set[str], vendor: set[str], cells: int
+) -> None:
+    export = tmp_path / "generated"
+    shutil.rmtree(export, ignore_errors=True)
+    for number in range(1, cells + 1):
+        put(export, f"S1/{number}.png", seed=number)
+    for number, name in enumerate(sorted(litter)):
+        put(export, f"S1/{name}", seed=100 + number)
+    for extension in vendor:
+        put(export, f"V{extension}/scan.{extension}", extension.encode())
+    slides, _ = slides_of(export)
+    assert [file.path for file in slides["S1"].files] == [f"S1/{n}.png" for n in range(1, cells + 1)]
+    assert {path for path, slide in slides.items() if slide.refused} == {f"V{extension}" for extension in vendor}
+    assert len(slides) == 1 + len(vendor)
