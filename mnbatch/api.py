@@ -26,7 +26,7 @@ from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, load_curve
 from mnbatch.dosimetry.curve_fitting import Family, ModelChoice
 from mnbatch.dosimetry.curve_fitting import fit_curve as fit_points
 from mnbatch.dosimetry.dose_estimation import DoseOptions, Method, assess, read_cases
-from mnbatch.dosimetry.likelihood_fits import read_points
+from mnbatch.dosimetry.calibration_tables import read_points
 from mnbatch.dosimetry.triage import triage
 from mnbatch.errors import StorageError, UsageError
 from mnbatch.renamed import current_input

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mnbatch.csvfile import CsvError, CsvWriter, csv_bytes, guarded, parse_table, read_stored, shown, stored
+from mnbatch.csvfile import CsvError, CsvWriter, csv_bytes, guarded, read_stored, shown, stored
+from mnbatch.handed_table import parse_table
 
 ANY = st.text(st.characters(exclude_categories=()))
 """All of Unicode, lone surrogates and controls among it."""

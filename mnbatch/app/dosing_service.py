@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mnbatch.app.rebuild import make_reports, open_store
 from mnbatch.assay.sample_sheet import match_samples, read_samples
 from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, dump_curve, load_curve, problems
+from mnbatch.dosimetry.calibration_tables import read_points
 from mnbatch.dosimetry.curve_fitting import Family, ModelChoice, fit_curve
 from mnbatch.dosimetry.dose_estimation import (
     DoseResult,
@@ -19,7 +20,7 @@ from mnbatch.dosimetry.dose_estimation import (
     curve_warnings,
     read_cases,
 )
-from mnbatch.dosimetry.likelihood_fits import DosePoint, read_points
+from mnbatch.dosimetry.likelihood_fits import DosePoint
 from mnbatch.dosimetry.scorer_error import counted_rate
 from mnbatch.dosimetry.triage import Triage, triage
 from mnbatch.errors import CurveError, MismatchError, NoInputError, UsageError

@@ -30,9 +30,11 @@ def test_excel_sheets_of_many_countries_are_read(tmp_path: Path) -> None:
     ]
 
 
-def test_short_lines_leave_the_rest_empty(tmp_path: Path) -> None:
-    (row,) = read_samples(sheet(tmp_path, "slide,donor,dose_gy,note\ns1,D7\n"))
+def test_a_short_line_may_leave_out_text_and_no_number(tmp_path: Path) -> None:
+    (row,) = read_samples(sheet(tmp_path, "slide,donor,dose_gy,note\ns1,D7,\n"))
     assert (row.dose_gy, row.note) == (None, "")
+    with pytest.raises(UsageError, match="line 2: 2 entries for 4 columns, none for dose_gy"):
+        read_samples(sheet(tmp_path, "slide,donor,dose_gy,note\ns1,D7\n"))
 
 
 @pytest.mark.parametrize(

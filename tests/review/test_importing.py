@@ -86,7 +86,7 @@ def test_a_broken_line_is_named(out, queue, tools, tmp_path):
     lines = path.read_text().splitlines()
     lines[4] = lines[4][:30]
     path.write_text("\n".join(lines))
-    refuse(out, path, UsageError, "line 5: no ")
+    refuse(out, path, UsageError, "line 5: 3 entries for 10 columns")
 
 
 @pytest.mark.parametrize(
