@@ -97,14 +97,13 @@ def needs(*names: str) -> Needed:
 
 def _beginning(text: str) -> tuple[int, str]:
     """Lines before the names of the columns, and what separates fields."""
-    told, before = "", 0
-    for line in io.StringIO(text, newline=""):
+    told = ""
+    for before, line in enumerate(io.StringIO(text, newline="")):
         found = _TOLD.fullmatch(line.strip(" \r\n"))
         if found and not told:
             told = found[1]
         elif line.strip(" ,;\t\r\n") and not _COMMENT.match(line):
             return before, _separator(before + 1, line, told)
-        before += 1
     return 0, ","
 
 

@@ -16,15 +16,16 @@ from mnbatch.spelled_numbers import SpellingError, count_of, decimal_of
 COUNT_COLUMN = re.compile(r"c(\d+)\+?")
 RATE_COLUMN = re.compile(r"(?:x|mn|mnbn)_per_(1000|100)")
 """Events as a rate: the column says of how many cells."""
-DOSE_PARTS = {"d": 1, "dose": 1, "dose_gy": 1, "d_gy": 1, "dose_cgy": 100, "d_cgy": 100, "dose_mgy": 1000, "d_mgy": 1000}
+DOSE_PARTS = dict.fromkeys(("d", "dose", "d_gy", "dose_gy"), 1) | dict.fromkeys(("d_cgy", "dose_cgy"), 100)
+DOSE_PARTS |= dict.fromkeys(("d_mgy", "dose_mgy"), 1000)
 """Columns of a known dose, and how many of their units a Gy has."""
 READ = ("id", "n", "x", "endpoint", "scoring", "mode", "model_digest", "threshold")
 NOT_FITTING = "\0"
 """Key under which a row says that it does not fit its table; no column has this name."""
 SEPARATOR = "\1"
 """Key of what separates the fields of a row's table."""
-MOST_EVENTS = 10
-"""Micronuclei a cell: more than any dose makes; a count that was cut in two at its thousands shows so."""
+MOST_EVENTS = 4
+"""Micronuclei a cell: more than any dose makes; of a count below 20 000, cut in two at its thousands, less is left."""
 Row = Mapping[str, str]
 
 
@@ -117,7 +118,7 @@ def events_of(row: Row, column: str, cells: int, endpoint: str) -> int:
         raise RowError(str(error)) from error
     decimals = re.split("[.,]", text)[1:]
     step, written = int(per) / max(cells, 1), 10.0 ** -len(decimals[0] if decimals else "")
-    if step <= written:
+    if step < 0.999 * written:
         raise RowError(f"{column.upper()} = {text} has too few decimals for N = {cells} cells: give the count, X")
     events = round(rate / step)
     # Half of the last decimal may have been rounded away; a little more for the arithmetic.

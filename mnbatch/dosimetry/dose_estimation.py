@@ -163,11 +163,12 @@ def _case(row: Row, line: int, curve_endpoint: Endpoint) -> Case:
         if "threshold" in scoring:
             scoring["threshold"] = repr(decimal_of(scoring["threshold"], row[SEPARATOR], "threshold"))
     except (RowError, SpellingError) as problem:
-        return Case(name or f"line {line}", None, str(problem), scoring)
+        return Case(name or f"line {line}", None, f"line {line}: {problem}", scoring)
     if not name:
         missing = "there is no column id" if "id" not in row else "no id is given"
         return Case(f"line {line}", counts, f"{missing}: a result that belongs to nobody is not given", scoring)
-    return Case(name, counts, spoiled_name(name), scoring)
+    spoiled = spoiled_name(name)
+    return Case(name, counts, f"line {line}: the id {spoiled}" if spoiled else "", scoring)
 
 
 # What a dose must be read with.
@@ -193,7 +194,7 @@ def warnings_of(seen: Seen, curve: Curve, differing: Sequence[str], not_said: st
 
     Args:
         differing: what of the scoring differs between case and curve, which somebody allowed.
-        not_said: that the case leaves its scoring open (`unsaid_scoring`), which somebody allowed; "" where it does not.
+        not_said: that the case leaves its scoring open (`unsaid_scoring`), which somebody allowed.
     """
     found = []
     if not_said:
