@@ -64,17 +64,16 @@ def read_samples(path: Path) -> list[SampleRow]:
     """Read a sample sheet as `mnbatch.handed_table` does; columns of other names are the laboratory's own.
 
     Raises:
-        UsageError: a column that is missing, there twice or misspelled, a line without slide or donor, a slide named
-            twice, a bad number; names the line.
+        UsageError: a column that is missing, there twice or misspelled, a line without slide or donor, a bad number;
+            names the line.
         StorageError: the file cannot be read.
     """
     table = _table(path)
     header = _header(path, table.columns)
-    rows = [
+    return [
         _row(path, line, dict(zip(header, map(str.strip, cells), strict=True)), table.separator)
         for line, cells in table.rows
     ]
-    return _unique(path, rows)
 
 
 def unread_columns(path: Path) -> str:
@@ -102,18 +101,6 @@ def _table(path: Path) -> Table:
             f"The sample sheet {path} cannot be used: {reason(error)}.",
             f"Save it as 'CSV UTF-8' (in Excel: Save As); its first line names {', '.join(COLUMNS)}.",
         ) from error
-
-
-def _unique(path: Path, rows: list[SampleRow]) -> list[SampleRow]:
-    first: dict[str, SampleRow] = {}
-    for row in rows:
-        other = first.setdefault(row.slide, row)
-        if other is not row:
-            raise UsageError(
-                f"{path}, line {row.line}: the slide {short(row.slide)} stands already in line {other.line}.",
-                "Keep one line for each slide.",
-            )
-    return rows
 
 
 def match_samples(rows: Sequence[SampleRow], slides: Iterable[SlideIdentity]) -> dict[str, SampleRow]:

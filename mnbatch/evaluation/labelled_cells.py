@@ -139,7 +139,7 @@ def read_label_table(data: Path) -> Table:
     try:
         table = parse_table(read_bytes(data), needed=needed)
     except CsvError as error:
-        raise TrainingError(f"{data} is not a CSV in UTF-8: {reason(error)}.", "Save it as CSV in UTF-8.") from error
+        raise TrainingError(f"The table {data} cannot be used: {reason(error)}.", "Save it as CSV in UTF-8.") from error
     return replace(table, columns=tuple(column_key(name) if needed(name) else name for name in table.columns))
 
 
