@@ -6,7 +6,9 @@ command line calls the same functions below.
 
 from __future__ import annotations
 
+import csv
 import io
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,10 +26,11 @@ from mnbatch.assay.map_grid import positions
 from mnbatch.assay.mn_counts import CellCount
 from mnbatch.assay.stains import mixture, slide_stain
 from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, load_curve
+from mnbatch.dosimetry.calibration_tables import read_points, table_notes
 from mnbatch.dosimetry.curve_fitting import Family, ModelChoice
 from mnbatch.dosimetry.curve_fitting import fit_curve as fit_points
 from mnbatch.dosimetry.dose_estimation import DoseOptions, Method, assess, read_cases
-from mnbatch.dosimetry.likelihood_fits import read_points
+from mnbatch.dosimetry.plausible_curves import implausible
 from mnbatch.dosimetry.triage import triage
 from mnbatch.errors import StorageError, UsageError
 from mnbatch.renamed import current_input
@@ -580,7 +583,8 @@ def fit_curve(
     """Fit a calibration curve y = C + alpha D (+ beta D^2) to counted cells at known doses (docs/statistics.md).
 
     Args:
-        table: columns D (Gy) with N (cells) and X (events), or D and C0..C5 (cells with so many micronuclei).
+        table: columns D (Gy; or dose_cgy, dose_mgy) with N (cells) and X (events), or D and C0..C5 (cells with so many
+            micronuclei). A Python warning names columns that are not read, equal rows and implausible curves.
         endpoint: "mnbn": X counts cells with at least one micronucleus; "mn": micronuclei.
         model, family: as `mnbatch curve fit`.
 
@@ -588,7 +592,10 @@ def fit_curve(
         UsageError: a column is missing.
         CurveError: rows that cannot be used, or data that give no curve.
     """
-    return fit_points(read_points(_source(table), endpoint), endpoint, model, family)
+    curve = fit_points(read_points(_source(table), endpoint), endpoint, model, family)
+    for text in (*table_notes(_source(table)), *implausible(curve)):
+        warnings.warn(text, stacklevel=2)
+    return curve
 
 
 def estimate_dose(
@@ -659,5 +666,6 @@ _DOSE_TYPES = {
 
 def _source(table: Counts) -> Path | bytes:
     if isinstance(table, pd.DataFrame):
-        return table.to_csv(index=False).encode()
+        # Text in quotes, so that nothing of it is taken for a comment.
+        return table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode()
     return Path(table)

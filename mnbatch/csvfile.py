@@ -1,4 +1,4 @@
-"""The one writer and the one reader of CSV: what is stored and read back, and the tables that people open or hand in.
+"""The one writer of CSV, and the reader of what it stored; `mnbatch.handed_table` reads what people hand in.
 
 Stored files are UTF-8, with commas and line feeds, and lose nothing: a field is quoted wherever a reader could take
 part of it for a separator, an end of line or padding (a bare carriage return, any Unicode line separator, blanks at
@@ -18,7 +18,6 @@ import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import IO
 
 Value = str | int | float | None
@@ -28,8 +27,8 @@ MARK = "\\:"
 """Begins a field in which something is spelled out."""
 
 _LONGEST_FIELD = 2**27
-_SEPARATORS = (",", ";", "\t")
-_TO_QUOTE = re.compile('[",\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]|^[\\s\ufeff]|\\s$')
+# A first field that begins with # would be a comment for `mnbatch.handed_table`.
+_TO_QUOTE = re.compile('[",\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]|^[\\s\ufeff#]|\\s$')
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _TO_SPELL = re.compile("[\\\\\x00\ud800-\udfff]")
 _SPELLED = re.compile(r"\\(\\|u[0-9a-f]{4})")
@@ -172,9 +171,9 @@ def read_stored(data: bytes, columns: Iterable[str] = ()) -> Iterator[dict[str, 
         CsvError: not UTF-8, a NUL, no header, a column that is missing or named twice, a row with more or fewer fields
             than columns; raised when that row is reached.
     """
-    lines = _lines(_decoded(data), ",")
+    lines = rows_of(decoded_text(data), ",")
     _, header = next(lines, (1, []))
-    _check_header(header)
+    check_header(header)
     missing = [name for name in columns if name not in header]
     if missing:
         raise CsvError(f"it has no column {missing[0]}")
@@ -184,62 +183,8 @@ def read_stored(data: bytes, columns: Iterable[str] = ()) -> Iterator[dict[str, 
         yield dict(zip(header, map(restored, fields), strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table as a person handed it in.
-
-    Attributes:
-        columns: names of the first line, blanks round them taken away.
-        rows: (line of the file, a field for each column).
-        separator: comma, semicolon or tab; with semicolons numbers may have a decimal comma.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[int, tuple[str, ...]], ...]
-    separator: str
-
-    def dicts(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """(line, column -> text) of each row."""
-        for line, fields in self.rows:
-            yield line, dict(zip(self.columns, fields, strict=True))
-
-
-def parse_table(data: bytes, *, ragged: bool = False) -> Table:
-    """A person's table: UTF-8 (a mark is allowed) or the UTF-16 that Excel calls Unicode text.
-
-    Lines without any entry are skipped; a row may end early, which leaves its last fields empty.
-
-    Args:
-        ragged: leave rows as long as they are, for a caller that has a reason for each.
-
-    Raises:
-        CsvError: another encoding, a NUL, no line, a column named twice, quotes that do not match, or a row with more
-            entries than columns.
-    """
-    text = _decoded(data)
-    separator = _separator(text)
-    lines = [(line, fields) for line, fields in _lines(text, separator) if any(map(str.strip, fields))]
-    if not lines:
-        raise CsvError("it is empty")
-    header = [name.strip() for name in lines[0][1]]
-    while not header[-1]:
-        header.pop()
-    _check_header(header)
-    fit = _as_it_is if ragged else _fitted
-    return Table(tuple(header), tuple((line, fit(line, row, len(header))) for line, row in lines[1:]), separator)
-
-
-def _as_it_is(line: int, fields: Sequence[str], width: int) -> tuple[str, ...]:
-    return tuple(map(unguarded, fields))
-
-
-def _fitted(line: int, fields: Sequence[str], width: int) -> tuple[str, ...]:
-    if any(map(str.strip, fields[width:])):
-        raise CsvError(f"line {line}: {len(fields)} entries for {width} columns: put text with a comma in quotes")
-    return tuple(map(unguarded, [*fields[:width], *[""] * (width - len(fields))]))
-
-
-def _check_header(header: Sequence[str]) -> None:
+def check_header(header: Sequence[str]) -> None:
+    """Raise a CsvError for a header without a name, or with one twice."""
     if not header:
         raise CsvError("it is empty")
     twice = [name for name, number in Counter(header).items() if name and number > 1]
@@ -247,7 +192,8 @@ def _check_header(header: Sequence[str]) -> None:
         raise CsvError(f"it names a column twice: {twice[0][:60]}")
 
 
-def _decoded(data: bytes) -> str:
+def decoded_text(data: bytes) -> str:
+    """The text of a file in UTF-8, or in UTF-16 with its mark; a CsvError names the line that is neither."""
     utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = data.decode("utf-16" if utf16 else "utf-8-sig")
@@ -260,16 +206,14 @@ def _decoded(data: bytes) -> str:
     return text
 
 
-def _separator(text: str) -> str:
-    first = next((line for line in io.StringIO(text) if line.strip()), "")
-    # The earlier of the three where they are as many.
-    return max(_SEPARATORS, key=first.count)
+def rows_of(text: str, separator: str, before: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """(line on which it begins, fields) of each row that is not blank.
 
-
-def _lines(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """(line on which it begins, fields) of each row that is not blank."""
+    Args:
+        before: lines of the file before the text.
+    """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    line = 1
+    line = before + 1
     while True:
         try:
             fields = next(reader)
@@ -279,4 +223,4 @@ def _lines(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
             raise CsvError(f"line {line}: {error}") from error
         if fields:
             yield line, fields
-        line = reader.line_num + 1
+        line = before + reader.line_num + 1

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "mnbatch"
 
-BASE = {"csvfile", "intake", "renamed"}
+BASE = {"csvfile", "handed_table", "intake", "renamed", "spelled_numbers"}
 """How files are read and tables written: for every room."""
 
 MAY_IMPORT = {
@@ -20,6 +20,8 @@ MAY_IMPORT = {
     "streams": set(),
     "files": {"errors", "processes"},
     "csvfile": set(),
+    "handed_table": set(),
+    "spelled_numbers": set(),
     "renamed": set(),
     "intake": set(),
     "settings": {"errors"},

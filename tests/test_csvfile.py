@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mnbatch.csvfile import CsvError, CsvWriter, csv_bytes, guarded, parse_table, read_stored, shown, stored
+from mnbatch.csvfile import CsvError, CsvWriter, csv_bytes, guarded, read_stored, shown, stored
+from mnbatch.handed_table import parse_table
 
 ANY = st.text(st.characters(exclude_categories=()))
 """All of Unicode, lone surrogates and controls among it."""
@@ -118,33 +119,6 @@ def test_what_cannot_be_written_plainly_is_spelled_out_and_nothing_else_is():
 def test_a_damaged_stored_file_is_refused_with_its_line(data, words):
     with pytest.raises(CsvError, match=re.escape(words)):
         list(read_stored(data, ["a"]))
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_what_spreadsheets_save_is_read(encoding, separator, end):
-    lines = [["slide", "note", ""], ["s1", "größer", ""], ["", "", ""], ["s2"]]
-    table = parse_table(end.join(separator.join(line) for line in lines).encode(encoding))
-    assert (table.columns, table.separator) == (("slide", "note"), separator)
-    assert [row for _, row in table.rows] == [("s1", "größer"), ("s2", "")]
-    assert [line for line, _ in table.rows] == [2, 4]
-
-
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (b" \n,,\n", "empty"),
-        (b"a,b\n1,2,3\n", "line 2: 3 entries for 2 columns"),
-        (b"a,b,a\n", "a column twice: a"),
-        (b"a,b\n1,2\n\xe9,2\n", "line 3 is not UTF-8"),
-        ("a,b\n1,2\n".encode("utf-16-le"), "NUL"),
-        (b"a,b\n1,2\n" + b"\0" * 9, "line 3 holds a NUL"),
-    ],
-)
-def test_a_persons_table_that_cannot_be_used_is_refused_with_its_line(data, words):
-    with pytest.raises(CsvError, match=re.escape(words)):
-        parse_table(data)
 
 
 def test_a_row_of_another_width_is_no_row():

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mnbatch.app.rebuild import make_reports, open_store
 from mnbatch.assay.sample_sheet import match_samples, read_samples
 from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, dump_curve, load_curve, problems
+from mnbatch.dosimetry.calibration_tables import read_points, table_notes
+from mnbatch.dosimetry.case_tables import unread_columns
 from mnbatch.dosimetry.curve_fitting import Family, ModelChoice, fit_curve
 from mnbatch.dosimetry.dose_estimation import (
     DoseResult,
@@ -19,7 +21,8 @@ from mnbatch.dosimetry.dose_estimation import (
     curve_warnings,
     read_cases,
 )
-from mnbatch.dosimetry.likelihood_fits import DosePoint, read_points
+from mnbatch.dosimetry.likelihood_fits import DosePoint
+from mnbatch.dosimetry.plausible_curves import implausible
 from mnbatch.dosimetry.scorer_error import counted_rate
 from mnbatch.dosimetry.triage import Triage, triage
 from mnbatch.errors import CurveError, MismatchError, NoInputError, UsageError
@@ -44,7 +47,7 @@ class Dosed:
         pairs: result and dose class of each; the class is None without a dose, or where none was asked for.
         missing: donor -> its slides that are not counted; "" for slides without a donor.
         index: the batch page; None for bare counts.
-        notes: what a person should know of the reports that were made.
+        notes: what a person should know of the table that was read, or of the reports that were made.
     """
 
     pairs: tuple[tuple[DoseResult, Triage | None], ...]
@@ -146,7 +149,8 @@ def dose_cases(cases: Path, dosing: Dosing, *, with_triage: bool = True) -> Dose
     seen, options = dosing.seen, dosing.options
     results = assess(read_cases(cases, seen.endpoint), seen, options)
     classes = triage(results, seen, options.g) if with_triage else [None] * len(results)
-    return Dosed(tuple(zip(results, classes, strict=True)))
+    notes = tuple(filter(None, [unread_columns(cases)]))
+    return Dosed(tuple(zip(results, classes, strict=True)), notes=notes)
 
 
 def dose_out(out: Path, dosing: Dosing) -> Dosed:
@@ -233,6 +237,15 @@ def fit_and_write(
     curve = fit_curve(points, of, model, family, stated)
     write_out_file(out, dump_curve(curve))
     return curve
+
+
+def fit_notes(source: Path, curve: Curve) -> tuple[str, ...]:
+    """What a person should know of a fit: of its table, and of a curve that is not plausible.
+
+    Raises:
+        UsageError, StorageError: as `fit_and_write`.
+    """
+    return (*([] if source.is_dir() else table_notes(source)), *implausible(curve))
 
 
 def _scored_points(

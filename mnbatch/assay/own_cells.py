@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mnbatch.assay.classifier_error import CountedRate, ErrorRates
 from mnbatch.assay.score_mixture import ScoreHistogram
-from mnbatch.csvfile import CsvError, parse_table
+from mnbatch.csvfile import CsvError
 from mnbatch.errors import StorageError, UsageError
+from mnbatch.handed_table import needs, parse_table
 from mnbatch.intake import read_bytes, reason, short
+from mnbatch.spelled_numbers import SpellingError, count_of, decimal_of
 
 TRUTH_COLUMNS: tuple[str, ...] = ("truth", "has_mn")
 """Accepted names of the column with the truth; `has_mn` is that of `mnbatch evaluate`'s scores.csv."""
 
-_MOST_DIGITS = 6
 _WORDS = {"mn": True, "yes": True, "true": True, "nomn": False, "no": False, "false": False}
 
 
@@ -102,14 +102,17 @@ def read_validation(path: Path) -> list[ValidationRow]:
         StorageError: the file cannot be read.
     """
     try:
-        table = parse_table(_read(path))
+        table = parse_table(_read(path), needed=needs("cell_id", "p_mn", *TRUTH_COLUMNS))
     except CsvError as error:
         raise UsageError(
             f"The validation file {path} cannot be used: {reason(error)}.",
             "Save it as 'CSV UTF-8'; its first line names cell_id (or p_mn) and truth.",
         ) from error
     names = {name.lower(): name for name in table.columns if name}
-    truth = next((names[column] for column in TRUTH_COLUMNS if column in names), None)
+    truths = [names[column] for column in TRUTH_COLUMNS if column in names]
+    truth = truths[0] if truths else None
+    if len(truths) > 1:
+        raise UsageError(f"The validation file {path} has both columns {' and '.join(truths)}.", "Keep one of them.")
     if truth is None or not {"cell_id", "p_mn"} & set(names):
         raise UsageError(
             f"The validation file {path} lacks a column.",
@@ -128,17 +131,18 @@ def _row(path: Path, line: int, cell_id: str, score: str, truth: str, separator:
     where = f"{path}, line {line}"
     has_mn = _WORDS.get(truth.lower())
     if has_mn is None:
-        if not truth.isdecimal() or len(truth) > _MOST_DIGITS:
+        try:
+            has_mn = count_of(truth, "truth") > 0
+        except SpellingError as error:
             raise UsageError(
                 f"{where}: truth '{short(truth)}' is not known.", "Use 1 or 0, mn or nomn, or a number of MN."
-            )
-        has_mn = int(truth) > 0
+            ) from error
     if cell_id:
         return ValidationRow(cell_id, None, has_mn, line)
     try:
-        p_mn = float(score.replace(",", ".") if separator == ";" else score)
-    except ValueError:
-        p_mn = math.nan
+        p_mn = decimal_of(score, separator, "p_mn")
+    except SpellingError:
+        p_mn = -1.0
     if not 0 <= p_mn <= 1:
         raise UsageError(
             f"{where}: there is no cell_id, and p_mn '{short(score)}' is not a score.", "A score is from 0 to 1."

@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnbatch.assay.reasons import Foreign, Named, say
-from mnbatch.csvfile import CsvError, parse_table
+from mnbatch.csvfile import CsvError
 from mnbatch.errors import StorageError, UsageError
-from mnbatch.intake import read_bytes, reason, short
+from mnbatch.handed_table import Table, column_key, parse_table, unread
+from mnbatch.intake import nearest, read_bytes, reason, short
+from mnbatch.spelled_numbers import SpellingError, decimal_of, spoiled_name
 
 COLUMNS: tuple[str, ...] = ("slide", "donor", "dose_gy", "culture", "sex", "age", "note", "control", "um_per_pixel")
 REQUIRED: tuple[str, ...] = ("slide", "donor")
+_DOSE_PARTS = {"dose_gy": 1, "dose_cgy": 100, "dose_mgy": 1000}
+"""Columns of the known dose, and how many of their units a Gy has."""
+_WITHOUT_UNIT = ("dose", "d")
+_OF_NUMBERS = ("dose_gy", "control", "um_per_pixel")
+"""A column that is misspelled must not be taken for the laboratory's own where numbers depend on it."""
 _SEXES = {"": "", "f": "f", "female": "f", "m": "m", "male": "m"}
 _CONTROLS = dict.fromkeys(("", "no", "n", "0", "false"), False) | dict.fromkeys(("yes", "y", "1", "true", "x"), True)
 _OLDEST = 130.0
@@ -55,27 +62,46 @@ class SampleRow:
 
 
 def read_samples(path: Path) -> list[SampleRow]:
-    """Read a sample sheet: CSV, UTF-8 (or Excel's UTF-16); comma, semicolon or tab; first line column names.
-
-    With semicolons numbers may have a decimal comma, as Excel writes them in many countries. Lines without
-    any entry are skipped.
+    """Read a sample sheet as `mnbatch.handed_table` does; columns of other names are the laboratory's own.
 
     Raises:
-        UsageError: missing or unknown column, a line without slide or donor, a bad number; names the line.
+        UsageError: a column that is missing, there twice or misspelled, a line without slide or donor, a bad number;
+            names the line.
         StorageError: the file cannot be read.
     """
-    try:
-        table = parse_table(_read(path))
-    except CsvError as error:
-        raise UsageError(
-            f"The sample sheet {path} cannot be used: {reason(error)}.",
-            f"Save it as 'CSV UTF-8' (in Excel: Save As); its first line names {', '.join(COLUMNS)}.",
-        ) from error
+    table = _table(path)
     header = _header(path, table.columns)
     return [
         _row(path, line, dict(zip(header, map(str.strip, cells), strict=True)), table.separator)
         for line, cells in table.rows
     ]
+
+
+def unread_columns(path: Path) -> str:
+    """What is to be said of a sheet's columns that nothing is taken from; "" where there are none.
+
+    Raises:
+        UsageError, StorageError: as `read_samples`.
+    """
+    return unread(_table(path).columns, _is_read)
+
+
+def _is_read(column: str) -> bool:
+    return column_key(column) in (*COLUMNS, *_DOSE_PARTS)
+
+
+def _is_needed(column: str) -> bool:
+    return _is_read(column) and column_key(column) not in ("culture", "note")
+
+
+def _table(path: Path) -> Table:
+    try:
+        return parse_table(_read(path), needed=_is_needed)
+    except CsvError as error:
+        raise UsageError(
+            f"The sample sheet {path} cannot be used: {reason(error)}.",
+            f"Save it as 'CSV UTF-8' (in Excel: Save As); its first line names {', '.join(COLUMNS)}.",
+        ) from error
 
 
 def match_samples(rows: Sequence[SampleRow], slides: Iterable[SlideIdentity]) -> dict[str, SampleRow]:
@@ -156,27 +182,42 @@ def _read(path: Path) -> bytes:
 
 
 def _header(path: Path, cells: Sequence[str]) -> list[str]:
-    header = [cell.lower() for cell in cells]
-    missing = [column for column in REQUIRED if column not in header]
-    unknown = [column for column in header if column not in COLUMNS]
-    if missing:
-        problem = f"has no column '{missing[0]}'"
-    elif unknown:
-        problem = f"has an unknown column '{short(unknown[0])}'"
-    elif len(set(header)) < len(header):
-        problem = "names a column twice"
-    else:
+    header = [column_key(cell) for cell in cells]
+    doses = [column for column in header if column in _DOSE_PARTS]
+    problem = ""
+    for column in REQUIRED:
+        if column not in header:
+            problem = problem or f"has no column '{column}'"
+    known = [column for column in header if column in COLUMNS]
+    if len(set(known)) < len(known) or len(doses) > 1:
+        problem = problem or "names a column twice"
+    problem = problem or _misspelled(header)
+    if not problem:
         return header
     raise UsageError(
         f"The sample sheet {path} {problem}.",
-        f"Columns are {', '.join(COLUMNS)}; the first two are needed; separators are ',' or ';'.",
+        f"Columns are {', '.join(COLUMNS)}; the first two are needed. A dose may also be in dose_cgy or dose_mgy.",
     )
+
+
+def _misspelled(header: Sequence[str]) -> str:
+    for column in header:
+        if column in COLUMNS or column in _DOSE_PARTS:
+            continue
+        if column in _WITHOUT_UNIT:
+            return f"has an unknown column '{column}': say the unit, dose_gy, dose_cgy or dose_mgy"
+        meant = nearest(column, [name for name in _OF_NUMBERS if name not in header])
+        if meant:
+            return f"has an unknown column '{short(column)}': name it {meant}, or less like it if it is your own"
+    return ""
 
 
 def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> SampleRow:
     for column in REQUIRED:
         if not cells[column]:
             raise UsageError(f"{path}, line {line}: no {column} is given.", "Fill it in, or delete the line.")
+        if spoiled_name(cells[column]):
+            raise UsageError(f"{path}, line {line}: {column} {spoiled_name(cells[column])}.", "Write the code anew.")
     sex = cells.get("sex", "").lower()
     if sex not in _SEXES:
         raise UsageError(f"{path}, line {line}: sex '{sex}' is not known.", "Use f, m, or leave it empty.")
@@ -186,7 +227,7 @@ def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> Sample
     return SampleRow(
         slide=cells["slide"],
         donor=composed(cells["donor"]),
-        dose_gy=_number(path, line, "dose_gy", cells, separator, math.inf),
+        dose_gy=_dose(path, line, cells, separator),
         culture=cells.get("culture", ""),
         sex=_SEXES[sex],
         age=_number(path, line, "age", cells, separator, _OLDEST),
@@ -195,6 +236,12 @@ def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> Sample
         um_per_pixel=_pixel_size(path, line, cells, separator),
         line=line,
     )
+
+
+def _dose(path: Path, line: int, cells: dict[str, str], separator: str) -> float | None:
+    column = next((name for name in _DOSE_PARTS if name in cells), "dose_gy")
+    stated = _number(path, line, column, cells, separator, math.inf)
+    return None if stated is None else stated / _DOSE_PARTS[column]
 
 
 def _pixel_size(path: Path, line: int, cells: dict[str, str], separator: str) -> float | None:
@@ -211,13 +258,11 @@ def _number(path: Path, line: int, column: str, cells: dict[str, str], separator
     text = cells.get(column, "")
     if not text:
         return None
+    advice = "Write a number of 0 or more without a unit, or leave it empty."
     try:
-        value = float(text.replace(",", ".") if separator == ";" else text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and 0 <= value <= largest):
-        raise UsageError(
-            f"{path}, line {line}: {column} '{text}' is not a number that can be used.",
-            "Write a number of 0 or more without a unit, or leave it empty.",
-        )
+        value = decimal_of(text, separator, column)
+    except SpellingError as error:
+        raise UsageError(f"{path}, line {line}: {error}.", advice) from error
+    if not 0 <= value <= largest or text.startswith("-"):
+        raise UsageError(f"{path}, line {line}: {column} '{text}' is not a number that can be used.", advice)
     return value

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mnbatch.cli.common import App
+from mnbatch.cli.common import App, say_notes
 
 if TYPE_CHECKING:
     from mnbatch.dosimetry.calibration_curve import Curve
@@ -46,11 +46,12 @@ def fit_command(
     Exit codes: 2 usage; 3 the data give no curve (rows that cannot be used, too few doses, no rise with dose); 4 OUT
     holds no results; 5 slides that were scored differently; 10 a file cannot be read or written.
     """
-    from mnbatch.app.dosing_service import fit_and_write
+    from mnbatch.app.dosing_service import fit_and_write, fit_notes
     from mnbatch.dosimetry.curve_fitting import summary_lines
 
     curve = fit_and_write(source, out, doses=doses, model=model, family=family, endpoint=endpoint, scoring=scoring)
     typer.echo("\n".join(summary_lines(curve)))
+    say_notes(fit_notes(source, curve))
     typer.echo(f"curve: {out}")
 
 

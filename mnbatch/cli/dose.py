@@ -92,7 +92,8 @@ def dose(
     else:
         assert out is not None
         done = dose_out(out, dosing)
-        say_notes(done.notes)
+    say_notes(done.notes)
+    if out is not None:
         typer.echo(f"report: {done.index}", err=True)
     if as_json:
         ratios = None if suspected_gy is None else suspected_ratios(done.results, dosing, suspected_gy)

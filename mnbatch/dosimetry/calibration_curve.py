@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.special import chdtri
 
 from mnbatch.dosimetry.likelihood_fits import Floats, Shape, design
+from mnbatch.dosimetry.plausible_curves import refuse_other_units
 from mnbatch.errors import StorageError, UsageError
 from mnbatch.intake import parse_json, read_text, reason, short
 
@@ -263,6 +264,7 @@ class CurveFile(BaseModel):
         """
         names = COEFFICIENTS[: 2 if self.model == "linear" else 3]
         self._refuse_impossible()
+        refuse_other_units(self.model_extra or {})
         if set(self.coefficients) != set(names):
             raise ValueError(f"a {self.model} curve has the coefficients {', '.join(names)}")
         covariance, uncertainty = self._uncertainty(names)

@@ -7,13 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnbatch.csvfile import CsvError, parse_table
+from mnbatch.csvfile import CsvError
 from mnbatch.errors import StorageError, UsageError
+from mnbatch.handed_table import Table, column_key, misfit, parse_table, unread
 from mnbatch.intake import read_bytes, reason
+from mnbatch.spelled_numbers import SpellingError, count_of, decimal_of
 
 COUNT_COLUMN = re.compile(r"c(\d+)\+?")
-TOO_MANY = "\0"
+RATE_COLUMN = re.compile(r"(?:x|mn|mnbn)_per_(1000|100)")
+"""Events as a rate: the column says of how many cells."""
+DOSE_PARTS = dict.fromkeys(("d", "dose", "d_gy", "dose_gy"), 1) | dict.fromkeys(("d_cgy", "dose_cgy"), 100)
+DOSE_PARTS |= dict.fromkeys(("d_mgy", "dose_mgy"), 1000)
+"""Columns of a known dose, and how many of their units a Gy has."""
+READ = ("id", "n", "x", "endpoint", "scoring", "mode", "model_digest", "threshold")
+NOT_FITTING = "\0"
 """Key under which a row says that it does not fit its table; no column has this name."""
+SEPARATOR = "\1"
+"""Key of what separates the fields of a row's table."""
+MOST_EVENTS = 4
+"""Micronuclei a cell: more than any dose makes; of a count below 20 000, cut in two at its thousands, less is left."""
 Row = Mapping[str, str]
 
 
@@ -43,21 +55,34 @@ class CaseCounts:
             RowError: a column is missing, empty, negative or not whole; no cell; more cells with events than cells.
         """
         columns = sorted((int(found[1]), name) for name in row if (found := COUNT_COLUMN.fullmatch(name)))
-        if columns:
-            return _fitting(row, cls._from_counts(row, columns, endpoint))
-        for name in ("n", "x"):
+        counts = cls._from_counts(row, columns, endpoint) if columns else cls._from_sums(row, endpoint)
+        if NOT_FITTING in row:
+            raise RowError(row[NOT_FITTING])
+        return counts
+
+    @classmethod
+    def _from_sums(cls, row: Row, endpoint: str) -> CaseCounts:
+        rate = next((name for name in row if RATE_COLUMN.fullmatch(name)), "x")
+        for name in ("n", rate):
             if name not in row:
                 raise RowError(f"there is no column {name.upper()}, and none of C0, C1, ...")
-        cells, events = whole(row["n"], "N"), whole(row["x"], "X")
+        if rate != "x" and "x" in row:
+            raise RowError(f"there are the columns X and {rate.upper()}: keep one of them")
+        cells = whole(row["n"], "N")
+        events = whole(row["x"], "X") if rate == "x" else events_of(row, rate, cells, endpoint)
         if cells == 0:
             raise RowError("no cell was counted (N = 0)")
         if endpoint == "mnbn" and events > cells:
             raise RowError(f"X = {events} is more than N = {cells}, but a cell is counted once (endpoint mnbn)")
-        return _fitting(row, cls(cells, events))
+        if events > MOST_EVENTS * cells:
+            raise RowError(f"X = {events} in N = {cells} cells cannot be: was a number cut in two at its thousands?")
+        return cls(cells, events)
 
     @classmethod
     def _from_counts(cls, row: Row, columns: list[tuple[int, str]], endpoint: str) -> CaseCounts:
         numbers = [k for k, _ in columns]
+        if len(set(numbers)) < len(numbers):
+            raise RowError("a column of C0, C1, ... is there twice")
         if numbers != list(range(len(numbers))):
             gap = next(k for k in range(len(numbers) + 1) if k not in numbers)
             raise RowError(f"there is no column C{gap}")
@@ -67,22 +92,45 @@ class CaseCounts:
         cells = sum(counts)
         if cells == 0:
             raise RowError("no cell was counted (all of C0, C1, ... are 0)")
+        if counts[1] >= 100 and counts[1] > MOST_EVENTS * counts[0]:
+            raise RowError(
+                f"C0 = {counts[0]} beside C1 = {counts[1]} cannot be: was a number cut in two at its thousands?"
+            )
         _agrees(row, "n", cells)
         events = cells - counts[0] if endpoint == "mnbn" else sum(k * n for k, n in enumerate(counts))
         _agrees(row, "x", events)
         return cls(cells, events, counts)
 
 
-def _fitting(row: Row, counts: CaseCounts) -> CaseCounts:
-    if TOO_MANY in row:
-        raise RowError(row[TOO_MANY])
-    return counts
+def events_of(row: Row, column: str, cells: int, endpoint: str) -> int:
+    """Events of a column that gives them per 1000 or per 100 cells.
+
+    Raises:
+        RowError: no number, or a rate that no whole number of events among the cells gives.
+    """
+    kind, _, per = column.split("_")
+    text = row[column]
+    if kind != "x" and kind != endpoint:
+        raise RowError(f"the column {column.upper()} is not of the endpoint {endpoint}")
+    try:
+        rate = decimal_of(text, row.get(SEPARATOR, ","), column.upper())
+    except SpellingError as error:
+        raise RowError(str(error)) from error
+    decimals = re.split("[.,]", text)[1:]
+    step, written = int(per) / max(cells, 1), 10.0 ** -len(decimals[0] if decimals else "")
+    if step < 0.999 * written:
+        raise RowError(f"{column.upper()} = {text} has too few decimals for N = {cells} cells: give the count, X")
+    events = round(rate / step)
+    # Half of the last decimal may have been rounded away; a little more for the arithmetic.
+    if rate < 0 or abs(rate - events * step) > 0.5001 * written:
+        raise RowError(f"{column.upper()} = {text} is what no whole number of events in N = {cells} cells gives")
+    return events
 
 
 def _agrees(row: Row, column: str, value: int) -> None:
     """A row that gives a sum in addition to its parts must give the right one."""
     text = row.get(column, "")
-    if text and number_of(text) != value:
+    if text and whole(text, column.upper()) != value:
         raise RowError(f"{column.upper()} = {text} does not agree with C0, C1, ... ({value})")
 
 
@@ -92,9 +140,9 @@ def table_name(source: Path | bytes) -> str:
 
 
 def read_rows(source: Path | bytes) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Header (lower case) and (line, column -> text) of a CSV file: comma, semicolon or tab; empty lines are skipped.
+    """Keys of the columns (`column_key`) and (line, key -> text) of a table as `parse_table` reads it.
 
-    With semicolons numbers may have a decimal comma. A row with more entries than columns has `TOO_MANY` among them.
+    A row that has not an entry for each column that is read says so under `NOT_FITTING`.
 
     Args:
         source: a file, or what it would hold.
@@ -103,29 +151,41 @@ def read_rows(source: Path | bytes) -> tuple[list[str], list[tuple[int, dict[str
         UsageError: no such file, not UTF-8, empty, or a column named twice.
         StorageError: the file cannot be read.
     """
-    path = table_name(source)
-    try:
-        table = parse_table(source if isinstance(source, bytes) else _data(source), ragged=True)
-    except CsvError as error:
-        raise UsageError(
-            f"The table {path} cannot be used: {reason(error)}.",
-            "Save it as 'CSV UTF-8'; its first line names the columns.",
-        ) from error
-    header = [name.lower() for name in table.columns]
-    named = [name for name in header if name]
+    table = _table(source)
+    header = [column_key(name) for name in table.columns]
+    named = [name for name in header if name and is_read(name)]
     if len(set(named)) < len(named):
-        raise UsageError(f"The table {path} names a column twice.", "Remove one of them.")
+        raise UsageError(f"The table {table_name(source)} names a column twice.", "Remove one of them.")
     rows = []
     for line, cells in table.rows:
         values = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
-        if table.separator == ";":
-            values = [value.replace(",", ".") if number_of(value.replace(",", ".")) is not None else value
-                      for value in values]  # fmt: skip
-        row = dict(zip(header, values, strict=False))
-        if any(values[len(header) :]):
-            row[TOO_MANY] = f"it has {len(values)} entries for {len(header)} columns"
+        row = dict(zip(header, values, strict=False)) | {SEPARATOR: table.separator}
+        problem = misfit(cells, header, is_read)
+        if problem:
+            row[NOT_FITTING] = f"it has {problem}"
         rows.append((line, row))
     return header, rows
+
+
+def is_read(column: str) -> bool:
+    """Whether anything is taken from a column of this name; the others are a laboratory's own."""
+    key = column_key(column)
+    return key in READ or key in DOSE_PARTS or bool(COUNT_COLUMN.fullmatch(key) or RATE_COLUMN.fullmatch(key))
+
+
+def unread_columns(source: Path | bytes) -> str:
+    """What is to be said of columns that nothing is taken from; "" where there are none."""
+    return unread(_table(source).columns, is_read)
+
+
+def _table(source: Path | bytes) -> Table:
+    try:
+        return parse_table(source if isinstance(source, bytes) else _data(source), ragged=True, needed=is_read)
+    except CsvError as error:
+        raise UsageError(
+            f"The table {table_name(source)} cannot be used: {reason(error)}.",
+            "Save it as 'CSV UTF-8'; its first line names the columns.",
+        ) from error
 
 
 def _data(path: Path) -> bytes:
@@ -137,28 +197,13 @@ def _data(path: Path) -> bytes:
         raise StorageError(f"{path} cannot be read: {reason(error)}.", "Check its permissions.") from error
 
 
-def number_of(text: str) -> float | None:
-    """The finite number that `text` is, or None."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if value - value == 0 else None
-
-
 def whole(text: str, what: str) -> int:
-    """A count: a whole number of 0 or more ("12" or "12.0").
+    """A count, see `mnbatch.spelled_numbers.count_of`.
 
     Raises:
-        RowError: anything else.
+        RowError: it is none.
     """
-    if not text:
-        raise RowError(f"{what} is empty")
-    value = number_of(text)
-    if value is None:
-        raise RowError(f"{what} = '{text}' is not a number")
-    if value < 0:
-        raise RowError(f"{what} = {text} is negative")
-    if value != int(value):
-        raise RowError(f"{what} = {text} is not a whole number")
-    return int(value)
+    try:
+        return count_of(text, what)
+    except SpellingError as error:
+        raise RowError(str(error)) from error

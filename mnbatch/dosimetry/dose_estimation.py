@@ -15,10 +15,12 @@ from scipy.special import chdtri, xlog1py, xlogy
 
 from mnbatch.assay.mn_counts import U_LIMIT, Distribution
 from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, problems
-from mnbatch.dosimetry.case_tables import CaseCounts, Row, RowError, read_rows
+from mnbatch.dosimetry.case_tables import SEPARATOR, CaseCounts, Row, RowError, read_rows
 from mnbatch.dosimetry.detection_limits import Limits, limits_of_rate
 from mnbatch.dosimetry.dose_intervals import Counts, Doses, Profile, delta, merkle, profile
 from mnbatch.dosimetry.likelihood_fits import Floats
+from mnbatch.dosimetry.plausible_curves import implausible
+from mnbatch.spelled_numbers import SpellingError, decimal_of, spoiled_name
 
 # Records of dosing: what goes in, how it is to be done, and what comes out.
 
@@ -133,15 +135,19 @@ def read_cases(source: Path | bytes, endpoint: Endpoint) -> list[Case]:
         StorageError: the file cannot be read.
     """
     _, rows = read_rows(source)
-    seen: dict[str, int] = {}
-    cases = []
-    for line, row in rows:
-        case = _case(row, line, endpoint)
-        if case.id in seen:
-            case = replace(case, note=f"the id is in line {seen[case.id]}, too")
-        seen.setdefault(case.id, line)
-        cases.append(case)
-    return cases
+    lines: dict[str, list[int]] = {}
+    cases = [(line, _case(row, line, endpoint)) for line, row in rows]
+    for line, case in cases:
+        lines.setdefault(case.id, []).append(line)
+    return [_refused_twin(case, lines[case.id]) for _, case in cases]
+
+
+def _refused_twin(case: Case, lines: Sequence[int]) -> Case:
+    """Only the laboratory knows which of several lines is right."""
+    if len(lines) == 1 or case.problem:
+        return case
+    listed = ", ".join(map(str, lines))
+    return replace(case, problem=f"the id is in the lines {listed}: give each case one line, with its sums")
 
 
 def _case(row: Row, line: int, curve_endpoint: Endpoint) -> Case:
@@ -154,12 +160,15 @@ def _case(row: Row, line: int, curve_endpoint: Endpoint) -> Case:
         if endpoint and endpoint not in ENDPOINTS:
             raise RowError(f"endpoint '{endpoint}' is neither mn nor mnbn")
         counts = CaseCounts.from_row(row, endpoint or curve_endpoint)
-    except RowError as problem:
-        return Case(name or f"line {line}", None, str(problem), scoring)
+        if "threshold" in scoring:
+            scoring["threshold"] = repr(decimal_of(scoring["threshold"], row[SEPARATOR], "threshold"))
+    except (RowError, SpellingError) as problem:
+        return Case(name or f"line {line}", None, f"line {line}: {problem}", scoring)
     if not name:
         missing = "there is no column id" if "id" not in row else "no id is given"
         return Case(f"line {line}", counts, f"{missing}: a result without an id is not given", scoring)
-    return Case(name, counts, "", scoring)
+    spoiled = spoiled_name(name)
+    return Case(name, counts, f"line {line}: the id {spoiled}" if spoiled else "", scoring)
 
 
 # What to know before a dose is used.
@@ -180,13 +189,16 @@ class Seen:
     below_background: bool
 
 
-def warnings_of(seen: Seen, curve: Curve, differing: Sequence[str]) -> tuple[str, ...]:
+def warnings_of(seen: Seen, curve: Curve, differing: Sequence[str], not_said: str = "") -> tuple[str, ...]:
     """Everything that a reader of this dose must know.
 
     Args:
         differing: what of the scoring differs between case and curve, which was allowed.
+        not_said: that the case leaves its scoring open (`unsaid_scoring`), which was allowed.
     """
     found = []
+    if not_said:
+        found.append(f"{not_said}; allowed")
     if differing:
         found.append(f"scored differently from the curve, and allowed: {'; '.join(differing)}")
     if seen.below_background:
@@ -222,7 +234,7 @@ def _range_warnings(curve: Curve, seen: Seen) -> list[str]:
 
 def curve_warnings(curve: Curve) -> list[str]:
     """What every dose from this curve must be read with."""
-    found = []
+    found = implausible(curve)
     if curve.uncertainty == "standard errors":
         found.append(
             "the curve gives standard errors only: its coefficients are treated as independent, which they are not"
@@ -295,6 +307,15 @@ def mismatches(case: Case, curve: Curve) -> list[str]:
     return found
 
 
+def unsaid_scoring(case: Case, curve: Curve) -> str:
+    """That a curve of automatic scores meets a case that does not say how it was scored; "" otherwise."""
+    mode = str(curve.scoring.get("mode") or "")
+    automatic = mode.casefold().startswith("automat") or bool(curve.scoring.get("model_digest"))
+    if not automatic or any(case.scoring.get(name) for name in COMPARED):
+        return ""
+    return f"the curve's slides were scored by a program ({mode or 'a model'}), and the case does not say how it was"
+
+
 def _same(one: str, other: str) -> bool:
     try:
         return math.isclose(float(one), float(other), rel_tol=1e-9)
@@ -313,6 +334,12 @@ def _refusal(case: Case, curve: Curve, faults: Sequence[str], options: DoseOptio
     differing = mismatches(case, curve)
     if differing and not options.allow_mismatch:
         return f"scored differently from the curve: {'; '.join(differing)} (--allow-mismatch gives a dose nevertheless)"
+    unsaid = unsaid_scoring(case, curve)
+    if unsaid and not options.allow_mismatch:
+        return (
+            f"{unsaid}: a person's counts have no dose on such a curve. State it in a column scoring "
+            "(--allow-mismatch gives a dose nevertheless)"
+        )
     return ""
 
 
@@ -360,7 +387,7 @@ def _dosed(
                 upper=_finite(doses.upper[i]),
                 below_detection=(result.x or 0) <= limits[i].decision_threshold,
                 above_range=seen.above_range,
-                warnings=(*filter(None, [case.note]), *warnings_of(seen, curve, mismatches(case, curve))),
+                warnings=(*filter(None, [case.note]), *_warned(case, curve, seen)),
                 limits=limits[i],
                 decision_dose=float(limit_doses[i, 0]),
                 detection_dose=float(limit_doses[i, 1]),
@@ -380,6 +407,10 @@ def counts_of(results: Sequence[DoseResult], curve: Curve) -> Counts:
         return Counts.of([(result.n or 0) / f for result in results], [(result.x or 0) / f for result in results])
     phi = [max(result.dispersion_index or 1.0, curve.slide_scatter) for result in results]
     return Counts.of([result.n or 0 for result in results], [result.x or 0 for result in results], phi)
+
+
+def _warned(case: Case, curve: Curve, seen: Seen) -> tuple[str, ...]:
+    return warnings_of(seen, curve, mismatches(case, curve), unsaid_scoring(case, curve))
 
 
 def _seen(doses: Doses, i: int, u: float | None, curve: Curve, below_background: bool) -> Seen:

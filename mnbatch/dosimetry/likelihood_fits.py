@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,15 +11,10 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import chdtrc, digamma, gammaln, xlog1py, xlogy
 
-from mnbatch.dosimetry.case_tables import CaseCounts, RowError, number_of, read_rows, table_name
-from mnbatch.errors import CurveError, UsageError
-
-# The data of a calibration curve: counted cells at known doses, read from a table and checked row by row.
+# The data of a calibration curve: counted cells at known doses (`calibration_tables` reads them).
 
 
 Floats = npt.NDArray[np.float64]
-
-DOSE_COLUMNS = ("d", "dose", "dose_gy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,46 +50,6 @@ class Observations:
         columns = [[p.dose for p in points], [p.cells for p in points], [p.events for p in points]]
         dose, cells, events = (np.asarray(column, dtype=np.float64) for column in columns)
         return cls(dose, cells, events)
-
-
-def read_points(source: Path | bytes, endpoint: str) -> list[DosePoint]:
-    """Read a calibration table: columns D and C0..C5, or D, N and X; comma or semicolon, first line names.
-
-    Args:
-        endpoint: "mn" counts micronuclei, "mnbn" counts cells with at least one.
-
-    Raises:
-        UsageError: the file is absent, empty, or misses a column.
-        CurveError: rows that cannot be used; every one is named, and none is left out in silence: a curve without
-            one of its doses is not the curve that the laboratory asked for.
-        StorageError: the file cannot be read.
-    """
-    path = table_name(source)
-    header, rows = read_rows(source)
-    dose_column = next((name for name in DOSE_COLUMNS if name in header), None)
-    if dose_column is None:
-        raise UsageError(
-            f"The calibration table {path} has no column D (dose in Gy).", "Columns are D and C0..C5, or D, N and X."
-        )
-    points, problems = [], []
-    for line, row in rows:
-        try:
-            points.append(_point(row, dose_column, endpoint, f"line {line}"))
-        except RowError as problem:
-            problems.append(f"line {line}: {problem}")
-    if problems:
-        raise CurveError(f"The calibration table {path} has rows that cannot be used: {'; '.join(problems)}.")
-    if not points:
-        raise UsageError(f"The calibration table {path} has no row.", "Give one row a dose.")
-    return points
-
-
-def _point(row: Mapping[str, str], dose_column: str, endpoint: str, name: str) -> DosePoint:
-    dose = number_of(row[dose_column])
-    if dose is None or dose < 0:
-        raise RowError(f"the dose '{row[dose_column]}' is no number of 0 Gy or more")
-    case = CaseCounts.from_row(row, endpoint)
-    return DosePoint(dose, case.cells, case.events, case.counts, name)
 
 
 # Maximum likelihood of a calibration curve: y = C + a D (+ b D^2), identity link, Poisson or binomial counts.

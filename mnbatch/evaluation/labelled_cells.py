@@ -6,20 +6,22 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from mnbatch.assay.cells import CellCrop, ReadTask, SourceFile
-from mnbatch.csvfile import CsvError, Table, parse_table
+from mnbatch.csvfile import CsvError
 from mnbatch.errors import StorageError, TrainingError
+from mnbatch.handed_table import Table, column_key, needs, parse_table
 from mnbatch.imaging.copied_names import copies_among
 from mnbatch.imaging.litter import images_below
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells
 from mnbatch.intake import is_there, read_bytes, reason, short
+from mnbatch.spelled_numbers import SpellingError, count_of, spoiled_name
 
 # Labelled crops from folders `mn/` and `nomn/` or a CSV: checked before time is spent, read as `run` reads them.
 
@@ -27,7 +29,6 @@ from mnbatch.intake import is_there, read_bytes, reason, short
 UInt8Array = npt.NDArray[np.uint8]
 
 FOLDERS = {"mn": True, "nomn": False}
-_MOST_DIGITS = 6
 COUNTS = ("mn_count", "n_mn")
 YES, NO = {"mn", "1", "true", "yes"}, {"nomn", "0", "false", "no"}
 
@@ -110,46 +111,72 @@ def _from_csv(data: Path) -> list[LabelledCell]:
             f"{data} needs the columns file and label (or mn_count); it has {short(', '.join(sorted(columns)))}.",
             "Add them to its first line.",
         )
-    return [_from_row(row, data, line) for line, row in table.dicts()]
+    if len(columns & set(COUNTS)) > 1:
+        raise TrainingError(f"{data} has both columns {' and '.join(COUNTS)}.", "Keep one of them.")
+    cells, lines = [], dict[Path, int]()
+    for line, row in table.dicts():
+        cell = _from_row(row, data, line)
+        first = lines.setdefault(cell.path, line)
+        if first != line:
+            raise TrainingError(
+                f"{data}, line {line}: the file {short(str(cell.path))} stands already in line {first}.",
+                "Keep one line for each file.",
+            )
+        cells.append(cell)
+    return cells
 
 
 def read_label_table(data: Path) -> Table:
-    """A person's table of crops.
+    """A person's table of crops; the columns that are read have their own names, in lower case.
 
     Raises:
         TrainingError: it is no CSV.
         OSError: it cannot be read.
     """
+    needed = needs("file", "label", *COUNTS, "slide", "donor", "mask", "x", "y", "window", "colour")
     try:
-        return parse_table(read_bytes(data))
+        table = parse_table(read_bytes(data), needed=needed)
     except CsvError as error:
-        raise TrainingError(f"{data} is not a CSV in UTF-8: {reason(error)}.", "Save it as CSV in UTF-8.") from error
+        raise TrainingError(f"The table {data} cannot be used: {reason(error)}.", "Save it as CSV in UTF-8.") from error
+    return replace(table, columns=tuple(column_key(name) if needed(name) else name for name in table.columns))
 
 
 def _from_row(row: dict[str, str], data: Path, number: int) -> LabelledCell:
     path = data.parent / row["file"]
-    if not is_there(path):
+    if not row["file"].strip() or not is_there(path):
         raise TrainingError(
             f"{data}, line {number}: there is no file {short(str(path))}.", "Correct the line or add the file."
         )
+    has_mn, n_mn = _truth(row, data, number)
+    slide, donor = (row.get("slide") or "").strip(), (row.get("donor") or "").strip()
+    if spoiled_name(slide) or spoiled_name(donor):
+        raise TrainingError(
+            f"{data}, line {number}: {spoiled_name(slide) or spoiled_name(donor)}.", "Write slide and donor anew."
+        )
+    return LabelledCell(path, has_mn, slide, donor, n_mn if has_mn else 0)
+
+
+def _truth(row: dict[str, str], data: Path, number: int) -> tuple[bool, int | None]:
+    """Whether there is a micronucleus, and how many where the line says so."""
     word = (row.get("label") or "").strip().lower()
     count = next((text for name in COUNTS if (text := (row.get(name) or "").strip())), "")
-    n_mn = int(count) if count.isdecimal() and len(count) <= _MOST_DIGITS else None
-    if word in YES | NO and (n_mn is not None or not count):
-        has_mn = word in YES
-    elif not word and n_mn is not None:
-        has_mn = n_mn > 0
-    else:
+    try:
+        n_mn = count_of(count, "the count") if count else None
+    except SpellingError as error:
         raise TrainingError(
-            f"{data}, line {number}: {short((count if n_mn is None else '') or word)!r} is not a label.",
+            f"{data}, line {number}: {error}: {short(count)!r} is not a label.",
             "Write mn or nomn, or a count in mn_count.",
+        ) from error
+    if word not in YES | NO and (word or n_mn is None):
+        raise TrainingError(
+            f"{data}, line {number}: {short(word)!r} is not a label.", "Write mn or nomn, or a count in mn_count."
         )
+    has_mn = word in YES if word else n_mn is not None and n_mn > 0
     if n_mn is not None and has_mn != (n_mn > 0):
         raise TrainingError(
             f"{data}, line {number}: the label {word} and the count {n_mn} contradict each other.", "Correct the line."
         )
-    slide, donor = (row.get("slide") or "").strip(), (row.get("donor") or "").strip()
-    return LabelledCell(path, has_mn, slide, donor, n_mn if has_mn else 0)
+    return has_mn, n_mn
 
 
 def split_cells(

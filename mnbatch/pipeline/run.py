@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mnbatch.assay.cells import Skipped, Slide
 from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.reasons import one_of, shareable
-from mnbatch.assay.sample_sheet import match_samples, read_samples
+from mnbatch.assay.sample_sheet import match_samples, read_samples, unread_columns
 from mnbatch.console import RunProgress, SilentProgress
 from mnbatch.errors import (
     EXIT_INTERNAL,
@@ -252,6 +252,10 @@ class _Run:
             for slide in slides:
                 self.pseudonyms.slide(slide)
         matched = match_samples(read_samples(sheet), [(slide.slide_id, slide.name, slide.path) for slide in slides])
+        own = unread_columns(sheet)
+        if own:
+            # A column's name may be a person's, so it is not said where names are covered.
+            self.progress.warning(f"sample sheet: {own if self.pseudonyms is None else 'some columns are not read'}")
         sizes = {slide_id: row.um_per_pixel for slide_id, row in matched.items()}
         if self.pseudonyms is not None:
             coded = self.pseudonyms

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import codecs
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from mnbatch.csvfile import CsvError, parse_table
+from mnbatch.csvfile import CsvError
 from mnbatch.errors import StorageError, UsageError
+from mnbatch.handed_table import column_key, misfit, needs, parse_table
 from mnbatch.intake import parse_json, read_bytes, reason
+from mnbatch.spelled_numbers import SpellingError, count_of, decimal_of
 
 Choice = Literal["mn", "not_mn", "unsure", "not_scorable"]
 CHOICES: tuple[str, ...] = get_args(Choice)
@@ -109,6 +110,8 @@ def parse_decision(row: Mapping[str, Any], *, withdrawn: bool = False) -> Decisi
     Raises:
         ValueError: a field that cannot be right, saying which.
     """
+    if "fault" in row:
+        raise ValueError(str(row["fault"]))
     missing = [name for name in COLUMNS if row.get(name) is None and name not in ("count", "inclusion_probability")]
     if missing:
         raise ValueError(f"no {missing[0]}")
@@ -152,18 +155,18 @@ def person_name(text: str, what: str) -> str:
 def _csv_rows(data: bytes, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     as_saved = "Give a review.csv or review.json as the gallery saved it."
     try:
-        table = parse_table(data, ragged=True)
+        table = parse_table(data, ragged=True, needed=needs(*COLUMNS))
     except CsvError as error:
         raise UsageError(f"{path} is not a review: {reason(error)}.", as_saved) from error
-    absent = [name for name in COLUMNS if name not in table.columns]
+    header = [column_key(name) for name in table.columns]
+    absent = [name for name in COLUMNS if name not in header]
     if absent:
         raise UsageError(f"{path} is not a review: its first line lacks {', '.join(absent)}.", as_saved)
     rows: list[tuple[str, Mapping[str, Any]]] = []
     for line, fields in table.rows:
-        row: dict[str, Any] = dict(zip(table.columns, fields, strict=False))
-        if any(fields[len(table.columns) :]):
-            row["decision"] = "a row with too many fields"
-        rows.append((f"line {line}", row))
+        row: dict[str, Any] = dict(zip(header, fields, strict=False))
+        problem = misfit(fields, header, needs(*COLUMNS))
+        rows.append((f"line {line}", {"fault": problem} if problem else row))
     return rows
 
 
@@ -195,9 +198,12 @@ def _duplicates(decisions: Sequence[Decision], places: Sequence[str]) -> list[st
 def _count(text: str, decision: str) -> int | None:
     if not text:
         return None
-    if not text.isdecimal() or len(text) > len(str(MOST_MICRONUCLEI)) or int(text) > MOST_MICRONUCLEI:
+    try:
+        number = count_of(text, "count")
+    except SpellingError:
+        number = MOST_MICRONUCLEI + 1
+    if number > MOST_MICRONUCLEI:
         raise ValueError(f"count {text[:20]!r} is not a number from 0 to {MOST_MICRONUCLEI}")
-    number = int(text)
     if decision != "withdrawn" and (number > 0) != (decision == "mn"):
         raise ValueError(f"count {number} contradicts the decision {decision}")
     return number
@@ -217,9 +223,10 @@ def _probability(text: str) -> float | None:
     if not text:
         return None
     try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+        # A probability is too small for thousands: a decimal comma is one in any table.
+        value = decimal_of(text, ",", "inclusion_probability")
+    except SpellingError:
+        value = 0.0
     if not 0 < value <= 1:
         raise ValueError(f"inclusion_probability {text[:20]!r} is not above 0 and at most 1")
     return value

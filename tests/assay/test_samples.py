@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mnbatch.assay.sample_sheet import SampleRow, match_samples, read_samples
+from mnbatch.assay.sample_sheet import SampleRow, match_samples, read_samples, unread_columns
 from mnbatch.errors import UsageError
 
 SLIDES = [("s1-aaaaaa", "s1", "D1/s1"), ("s2-bbbbbb", "s2", "D1/s2"), ("s2-cccccc", "s2", "D2/s2")]
@@ -30,9 +30,11 @@ def test_excel_sheets_of_many_countries_are_read(tmp_path: Path) -> None:
     ]
 
 
-def test_short_lines_leave_the_rest_empty(tmp_path: Path) -> None:
-    (row,) = read_samples(sheet(tmp_path, "slide,donor,dose_gy,note\ns1,D7\n"))
+def test_a_short_line_may_leave_out_text_and_no_number(tmp_path: Path) -> None:
+    (row,) = read_samples(sheet(tmp_path, "slide,donor,dose_gy,note\ns1,D7,\n"))
     assert (row.dose_gy, row.note) == (None, "")
+    with pytest.raises(UsageError, match="line 2: 2 entries for 4 columns, none for dose_gy"):
+        read_samples(sheet(tmp_path, "slide,donor,dose_gy,note\ns1,D7\n"))
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,13 @@ def test_short_lines_leave_the_rest_empty(tmp_path: Path) -> None:
         ("slide,donor,age\ns1,D1,1980\n", "line 2: age '1980'"),
         ("slide,donor,sex\ns1,D1,x\n", "line 2: sex 'x'"),
         ('slide,donor\n"s1,D1\n', "line"),
+        ("slide,donor,dosegy\ns1,D1,1\n", "unknown column 'dosegy': name it dose_gy"),
+        ("slide,donor,dose_gy,dose_cgy\ns1,D1,1,100\n", "a column twice"),
+        ("slide,donor,Donor \ns1,D1,D2\n", "a column twice: donor and Donor"),
+        ("slide;donor;dose_gy\ns1;D1;1,250\n", "line 2: dose_gy '1,250' is not a number that can be used: it may be"),
+        ("slide,donor,dose_gy\ns1,D1,1_0\n", "line 2: dose_gy '1_0'"),
+        ("slide,donor,age,dose_gy\ns1,D1,2\n", "line 2: 3 entries for 4 columns, none for dose_gy"),
+        ("slide,donor\ns1,1.23457E+11\n", "line 2: donor '1.23457E+11' was a longer code"),
         ("slide,donor\ns1,Müller\n".encode("latin-1"), "not UTF-8"),
     ],
 )
@@ -105,3 +114,21 @@ def test_controls_are_marked(tmp_path: Path) -> None:
     assert [row.control for row in read_samples(sheet(tmp_path, text))] == [True, False, False]
     with pytest.raises(UsageError, match="line 2: control 'perhaps' is not known"):
         read_samples(sheet(tmp_path, "slide,donor,control\ns1,D7,perhaps\n"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "slide,donor,dose_gy,hospital\ns1,D7,0.5,Bonn\n",
+        "sep=;\nSlide;Donor;Dose (cGy);;\ns1;D7;50;;\n",
+        "# by AB\nslide\tdonor\tdose_mgy\ns1\tD7\t500,0\n",
+    ],
+)
+def test_units_that_a_column_states_and_own_columns_are_taken(tmp_path: Path, text: str) -> None:
+    (row,) = read_samples(sheet(tmp_path, text))
+    assert (row.slide, row.donor, row.dose_gy) == ("s1", "D7", 0.5)
+
+
+def test_own_columns_are_said(tmp_path: Path) -> None:
+    path = sheet(tmp_path, "slide,donor,Dose (cGy),hospital\ns1,D7,50,Bonn\n")
+    assert unread_columns(path) == "columns that are not read: hospital"

@@ -85,7 +85,7 @@ def test_more_events_than_cells_where_a_cell_counts_once(files):
 
 @pytest.mark.parametrize("header", ["id,C1,C2", "id,C0,C2", "id,N", "C0,C1,C2", "id,C0"])
 def test_missing_columns_are_said_in_every_row(files, header):
-    done = mnbatch("dose", *files(["1,900,20", "2,900,20"], header=header), "--json")
+    done = mnbatch("dose", *files(["901,900,20", "902,900,20"], header=header), "--json")
     assert done.returncode == 3
     for found in json_of(done):
         assert found["status"] == "failed"

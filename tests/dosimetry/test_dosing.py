@@ -200,7 +200,7 @@ def test_examples_are_marked_and_load():
         curve = load_curve(name)
         assert curve.about["example"] is True
         assert curve.about["name"].startswith("EXAMPLE")
-        result = assess([case_of(1000, 200)], curve, DoseOptions())[0]
+        result = assess([case_of(1000, 200, scoring=curve.scoring)], curve, DoseOptions())[0]
         assert result.status == "ok"
         assert any("example curve" in warning for warning in result.warnings)
 

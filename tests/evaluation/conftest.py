@@ -82,3 +82,15 @@ def model_directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
         write_model_directory(root / name, network, fields)
         made[name] = root / name
     return made
+
+
+@pytest.fixture
+def crop_folder(tmp_path: Path) -> Path:
+    """Sixteen grey crops, half of them with a micronucleus."""
+    rng = np.random.default_rng(3)
+    place = tmp_path / "crops"
+    for name, label in (("mn", True), ("nomn", False)):
+        (place / name).mkdir(parents=True)
+        for number in range(8):
+            Image.fromarray(draw_cell(rng, label)[0]).save(place / name / f"{number}.png")
+    return place

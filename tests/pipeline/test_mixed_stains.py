@@ -87,7 +87,7 @@ def test_a_few_cells_of_another_stain_are_left_out_and_never_choose_the_model(tm
 @pytest.mark.parametrize("first", STAINS)
 def test_the_first_cells_do_not_choose_the_model(tmp_path, settings, models, cells, first, monkeypatch) -> None:
     """All of the cells that are looked at first show another stain than the slide, so it is read once more."""
-    monkeypatch.setattr(reading, "LOOK_SAMPLE", 6)
+    monkeypatch.setattr(reading, "STAIN_SAMPLE", 6)
     export = tmp_path / "turned"
     other = STAINS[1 - STAINS.index(first)]
     lay(export / "D1" / "s", cells[first][:7] + cells[other] * 3)

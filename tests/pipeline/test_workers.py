@@ -95,7 +95,7 @@ def test_too_little_memory_is_said(tmp_path: Path) -> None:
         key = opening_key()
         (task,) = pool.ask("tasks", key=key, opening=opening)
         with pytest.raises(WorkLostError, match=r"more than 0\.25 GiB"):
-            pool.ask("stain", task, key=key, opening=opening)
+            pool.ask("look", task, key=key, opening=opening)
 
 
 def then_endless(plan_slides, path: Path):

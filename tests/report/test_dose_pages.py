@@ -89,7 +89,7 @@ def test_the_physicians_page_says_what_the_dose_rests_on(scored, curve):
     page = text_of(folder / "sheet.html")
     for words in (
         "D1", "2 of 2 counted", "300 binucleated cells", "attention-alexnet 1", "threshold 0.5", "100.0 per 1000",
-        "general population 6.5 MNBN per 1000", "Curve at 0 Gy", "95 % interval", "Detection limit", "acute",
+        "general population: median 6.5 MNBN per 1000", "Curve at 0 Gy", "95 % interval", "Detection limit", "acute",
         "equally likely", "not reviewed", "model digest abababababab,", DIGEST, "Curve of the test",
         "Not validated for clinical",
     ):  # fmt: skip

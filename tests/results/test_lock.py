@@ -175,7 +175,7 @@ def test_a_lock_whose_text_is_finished_between_two_looks_is_held(lock, monkeypat
 def test_what_is_no_file_is_said(lock):
     os.mkfifo(lock)
     assert read_holder(lock) is None
-    with pytest.raises(StorageError, match="no file"), hold_lock(lock):
+    with pytest.raises(StorageError, match="not a file"), hold_lock(lock):
         pass
 
 

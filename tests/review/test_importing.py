@@ -1,5 +1,6 @@
 """Reviews that come in: the good, the bad, and two at once."""
 
+import csv
 import json
 import multiprocessing
 
@@ -9,6 +10,7 @@ from mnbatch.errors import LockHeldError, MismatchError, UsageError
 from mnbatch.results.lock import hold_lock
 from mnbatch.results.store import Store
 from mnbatch.review import trail
+from mnbatch.review.decisions import read_review
 from mnbatch.review.review_import import import_review, queues_of
 from mnbatch.review.review_status import slide_review
 
@@ -86,7 +88,7 @@ def test_a_broken_line_is_named(out, queue, tools, tmp_path):
     lines = path.read_text().splitlines()
     lines[4] = lines[4][:30]
     path.write_text("\n".join(lines))
-    refuse(out, path, UsageError, "line 5: no ")
+    refuse(out, path, UsageError, "line 5: 3 entries for 10 columns")
 
 
 @pytest.mark.parametrize(
@@ -160,3 +162,14 @@ def test_two_imports_at_once_are_both_kept(out, queue, tools, tmp_path):
 def test_a_writer_that_does_not_end_is_named(out):
     with hold_lock(out.paths.review_lock), pytest.raises(LockHeldError, match="process"), trail.writing(out.paths, 0.2):
         pytest.fail("two writers at once")
+
+
+def test_a_review_that_a_spreadsheet_saved_again_is_the_same(out, queue, tools, tmp_path):
+    path = tools.write(tmp_path / "r.csv", tools.decide(queue, not_mn))
+    plain = read_review(path)
+    rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+    place = rows[0].index("inclusion_probability")
+    lines = ["sep=;", ";".join([*rows[0], "own"])]
+    lines += [";".join([*row[:place], row[place].replace(".", ","), *row[place + 1 :], "x"]) for row in rows[1:]]
+    path.write_text("\r\n".join(lines), encoding="utf-16")
+    assert read_review(path) == plain

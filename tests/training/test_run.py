@@ -148,7 +148,7 @@ def damage(folder, what):
     table = folder / "labels.csv"
     rows = {"missing": "mn/1.png,mn\nmn/99.png,nomn\n", "bytes": "mn/1.png,mn\nnomn/1.png,\xe9\n"}[what]
     table.write_text(f"file,label\n{rows}", encoding="latin-1")
-    return {"missing": r"line 3: there is no file .*99\.png", "bytes": "not a CSV in UTF-8"}[what]
+    return {"missing": r"line 3: there is no file .*99\.png", "bytes": "not UTF-8"}[what]
 
 
 @pytest.mark.parametrize("what", ["class", "image", "missing", "bytes"])

@@ -1,0 +1,120 @@
+"""Numbers as people and spreadsheets spell them: read rightly, or refused where a spelling has two readings.
+
+A mark between groups of three digits (1,000; 1.000; 1 000; 1'000) is a thousand in one country and a fraction in
+another. Nothing here guesses which.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from mnbatch.intake import short
+
+_WHOLE = re.compile(r"\+?(0|[1-9][0-9]{0,8})(?:[.,](0+))?")
+_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:[.,'\s_\u2019\u00b7][0-9]{3})+(?:[.,][0-9]*)?")
+_DECIMAL = re.compile(r"[+-]?(?:([0-9]+)(?:([.,])([0-9]*))?|[.,][0-9]+)(?:[eE]([+-]?[0-9]{1,3}))?")
+_POWER = re.compile(r"\+?([0-9])(?:[.,]([0-9]+))?[eE]\+?0*([0-9]{1,2})")
+_DATE = re.compile(
+    r"[0-9]{1,4}[-./ ]+[^\W\d_]{3,9}\.?(?:[-./ ]+[0-9]{2,4})?|[^\W\d_]{3,9}\.?[- ][0-9]{2,4}"
+    r"|[0-9]{1,4}[-/][0-9]{1,2}(?:[-/][0-9]{1,4})?|[0-9]{1,2}\.[0-9]{1,2}\.(?:[0-9]{2,4})?"
+)
+_SPOILED = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]{2}")
+_WRITTEN_PLAINLY = "write it without marks between digits, such as 1000"
+
+
+class SpellingError(ValueError):
+    """Why a text is no number that can be used; a short sentence without a full stop."""
+
+
+def count_of(text: str, what: str) -> int:
+    """A count: a whole number of 0 or more ("12", or "12.0" as programs write it).
+
+    Args:
+        what: the column, for the message.
+
+    Raises:
+        SpellingError: empty, negative, a fraction, grouped in thousands, or no number.
+    """
+    text = text.strip()
+    if not text:
+        raise SpellingError(f"{what} is empty")
+    found = _WHOLE.fullmatch(text)
+    # Three zeros after 1 to 3 digits may be a thousand; nobody groups after a single 0.
+    if found and (len(found[2] or "") != 3 or found[1] == "0"):
+        return int(found[1])
+    shown = short(text)
+    if _GROUPED.fullmatch(text):
+        raise SpellingError(f"{what} = {shown} may be a number in thousands or a fraction: {_WRITTEN_PLAINLY}")
+    power = _POWER.fullmatch(text)
+    if power:
+        return _all_digits(power, f"{what} = {shown}")
+    raise SpellingError(f"{what} = {_why_no_count(text, shown)}")
+
+
+def _why_no_count(text: str, shown: str) -> str:
+    if re.fullmatch(r"\+?0[0-9]+", text):
+        return f"{shown} begins with 0, as a part of a number in thousands does: {_WRITTEN_PLAINLY}"
+    if re.fullmatch(r"[0-9]{10,}", text):
+        return f"{shown} is larger than any count"
+    try:
+        value = decimal_of(text, ",", "")
+    except SpellingError:
+        return f"'{shown}' is not a number{_date_hint(text)}"
+    return f"{shown} is negative" if value < 0 or text.startswith("-") else f"{shown} is not a whole number"
+
+
+def _all_digits(power: re.Match[str], where: str) -> int:
+    """1.025E+03 has all its digits; 1E+03 may have been 1025 before a spreadsheet showed it so."""
+    decimals, exponent = power[2] or "", int(power[3])
+    if len(decimals.rstrip("0")) > exponent:
+        raise SpellingError(f"{where} is not a whole number")
+    if len(decimals) < exponent or exponent > 8:
+        raise SpellingError(f"{where} may have lost digits: format the column as a number without decimals")
+    return int(power[1] + decimals[:exponent])
+
+
+def decimal_of(text: str, separator: str, what: str) -> float:
+    """A finite number; a decimal comma is one where it cannot stand between thousands.
+
+    Args:
+        separator: of the table. With commas between fields a point is a decimal point; with semicolons or tabs
+            1.250 and 1,250 are both refused, since either may be a thousand.
+        what: the column, for the message.
+
+    Raises:
+        SpellingError: empty, no finite number, or one that has two readings.
+    """
+    text = text.strip()
+    if not text:
+        raise SpellingError(f"{what} is empty")
+    found = _DECIMAL.fullmatch(text)
+    if not found and not _GROUPED.fullmatch(text):
+        raise SpellingError(f"{what} '{short(text)}' is not a number that can be used{_date_hint(text)}")
+    if not found or _two_readings(found, separator):
+        raise SpellingError(
+            f"{what} '{short(text)}' is not a number that can be used: it may be in thousands or a fraction; write it "
+            "with another number of decimals, and without marks between thousands"
+        )
+    value = float(text.replace(",", "."))
+    if not math.isfinite(value):
+        raise SpellingError(f"{what} '{short(text)}' is not a number that can be used: it is too large")
+    return value
+
+
+def _two_readings(found: re.Match[str], separator: str) -> bool:
+    """Whether a mark before exactly three digits may stand between thousands."""
+    digits, mark, decimals = found[1] or "", found[2], found[3] or ""
+    grouped = len(decimals) == 3 and 1 <= len(digits) <= 3 and not digits.startswith("0")
+    return grouped and found[4] is None and (mark == "," or separator != ",")
+
+
+def spoiled_name(text: str) -> str:
+    """Why a code or name is one that a spreadsheet has made a number of; "" where it is not."""
+    if _SPOILED.fullmatch(text.strip()):
+        return f"'{short(text)}' was a longer code before a spreadsheet made a number of it: format the column as text"
+    return ""
+
+
+def _date_hint(text: str) -> str:
+    return "; a spreadsheet makes dates of numbers: format the column as text" if _DATE.fullmatch(text) else ""
