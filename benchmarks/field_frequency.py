@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fields", type=int, default=12, help="fields a slide")
     parser.add_argument("--crops", type=int, default=300, help="simulated crops on each of four slides")
-    parser.add_argument("--looks", default="fluorescence,giemsa")
+    parser.add_argument("--stains", default="fluorescence,giemsa")
     parser.add_argument("--density", type=float, default=400.0, help="cells per mm2")
     parser.add_argument("--seed", type=int, default=21)
     arguments = parser.parse_args()

@@ -55,9 +55,9 @@ def measured(arguments: list[str]) -> Cost:
     return Cost(time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def drawn(folder: Path, side: int, density: float, look: str) -> Path:
+def drawn(folder: Path, side: int, density: float, stain: str) -> Path:
     """The export with the simulated slide."""
-    size = ["--slide-size", f"{side}x{side}", "--density", str(density), "--look", look]
+    size = ["--slide-size", f"{side}x{side}", "--density", str(density), "--stain", stain]
     measured(["simulate", str(folder), "--kind", "wsi", "--donors", "1", "--slides", "1", "--seed", "7", *size])
     return folder / "export"
 
@@ -99,13 +99,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=20000, help="pixels a side")
     parser.add_argument("--density", type=float, default=250.0, help="cells of all classes a mm2")
-    parser.add_argument("--look", default="fluorescence")
+    parser.add_argument("--stain", default="fluorescence")
     parser.add_argument("--export", type=Path, help="an export with one whole slide, in place of a drawn one")
     parser.add_argument("--regions", type=int, default=16, help="regions segmented without the network")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        export = options.export or drawn(folder / "simulated", options.side, options.density, options.look)
+        export = options.export or drawn(folder / "simulated", options.side, options.density, options.stain)
         (slide,) = find_slides(export, kind="wsi")
         print(f"load before: {os.getloadavg()[0]:.1f}; {os.cpu_count()} cores")
         run = measured(["run", str(export), "--out", str(folder / "out"), "--input", "wsi", "--quiet"])
