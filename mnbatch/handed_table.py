@@ -137,12 +137,13 @@ def _is_comment(raw: str, line: int, fields: Sequence[str], width: int) -> bool:
 
 
 def _refuse_swallowed(line: int, fields: Sequence[str], header: Sequence[str], needed: Needed | None) -> None:
-    """Two stray quotes make one field of all that lies between them, whole rows among it."""
+    """Two stray quotes make one field of all between them, whole rows among it. A name may have several lines: so may
+    the file that it is of."""
     if needed is None:
         return
     for name, field in zip(header, fields, strict=False):
         inner = field.strip().splitlines()
-        if len(inner) > 1 and (needed(name) or any(_divided(part) >= len(header) - 1 for part in inner)):
+        if len(inner) > 1 and any(_divided(part) >= len(header) - 1 for part in inner):
             raise CsvError(f"line {line}: the field {name[:_SHOWN]} goes over several lines: close its quotes")
 
 

@@ -19,6 +19,6 @@ def mnbatch(*arguments):
             main()
             code = 0
         except SystemExit as end:
-            code = end.code or 0
+            code = end.code or 0  # type: ignore[assignment]
     stdout, stderr = (stream.buffer.getvalue().decode() for stream in streams)
     return SimpleNamespace(returncode=code, stdout=stdout, stderr=stderr)

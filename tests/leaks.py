@@ -63,7 +63,7 @@ def metadata(path: Path) -> bytes:
             return "\n".join(str(tag.value) for page in tiff.pages for tag in page.tags.values()).encode()
     if path.suffix in (".png", ".jpg"):
         with Image.open(path) as image:
-            return repr({**image.info, **dict(image.getexif())}).encode()
+            return repr({**image.info, **dict(image.getexif())}).encode()  # type: ignore[misc]
     return b""
 
 

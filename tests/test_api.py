@@ -151,7 +151,7 @@ def test_an_export_is_scanned(out):
 
 
 def test_a_setting_that_does_not_exist_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="treshold is no setting"):
+    with pytest.raises(UsageError, match="treshold is not a setting"):
         mnbatch.run(tmp_path, tmp_path / "out", treshold=0.5)
 
 

@@ -52,5 +52,5 @@ def test_minibatch_auto_means_that_the_program_chooses():
 def test_settings_cannot_be_changed_after_they_were_resolved():
     settings = resolve(PLACES, environment={}).settings
     with pytest.raises(ValueError, match="frozen"):
-        settings.min_cells = 3
+        settings.min_cells = 3  # type: ignore[misc]
     assert isinstance(settings, RunSettings)

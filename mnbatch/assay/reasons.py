@@ -131,7 +131,7 @@ TEXTS: dict[str, str] = {
     "io-error": "file could not be read: {error}",
     # A field, or a region of a whole slide.
     "mask-unreadable": "its label image {mask} cannot be read ({error})",
-    "mask-no-labels": "its label image {mask} holds no whole numbers",
+    "mask-no-labels": "its label image {mask} has no whole numbers",
     "mask-no-zero": "its label image {mask} has no 0, which stands for the background",
     "mask-pages": "{count} pictures, of which none belongs to this page of the field's file",
     "mask-shared": (

@@ -67,4 +67,4 @@ def test_samples_of_the_caller_replace_the_sheet_in_force(out):
 
 def test_records_cannot_be_changed(out):
     with pytest.raises(dataclasses.FrozenInstanceError):
-        rebuild_after_change(out).held = "nobody"
+        rebuild_after_change(out).held = "nobody"  # type: ignore[misc]

@@ -73,7 +73,7 @@ def test_thousands_of_pictures_of_noise_are_no_copies_and_end():
 
 
 def test_none_and_one_have_no_pair():
-    assert find_near_copies(np.zeros((0, SPECTRUM_BYTES), np.uint8), lambda index: np.zeros(0)).shape == (0, 2)
+    assert find_near_copies(np.zeros((0, SPECTRUM_BYTES), np.uint8), lambda index: np.zeros(0)).shape == (0, 2)  # type: ignore[return-value]
     assert pairs_of([picture("giemsa", 0)]) == []
 
 

@@ -91,4 +91,4 @@ def test_every_code_is_in_the_table_with_its_parameters():
         if name == "say" and isinstance(call.args[0], ast.Constant):
             code = call.args[0].value
             wanted = {field for _, field, _, _ in string.Formatter().parse(TEXTS[code]) if field}
-            assert wanted == {keyword.arg for keyword in call.keywords}, f"{path}:{call.lineno}: {code}"
+            assert wanted == {keyword.arg for keyword in call.keywords}, f"{path}:{call.lineno}: {code}"  # type: ignore[str-bytes-safe]

@@ -46,7 +46,7 @@ def test_the_likely_look_is_what_most_cells_show() -> None:
 
 
 def called(stain: SlideStain | None):
-    stains: list[Stain] = ["giemsa"] * 18 + ["fluorescence", "unknown"]
+    stains: list[Stain] = ["giemsa"] * 18 + ["fluorescence", "unknown"]  # type: ignore[assignment]
     rows = [ScoreRow(f"s:{i}", f"{i}.png", None, 0.9, "", GOOD, stain=stain) for i, stain in enumerate(stains)]
     return call_slide(rows, CallRules(0.5), {}, None, stain)
 

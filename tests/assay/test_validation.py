@@ -43,8 +43,8 @@ def test_scores_of_evaluate_and_decimal_commas_are_read(sheet):
         ("p_mn,truth\n0_5,1\n", "line 2: there is no cell_id, and p_mn '0_5'"),
         ("cell_id,truth\na,1\nb\n", "line 3: 1 entries for 2 columns, none for truth"),
         ("p_mn,truth,has_mn\n0.5,1,0\n", "has both columns truth and has_mn"),
-        ("cell_id,truth\na,1\na,0\n", "line 3: the cell a stands already in line 2"),
-        ("cell_id,truth\na,\n", "holds no cell with its truth"),
+        ("cell_id,truth\na,1\na,0\n", "line 3: the cell a is already in line 2"),
+        ("cell_id,truth\na,\n", "has no cell with a truth"),
         ("", "it is empty"),
     ],
 )

@@ -234,13 +234,13 @@ NODES: dict[str, Make] = {
     "a folder": lambda path: path.mkdir(),
     "a link to nothing": _link("nothing-there"),
     "a link to /proc/self/mem": _link("/proc/self/mem"),
-    "deep JSON": lambda path: path.write_bytes(b"[" * 300_000),
-    "deep objects": lambda path: path.write_bytes(b'{"a":' * 200_000),
-    "a number of 100000 digits": lambda path: path.write_bytes(b'{"schema_version": ' + b"9" * 100_000 + b"}"),
-    "no UTF-8": lambda path: path.write_bytes(b"\xff\xfe\x00" * 100),
-    "NULs": lambda path: path.write_bytes(bytes(10_000)),
-    "an empty file": lambda path: path.write_bytes(b""),
-    "a list": lambda path: path.write_bytes(b"[1, 2]"),
+    "deep JSON": lambda path: path.write_bytes(b"[" * 300_000),  # type: ignore[dict-item]
+    "deep objects": lambda path: path.write_bytes(b'{"a":' * 200_000),  # type: ignore[dict-item]
+    "a number of 100000 digits": lambda path: path.write_bytes(b'{"schema_version": ' + b"9" * 100_000 + b"}"),  # type: ignore[dict-item]
+    "no UTF-8": lambda path: path.write_bytes(b"\xff\xfe\x00" * 100),  # type: ignore[dict-item]
+    "NULs": lambda path: path.write_bytes(bytes(10_000)),  # type: ignore[dict-item]
+    "an empty file": lambda path: path.write_bytes(b""),  # type: ignore[dict-item]
+    "a list": lambda path: path.write_bytes(b"[1, 2]"),  # type: ignore[dict-item]
     "a sparse file of 1 TB": lambda path: _sparse(path),
 }
 

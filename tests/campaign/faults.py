@@ -141,7 +141,7 @@ def _wrap_files(faults: Faults) -> None:
     real = io.open
 
     class Raw(io.FileIO):
-        def write(self, data: Any) -> int | None:
+        def write(self, data: Any) -> int | None:  # type: ignore[override]
             view = memoryview(data).cast("B")
             half = lambda: io.FileIO.write(self, view[: max(1, len(view) // 2)])  # noqa: E731
             done = faults.event("write", self.fileno(), half)

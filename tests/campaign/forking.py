@@ -250,7 +250,7 @@ def freeze_time(moment: float) -> None:
 
     class Frozen(datetime.datetime):
         @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:  # type: ignore[override]
             return datetime.datetime.fromtimestamp(moment, tz)
 
     time.time = lambda: moment
@@ -275,7 +275,7 @@ def _wait(pid: int, measure: bool) -> tuple[int, bool, int]:
 
 def _held(pid: int) -> int:
     """Bytes of a process and its children, without what they share with others."""
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     held = 0
     with contextlib.suppress(psutil.Error):

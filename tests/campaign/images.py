@@ -103,7 +103,7 @@ class Images:
         if number < self._number:
             self._made, self._number = enumerate(mutants(self._seed, self._count)), -1
         while self._number < number:
-            self._number, self._mutant = next(self._made)
+            self._number, self._mutant = next(self._made)  # type: ignore[assignment]
         assert self._mutant is not None
         return self._mutant
 

@@ -350,7 +350,9 @@ class _Round:
         }
         named = {(row["donor"], row["slide"]) for row in slides}
         for number, name in self._names.items():
-            if (shown(name), shown(name)) not in named or shown(name) not in donors:
+            # Donors are compared, and listed, in NFC; slides are as the disk has them.
+            donor = shown(unicodedata.normalize("NFC", name))
+            if (donor, shown(name)) not in named or donor not in donors:
                 self._wrong("lost", f"{shown(name)!r} is no donor and slide of the tables", number)
             elif shown(f"{name}/{name}/{name}.png") not in sources:
                 self._wrong("lost", f"{shown(name)!r} is no source in cells.csv", number)

@@ -292,7 +292,7 @@ def _decisions(rng: random.Random) -> Request:
     }
     row = dict(known)
     for name in rng.sample(fields, rng.randint(1, 3)):
-        row[name] = _junk(rng)
+        row[name] = _junk(rng)  # type: ignore[assignment]
     return Request((_post("_review", json.dumps({"decisions": [row] * rng.randint(1, 3)}).encode()),))
 
 

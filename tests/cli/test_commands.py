@@ -21,7 +21,7 @@ def commands():
 
     root = typer.main.get_command(app)
     found = []
-    for name, command in root.commands.items():
+    for name, command in root.commands.items():  # type: ignore[attr-defined]
         found += [(name, command), *((f"{name} {sub}", c) for sub, c in getattr(command, "commands", {}).items())]
     return found
 

@@ -40,7 +40,7 @@ def test_differences_are_those_of_the_figures_with_a_paired_interval(clusters):
     first, second = (np.array(o.scores) for o in (good, poor))
     figures = {"auc": auc, "average_precision": average_precision, "f1": lambda s, y: f1_at(s, y, 0.5)}
     for name, figure in figures.items():
-        found = difference(*rows, name)
+        found = difference(*rows, name)  # type: ignore[call-arg]
         assert found.mean == pytest.approx(figure(first, LABELS) - figure(second, LABELS))
         assert 0 < found.low < found.mean < found.high
     same = difference(rows[0], rows[0], "auc")
@@ -49,7 +49,7 @@ def test_differences_are_those_of_the_figures_with_a_paired_interval(clusters):
 
 def test_several_seeds_give_students_interval_over_the_seeds_in_common():
     rows = grouped([*(outcome("a", 0.4, s) for s in (1, 2, 3, 4)), *(outcome("b", 1.5, s) for s in (1, 2, 3))])
-    found = difference(*rows, "auc")
+    found = difference(*rows, "auc")  # type: ignore[call-arg]
     values = [rows[0].outcomes[i].figures["auc"].value - rows[1].outcomes[i].figures["auc"].value for i in range(3)]
     half = 4.302653 * np.std(values, ddof=1) / np.sqrt(3)
     assert (found.seeds, found.mean) == (3, pytest.approx(np.mean(values)))

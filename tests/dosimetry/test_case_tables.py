@@ -76,9 +76,9 @@ def test_a_threshold_may_have_a_decimal_comma():
 def test_lines_of_one_id_are_refused_together_and_the_others_are_read():
     found = cases("id,N,X\nA,1000,25\nB,1000,9\nA,1000,250\n")
     assert [case.problem for case in found] == [
-        "the id stands in the lines 2, 4: give each case one line, with its sums",
+        "the id is in the lines 2, 4: give each case one line, with its sums",
         "",
-        "the id stands in the lines 2, 4: give each case one line, with its sums",
+        "the id is in the lines 2, 4: give each case one line, with its sums",
     ]
 
 

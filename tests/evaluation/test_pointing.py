@@ -108,10 +108,10 @@ def test_mnfinder_crops_lie_where_the_labels_say(shared_data):
 
         def agreement(left, top, field=field, stored=stored, clear=clear, side=place.box[2]):
             cut = Image.fromarray(field[top : top + side, left : left + side])
-            cut = np.asarray(cut.resize((224, 224), Image.Resampling.BICUBIC))
+            cut = np.asarray(cut.resize((224, 224), Image.Resampling.BICUBIC))  # type: ignore[assignment]
             return np.corrcoef(cut[clear], stored[clear])[0, 1]
 
-        left, top, _ = place.box
+        left, top, _ = place.box  # type: ignore[misc]
         assert agreement(left, top) > 0.98
         assert agreement(left, top) > max(agreement(left + 1, top), agreement(left, top + 1))
         every, mine = crop_masks(place, 224)

@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from imaging_helpers import put
 
 from mnbatch.assay.cells import Skipped
 from mnbatch.imaging.copied_names import copies_among
 from mnbatch.imaging.discovery import find_slides
+from tests.imaging.imaging_helpers import put
 
 COPIES = [
     "x_thumb",

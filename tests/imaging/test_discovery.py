@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-from imaging_helpers import put
 
 from mnbatch.assay.cells import Skipped, Slide
 from mnbatch.errors import NoInputError, StorageError, UsageError
 from mnbatch.imaging import discovery, walk
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.walk import natural_key
+from tests.imaging.imaging_helpers import put
 
 
 def found(root: Path, **options: object) -> tuple[list[Slide], dict[str, str]]:

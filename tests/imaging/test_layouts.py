@@ -14,7 +14,7 @@ names = st.text(st.characters(exclude_characters="/\0_"), min_size=1, max_size=2
 
 def placed(layout: str, path: str) -> tuple[str | None, str, str] | None:
     place = parse_layout(layout).place(path, "root")
-    return place and (place.donor, place.slide, place.path)
+    return place and (place.donor, place.slide, place.path)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_pages_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pytest.Mon
     whole = decoding._check_limits
     monkeypatch.setattr(
         "mnbatch.imaging.formats.decoding._check_limits",
-        lambda page, size: (asked.append(page.index), whole(page, size))[1],
+        lambda page, size: (asked.append(page.index), whole(page, size))[1],  # type: ignore[func-returns-value]
     )
     path = put(tmp_path, "gallery.tif", stream.getvalue())
     file = SourceFile(path.name, path.stat().st_size, 0)

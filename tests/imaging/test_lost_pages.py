@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from imaging_helpers import NATURAL, draw_cell, put
 
 from mnbatch.assay.cells import CellCrop, UnreadableCell
 from mnbatch.errors import SlideError
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.fields.field_images import load_fields
 from mnbatch.imaging.readers import read_cells, read_tasks
+from tests.imaging.imaging_helpers import NATURAL, draw_cell, put
 
 PAGES, KEPT = 40, 27
 

@@ -40,7 +40,7 @@ def whole_pictures(stain, number):
     yield picture
     for part in (slice(0, 40), slice(height - 37, height)):
         yield np.concatenate([picture[: part.start], np.zeros_like(picture[part]), picture[part.stop :]])
-    for part in (np.s_[:, :52], np.s_[:, width - 45 :]):
+    for part in (np.s_[:, :52], np.s_[:, width - 45 :]):  # type: ignore[assignment]
         filled = picture.copy()
         filled[part] = 255
         yield filled

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from imaging_helpers import crop_of, draw_cell, encoded, tiff
 from PIL import Image
 from scipy import ndimage
 
 from mnbatch.assay.calls import QualityRules, quality_flags
 from mnbatch.imaging.preparation import Preparation, prepare_crop
 from mnbatch.imaging.quality import measure
+from tests.imaging.imaging_helpers import crop_of, draw_cell, encoded, tiff
 
 RULES = QualityRules()
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from imaging_helpers import draw_cell
 from PIL import Image
 from pydantic import ValidationError
 
@@ -14,6 +13,7 @@ from mnbatch.imaging.preparation import (
     percentile_range,
     prepare_crop,
 )
+from tests.imaging.imaging_helpers import draw_cell
 
 PLAIN = Preparation(contrast=ContrastRule(rule="none"))
 STRETCHED = Preparation(contrast=ContrastRule(rule="per_crop", low_percentile=1, high_percentile=99))

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from imaging_helpers import NATURAL, crop_of, draw_cell, encoded, put, read, reason_of, tiff
 from PIL import Image
 
 from mnbatch.assay.cells import CellCrop, ReadTask, SourceFile, UnreadableCell
@@ -22,6 +21,7 @@ from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.formats import loading
 from mnbatch.imaging.preparation import ContrastRule, Preparation
 from mnbatch.imaging.readers import read_cells, read_tasks, slide_range
+from tests.imaging.imaging_helpers import NATURAL, crop_of, draw_cell, encoded, put, read, reason_of, tiff
 
 GREY = draw_cell()
 COLOUR = draw_cell(light=True)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from imaging_helpers import draw_cell
 from PIL import Image
 
 from mnbatch.imaging.preparation import Preparation, prepare_crop
 from mnbatch.imaging.stain_recognition import recognise_stain, slide_stain
+from tests.imaging.imaging_helpers import draw_cell
 
 
 def stain(crop: np.ndarray) -> str:

@@ -10,11 +10,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves helpers beside the tests out
 
-from inference_helpers import card_fields, random_network
-
 from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
+from tests.inference.inference_helpers import card_fields, random_network
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from inference_helpers import card_fields
 
 from mnbatch.errors import ModelError, SlideError
 from mnbatch.imaging.preparation import Preparation
@@ -14,6 +13,7 @@ from mnbatch.inference import catalogue
 from mnbatch.inference.catalogue import ModelSet, list_models, resolve_model
 from mnbatch.inference.model_directory import write_model_directory
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
+from tests.inference.inference_helpers import card_fields
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_each_look_gets_its_own_model(pair: Path) -> None:
 
 def test_look_that_no_model_serves_fails_the_slide_with_the_reason(model_path: Path) -> None:
     models = ModelSet.open(model_path)
-    with pytest.raises(SlideError, match=r"looks like giemsa.*serves fluorescence") as caught:
+    with pytest.raises(SlideError, match=r"looks like giemsa.*it is for fluorescence") as caught:
         models.for_stain("giemsa")
     assert "--stain" in caught.value.next_step
     with pytest.raises(SlideError, match="not recognised"):
@@ -89,7 +89,7 @@ def test_bundled_name_comes_before_a_directory_of_that_name(
 def test_unknown_model_says_what_there_is(pair: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(catalogue, "models_directory", lambda: pair.parent)
     monkeypatch.chdir(pair)
-    with pytest.raises(ModelError, match="there: pair"):
+    with pytest.raises(ModelError, match=r"a bundled one \(pair\)"):
         resolve_model(name)
 
 

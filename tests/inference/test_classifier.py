@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from inference_helpers import card_fields, crops
 
 from mnbatch.errors import MnbatchError, ModelError, UsageError
 from mnbatch.imaging.preparation import Preparation, network_input
@@ -17,6 +16,7 @@ from mnbatch.inference.engines import DeviceEngine
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.inference.network_scores import Normaliser
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
+from tests.inference.inference_helpers import card_fields, crops
 
 P_TOLERANCE = 0.02
 """Largest difference of p_mn between a CPU (fp32) and a GPU (bf16); docs/models.md states it."""

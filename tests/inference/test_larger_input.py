@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from inference_helpers import card_fields, random_network
 
 from mnbatch.imaging.preparation import Preparation, network_input, prepare_crop
 from mnbatch.inference.classifier import Classifier
@@ -14,6 +13,7 @@ from mnbatch.inference.model_directory import load_model, write_model_directory
 from mnbatch.results.store import Store
 from mnbatch.simulate.simulated_export import simulate_export
 from tests.in_process import mnbatch
+from tests.inference.inference_helpers import card_fields, random_network
 
 COLOURED = {"size": 256, "polarity": "stains"}
 

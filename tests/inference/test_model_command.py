@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from inference_helpers import card_fields
 from typer.testing import CliRunner
 
 from mnbatch.cli.model import model_app
@@ -18,6 +17,7 @@ from mnbatch.inference import catalogue
 from mnbatch.inference.catalogue import verify_model
 from mnbatch.inference.model_directory import write_model_directory
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
+from tests.inference.inference_helpers import card_fields
 
 
 @pytest.fixture

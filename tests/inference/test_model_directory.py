@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from inference_helpers import card_fields, random_network
 
 from mnbatch.errors import ModelError, StorageError
 from mnbatch.inference.catalogue import CARD_FILE, WEIGHTS_FILE, verify_model
 from mnbatch.inference.model_directory import load_model, write_model_directory
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
+from tests.inference.inference_helpers import card_fields, random_network
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from hashlib import sha256
 import numpy as np
 import pytest
 import torch
-from inference_helpers import card_fields, crops, random_network
 from typer.testing import CliRunner
 
 from mnbatch.cli import app
@@ -18,6 +17,7 @@ from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.model_directory import load_model, write_model_directory
 from mnbatch.inference.onnx_file import Exported, export_onnx
 from mnbatch.networks import ARCHITECTURES
+from tests.inference.inference_helpers import card_fields, crops, random_network
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")

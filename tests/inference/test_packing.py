@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from inference_helpers import cell, crops
 
 from mnbatch.assay.cells import CellCrop, CellScore, ScoredItem, SlideEnd, StreamItem, UInt8Array, UnreadableCell
 from mnbatch.errors import SlideError
 from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.network_scores import Scores
 from mnbatch.inference.packing import score_stream
+from tests.inference.inference_helpers import cell, crops
 
 
 @dataclass

@@ -60,7 +60,7 @@ def test_evidence_and_bias_add_up_to_the_margin(
 ) -> None:
     twin = AttentionAlexNet().eval()
     twin.load_state_dict(network.state_dict())
-    twin.to(dtype=dtype, memory_format=layout).requires_grad_(False)
+    twin.to(dtype=dtype, memory_format=layout).requires_grad_(False)  # type: ignore[call-overload]
     explained = twin.explain(_inputs().to(dtype).contiguous(memory_format=layout))
     margin = explained.logits[:, 1] - explained.logits[:, 0]
     total = explained.evidence.sum(dim=(1, 2)) + explained.bias

@@ -356,7 +356,7 @@ def test_label_masks_agree_with_the_table_and_serve_as_own_segmentation(settings
         assert 'PhysicalSizeX="0.4"' in tiff.ome_metadata
         assert tiff.pages.first.is_tiled
         assert tiff.pages.first.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
-    assert (labels.dtype, labels.shape, len(cells)) == (np.uint16, (SIDE, SIDE), 4)
+    assert (labels.dtype, labels.shape, len(cells)) == (np.uint16, (SIDE, SIDE), 4)  # type: ignore[comparison-overlap]
     for cell in cells:
         own = labels == int(cell["mask_label"])
         rows, columns = np.nonzero(own)

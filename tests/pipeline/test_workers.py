@@ -75,12 +75,12 @@ def test_a_crash_is_told_with_its_signal(endless: Path) -> None:
         asking.join(LIMIT_SECONDS)
         os.close(held)
     assert "SIGSEGV" in str(failure[0])
-    assert failure[0].crashed
+    assert failure[0].crashed  # type: ignore[attr-defined]
 
 
 def test_a_run_that_stops_gives_up_what_is_stuck_and_says_nothing_of_its_file(endless: Path) -> None:
     with WorkerPool(1, LONG, 4) as pool:
-        threading.Thread(target=lambda: (until_read(endless), pool.hurry(0.0))).start()
+        threading.Thread(target=lambda: (until_read(endless), pool.hurry(0.0))).start()  # type: ignore[func-returns-value]
         with pytest.raises(HurriedError):
             ask(pool, endless)
 
@@ -146,7 +146,7 @@ def test_signals_end_a_run_that_is_stuck(signals, export, tmp_path, models) -> N
     options = ["--out", out, "--model", models["one"], "--layout", "donor-slide-folders", "--file-deadline", "86400"]
     command = [sys.executable, "-c", STUCK, path, "run", export, *options, "--workers", "1"]
     pipes, folder = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}, Path(__file__).parents[2]
-    process = subprocess.Popen([*map(str, command)], **pipes, text=True, cwd=folder)
+    process = subprocess.Popen([*map(str, command)], **pipes, text=True, cwd=folder)  # type: ignore[call-overload]
     assert process.stdout.readline() == "laid\n"
     held = until_read(path)
     for _ in range(signals):

@@ -67,7 +67,7 @@ def test_a_batch_that_drifts_is_outside_the_limits(tmp_path, add_slide, monkeypa
     make_batches(tmp_path / "root", add_slide, [0.05, 0.06, 0.05, 0.04, 0.05, 0.06, 0.05, 0.05, 0.06, 0.3])
     points = find_batches(tmp_path / "root")
     assert [point.per_1000 for point in points][-1] == pytest.approx(300)
-    chart = limits([point.per_1000 for point in points])
+    chart = limits([point.per_1000 for point in points])  # type: ignore[misc]
     assert [outside(point.per_1000, chart) for point in points] == [False] * 9 + [True]
     monkeypatch.setattr(sys, "argv", ["mnbatch", "history", str(tmp_path / "root"), "-o", str(tmp_path / "c.html")])
     with pytest.raises(SystemExit) as end:

@@ -40,7 +40,7 @@ def crop_folder(tmp_path: Path) -> Path:
 
 def take_few_resamples(patch: pytest.MonkeyPatch) -> None:
     """Intervals from 20 resamples, for tests of something else: a thousand take longer than a tiny training."""
-    seed, _ = bootstrap.__defaults__
+    seed, _ = bootstrap.__defaults__  # type: ignore[misc]
     patch.setattr(bootstrap, "__defaults__", (seed, 20))
 
 

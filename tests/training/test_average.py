@@ -51,8 +51,8 @@ def test_the_weights_are_the_weighted_mean_and_the_card_says_of_what(
         torch.testing.assert_close(tensor, 0.25 * one[name] + 0.75 * two[name], rtol=0, atol=1e-6)
     averaged = card.recipe["averaged"]
     assert isinstance(averaged, list)
-    assert [entry["share"] for entry in averaged] == [0.25, 0.75]
-    assert [entry["digest"] for entry in averaged] == [load_model(path).digest for path in two_models]
+    assert [entry["share"] for entry in averaged] == [0.25, 0.75]  # type: ignore[call-overload]
+    assert [entry["digest"] for entry in averaged] == [load_model(path).digest for path in two_models]  # type: ignore[call-overload]
     assert {metric.name for metric in card.metrics} == {"auc", "average_precision", "f1"}
     assert card.training_data == load_model(two_models[0]).card.training_data
     assert card.specificity is not None

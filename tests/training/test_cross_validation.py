@@ -139,4 +139,4 @@ def test_a_group_with_one_class_has_no_auc_and_leaves_the_spread(three_slides: P
 
 def test_the_spread_is_mean_smallest_and_largest() -> None:
     folds = [Fold(g, "one pass", 9, 4, value, 0.0, 1.0) for g, value in (("a", 0.9), ("b", 0.7), ("c", float("nan")))]
-    assert spread(folds, "one pass") == (pytest.approx(0.8), 0.7, 0.9)
+    assert spread(folds, "one pass") == (pytest.approx(0.8), 0.7, 0.9)  # type: ignore[comparison-overlap]

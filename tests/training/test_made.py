@@ -59,7 +59,7 @@ def test_a_micronucleus_keeps_its_size_and_its_distance():
 
 
 def test_chromatin_of_a_fluorescence_crop_is_one_on_the_nucleus_and_none_outside():
-    density, nucleus = chromatin_of(grey_cell(np.random.default_rng(0)))
+    density, nucleus = chromatin_of(grey_cell(np.random.default_rng(0)))  # type: ignore[misc]
     assert nucleus.radius == pytest.approx(35, abs=2)
     assert np.median(density[100:124, 100:124]) == pytest.approx(1, abs=0.1)
     assert density[:40].mean() < 0.02

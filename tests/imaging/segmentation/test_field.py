@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawn_fields import discs, stained
 from scipy import ndimage
 
 from mnbatch.imaging.segmentation import (
@@ -14,6 +13,7 @@ from mnbatch.imaging.segmentation import (
     segment_field,
     segment_tile,
 )
+from tests.imaging.segmentation.drawn_fields import discs, stained
 
 BINUCLEATED = SegmentationSettings()
 EACH = SegmentationSettings(cells="all")
@@ -30,7 +30,7 @@ def test_pairs_and_single_nuclei_in_fluorescence() -> None:
     assert classes(field) == ["binucleated", "mononucleated", "mononucleated"]
     assert field.nucleus_diameter == pytest.approx(37, abs=1.5)
     pair = min(field.cells, key=lambda cell: cell.x)
-    assert (pair.x, pair.y) == (pytest.approx(81, abs=1), pytest.approx(60, abs=1))
+    assert (pair.x, pair.y) == (pytest.approx(81, abs=1), pytest.approx(60, abs=1))  # type: ignore[comparison-overlap]
     assert pair.reason == ""
     assert pair.cell_area is None
 

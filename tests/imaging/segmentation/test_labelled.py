@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawn_fields import discs, stained
 
 from mnbatch.imaging.segmentation import SegmentationSettings, segment_from_labels
+from tests.imaging.segmentation.drawn_fields import discs, stained
 
 SETTINGS = SegmentationSettings()
 PLACES = [(60, 60, 18), (102, 60, 18), (250, 200, 18)]

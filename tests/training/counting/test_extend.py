@@ -154,7 +154,7 @@ def test_a_counting_model_may_get_a_new_counter_in_place(counting, yes_no, label
     assert card.version == "4+counts"
     assert card.limitations.count(COUNTS_ROUGHLY) == 1
     assert card.counting is not None
-    assert card.counting.recipe["extends"]["weights_sha256"] == load_model(yes_no).card.weights_sha256
+    assert card.counting.recipe["extends"]["weights_sha256"] == load_model(yes_no).card.weights_sha256  # type: ignore[call-overload]
     assert [check.data for check in card.counting.checks] == ["validation, labelled"]
 
 
