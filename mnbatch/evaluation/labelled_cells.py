@@ -119,7 +119,7 @@ def _from_csv(data: Path) -> list[LabelledCell]:
         first = lines.setdefault(cell.path, line)
         if first != line:
             raise TrainingError(
-                f"{data}, line {line}: the file {short(str(cell.path))} stands already in line {first}.",
+                f"{data}, line {line}: the file {short(str(cell.path))} is already in line {first}.",
                 "Keep one line for each file.",
             )
         cells.append(cell)

@@ -97,12 +97,12 @@ def test_networks_that_fail_are_recorded_and_the_others_go_on(crops, tmp_path, t
     settings = replace(SETTINGS, networks=("nan", "hungry", "wide"), protocols=("tad",))
     found = compare(crops, tmp_path / "out", settings, quiet)
     outcomes = {outcome.network: outcome for outcome in found.outcomes}
-    assert "the loss is nan in epoch 1" in outcomes["nan"].reason
+    assert "The loss is nan in epoch 1" in outcomes["nan"].reason
     assert "out of memory" in outcomes["hungry"].reason
     assert outcomes["wide"].status == "done"
     page = comparison_markdown(found)
     assert "Runs that failed" in page
-    assert "`nan--scratch--tad--seed1` | the loss is nan" in page
+    assert "`nan--scratch--tad--seed1` | The loss is nan" in page
     compare(crops, tmp_path / "out", settings, quiet)
     assert len(trained) == 3
     compare(crops, tmp_path / "out", settings, quiet, retry_failed=True)

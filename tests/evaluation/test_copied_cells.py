@@ -33,12 +33,11 @@ def test_one_picture_with_both_labels_is_refused(crop_folder):
         told_cells(crop_folder, lambda line: None)
 
 
-def test_a_file_that_a_table_lists_twice_is_one_cell(crop_folder):
+def test_a_file_that_a_table_lists_twice_is_refused_with_its_lines(crop_folder):
     table = crop_folder / "labels.csv"
     table.write_text("file,label\nmn/0.png,mn\nmn/0.png,mn\nnomn/0.png,nomn\n", encoding="utf-8")
-    said = []
-    assert len(told_cells(table, said.append)) == 2
-    assert said
+    with pytest.raises(TrainingError, match=r"line 3: the file .*0\.png is already in line 2"):
+        told_cells(table, print)
 
 
 def test_validation_cells_that_are_trained_on_are_said(crop_folder):

@@ -37,7 +37,7 @@ def test_labels_are_the_same_in_every_spelling(table, text):
     [
         ("file,mn_count\na.png,1.000\nb.png,0\n", "line 2: the count = 1.000 may be a number in thousands"),
         ("file,mn_count\na.png,1.5\nb.png,0\n", "line 2: the count = 1.5 is not a whole number"),
-        ("file,label\na.png,mn\nb.png,nomn\na.png,nomn\n", "line 4: the file .* stands already in line 2"),
+        ("file,label\na.png,mn\nb.png,nomn\na.png,nomn\n", "line 4: the file .* is already in line 2"),
         ("file,label,donor\na.png,mn\nb.png,nomn,D1\n", "line 2: 2 entries for 3 columns, none for donor"),
         ("file,label\na.png,mn,1\nb.png,nomn\n", "line 2: 3 entries for 2 columns"),
         ("file,mn_count,n_mn\na.png,1,0\nb.png,0,0\n", "both columns mn_count and n_mn"),

@@ -124,7 +124,7 @@ from mnbatch.simulate.export_plan import ExportPlan
 from mnbatch.simulate.fields.field_export import simulate_fields
 from mnbatch.simulate.fields.field_plan import FieldPlan
 width, height = int(sys.argv[2]), int(sys.argv[3])
-plan = FieldPlan(ExportPlan(donors=1, slides=1, look="giemsa"), kind="wsi", width=width, height=height, density=30)
+plan = FieldPlan(ExportPlan(donors=1, slides=1, stain="giemsa"), kind="wsi", width=width, height=height, density=30)
 simulate_fields(Path(sys.argv[1]), plan)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
