@@ -77,7 +77,7 @@ def main() -> None:
     options.add_argument("--models", type=Path, default=Path("models/attention-alexnet"))
     options.add_argument("--out", type=Path, help="write the models here; without it in place")
     options.add_argument("--only", help="name of one member")
-    options.add_argument("--made-cells", type=int, default=700)
+    options.add_argument("--made-cells", dest="synthetic_cells", type=int, default=700)
     options.add_argument("--check-cells", type=int, default=400)
     options.add_argument("--threads", type=int, default=0)
     options.add_argument("--table", action="store_true", help="fit nothing")

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mnbatch.errors import TrainingError
 from mnbatch.intake import is_there, read_text, reason
@@ -93,7 +93,8 @@ class Recipe(BaseModel):
     stained: Share = 0.75
     stained_composites: Share = 0.8
     fresh: int = Field(default=0, ge=0)
-    synthetic_cells: int = Field(default=7000, ge=2)
+    # A recipe of a version before 0.3 says "made_cells".
+    synthetic_cells: int = Field(default=7000, ge=2, validation_alias=AliasChoices("synthetic_cells", "made_cells"))
     specificity_weight: float = Field(default=2.0, gt=0)
     bf16: bool = True
     size: int = Field(default=224, ge=64, le=1024)

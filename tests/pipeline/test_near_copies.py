@@ -30,7 +30,7 @@ def results(out: Path) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, s
     return slides, cells
 
 
-@pytest.mark.parametrize("keep_gallery", [True, False])
+@pytest.mark.parametrize("keep_crops", [True, False])
 def test_within_a_donor_the_first_counts_and_both_slides_say_it(tmp_path, settings, export, keep_crops) -> None:
     saved_again(export / "D1/A/cell_002.png", export / "D1/B/x.jpg")
     run(settings(keep_crops=keep_crops))
