@@ -2,7 +2,7 @@
 
 Tolerant of how a table is written (comma, semicolon or tab; UTF-8 or the UTF-16 of spreadsheets; any line ends; blank
 lines, comments, a `sep=` line, empty columns at the end), strict about what it says: no field is guessed, dropped or
-moved. See `mnbatch.spelled_numbers` for what stands in the fields.
+moved. `mnbatch.spelled_numbers` reads what the fields hold.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOT_WORD = re.compile(r"[^\w+]+|_+")
 _SHOWN = 60
 
 Needed = Callable[[str], bool]
-"""Whether a row must have a field (it may be empty) for the column of this name, on one line."""
+"""Whether a row must have a field (it may be empty) for the column of this name."""
 
 
 @dataclass(frozen=True, slots=True)

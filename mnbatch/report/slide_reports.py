@@ -130,9 +130,9 @@ class SlideBuilder:
 
     def candidates(self, record: SlideRecord) -> list[Candidate]:
         """The slide's counted cells for a donor's gallery."""
-        data = self._read(record, pictures=True)
+        call, _ = self._context.roster.call(record, pictures=True)
         href = rendering.href(f"../../slides/{record.slide_id}/index.html")
-        return self._candidates(data, record.name, href) if data.call.frequency else []
+        return self._candidates(record, call, self._crops(record, call), record.name, href) if call.frequency else []
 
     def _stamp(self, record: SlideRecord) -> str:
         slide_id, context = record.slide_id, self._context
@@ -149,13 +149,16 @@ class SlideBuilder:
             self._store.damage(record),
         )
 
-    def _read(self, record: SlideRecord, *, pictures: bool) -> SlideData:
-        call, next_step = self._context.roster.call(record, pictures=pictures)
-        crops = self._store.crops(record) if call.cells and record.call is not None and pictures else None
-        return SlideData(record, call, next_step, crops, read_trail(self._store.paths, record.slide_id))
+    def _read(self, record: SlideRecord) -> SlideData:
+        call, next_step = self._context.roster.call(record, pictures=bool(self._options.gallery))
+        trail = read_trail(self._store.paths, record.slide_id)
+        return SlideData(record, call, next_step, self._crops(record, call), trail)
+
+    def _crops(self, record: SlideRecord, call: SlideCall) -> StoredCrops | None:
+        return self._store.crops(record) if call.cells and self._options.gallery else None
 
     def _build(self, record: SlideRecord, stamp: str) -> SlideItem:
-        data = self._read(record, pictures=bool(self._options.gallery))
+        data = self._read(record)
         call = data.call
         if self._options.gallery and self._store.damage(record, pictures=True):
             # Pictures are checked only when pages are made: the next report has to check again.
@@ -163,7 +166,7 @@ class SlideBuilder:
         review, queue = self._review(data)
         estimates = slide_estimates(call, validation_of(record, self._context.validated))
         item = self._item(record, call, data.next_step, review, estimates)
-        candidates = self._candidates(data, "", "")
+        candidates = self._candidates(record, call, data.crops, "", "")
         extra = self._gallery(item, data, queue, stamp)
         link = gallery_page.PAGE if extra else ""
         fields = fields_view(self._store, record, call.cells, self._options.gallery)
@@ -235,13 +238,14 @@ class SlideBuilder:
         queue = draw_queue(data.record, data.call.cells, self._plan)
         return slide_review(queue, data.trail), queue
 
-    def _candidates(self, data: SlideData, name: str, href: str) -> list[Candidate]:
-        rules = data.record.call
-        if rules is None or self._options.gallery == 0:
+    def _candidates(
+        self, record: SlideRecord, call: SlideCall, crops: StoredCrops | None, name: str, href: str
+    ) -> list[Candidate]:
+        if record.call is None or self._options.gallery == 0:
             return []
         return [
-            Candidate(cell, row, data.crops, rules.threshold, name, href)
-            for row, cell in enumerate(data.call.cells)
+            Candidate(cell, row, crops, record.call.threshold, name, href)
+            for row, cell in enumerate(call.cells)
             if cell.mn is not None
         ]
 

@@ -42,9 +42,9 @@ _LASTING = (
     errno.ENAMETOOLONG,
     errno.ELOOP,
 )
-_MOST_HEADERS = 4
-_headers: dict[tuple[str, int, int], _Pages] = {}
-_headers_lock = threading.Lock()
+_MOST_KNOWN = 4
+_known: dict[tuple[str, int, int], _Pages] = {}
+_known_lock = threading.Lock()
 
 T = TypeVar("T")
 
@@ -221,14 +221,14 @@ def _pages_of(path: str, stream: BinaryIO, file: str) -> _Pages:
     """The same, kept for the next run of its pages as long as the file stays as it is."""
     status = os.fstat(stream.fileno())
     key = (path, status.st_size, status.st_mtime_ns)
-    with _headers_lock:
-        if key in _headers:
-            return _headers[key]
+    with _known_lock:
+        if key in _known:
+            return _known[key]
     pages = _looked_at(stream, file)
-    with _headers_lock:
-        while len(_headers) >= _MOST_HEADERS:
-            del _headers[next(iter(_headers))]
-        _headers[key] = pages
+    with _known_lock:
+        while len(_known) >= _MOST_KNOWN:
+            del _known[next(iter(_known))]
+        _known[key] = pages
     return pages
 
 
