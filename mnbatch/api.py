@@ -138,7 +138,7 @@ class Model:
         """Pooled features that the score is a linear function of, a row an image as in `score`.
 
         Returns:
-            (n, d) float64; NaN where an image could not be read.
+            (n, d) float64; NaN where an image could not be read. (n, 0) where none could: no stain, so no network.
 
         Raises:
             UsageError, SlideError: as `score`.
@@ -148,6 +148,8 @@ class Model:
 
         cells = self._read(images)
         crops = [cell for cell in cells if isinstance(cell, CellCrop)]
+        if not crops:
+            return np.empty((len(cells), 0))
         model = self._classifier(_stain_of(crops, stain)).model
         found = np.full((len(cells), stream_network(model).classifier.in_features), np.nan)
         found[_readable(cells)] = describe(model, [crop.pixels for crop in crops]).vectors

@@ -9,11 +9,14 @@ from typing import Any, Protocol
 
 from mnbatch.app.rebuild import Rebuilt, open_store, rebuild_after_change
 from mnbatch.app.signing_service import Signed, SignRequest, sign_donor
+from mnbatch.errors import MismatchError, UsageError
 from mnbatch.results.annotations import load_samples
+from mnbatch.results.manifest import read_manifest
+from mnbatch.results.paths import OutPaths
 from mnbatch.results.roster import Missing, Roster, open_roster
 from mnbatch.results.store import Store
 from mnbatch.review.queue import ReviewPlan, load_plan, save_plan
-from mnbatch.review.review_export import Exported, export_labels
+from mnbatch.review.review_export import Exported, ScoredBy, export_labels
 from mnbatch.review.review_import import Imported, import_review, queues_of
 from mnbatch.review.review_status import SlideReview, review_without_result, slide_review
 from mnbatch.review.server import ReviewServer
@@ -72,12 +75,13 @@ def import_decisions(out: Path, review: Path, *, keep_outdated: bool = False) ->
     return import_review(open_store(out), review, keep_outdated=keep_outdated)
 
 
-def export_reviewed(out: Path, folder: Path, reviewer: str | None = None) -> Exported:
+def export_reviewed(out: Path, folder: Path, reviewer: str | None = None, stain: str | None = None) -> Exported:
     """Write the reviewed cells as a labelled set.
 
     Args:
         folder: a new one, for crops and labels.csv.
         reviewer: only this one's decisions.
+        stain: only slides of this stain.
 
     Raises:
         NoInputError: OUT holds no results, or there is nothing to write.
@@ -86,7 +90,45 @@ def export_reviewed(out: Path, folder: Path, reviewer: str | None = None) -> Exp
     """
     store = open_store(out)
     donors = {slide: row["donor"] for slide, row in load_samples(store.paths).items() if row.get("donor")}
-    return export_labels(store, folder, donors, reviewer)
+    return export_labels(store, folder, donors, reviewer, stain)
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedCells:
+    """Reviewed cells of one stain, all scored by one model.
+
+    Attributes:
+        exported: what was written; scored_by: the stain and the model.
+        model: the directory that the latest run took its model from, as it was given; "" where that is not known.
+    """
+
+    exported: Exported
+    scored_by: ScoredBy
+    model: str
+
+
+def export_for_model(out: Path, folder: Path, stain: str | None = None, reviewer: str | None = None) -> ReviewedCells:
+    """Write the reviewed cells of one stain, to train the model further that scored them.
+
+    Raises:
+        UsageError: slides of two stains were reviewed and none was named.
+        MismatchError: the slides were scored by different models.
+        NoInputError, StorageError: as `export_reviewed`.
+    """
+    exported = export_reviewed(out, folder, reviewer, stain)
+    stains = sorted({by.stain for by in exported.scored_by})
+    if len(stains) > 1:
+        raise UsageError(f"Slides of {' and '.join(stains)} were reviewed.", "Name one of them with --stain.")
+    if len(exported.scored_by) != 1:
+        models = (
+            ", ".join(f"{by.model} {by.version} ({by.digest[:12]})" for by in exported.scored_by) or "no known model"
+        )
+        raise MismatchError(
+            f"The reviewed slides were scored by {models}.",
+            "Run again, so that one model scores all slides, and review.",
+        )
+    manifest = read_manifest(OutPaths(out)) or {}
+    return ReviewedCells(exported, exported.scored_by[0], str((manifest.get("settings") or {}).get("model") or ""))
 
 
 def review_state(out: Path) -> ReviewState:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mnbatch import __version__
+from mnbatch.cli.adapt import adapt
 from mnbatch.cli.common import App
 from mnbatch.cli.compare import compare
 from mnbatch.cli.curve import curve_app
@@ -47,6 +48,7 @@ app.command("dose")(dose)
 app.add_typer(model_app, name="model")
 app.add_typer(review_app, name="review")
 app.command("train")(train)
+app.command("adapt")(adapt)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("simulate")(simulate)
@@ -69,7 +71,7 @@ def _root(
 
 WORK_IS_KEPT = frozenset(
     {
-        *("run", "report", "history", "train", "evaluate", "compare", "simulate", "curve fit"),
+        *("run", "report", "history", "train", "adapt", "evaluate", "compare", "simulate", "curve fit"),
         *(
             "model export",
             "model average",

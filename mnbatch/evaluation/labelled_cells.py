@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,8 @@ class LabelledCell:
         has_mn: the cell has at least one micronucleus.
         n_mn: number of its micronuclei; None for a cell with MN where the labels do not say.
         slide, donor: "" where the labels do not say.
+        chance: probability with which the cell was drawn for its review (column inclusion_probability); 1 where
+            the labels do not say.
     """
 
     path: Path
@@ -49,6 +52,7 @@ class LabelledCell:
     slide: str = ""
     donor: str = ""
     n_mn: int | None = None
+    chance: float = 1.0
 
     @property
     def group(self) -> str:
@@ -133,7 +137,9 @@ def read_label_table(data: Path) -> Table:
         TrainingError: it is no CSV.
         OSError: it cannot be read.
     """
-    needed = needs("file", "label", *COUNTS, "slide", "donor", "mask", "x", "y", "window", "colour")
+    needed = needs(
+        "file", "label", *COUNTS, "slide", "donor", "inclusion_probability", "mask", "x", "y", "window", "colour"
+    )
     try:
         table = parse_table(read_bytes(data), needed=needed)
     except CsvError as error:
@@ -153,7 +159,22 @@ def _from_row(row: dict[str, str], data: Path, number: int) -> LabelledCell:
         raise TrainingError(
             f"{data}, line {number}: {spoiled_name(slide) or spoiled_name(donor)}.", "Write slide and donor anew."
         )
-    return LabelledCell(path, has_mn, slide, donor, n_mn if has_mn else 0)
+    return LabelledCell(path, has_mn, slide, donor, n_mn if has_mn else 0, _chance(row, data, number))
+
+
+def _chance(row: dict[str, str], data: Path, number: int) -> float:
+    """The cell's inclusion probability; 1 where the line has none."""
+    text = (row.get("inclusion_probability") or "").strip()
+    try:
+        chance = float(text) if text else 1.0
+    except ValueError:
+        chance = math.nan
+    if not 0 < chance <= 1:
+        raise TrainingError(
+            f"{data}, line {number}: {short(text)!r} is not a probability.",
+            "Leave inclusion_probability as `mnbatch review export` wrote it, or take the column out.",
+        )
+    return chance
 
 
 def _truth(row: dict[str, str], data: Path, number: int) -> tuple[bool, int | None]:

@@ -115,16 +115,27 @@ def weighted_youden_threshold(sets: Sequence[tuple[Scores, Labels]], specificity
     lost point of sensitivity; the weight says how much more. Every set counts alike, whatever its size. Where a
     range of thresholds does equally well, its middle is taken.
     """
-    levels = np.unique(np.concatenate([scores for scores, _ in sets]))
+    return youden_of_weighted([(s, labels, np.ones(len(s))) for s, labels in sets], specificity_weight)
+
+
+def youden_of_weighted(sets: Sequence[tuple[Scores, Labels, Scores]], specificity_weight: float) -> float:
+    """As `weighted_youden_threshold`, of cells that count with a weight each: (scores, labels, weights), all (n,)."""
+    levels = np.unique(np.concatenate([scores for scores, _, _ in sets]))
     candidates = np.concatenate([levels[:1], (levels[1:] + levels[:-1]) / 2])
     gains = np.zeros(len(candidates))
-    for scores, labels in sets:
-        with_mn, without = np.sort(scores[labels]), np.sort(scores[~labels])
-        sensitivity = 1 - np.searchsorted(with_mn, candidates) / len(with_mn)
-        specificity = np.searchsorted(without, candidates) / len(without)
+    for scores, labels, weights in sets:
+        sensitivity = 1 - _share_below(scores[labels], weights[labels], candidates)
+        specificity = _share_below(scores[~labels], weights[~labels], candidates)
         gains += sensitivity + specificity_weight * specificity
     best = np.flatnonzero(np.isclose(gains, gains.max()))
     return float(candidates[best[len(best) // 2]])
+
+
+def _share_below(scores: Scores, weights: Scores, levels: Scores) -> Scores:
+    """Of the scores' weight, the share below each level."""
+    order = np.argsort(scores, kind="stable")
+    total = np.concatenate([[0.0], np.cumsum(weights[order])])
+    return np.asarray(total[np.searchsorted(scores[order], levels)] / total[-1], np.float64)
 
 
 def fit_temperature(sets: Sequence[tuple[Scores, Labels]]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,25 +13,47 @@ from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Missing, open_roster
 from mnbatch.results.store import Store
 from mnbatch.review.decisions import Decision
+from mnbatch.review.queue import Queue
 from mnbatch.review.review_import import queues_of
 from mnbatch.review.review_status import altered_review, latest
 from mnbatch.review.trail import read_trail, reviewed_slides
 
-COLUMNS = ("file", "label", "mn_count", "slide", "donor", "cell_id", "p_mn", "reviewers")
+COLUMNS = (
+    *("file", "label", "mn_count", "slide", "donor", "cell_id", "p_mn", "reviewers"),
+    *("stratum", "inclusion_probability"),
+)
 LABELS = {"mn": "mn", "not_mn": "nomn"}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ScoredBy:
+    """The stain of a slide and the model that scored it."""
+
+    stain: str
+    model: str
+    version: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Cells written, and those left out by reason; `missing`: slides that were reviewed and do not count now."""
+    """Cells written, and those left out by reason.
+
+    Attributes:
+        missing: slides that were reviewed and do not count now.
+        scored_by: of the slides that cells were taken from.
+    """
 
     mn: int
     not_mn: int
     left_out: dict[str, int]
     missing: tuple[Missing, ...] = ()
+    scored_by: tuple[ScoredBy, ...] = ()
 
 
-def export_labels(store: Store, folder: Path, donors: Mapping[str, str], reviewer: str | None = None) -> Exported:
+def export_labels(
+    store: Store, folder: Path, donors: Mapping[str, str], reviewer: str | None = None, stain: str | None = None
+) -> Exported:
     """Write crops as scored (the gallery's JPEGs) and labels.csv to a new folder.
 
     Unsure and not scorable cells are left out, and so are cells that reviewers decided differently, and decisions on an
@@ -40,6 +62,7 @@ def export_labels(store: Store, folder: Path, donors: Mapping[str, str], reviewe
     Args:
         donors: slide_id -> donor code, where the sample sheet names one.
         reviewer: take only this reviewer's decisions.
+        stain: take only slides of this stain.
 
     Raises:
         UsageError: the folder is not empty, or no such reviewer.
@@ -51,6 +74,7 @@ def export_labels(store: Store, folder: Path, donors: Mapping[str, str], reviewe
     left_out: dict[str, int] = {}
     crops: list[tuple[str, bytes]] = []
     missing: list[Missing] = []
+    scored_by: set[ScoredBy] = set()
     roster = open_roster(store)
     known = {record.slide_id for record in (*roster.records, *roster.copied)}
     queues = queues_of(store, dict.fromkeys(s for s in reviewed_slides(store.paths) if s in known), "OUT", roster)
@@ -66,9 +90,16 @@ def export_labels(store: Store, folder: Path, donors: Mapping[str, str], reviewe
         record = roster.record(slide_id)
         if queue is None or record is None:
             continue
+        if stain is not None and record.stain != stain:
+            _count(left_out, f"of slides of another stain than {stain}", len(latest_cells(entries, queue.result_key)))
+            continue
         said = latest(entries, queue.result_key)
         chosen = said if reviewer is None else {who: d for who, d in said.items() if who == reviewer}
-        _add_slide(store, record, chosen, donors.get(slide_id) or record.donor or "", rows, crops, left_out)
+        before = len(rows)
+        _add_slide(store, record, queue, chosen, donors.get(slide_id) or record.donor or "", rows, crops, left_out)
+        if len(rows) > before and record.model is not None:
+            model = record.model
+            scored_by.add(ScoredBy(record.stain or "unknown", model.name, model.version, model.digest))
     if not rows:
         raise NoInputError(
             f"{store.paths.root} has no decision{f' of {reviewer}' if reviewer else ''} that can be exported.",
@@ -76,12 +107,13 @@ def export_labels(store: Store, folder: Path, donors: Mapping[str, str], reviewe
         )
     _write(folder, rows, crops)
     mn = sum(row[1] == "mn" for row in rows)
-    return Exported(mn, len(rows) - mn, left_out, tuple(missing))
+    return Exported(mn, len(rows) - mn, left_out, tuple(missing), tuple(sorted(scored_by)))
 
 
 def _add_slide(
     store: Store,
     record: SlideRecord,
+    queue: Queue,
     said: Mapping[str, Mapping[str, Decision]],
     donor: str,
     rows: list[tuple[Value, ...]],
@@ -89,6 +121,7 @@ def _add_slide(
     left_out: dict[str, int],
 ) -> None:
     pictures = store.crops(record)
+    places = {place.cell_id: place for place in queue.places}
     by_cell: dict[str, list[Decision]] = {}
     for decisions in said.values():
         for cell_id, decision in decisions.items():
@@ -108,9 +141,19 @@ def _add_slide(
         number = counts.pop() if len(counts) == 1 else None
         label = LABELS[decisions_on[0].decision]
         people = "; ".join(sorted(d.reviewer for d in decisions_on))
+        place = places.get(cell.cell_id)
+        chance = place.inclusion_probability if place is not None else None
         rows.append(
-            (name, label, "" if number is None else number, record.slide_id, donor, cell.cell_id, cell.p_mn, people)
+            (
+                *(name, label, "" if number is None else number, record.slide_id, donor, cell.cell_id, cell.p_mn),
+                *(people, "" if place is None else place.stratum, "" if chance is None else chance),
+            )
         )
+
+
+def latest_cells(entries: Sequence[Decision], key: str) -> set[str]:
+    """Cells with a decision on the result with this key."""
+    return {cell_id for decisions in latest(entries, key).values() for cell_id in decisions}
 
 
 def _reason(decisions: list[Decision], jpeg: bytes | None) -> str:

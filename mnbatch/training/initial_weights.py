@@ -36,7 +36,7 @@ def started(
     words = initialise(network, init, seed)
     if colour_shares is not None:
         tie_colours(network, colour_shares)
-    if coloured and _tied(network):
+    if coloured and tied_shares(network) is not None:
         spread_over_stains(network, seed)
     return network, words
 
@@ -134,12 +134,15 @@ def _first(network: nn.Module) -> nn.Conv2d:
     return next(module for module in convolutions if module.in_channels == 3)
 
 
-def _tied(network: nn.Module) -> bool:
-    """Whether the first convolution sees one mixture of the colours, and nothing else."""
+def tied_shares(network: nn.Module) -> tuple[float, float, float] | None:
+    """The one mixture of red, green and blue that the first convolution sees; None where it tells them apart."""
     weight = _first(network).weight.detach().double()
     total = weight.sum(dim=1, keepdim=True)
     shares = (weight * total).sum(dim=(0, 2, 3)) / (total**2).sum()
-    return bool(torch.allclose(weight, total * shares.view(1, 3, 1, 1), atol=1e-5))
+    if not torch.allclose(weight, total * shares.view(1, 3, 1, 1), atol=1e-5):
+        return None
+    red, green, blue = (round(float(share), 6) for share in shares)
+    return red, green, blue
 
 
 def spread_over_stains(network: nn.Module, seed: int) -> None:

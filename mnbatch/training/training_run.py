@@ -123,7 +123,7 @@ def fit(
     clock = Clock(recipe, say)
 
     def keep(trained: Trained) -> ModelCard:
-        finished = _finished(trained.network, recipe)
+        finished = finished_network(trained.network, recipe)
         scores = {pool.name: score(trained.network, pool.pixels, normalise, device) for pool in validation}
         fields = card_fields(
             request,
@@ -261,7 +261,7 @@ def chosen_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _finished(network: nn.Module, recipe: Recipe) -> nn.Module:
+def finished_network(network: nn.Module, recipe: Recipe) -> nn.Module:
     """The network for three-channel input: trained on one channel, it is the same with its colours tied."""
     finished = copy.deepcopy(network).cpu().float().to(memory_format=torch.contiguous_format)
     if recipe.colour_shares is not None:

@@ -1,0 +1,539 @@
+"""A laboratory's own model: fine-tuned on its reviewed cells, and written only where it is better by a paired test.
+
+Every slide (or donor) is held out in turn: the new model is judged on cells of slides that it has not seen, the old one
+on the same cells. Synthetic cells of the same stain are in every minibatch, so that nothing is unlearned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+from torch import nn
+
+from mnbatch.errors import StorageError, TrainingError
+from mnbatch.evaluation.labelled_cells import LabelledCell, content_of, load_crops, told_cells
+from mnbatch.evaluation.metrics import (
+    Labels,
+    Scores,
+    auc,
+    bootstrap,
+    with_temperature,
+    youden_of_weighted,
+)
+from mnbatch.evaluation.paired_tests import DeLong, delong
+from mnbatch.files import write_files
+from mnbatch.imaging.preparation import Preparation
+from mnbatch.inference.card import ModelCard
+from mnbatch.inference.catalogue import VerifiedModel
+from mnbatch.inference.model_directory import write_model_directory
+from mnbatch.intake import read_json
+from mnbatch.training.augmentation import normalise_for
+from mnbatch.training.card_writing import card_fields
+from mnbatch.training.initial_weights import started, tied_shares
+from mnbatch.training.pool_feed import Pool, pool_trainer, score
+from mnbatch.training.recipe import Recipe
+from mnbatch.training.synthetic_cells import Preparer
+from mnbatch.training.training_loop import Trained
+from mnbatch.training.training_pools import Labelled, PoolMaker, Sources, labelled_pool
+from mnbatch.training.training_request import Request
+from mnbatch.training.training_run import Clock, chosen_device, finished_network, precision, preparation_of
+from mnbatch.training.training_state import Epoch
+
+FEWEST_CELLS = 30
+FEWEST_OF_A_CLASS = 5
+FOLDS = 5
+ALPHA = 0.05
+"""Of the paired test, two-sided."""
+
+STATE = "adaptation.json"
+"""Beside the model: the held-out scores of the folds that are done."""
+
+ADAPTING: dict[str, Any] = {
+    "epochs": 3,
+    "cells_per_epoch": 1200,
+    "minibatch": 32,
+    "learning_rate": 5e-5,
+    "head_factor": 2.0,
+    "averaging": 0.98,
+    "labelled": 0.5,
+    "dressed": 0.0,
+    "composite": 0.0,
+    "smear": 0.0,
+    "simulated": 0.2,
+    "hard": 0.3,
+    "with_mn": 0.45,
+    "fresh": 0,
+    "synthetic_cells": 500,
+    "specificity_weight": 4.0,
+}
+"""Short, and at a low rate: the network knows the task. Half of each minibatch is synthetic (the ballast)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptRequest:
+    """What a person asked for.
+
+    Attributes:
+        data: labels.csv as `mnbatch review export` writes it.
+        base: the model that scored these cells; stain: of them.
+        out: model directory to write.
+        name, version, licence, data_licence: for the card.
+        seed: of everything that is drawn; workers: processes that draw synthetic cells; threads, device: of torch.
+        changes: fields of the recipe that differ from `ADAPTING`.
+    """
+
+    data: Path
+    base: VerifiedModel
+    stain: str
+    out: Path
+    name: str
+    version: str = "1"
+    licence: str = "not stated"
+    data_licence: str = ""
+    seed: int = 1
+    workers: int = 1
+    threads: int = 0
+    device: str = "auto"
+    changes: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One model on the laboratory's cells.
+
+    Attributes:
+        auc, low, high: with the 95 % bootstrap interval over cells.
+        specificity: at the sensitivity 0.9, each cell weighted by 1 / its chance to be reviewed.
+    """
+
+    auc: float
+    low: float
+    high: float
+    specificity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """How old and new compare on held-out cells.
+
+    Attributes:
+        cells, with_mn, groups: what was learned from; grouped_by: donor or slide.
+        old, new: figures on the same cells; new ones are of models that had not seen the cell's group.
+        test: DeLong's, new against old.
+        card: of the model that was written; None where the new one is not better.
+    """
+
+    cells: int
+    with_mn: int
+    groups: int
+    grouped_by: str
+    old: Figures
+    new: Figures
+    test: DeLong
+    card: ModelCard | None
+
+    @property
+    def better(self) -> bool:
+        """Whether the new model is better by the paired test."""
+        return is_better(self.test)
+
+
+def is_better(test: DeLong) -> bool:
+    """Larger AUC, with a two-sided p-value below `ALPHA`."""
+    return test.difference > 0 and test.p_value < ALPHA
+
+
+def adapt(request: AdaptRequest, say: Callable[[str], None]) -> Adapted:
+    """Fine-tune, judge by cross-validation, and write the model if it is better.
+
+    Folds that an earlier call of the same adaptation has finished are not trained again.
+
+    Raises:
+        TrainingError: cells that nothing can be learned from, or a model that cannot be trained further.
+        StorageError: `out` is there already, or a file cannot be read or written.
+    """
+    if request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())):
+        raise StorageError(f"{request.out} exists already.", "Choose a new directory; nothing is written over.")
+    cells = told_cells(request.data, say)
+    grouped_by = check_cells(cells)
+    folds = divide(cells, request.seed)
+    recipe = recipe_for(request.base.card, request.stain, _shares(request.base), request.changes)
+    device = chosen_device(request.device)
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    run = _Run(request, recipe, device, cells, say)
+    say(
+        f"{len(cells)} cells ({int(run.own.labels.sum())} with micronuclei) of {len(set(groups_of(cells)))} "
+        f"{grouped_by}s, {max(folds) + 1} folds; computing in {precision(recipe, device)}"
+    )
+    held_out = run.held_out_scores(folds)
+    old = run.old_scores()
+    test = delong(held_out, old, run.own.labels)
+    weights = np.array([1 / cell.chance for cell in cells])
+    figures = [figures_of(scores, run.own.labels, weights) for scores in (old, held_out)]
+    result = Adapted(
+        cells=len(cells),
+        with_mn=int(run.own.labels.sum()),
+        groups=len(set(groups_of(cells))),
+        grouped_by=grouped_by,
+        old=figures[0],
+        new=figures[1],
+        test=test,
+        card=None,
+    )
+    if result.better:
+        result = replace(result, card=run.written(held_out, old, weights, result))
+    shutil.rmtree(run.folder, ignore_errors=True)
+    return result
+
+
+def check_cells(cells: Sequence[LabelledCell]) -> str:
+    """Whether cells are held out by donor or by slide.
+
+    Raises:
+        TrainingError: too few cells, too few of a class, or one slide only.
+    """
+    if len(cells) < FEWEST_CELLS:
+        raise TrainingError(
+            f"{len(cells)} reviewed cells are too few to learn from.", f"Review {FEWEST_CELLS} at least."
+        )
+    with_mn = sum(cell.has_mn for cell in cells)
+    for number, word in ((with_mn, "with"), (len(cells) - with_mn, "without")):
+        if number < FEWEST_OF_A_CLASS:
+            raise TrainingError(
+                f"{number} of {len(cells)} reviewed cells are {word} micronuclei: too few to learn from.",
+                f"Review more cells; {FEWEST_OF_A_CLASS} of each class are needed.",
+            )
+    names = groups_of(cells)
+    if "" in names:
+        raise TrainingError("Some cells have neither donor nor slide.", "Fill in the column slide.")
+    if len(set(names)) < 2:
+        raise TrainingError(
+            f"All cells are of one slide ({names[0]}), so nothing says how the new model does on another one.",
+            "Review cells of two slides at least.",
+        )
+    return "donor" if _by_donor(cells) else "slide"
+
+
+def _by_donor(cells: Sequence[LabelledCell]) -> bool:
+    donors = {cell.donor for cell in cells}
+    return "" not in donors and len(donors) > 1
+
+
+def groups_of(cells: Sequence[LabelledCell]) -> list[str]:
+    """What is held out together: the donor where all cells have one and there are two, else the slide."""
+    return [cell.donor if _by_donor(cells) else cell.slide for cell in cells]
+
+
+def divide(cells: Sequence[LabelledCell], seed: int) -> list[int]:
+    """The fold of each cell, whole groups, at most `FOLDS`, about alike in cells with micronuclei and without.
+
+    Raises:
+        TrainingError: without one of the groups a class is gone, so nothing could be learned.
+    """
+    names = groups_of(cells)
+    sizes: dict[str, Counter[bool]] = defaultdict(Counter)
+    for name, cell in zip(names, cells, strict=True):
+        sizes[name][cell.has_mn] += 1
+    rng = np.random.default_rng(seed)
+    order = sorted(sorted(sizes), key=lambda name: (-sizes[name][True], rng.random()))
+    folds: dict[str, int] = {}
+    filled = [Counter[bool]() for _ in range(min(FOLDS, len(order)))]
+    for name in order:
+        place = min(range(len(filled)), key=lambda i: (filled[i][True], filled[i].total()))
+        folds[name] = place
+        filled[place] += sizes[name]
+    total = sum(filled, Counter[bool]())
+    for part in filled:
+        if min(total[label] - part[label] for label in (True, False)) < 1:
+            raise TrainingError(
+                "All cells of one class are of one donor or slide, so a model cannot be judged on another one.",
+                "Review cells with and without micronuclei on two slides at least.",
+            )
+    return [folds[name] for name in names]
+
+
+def recipe_for(
+    card: ModelCard,
+    stain: str,
+    shares: tuple[float, float, float] | None = None,
+    changes: Sequence[tuple[str, Any]] = (),
+) -> Recipe:
+    """The recipe that trains a model's network further, with its own preparation.
+
+    Args:
+        shares: the mixture of colours that the network sees, see `tied_shares`; changes: fields that differ.
+
+    Raises:
+        TrainingError: the card's preparation is none that a training can make.
+    """
+    wanted = card.preparation
+    stained = 1.0 if stain == "giemsa" else 0.0
+    recipe = Recipe(
+        **ADAPTING,
+        size=wanted.size,
+        polarity=wanted.polarity,
+        contrast=wanted.contrast.rule,
+        zoom=wanted.zoom.rule,
+        zoom_below=wanted.zoom.smallest,
+        zoom_to=wanted.zoom.wanted,
+        colour_shares=shares,
+        stained=stained,
+        stained_composites=stained,
+    ).model_copy(update=dict(changes))
+    if preparation_of(recipe) != wanted:
+        raise TrainingError(
+            f"{card.name} {card.version} prepares its crops as no training does, so it cannot be trained further.",
+            "Adapt a model that `mnbatch train` wrote.",
+        )
+    return recipe
+
+
+def _shares(base: VerifiedModel) -> tuple[float, float, float] | None:
+    """The mixture of colours that the model's network sees; None where it tells them apart."""
+    if base.card.preparation.polarity == "stains":
+        return None
+    network, _ = started(base.card.architecture, str(base.path / "model.safetensors"), 0, None)
+    return tied_shares(network)
+
+
+def figures_of(scores: Scores, labels: Labels, weights: Scores) -> Figures:
+    """AUC with interval, and weighted specificity at a sensitivity of 0.9."""
+    estimate = bootstrap(auc, scores, labels)
+    threshold = float(np.quantile(scores[labels], 0.1))
+    free = ~labels
+    kept = float((weights[free] * (scores[free] < threshold)).sum() / weights[free].sum())
+    return Figures(estimate.value, estimate.low, estimate.high, kept)
+
+
+class _Run:
+    """One adaptation: the crops, the ballast, and what is kept of the folds."""
+
+    def __init__(
+        self,
+        request: AdaptRequest,
+        recipe: Recipe,
+        device: torch.device,
+        cells: Sequence[LabelledCell],
+        say: Callable[[str], None],
+    ) -> None:
+        self.request, self.recipe, self.device, self.cells, self.say = request, recipe, device, cells, say
+        self.folder = request.out.absolute().with_name(f"{request.out.absolute().name}.training")
+        self.preparation: Preparation = preparation_of(recipe)
+        self.preparer = Preparer(self.preparation, recipe.colour_shares)
+        self.own = Labelled(*load_crops(cells, self.preparation))
+        self.pool = labelled_pool("labelled", self.own.crops, self.own.labels, self.preparer, recipe.labelled)
+        self.maker = PoolMaker(recipe, Sources(), self.preparer, request.seed, request.workers, say)
+        self._ballast: list[Pool] = []
+
+    def held_out_scores(self, folds: Sequence[int]) -> Scores:
+        """Of every cell the margin-free score of the network that had not seen its group, untempered."""
+        described = self._described(folds)
+        kept = self._kept(described)
+        scores = np.full(len(self.cells), np.nan)
+        places = np.array(folds)
+        for fold in range(places.max() + 1):
+            chosen = places == fold
+            if str(fold) not in kept:
+                self.say(f"fold {fold + 1}/{places.max() + 1}")
+                network = self._trained(~chosen, f"fold {fold + 1}").network
+                kept[str(fold)] = score(network, self.pool.pixels[chosen], self._input(network), self.device).tolist()
+                self._keep(described, kept)
+            scores[chosen] = kept[str(fold)]
+        return scores
+
+    def old_scores(self) -> Scores:
+        """Of every cell the score of the model that is adapted, untempered."""
+        network = self._base()
+        return score(network.to(self.device), self.pool.pixels, self._input(network), self.device)
+
+    def written(self, held_out: Scores, old: Scores, weights: Scores, result: Adapted) -> ModelCard:
+        """Train on all cells and write the model directory."""
+        self.say("training on all cells")
+        trained = self._trained(np.ones(len(self.cells), bool), "all cells")
+        hard = next(pool for pool in self.maker.validation(self.own) if pool.name == "hard")
+        normalise = normalise_for(trained.network, self.recipe.coloured)
+        made = score(trained.network, hard.pixels, normalise, self.device)
+        request = self._request()
+        validation = [self.pool, hard]
+        fields = card_fields(
+            request,
+            self.recipe,
+            self.preparation,
+            [self.pool, *self._ballast],
+            validation,
+            [self.request.stain],
+            {"labelled": held_out, "hard": made},
+            trained,
+            f"all weights of {self.request.base.card.name} {self.request.base.card.version}",
+            (normalise.mean, normalise.std),
+            (),
+        )
+        temperature = float(str(fields["temperature"]))
+        sets = [
+            (with_temperature(held_out, temperature), self.own.labels, weights),
+            (with_temperature(made, temperature), hard.labels, np.ones(len(made))),
+        ]
+        threshold = round(youden_of_weighted(sets, self.recipe.specificity_weight), 4)
+        fields |= {
+            "threshold": threshold,
+            "threshold_rule": (
+                f"largest mean of sensitivity + {self.recipe.specificity_weight:g} x specificity over the reviewed "
+                f"cells ({len(self.cells)}, held out, weighted by 1 / inclusion probability) and {len(made)} hard "
+                "synthetic cells"
+            ),
+        }
+        recipe = dict(fields["recipe"]) if isinstance(fields["recipe"], dict) else {}
+        recipe["adapted"] = self._account(with_temperature(held_out, temperature), threshold, weights, result)
+        fields["recipe"] = recipe
+        return write_model_directory(self.request.out, finished_network(trained.network, self.recipe), fields)
+
+    def _account(self, scores: Scores, threshold: float, weights: Scores, result: Adapted) -> dict[str, JsonValue]:
+        """What the card says of old and new, and of every slide of the laboratory."""
+        base, test = self.request.base, result.test
+        return {
+            "from": f"{base.card.name} {base.card.version}",
+            "from_digest": base.digest,
+            "cells": result.cells,
+            "with_mn": result.with_mn,
+            "held_out_by": result.grouped_by,
+            "old": _rounded(result.old),
+            "new": _rounded(result.new),
+            "difference": round(test.difference, 4),
+            "difference_low": round(test.low, 4),
+            "difference_high": round(test.high, 4),
+            "p_value": round(test.p_value, 6),
+            "slides": rates_of_slides(self.cells, scores, threshold, weights),
+        }
+
+    def _request(self) -> Request:
+        asked = self.request
+        note = (
+            f"Adapted to one laboratory's {asked.stain} slides from its review. Figures of the reviewed cells are not "
+            "those of whole slides: cells were chosen by their scores. The card states no rates, so reports correct "
+            "no count by it; give scored cells of your own (`mnbatch run --validation`)."
+        )
+        return Request(
+            data=asked.data,
+            out=asked.out,
+            name=asked.name,
+            version=asked.version,
+            licence=asked.licence,
+            data_licence=asked.data_licence,
+            note=note,
+            crop_width=asked.base.card.scale.crop_width_in_nucleus_diameters,
+            serves=(asked.stain,),
+            seed=asked.seed,
+            network=asked.base.card.architecture,
+        )
+
+    def _base(self) -> nn.Module:
+        card, recipe = self.request.base.card, self.recipe
+        weights = str(self.request.base.path / "model.safetensors")
+        network, _ = started(card.architecture, weights, self.request.seed, recipe.colour_shares, recipe.coloured)
+        return network
+
+    def _trained(self, chosen: Labels, what: str) -> Trained:
+        """The averaged weights after the last epoch of a training on the chosen cells and the ballast."""
+        if not self._ballast:
+            self._ballast = [pool for pool in self.maker.training(self.own) if pool.name != "labelled"]
+        own = replace(self.pool, pixels=self.pool.pixels[chosen], labels=self.pool.labels[chosen])
+        network = self._base()
+        clock = Clock(self.recipe, self.say, every=60.0)
+
+        def report(epoch: Epoch, _: Trained) -> None:
+            self.say(f"  {what}, epoch {epoch.number}/{self.recipe.epochs}: loss {epoch.loss:.4f}")
+
+        def progress(number: int, done: int, seconds: float) -> None:
+            clock.due(number, done, seconds)
+
+        trainer = pool_trainer(
+            network,
+            [own, *self._ballast],
+            [],
+            self.recipe,
+            self._input(network),
+            self.request.seed,
+            self.device,
+            report,
+            progress,
+        )
+        last = trainer.run()
+        averaged: nn.Module = trainer.averaged
+        return Trained(averaged.eval(), last.history[-1], last.history)
+
+    def _input(self, network: nn.Module) -> Any:
+        return normalise_for(network, self.recipe.coloured)
+
+    def _described(self, folds: Sequence[int]) -> str:
+        """Digest of what decides the held-out scores."""
+        told = [
+            self.request.base.digest,
+            self.recipe.model_dump(mode="json"),
+            self.request.seed,
+            sorted([content_of(cell.path), cell.has_mn, fold] for cell, fold in zip(self.cells, folds, strict=True)),
+        ]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    def _kept(self, described: str) -> dict[str, list[float]]:
+        """Scores of the folds that an earlier call of this adaptation has finished."""
+        try:
+            state = read_json(self.folder / STATE)
+            if state["of"] == described:
+                return {fold: [float(p) for p in scores] for fold, scores in state["folds"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass  # nothing that can be used: the folds are trained again
+        return {}
+
+    def _keep(self, described: str, kept: dict[str, list[float]]) -> None:
+        write_files(self.folder, {STATE: json.dumps({"of": described, "folds": kept}).encode()})
+
+
+def rates_of_slides(
+    cells: Sequence[LabelledCell], scores: Scores, threshold: float, weights: Scores
+) -> list[JsonValue]:
+    """Sensitivity and specificity of each slide, every cell weighted by 1 / its chance to be reviewed.
+
+    (Horvitz and Thompson, J. Am. Stat. Assoc. 47:663, 1952.) None where a slide has no reviewed cell of the class.
+    """
+    rows: list[JsonValue] = []
+    labels = np.array([cell.has_mn for cell in cells])
+    slides = np.array([cell.slide for cell in cells])
+    called = scores >= threshold
+    for slide in sorted(set(slides.tolist())):
+        here = slides == slide
+        rows.append(
+            {
+                "slide": slide,
+                "n": int(here.sum()),
+                "n_mn": int(labels[here].sum()),
+                "called": int(called[here].sum()),
+                "right": int((called & labels)[here].sum()),
+                "sensitivity": _share(called, here & labels, weights),
+                "specificity": _share(~called, here & ~labels, weights),
+            }
+        )
+    return rows
+
+
+def _share(right: Labels, among: Labels, weights: Scores) -> float | None:
+    return round(float(weights[among & right].sum() / weights[among].sum()), 4) if among.any() else None
+
+
+def _rounded(figures: Figures) -> dict[str, JsonValue]:
+    return {
+        "auc": round(figures.auc, 4),
+        "auc_low": round(figures.low, 4),
+        "auc_high": round(figures.high, 4),
+        "specificity_at_sensitivity_0.9": round(figures.specificity, 4),
+    }

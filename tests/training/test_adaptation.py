@@ -1,0 +1,198 @@
+"""A model that learns from a laboratory's review: judged on slides it has not seen, written only where it is better."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnbatch.errors import StorageError, TrainingError
+from mnbatch.evaluation.labelled_cells import LabelledCell, read_labels
+from mnbatch.inference.catalogue import ModelSet, verify_model
+from mnbatch.training import adaptation
+from mnbatch.training.adaptation import (
+    AdaptRequest,
+    adapt,
+    check_cells,
+    divide,
+    figures_of,
+    groups_of,
+    rates_of_slides,
+    recipe_for,
+)
+from tests.training.conftest import draw_cell
+
+SMALL = (("epochs", 1), ("cells_per_epoch", 8), ("synthetic_cells", 4), ("minibatch", 8))
+FAST = (
+    *(("epochs", 1), ("cells_per_epoch", 128), ("minibatch", 32), ("synthetic_cells", 2)),
+    *(("learning_rate", 1e-3), ("head_factor", 40.0), ("averaging", 0.5), ("labelled", 1.0)),
+    *(("hard", 0.01), ("simulated", 0.01), ("with_mn", 0.5)),
+)
+
+
+@pytest.fixture(scope="module")
+def base():
+    return ModelSet.open("attention-alexnet").for_stain("fluorescence")
+
+
+def write_set(place, slides=("a", "b"), each=16, wrong=False, donors=None):
+    rng = np.random.default_rng(5)
+    rows = []
+    for slide in slides:
+        for number in range(each):
+            label = number % 2 == 0
+            file = place / slide / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draw_cell(rng, label)).save(file)
+            said = ("nomn" if label else "mn") if wrong else ("mn" if label else "nomn")
+            rows.append([f"{slide}/{number}.png", said, slide, (donors or {}).get(slide, ""), 1.0 if label else 0.5])
+    with (place / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["file", "label", "slide", "donor", "inclusion_probability"], *rows])
+    return place / "labels.csv"
+
+
+def cells(*told):
+    return [
+        LabelledCell(f"{i}.png", has_mn, slide, donor)  # type: ignore[arg-type]
+        for i, (slide, donor, has_mn) in enumerate(told)
+    ]
+
+
+def request(tmp_path, data, base, changes):
+    return AdaptRequest(
+        data=data,
+        base=base,
+        stain="fluorescence",
+        out=tmp_path / "own",
+        name="own",
+        workers=0,
+        device="cpu",
+        changes=changes,
+    )
+
+
+def test_what_cannot_be_learned_from_is_refused_in_one_line():
+    two = [("a", "", i % 2 == 0) for i in range(20)] + [("b", "", i % 2 == 0) for i in range(20)]
+    assert check_cells(cells(*two)) == "slide"
+    for told, words in (
+        (two[:29], "29 reviewed cells are too few"),
+        ([(slide, donor, False) for slide, donor, _ in two], "0 of 40 reviewed cells are with"),
+        ([("a", "", mn) for _, _, mn in two], "All cells are of one slide (a)"),
+        ([("", "", mn) for _, _, mn in two], "neither donor nor slide"),
+    ):
+        with pytest.raises(TrainingError, match=words.replace("(", r"\(").replace(")", r"\)")):
+            check_cells(cells(*told))
+
+
+def test_donors_are_held_out_whole_and_every_fold_leaves_both_classes():
+    told = [(f"s{d}{s}", f"d{d}", i % 5 == 0) for d in range(7) for s in range(2) for i in range(10)]
+    labelled = cells(*told)
+    folds = divide(labelled, seed=1)
+    by_donor = {}
+    for name, fold in zip(groups_of(labelled), folds, strict=True):
+        by_donor.setdefault(name, set()).add(fold)
+    assert sorted(by_donor) == [f"d{d}" for d in range(7)]
+    assert all(len(found) == 1 for found in by_donor.values())
+    assert set(folds) == set(range(5))
+    assert divide(labelled, seed=1) == folds
+
+
+def test_a_class_of_one_slide_alone_cannot_be_judged():
+    told = [("a", "", i < 10) for i in range(20)] + [("b", "", False)] * 20
+    with pytest.raises(TrainingError, match="of one donor or slide"):
+        divide(cells(*told), seed=1)
+
+
+def test_the_recipe_keeps_the_preparation_of_the_model(base):
+    from mnbatch.training.training_run import preparation_of
+
+    recipe = recipe_for(base.card, "fluorescence", (0.4, 0.4, 0.2), SMALL)
+    assert preparation_of(recipe) == base.card.preparation
+    assert (recipe.epochs, recipe.stained) == (1, 0.0)
+    assert recipe.colour_shares == (0.4, 0.4, 0.2)
+    padded = base.card.preparation.model_copy(update={"padding": "reflect"})
+    with pytest.raises(TrainingError, match="prepares its crops as no training does"):
+        recipe_for(base.card.model_copy(update={"preparation": padded}), "fluorescence")
+
+
+def test_the_mixture_of_colours_is_read_from_the_weights(base):
+    assert adaptation._shares(base) == pytest.approx((0.4, 0.4, 0.2), abs=1e-3)
+
+
+def test_cells_that_were_drawn_with_a_chance_count_for_those_that_were_not():
+    scores = np.array([0.9, 0.8, 0.6, 0.1, 0.2])
+    labels = np.array([True, True, False, False, False])
+    weights = np.array([1, 1, 1, 10, 10])
+    assert figures_of(scores, labels, weights.astype(float)).specificity == 1.0
+    told = [("a", "", True), ("a", "", True), ("a", "", False), ("a", "", False), ("b", "", False)]
+    first, second = rates_of_slides(cells(*told), scores, 0.5, weights.astype(float))
+    assert (first["sensitivity"], first["specificity"]) == (1.0, round(10 / 11, 4))
+    assert (second["sensitivity"], second["specificity"], second["n"]) == (None, 1.0, 1)
+
+
+def test_a_model_that_is_not_better_is_not_written(tmp_path, base):
+    done = adapt(request(tmp_path, write_set(tmp_path / "set"), base, SMALL), lambda _: None)
+    assert done.card is None
+    assert not done.better
+    assert (done.cells, done.with_mn, done.groups, done.grouped_by) == (32, 16, 2, "slide")
+    assert not (tmp_path / "own").exists()
+    assert not (tmp_path / "own.training").exists()
+
+
+def test_a_better_model_is_written_with_old_and_new_in_its_card(tmp_path, base, few_resamples, monkeypatch):
+    monkeypatch.setattr("mnbatch.training.training_pools.VALIDATION_CELLS", 8)
+    data = write_set(tmp_path / "set", wrong=True)  # a stain where everything is the other way round
+    done = adapt(request(tmp_path, data, base, FAST), lambda _: None)
+    assert done.better
+    card = verify_model(tmp_path / "own").card
+    assert card == done.card
+    account = card.recipe["adapted"]
+    assert account["from_digest"] == base.digest
+    assert account["new"]["auc"] > account["old"]["auc"] + 0.3
+    assert account["p_value"] < 0.05
+    assert [row["slide"] for row in account["slides"]] == ["a", "b"]
+    assert card.stains == ("fluorescence",)
+    assert card.sensitivity is None
+    assert card.validation_slides == ()
+    assert card.preparation == base.card.preparation
+
+
+def test_folds_that_are_done_are_not_trained_again(tmp_path, base, monkeypatch):
+    data = write_set(tmp_path / "set")
+    asked = request(tmp_path, data, base, SMALL)
+    said = []
+
+    class Killed(Exception):
+        pass
+
+    def say(line):
+        said.append(line)
+        if line == "fold 2/2":
+            raise Killed
+
+    with pytest.raises(Killed):
+        adapt(asked, say)
+    kept = json.loads((tmp_path / "own.training" / adaptation.STATE).read_text())
+    assert list(kept["folds"]) == ["0"]
+    again = []
+    adapt(asked, again.append)
+    assert "fold 1/2" not in again
+    assert "fold 2/2" in again
+
+
+def test_nothing_is_written_over(tmp_path, base):
+    data = write_set(tmp_path / "set")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "a.png").write_bytes(b"x")
+    with pytest.raises(StorageError, match="exists already"):
+        adapt(request(tmp_path, data, base, SMALL), lambda _: None)
+    assert (tmp_path / "own" / "a.png").read_bytes() == b"x"
+
+
+def test_a_chance_that_is_none_is_refused(tmp_path):
+    data = write_set(tmp_path / "set")
+    text = data.read_text().replace(",0.5", ",0", 1)
+    data.write_text(text)
+    with pytest.raises(TrainingError, match="'0' is not a probability"):
+        read_labels(data)
