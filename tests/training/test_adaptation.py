@@ -2,6 +2,7 @@
 
 import csv
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,7 +148,7 @@ def test_a_better_model_is_written_with_old_and_new_in_its_card(tmp_path, base, 
     assert done.better
     card = verify_model(tmp_path / "own").card
     assert card == done.card
-    account = card.recipe["adapted"]
+    account: Any = card.recipe["adapted"]
     assert account["from_digest"] == base.digest
     assert account["new"]["auc"] > account["old"]["auc"] + 0.3
     assert account["p_value"] < 0.05
