@@ -109,7 +109,6 @@ class RunSettings(BaseModel):
     def _auto_is_none(cls, value: object) -> object:
         return None if value == "auto" else value
 
-
     @property
     def stated_names(self) -> str | None:
         """How files are named, as a person says it; None to recognise it."""

@@ -141,7 +141,7 @@ class Slide:
     named: SceneNames | None = None
 
     def within_files(self, options: PageOptions) -> PageOptions:
-        """What a person said of pages, as far as it was not said of files: a channel that chose files chooses no page."""
+        """What a person said of pages without what was said of files: a channel that chose files chooses no page."""
         if self.named is None:
             return options
         channel = None if self.named.channel else options.channel

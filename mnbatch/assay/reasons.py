@@ -179,7 +179,7 @@ TEXTS: dict[str, str] = {
     "names-unfit": "{file} is not named as {names} says: which scene, channel or plane it shows is not known.",
     "names-unfit-do": "Take it out or rename it, or give --names with a pattern that all files of the slide fit.",
     "names-most": "Most files are named as those of {names}, but {file} is not: what it shows is not clear.",
-    "names-most-do": "Take it out, or give --names with a pattern of all files, or --names plain where each is its own.",
+    "names-most-do": "Take it out, give --names with a pattern of all files, or --names plain where each is its own.",
     "names-twice": "By names of {names} {file} and {other} show the same scene, channel, plane and time.",
     "names-twice-do": "Give --names with a pattern that tells them apart.",
     "names-channels": "Its files show {scenes} scenes in {count} channels ({shown}) by their names ({names}){what}.",
@@ -191,13 +191,22 @@ TEXTS: dict[str, str] = {
     "names-planes-do": "Give --planes sharpest, --planes max, or the number of one from 1.",
     "names-missing": "By names of {names} the scene of {file} has no file of the {axis} that is read ({value}).",
     "names-missing-do": "Copy the missing files again from the instrument, or take out the other files of that scene.",
+    "in-overlap": "in the overlap with an earlier field, counted there",
     "same-scene": (
-        "{count} of its {fields} fields show the same scene as another one ({file} and {other}): focal planes, channels "
+        "{count} of its {fields} fields show the same scene as another one ({file} and {other}): planes, channels "
         "or times in files of their own, which would be counted again."
     ),
     "same-scene-do": (
         "Give --names with a pattern of the file names that says which is which (docs/exports.md), or --names plain "
         "where each file is a field of its own."
+    ),
+    "same-cells": (
+        "Its {crops} crops show the same cells {turn} times ({file} and {other}): focal planes or channels in files of "
+        "their own, which would be counted again."
+    ),
+    "same-cells-do": (
+        "Give --names with a pattern of the file names that says which is which (docs/exports.md), or --names plain "
+        "where each file is a cell of its own."
     ),
     # A slide.
     "lost-deadline": "took longer than {seconds:g} s to be read (--file-deadline)",

@@ -49,7 +49,9 @@ def scan(
     ] = None,
     nuclear_channel: Annotated[
         str | None,
-        typer.Option(envvar="MNBATCH_NUCLEAR_CHANNEL", help="As for `run`; of pages with --explain; also the next four."),
+        typer.Option(
+            envvar="MNBATCH_NUCLEAR_CHANNEL", help="As for `run`; of pages with --explain; also the next four."
+        ),
     ] = None,
     planes: Annotated[str | None, typer.Option(envvar="MNBATCH_PLANES", help="sharpest, max, or a number.")] = None,
     time: Annotated[int | None, typer.Option(envvar="MNBATCH_TIME", min=1, help="Number of a time.")] = None,

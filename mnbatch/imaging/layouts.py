@@ -200,7 +200,8 @@ def _check(name: str, pattern: str) -> None:
     unknown = [field for field in fields if field not in (*_FIELDS, "ext", "whole", *EXTENSIONS, *WHOLE_SLIDES)]
     problem = ""
     if unknown:
-        problem = f"{{{unknown[0]}}} is not a placeholder; use {{donor}}, {{slide}}, {{cell}}, {{well}}, {{field}}, {{channel}}, {{plane}}, {{time}} and {{ext}}"
+        known = ", ".join(f"{{{field}}}" for field in (*_FIELDS, "ext"))
+        problem = f"{{{unknown[0]}}} is not a placeholder; use one of {known}"
     elif "slide" not in fields:
         problem = "it has no {slide}"
     elif len(fields) != len(set(fields)):

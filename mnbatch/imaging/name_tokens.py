@@ -144,4 +144,6 @@ def _expressions(pattern: str) -> Iterable[str]:
 
 def _advice() -> str:
     known = ", ".join(one.name for one in INSTRUMENTS)
-    return f"Use auto, plain, one of {known}, or a pattern of the file names such as '{{field}}_z{{plane}}_{{channel}}'."
+    return (
+        f"Use auto, plain, one of {known}, or a pattern of the file names such as '{{field}}_z{{plane}}_{{channel}}'."
+    )

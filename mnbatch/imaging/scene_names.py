@@ -116,9 +116,7 @@ def _shown(naming: Naming) -> str | Foreign:
 # A well is a slide.
 
 
-def _wells(
-    slide: Slide, naming: Naming, found: list[_File], options: PageOptions, explain: Explain
-) -> Iterator[Slide]:
+def _wells(slide: Slide, naming: Naming, found: list[_File], options: PageOptions, explain: Explain) -> Iterator[Slide]:
     by_well: dict[tuple[str, str], list[_File]] = defaultdict(list)
     small = [one for one in found if one.tokens.thumbnail]
     for one in found:
@@ -128,7 +126,9 @@ def _wells(
     for (plate, well), files in sorted(by_well.items(), key=lambda item: natural_key("/".join(item[0]))):
         label = "_".join(filter(None, (plate if len(plates) > 1 else "", well)))
         mine = _named_slide(slide, label)
-        skipped = [Skipped(one.file.path, "a small version by its name") for one in small if _well_of(one.tokens)[1] == well]
+        skipped = [
+            Skipped(one.file.path, "a small version by its name") for one in small if _well_of(one.tokens)[1] == well
+        ]
         try:
             made = _scenes_of(mine, naming, files, options)
         except SlideError as error:
@@ -187,7 +187,9 @@ def _scenes_of(slide: Slide, naming: Naming, files: list[_File], options: PageOp
         time=time,
         well=files[0].tokens.well,
     )
-    masks = _masks(slide, {one.file.path: first for first, scene in zip(taken, scenes.values(), strict=True) for one in scene})
+    masks = _masks(
+        slide, {one.file.path: first for first, scene in zip(taken, scenes.values(), strict=True) for one in scene}
+    )
     return replace(
         slide,
         files=tuple(taken),
@@ -257,7 +259,9 @@ def _missing(file: SourceFile, axis: str, value: str, naming: Naming) -> SlideEr
 
 def _left_out(one: _File, first: SourceFile, wanted: dict[str, str]) -> Skipped:
     other = next(axis for axis, value in wanted.items() if value and one.tokens.at(axis) != value)
-    return Skipped(one.file.path, f"another {other} ({one.tokens.at(other)}) of the scene of {first.path}, which is read")
+    return Skipped(
+        one.file.path, f"another {other} ({one.tokens.at(other)}) of the scene of {first.path}, which is read"
+    )
 
 
 def _masks(slide: Slide, first_of: dict[str, SourceFile]) -> Iterable[Companion]:
@@ -269,4 +273,3 @@ def _masks(slide: Slide, first_of: dict[str, SourceFile]) -> Iterable[Companion]
             if first not in by_first or companion.of == first:
                 by_first[first] = replace(companion, of=first)
     return by_first.values()
-

@@ -20,6 +20,7 @@ from mnbatch.imaging.fields.finding import FoundField, cut_crop, find_cells, loo
 from mnbatch.imaging.fields.label_images import load_labels
 from mnbatch.imaging.fields.pixel_sizes import plausible
 from mnbatch.imaging.fields.plane_files import joined_fields
+from mnbatch.imaging.formats.likeness_of_pages import details_of
 from mnbatch.imaging.formats.pixels import Decoded
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.identity import cell_id
@@ -63,9 +64,7 @@ class FieldSource:
             if companion.plane:
                 planes.setdefault(companion.of, []).append(companion.file)
         self._pages = slide.within_files(options.page_options)
-        self._tasks = [
-            FieldTask(file, masks.get(file.path), tuple(planes.get(file.path, ()))) for file in slide.files
-        ]
+        self._tasks = [FieldTask(file, masks.get(file.path), tuple(planes.get(file.path, ()))) for file in slide.files]
 
     def tasks(self) -> list[FieldTask]:
         """Pieces of work, in the order of the files."""
@@ -171,6 +170,7 @@ class FieldSource:
             transient=image.transient,
             file_digest=digest,
             overview=overview_jpeg(image.pixels) if keep and image.pixels is not None else b"",
+            detail=details_of(image.pixels).tobytes() if image.core is None and image.pixels is not None else b"",
         )
 
     def _hashed_mask(self, task: FieldTask) -> Iterator[FileDigest]:
