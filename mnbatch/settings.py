@@ -39,6 +39,8 @@ class RunSettings(BaseModel):
         time: of several times the one of this number from 1.
         pages: what pages of TIFFs are that do not say it: cells (or positions), channels or planes; with commas for
             several axes.
+        names: how files of one scene are named: an instrument (operetta, imagexpress, ...), a pattern such as
+            '{field}_z{plane}', plain (each file is a cell or field of its own), or auto to recognise it.
         um_per_pixel: pixel size of fields and whole slides; None takes the sample sheet's, or what the files say.
         model: name of a bundled model or path of a model directory.
         stain: force the model for this stain, or None to recognise each slide's stain.
@@ -73,6 +75,7 @@ class RunSettings(BaseModel):
     planes: str | None = Field(default=None, pattern=r"^(sharpest|max|[1-9][0-9]{0,4})$")
     time: int | None = Field(default=None, ge=1, le=65536)
     pages: str | None = Field(default=None, pattern=rf"^{_PAGES}(,{_PAGES}){{0,3}}$")
+    names: str = "auto"
     um_per_pixel: float | None = Field(default=None, ge=0.02, le=5)
     model: str = DEFAULT_MODEL
     stain: Literal["fluorescence", "giemsa"] | None = None
@@ -105,6 +108,11 @@ class RunSettings(BaseModel):
     @classmethod
     def _auto_is_none(cls, value: object) -> object:
         return None if value == "auto" else value
+
+    @property
+    def stated_names(self) -> str | None:
+        """How files are named, as a person says it; None to recognise it."""
+        return None if self.names == "auto" else self.names
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ class ScannedSlide:
 
     Attributes:
         pages: what the pages of its files are and what of them is read; "" for ordinary pictures, or if not looked at.
+        scenes: which of its files show one scene by their names, and what of them is read; "" where each is its own.
         asked: what a person has to say before it can be counted; "" for nothing.
     """
 
@@ -106,6 +107,7 @@ class ScannedSlide:
     dose_gy: float | None = None
     pages: str = ""
     asked: str = ""
+    scenes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,8 @@ def scan_export(
     samples: Path | None = None,
     settle: float | None = None,
     keep_skipped: bool = False,
-    pages: PageOptions | None = None,
+    options: PageOptions | None = None,
+    look_into: bool = False,
 ) -> ScannedExport:
     """List the slides that a run would find; a few images are examined to tell what they are.
 
@@ -248,17 +251,19 @@ def scan_export(
         samples: sample sheet whose donors replace those of the paths.
         settle: mark slides younger than this, in seconds, as not settled.
         keep_skipped: also list each file that was not taken, with the reason.
-        pages: look into a few files of each slide for what their pages are, with what a person says of them; None
-            does not.
+        options: what a person says of files of one scene, and of pages.
+        look_into: look into a few files of each slide for what their pages are.
 
     Raises:
         UsageError: no such layout or input, or a sample sheet that cannot be used.
         NothingFoundError: no slide, or no such export (a NoInputError that holds what was seen).
         StorageError: it cannot be read.
     """
+    from mnbatch.assay.page_options import PageOptions
     from mnbatch.imaging.discovery import find_slides
     from mnbatch.imaging.layouts import parse_layout
 
+    options = options or PageOptions()
     parse_layout(layout)  # a wrong one is refused before any image is read
     recognised = _recognised(current_input(input), export, layout)
     found = ScannedExport(str(export), parse_layout(layout, recognised.kind), recognised)
@@ -273,16 +278,17 @@ def scan_export(
             explain=skips.note,
             kind=recognised.kind,
             stated=input != "auto",
+            options=options,
         ):
             slides.append(_listed(slide))
-            if pages is not None:
+            if look_into:
                 crawled.append(slide)
     except NoInputError as error:
         raise NothingFoundError(error, skips.added_to(found)) from error
     if samples is not None:
         slides = _with_donors_of(samples, slides)
-    if pages is not None:
-        slides = _with_pages(slides, crawled, pages)
+    if look_into:
+        slides = _with_pages(slides, crawled, options)
     return replace(skips.added_to(found), slides=tuple(slides))
 
 
@@ -328,6 +334,7 @@ def _listed(slide: Slide) -> ScannedSlide:
         copy_of=slide.copy_of,
         settled=slide.settled,
         asked=" ".join(slide.refused or ()),
+        scenes="" if slide.named is None else slide.named.described(),
     )
 
 

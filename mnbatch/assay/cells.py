@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -60,10 +60,46 @@ class Companion:
 
     Attributes:
         of: path of the file it belongs to.
+        plane: it is another focal plane of that file's scene.
     """
 
     of: str
     file: SourceFile
+    plane: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SceneNames:
+    """What the names of a slide's files say of them, where several files show one scene or a well is a slide.
+
+    Attributes:
+        by: instrument, or pattern, whose names they are.
+        scenes: cells or fields.
+        channels, planes, times: in the names, in order; empty or one where the names know no such thing.
+        channel, time: of these, what is read; "" where nothing had to be chosen.
+        well: of the plate; "" where the names have none.
+    """
+
+    by: str
+    scenes: int
+    channels: tuple[str, ...] = ()
+    planes: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
+    channel: str = ""
+    time: str = ""
+    well: str = ""
+
+    def described(self) -> str:
+        """In words, for a person."""
+        parts = [f"well {self.well}"] if self.well else []
+        parts.append(f"{self.scenes} scenes")
+        for name, values in (("channels", self.channels), ("planes", self.planes), ("times", self.times)):
+            if len(values) > 1:
+                shown = ", ".join(values[:6]) + (", ..." if len(values) > 6 else "")
+                parts.append(f"{len(values)} {name} ({shown})")
+        read = [f"channel {self.channel}"] if self.channel else []
+        read += [f"time {self.time}"] if self.time else []
+        return f"{' x '.join(parts)} by names ({self.by})" + (f"; read: {', '.join(read)}" if read else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +121,7 @@ class Slide:
         companions: files that are no images of cells by themselves and on which its cells depend.
         um_per_pixel: pixel size that a person gave; None takes what the files say.
         refused: why it is failed unread, and what to do; None for a slide that is read.
+        named: what the names of its files say; None where each is a cell or field by itself.
     """
 
     slide_id: str
@@ -101,6 +138,16 @@ class Slide:
     companions: tuple[Companion, ...] = ()
     um_per_pixel: float | None = None
     refused: tuple[str, str] | None = None
+    named: SceneNames | None = None
+
+    def within_files(self, options: PageOptions) -> PageOptions:
+        """What a person said of pages without what was said of files: a channel that chose files chooses no page."""
+        if self.named is None:
+            return options
+        channel = None if self.named.channel else options.channel
+        time = None if self.named.time else options.time
+        planes = None if len(self.named.planes) > 1 and (options.planes or "").isdigit() else options.planes
+        return replace(options, channel=channel, time=time, planes=planes)
 
     @property
     def everything(self) -> tuple[SourceFile, ...]:
@@ -116,6 +163,7 @@ class ReadTask:
         pages: page indices, counted from 0; None for the only page of a single-page file.
         hash_file: the reader also hashes the file's bytes (once a file).
         options: what a person said of pages.
+        planes: further files that show the same cells in other focal planes.
     """
 
     slide_id: str
@@ -124,6 +172,7 @@ class ReadTask:
     pages: tuple[int, ...] | None = None
     hash_file: bool = True
     options: PageOptions = NO_OPTIONS
+    planes: tuple[SourceFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

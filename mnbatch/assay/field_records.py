@@ -167,6 +167,8 @@ class FieldReport:
         emptiness: of such a field, what was seen in place of cells; "" where all were left for the next region.
         transient: an I/O error that a later run may not meet.
         overview: small JPEG of it; b"" where none is kept.
+        detail: what it is compared with other fields by (see `mnbatch.imaging.fields.field_scenes`); b"" for a region,
+            and once it was compared.
     """
 
     slide_id: str
@@ -183,6 +185,7 @@ class FieldReport:
     transient: bool = False
     file_digest: str = ""
     overview: bytes = b""
+    detail: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a person says of the pages of multi-page files: which channel, which focal plane, what pages are."""
+"""What a person says of pages and files of one scene: which channel, which focal plane, what they are."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ class PageOptions:
         time: number of a point in time, from 1.
         pages: what pages are that do not say it: cells, positions, channels or planes; several for several axes, the
             slowest first, with commas. `cells,channels:2`: pages of two channels of each cell in turn.
+        names: how files are named: an instrument, a pattern of their names, or `plain` (each file is a cell or field of
+            its own); None recognises it.
     """
 
     channel: str | None = None
     planes: str | None = None
     time: int | None = None
     pages: str | None = None
+    names: str | None = None
 
     def key(self) -> str:
         """Digest (16 hex digits) of what was said; "" where nothing was, so that older results stay valid."""

@@ -80,6 +80,8 @@ TEXTS: dict[str, str] = {
     "kind-unknown": "no image could be read",
     "fourth-sample": "RGB with a fourth sample of which nothing is said; a stain? Export each stain as a grey page",
     "planes-differ": "focal planes of different sizes",
+    "plane-of-many": "a file of one of its focal planes holds {count} pictures",
+    "plane-unusable": "one of its focal planes cannot be used: {why}",
     # What the pages of a file are, where it does not say it.
     "pages-beyond": (
         "its metadata ({by}) speak of {stated} pictures, and {more} further pages are in the file: give --pages cells, "
@@ -173,6 +175,39 @@ TEXTS: dict[str, str] = {
     "crowded-do": "Give --input fields if they are fields; else take out what is no crop.",
     "label-crops": "{file} holds object numbers, not a picture: a label image (mask).",
     "label-crops-do": "Name it like its image with _mask at the end, or put it into a folder named masks.",
+    # Files of one scene: channels, focal planes and times in their names, or seen in their content.
+    "names-unfit": "{file} is not named as {names} says: which scene, channel or plane it shows is not known.",
+    "names-unfit-do": "Take it out or rename it, or give --names with a pattern that all files of the slide fit.",
+    "names-most": "Most files are named as those of {names}, but {file} is not: what it shows is not clear.",
+    "names-most-do": "Take it out, give --names with a pattern of all files, or --names plain where each is its own.",
+    "names-twice": "By names of {names} {file} and {other} show the same scene, channel, plane and time.",
+    "names-twice-do": "Give --names with a pattern that tells them apart.",
+    "names-channels": "Its files show {scenes} scenes in {count} channels ({shown}) by their names ({names}){what}.",
+    "names-channels-do": "Give the nuclear one with --nuclear-channel, by its name or number as it is in the names.",
+    "names-no-channel": ": there is no channel '{channel}'",
+    "names-times": "Its files show {scenes} scenes at {count} times by their names ({names}).",
+    "names-times-do": "Give the number of one, from 1, with --time.",
+    "names-planes": "Its files show {count} focal planes by their names ({names}), and none is number {said}.",
+    "names-planes-do": "Give --planes sharpest, --planes max, or the number of one from 1.",
+    "names-missing": "By names of {names} the scene of {file} has no file of the {axis} that is read ({value}).",
+    "names-missing-do": "Copy the missing files again from the instrument, or take out the other files of that scene.",
+    "in-overlap": "in the overlap with an earlier field, counted there",
+    "same-scene": (
+        "{count} of its {fields} fields show the same scene as another one ({file} and {other}): planes, channels "
+        "or times in files of their own, which would be counted again."
+    ),
+    "same-scene-do": (
+        "Give --names with a pattern of the file names that says which is which (docs/exports.md), or --names plain "
+        "where each file is a field of its own."
+    ),
+    "same-cells": (
+        "Its {crops} crops show the same cells {turn} times ({file} and {other}): focal planes or channels in files of "
+        "their own, which would be counted again."
+    ),
+    "same-cells-do": (
+        "Give --names with a pattern of the file names that says which is which (docs/exports.md), or --names plain "
+        "where each file is a cell of its own."
+    ),
     # A slide.
     "lost-deadline": "took longer than {seconds:g} s to be read (--file-deadline)",
     "lost-memory": "needs more than {gib:g} GiB of memory to be read (--file-memory)",

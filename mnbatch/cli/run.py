@@ -54,6 +54,14 @@ def run(
             rich_help_panel=_INPUT,
         ),
     ] = None,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            help="How files of one scene are named: an instrument (operetta, imagexpress, ...), a pattern such as "
+            "'{field}_z{plane}', plain, or auto (default).",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
     um_per_pixel: Annotated[
         float | None, typer.Option(help="Pixel size of fields, in micrometres.", rich_help_panel=_INPUT)
     ] = None,
@@ -154,6 +162,7 @@ def run(
         "planes": planes,
         "time": time,
         "pages": pages,
+        "names": names,
         "um_per_pixel": um_per_pixel,
         "samples": samples,
         "settle": settle,

@@ -49,13 +49,18 @@ def scan(
     ] = None,
     nuclear_channel: Annotated[
         str | None,
-        typer.Option(envvar="MNBATCH_NUCLEAR_CHANNEL", help="With --explain, as for `run`; also the next three."),
+        typer.Option(
+            envvar="MNBATCH_NUCLEAR_CHANNEL", help="As for `run`; of pages with --explain; also the next four."
+        ),
     ] = None,
     planes: Annotated[str | None, typer.Option(envvar="MNBATCH_PLANES", help="sharpest, max, or a number.")] = None,
     time: Annotated[int | None, typer.Option(envvar="MNBATCH_TIME", min=1, help="Number of a time.")] = None,
     pages: Annotated[
         str | None, typer.Option(envvar="MNBATCH_PAGES", help="cells, positions, channels or planes.")
     ] = None,
+    names: Annotated[
+        str, typer.Option(envvar="MNBATCH_NAMES", help="How files of one scene are named, as for `run`.")
+    ] = "auto",
 ) -> None:
     """List the slides that `mnbatch run` would find in EXPORT; a few images are looked at to say what they are.
 
@@ -67,7 +72,7 @@ def scan(
     from mnbatch.settings import check_pages, refuse_unknown_variables
 
     refuse_unknown_variables()
-    said = PageOptions(nuclear_channel, planes, time, pages)
+    said = PageOptions(nuclear_channel, planes, time, pages, None if names == "auto" else names)
     check_pages(said)
     try:
         found = scan_export(
@@ -77,7 +82,8 @@ def scan(
             samples=samples,
             settle=settle,
             keep_skipped=explain,
-            pages=said if explain else None,
+            options=said,
+            look_into=explain,
         )
     except NothingFoundError as error:
         if explain and not as_json:
@@ -118,7 +124,7 @@ def _note(slide: ScannedSlide) -> str:
         return f"copy of {slide.copy_of}, not scored again"
     if slide.asked:
         return _printable(f"fails: {slide.asked}")
-    return "" if slide.settled else "still being written, left for the next run"
+    return _printable(slide.scenes) if slide.settled else "still being written, left for the next run"
 
 
 def _print_explanation(found: ScannedExport) -> None:
@@ -132,6 +138,8 @@ def _print_explanation(found: ScannedExport) -> None:
     for skipped in found.skipped:
         typer.echo(f"skipped: {_printable(skipped.path)}: {_printable(skipped.reason)}")
     for slide in found.slides:
+        if slide.scenes:
+            typer.echo(f"scenes: {_printable(slide.path)}: {_printable(slide.scenes)}")
         if slide.pages:
             typer.echo(f"pages: {_printable(slide.path)}: {_printable(slide.pages)}")
         if slide.asked:

@@ -12,9 +12,12 @@ from pathlib import Path
 
 from mnbatch.assay.cells import Skipped, Slide
 from mnbatch.assay.field_records import InputKind
+from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.assay.reasons import Named, say
 from mnbatch.errors import NoInputError, UsageError
-from mnbatch.imaging.layouts import DEFAULT_LAYOUT, parse_layout
+from mnbatch.imaging.layouts import DEFAULT_LAYOUT, Layout, parse_layout
+from mnbatch.imaging.name_tokens import Naming, Tokens, naming_of, tokens_of_groups
+from mnbatch.imaging.scene_names import slides_by_names
 from mnbatch.imaging.walk import Walk
 
 # Whole slides copied under another name, found by content and cheaply.
@@ -213,6 +216,7 @@ def find_slides(
     explain: Explain | None = None,
     kind: InputKind = "crops",
     stated: bool = False,
+    options: PageOptions = NO_OPTIONS,
 ) -> Iterator[Slide]:
     """Walk an export once and yield its slides in natural order.
 
@@ -224,25 +228,40 @@ def find_slides(
         explain: is told of every file and folder that is not taken, and why.
         kind: what the export holds (see `mnbatch.imaging.inputs`).
         stated: a person said so: what is of another kind beside images of a slide is left out, and does not fail it.
+        options: what a person says of the files' names, channels, planes and times.
 
     Raises:
-        UsageError: unknown layout (at once); two slides with one slide-id.
+        UsageError: unknown layout or names (at once); two slides with one slide-id.
         NoInputError: the export does not exist (at once) or holds no slide (at the end of the walk).
         StorageError: the export cannot be read.
     """
     parsed = parse_layout(layout, kind)
+    if options.names is not None:
+        naming_of(options.names)
     top = Path(os.path.abspath(root))
     if not top.is_dir():
         what = "is a file, not a folder" if top.exists() else "does not exist"
         raise NoInputError(f"The export {root} {what}.", "Give the folder that the scanner wrote.")
-    return _find(Walk(top, parsed, explain or (lambda _: None), kind, stated=stated), settle_seconds)
+    return _find(Walk(top, parsed, explain or (lambda _: None), kind, stated=stated), settle_seconds, options)
 
 
-def _find(walk: Walk, settle_seconds: float | None) -> Iterator[Slide]:
+def _naming_of_layout(layout: Layout) -> Naming | None:
+    """What a pattern with placeholders for channels, planes or wells says of the files' names."""
+
+    def parse(path: str) -> Tokens | None:
+        groups = layout.groups(path)
+        return None if groups is None else tokens_of_groups({**groups, "name": groups.get("donor")})
+
+    return Naming(layout.name, parse) if layout.says_scenes else None
+
+
+def _find(walk: Walk, settle_seconds: float | None, options: PageOptions) -> Iterator[Slide]:
     root, layout, explain = walk.root, walk.layout, walk.explain
     copies = SlideCopies()
     ids: set[str] = set()
-    slides = (_marked_copy(slide, copies, explain) for slide in walk.slides())
+    naming = _naming_of_layout(layout)
+    named = (slide for place in walk.slides() for slide in slides_by_names(place, options, explain, naming))
+    slides = (_marked_copy(slide, copies, explain) for slide in named)
     for slide in when_settled(slides, settle_seconds, explain):
         if slide.slide_id in ids:
             raise UsageError(

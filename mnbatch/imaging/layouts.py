@@ -3,7 +3,9 @@
 A pattern is a path relative to the export root, with forward slashes:
 
 * `{donor}`, `{slide}`, `{cell}` match a part of one folder or file name; `{slide}` must be there, each at
-  most once. Without `{cell}` every file is a slide of its own.
+  most once. Without `{cell}` (or one of the next) every file is a slide of its own.
+* `{well}`, `{field}`, `{channel}`, `{plane}`, `{time}` match likewise, and say which files show one scene
+  (`mnbatch.imaging.scene_names`).
 * `{ext}` matches any extension that mnbatch reads, `{whole}` for any of a whole slide; `{tif,png}` for one of
   those named.
 * `*` matches any part of one name, `**` for any number of folders (also none).
@@ -55,7 +57,9 @@ WHOLE_SLIDE_PRESETS: dict[str, tuple[str, str]] = {
 DEFAULT_LAYOUT = "folder-per-slide"
 _IMAGE_FOLDERS = "(?i:images|fields)/"
 PATTERN_EXAMPLE = "{donor}/{slide}/{cell}.tif"
-_FIELDS = ("donor", "slide", "cell")
+SCENE_PLACEHOLDERS = ("well", "field", "channel", "plane", "time")
+_OF_CELLS = ("cell", *SCENE_PLACEHOLDERS)
+_FIELDS = ("donor", "slide", *_OF_CELLS)
 _TOKEN = re.compile(r"\{([^{}]*)\}|\*\*/|\*+|[^{}*]+|[{}]")
 _ALIASES = {"tif": ("tif", "tiff"), "tiff": ("tif", "tiff"), "jpg": ("jpg", "jpeg"), "jpeg": ("jpg", "jpeg")}
 
@@ -114,12 +118,23 @@ class Layout:
         end = path.index("/", match.end("slide"))
         return Place(fields["slide"], fields.get("donor"), path[:end], path[:end])
 
+    @property
+    def says_scenes(self) -> bool:
+        """Whether its pattern states channels, planes, times, fields or wells."""
+        return any(name in self.regex.groupindex for name in SCENE_PLACEHOLDERS)
+
+    def groups(self, path: str) -> dict[str, str | None] | None:
+        """What the placeholders stand for in a path; None where it does not fit."""
+        match = self.regex.fullmatch(path) or (self.regex.fullmatch(f"_/{path}") if self.root_is_slide else None)
+        return None if match is None else match.groupdict()
+
     def _slide_path(self, match: re.Match[str], anchor: str) -> str:
         """Path of a slide that is no folder: its file, or the part of the name that all its files share."""
         if not self.has_cell:
             return match.string
         ends = [match.end(name) for name in ("donor", "slide") if name in self.regex.groupindex]
-        if match.start("cell") >= max(ends):
+        starts = [match.start(name) for name in _OF_CELLS if name in self.regex.groupindex]
+        if min(starts) >= max(ends):
             return match.string[: max(ends)]
         return match["slide"] if anchor == "." else f"{anchor}/{match['slide']}"
 
@@ -174,7 +189,7 @@ def _compile(name: str, pattern: str, explanation: str) -> Layout:
         nested=slide_part != last and last - slide_part > 1,
         root_is_slide=normal.startswith("**/{slide}/") and "{donor}" not in normal and len(parts) == 3,
         slide_in_file_name=slide_part == last,
-        has_cell="{cell}" in normal,
+        has_cell=any(f"{{{name}}}" in normal for name in _OF_CELLS),
         regex=re.compile("".join(_expressions(normal)), re.DOTALL),
     )
 
@@ -185,7 +200,8 @@ def _check(name: str, pattern: str) -> None:
     unknown = [field for field in fields if field not in (*_FIELDS, "ext", "whole", *EXTENSIONS, *WHOLE_SLIDES)]
     problem = ""
     if unknown:
-        problem = f"{{{unknown[0]}}} is not a placeholder; use {{donor}}, {{slide}}, {{cell}} and {{ext}}"
+        known = ", ".join(f"{{{field}}}" for field in (*_FIELDS, "ext"))
+        problem = f"{{{unknown[0]}}} is not a placeholder; use one of {known}"
     elif "slide" not in fields:
         problem = "it has no {slide}"
     elif len(fields) != len(set(fields)):

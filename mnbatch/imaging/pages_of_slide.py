@@ -75,6 +75,7 @@ def said_of_pages(slide: Slide, options: PageOptions) -> str:
     Raises:
         SlideError: it has to be said by a person, or a whole slide cannot be opened.
     """
+    options = slide.within_files(options)
     if slide.kind == "crops":
         check_pages(slide, options)
         said = [one.what for one in looked_into(slide, options)]

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mnbatch.assay.cells import CellCrop, ReadTask, Slide, UInt8Array, UnreadableCell
+from mnbatch.assay.cells import CellCrop, ReadTask, Slide, SourceFile, UInt8Array, UnreadableCell
 from mnbatch.assay.near_copies import SIDE, likeness_of
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
-from mnbatch.assay.reasons import reason_of
+from mnbatch.assay.reasons import reason_in, reason_of, say
 from mnbatch.imaging.formats.loading import DecodedPage, load, page_count
+from mnbatch.imaging.formats.picture_reading import put_together
 from mnbatch.imaging.formats.pixels import Decoded
+from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.identity import cell_id
 from mnbatch.imaging.pages_of_slide import check_pages
 from mnbatch.imaging.preparation import Preparation, PreparationError, percentile_range, prepare
@@ -41,8 +43,16 @@ def read_tasks(slide: Slide, options: PageOptions = NO_OPTIONS) -> Iterator[Read
     Raises:
         SlideError: what the pages of its files are has to be said by a person.
     """
+    options = slide.within_files(options)
     check_pages(slide, options)
+    planes: dict[str, list[SourceFile]] = {}
+    for companion in slide.companions:
+        if companion.plane:
+            planes.setdefault(companion.of, []).append(companion.file)
     for file in slide.files:
+        if file.path in planes:
+            yield ReadTask(slide.slide_id, slide.root, file, options=options, planes=tuple(planes[file.path]))
+            continue
         large = file.size > _LARGE_FILE
         pages = page_count(os.path.join(slide.root, file.path), file.path, options) if large else 1
         if pages <= 1:
@@ -65,7 +75,24 @@ def read_cells(
         SlideError: what its pages are has to be said by a person.
     """
     digest, pages = load(task)
-    return [_cell(task, page, digest, preparation, slide_range) for page in pages]
+    found = [_joined(task, list(pages))] if task.planes else pages
+    return [_cell(task, page, digest, preparation, slide_range) for page in found]
+
+
+def _joined(task: ReadTask, first: list[DecodedPage]) -> DecodedPage:
+    """The one picture of a cell whose focal planes are in files of their own; where one cannot be used, why."""
+    stack: list[Decoded] = []
+    for pages in (first, *(list(load(replace(task, file=file, planes=()))[1]) for file in task.planes)):
+        if len(pages) != 1:
+            return DecodedPage(None, None, say("plane-of-many", count=len(pages)))
+        if pages[0].decoded is None:
+            why = say("plane-unusable", why=reason_in(pages[0].reason))
+            return replace(pages[0], page=None, reason=pages[0].reason if not stack else why)
+        stack.append(pages[0].decoded)
+    try:
+        return DecodedPage(None, put_together(stack, "max" if task.options.planes == "max" else "sharpest"))
+    except UndecodableError as error:
+        return DecodedPage(None, None, reason_of(error))
 
 
 def slide_range(

@@ -83,6 +83,7 @@ class Stamps:
             planes=self.settings.planes,
             time=self.settings.time,
             pages=self.settings.pages,
+            names=self.settings.stated_names,
         )
 
     def parts(self, slide: Slide, content: str, model_digest: str) -> ScoreKeyParts:

@@ -14,7 +14,9 @@ from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.reasons import Foreign, Named, foreign_os, say
 from mnbatch.assay.stains import likely_stain, mixture, slide_stain
 from mnbatch.errors import SlideError, StorageError
+from mnbatch.imaging.crop_scenes import CropScenes
 from mnbatch.imaging.fields.field_options import FieldOptions
+from mnbatch.imaging.fields.field_scenes import FieldScenes
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.inference.prefetch import ordered_map
 from mnbatch.pipeline.image_forms import ImageForms
@@ -52,6 +54,7 @@ class SlideJob:
         error: the first thing that makes the slide unusable; its later cells are dropped.
         cause: the unexpected exception behind `error`, for the log.
         forms: sizes and contents of its images.
+        scenes: which of its images show the same.
     """
 
     slide: Slide
@@ -67,11 +70,13 @@ class SlideJob:
     error: SlideError | None = None
     cause: BaseException | None = None
     forms: ImageForms = field(init=False)
+    scenes: FieldScenes | CropScenes = field(init=False)
     started: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
         """Nothing is known of its images yet."""
         self.forms = ImageForms(self.slide.kind)
+        self.scenes = FieldScenes() if self.slide.kind == "fields" else CropScenes(self.slide.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ class Reading:
                 return
             job = work.job
             if job.error is None and work.source is not None:
-                waiting.extend(self._note(job, work.source.in_order(items)))
+                waiting.extend(self._note(job, job.scenes.once(work.source.in_order(items))))
                 if job.classifier is None and not job.unserved and job.stains.total() >= STAIN_SAMPLE:
                     self._choose_model(job)
             if work.task is None:
@@ -189,6 +194,11 @@ class Reading:
                 job.stains[item.stain] += 1
             yield item if self.pseudonyms is None else self.pseudonyms.coded(item)
 
+    @property
+    def _each_its_own(self) -> bool:
+        """A person said that each file is a cell or field of its own."""
+        return self.fields.names == "plain"
+
     def _choose_model(self, job: SlideJob) -> None:
         """By what most of its first cells show; the end of the slide tells whether that is its stain."""
         stain = self.stain or job.given or likely_stain(job.stains)
@@ -201,7 +211,7 @@ class Reading:
         """Decide by all cells what the slide's stain is, and whether they were scored by the model for it."""
         if job.error is not None:
             return
-        job.error = job.forms.trouble()
+        job.error = job.forms.trouble() or (None if self._each_its_own else job.scenes.trouble())
         if job.error is not None:
             return
         seen = "" if self.stain else mixture(job.stains)

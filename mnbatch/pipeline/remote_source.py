@@ -93,7 +93,8 @@ class RemoteSource:
         if isinstance(task, ReadTask):
             digest = self._digest(task.file) if task.hash_file else ""
             pages: tuple[int | None, ...] = task.pages or (None,)
-            return [_unreadable(slide, task, page, reason, digest) for page in pages]
+            planes = [FileDigest(file.path, self._digest(file)) for file in task.planes]
+            return [*(_unreadable(slide, task, page, reason, digest) for page in pages), *planes]
         core = getattr(task, "core", (0, 0, 0, 0))
         if core is None:
             return [FileDigest(task.file.path, "")]
@@ -112,7 +113,8 @@ class RemoteSource:
             file_digest=digest,
         )
         masks = [] if task.mask is None else [FileDigest(task.mask.path, self._digest(task.mask))]
-        return [report, *masks]
+        planes = [FileDigest(file.path, self._digest(file)) for file in getattr(task, "planes", ())]
+        return [report, *masks, *planes]
 
     def _digest(self, file: SourceFile) -> str:
         """Of a file that could not be decoded; it can be hashed all the same, unless the disk is what hangs."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mnbatch.assay.cells import Skipped, Slide
 from mnbatch.assay.field_records import InputKind
+from mnbatch.assay.page_options import PageOptions
 from mnbatch.assay.reasons import one_of, shareable
 from mnbatch.assay.sample_sheet import match_samples, read_samples, unread_columns
 from mnbatch.console import RunProgress, SilentProgress
@@ -139,7 +140,8 @@ def check_something_is_there(settings: RunSettings, kind: InputKind) -> None:
         NoInputError: there is none.
         MnbatchError: the export cannot be read.
     """
-    next(find_slides(settings.export, layout=settings.layout, kind=kind, stated=settings.input != "auto"))
+    stated, said = settings.input != "auto", PageOptions(names=settings.stated_names)
+    next(find_slides(settings.export, layout=settings.layout, kind=kind, stated=stated, options=said))
 
 
 def _bind(settings: RunSettings, store: Store, kind: InputKind) -> Pseudonyms | None:
@@ -240,6 +242,7 @@ class _Run:
             explain=self._note_skipped,
             kind=self.kind,
             stated=settings.input != "auto",
+            options=self.stamps.fields.page_options,
         )
         if settings.samples is not None:
             slides = iter(self._with_samples(list(slides), settings.samples))

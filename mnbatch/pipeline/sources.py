@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from mnbatch.assay.cells import ReadItem, ReadTask, Slide, SourceFile
+from mnbatch.assay.cells import FileDigest, ReadItem, ReadTask, Slide, SourceFile
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.fields.field_survey import Seen
@@ -66,8 +66,9 @@ class CropSource:
         return Seen()
 
     def read(self, task: ReadTask, shared: tuple[float, float] | None) -> list[ReadItem]:
-        """Cells of a file."""
-        return list(read_cells(task, self._preparation, shared))
+        """Cells of a file; of a cell with several focal planes also the digests of their files."""
+        planes = [FileDigest(file.path, hash_of(self._slide, file)) for file in task.planes]
+        return [*read_cells(task, self._preparation, shared), *planes]
 
 
 def open_source(slide: Slide, preparation: Preparation, fields: FieldOptions) -> WorkerSource:

@@ -19,6 +19,8 @@ from mnbatch.imaging.fields.field_survey import Seen, SlideTraits
 from mnbatch.imaging.fields.finding import FoundField, cut_crop, find_cells, look_at, median_colour, overview_jpeg
 from mnbatch.imaging.fields.label_images import load_labels
 from mnbatch.imaging.fields.pixel_sizes import plausible
+from mnbatch.imaging.fields.plane_files import joined_fields
+from mnbatch.imaging.formats.likeness_of_pages import details_of
 from mnbatch.imaging.formats.pixels import Decoded
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.identity import cell_id
@@ -56,8 +58,13 @@ class FieldSource:
         self._slide = slide
         self._preparation = preparation
         self._options = options
-        masks = {companion.of: companion.file for companion in slide.companions}
-        self._tasks = [FieldTask(file, masks.get(file.path)) for file in slide.files]
+        masks = {companion.of: companion.file for companion in slide.companions if not companion.plane}
+        planes: dict[str, list[SourceFile]] = {}
+        for companion in slide.companions:
+            if companion.plane:
+                planes.setdefault(companion.of, []).append(companion.file)
+        self._pages = slide.within_files(options.page_options)
+        self._tasks = [FieldTask(file, masks.get(file.path), tuple(planes.get(file.path, ()))) for file in slide.files]
 
     def tasks(self) -> list[FieldTask]:
         """Pieces of work, in the order of the files."""
@@ -73,7 +80,7 @@ class FieldSource:
             SlideError: crops cannot be cut at the model's scale, because the pixel size is not known or absurd; or what
                 the pages of a file are has to be said by a person.
         """
-        digest, images = load_fields(self._path(task.file), self._options.page_options)
+        digest, images, planes = self._images(task)
         items: list[ReadItem] = []
         for image in images:
             if image.unclear:
@@ -81,14 +88,24 @@ class FieldSource:
                 raise SlideError(say("pages-unclear", file=file, why=why), say("pages-unclear-do"))
             items.extend(self._field(task, image, shared, digest))
             digest = ""
-        return items + list(self._hashed_mask(task))
+        return items + planes + list(self._hashed_mask(task))
+
+    def _images(self, task: FieldTask) -> tuple[str, Iterator[FieldImage], list[FileDigest]]:
+        """Digest of a file and its fields; with further focal planes the one field, and the digests of their files."""
+        digest, images = load_fields(self._path(task.file), self._pages)
+        if not task.planes:
+            return digest, images, []
+        read = [load_fields(self._path(file), self._pages) for file in task.planes]
+        digests = [FileDigest(file.path, known) for file, (known, _) in zip(task.planes, read, strict=True)]
+        stack = [list(images), *(list(fields) for _, fields in read)]
+        return digest, iter([joined_fields(stack, self._pages.planes)]), digests
 
     def _path(self, file: SourceFile) -> str:
         return os.path.join(self._slide.root, file.path)
 
     def look(self, task: FieldTask) -> Seen:
         """What a field tells of its slide."""
-        images = load_fields(self._path(task.file), self._options.page_options)[1]
+        images = self._images(task)[1]
         seen = [look_at(image, self._labels(task, image), self._options) for image in images]
         return Seen(tuple(d for one in seen for d in one.diameters), seen[0].stain if seen else "unknown")
 
@@ -153,6 +170,7 @@ class FieldSource:
             transient=image.transient,
             file_digest=digest,
             overview=overview_jpeg(image.pixels) if keep and image.pixels is not None else b"",
+            detail=details_of(image.pixels).tobytes() if image.core is None and image.pixels is not None else b"",
         )
 
     def _hashed_mask(self, task: FieldTask) -> Iterator[FileDigest]:

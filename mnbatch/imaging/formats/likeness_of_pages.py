@@ -14,7 +14,9 @@ from mnbatch.imaging.formats.pixels import Decoded
 _COARSE = 32
 """Pixels a side to which pictures are reduced: noise is averaged away, nuclei are kept."""
 
-_FINE = 128
+FINE_SIDE = 128
+"""Pixels a side of the details of a field."""
+
 _SMALLER = 0.85
 """A reduced version has at most this share of the width of what it shows."""
 
@@ -58,10 +60,25 @@ def glimpse(picture: Decoded) -> Glimpse:
     smooth = ndimage.gaussian_filter(grey, 1)
     contrast = max(float(smooth.std()), 1e-9)
     slope = float(np.sqrt(sum(float(np.square(slope).mean()) for slope in np.gradient(smooth))))
-    fine = np.arcsinh(_standard(_reduced(grey, _FINE)))
-    details = fine - ndimage.gaussian_filter(fine, 6)
+    details = _details(grey)
     level = max(float(np.median(grey)), 1e-9)
     return Glimpse(_reduced(grey, _COARSE), details, contrast, max(slope / contrast, 1e-9), level)
+
+
+def details_of(picture: Decoded) -> npt.NDArray[np.float16]:
+    """Details of a field (height, width) or (height, width, channels) without what varies slowly, as a unit vector.
+
+    The product of two of them is the correlation of `likeness_of_fields`.
+    """
+    grey = picture.astype(np.float64)
+    details = _details(np.nan_to_num(grey.mean(axis=2) if grey.ndim == 3 else grey, posinf=0, neginf=0))
+    details -= details.mean()
+    return np.asarray((details / max(float(np.linalg.norm(details)), 1e-9)).ravel(), np.float16)
+
+
+def _details(grey: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    fine = np.arcsinh(_standard(_reduced(grey, FINE_SIDE)))
+    return np.asarray(fine - ndimage.gaussian_filter(fine, 6))
 
 
 def may_be_level(small: tuple[int, int], large: tuple[int, int]) -> bool:

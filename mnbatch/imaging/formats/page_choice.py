@@ -101,6 +101,11 @@ def _index(option: str, said: str, count: int) -> int:
     return int(said) - 1
 
 
+def says_nuclear(name: str) -> bool:
+    """Whether the name of a channel is that of a nuclear stain."""
+    return _NUCLEAR.search(name) is not None
+
+
 def channel_index(names: Sequence[str], count: int, channel: str | None) -> int:
     """Index of the nuclear channel among `count`.
 
@@ -115,7 +120,7 @@ def channel_index(names: Sequence[str], count: int, channel: str | None) -> int:
         return int(channel) - 1
     known = list(names[:count])
     if channel is None:
-        wanted = [i for i, name in enumerate(known) if _NUCLEAR.search(name)]
+        wanted = [i for i, name in enumerate(known) if says_nuclear(name)]
     else:
         wanted = [i for i, name in enumerate(known) if name.casefold() == channel.casefold()]
     if len(wanted) == 1:

@@ -1,0 +1,73 @@
+"""Crops of one slide that show the same cells in turn: planes or stains in files of their own, whatever their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mnbatch.assay.cells import CellCrop, ReadItem
+from mnbatch.assay.field_records import InputKind
+from mnbatch.assay.near_copies import SIDE
+from mnbatch.assay.reasons import Named, say
+from mnbatch.errors import SlideError
+
+_SMALL = 16
+_TURNS = (2, 3, 4, 5)
+_FEWEST = 3
+"""Cells. With fewer, crops in turn may be alike by chance."""
+
+_ALIKE = 0.93
+"""Median correlation of crops that would be of one cell. Of simulated cells, focal planes of one reach 0.96, one after
+the other 0.85 at most."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class CropScenes:
+    """The crops of a slide as they pass by, in the order of their files."""
+
+    kind: InputKind
+    _rows: list[Floats] = field(default_factory=list)
+    _digests: list[str] = field(default_factory=list)
+    _sources: list[str] = field(default_factory=list)
+
+    def once(self, items: Sequence[ReadItem]) -> Sequence[ReadItem]:
+        """The items as they are; pictures are remembered of files with one crop."""
+        if self.kind == "crops":
+            for item in items:
+                if isinstance(item, CellCrop) and item.page is None and item.likeness is not None:
+                    self._rows.append(_coarse(item.likeness.thumbnail))
+                    self._digests.append(item.digest)
+                    self._sources.append(item.source)
+        return items
+
+    def trouble(self) -> SlideError | None:
+        """Why the slide cannot be counted: its crops show the same cells in turn."""
+        count = len(self._rows)
+        for turn in _TURNS:
+            if count % turn or count < turn * _FEWEST:
+                continue
+            for step, starts in ((1, range(0, count, turn)), (count // turn, range(count // turn))):
+                pairs = [(i, i + step) for i in starts if self._digests[i] != self._digests[i + step]]
+                if len(pairs) >= max(_FEWEST, count // turn // 2) and self._alike(pairs) >= _ALIKE:
+                    return self._error(pairs[0], turn)
+        return None
+
+    def _alike(self, pairs: Sequence[tuple[int, int]]) -> float:
+        return float(np.median([float(self._rows[i] @ self._rows[j]) for i, j in pairs]))
+
+    def _error(self, pair: tuple[int, int], turn: int) -> SlideError:
+        file, other = (Named("file", self._sources[i]) for i in pair)
+        why = say("same-cells", crops=len(self._rows), turn=turn, file=file, other=other)
+        return SlideError(why, say("same-cells-do"))
+
+
+def _coarse(thumbnail: bytes) -> Floats:
+    parts = np.frombuffer(thumbnail, np.uint8).reshape(_SMALL, SIDE // _SMALL, _SMALL, SIDE // _SMALL)
+    values = parts.mean(axis=(1, 3), dtype=np.float32).ravel()
+    values -= values.mean()
+    return np.asarray(values / max(float(np.linalg.norm(values)), 1e-6), np.float32)

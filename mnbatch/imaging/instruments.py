@@ -1,0 +1,106 @@
+"""How instruments name the files of one scene, as data: one entry an instrument.
+
+A pattern is a regular expression for the name of a file without its extension, in any case. Its groups say what the
+parts of the name are: `well` (or `row` and `column`), `field` or `cell`, `channel`, `plane`, `time`, `name` (what comes
+before), and `thumbnail` (a small version, left out). What no group takes must be the same in all files of a scene.
+To add an instrument add an entry; `tests/imaging/test_scene_names.py` runs over all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """How one instrument (or program) names its files.
+
+    Attributes:
+        name: what `--names` calls it.
+        pattern: regular expression of the name without extension.
+        example: a file's name.
+        of: whose files these are.
+        recognised: by the names alone; False where plain names of crops look like it, so that it has to be named.
+    """
+
+    name: str
+    pattern: str
+    example: str
+    of: str
+    recognised: bool = True
+
+
+_WELL = r"(?P<well>[A-P][0-9]{1,2})"
+
+INSTRUMENTS: tuple[Instrument, ...] = (
+    Instrument(
+        "operetta",
+        r"r(?P<row>\d+)c(?P<column>\d+)f(?P<field>\d+)p(?P<plane>\d+)-ch(?P<channel>\d+)(?:sk(?P<time>\d+))?(?:fk\d+)?(?:fl\d+)?",
+        "r02c03f01p02-ch1sk1fk1fl1.tiff",
+        "Operetta, Opera Phenix (Harmony, Columbus)",
+    ),
+    Instrument(
+        "imagexpress",
+        rf"(?:(?P<name>.+)_)?{_WELL}(?:_s(?P<field>\d+))?(?:_z(?P<plane>\d+))?(?:_t(?P<time>\d+))?_w(?P<channel>\d)"
+        r"(?P<thumbnail>_thumb)?(?:[0-9A-F]{8}-[0-9A-F-]{20,30})?",
+        "B03_s2_w1.TIF",
+        "ImageXpress (MetaXpress)",
+    ),
+    Instrument(
+        "cellinsight",
+        rf"(?:(?P<name>.+)_)?{_WELL}f(?P<field>\d+)d(?P<channel>\d+)",
+        "plate_A01f00d0.TIF",
+        "CellInsight, ArrayScan (HCS Studio)",
+    ),
+    Instrument(
+        "cytation",
+        rf"(?:(?P<name>.+)_)?{_WELL}_-?\d+(?:Z(?P<plane>\d+))?_\d+_(?P<field>\d+)_(?P<channel>[^_]+(?:_[^_0-9][^_]*)?)_(?P<time>\d{{3,}})",
+        "A1_02_1_1_DAPI_001.tif",
+        "Cytation, Lionheart (Gen5)",
+    ),
+    Instrument(
+        "incucyte",
+        rf"(?P<channel>.+)_{_WELL}_(?P<field>\d+)_(?P<time>\d{{4}}y\d{{2}}m\d{{2}}d_\d{{2}}h\d{{2}}m)",
+        "NAME_A1_1_2024y01m01d_00h00m.tif",
+        "Incucyte",
+    ),
+    Instrument(
+        "imagestream",
+        r"(?:(?P<name>.+)_)?(?P<cell>\d+)_Ch(?P<channel>\d+)",
+        "12_Ch3.ome.tif",
+        "ImageStream, FlowSight (IDEAS)",
+    ),
+    Instrument(
+        "micro-manager",
+        r"img_(?:channel(?P<channel>\d+)_position(?P<field>\d+)_time(?P<time>\d+)_z(?P<plane>\d+)"
+        r"|(?P<time_>\d{9})_(?P<channel_>.+)_(?P<plane_>\d{3}))",
+        "img_channel000_position001_time000000000_z000.tif",
+        "Micro-Manager, one file an image",
+    ),
+    Instrument(
+        "lasx",
+        r"(?P<field>.+?)(?:_t(?P<time>\d+))?(?:_z(?P<plane>\d+))?_ch(?P<channel>\d{2})",
+        "Series001_z00_ch01.tif",
+        "LAS X, export as TIFF",
+    ),
+    Instrument(
+        "imagej-export",
+        r"(?P<field>.*?)(?:[_-]?(?:c(?P<channel>\d{3,4})|z(?P<plane>\d{3,4})|t(?P<time>\d{3,4}))){1,3}",
+        "name_c0001_z0001_t0001.tif",
+        "ImageJ, image sequence of a hyperstack",
+    ),
+    Instrument(
+        "imagej-planes",
+        r"(?P<field>.*?)[_-]?(?P<plane>\d{3,5})",
+        "name-0001.tif",
+        "ImageJ, image sequence of a stack of focal planes",
+        recognised=False,
+    ),
+    Instrument(
+        "imagej-channels",
+        r"(?P<field>.*?)[_-]?(?P<channel>\d{3,5})",
+        "name-0001.tif",
+        "ImageJ, image sequence of a stack of channels",
+        recognised=False,
+    ),
+)
