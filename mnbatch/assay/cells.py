@@ -67,6 +67,21 @@ class Companion:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """Why a slide is left to a later run.
+
+    Attributes:
+        why: a reason (one sentence without a full stop).
+        state: digest over its files as they were seen.
+        rests: it is scored once a later run sees the same state, however its files are dated.
+    """
+
+    why: str
+    state: str
+    rests: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Slide:
     """One slide of an export, known by its files.
 
@@ -80,7 +95,8 @@ class Slide:
         layout: name of the layout (or the pattern) that found it.
         skipped: what is in the slide's place and was not taken (previews, hidden files, copies).
         copy_of: slide_id of an earlier slide with byte-identical files, else None; a copy is not scored.
-        settled: False while the scanner may still be writing to it (only with --settle).
+        waits: why it is left to a later run (the scanner may still be writing to it); None for a slide that is not.
+        unfinished: copies in its place that are not finished by their names.
         kind: whether its files are crops, fields or whole slides.
         companions: files that are no images of cells by themselves and on which its cells depend.
         um_per_pixel: pixel size that a person gave; None takes what the files say.
@@ -96,11 +112,17 @@ class Slide:
     layout: str
     skipped: tuple[Skipped, ...] = ()
     copy_of: str | None = None
-    settled: bool = True
+    waits: Waits | None = None
+    unfinished: tuple[SourceFile, ...] = ()
     kind: InputKind = "crops"
     companions: tuple[Companion, ...] = ()
     um_per_pixel: float | None = None
     refused: tuple[str, str] | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether it can be scored now."""
+        return self.waits is None
 
     @property
     def everything(self) -> tuple[SourceFile, ...]:

@@ -173,6 +173,25 @@ TEXTS: dict[str, str] = {
     "crowded-do": "Give --input fields if they are fields; else take out what is no crop.",
     "label-crops": "{file} holds object numbers, not a picture: a label image (mask).",
     "label-crops-do": "Name it like its image with _mask at the end, or put it into a folder named masks.",
+    "unfinished-copy": "{count} copies that are not finished by their names ({file}): images of the slide are missing.",
+    "unfinished-copy-do": "Copy the slide again and delete what is left of the broken copy, then run again.",
+    # A slide that waits.
+    "waits": "waiting since {since} ({age}): {why}",
+    "waits-result": (
+        "its files are not those of this count: new ones are waiting to be scored since {since} ({age}): {why}"
+    ),
+    "waits-young": "its newest file is {age} s old (--settle {settle:g})",
+    "waits-ahead": (
+        "its newest file is dated in the future; it is scored when two runs at least {settle:g} s apart (--settle) "
+        "find the same sizes and contents"
+    ),
+    "waits-changed": "it changed while it was read",
+    "waits-unfinished": "copies that are not finished by their names are in its place: {count} ({file})",
+    "waits-do": "Nothing if it is still being written or copied: the next run looks again.",
+    "waits-long-do": (
+        "Check whether the scanner or the copy still runs, and the clocks of both computers; without --settle a slide "
+        "is scored as it is."
+    ),
     # A slide.
     "lost-deadline": "took longer than {seconds:g} s to be read (--file-deadline)",
     "lost-memory": "needs more than {gib:g} GiB of memory to be read (--file-memory)",

@@ -27,7 +27,15 @@ from mnbatch.imaging.copied_names import copies_among, is_copy_folder
 from mnbatch.imaging.foreign_files import is_one_of_many, refusal, what_it_is
 from mnbatch.imaging.identity import slide_id
 from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDE_PRESETS, WHOLE_SLIDES, Layout, Place, parse_layout
-from mnbatch.imaging.litter import OVERVIEW, SMALL_VERSIONS, is_system_litter, litter_reason, overviews_among
+from mnbatch.imaging.litter import (
+    OVERVIEW,
+    SMALL_VERSIONS,
+    finished_name,
+    is_system_litter,
+    litter_reason,
+    overviews_among,
+)
+from mnbatch.imaging.settling import UNFINISHED_SECONDS, unfinished_since
 
 _RANK = {extension: rank for rank, extension in enumerate((*WHOLE_SLIDES, *EXTENSIONS))}
 _TAKEN: dict[InputKind, frozenset[str]] = {
@@ -60,6 +68,8 @@ class _Group:
     skipped: list[Skipped] = field(default_factory=list)
     companions: list[Companion] = field(default_factory=list)
     foreign: list[SourceFile] = field(default_factory=list)
+    unfinished: list[SourceFile] = field(default_factory=list)
+    broken_off: list[SourceFile] = field(default_factory=list)
     refused: tuple[str, str] | None = None
 
 
@@ -74,6 +84,7 @@ class _Listing:
     files: list[os.DirEntry[str]] = field(default_factory=list)
     folders: list[os.DirEntry[str]] = field(default_factory=list)
     foreign: list[os.DirEntry[str]] = field(default_factory=list)
+    unfinished: list[os.DirEntry[str]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
 
@@ -139,6 +150,9 @@ class Walk:
             if group.files:
                 group.companions += [Companion(group.files[0].path, file) for file in group.foreign]
             group.files = group.files or group.foreign
+        elif group.broken_off:
+            refused = self._refused_for_broken_copies(group)
+        group.files = group.files or group.unfinished
         return Slide(
             slide_id=slide_id(place.path),
             name=place.slide,
@@ -151,7 +165,16 @@ class Walk:
             kind=self._kind,
             companions=tuple(group.companions),
             refused=refused,
+            unfinished=tuple(group.unfinished),
         )
+
+    def _refused_for_broken_copies(self, group: _Group) -> tuple[str, str]:
+        left = group.broken_off
+        if group.files:
+            group.companions += [Companion(group.files[0].path, file) for file in left]
+        group.files = group.files or left
+        why = say("unfinished-copy", count=len(left), file=Named("file", left[0].path))
+        return why, say("unfinished-copy-do")
 
     def _list(self, folder: str) -> _Listing | None:
         """Read one folder; None when it was taken before or cannot be read (which is said)."""
@@ -183,11 +206,20 @@ class Walk:
                 listing.foreign.append(entry)
             elif reason:
                 listing.skipped.append(self._skip(path, reason))
+                if self._is_unfinished(entry):
+                    listing.unfinished.append(entry)
             elif entry.is_dir():
                 listing.folders.append(entry)
             else:
                 listing.files.append(entry)
         return listing
+
+    def _is_unfinished(self, entry: os.DirEntry[str]) -> bool:
+        """Whether an entry will be a file that counts, once its copy is finished."""
+        name = finished_name(entry.name)
+        if not name or not entry.is_file() or litter_reason(name, folder=False):
+            return False
+        return what_it_is(name, self._kind) != "" or _extension(name) in _TAKEN[self._kind]
 
     def _why_not(self, entry: os.DirEntry[str], path: str) -> str:
         """Why an entry is left out before any layout is asked; "" for a candidate."""
@@ -270,6 +302,7 @@ class Walk:
             if place.path in self._open:
                 self._open[place.path].skipped.append(skipped)
         self._take_foreign(folder, listing)
+        self._note_unfinished(folder, listing)
         own = self._open.get(folder or ".")
         if own is not None:
             own.skipped.extend(listing.skipped)
@@ -323,6 +356,23 @@ class Walk:
                 self._open.setdefault(place.path, _Group(place)).foreign.append(_source_file(entry.path, path))
                 continue
             listing.skipped.append(self._skip(path, reason))
+
+    def _note_unfinished(self, folder: str, listing: _Listing) -> None:
+        """Copies that are not finished make their slide wait; one that broke off and left no whole file fails it."""
+        there = {entry.name for entry in (*listing.files, *listing.foreign)}
+        for entry in listing.unfinished:
+            name = finished_name(entry.name)
+            place = self.layout.place(_join(folder, name), self.root.name)
+            if place is None and what_it_is(name, self._kind):
+                place = self._place_of_foreign(folder, name, what_it_is(name, self._kind), alone=True)
+            if place is None:
+                continue
+            file = _source_file(entry.path, _join(folder, entry.name))
+            group = self._open.get(place.path)
+            if unfinished_since(self.root, file) < UNFINISHED_SECONDS:
+                (group or self._open.setdefault(place.path, _Group(place))).unfinished.append(file)
+            elif name not in there:
+                (group or self._open.setdefault(place.path, _Group(place))).broken_off.append(file)
 
     def _place_of_foreign(self, folder: str, name: str, what: str, *, alone: bool) -> Place:
         """Where the layout would put an image of this name; a slide named after the file where it has no place."""
