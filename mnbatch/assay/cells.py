@@ -99,6 +99,8 @@ class Slide:
         unfinished: copies in its place that are not finished by their names.
         kind: whether its files are crops, fields or whole slides.
         companions: files that are no images of cells by themselves and on which its cells depend.
+        namesakes: images that differ from one of the files in their extension alone; they are not counted, and fail the
+            slide where they show something else.
         um_per_pixel: pixel size that a person gave; None takes what the files say.
         refused: why it is failed unread, and what to do; None for a slide that is read.
     """
@@ -116,6 +118,7 @@ class Slide:
     unfinished: tuple[SourceFile, ...] = ()
     kind: InputKind = "crops"
     companions: tuple[Companion, ...] = ()
+    namesakes: tuple[Companion, ...] = ()
     um_per_pixel: float | None = None
     refused: tuple[str, str] | None = None
 
@@ -127,7 +130,7 @@ class Slide:
     @property
     def everything(self) -> tuple[SourceFile, ...]:
         """All files that its result depends on."""
-        return (*self.files, *(companion.file for companion in self.companions))
+        return (*self.files, *(one.file for one in (*self.companions, *self.namesakes)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ class SlideCopies:
 
         A slide that cannot be read whole, or that has no content, is nobody's copy.
         """
+        slide = replace(slide, namesakes=())  # they are not counted
         if not any(file.size for file in slide.everything):
             return None
         new = _Known(slide.slide_id, slide.root, "\0".join(file.path for file in slide.everything))

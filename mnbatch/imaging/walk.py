@@ -67,6 +67,7 @@ class _Group:
     files: list[SourceFile] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     companions: list[Companion] = field(default_factory=list)
+    namesakes: list[Companion] = field(default_factory=list)
     foreign: list[SourceFile] = field(default_factory=list)
     unfinished: list[SourceFile] = field(default_factory=list)
     broken_off: list[SourceFile] = field(default_factory=list)
@@ -164,6 +165,7 @@ class Walk:
             skipped=tuple(group.skipped),
             kind=self._kind,
             companions=tuple(group.companions),
+            namesakes=() if refused else tuple(group.namesakes),
             refused=refused,
             unfinished=tuple(group.unfinished),
         )
@@ -300,7 +302,10 @@ class Walk:
                 continue
             skipped = self._skip(path, f"preview or second copy next to {original}, which is taken")
             if place.path in self._open:
-                self._open[place.path].skipped.append(skipped)
+                group = self._open[place.path]
+                group.skipped.append(skipped)
+                if _extension(entry.name) != _extension(original):
+                    group.namesakes.append(Companion(_join(folder, original), _source_file(entry.path, path)))
         self._take_foreign(folder, listing)
         self._note_unfinished(folder, listing)
         own = self._open.get(folder or ".")
@@ -310,9 +315,9 @@ class Walk:
     def _originals(self, fitting: list[_Fitting]) -> dict[str, str]:
         """Name of an image -> name of the one that is taken for it, which may be itself.
 
-        Of one stem the format that comes first is taken. Others are its previews; but one of the same format (`0.tif`
-        and `0.TIF`) only where it has the same bytes. Otherwise a crop is one of its own (that it has the same pixels
-        would show later), and of fields it has to be asked: "".
+        Of one stem the format that comes first is taken. Others are its previews, which is checked when they are read;
+        but one of the same format (`0.tif` and `0.TIF`) only where it has the same bytes. Otherwise a crop is one of
+        its own (that it has the same pixels would show later), and of fields and whole slides it has to be asked: "".
         """
         best: dict[str, os.DirEntry[str]] = {}
         for entry, _, _ in fitting:
@@ -323,8 +328,9 @@ class Walk:
         for entry, _, _ in fitting:
             original = best[self._stem(entry.name)]
             other_format = _FAMILIES.get(_extension(entry.name)) != _FAMILIES.get(_extension(original.name))
-            copied = entry.name == original.name or other_format or _same_bytes(entry.path, original.path)
-            found[entry.name] = original.name if copied else entry.name if self._kind != "fields" else ""
+            preview = other_format and self._kind != "wsi"
+            copied = entry.name == original.name or preview or _same_bytes(entry.path, original.path)
+            found[entry.name] = original.name if copied else entry.name if self._kind == "crops" else ""
         return found
 
     def _leave_out_pictures_of_pictures(self, listing: _Listing, folder: str) -> None:
