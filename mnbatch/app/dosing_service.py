@@ -185,7 +185,7 @@ def _missing(made: ReportSummary) -> dict[str, list[Missing]]:
     donors = {slide_id: donor for donor, basis in made.bases.items() for slide_id in basis.slides}
     found: dict[str, list[Missing]] = {}
     for slide in made.slides:
-        if slide.status == "failed":
+        if slide.status in ("failed", "waiting"):
             found.setdefault(donors.get(slide.slide_id, ""), []).append(Missing(slide.slide_id, slide.reason))
     return found
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RECOGNISING_SECONDS, RECOGNISING_GIB = 60.0, 4.0
 """What looking at one file may take."""
 
-REPORTED = ("done", "partial", "failed")
+REPORTED = ("done", "partial", "failed", "waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,24 @@ class FailedSlide:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingSlide:
+    """A slide, or newer files of one, that the latest run left to the next.
+
+    Attributes:
+        since: when a run first did, UTC.
+        scored: an earlier result of it is counted.
+        overdue: it waits for longer than a day, or than twice --settle.
+    """
+
+    slide_id: str
+    slide: str
+    since: str
+    reason: str
+    scored: bool
+    overdue: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OutStatus:
     """What an OUT holds and what its latest run did.
 
@@ -54,6 +72,7 @@ class OutStatus:
         copies: slide_ids that are counted once, as another slide.
         held_by: host and process of the run that holds OUT; None for none.
         latest_run: status, exit_code, started, finished and host; empty without a manifest.
+        waiting: slides that are not scored yet, and those of which newer files are not.
     """
 
     out: str
@@ -63,6 +82,7 @@ class OutStatus:
     copies: tuple[str, ...]
     held_by: str | None
     latest_run: Mapping[str, Any]
+    waiting: tuple[WaitingSlide, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +186,11 @@ def out_status(out: Path) -> OutStatus:
         copies=copies,
         held_by=held_by,
         latest_run=_latest_run(paths, held_by),
+        waiting=tuple(
+            WaitingSlide(r.slide_id, r.name, r.waiting.since, r.waiting.text, r.status != "waiting", r.waiting.overdue)
+            for r in records
+            if r.waiting is not None
+        ),
     )
 
 
@@ -183,6 +208,8 @@ def _latest_run(paths: OutPaths, held_by: str | None) -> dict[str, Any]:
 
 def _reported(store: Store, record: SlideRecord) -> tuple[str, str]:
     """Status and reason of a slide as the latest report had it, unless its result was damaged since."""
+    if record.status == "waiting":
+        return "waiting", record.reason
     wrong = store.damage(record)
     if wrong:
         return "failed", f"its stored result is damaged: {wrong}"

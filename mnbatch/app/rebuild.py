@@ -69,7 +69,20 @@ class Rebuilt:
     @property
     def missing(self) -> tuple[Missing, ...]:
         """Slides that are not counted, each with its reason."""
-        return tuple(Missing(slide.slide_id, slide.reason) for slide in self.slides if slide.status == "failed")
+        return (*self.failed, *self.waiting)
+
+    @property
+    def failed(self) -> tuple[Missing, ...]:
+        """Slides that failed, each with its reason."""
+        return self._with_status("failed")
+
+    @property
+    def waiting(self) -> tuple[Missing, ...]:
+        """Slides that are not scored yet, each with its reason."""
+        return self._with_status("waiting")
+
+    def _with_status(self, status: str) -> tuple[Missing, ...]:
+        return tuple(Missing(slide.slide_id, slide.reason) for slide in self.slides if slide.status == status)
 
     @property
     def pages_built(self) -> int:

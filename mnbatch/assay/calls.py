@@ -73,10 +73,12 @@ def quality_flags(quality: Quality, rules: QualityRules) -> tuple[str, ...]:
 PER = 1000
 """Frequencies are given per 1000 binucleated cells."""
 
-SlideStatus = Literal["done", "partial", "failed"]
-"""`partial`: some of the slide's fields could not be used; its counts are those of the others."""
+SlideStatus = Literal["done", "partial", "failed", "waiting"]
+"""`partial`: some of the slide's fields could not be used; its counts are those of the others.
+`waiting`: not scored yet, left to the next run."""
 
-DonorStatus = Literal["done", "partial", "insufficient", "failed"]
+DonorStatus = Literal["done", "partial", "insufficient", "failed", "waiting"]
+"""`waiting`: all of the donor's slides are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,7 @@ class DonorCall:
     Attributes:
         frequency: pooled over the slides that are done; None where none is.
         mn: likewise; None, too, where `mn_reason` says why not: then not all of these slides have counts.
+        waiting_slide_ids: slides that are not scored yet; they are not among the failed ones.
     """
 
     donor: str
@@ -184,6 +187,7 @@ class DonorCall:
     warnings: tuple[str, ...] = ()
     mn: MnFrequency | None = None
     mn_reason: str = ""
+    waiting_slide_ids: tuple[str, ...] = ()
 
 
 _SAVED_AGAIN = " (with other pixels)"
@@ -253,16 +257,21 @@ def pool_donor(donor: str, calls: Sequence[tuple[str, SlideCall]], min_cells: in
         donor: the donor's code.
         calls: (slide_id, call) of every slide of the donor, failed ones too.
         min_cells: fewer BN cells than this make the donor `insufficient`. A donor with a failed or
-            partial slide is `partial`, whether or not the cells suffice; both are in the warnings.
+            partial slide, or one that waits, is `partial`, whether or not the cells suffice; both are in the warnings.
     """
     done = [(slide_id, call) for slide_id, call in calls if call.frequency is not None]
-    failed = tuple(slide_id for slide_id, call in calls if call.frequency is None)
+    waiting = tuple(slide_id for slide_id, call in calls if call.status == "waiting")
+    failed = tuple(slide_id for slide_id, call in calls if call.frequency is None and slide_id not in waiting)
     excluded = sum(call.excluded_cells for _, call in calls)
     flagged = sum(call.flagged_cells for _, call in done)
     slide_ids = tuple(slide_id for slide_id, _ in calls)
     if not done:
-        reason = "no slide of this donor gave a result"
-        return DonorCall(donor, "failed", reason, slide_ids, failed, None, excluded, flagged)
+        nothing: DonorStatus = "failed" if failed else "waiting"
+        reason = "no slide of this donor gave a result" if failed else "all slides of this donor wait to be scored"
+        waits = (_waits(waiting, len(calls)),) if failed and waiting else ()
+        return DonorCall(
+            donor, nothing, reason, slide_ids, failed, None, excluded, flagged, waits, waiting_slide_ids=waiting
+        )
     frequency = Frequency.of(
         sum(call.frequency.mnbn_cells for _, call in done if call.frequency),
         sum(call.frequency.bn_cells for _, call in done if call.frequency),
@@ -270,19 +279,25 @@ def pool_donor(donor: str, calls: Sequence[tuple[str, SlideCall]], min_cells: in
     warnings = []
     if failed:
         warnings.append(f"{len(failed)} of {len(calls)} slides failed: {', '.join(failed)}")
+    if waiting:
+        warnings.append(_waits(waiting, len(calls)))
     if frequency.bn_cells < min_cells:
         warnings.append(f"{frequency.bn_cells} BN cells, fewer than the required {min_cells}")
     partial = [slide_id for slide_id, call in done if call.status == "partial"]
     if partial:
         warnings.append(f"of {len(partial)} of {len(calls)} slides some fields were skipped: {', '.join(partial)}")
     status: DonorStatus = (
-        "partial" if failed or partial else "insufficient" if frequency.bn_cells < min_cells else "done"
+        "partial" if failed or partial or waiting else "insufficient" if frequency.bn_cells < min_cells else "done"
     )
     reason = "; ".join(warnings)
     mn, mn_reason = _pool_mn(done)
     return DonorCall(
-        donor, status, reason, slide_ids, failed, frequency, excluded, flagged, tuple(warnings), mn, mn_reason
+        donor, status, reason, slide_ids, failed, frequency, excluded, flagged, tuple(warnings), mn, mn_reason, waiting
     )
+
+
+def _waits(waiting: Sequence[str], slides: int) -> str:
+    return f"{len(waiting)} of {slides} slides wait to be scored and are not counted yet: {', '.join(waiting)}"
 
 
 def _pool_mn(done: Sequence[tuple[str, SlideCall]]) -> tuple[MnFrequency | None, str]:

@@ -103,6 +103,21 @@ class SceneNames:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """Why a slide is left to a later run.
+
+    Attributes:
+        why: a reason (one sentence without a full stop).
+        state: digest over its files as they were seen.
+        rests: it is scored once a later run sees the same state, however its files are dated.
+    """
+
+    why: str
+    state: str
+    rests: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Slide:
     """One slide of an export, known by its files.
 
@@ -116,9 +131,12 @@ class Slide:
         layout: name of the layout (or the pattern) that found it.
         skipped: what is in the slide's place and was not taken (previews, hidden files, copies).
         copy_of: slide_id of an earlier slide with byte-identical files, else None; a copy is not scored.
-        settled: False while the scanner may still be writing to it (only with --settle).
+        waits: why it is left to a later run (the scanner may still be writing to it); None for a slide that is not.
+        unfinished: copies in its place that are not finished by their names.
         kind: whether its files are crops, fields or whole slides.
         companions: files that are no images of cells by themselves and on which its cells depend.
+        namesakes: images that differ from one of the files in their extension alone; they are not counted, and fail the
+            slide where they show something else.
         um_per_pixel: pixel size that a person gave; None takes what the files say.
         refused: why it is failed unread, and what to do; None for a slide that is read.
         named: what the names of its files say; None where each is a cell or field by itself.
@@ -133,9 +151,11 @@ class Slide:
     layout: str
     skipped: tuple[Skipped, ...] = ()
     copy_of: str | None = None
-    settled: bool = True
+    waits: Waits | None = None
+    unfinished: tuple[SourceFile, ...] = ()
     kind: InputKind = "crops"
     companions: tuple[Companion, ...] = ()
+    namesakes: tuple[Companion, ...] = ()
     um_per_pixel: float | None = None
     refused: tuple[str, str] | None = None
     named: SceneNames | None = None
@@ -150,9 +170,14 @@ class Slide:
         return replace(options, channel=channel, time=time, planes=planes)
 
     @property
+    def settled(self) -> bool:
+        """Whether it can be scored now."""
+        return self.waits is None
+
+    @property
     def everything(self) -> tuple[SourceFile, ...]:
         """All files that its result depends on."""
-        return (*self.files, *(companion.file for companion in self.companions))
+        return (*self.files, *(one.file for one in (*self.companions, *self.namesakes)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,9 @@ TEXTS: dict[str, str] = {
     "mixed-files-do": "Take out what does not belong to the slide, or give --input {kind} to count the images alone.",
     "same-name": "{file} has the name of another image in its folder, but other bytes: a copy, or another field?",
     "same-name-do": "Remove it if it is a copy; else give it a name of its own.",
+    "namesake": "{file} differs from {other} in its extension alone, {problem}.",
+    "namesake-other": "and shows something else",
+    "namesake-unreadable": "and cannot be compared with it ({error})",
     "odd-size": "{file} is {width} x {height} pixels, most images of its slide {usual}: not all are of one kind.",
     "odd-size-do": "Take out what is no {kind} (previews, overviews, fields among crops), or sort them into folders.",
     "crowded": "{count} of {cells} images hold {nuclei} nuclei or more ({file}): fields, and no crops of single cells.",
@@ -207,6 +210,25 @@ TEXTS: dict[str, str] = {
     "same-cells-do": (
         "Give --names with a pattern of the file names that says which is which (docs/exports.md), or --names plain "
         "where each file is a cell of its own."
+    ),
+    "unfinished-copy": "{count} copies that are not finished by their names ({file}): images of the slide are missing.",
+    "unfinished-copy-do": "Copy the slide again and delete what is left of the broken copy, then run again.",
+    # A slide that waits.
+    "waits": "waiting since {since} ({age}): {why}",
+    "waits-result": (
+        "its files are not those of this count: new ones are waiting to be scored since {since} ({age}): {why}"
+    ),
+    "waits-young": "its newest file is {age} s old (--settle {settle:g})",
+    "waits-ahead": (
+        "its newest file is dated in the future; it is scored when two runs at least {settle:g} s apart (--settle) "
+        "find the same sizes and contents"
+    ),
+    "waits-changed": "it changed while it was read",
+    "waits-unfinished": "copies that are not finished by their names are in its place: {count} ({file})",
+    "waits-do": "Nothing if it is still being written or copied: the next run looks again.",
+    "waits-long-do": (
+        "Check whether the scanner or the copy still runs, and the clocks of both computers; without --settle a slide "
+        "is scored as it is."
     ),
     # A slide.
     "lost-deadline": "took longer than {seconds:g} s to be read (--file-deadline)",

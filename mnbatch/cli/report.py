@@ -63,11 +63,16 @@ def report(
 
 
 def _say(done: Rebuilt) -> None:
-    kept, failed, pages = done.validation, done.missing, done.pages_built
+    kept, failed, pages = done.validation, done.failed, done.pages_built
     if kept is not None:
         typer.echo(f"validation: {len(kept)} cells, {sum(cell.truth for cell in kept)} with MN")
-    typer.echo(f"slides: {len(done.slides)}, {len(done.slides) - len(failed)} done, {len(failed)} failed")
+    waiting = done.waiting
+    counted = len(done.slides) - len(failed) - len(waiting)
+    more = f", {len(waiting)} waiting" if waiting else ""
+    typer.echo(f"slides: {len(done.slides)}, {counted} done, {len(failed)} failed{more}")
     typer.echo(f"pages made again: {pages}" if pages else "every page was up to date")
+    for slide in waiting:
+        typer.echo(f"waiting: {slide}")
     for slide in failed:
         typer.echo(f"failed: {slide}")
     if done.contact_sheets is not None:

@@ -216,7 +216,10 @@ def _print_outcome(outcome: RunOutcome, resolved: ResolvedSettings) -> None:
     report = outcome.report
     assert report is not None
     failed = [slide for slide in report.slides if slide.status == "failed"]
-    typer.echo(f"slides: {len(report.slides)} in OUT, {len(report.slides) - len(failed)} done, {len(failed)} failed")
+    waiting = [slide for slide in report.slides if slide.status == "waiting"]
+    done = len(report.slides) - len(failed) - len(waiting)
+    more = f", {len(waiting)} waiting" if waiting else ""
+    typer.echo(f"slides: {len(report.slides)} in OUT, {done} done, {len(failed)} failed{more}")
     if outcome.scored or outcome.called:
         typer.echo(
             f"this run: {len(outcome.scored)} scored, {len(outcome.called)} re-thresholded, "
@@ -226,6 +229,8 @@ def _print_outcome(outcome: RunOutcome, resolved: ResolvedSettings) -> None:
         typer.echo(f"this run: nothing to do, {len(outcome.kept)} slides unchanged")
     if outcome.waiting:
         typer.echo(f"left to the next run (still being written): {len(outcome.waiting)}")
+    for slide in waiting:
+        typer.echo(f"waiting: {slide.slide_id}: {slide.reason}")
     for slide in failed:
         typer.echo(f"failed: {slide.slide_id}: {slide.reason}")
     typer.echo(f"report: {(resolved.settings.out / 'index.html').resolve()}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from mnbatch.errors import NoInputError, UsageError
 from mnbatch.imaging.layouts import DEFAULT_LAYOUT, Layout, parse_layout
 from mnbatch.imaging.name_tokens import Naming, Tokens, naming_of, tokens_of_groups
 from mnbatch.imaging.scene_names import slides_by_names
+from mnbatch.imaging.settling import Rested, when_settled
 from mnbatch.imaging.walk import Walk
 
 # Whole slides copied under another name, found by content and cheaply.
@@ -53,6 +52,7 @@ class SlideCopies:
 
         A slide that cannot be read whole, or that has no content, is nobody's copy.
         """
+        slide = replace(slide, namesakes=())  # they are not counted
         if not any(file.size for file in slide.everything):
             return None
         new = _Known(slide.slide_id, slide.root, "\0".join(file.path for file in slide.everything))
@@ -108,100 +108,6 @@ def _whole(path: str) -> bytes:
         return hashlib.file_digest(stream, "sha256").digest()
 
 
-# Slides that a scanner may still be writing: found by age, and by looking twice.
-#
-# Files arrive over network shares, where change notifications cannot be relied on; so the files are examined.
-
-
-_GAP_SECONDS = 1.0
-"""Least time between the two looks (less when --settle is less)."""
-
-_WAITING = 256
-"""Slides that wait for their second check; bounds memory, and the checks of many slides share one wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class _FirstLook:
-    slide: Slide
-    folders: dict[str, int]
-    at: float
-
-
-def when_settled(
-    slides: Iterable[Slide], settle_seconds: float | None, explain: Callable[[Skipped], None]
-) -> Iterator[Slide]:
-    """Pass slides on in their order, those that are not settled with `settled=False`.
-
-    A slide is settled when its newest file is at least `settle_seconds` old and neither its files (size,
-    time) nor the folders that hold them changed between two looks. None or 0 passes every slide as it is.
-    """
-    if not settle_seconds:
-        yield from slides
-        return
-    gap = min(_GAP_SECONDS, settle_seconds)
-    waiting: deque[_FirstLook] = deque()
-    for slide in slides:
-        waiting.append(_FirstLook(slide, _folder_times(slide), time.monotonic()))
-        while waiting and (len(waiting) > _WAITING or _age(waiting[0]) >= gap):
-            yield _second_look(waiting.popleft(), settle_seconds, gap, explain)
-    while waiting:
-        yield _second_look(waiting.popleft(), settle_seconds, gap, explain)
-
-
-def _second_look(first: _FirstLook, settle: float, gap: float, explain: Callable[[Skipped], None]) -> Slide:
-    slide = first.slide
-    now = time.time()
-    age = now - max(arrived(slide.root, file.path, file.mtime_ns / 1e9, now) for file in slide.everything)
-    if age < settle:
-        when = f"{age:.0f} s old" if age >= 0 else "dated in the future"
-        explain(Skipped(slide.path, f"left for the next run: its newest file is {when} (--settle {settle:g})"))
-        return replace(slide, settled=False)
-    time.sleep(max(0.0, gap - _age(first)))
-    if not _unchanged(slide, first.folders):
-        explain(Skipped(slide.path, "left for the next run: it changed while it was read"))
-        return replace(slide, settled=False)
-    return slide
-
-
-def arrived(root: Path, path: str, written: float, now: float) -> float:
-    """When a file was last changed, seconds since the epoch.
-
-    Copying programs set the time of writing to the original's, so the time at which the file system last changed its
-    entry counts, too. A time of writing in the future is one that a wrong clock set, and does not count.
-    """
-    try:
-        entered = os.stat(os.path.join(root, path)).st_ctime
-    except OSError:
-        return written
-    return max(entered, written) if written <= now else entered
-
-
-def _age(first: _FirstLook) -> float:
-    return time.monotonic() - first.at
-
-
-def _unchanged(slide: Slide, folders: dict[str, int]) -> bool:
-    if _folder_times(slide) != folders:
-        return False
-    return all(_state(slide.root, file.path) == (file.size, file.mtime_ns) for file in slide.everything)
-
-
-def _state(root: Path, path: str) -> tuple[int, int]:
-    try:
-        status = os.stat(os.path.join(root, path))
-    except PermissionError:
-        return 0, 0
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
-
-
-def _folder_times(slide: Slide) -> dict[str, int]:
-    """Modification times of the folders of a slide: a file that is added or removed changes them."""
-    folders = {file.path.rpartition("/")[0] for file in slide.everything}
-    return {folder: _state(slide.root, folder)[1] for folder in folders}
-
-
 # What slides an export holds: one streaming walk in natural order, which says what it left out and why.
 
 
@@ -217,6 +123,7 @@ def find_slides(
     kind: InputKind = "crops",
     stated: bool = False,
     options: PageOptions = NO_OPTIONS,
+    rested: Rested | None = None,
 ) -> Iterator[Slide]:
     """Walk an export once and yield its slides in natural order.
 
@@ -224,11 +131,13 @@ def find_slides(
         root: the export directory.
         layout: preset name or pattern (see `mnbatch.imaging.layouts`).
         settle_seconds: a slide whose newest file is younger than this, or that changed between two looks,
-            comes with `settled=False`; None takes every slide as it is.
+            comes with the reason in `waits`; None takes every slide as it is. One with a copy in its place that is not
+            finished by its name waits in any case.
         explain: is told of every file and folder that is not taken, and why.
         kind: what the export holds (see `mnbatch.imaging.inputs`).
         stated: a person said so: what is of another kind beside images of a slide is left out, and does not fail it.
         options: what a person says of the files' names, channels, planes and times.
+        rested: whether an earlier run saw a slide in this state long enough ago; for slides dated in the future.
 
     Raises:
         UsageError: unknown layout or names (at once); two slides with one slide-id.
@@ -242,7 +151,7 @@ def find_slides(
     if not top.is_dir():
         what = "is a file, not a folder" if top.exists() else "does not exist"
         raise NoInputError(f"The export {root} {what}.", "Give the folder that the scanner wrote.")
-    return _find(Walk(top, parsed, explain or (lambda _: None), kind, stated=stated), settle_seconds, options)
+    return _find(Walk(top, parsed, explain or (lambda _: None), kind, stated=stated), settle_seconds, options, rested)
 
 
 def _naming_of_layout(layout: Layout) -> Naming | None:
@@ -255,14 +164,14 @@ def _naming_of_layout(layout: Layout) -> Naming | None:
     return Naming(layout.name, parse) if layout.says_scenes else None
 
 
-def _find(walk: Walk, settle_seconds: float | None, options: PageOptions) -> Iterator[Slide]:
+def _find(walk: Walk, settle_seconds: float | None, options: PageOptions, rested: Rested | None) -> Iterator[Slide]:
     root, layout, explain = walk.root, walk.layout, walk.explain
     copies = SlideCopies()
     ids: set[str] = set()
     naming = _naming_of_layout(layout)
     named = (slide for place in walk.slides() for slide in slides_by_names(place, options, explain, naming))
     slides = (_marked_copy(slide, copies, explain) for slide in named)
-    for slide in when_settled(slides, settle_seconds, explain):
+    for slide in when_settled(slides, settle_seconds, explain, rested):
         if slide.slide_id in ids:
             raise UsageError(
                 say(
@@ -284,7 +193,7 @@ def _find(walk: Walk, settle_seconds: float | None, options: PageOptions) -> Ite
 
 
 def _marked_copy(slide: Slide, copies: SlideCopies, explain: Explain) -> Slide:
-    original = None if slide.refused else copies.original_of(slide)
+    original = None if slide.refused or slide.unfinished else copies.original_of(slide)
     if original is None:
         return slide
     explain(Skipped(slide.path, f"copy of slide {original}: the same files by content"))

@@ -35,6 +35,7 @@ _UNFINISHED = re.compile(
     r".*\.(?:part|partial|tmp|temp|crdownload|filepart|download|opdownload|!ut|!sync|rsync-tmp|incomplete|unfinished)",
     re.IGNORECASE | re.DOTALL,
 )
+_RSYNC = re.compile(r"\.(?P<of>.+)\.[A-Za-z0-9]{6}", re.DOTALL)
 _OVERVIEW = re.compile(
     r"(?:.*[-_ .])?(?:over[-_ ]?view|[üu]bersicht|macro|makro|macro[-_ ]?image|barcode|slide[-_ ]?(?:label|map|"
     r"overview|thumbnail|preview)|label[-_ ]?image|map[-_ ]?image)|label|etikett|thumb(?:nail)?|preview|vorschau",
@@ -56,6 +57,18 @@ def litter_reason(name: str, *, folder: bool) -> str:
     if folder:
         return SMALL_VERSIONS if _SMALL.fullmatch(name) else ""
     return UNFINISHED if _UNFINISHED.fullmatch(name) else ""
+
+
+def finished_name(name: str) -> str:
+    """Name that a file gets when its copy is finished (`a.tif.part`, rsync's `.a.tif.X4kQ9z`, `a.tif~`: `a.tif`).
+
+    "" for a name that is none of a copy in progress. Whether the result names an image is for the caller to say.
+    """
+    if _UNFINISHED.fullmatch(name):
+        return name.removeprefix(".").rpartition(".")[0]
+    if match := _RSYNC.fullmatch(name):
+        return match["of"]
+    return name.removeprefix(".").removesuffix("~") if name.endswith("~") else ""
 
 
 def is_overview(name: str) -> bool:

@@ -27,7 +27,15 @@ from mnbatch.imaging.copied_names import copies_among, is_copy_folder
 from mnbatch.imaging.foreign_files import is_one_of_many, refusal, what_it_is
 from mnbatch.imaging.identity import slide_id
 from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDE_PRESETS, WHOLE_SLIDES, Layout, Place, parse_layout
-from mnbatch.imaging.litter import OVERVIEW, SMALL_VERSIONS, is_system_litter, litter_reason, overviews_among
+from mnbatch.imaging.litter import (
+    OVERVIEW,
+    SMALL_VERSIONS,
+    finished_name,
+    is_system_litter,
+    litter_reason,
+    overviews_among,
+)
+from mnbatch.imaging.settling import UNFINISHED_SECONDS, unfinished_since
 
 _RANK = {extension: rank for rank, extension in enumerate((*WHOLE_SLIDES, *EXTENSIONS))}
 _TAKEN: dict[InputKind, frozenset[str]] = {
@@ -59,7 +67,10 @@ class _Group:
     files: list[SourceFile] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     companions: list[Companion] = field(default_factory=list)
+    namesakes: list[Companion] = field(default_factory=list)
     foreign: list[SourceFile] = field(default_factory=list)
+    unfinished: list[SourceFile] = field(default_factory=list)
+    broken_off: list[SourceFile] = field(default_factory=list)
     refused: tuple[str, str] | None = None
 
 
@@ -74,6 +85,7 @@ class _Listing:
     files: list[os.DirEntry[str]] = field(default_factory=list)
     folders: list[os.DirEntry[str]] = field(default_factory=list)
     foreign: list[os.DirEntry[str]] = field(default_factory=list)
+    unfinished: list[os.DirEntry[str]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
 
@@ -139,6 +151,9 @@ class Walk:
             if group.files:
                 group.companions += [Companion(group.files[0].path, file) for file in group.foreign]
             group.files = group.files or group.foreign
+        elif group.broken_off:
+            refused = self._refused_for_broken_copies(group)
+        group.files = group.files or group.unfinished
         return Slide(
             slide_id=slide_id(place.path),
             name=place.slide,
@@ -150,8 +165,18 @@ class Walk:
             skipped=tuple(group.skipped),
             kind=self._kind,
             companions=tuple(group.companions),
+            namesakes=() if refused else tuple(group.namesakes),
             refused=refused,
+            unfinished=tuple(group.unfinished),
         )
+
+    def _refused_for_broken_copies(self, group: _Group) -> tuple[str, str]:
+        left = group.broken_off
+        if group.files:
+            group.companions += [Companion(group.files[0].path, file) for file in left]
+        group.files = group.files or left
+        why = say("unfinished-copy", count=len(left), file=Named("file", left[0].path))
+        return why, say("unfinished-copy-do")
 
     def _list(self, folder: str) -> _Listing | None:
         """Read one folder; None when it was taken before or cannot be read (which is said)."""
@@ -183,11 +208,20 @@ class Walk:
                 listing.foreign.append(entry)
             elif reason:
                 listing.skipped.append(self._skip(path, reason))
+                if self._is_unfinished(entry):
+                    listing.unfinished.append(entry)
             elif entry.is_dir():
                 listing.folders.append(entry)
             else:
                 listing.files.append(entry)
         return listing
+
+    def _is_unfinished(self, entry: os.DirEntry[str]) -> bool:
+        """Whether an entry will be a file that counts, once its copy is finished."""
+        name = finished_name(entry.name)
+        if not name or not entry.is_file() or litter_reason(name, folder=False):
+            return False
+        return what_it_is(name, self._kind) != "" or _extension(name) in _TAKEN[self._kind]
 
     def _why_not(self, entry: os.DirEntry[str], path: str) -> str:
         """Why an entry is left out before any layout is asked; "" for a candidate."""
@@ -268,8 +302,12 @@ class Walk:
                 continue
             skipped = self._skip(path, f"preview or second copy next to {original}, which is taken")
             if place.path in self._open:
-                self._open[place.path].skipped.append(skipped)
+                group = self._open[place.path]
+                group.skipped.append(skipped)
+                if _extension(entry.name) != _extension(original):
+                    group.namesakes.append(Companion(_join(folder, original), _source_file(entry.path, path)))
         self._take_foreign(folder, listing)
+        self._note_unfinished(folder, listing)
         own = self._open.get(folder or ".")
         if own is not None:
             own.skipped.extend(listing.skipped)
@@ -277,9 +315,9 @@ class Walk:
     def _originals(self, fitting: list[_Fitting]) -> dict[str, str]:
         """Name of an image -> name of the one that is taken for it, which may be itself.
 
-        Of one stem the format that comes first is taken. Others are its previews; but one of the same format (`0.tif`
-        and `0.TIF`) only where it has the same bytes. Otherwise a crop is one of its own (that it has the same pixels
-        would show later), and of fields it has to be asked: "".
+        Of one stem the format that comes first is taken. Others are its previews, which is checked when they are read;
+        but one of the same format (`0.tif` and `0.TIF`) only where it has the same bytes. Otherwise a crop is one of
+        its own (that it has the same pixels would show later), and of fields and whole slides it has to be asked: "".
         """
         best: dict[str, os.DirEntry[str]] = {}
         for entry, _, _ in fitting:
@@ -290,8 +328,9 @@ class Walk:
         for entry, _, _ in fitting:
             original = best[self._stem(entry.name)]
             other_format = _FAMILIES.get(_extension(entry.name)) != _FAMILIES.get(_extension(original.name))
-            copied = entry.name == original.name or other_format or _same_bytes(entry.path, original.path)
-            found[entry.name] = original.name if copied else entry.name if self._kind != "fields" else ""
+            preview = other_format and self._kind != "wsi"
+            copied = entry.name == original.name or preview or _same_bytes(entry.path, original.path)
+            found[entry.name] = original.name if copied else entry.name if self._kind == "crops" else ""
         return found
 
     def _leave_out_pictures_of_pictures(self, listing: _Listing, folder: str) -> None:
@@ -323,6 +362,23 @@ class Walk:
                 self._open.setdefault(place.path, _Group(place)).foreign.append(_source_file(entry.path, path))
                 continue
             listing.skipped.append(self._skip(path, reason))
+
+    def _note_unfinished(self, folder: str, listing: _Listing) -> None:
+        """Copies that are not finished make their slide wait; one that broke off and left no whole file fails it."""
+        there = {entry.name for entry in (*listing.files, *listing.foreign)}
+        for entry in listing.unfinished:
+            name = finished_name(entry.name)
+            place = self.layout.place(_join(folder, name), self.root.name)
+            if place is None and what_it_is(name, self._kind):
+                place = self._place_of_foreign(folder, name, what_it_is(name, self._kind), alone=True)
+            if place is None:
+                continue
+            file = _source_file(entry.path, _join(folder, entry.name))
+            group = self._open.get(place.path)
+            if unfinished_since(self.root, file) < UNFINISHED_SECONDS:
+                (group or self._open.setdefault(place.path, _Group(place))).unfinished.append(file)
+            elif name not in there:
+                (group or self._open.setdefault(place.path, _Group(place))).broken_off.append(file)
 
     def _place_of_foreign(self, folder: str, name: str, what: str, *, alone: bool) -> Place:
         """Where the layout would put an image of this name; a slide named after the file where it has no place."""

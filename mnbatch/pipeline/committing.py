@@ -277,6 +277,11 @@ def copy_record(slide: Slide, settings: RunSettings) -> SlideRecord:
     )
 
 
+def unscored_record(slide: Slide, settings: RunSettings) -> SlideRecord:
+    """A record that says of a slide where it is and whose, for a status of its own to be set."""
+    return _common(SlideJob(slide, ""), settings)
+
+
 def readable_text(text: str) -> str:
     """Text that can be written as UTF-8: bytes of a file name that are none are shown as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -56,7 +56,9 @@ def plan_slides(slides: Iterable[Slide], store: Store, stamps: Stamps) -> Iterab
         if plan.record is not None and kept and store.damage(plan.record, pictures=stamps.settings.verify):
             plan = Plan(slide, "score", "its stored result is damaged", plan.record)
         yield (
-            plan if plan.action in ("score", "touch") else replace(plan, slide=replace(slide, files=(), companions=()))
+            plan
+            if plan.action in ("score", "touch", "wait")
+            else replace(plan, slide=replace(slide, files=(), companions=()))
         )
 
 
@@ -187,8 +189,8 @@ def read_content_key(slide: Slide) -> str:
 
 
 def _plan(slide: Slide, record: SlideRecord | None, stamps: Stamps) -> Plan:
-    if not slide.settled:
-        return Plan(slide, "wait", "still being written", record)
+    if slide.waits is not None and not _is_as_scored(slide, record):
+        return Plan(slide, "wait", slide.waits.why, record)
     if slide.copy_of is not None:
         known = record is not None and record.status == "copy" and record.copy_of == slide.copy_of
         return Plan(slide, "keep" if known else "copy", f"copy of {slide.copy_of}", record)
@@ -196,6 +198,8 @@ def _plan(slide: Slide, record: SlideRecord | None, stamps: Stamps) -> Plan:
         return Plan(slide, "score", "new", None)
     if is_damaged(record):
         return Plan(slide, "score", "its record is damaged", record)
+    if record.status == "waiting":
+        return Plan(slide, "score", "it waited until its files did not change any more", record)
     if record.status == "copy":
         return Plan(slide, "score", "no longer a copy of another slide", record)
     if record.status == "failed" and (record.transient or stamps.settings.retry_failed):
@@ -206,6 +210,13 @@ def _plan(slide: Slide, record: SlideRecord | None, stamps: Stamps) -> Plan:
     if why:
         return Plan(slide, "score", why, record)
     return _plan_files(slide, record, stamps)
+
+
+def _is_as_scored(slide: Slide, record: SlideRecord | None) -> bool:
+    """Whether a slide has the very files of its record, so that there is nothing to wait for."""
+    if record is None or record.status == "waiting" or is_damaged(record) or slide.unfinished:
+        return False
+    return stat_key(slide.everything) == record.stat_key
 
 
 def _plan_files(slide: Slide, record: SlideRecord, stamps: Stamps) -> Plan:

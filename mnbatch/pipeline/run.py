@@ -35,6 +35,7 @@ from mnbatch.pipeline.covering import Cover, covering
 from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
 from mnbatch.pipeline.planning import Plan, Stamps, plan_slides
 from mnbatch.pipeline.reading import SlideJob, default_workers
+from mnbatch.pipeline.waiting import has_rested, waiting_record
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
 from mnbatch.report.verifying import Finding, verify_out
@@ -69,6 +70,7 @@ class RunOutcome:
     Attributes:
         exit_code: as in `mnbatch.errors`.
         scored, called, kept, failed, waiting, copies: slide_ids by what happened to them in this run.
+        overdue: of those that wait, the ones that waited for longer than a day (or than twice --settle).
         report: the tables as they are now.
         log: the JSON-lines log of the run.
     """
@@ -78,6 +80,7 @@ class RunOutcome:
     called: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
+    overdue: list[str] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)
     report: ReportSummary | None = None
     log: Path | None = None
@@ -225,12 +228,15 @@ class _Run:
         for plan in plan_slides(self._found(), self.store, self.stamps):
             self.stop.check()
             plans.append(plan)
+            if plan.action == "wait" and self.pseudonyms is not None:
+                plan = plans[-1] = replace(plan, why=shareable(plan.why, self.pseudonyms.code))
             self.log.write("planned", slide=plan.slide.slide_id, action=plan.action, why=plan.why)
         if not plans:
             raise NoInputError(
                 f"No slide was found in {self.settings.export} with the layout {self.settings.layout}.",
                 "`mnbatch scan EXPORT --explain` shows what was seen and why it was skipped.",
             )
+        self._forget_gone(plans)
         return plans
 
     def _found(self) -> Iterator[Slide]:
@@ -243,10 +249,15 @@ class _Run:
             kind=self.kind,
             stated=settings.input != "auto",
             options=self.stamps.fields.page_options,
+            rested=self._has_rested,
         )
         if settings.samples is not None:
             slides = iter(self._with_samples(list(slides), settings.samples))
         return slides if self.pseudonyms is None else map(self.pseudonyms.slide, slides)
+
+    def _has_rested(self, slide: Slide, state: str) -> bool:
+        slide_id = slide.slide_id if self.pseudonyms is None else self.pseudonyms.slide_code(slide.slide_id)
+        return has_rested(self.store.record(slide_id), state, self.settings.settle or 0.0)
 
     def _with_samples(self, slides: list[Slide], sheet: Path) -> list[Slide]:
         """Check the whole sample sheet before hours are spent, and keep it with the results."""
@@ -278,8 +289,7 @@ class _Run:
             self.manifest.attempt(slide_id)
             return
         if plan.action == "wait":
-            self.outcome.waiting.append(slide_id)
-            self.progress.message(f"{plan.slide.name}: still being written, left to the next run")
+            self._leave(plan)
         elif plan.action == "copy":
             self.outcome.copies.append(slide_id)
             self.store.put_record(copy_record(plan.slide, self.settings))
@@ -289,15 +299,41 @@ class _Run:
             self._threshold_again(plan)
         else:
             self.outcome.kept.append(slide_id)
-            if plan.action == "touch" and plan.record is not None:
-                self.store.put_record(plan.record.model_copy(update={"stat_key": stat_key(plan.slide.everything)}))
+            assert plan.record is not None
+            if plan.action == "touch":
+                known = {"stat_key": stat_key(plan.slide.everything), "waiting": None}
+                self.store.put_record(plan.record.model_copy(update=known))
+            elif plan.record.waiting is not None:
+                self.store.put_record(plan.record.model_copy(update={"waiting": None}))
+
+    def _leave(self, plan: Plan) -> None:
+        """Note in OUT that a slide waits and since when; say it, the louder the longer it does."""
+        slide = plan.slide
+        if slide.waits is not None and self.pseudonyms is not None:
+            slide = replace(slide, waits=replace(slide.waits, why=plan.why))
+        record, said = waiting_record(slide, plan.record, self.settings)
+        self.store.put_record(record)
+        self.outcome.waiting.append(slide.slide_id)
+        overdue = record.waiting is not None and record.waiting.overdue
+        if overdue:
+            self.outcome.overdue.append(slide.slide_id)
+        tell = self.progress.warning if overdue else self.progress.message
+        tell(f"{slide.name} is left to the next run: {said}")
+
+    def _forget_gone(self, plans: list[Plan]) -> None:
+        """A slide that only ever waited and is not in the export any more (renamed, taken back) leaves the tables."""
+        there = {plan.slide.slide_id for plan in plans}
+        for record in self.store.records():
+            if record.status == "waiting" and record.slide_id not in there:
+                self.store.forget(record.slide_id)
+                self.progress.message(f"{record.name} waited to be scored and is no longer in the export")
 
     def _threshold_again(self, plan: Plan) -> None:
         record = plan.record
         assert record is not None
         call = self.stamps.call_of(record)
         model = self.stamps.model_of(record)
-        self.store.put_record(record.model_copy(update={"call": call, "model": model}))
+        self.store.put_record(record.model_copy(update={"call": call, "model": model, "waiting": None}))
         self.progress.message(f"{plan.slide.name}: {plan.why}; re-thresholded from stored scores, nothing was scored")
 
     def _check_room(self, pending: list[Plan]) -> None:
@@ -358,6 +394,7 @@ class _Run:
             self.manifest.slide(slide.slide_id, status=slide.status, reason=slide.reason)
         failed = any(slide.status == "failed" for slide in report.slides)
         failed = bool(self._verified()) or failed
+        failed = bool(self.outcome.overdue) or failed
         self.outcome.exit_code = EXIT_SLIDES_FAILED if failed else EXIT_OK
         self.outcome.log = self.log.path
         lost = lost_outputs()

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from mnbatch.assay.cells import FileDigest, ReadItem, ReadTask, Slide, SourceFile
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.fields.field_survey import Seen
+from mnbatch.imaging.formats.loading import load
+from mnbatch.imaging.formats.pixels import Decoded
+from mnbatch.imaging.namesakes import check_namesake
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells, read_tasks, slide_range
 
@@ -71,8 +74,66 @@ class CropSource:
         return [*read_cells(task, self._preparation, shared), *planes]
 
 
+class ComparedSource:
+    """A source of which images that differ from its files in their extension alone are compared with these.
+
+    Args:
+        slide: with namesakes.
+    """
+
+    def __init__(self, source: WorkerSource, slide: Slide, pages: PageOptions) -> None:
+        self._source = source
+        self._slide = slide
+        self._pages = pages
+        self._namesakes: dict[str, list[SourceFile]] = {}
+        for companion in slide.namesakes:
+            self._namesakes.setdefault(companion.of, []).append(companion.file)
+
+    def tasks(self) -> Sequence[Task]:
+        """Those of the source."""
+        return self._source.tasks()
+
+    def contrast_range(self) -> tuple[float, float] | None:
+        """That of the source, which has one for crops."""
+        return self._source.contrast_range() if isinstance(self._source, CropSource) else None
+
+    def look(self, task: Any) -> Seen:
+        """What the source says."""
+        return self._source.look(task)
+
+    def read(self, task: Any, shared: Any) -> list[ReadItem]:
+        """What the source gives; raises SlideError where a namesake shows something else."""
+        items = self._source.read(task, shared)
+        if isinstance(task, ReadTask) and not task.hash_file:
+            return items
+        digests = [self._compared(task, file) for file in self._namesakes.get(task.file.path, ())]
+        return [*items, *digests]
+
+    def _compared(self, task: Any, file: SourceFile) -> FileDigest:
+        return check_namesake(self._slide.root, file, task.file, self._pictures(task))
+
+    def _pictures(self, task: Any) -> Iterator[Decoded]:
+        if isinstance(task, ReadTask):
+            yield from (page.decoded for page in load(task)[1] if page.decoded is not None)
+            return
+        from mnbatch.imaging.fields.field_images import load_fields
+
+        images = load_fields(os.path.join(self._slide.root, task.file.path), self._pages)[1]
+        yield from (image.pixels for image in images if image.pixels is not None)
+
+
 def open_source(slide: Slide, preparation: Preparation, fields: FieldOptions) -> WorkerSource:
     """The source of a slide's cells.
+
+    Raises:
+        SlideError: the slide cannot be opened.
+    """
+    source = _source_of(slide, preparation, fields)
+    return ComparedSource(source, slide, fields.page_options) if slide.namesakes else source
+
+
+def _source_of(slide: Slide, preparation: Preparation, fields: FieldOptions) -> WorkerSource:
+    """Without a look at namesakes.
 
     Raises:
         SlideError: the slide cannot be opened.

@@ -49,7 +49,9 @@ class SlideItem:
         """Warnings of the scoring, of the call, of the statistics, and of what was taken once."""
         twice = (f"also found as {name}; counted once" for name in self.also_found)
         stated = self.statistics.warnings if self.statistics else ()
-        return (*self.record.warnings, *self.call.warnings, *stated, *twice)
+        newer = self.record.waiting is not None and self.record.status != "waiting"
+        waits = (self.record.waiting.text,) if newer and self.record.waiting else ()
+        return (*waits, *self.record.warnings, *self.call.warnings, *stated, *twice)
 
     @property
     def fields(self) -> FieldCounts | None:
@@ -63,8 +65,8 @@ class SlideItem:
 
     @property
     def next_step(self) -> str:
-        """What to do about a failure, "" for a slide that is done."""
-        if self.call.status != "failed":
+        """What to do about a failure, or a slide that waits; "" for one that is done."""
+        if self.call.status not in ("failed", "waiting"):
             return ""
         return self.record.next_step or self.call_next_step or CHECK_SLIDE
 
@@ -107,7 +109,14 @@ class DonorItem:
         """Warnings of the pooling, of the statistics and of slides that disagree."""
         stated = self.statistics.warnings if self.statistics else ()
         odd = [slide.record.name for slide in self.disagreeing]
-        return (*self.call.warnings, *stated, *((disagreement(odd, len(self.done)),) if odd else ()))
+        newer = [s.record.slide_id for s in self.slides if s.record.waiting and s.record.status != "waiting"]
+        waits = f"newer files of these slides wait to be scored: {', '.join(newer)}"
+        return (
+            *self.call.warnings,
+            *((waits,) if newer else ()),
+            *stated,
+            *((disagreement(odd, len(self.done)),) if odd else ()),
+        )
 
     @property
     def review(self) -> SlideReview:

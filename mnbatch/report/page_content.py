@@ -119,7 +119,9 @@ def donor_page(item: DonorItem, gallery: GalleryView | None, gallery_href: str =
     rows = [slide_row(slide, "../../") for slide in item.slides]
     scale = views.scale_of([head, *rows])
     failed = len(item.call.failed_slide_ids)
+    waiting = len(item.call.waiting_slide_ids)
     lede = wording.plural(len(rows), "slide") + (f", of which {wording.whole(failed)} failed" if failed else "")
+    lede += f", {wording.whole(waiting)} waiting" if waiting else ""
     return views.DonorPage(
         row=_on_scale([head], scale)[0],
         scale=scale,
@@ -167,11 +169,14 @@ def index_page(
     models = provenance.models_used(records)
     warnings = (*_chance_warning(donors), *_index_warnings(slide_rows, donor_rows, models))
     failures = tuple(row for row in slide_rows if row.status == "failed")
+    waiting = tuple(row for row in slide_rows if row.status == "waiting")
     return views.IndexPage(
         lede=_index_lede(records, donors),
         failures_text=f"{wording.plural(len(failures), 'slide')} failed",
         failures=failures,
         failures_open=FAILURES_OPEN,
+        waiting_text=f"{wording.plural(len(waiting), 'slide')} waiting to be scored",
+        waiting=waiting,
         warnings_text=wording.plural(len(warnings), "warning"),
         warnings=warnings,
         facts=_index_facts(slides, donors),
@@ -214,8 +219,11 @@ def _index_facts(slides: Sequence[SlideItem], donors: Sequence[DonorItem]) -> tu
     mnbn = sum(call.frequency.mnbn_cells for call in done if call.frequency)
     excluded = sum(call.excluded_cells for call in calls)
     flagged = sum(call.flagged_cells for call in done)
-    failed = len(calls) - len(done)
-    facts = [("Slides", wording.whole(len(calls)), f"{wording.whole(len(done))} done, {wording.whole(failed)} failed")]
+    waiting = sum(call.status == "waiting" for call in calls)
+    failed = len(calls) - len(done) - waiting
+    states = f"{wording.whole(len(done))} done, {wording.whole(failed)} failed"
+    states += f", {wording.whole(waiting)} waiting" if waiting else ""
+    facts = [("Slides", wording.whole(len(calls)), states)]
     if donors:
         short = sum(item.call.status != "done" for item in donors)
         facts.append(
@@ -271,7 +279,7 @@ def _index_warnings(
     for row in [*donors, *slides]:
         # A failed row is shown above with all its facts; a donor's warnings repeat why it is partial or
         # insufficient.
-        if row.status != "failed":
+        if row.status not in ("failed", "waiting"):
             warnings += [views.WarningView(text, row.name, row.href) for text in row.warnings]
     return tuple(warnings)
 

@@ -523,7 +523,11 @@ SLIDES: Table[SlideLine] = Table(
         ),
         Column("slide", "text", "what the laboratory calls it", lambda s: s.item.record.name),
         *of_part(
-            _counts("`done`, `partial`, `failed`", "`partial`: fields of the slide could not be used"), _slide_counts
+            _counts(
+                "`done`, `partial`, `failed`, `waiting`",
+                "`partial`: fields of the slide could not be used; `waiting`: not scored yet, left to the next run",
+            ),
+            _slide_counts,
         ),
         *(_sample_column(name, *about) for name, about in _FROM_SHEET.items()),
         *of_part(_REVIEW, lambda s: s.item.review),
@@ -542,6 +546,11 @@ SLIDES: Table[SlideLine] = Table(
         ),
         Column("input", "`crops`, `fields`, `wsi`", "what the slide's files are", lambda s: s.item.record.input),
         *of_part(_FIELDS, lambda s: s.item.fields),
+        Column(
+            *("waiting_since", "ISO 8601"),
+            "when a run first left the slide, or newer files of it, to the next run; empty where nothing waits",
+            lambda s: s.item.record.waiting.since if s.item.record.waiting else "",
+        ),
     ),
 )
 
@@ -638,17 +647,17 @@ DONORS: Table[DonorItem] = Table(
         Column("donor", "text", "donor code", lambda d: d.call.donor),
         *of_part(
             _counts(
-                "`done`, `partial`, `insufficient`, `failed`",
-                "`partial`: at least one slide failed or is partial; `insufficient`: fewer BN cells than "
-                "`--min-cells`; `failed`: no slide gave a result. A donor to whom both apply is `partial`, and "
-                "`reason` says both",
+                "`done`, `partial`, `insufficient`, `failed`, `waiting`",
+                "`partial`: at least one slide failed, is partial or waits; `insufficient`: fewer BN cells than "
+                "`--min-cells`; `failed`: no slide gave a result; `waiting`: all slides wait. A donor "
+                "to whom both apply is `partial`, and `reason` says both",
             ),
             _donor_counts,
         ),
         Column("slides", "slides", "all slides of the donor", lambda d: len(d.call.slide_ids), "count"),
         Column(
             *("slides_done", "slides", "of these"),
-            lambda d: len(d.call.slide_ids) - len(d.call.failed_slide_ids),
+            lambda d: len(d.call.slide_ids) - len(d.call.failed_slide_ids) - len(d.call.waiting_slide_ids),
             "count",
         ),
         Column("slides_failed", "slides", "of these", lambda d: len(d.call.failed_slide_ids), "count"),
@@ -666,6 +675,11 @@ DONORS: Table[DonorItem] = Table(
         *of_part(DOSE, lambda d: d.dose),
         *of_part(_FIELDS, _donor_fields),
         *of_part(_SIGNATURES, lambda d: d.signatures),
+        Column(
+            *("slides_waiting", "slides", "of all slides: not scored yet, left to the next run"),
+            lambda d: len(d.call.waiting_slide_ids),
+            "count",
+        ),
     ),
 )
 

@@ -151,6 +151,8 @@ class IndexPage:
     failures_text: str
     failures: tuple[RowView, ...]
     failures_open: int
+    waiting_text: str
+    waiting: tuple[RowView, ...]
     warnings_text: str
     warnings: tuple[WarningView, ...]
     facts: tuple[tuple[str, str, str], ...]

@@ -12,13 +12,15 @@ STATUS_WORDS = {
     "partial": "partial",
     "insufficient": "insufficient",
     "failed": "failed",
+    "waiting": "waiting",
 }
 
 STATUS_MEANINGS = {
     "done": "Every slide was counted.",
-    "partial": "A slide failed, or fields of one were skipped; the counts are those of the others.",
+    "partial": "A slide failed or waits, or fields of one were skipped; the counts are those of the others.",
     "insufficient": "Fewer cells than --min-cells asks for: the counts are valid, the frequency is uncertain.",
     "failed": "No frequency could be given.",
+    "waiting": "Nothing was scored yet: its slides are left to the next run.",
 }
 
 FLAG_MEANINGS = {

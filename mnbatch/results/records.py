@@ -145,12 +145,33 @@ class Scoring(_Frozen):
     maps: tuple[str, ...] = ("attention5", "attention6", "evidence")
 
 
+class Waiting(_Frozen):
+    """Files of a slide that a run left to the next one.
+
+    Attributes:
+        since: when a run first left them; kept from run to run.
+        seen: when a run last did; runs: how many did.
+        state: digest over the files as they were last seen; same_since: when they were first seen so.
+        overdue: they wait for longer than they may, and the run ended with exit code 3.
+        text: the reason, for a person.
+    """
+
+    since: str
+    seen: str
+    runs: int
+    state: str
+    same_since: str
+    overdue: bool = False
+    text: str
+
+
 class SlideRecord(_Frozen):
     """What is true of a slide.
 
     Attributes:
         status: `scored` (its generation holds the scores; whether the slide is done or failed is for the call to
-            say), `failed` (nothing could be scored; `reason` says why) or `copy` (byte-identical to `copy_of`).
+            say), `failed` (nothing could be scored; `reason` says why), `copy` (byte-identical to `copy_of`) or
+            `waiting` (never scored, left to the next run).
         next_step: what a person should do about a failure.
         transient: a failure that a later run may not meet; it is tried again each time.
         pseudonymised: names, paths and ids are codes.
@@ -168,6 +189,7 @@ class SlideRecord(_Frozen):
         stat_key: digest over path, size and mtime of the slide's files: unchanged means not read again.
         content_key: digest over path and content of the slide's files ("" where they were never read whole).
         score_key: digest of `parts`.
+        waiting: newer files of the slide, or all of them, are left to the next run; None for none.
     """
 
     schema_version: Literal[1] = 1
@@ -176,7 +198,7 @@ class SlideRecord(_Frozen):
     path: str
     donor: str | None
     layout: str
-    status: Literal["scored", "failed", "copy"]
+    status: Literal["scored", "failed", "copy", "waiting"]
     reason: str = ""
     next_step: str = ""
     transient: bool = False
@@ -202,6 +224,7 @@ class SlideRecord(_Frozen):
     scored: Scoring | None = None
     skipped: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
+    waiting: Waiting | None = None
 
     @property
     def slide_stain(self) -> SlideStain | None:

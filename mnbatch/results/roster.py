@@ -31,6 +31,8 @@ def call_record(store: Store, record: SlideRecord, copies: Elsewhere) -> SlideCa
     Raises:
         StorageError: its stored result is damaged.
     """
+    if record.status == "waiting":
+        return SlideCall("waiting", record.reason, (), None, 0, 0)
     if record.status != "scored" or record.call is None:
         return SlideCall("failed", record.reason, (), None, 0, 0)
     rules = CallRules(threshold=record.call.threshold, max_bad_fraction=record.call.max_bad_fraction)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -33,6 +34,7 @@ from mnbatch.intake import read_bytes, reason
 from mnbatch.results.annotations import settle
 from mnbatch.results.commit import damage, has_leftovers, read_record, sweep_slide, write_record
 from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_found
+from mnbatch.results.lock import check_still_held
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
@@ -76,6 +78,13 @@ class Store:
             paths.root.mkdir(parents=True, exist_ok=True)
         write_record(paths, record)
         sweep_slide(paths, record)
+
+    def forget(self, slide_id: str) -> None:
+        """Remove what is kept of a slide that was never scored."""
+        paths = self.paths.slide(slide_id)
+        check_still_held(paths.lock)
+        with storage_errors(paths.root):
+            shutil.rmtree(paths.root)
 
     def records(self) -> list[SlideRecord]:
         """All records, ordered by the slides' paths."""

@@ -9,7 +9,7 @@ import pytest
 
 from mnbatch.assay.cells import Skipped, Slide
 from mnbatch.errors import NoInputError, StorageError, UsageError
-from mnbatch.imaging import discovery, walk
+from mnbatch.imaging import settling, walk
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.walk import natural_key
 from tests.imaging.imaging_helpers import put
@@ -187,7 +187,7 @@ def test_empty_slides_are_nobodys_copies(export: Path) -> None:
 @pytest.fixture
 def by_writing(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a file system that entered files when they were written; a test cannot set that time."""
-    monkeypatch.setattr(discovery, "arrived", lambda root, path, written, now: written)
+    monkeypatch.setattr(settling, "arrived", lambda root, path, written, now: written)
 
 
 def test_a_copy_with_the_times_of_its_original_is_young(export: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_slide_dated_in_the_future_is_taken_when_it_has_rested(export: Path, m
     os.utime(put(export, "ahead/1.png"), (later, later))
     assert not found(export, settle_seconds=60)[0][0].settled
     now = time.time() + 3600
-    monkeypatch.setattr(discovery.time, "time", lambda: now)
+    monkeypatch.setattr(settling.time, "time", lambda: now)
     assert found(export, settle_seconds=60)[0][0].settled
 
 
@@ -228,7 +228,7 @@ def test_a_slide_that_changes_between_two_looks_is_not_settled(
         os.utime(export / "grows/1.png", (old, old))
         put(export, "gains/2.png")
 
-    monkeypatch.setattr(discovery.time, "sleep", scanner_writes)
+    monkeypatch.setattr(settling.time, "sleep", scanner_writes)
     slides, _ = found(export, settle_seconds=60)
     assert {slide.name: slide.settled for slide in slides} == {"grows": False, "gains": False, "rests": True}
 

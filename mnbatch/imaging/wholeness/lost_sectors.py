@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -62,6 +63,7 @@ class Piece:
         kind: type of a sample, with its byte order.
         samples: a pixel.
         tile_rows: rows of a tile, where the rows are those of tiles; else 0.
+        apart: it is one of several strips with gaps between them.
     """
 
     offset: int
@@ -70,6 +72,7 @@ class Piece:
     kind: np.dtype[np.generic]
     samples: int = 1
     tile_rows: int = 0
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +93,18 @@ def check_blocks(pieces: Sequence[Piece]) -> None:
     total = sum(len(piece.data) for piece in pieces)
     blank = noisy = twice = 0
     steps: list[int] = []
-    for piece in pieces:
-        if len(piece.data) < 2 * SECTOR or piece.stride <= 0:
-            continue
+    large = [piece for piece in pieces if len(piece.data) >= 2 * SECTOR and piece.stride > 0]
+    runs_of = [list(_constant_runs(np.frombuffer(piece.data, np.uint8), piece.offset)) for piece in large]
+    # Of strips that lie apart, any tells whether the background of the whole picture is even.
+    even_runs: Counter[int] = Counter()
+    seen = {run.value for runs in runs_of for run in runs}
+    for piece, runs in zip(large, runs_of, strict=True):
         values = np.frombuffer(piece.data, np.uint8)
-        runs = list(_constant_runs(values, piece.offset))
-        even = {value: _is_even_elsewhere(values, value, runs, piece) for value in {run.value for run in runs}}
+        for value in seen:
+            even_runs[value] += _even_runs_elsewhere(values, value, runs, piece)
+    even = {value: count >= _SOME for value, count in even_runs.items()}
+    for piece, runs in zip(large, runs_of, strict=True):
+        values = np.frombuffer(piece.data, np.uint8)
         blank += sum(run.end - run.start for run in runs if _foreign(run, values, piece, even[run.value]))
         twice += _repeated(piece)
         found, noise = _steps_and_noise(piece, [run.start for run in runs if run.end == len(values)])
@@ -151,6 +160,8 @@ def _foreign(run: _Run, values: Bytes, piece: Piece, even: bool) -> bool:
     if run.end == len(values):
         # Whole samples: the upper byte of 16 bits is mostly zero.
         before = values[: run.start // piece.kind.itemsize * piece.kind.itemsize].reshape(-1, piece.kind.itemsize)
+        if even and piece.apart:
+            return False  # a strip of a picture whose background is zero
         rare = np.count_nonzero((before == run.value).all(axis=1)) < _RARE * len(before)
         return bool(inside[0] and (rare or (alone and deep[0])))
     if run.start == 0:
@@ -158,14 +169,14 @@ def _foreign(run: _Run, values: Bytes, piece: Piece, even: bool) -> bool:
     return all(_at_sector(edge, piece) for edge in (run.start, run.end)) and (all(inside) or alone)
 
 
-def _is_even_elsewhere(values: Bytes, value: int, runs: Sequence[_Run], piece: Piece) -> bool:
-    """Whether a picture has areas of exactly this value besides runs that begin and end at sectors or at the end."""
+def _even_runs_elsewhere(values: Bytes, value: int, runs: Sequence[_Run], piece: Piece) -> int:
+    """Number of runs of exactly this value, next to those that begin and end at sectors or at the end."""
     others = np.flatnonzero(values != value)
     lengths = np.diff(others) - 1
     least = max(2, min(piece.stride // _PART_OF_ROW, SECTOR // 2))
     long = int(np.count_nonzero(lengths >= least))
     own = [run for run in runs if run.value == value and run.start > 0 and run.end < len(values)]
-    return long - sum(_at_sector(run.start, piece) and _at_sector(run.end, piece) for run in own) >= _SOME
+    return long - sum(_at_sector(run.start, piece) and _at_sector(run.end, piece) for run in own)
 
 
 def _at_sector(edge: int, piece: Piece) -> bool:

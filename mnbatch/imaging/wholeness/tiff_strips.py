@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from mnbatch.imaging.wholeness.cut_tails import check_tail
+from mnbatch.imaging.wholeness.cut_tails import check_end, check_tail
 from mnbatch.imaging.wholeness.jpeg_bmp import check_jpeg, jpeg_size
 from mnbatch.imaging.wholeness.lost_sectors import SECTOR, DamageError, Piece, check_blocks, check_noise, check_tiles
 
@@ -103,11 +104,44 @@ def check_pixels(page: tifffile.TiffPage, *, labels: bool = False) -> None:
         stored.append((start, data))
     if main.compression == _PLAIN and main.fillorder == 1 and not labels:
         found = list(pieces(main, layout, stored))
+        if len(found) > 1 and not main.is_tiled:
+            found = [replace(piece, apart=True) for piece in found]
         check_blocks(found)
         if len(found) == 1:
             check_tail(found[0])
+        if main.is_tiled or len(found) > 1:
+            _check_end_of_parts(main, layout, stored)
         for plane in _planes(layout, [data for _, data in stored]) if main.is_tiled else ():
             check_tiles(_assembled(main, layout, plane), (main.tilelength, main.tilewidth))
+
+
+def _check_end_of_parts(page: tifffile.TiffPage, layout: Layout, stored: Sequence[tuple[int, bytes]]) -> None:
+    """Zeros to the end of tiles, or of strips that are not next to each other, of a picture in one plane."""
+    samples = page.samplesperpixel
+    if layout.segments_a_plane != len(stored) or page.bitspersample not in (8, 16):
+        return
+    itemsize = page.bitspersample // 8
+    width = page.tilewidth if page.is_tiled else page.imagewidth
+    by_place = sorted(range(len(stored)), key=lambda index: stored[index][0])
+    numbers: list[npt.NDArray[np.int64]] = [np.zeros((0, 0, 1), np.int64)] * len(stored)
+    places = list(numbers)
+    begun = 0
+    for index in by_place:
+        rows = layout.needed(index)[0] // layout.stride
+        own = np.arange(rows * width, dtype=np.int64).reshape(rows, width, 1)
+        numbers[index] = own + begun
+        places[index] = stored[index][0] + own * itemsize * samples
+        begun += rows * width
+    if page.is_tiled:
+        picture = _assembled(page, layout, [data for _, data in stored])
+        order, where = _in_place(page, numbers), _in_place(page, places)
+    else:
+        kind = np.dtype(f"{page.parent.byteorder}u{itemsize}")
+        parts = [np.frombuffer(data[: layout.needed(i)[0]], kind) for i, (_, data) in enumerate(stored)]
+        picture = np.concatenate(parts).reshape(page.imagelength, page.imagewidth, samples)
+        order, where = np.concatenate(numbers), np.concatenate(places)
+    if picture.size:
+        check_end(picture, order[..., 0], where[..., 0], itemsize * samples)
 
 
 def _planes(layout: Layout, stored: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
@@ -122,9 +156,14 @@ def _assembled(page: tifffile.TiffPage, layout: Layout, stored: Sequence[bytes])
     if bits not in (8, 16) or page.sampleformat not in (None, 1):
         return np.zeros((0, 0), np.uint8)
     kind = np.dtype(f"{page.parent.byteorder}u{bits // 8}")
-    across, down = math.ceil(page.imagewidth / page.tilewidth), math.ceil(page.imagelength / page.tilelength)
     size = layout.stride * layout.rows
     tiles = [np.frombuffer(data[:size], kind).reshape(page.tilelength, page.tilewidth, -1) for data in stored]
+    return _in_place(page, tiles)
+
+
+def _in_place(page: tifffile.TiffPage, tiles: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Tiles of one plane put together, without what is beyond the picture."""
+    across, down = math.ceil(page.imagewidth / page.tilewidth), math.ceil(page.imagelength / page.tilelength)
     rows = [np.concatenate(tiles[row * across : (row + 1) * across], axis=1) for row in range(down)]
     return np.concatenate(rows)[: page.imagelength, : page.imagewidth]
 
