@@ -61,6 +61,18 @@ def simulate(
     debris: Annotated[
         float, typer.Option(help="Amount of debris; 1 is that of the crops.", rich_help_panel=_PANEL)
     ] = 0.5,
+    haze: Annotated[
+        float,
+        typer.Option(
+            help="Cytoplasm that shows, as a share of the nuclei's brightness, with haze, uneven background and cells"
+            " out of focus; fluorescence, as 0.05 to 0.4. 0: as stains usually are.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 0.0,
+    brightness_spread: Annotated[
+        float,
+        typer.Option("--brightness-spread", help="With --haze: brightest / dimmest nucleus.", rich_help_panel=_PANEL),
+    ] = 10.0,
     masks: Annotated[
         str,
         typer.Option(
@@ -83,6 +95,7 @@ def simulate(
     from mnbatch.simulate.export_plan import ExportPlan
     from mnbatch.simulate.fields.field_export import simulate_fields
     from mnbatch.simulate.fields.field_plan import FORMATS, USUAL_MIXTURE, FieldPlan, parse_mixture
+    from mnbatch.simulate.fields.haze import Haze
     from mnbatch.simulate.simulated_export import simulate_export
 
     if look is not None:
@@ -96,6 +109,8 @@ def simulate(
         "layout": _choice("layout", layout, ("donor-slide-folders", "folder-per-slide", "flat-files")),
         "bits": int(_choice("bits", str(bits), ("8", "16"))),
     }
+    if haze and kind in ("crops", "gallery"):
+        raise UsageError("--haze is for fields and whole slides.", "Leave it out, or use --kind fields.")
     if kind == "gallery":
         options["layout"] = "tiff-galleries"
     plan = ExportPlan(
@@ -126,6 +141,7 @@ def simulate(
             "kind": kind,
             "fmt": fmt,
             "masks": _choice("masks", masks, ("none", "apart", "beside")),
+            "haze": Haze(cytoplasm=haze, spread=brightness_spread) if haze else None,
             "mixture": parse_mixture(mixture) if mixture else USUAL_MIXTURE,
         }
         on_slides = FieldPlan(

@@ -15,7 +15,7 @@ from mnbatch.simulate.cell_drawing import Frame, Streams, smallest_mn, with_micr
 from mnbatch.simulate.cell_plan import CellPlan, Kind, Room, plan_cell
 from mnbatch.simulate.cell_shapes import FloatArray, Outline
 from mnbatch.simulate.fields.field_plan import CellClass
-from mnbatch.simulate.painting import Brush, cell_brush, empty_layers, paint_cell
+from mnbatch.simulate.painting import CYTOPLASM, NUCLEUS, Brush, cell_brush, empty_layers, paint_cell
 from mnbatch.simulate.slide_appearance import CultureAppearance, SlideAppearance
 from mnbatch.simulate.surroundings import scatter
 
@@ -120,6 +120,7 @@ class CellOrder:
         n_mn: micronuclei.
         diameter: of a main nucleus, px; blur: standard deviation of the focus error, px.
         weak: a third to two thirds of the stain missing.
+        bright, cyto_bright: light of its nuclei and of its cytoplasm, relative to the slide's.
     """
 
     key: tuple[int, ...]
@@ -129,6 +130,8 @@ class CellOrder:
     blur: float
     weak: bool
     attempt: int = 0
+    bright: float = 1.0
+    cyto_bright: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,7 +182,16 @@ def paint_stamp(order: CellOrder, slide: SlideAppearance) -> Stamp:
     attempt = _attempt(order, slide)
     if attempt is None:
         raise RuntimeError(f"the cell {order.key} has no attempt {order.attempt}")
-    return trimmed(_painted(attempt, slide)[0], order.blur)
+    return trimmed(_lit(_painted(attempt, slide)[0], order), order.blur)
+
+
+def _lit(layers: FloatArray, order: CellOrder) -> FloatArray:
+    """Layers with the light of this cell."""
+    if order.bright == order.cyto_bright == 1.0:
+        return layers
+    layers[NUCLEUS] *= np.float32(order.bright)
+    layers[CYTOPLASM] *= np.float32(order.cyto_bright)
+    return layers
 
 
 def trimmed(layers: FloatArray, blur: float) -> Stamp:

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from mnbatch.errors import UsageError
 from mnbatch.simulate.export_plan import ExportPlan
+from mnbatch.simulate.fields.haze import Haze
 
 CellClass = Literal["mononucleated", "binucleated", "multinucleated", "apoptotic", "necrotic"]
 FieldKind = Literal["fields", "wsi"]
@@ -47,6 +48,7 @@ class FieldPlan:
         overlaps: share of cells that lie on or under another one; the others may touch.
         defocus: share of the slide that lies in patches out of focus.
         debris: amount of debris relative to that around the cells of `--kind crops`, which is meant to be hard.
+        haze: cytoplasm that shows, nuclei of different brightness, cells far out of focus; None: as stains usually are.
         fmt: of fields; a whole slide is a tiled pyramid in TIFF.
         masks: label images of fields: none, apart from the export, or beside the fields as a
             segmentation tool leaves them.
@@ -63,6 +65,7 @@ class FieldPlan:
     overlaps: float = 0.04
     defocus: float = 0.04
     debris: float = 0.5
+    haze: Haze | None = None
     fmt: FieldFormat = "tif"
     masks: Masks = "none"
 
@@ -99,6 +102,7 @@ class FieldPlan:
             )
         self._check_mixture()
         self._check_files()
+        self._check_haze()
 
     def _check_mixture(self) -> None:
         unknown = sorted(set(self.mixture) - set(CLASSES))
@@ -111,6 +115,13 @@ class FieldPlan:
     def _check_files(self) -> None:
         if self.kind == "wsi" and self.masks != "none":
             raise UsageError("Masks are written for fields only.", "Leave --masks out, or use --kind fields.")
+
+    def _check_haze(self) -> None:
+        if self.haze is None:
+            return
+        self.haze.check()
+        if self.export.stain != "fluorescence":
+            raise UsageError("Haze is a matter of fluorescence.", "Leave --haze out, or use --stain fluorescence.")
 
     @property
     def mm2(self) -> float:

@@ -15,7 +15,18 @@ from mnbatch.simulate.cell_shapes import FloatArray
 from mnbatch.simulate.export_plan import SlideJob, slide_stain_of
 from mnbatch.simulate.fields.cell_stamps import SmoothField, Stamp, paint_stamp
 from mnbatch.simulate.fields.field_plan import FieldPlan
-from mnbatch.simulate.fields.field_scene import BLOCK, REACH_IN_D, Box, Litter, Piece, Scene, draw_conditions, lay_out
+from mnbatch.simulate.fields.field_scene import (
+    BLOCK,
+    REACH_IN_D,
+    Box,
+    Litter,
+    Piece,
+    Scene,
+    draw_conditions,
+    lay_out,
+    lay_out_ghosts,
+)
+from mnbatch.simulate.fields.haze import HazySlide, draw_hazy_slide, hazy_appearance
 from mnbatch.simulate.optics import absorb, absorbances, expose, illumination_at, shine
 from mnbatch.simulate.painting import LAYERS, NUCLEUS
 from mnbatch.simulate.slide_appearance import SlideAppearance, draw_slide_appearance
@@ -42,12 +53,21 @@ class Renderer:
     Args:
         key: of the random streams of background, stain and noise.
         scanned: a whole slide, put together from the flat-fielded pictures of a scanner; else one camera field.
+        hazed: light from out of focus, where there is any.
     """
 
     def __init__(
-        self, scene: Scene, litter: Litter, slide: SlideAppearance, key: tuple[int, ...], *, scanned: bool
+        self,
+        scene: Scene,
+        litter: Litter,
+        slide: SlideAppearance,
+        key: tuple[int, ...],
+        *,
+        scanned: bool,
+        hazed: Hazed | None = None,
     ) -> None:
         self._scene, self._litter, self._slide, self._key, self._scanned = scene, litter, slide, key, scanned
+        self._hazed = hazed
         rng = np.random.default_rng([*key, 5])
         d = scene.diameter
         self._drift = SmoothField(rng, 0.2 * d)
@@ -81,6 +101,9 @@ class Renderer:
         for cell in self._scene.within(box):
             stamp = self._stamps.get(cell.order.key, partial(paint_stamp, cell.order, self._slide))
             _lay(canvas, stamp.layers, cell.left + stamp.left - box[0], cell.top + stamp.top - box[1])
+        for ghost in self._hazed.ghosts.within(box) if self._hazed else ():
+            stamp = self._stamps.get(ghost.order.key, partial(paint_stamp, ghost.order, self._slide))
+            _shine_over(canvas, stamp.layers, ghost.left + stamp.left - box[0], ghost.top + stamp.top - box[1])
         for piece in self._pieces(box):
             stamp = self._litter.paint(piece)
             _lay(canvas, stamp.layers, stamp.left - box[0], stamp.top - box[1])
@@ -107,7 +130,8 @@ class Renderer:
             return absorb(layers, self._vectors, drift, film, lamp, slide.giemsa, slide.camera)
         if slide.fluorescence is None:
             raise ValueError("the slide's stain has neither a Giemsa nor a fluorescence stain")
-        return shine(layers, film, lamp, slide.fluorescence, self._scene.diameter)
+        light = shine(layers, film, lamp, slide.fluorescence, self._scene.diameter)
+        return light if self._hazed is None else light + self._hazed.ground_light(box, slide.fluorescence.exposure)
 
     def _lamp(self, box: Box) -> FloatArray:
         xs, ys = np.arange(box[0], box[2]), np.arange(box[1], box[3])
@@ -136,6 +160,20 @@ class Renderer:
         return pixels[0] if pixels.shape[0] == 1 else np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Hazed:
+    """Light from out of focus: cells far above and below, and the uneven ground."""
+
+    slide: HazySlide
+    ghosts: Scene
+    ground: SmoothField
+
+    def ground_light(self, box: Box, exposure: float) -> FloatArray:
+        """Light of the uneven ground over a window, (h, w), 1 = full range."""
+        bumps = self.ground.window(box[0], box[1], box[2] - box[0], box[3] - box[1])
+        return np.asarray(exposure * self.slide.ground * (1.0 + 0.7 * np.tanh(bumps)), dtype=np.float32)
+
+
 class _Recent(Generic[Made]):
     """The last few things that were made, by key."""
 
@@ -152,15 +190,29 @@ class _Recent(Generic[Made]):
         return self._made[key]
 
 
-def _lay(canvas: FloatArray, layers: FloatArray, left: int, top: int) -> None:
-    """Add a stamp; where nuclei overlap, a third of the thinner one is added, as within a cell."""
+def _meeting(canvas: FloatArray, layers: FloatArray, left: int, top: int) -> tuple[FloatArray, FloatArray] | None:
+    """Views of a canvas and of a stamp where they meet, or None."""
     height, width = canvas.shape[1:]
     x0, y0 = max(0, left), max(0, top)
     x1, y1 = min(width, left + layers.shape[2]), min(height, top + layers.shape[1])
     if x0 >= x1 or y0 >= y1:
+        return None
+    return canvas[:, y0:y1, x0:x1], layers[:, y0 - top : y1 - top, x0 - left : x1 - left]
+
+
+def _shine_over(canvas: FloatArray, layers: FloatArray, left: int, top: int) -> None:
+    """Add the light of a stamp from another plane."""
+    met = _meeting(canvas, layers, left, top)
+    if met is not None:
+        met[0][:] += met[1]
+
+
+def _lay(canvas: FloatArray, layers: FloatArray, left: int, top: int) -> None:
+    """Add a stamp; where nuclei overlap, a third of the thinner one is added, as within a cell."""
+    met = _meeting(canvas, layers, left, top)
+    if met is None:
         return
-    part = layers[:, y0 - top : y1 - top, x0 - left : x1 - left]
-    under = canvas[:, y0:y1, x0:x1]
+    under, part = met
     there, new = under[NUCLEUS].copy(), part[NUCLEUS]
     under += part
     under[NUCLEUS] = np.maximum(there, new) + 0.35 * np.minimum(there, new)
@@ -208,6 +260,18 @@ def draw_field(plan: FieldPlan, job: SlideJob, number: int) -> Drawing:
     diameter = plan.nucleus_px(drawn)
     key = (*slide_key, number, 11)
     conditions = draw_conditions(np.random.default_rng([*key, 1]), plan, diameter)
-    scene = lay_out(key, job.donor, plan, slide, conditions, diameter)
+    hazy = None
+    if plan.haze is not None and slide.fluorescence is not None:
+        # A stream of its own: without haze the same seed draws the same bytes as ever.
+        rng = np.random.default_rng([*slide_key, 0, 12])
+        slide, hazy = hazy_appearance(rng, slide, plan.haze), draw_hazy_slide(rng, plan.haze)
+    scene = lay_out(key, job.donor, plan, slide, conditions, diameter, hazy)
     litter = Litter(key, scene, slide, conditions, plan.debris)
-    return Drawing(scene, slide, Renderer(scene, litter, slide, key, scanned=plan.kind == "wsi"))
+    hazed = None if hazy is None else _hazed(key, plan, slide, hazy, diameter)
+    return Drawing(scene, slide, Renderer(scene, litter, slide, key, scanned=plan.kind == "wsi", hazed=hazed))
+
+
+def _hazed(key: tuple[int, ...], plan: FieldPlan, slide: SlideAppearance, hazy: HazySlide, diameter: float) -> Hazed:
+    ghosts = lay_out_ghosts((*key, 13), plan, slide, hazy, diameter)
+    ground = SmoothField(np.random.default_rng([*key, 14]), hazy.ground_width * diameter)
+    return Hazed(hazy, ghosts, ground)

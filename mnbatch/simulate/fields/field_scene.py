@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from mnbatch.simulate.cell_plan import MAX_MN, CellPlan
 from mnbatch.simulate.cell_shapes import DIRECTIONS, FloatArray
 from mnbatch.simulate.fields.cell_stamps import CellOrder, FocusMap, SmoothField, Stamp, find_attempt, trimmed
 from mnbatch.simulate.fields.field_plan import CLASSES, CellClass, FieldPlan
+from mnbatch.simulate.fields.haze import HazySlide
 from mnbatch.simulate.painting import empty_layers
 from mnbatch.simulate.slide_appearance import SlideAppearance
 from mnbatch.simulate.surroundings import ANYWHERE, OUTSIDE, Painter, choose, paint_red_cell
@@ -258,6 +259,8 @@ _TRIES = 80
 _BEYOND_IN_D = 2.5
 _DEEP = (0.12, 0.6)
 _PATCH_UM = 90.0
+_GHOST_BLUR = (0.3, 0.7)
+"""Standard deviation of the blur of cells far out of focus, nucleus diameters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -284,6 +287,7 @@ def lay_out(
     slide: SlideAppearance,
     conditions: FieldConditions,
     diameter: float,
+    hazy: HazySlide | None = None,
 ) -> Scene:
     """Place cells of all classes at the plan's density, also across the borders.
 
@@ -293,6 +297,7 @@ def lay_out(
     Args:
         key: of the random streams; each cell has one of its own.
         diameter: of the slide's main nuclei, px.
+        hazy: where the cells differ in brightness.
     """
     scene = Scene(plan.width, plan.height, diameter)
     rng = np.random.default_rng([*key, 7])
@@ -303,6 +308,7 @@ def lay_out(
         drawn = np.random.default_rng([*key, 2, number + 1])
         patch = bool(drawn.random() < patches)
         order = _order(drawn, (*key, 3, number + 1), donor, plan, slide, diameter, conditions.blur if patch else 0.0)
+        order = order if hazy is None else _lit(order, hazy)
         found, cell_plan = find_attempt(order, slide)
         cell = PlacedCell.of(found, cell_plan)
         onto = _partner(rng, scene) if rng.random() < plan.overlaps / 2 else None
@@ -311,6 +317,30 @@ def lay_out(
         scene.add(cell)
     _measure_overlaps(scene)
     return scene
+
+
+def lay_out_ghosts(
+    key: tuple[int, ...], plan: FieldPlan, slide: SlideAppearance, hazy: HazySlide, diameter: float
+) -> Scene:
+    """Cells far out of focus, over and under the others: nobody could score them, so they are not in the truth."""
+    scene = Scene(plan.width, plan.height, diameter)
+    rng = np.random.default_rng(key)
+    beyond = _BEYOND_IN_D * diameter
+    area = (plan.width + 2 * beyond) * (plan.height + 2 * beyond) * (plan.um_per_px / 1000) ** 2
+    for number in range(int(rng.poisson(hazy.haze.ghosts * plan.density * area))):
+        blur = float(rng.uniform(*_GHOST_BLUR)) * diameter
+        cell_class: CellClass = "binucleated" if rng.random() < 0.5 else "mononucleated"
+        order = _lit(CellOrder((*key, number + 1), cell_class, 0, diameter, blur, weak=False), hazy)
+        cell = PlacedCell.of(*find_attempt(order, slide))
+        x, y = rng.uniform(-beyond, scene.width + beyond), rng.uniform(-beyond, scene.height + beyond)
+        cell.move_to(float(x), float(y))
+        scene.add(cell)
+    return scene
+
+
+def _lit(order: CellOrder, hazy: HazySlide) -> CellOrder:
+    bright, cyto_bright = hazy.brightness(np.random.default_rng([*order.key, 99, 1]))
+    return replace(order, bright=bright, cyto_bright=cyto_bright)
 
 
 def contact_of(cell: PlacedCell) -> str:
