@@ -217,7 +217,7 @@ def judge_dose(rng: np.random.Generator, plan: Plan, tallies: Tallies) -> None:
 
 def _case(name: str, slides: list[Slide], events: list[int], scoring: dict[str, str]) -> Case:
     counts = CaseCounts(sum(s.cells for s in slides), sum(events))
-    return Case(name, counts, scoring=scoring)
+    return Case(name, counts, scoring=scoring, slide_cells=tuple(s.cells for s in slides))
 
 
 def _judge_result(tallies: Tallies, line: str, dose: float, result: DoseResult) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.special import gammaincinv
+from scipy.special import betainc, gammaincinv
 
 from mnbatch.assay.intervals import (
     binomial_p_greater,
@@ -27,6 +27,9 @@ Rule = Literal["one-sided", "two-sided"]
 """`one-sided` asks what the question is: more than background? `two-sided` is what R's poisson.test does by default."""
 
 
+_HALVINGS = 60
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Characteristic limits in events among the case's cells.
@@ -45,7 +48,7 @@ class Limits:
 
 
 def limits_of_rate(rate: float, cells: int, alpha: float = 0.05, beta: float = 0.1, rule: Rule = "one-sided") -> Limits:
-    """Limits against a background that is known (a curve's, or one from the literature).
+    """Limits against a background that is known without error (one from the literature).
 
     Args:
         rate: background, events a cell.
@@ -96,6 +99,55 @@ def limits_of_control(
     start = int(control_events * cells / control_cells) + 1
     first = _first_significant(p_greater, alpha, start)
     return _limits(_climb(p_greater if rule == "one-sided" else p_two_sided, alpha, first), beta)
+
+
+def limits_of_estimated_rate(
+    rate: float, error: float, cells: int, scatter: float = 1.0, alpha: float = 0.05, beta: float = 0.1
+) -> Limits:
+    """One-sided limits against a background that was itself estimated, for counts that scatter more than by counting.
+
+    A case without exposure has the mean m = cells x rate and the variance scatter x m + (cells x error)^2: its own, and
+    that of the estimate. This is the uncertainty at zero effect of ISO 11929; in place of its normal approximation the
+    counts are negative binomial with these two moments (a Poisson count whose mean has a gamma distribution), which is
+    the exact Poisson test where nothing is added. The detection limit is the mean that exceeds the threshold in
+    1 - beta of the cases, with scatter and the same error.
+
+    Args:
+        rate, error: background and its standard error, events a cell.
+        scatter: variance of a case's count over that of counting, at least 1.
+        cells, alpha, beta: as in `limits_of_rate`.
+
+    Raises:
+        ValueError: as there, or a negative error.
+    """
+    _check(cells, alpha, beta)
+    if rate < 0 or error < 0:
+        raise ValueError(f"{rate} +- {error} is not a background rate")
+    of_rate = (cells * error) ** 2
+
+    def p_greater(events: int, mean: float) -> float:
+        return _count_p_greater(events, mean, scatter * mean + of_rate)
+
+    mean = cells * rate
+    first = _first_significant(lambda y: p_greater(y, mean), alpha, int(mean) + 1)
+    low, high = mean, max(1.0, 2.0 * first)
+    while p_greater(first, high) < 1 - beta:
+        low, high = high, 2 * high
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if p_greater(first, middle) >= 1 - beta else (middle, high)
+    return Limits(first - 1, high)
+
+
+def _count_p_greater(events: int, mean: float, variance: float) -> float:
+    """P(K >= events) of a count with this mean and variance: Poisson, or negative binomial where it varies more."""
+    extra = variance - mean
+    if events <= 0:
+        return 1.0
+    if mean <= 0 or extra <= 1e-9 * mean:
+        return poisson_p_greater(events, mean)
+    size = mean * mean / extra
+    return float(betainc(events, size, mean / (mean + size)))
 
 
 def _first_significant(p_value: Callable[[int], float], alpha: float, start: int) -> int:
