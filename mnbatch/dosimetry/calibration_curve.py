@@ -116,9 +116,9 @@ class Curve:
         """`slide_scatter` of a case whose slides have so many cells.
 
         What differs from slide to slide adds a part to the variance that grows with the cells of a slide as n (n - 1),
-        and counting one that grows as n: the factor is 1 + (n - 1) r, with r from the curve's own slides. Beyond the size of
-        those the upper 80 % limit of r is taken: the more cells a slide has, the more rests on r, and few slides tell
-        little of it.
+        and counting one that grows as n: the factor is 1 + (n - 1) r. Few slides tell little of r, and it differs with
+        dose; so its upper 80 % limit is taken away from the size of the curve's own slides, where the factor is that
+        of the fit. A smaller slide has at most that factor.
 
         Args:
             slide_cells: of one slide; of several the mean weighted by their cells (sum n^2 / sum n).
@@ -126,9 +126,10 @@ class Curve:
         own = self.slide_cells
         if own is None or own <= 1:
             return self.slide_scatter
-        r = (self.slide_scatter - 1) / (own - 1)
-        within, beyond = min(slide_cells, own) - 1, max(0.0, slide_cells - own)
-        return 1 + r * max(0.0, within) + self._largest_scatter() * beyond
+        r = self._largest_scatter()
+        if slide_cells <= own:
+            return min(self.slide_scatter, 1 + r * max(0.0, slide_cells - 1))
+        return self.slide_scatter + r * (slide_cells - own)
 
     def _largest_scatter(self) -> float:
         """r of `scatter_of` at its upper 80 % limit (chi2 of the fit), 0 where the slides do not scatter."""

@@ -500,7 +500,8 @@ def _limit_doses(curve: Curve, limits: Sequence[Limits], cells: Sequence[int], g
 def _background_limits(curve: Curve, cells: int, scatter: float) -> Limits:
     """With the curve's own uncertainty at 0 Gy and the scatter between slides.
 
-    Where that scatter was estimated from few slides, both are larger by the ratio of Student's t to the normal quantile.
+    Where that scatter was estimated from few slides, both are larger by the ratio of Student's t to the normal
+    quantile.
     """
     (rate, error), df = curve.background_estimate, curve.scatter_df
     few = float(stdtrit(df, 1 - ALPHA) / ndtri(1 - ALPHA)) if df is not None and curve.slide_scatter > 1 else 1.0
