@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +22,7 @@ import numpy as np
 from mnbatch.assay.classifier_error import CountedRate, ErrorRates, correct_fraction
 from mnbatch.assay.heterogeneity import compare_slides
 from mnbatch.assay.intervals import clopper_pearson
+from mnbatch.assay.slide_errors import ValidationSlide, estimate_fraction
 from mnbatch.dosimetry.case_tables import CaseCounts
 from mnbatch.dosimetry.curve_fitting import fit_curve
 from mnbatch.dosimetry.detection_limits import compare_with_background
@@ -178,12 +178,9 @@ def judge_frequency(rng: np.random.Generator, plan: Plan, tallies: Tallies) -> N
         tallies.add("called cells: looks", dose, called)
         differ = compare_slides([s.called for s in slides], [s.cells for s in slides])
         tallies.add("slides flagged as different, counting alone: share", dose, bool(differ and differ.disagreeing))
-        for judge in MORE:
-            judge(tallies, dose, true, slides, card)
-
-
-MORE: list[Callable[[Tallies, float, float, list[Slide], list[tuple[int, int, int, int]]], None]] = []
-"""Further lines of the frequency table."""
+        known = [ValidationSlide(*counts) for counts in card]
+        e = estimate_fraction(called, [s.cells for s in slides], known)
+        tallies.interval("estimated, errors of a new slide predicted", dose, true, (e.low, e.high))
 
 
 def _background(rng: np.random.Generator, plan: Plan) -> float:

@@ -18,7 +18,7 @@ from mnbatch.report.page_pictures import gallery_view
 from mnbatch.report.sign_off_basis import with_basis
 from mnbatch.report.signature_lines import short_signature, with_signatures
 from mnbatch.report.slide_reports import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
-from mnbatch.report.statistics import statistics_of, why_no_background
+from mnbatch.report.statistics import ground_of, statistics_of
 from mnbatch.report.verifying import write_seal
 from mnbatch.report.views import CopyView
 from mnbatch.results.dosing_settings import load_dosing, scoring_mode
@@ -151,12 +151,14 @@ def _with_statistics(donor: DonorItem, context: Context) -> DonorItem:
     ways = {called_with(item.record) for item in done}
     control = context.controls.get(ways.pop()) if len(ways) == 1 else None
     is_control = any(item.sample.get("control") for item in donor.slides)
-    alone = why_no_background(is_control, control, {scoring_mode(item.record) for item in done})
+    ground = ground_of(is_control, control, {scoring_mode(item.record) for item in done}, donor.review.number)
     found = [item.call.frequency for item in done if item.call.frequency is not None]
+    sizes = [f.bn_cells for f in found]
+    estimates = pooled_estimates(call.frequency, known, sizes)
     return replace(
         donor,
-        statistics=statistics_of(call.frequency, call.mn, pooled_estimates(call.frequency, known), control, alone),
-        heterogeneity=compare_slides([f.mnbn_cells for f in found], [f.bn_cells for f in found]),
+        statistics=statistics_of(call.frequency, call.mn, estimates, ground, len(done)),
+        heterogeneity=compare_slides([f.mnbn_cells for f in found], sizes, spread=estimates.called_spread),
     )
 
 
