@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from mnbatch.assay.calls import SlideStatus, pool_donor
+from mnbatch.assay.calls import DonorCall, SlideStatus, pool_donor
 from mnbatch.assay.estimates import pooled_estimates
 from mnbatch.assay.heterogeneity import compare_slides
 from mnbatch.report import gallery_page, page_content, rendering, tables
@@ -166,8 +166,13 @@ def _with_doses(paths: OutPaths, donors: list[DonorItem]) -> list[DonorItem]:
     dosing = load_dosing(paths)
     if dosing is None:
         return donors
-    doses = donor_doses(dosing, [(donor.call, [item.record for item in donor.done]) for donor in donors])
+    doses = donor_doses(dosing, [_counted_slides(donor) for donor in donors])
     return [replace(donor, dose=dose) for donor, dose in zip(donors, doses, strict=True)]
+
+
+def _counted_slides(donor: DonorItem) -> tuple[DonorCall, list[SlideRecord], list[int]]:
+    cells = [item.call.frequency.bn_cells for item in donor.done if item.call.frequency is not None]
+    return donor.call, [item.record for item in donor.done], cells
 
 
 def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, options: ReportOptions) -> bool:

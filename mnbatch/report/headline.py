@@ -1,4 +1,4 @@
-"""The number that a page prints large: the best that is known of a frequency, and in words how far it can be trusted."""
+"""The number that a page prints large: the best that is known of a frequency, and how far it can be trusted."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def headline_of(frequency: Frequency | None, estimates: Estimates | None, review
         return Headline("reviewed", e.per_1000, e.ci_low, e.ci_high, trust, *counts)
     if estimates is not None and estimates.corrected is not None and estimates.corrected_low is not None:
         trust = (
-            "Automatic, not reviewed. The interval holds the counting error, the model's errors and how much they differ "
-            f"between {wording.plural(estimates.validation_slides, 'validation slide')} ({estimates.rates_data}). It "
+            "Automatic, not reviewed. The interval holds the counting error, the model's errors and how much they "
+            f"differ between {wording.plural(estimates.validation_slides, 'validation slide')} ({estimates.rates_data}). It "
             "holds for slides like those."
         )
         return Headline(

@@ -21,6 +21,8 @@ SHIFTED = (
     "no frequency is estimated, and the expected count cannot be relied on"
 )
 
+UNKNOWN_SPREAD = "how much the model itself differs between slides is not known, and not in the test"
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -128,8 +130,8 @@ def disagreement(names: Sequence[str], compared: int, spread_known: bool = False
     )
     if compared == 2:
         return (
-            f"the slides {names[0]} and {names[1]} disagree (Fisher's exact test, p < {LEVEL:g}{more}): check both before "
-            "their sum is used"
+            f"the slides {names[0]} and {names[1]} disagree (Fisher's exact test, p < {LEVEL:g}{more}): check both "
+            "before their sum is used"
         )
     return (
         f"disagreeing with the donor's other slides: {', '.join(names)} (Fisher's exact test, p times the number of "
