@@ -8,10 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnbatch.assay.calls import PER, Frequency, SlideCall
-from mnbatch.assay.classifier_error import correct_fraction
 from mnbatch.assay.own_cells import Validation
 from mnbatch.assay.score_mixture import SHIFT_LEVEL, count_scores, expected_count
+from mnbatch.assay.slide_errors import estimate_fraction, predicted_spread, too_few
 
+NOT_BY_SLIDE = "{reason}: nothing is corrected. Rates of all cells together say nothing of one slide"
+SHIFTED_NOTE = (
+    "the scores of these cells are outside the range that the model was validated on: the rates of those slides do not "
+    "hold for them"
+)
 CANNOT_HOLD = (
     "fewer cells are called MN than the specificity alone explains: these rates cannot hold for these cells, and no "
     "interval is given"
@@ -25,14 +30,18 @@ class Estimates:
     """Frequencies in addition to the counted one, MNBN per 1000 BN cells; each None with its reason where not known.
 
     Attributes:
-        corrected: Rogan-Gladen, within 0..1000; corrected_raw: the same as it comes.
-        corrected_low, corrected_high: Lang-Reiczigel 95 % interval, which carries the doubt about the rates.
+        corrected: from the calls and the rates that are to be expected of a new slide, within its interval;
+            corrected_raw: the same as it comes.
+        corrected_low, corrected_high: 95 % interval, which holds how much the rates differ from slide to slide.
         sensitivity, specificity: (right, total) that were used; rates_data: what they were measured on.
         correction_note: why there is no correction or no interval; "" otherwise.
         expected, expected_low, expected_high: from all scores, as a mixture of cells of known truth.
         shift_p: p of scores at least as far from every such mixture, if they were one.
         expected_note: why there is none; "" otherwise.
         score_counts: counted cells in the bins of the cells of known truth; () where there are none.
+        validation_slides: how many slides the correction knows the model's errors from.
+        called_spread: standard deviation over such slides of the share called, at the share that was estimated; None
+            where nothing is corrected.
     """
 
     corrected: float | None = None
@@ -50,6 +59,8 @@ class Estimates:
     expected_data: str = ""
     expected_note: str = ""
     score_counts: tuple[int, ...] = ()
+    validation_slides: int = 0
+    called_spread: float | None = None
 
     @property
     def shifted(self) -> bool:
@@ -65,16 +76,22 @@ def no_estimates(reason: str) -> Estimates:
 NO_ESTIMATES = no_estimates("no cell was counted")
 
 
-def make_estimates(frequency: Frequency, score_counts: Sequence[int], validation: Validation) -> Estimates:
+def make_estimates(
+    frequency: Frequency, score_counts: Sequence[int], validation: Validation, sizes: Sequence[int] = ()
+) -> Estimates:
     """Estimates of a slide or of a donor's pooled slides.
 
     Args:
         frequency: as counted, of at least one cell.
         score_counts: the counted cells in the bins of `validation.scores`; empty where that is None.
         validation: how the model errs at the threshold that the frequency was counted with.
+        sizes: cells of each slide; () for one slide.
     """
-    corrected = _corrected(frequency, validation)
-    return Estimates(**corrected, **_expected(score_counts, validation), score_counts=tuple(score_counts))  # type: ignore[arg-type]
+    expected = _expected(score_counts, validation)
+    shift = expected.get("shift_p")
+    shifted = isinstance(shift, float) and shift < SHIFT_LEVEL
+    corrected = _corrected(frequency, validation, sizes or (frequency.bn_cells,), shifted)
+    return Estimates(**corrected, **expected, score_counts=tuple(score_counts))  # type: ignore[arg-type]
 
 
 def slide_estimates(call: SlideCall, validation: Validation) -> Estimates:
@@ -88,11 +105,13 @@ def slide_estimates(call: SlideCall, validation: Validation) -> Estimates:
     return make_estimates(call.frequency, counts, validation)
 
 
-def pooled_estimates(frequency: Frequency | None, slides: Sequence[tuple[Estimates, Validation]]) -> Estimates:
+def pooled_estimates(
+    frequency: Frequency | None, slides: Sequence[tuple[Estimates, Validation]], sizes: Sequence[int]
+) -> Estimates:
     """Estimates of a donor from those of its counted slides, which must share what is known of their model.
 
     Args:
-        frequency: pooled; slides: of each counted slide its estimates and what they were made with.
+        frequency: pooled; slides: of each counted slide its estimates and what they were made with; sizes: its cells.
     """
     if frequency is None or not slides:
         return no_estimates("no slide of this donor was counted")
@@ -102,10 +121,10 @@ def pooled_estimates(frequency: Frequency | None, slides: Sequence[tuple[Estimat
     if any(other != validation for _, other in slides[1:]):
         return no_estimates("its slides were not scored by one model at one threshold")
     counts = [sum(column) for column in zip(*(slide.score_counts for slide, _ in slides), strict=True)]
-    return make_estimates(frequency, counts, validation)
+    return make_estimates(frequency, counts, validation, sizes)
 
 
-def _corrected(frequency: Frequency, validation: Validation) -> dict[str, object]:
+def _corrected(frequency: Frequency, validation: Validation, sizes: Sequence[int], shifted: bool) -> dict[str, object]:
     rates = validation.rates
     if rates is None:
         return {"correction_note": validation.rates_reason}
@@ -113,7 +132,12 @@ def _corrected(frequency: Frequency, validation: Validation) -> dict[str, object
     used = {"sensitivity": (se.right, se.total), "specificity": (sp.right, sp.total), "rates_data": rates.data}
     if rates.youden <= 0:
         return {**used, "correction_note": GUESSING}
-    found = correct_fraction(frequency.mnbn_cells, frequency.bn_cells, rates)
+    unknown = too_few(validation.slides)
+    if unknown or shifted:
+        return {**used, "correction_note": NOT_BY_SLIDE.format(reason=unknown) if unknown else SHIFTED_NOTE}
+    found = estimate_fraction(frequency.mnbn_cells, sizes, validation.slides)
+    spread = predicted_spread(validation.slides, found.value)
+    used |= {"validation_slides": len(validation.slides), "called_spread": spread}
     values = {"corrected": PER * found.value, "corrected_raw": PER * found.raw, **used}
     if found.low is None or found.high is None:
         return {**values, "correction_note": CANNOT_HOLD if found.raw < 0.5 else TOO_MANY}

@@ -97,6 +97,14 @@ class NuclearClasses:
         )
 
 
+USUAL_NDI = (1.2, 2.5)
+USUAL_CBPI = (1.1, 2.5)
+"""Division indices of cultured lymphocytes of most donors are within these (general knowledge of the field, wide on
+purpose); outside, the culture or the finding of cells is to be checked before frequencies are used."""
+FEWEST_FOR_INDEX = 200
+"""Cells of all classes below which an index is not judged (OECD TG 487 asks for 500)."""
+
+
 def cytostasis(treated_cbpi: float, control_cbpi: float) -> float | None:
     """Per cent cytostasis, 100 - 100 (CBPI_T - 1) / (CBPI_C - 1) (OECD TG 487).
 

@@ -36,6 +36,7 @@ class Heterogeneity:
         method: how it was found.
         against_others: of each slide, p of its difference from the other slides together, times their number (at
             most 1).
+        spread_known: whether the differences that the model makes between slides are in the tests.
         disagreeing: indices of the slides that are flagged, the oddest first; both where two slides disagree, because
             two cannot say which of them is wrong.
     """
@@ -44,14 +45,19 @@ class Heterogeneity:
     method: Method
     against_others: tuple[float, ...]
     disagreeing: tuple[int, ...]
+    spread_known: bool = False
 
 
-def compare_slides(mnbn: Sequence[int], cells: Sequence[int], level: float = LEVEL) -> Heterogeneity | None:
+def compare_slides(
+    mnbn: Sequence[int], cells: Sequence[int], level: float = LEVEL, spread: float | None = None
+) -> Heterogeneity | None:
     """Compare the slides of one donor.
 
     Args:
         mnbn: cells called MN of each slide; cells: BN cells of each slide.
         level: below it a slide is flagged.
+        spread: standard deviation of the share called over slides of one frequency, where it is known: a classifier
+            differs from slide to slide. Each slide then counts as the fewer cells that have its whole variance.
 
     Returns:
         None for fewer than two slides with cells.
@@ -63,8 +69,19 @@ def compare_slides(mnbn: Sequence[int], cells: Sequence[int], level: float = LEV
         raise ValueError("a slide has more MNBN cells than cells")
     if sum(n > 0 for n in cells) < 2:
         return None
+    if spread is not None:
+        mnbn, cells = _as_fewer(mnbn, cells, spread)
     p_value, method = _overall(np.array(mnbn), np.array(cells))
-    return Heterogeneity(p_value, method, tuple(_against_others(mnbn, cells)), _odd_ones(mnbn, cells, level))
+    against, odd = tuple(_against_others(mnbn, cells)), _odd_ones(mnbn, cells, level)
+    return Heterogeneity(p_value, method, against, odd, spread is not None)
+
+
+def _as_fewer(mnbn: Sequence[int], cells: Sequence[int], spread: float) -> tuple[list[int], list[int]]:
+    """Counts with the same shares and the variance of counting and of the slides' spread together."""
+    share = (sum(mnbn) + 0.5) / (sum(cells) + 1)
+    factors = [1 + max(0, n - 1) * spread**2 / (share * (1 - share)) for n in cells]
+    fewer = [max(min(n, 1), round(n / f)) for n, f in zip(cells, factors, strict=True)]
+    return [min(m, round(k / f)) for k, f, m in zip(mnbn, factors, fewer, strict=True)], fewer
 
 
 def fisher_two_sided(mnbn: int, cells: int, other_mnbn: int, other_cells: int) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mnbatch.assay.classifier_error import CountedRate, ErrorRates
 from mnbatch.assay.score_mixture import ScoreHistogram
+from mnbatch.assay.slide_errors import ValidationSlide
 from mnbatch.csvfile import CsvError
 from mnbatch.errors import StorageError, UsageError
 from mnbatch.handed_table import needs, parse_table
@@ -61,12 +62,14 @@ class Validation:
         rates_reason: why there are none; "" otherwise.
         scores: cells of known truth by score, or None.
         scores_reason: why there are none; "" otherwise.
+        slides: calls on each slide of known truth at the threshold in force; empty where they are not known by slide.
     """
 
     rates: ErrorRates | None
     rates_reason: str
     scores: ScoreHistogram | None
     scores_reason: str
+    slides: tuple[ValidationSlide, ...] = ()
 
 
 def validate_with(cells: Sequence[ValidatedCell], model: str, threshold: float) -> Validation:
@@ -86,8 +89,25 @@ def validate_with(cells: Sequence[ValidatedCell], model: str, threshold: float) 
         found = CountedRate(sum(p >= threshold for p in with_mn), len(with_mn))
         spared = CountedRate(sum(p < threshold for p in without), len(without))
         scores = ScoreHistogram.of([cell.p_mn for cell in own], [cell.truth for cell in own], data)
-        return Validation(ErrorRates(found, spared, data), "", scores, "")
+        return Validation(ErrorRates(found, spared, data), "", scores, "", _by_slide(own, threshold))
     return Validation(None, reason, None, reason)
+
+
+def _by_slide(cells: Sequence[ValidatedCell], threshold: float) -> tuple[ValidationSlide, ...]:
+    """Counts of each slide; a cell known by its score alone is of no known slide and is not among them."""
+    slides: dict[str, list[ValidatedCell]] = {}
+    for cell in cells:
+        if cell.cell_id:
+            slides.setdefault(cell.cell_id.split(":", 1)[0], []).append(cell)
+    return tuple(
+        ValidationSlide(
+            n=len(same),
+            n_mn=sum(cell.truth for cell in same),
+            called=sum(cell.p_mn >= threshold for cell in same),
+            right=sum(cell.truth and cell.p_mn >= threshold for cell in same),
+        )
+        for _, same in sorted(slides.items())
+    )
 
 
 def read_validation(path: Path) -> list[ValidationRow]:

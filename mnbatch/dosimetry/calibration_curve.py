@@ -104,6 +104,71 @@ class Curve:
         return max(1.0, float(factor)) if known and factor is not None else 1.0
 
     @property
+    def slide_cells(self) -> float | None:
+        """Mean number of cells of a slide of the curve; None where its file does not carry its points."""
+        fitted = self.about.get("fit")
+        points = fitted.get("points") if isinstance(fitted, Mapping) else None
+        known = [p.get("n") for p in points or () if isinstance(p, Mapping)]
+        cells = [float(n) for n in known if isinstance(n, int | float) and n > 0]
+        return float(np.mean(cells)) if cells else None
+
+    def scatter_of(self, slide_cells: float) -> float:
+        """`slide_scatter` of a case whose slides have so many cells.
+
+        What differs from slide to slide adds a part to the variance that grows with the cells of a slide as n (n - 1),
+        and counting one that grows as n: the factor is 1 + (n - 1) r. Few slides tell little of r, and it differs with
+        dose; so its upper 80 % limit is taken away from the size of the curve's own slides, where the factor is that
+        of the fit. A smaller slide has at most that factor.
+
+        Args:
+            slide_cells: of one slide; of several the mean weighted by their cells (sum n^2 / sum n).
+        """
+        own = self.slide_cells
+        if own is None or own <= 1:
+            return self.slide_scatter
+        r = self._largest_scatter()
+        if slide_cells <= own:
+            return min(self.slide_scatter, 1 + r * max(0.0, slide_cells - 1))
+        return self.slide_scatter + r * (slide_cells - own)
+
+    def _largest_scatter(self) -> float:
+        """r of `scatter_of` at its upper 80 % limit (chi2 of the fit), 0 where the slides do not scatter."""
+        own, factor, df = self.slide_cells, self.slide_scatter, self.scatter_df
+        if own is None or own <= 1 or factor <= 1:
+            return 0.0
+        upper = factor if df is None else factor * df / float(chdtri(df, 0.8))
+        return (upper - 1) / (own - 1)
+
+    @property
+    def scatter_df(self) -> int | None:
+        """Degrees of freedom that `slide_scatter` was estimated with; None where the file does not say."""
+        fitted = self.about.get("fit")
+        df = fitted.get("df") if isinstance(fitted, Mapping) else None
+        return df if isinstance(df, int) and df > 0 else None
+
+    @property
+    def background_counts(self) -> tuple[int, int] | None:
+        """(events, cells) that were counted at 0 Gy; None where the file does not carry its points."""
+        fitted = self.about.get("fit")
+        points = fitted.get("points") if isinstance(fitted, Mapping) else None
+        zero = [p for p in points or () if isinstance(p, Mapping) and p.get("dose") == 0]
+        if not points or any(not isinstance(p.get(key), int) for p in zero for key in ("n", "x")):
+            return None
+        return sum(p["x"] for p in zero), sum(p["n"] for p in zero)
+
+    @property
+    def background_estimate(self) -> tuple[float, float]:
+        """C and its standard error, events a cell, as characteristic limits use them.
+
+        A curve without any event at 0 Gy has C = 0 on the boundary and no row of C in its covariance. That is not
+        known without error: one event more among its cells is taken, with the error of one event.
+        """
+        error, counted = float(self.standard_errors[0]), self.background_counts
+        if self.background == 0 and error == 0 and counted is not None and counted[1] > 0:
+            return 1.0 / counted[1], 1.0 / counted[1]
+        return self.background, error
+
+    @property
     def highest_dose(self) -> float | None:
         """End of the measured range in Gy."""
         return None if self.dose_range is None else self.dose_range[1]

@@ -7,17 +7,28 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import chdtrc
+from scipy.special import chdtrc, fdtrc
 
 from mnbatch.assay.mn_counts import Distribution
 from mnbatch.dosimetry.calibration_curve import COEFFICIENTS, Curve, Endpoint, problems
-from mnbatch.dosimetry.likelihood_fits import DosePoint, Fit, Kind, Observations, Shape, fit, fit_negative_binomial
+from mnbatch.dosimetry.likelihood_fits import (
+    DosePoint,
+    Fit,
+    Kind,
+    Noise,
+    Observations,
+    Shape,
+    fit,
+    fit_negative_binomial,
+)
 from mnbatch.errors import CurveError
 
 ModelChoice = Literal["automatic", "linear", "linear-quadratic"]
 Family = Literal["automatic", "poisson", "quasi-poisson", "nb1", "nb2", "binomial", "quasi-binomial"]
 
 FLAT_P = 0.05
+LACK_OF_FIT_P = 0.01
+"""Below it the doses' means are off the curve by more than slides of one dose differ: the curve is refused."""
 _NEXT = "Give more doses, or other ones; docs/statistics.md says what is checked."
 
 
@@ -35,15 +46,23 @@ def fit_curve(
             turns down; or the family does not go with the endpoint.
     """
     _check_family(endpoint, family)
-    chosen, why = _shape(points, endpoint, model)
-    found = _fit(points, chosen, endpoint)
+    chosen, no_alpha, why = _shape(points, endpoint, model)
+    found = _fit(points, chosen, endpoint, no_alpha)
     _check_rise(points, found, endpoint)
+    lack = _lack_of_fit(points, found, endpoint)
     curve, about = _with_noise(points, found, endpoint, family)
     curve = replace(curve, dose_range=(min(p.dose for p in points), max(p.dose for p in points)), scoring=scoring or {})
     faults = problems(curve)
     if faults:
         raise CurveError(f"The data give no curve that a dose can be read from: {'; '.join(faults)}.", _NEXT)
-    about = {"model_choice": why, **about, **_goodness(points, found), "points": _points(points, endpoint, curve)}
+    if lack is not None and lack < LACK_OF_FIT_P:
+        raise CurveError(
+            f"No {_named(found.shape, no_alpha)} goes through the data (lack of fit p = {lack:.2g}; {why}): the doses "
+            "are off it by more than slides scatter.",
+            "Check the doses; leave out those at which the yield saturates, or give more doses.",
+        )
+    about = {"model_choice": why, **about, **_goodness(points, found), "lack_of_fit_p": lack}
+    about["points"] = _points(points, endpoint, curve)
     return replace(curve, about={"fit": about})
 
 
@@ -54,9 +73,14 @@ def _check_family(endpoint: Endpoint, family: Family) -> None:
         raise CurveError(f"The family {family} does not go with the endpoint {endpoint}.", f"Take {right}.")
 
 
-def _fit(points: Sequence[DosePoint], shape: Shape, endpoint: Endpoint) -> Fit:
+def _named(shape: Shape, no_alpha: bool) -> str:
+    return "curve C + beta D^2" if no_alpha else "straight line" if shape == "linear" else "linear-quadratic curve"
+
+
+def _fit(points: Sequence[DosePoint], shape: Shape, endpoint: Endpoint, no_alpha: bool = False) -> Fit:
+    noise: Noise = "binomial" if endpoint == "mnbn" else "poisson"
     try:
-        found = fit(Observations.of(points), shape, "binomial" if endpoint == "mnbn" else "poisson")
+        found = fit(Observations.of(points), shape, noise, no_alpha)
     except ValueError as error:
         raise CurveError(f"The data give no {shape} curve: {error}.", _NEXT) from error
     if found.df < 1:
@@ -68,19 +92,56 @@ def _fit(points: Sequence[DosePoint], shape: Shape, endpoint: Endpoint) -> Fit:
     return found
 
 
-def _shape(points: Sequence[DosePoint], endpoint: Endpoint, model: ModelChoice) -> tuple[Shape, str]:
-    """The model asked for; automatically linear-quadratic where the data bear it."""
+def _shape(points: Sequence[DosePoint], endpoint: Endpoint, model: ModelChoice) -> tuple[Shape, bool, str]:
+    """The model asked for; automatically linear-quadratic where the data bear it; and whether alpha is held at 0."""
     if model != "automatic":
-        return model, "as asked for"
+        return model, False, "as asked for"
     doses = len({p.dose for p in points})
     if doses < 4 or len(points) < 4:
-        return "linear", f"{doses} doses are too few for a linear-quadratic curve"
+        return "linear", False, f"{doses} doses are too few for a linear-quadratic curve"
     beta = _fit(points, "linear-quadratic", endpoint).coefficients
     if beta[2] < 0:
-        return "linear", f"the quadratic coefficient would be negative ({beta[2]:.3g})"
+        return "linear", False, f"the quadratic coefficient would be negative ({beta[2]:.3g})"
     if beta[1] < 0:
-        return "linear", f"the linear coefficient of a linear-quadratic curve would be negative ({beta[1]:.3g})"
-    return "linear-quadratic", "alpha and beta are both positive"
+        # A line would be off by more at every dose: the data are more quadratic than any linear-quadratic curve.
+        return "linear-quadratic", True, f"alpha would be negative ({beta[1]:.3g}) and is held at 0: C + beta D^2"
+    return "linear-quadratic", False, "alpha and beta are both positive"
+
+
+def _lack_of_fit(points: Sequence[DosePoint], found: Fit, endpoint: Endpoint) -> float | None:
+    """p of doses this far off the curve, against the scatter of slides of one dose; None where it cannot be tested.
+
+    F of (chi2 of the curve - chi2 within doses) / its df over the mean scatter within doses (at least 1), as for
+    replicates in a linear regression (Draper and Smith, Applied Regression Analysis, 3rd ed. 1998, 2.1). Without
+    replicates a straight line is compared with the curve that has a quadratic term as well.
+    """
+    doses = {p.dose for p in points}
+    pure, df_pure = _within_doses(points, endpoint)
+    more = len(doses) - (len(points) - found.df)
+    if df_pure >= len(doses) // 2 and df_pure > 0:
+        if more < 1:
+            return None
+        scatter = max(1.0, pure / df_pure)
+        ratio = max(0.0, found.pearson - pure) / more / scatter
+        return float(chdtrc(more, ratio * more)) if scatter == 1 else float(fdtrc(more, df_pure, ratio))
+    if found.shape == "linear" and len(points) >= 5 and len(doses) >= 4:
+        bent = _fit(points, "linear-quadratic", endpoint)
+        gain = max(0.0, found.pearson - bent.pearson)
+        return float(fdtrc(1, bent.df, gain / max(1.0, bent.dispersion or 1.0)))
+    return None
+
+
+def _within_doses(points: Sequence[DosePoint], endpoint: Endpoint) -> tuple[float, int]:
+    """Pearson's chi2 of the points about the mean of their dose, and its degrees of freedom."""
+    chi2, df = 0.0, 0
+    for dose in {p.dose for p in points}:
+        same = [p for p in points if p.dose == dose]
+        rate = sum(p.events for p in same) / sum(p.cells for p in same)
+        spread = rate * (1 - rate) if endpoint == "mnbn" else rate
+        if spread > 0:
+            chi2 += sum((p.events - p.cells * rate) ** 2 / (p.cells * spread) for p in same)
+            df += len(same) - 1
+    return chi2, df
 
 
 def _check_rise(points: Sequence[DosePoint], found: Fit, endpoint: Endpoint) -> None:

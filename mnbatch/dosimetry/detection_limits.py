@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.special import gammaincinv
+from scipy.special import betainc, gammaincinv
 
 from mnbatch.assay.intervals import (
     binomial_p_greater,
@@ -27,6 +27,9 @@ Rule = Literal["one-sided", "two-sided"]
 """`one-sided` asks what the question is: more than background? `two-sided` is what R's poisson.test does by default."""
 
 
+_HALVINGS = 60
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Characteristic limits in events among the case's cells.
@@ -45,7 +48,7 @@ class Limits:
 
 
 def limits_of_rate(rate: float, cells: int, alpha: float = 0.05, beta: float = 0.1, rule: Rule = "one-sided") -> Limits:
-    """Limits against a background that is known (a curve's, or one from the literature).
+    """Limits against a background that is known without error (one from the literature).
 
     Args:
         rate: background, events a cell.
@@ -98,6 +101,55 @@ def limits_of_control(
     return _limits(_climb(p_greater if rule == "one-sided" else p_two_sided, alpha, first), beta)
 
 
+def limits_of_estimated_rate(
+    rate: float, error: float, cells: int, scatter: float = 1.0, alpha: float = 0.05, beta: float = 0.1
+) -> Limits:
+    """One-sided limits against a background that was itself estimated, for counts that scatter more than by counting.
+
+    A case without exposure has the mean m = cells x rate and the variance scatter x m + (cells x error)^2: its own, and
+    that of the estimate. This is the uncertainty at zero effect of ISO 11929; in place of its normal approximation the
+    counts are negative binomial with these two moments (a Poisson count whose mean has a gamma distribution), which is
+    the exact Poisson test where nothing is added. The detection limit is the mean that exceeds the threshold in
+    1 - beta of the cases, with scatter and the same error.
+
+    Args:
+        rate, error: background and its standard error, events a cell.
+        scatter: variance of a case's count over that of counting, at least 1.
+        cells, alpha, beta: as in `limits_of_rate`.
+
+    Raises:
+        ValueError: as there, or a negative error.
+    """
+    _check(cells, alpha, beta)
+    if rate < 0 or error < 0:
+        raise ValueError(f"{rate} +- {error} is not a background rate")
+    of_rate = (cells * error) ** 2
+
+    def p_greater(events: int, mean: float) -> float:
+        return _count_p_greater(events, mean, scatter * mean + of_rate)
+
+    mean = cells * rate
+    first = _first_significant(lambda y: p_greater(y, mean), alpha, int(mean) + 1)
+    low, high = mean, max(1.0, 2.0 * first)
+    while p_greater(first, high) < 1 - beta:
+        low, high = high, 2 * high
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if p_greater(first, middle) >= 1 - beta else (middle, high)
+    return Limits(first - 1, high)
+
+
+def _count_p_greater(events: int, mean: float, variance: float) -> float:
+    """P(K >= events) of a count with this mean and variance: Poisson, or negative binomial where it varies more."""
+    extra = variance - mean
+    if events <= 0:
+        return 1.0
+    if mean <= 0 or extra <= 1e-9 * mean:
+        return poisson_p_greater(events, mean)
+    size = mean * mean / extra
+    return float(betainc(events, size, mean / (mean + size)))
+
+
 def _first_significant(p_value: Callable[[int], float], alpha: float, start: int) -> int:
     """Smallest count with p <= alpha; p falls with the count, and a count below `start` is no candidate."""
     low, step = start - 1, 1
@@ -138,6 +190,9 @@ HUMN_QUARTILES = (3.0, 12.0)
 ALPHA, BETA = 0.05, 0.1
 """One-sided false alarms against the background, and misses at the detection limit."""
 
+FEWEST_CONTROLS = 3
+"""Control slides that show how much slides of one scoring differ; with fewer a model's counts are not compared."""
+
 Source = Literal["control", "literature"]
 
 
@@ -149,6 +204,8 @@ class Control:
         mnbn_cells, bn_cells: of all of them together.
         slides: how many; donors: of how many donors.
         low, high: smallest and largest frequency of one of these donors, per 1000 BN cells.
+        scatter: Pearson's chi2 / df of the control slides about their common frequency, at least 1.
+        slide_cells: mean number of cells of a control slide.
     """
 
     mnbn_cells: int
@@ -157,6 +214,17 @@ class Control:
     donors: int
     low: float
     high: float
+    scatter: float = 1.0
+    slide_cells: float = 0.0
+
+    @property
+    def scatter_known(self) -> bool:
+        """Whether these slides show how much slides differ that have one frequency."""
+        return self.slides >= FEWEST_CONTROLS
+
+    def scatter_of(self, cells: float) -> float:
+        """Scatter of slides of another size: what differs between slides grows with their cells."""
+        return 1 + (self.scatter - 1) * max(0.0, cells - 1) / max(1.0, self.slide_cells - 1)
 
     @property
     def per_1000(self) -> float:
@@ -205,14 +273,28 @@ def pool_controls(donors: Sequence[Sequence[tuple[int, int]]]) -> Control | None
         return None
     rates = [1000 * k / n for k, n in counted]
     mnbn, cells = sum(k for k, _ in counted), sum(n for _, n in counted)
-    return Control(mnbn, cells, sum(map(len, donors)), len(counted), min(rates), max(rates))
+    slides = [(k, n) for donor in donors for k, n in donor if n]
+    scatter = _scatter(slides, mnbn / cells)
+    sizes = (sum(map(len, donors)), len(counted))
+    return Control(mnbn, cells, *sizes, min(rates), max(rates), scatter, cells / max(1, len(slides)))
 
 
-def compare_with_background(mnbn: int, cells: int, control: Control | None) -> Background:
+def _scatter(slides: Sequence[tuple[int, int]], share: float) -> float:
+    if len(slides) < 2 or not 0 < share < 1:
+        return 1.0
+    chi2 = sum((k - n * share) ** 2 / (n * share * (1 - share)) for k, n in slides)
+    return max(1.0, chi2 / (len(slides) - 1))
+
+
+def compare_with_background(mnbn: int, cells: int, control: Control | None, scatter: float = 1.0) -> Background:
     """Compare a count with the control, or with the literature's median where there is none.
 
     Against a control the exact conditional test carries the control's own counting error. Both tests are those of
     Poisson counts, which for a fraction of cells are slightly conservative.
+
+    Args:
+        scatter: variance of a count over that of counting, from slide to slide; against a control both counts are
+            divided by it, so that the exact test has that variance.
 
     Raises:
         ValueError: no cells.
@@ -222,6 +304,13 @@ def compare_with_background(mnbn: int, cells: int, control: Control | None) -> B
         limits = limits_of_rate(rate, cells, ALPHA, BETA)
         p = poisson_p_greater(mnbn, rate * cells)
         return Background("literature", HUMN_MEDIAN, p, limits, mnbn > limits.decision_threshold, cells)
-    limits = limits_of_control(control.mnbn_cells, control.bn_cells, cells, ALPHA, BETA)
-    p = compare_rates(mnbn, cells, control.mnbn_cells, control.bn_cells).p_greater
-    return Background("control", control.per_1000, p, limits, mnbn > limits.decision_threshold, cells)
+    own, all_cells = max(1, round(cells / scatter)), max(1, round(control.bn_cells / scatter))
+    events, counted = round(control.mnbn_cells / scatter), min(own, round(mnbn / scatter))
+    limits = limits_of_control(events, all_cells, own, ALPHA, BETA)
+    p = compare_rates(counted, own, events, all_cells).p_greater
+    above = counted > limits.decision_threshold
+    if scatter > 1:
+        back = cells / own
+        limits = Limits(int((limits.decision_threshold + 0.5) * back), limits.detection_limit * back)
+        above = mnbn > limits.decision_threshold
+    return Background("control", control.per_1000, p, limits, above, cells)

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtri, xlog1py, xlogy
+from scipy.special import chdtri, ndtri, stdtrit, xlog1py, xlogy
 
 from mnbatch.assay.mn_counts import U_LIMIT, Distribution
 from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, problems
 from mnbatch.dosimetry.case_tables import SEPARATOR, CaseCounts, Row, RowError, read_rows
-from mnbatch.dosimetry.detection_limits import Limits, limits_of_rate
+from mnbatch.dosimetry.detection_limits import ALPHA, BETA, Limits, limits_of_estimated_rate
 from mnbatch.dosimetry.dose_intervals import Counts, Doses, Profile, delta, merkle, profile
 from mnbatch.dosimetry.likelihood_fits import Floats
 from mnbatch.dosimetry.plausible_curves import implausible
@@ -39,6 +39,7 @@ class Case:
         problem: why there is no result although there may be counts (no id).
         note: a warning that has nothing to do with the dose.
         scoring: how it was scored, as far as stated; keys of `COMPARED` and "endpoint".
+        slide_cells: cells of each of its slides; () where not known: they are taken as one slide's.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Case:
     problem: str = ""
     scoring: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+    slide_cells: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,10 @@ class DoseResult:
         n, x: cells and events as counted, never altered; `yield_` is x / n.
         dispersion_index, u: of the distribution; None for binomial cases and where it is not known or not defined.
         estimate, lower, upper: dose in Gy; upper is None where the curve does not bound the dose.
-        below_detection: not more events than the curve's background alone explains.
+        below_detection: not above the decision threshold: the curve's background alone explains so many events.
         above_range: the estimate is beyond the highest dose of the curve: it is extrapolated.
         limits: decision threshold and detection limit, in events among n cells; `detection_dose` the latter in Gy.
+        scatter: variance of the count over that of counting, from the curve's slides, for slides of this case's size.
     """
 
     id: str
@@ -95,6 +98,7 @@ class DoseResult:
     limits: Limits | None = None
     decision_dose: float | None = None
     detection_dose: float | None = None
+    scatter: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """The JSON contract of a case."""
@@ -176,6 +180,14 @@ def _case(row: Row, line: int, curve_endpoint: Endpoint) -> Case:
 
 SATURATION_GY = 5.0
 NOTABLE_SCATTER = 1.5
+LEAST_CELLS = 50
+"""Fewer cells give no dose: an interval of one cell reaches over every dose, and its estimate says nothing."""
+FEWEST_BACKGROUND = (10, 1000)
+"""Events and cells at 0 Gy that a decision threshold needs; with fewer every dose carries a warning."""
+TRIAGE_CELLS = 200
+"""Fewer cells give a dose with a warning."""
+SATURATED = 0.95
+"""Share of cells with micronuclei that no dose is told from another above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +199,9 @@ class Seen:
     u: float | None
     above_range: bool
     below_background: bool
+    cells: int = TRIAGE_CELLS
+    scatter: float = 1.0
+    below_threshold: bool = False
 
 
 def warnings_of(seen: Seen, curve: Curve, differing: Sequence[str], not_said: str = "") -> tuple[str, ...]:
@@ -203,18 +218,32 @@ def warnings_of(seen: Seen, curve: Curve, differing: Sequence[str], not_said: st
         found.append(f"scored differently from the curve, and allowed: {'; '.join(differing)}")
     if seen.below_background:
         found.append("significantly fewer events than the curve's background: does this curve belong to this scoring?")
-    found += _dispersion_warnings(seen.u)
+    if seen.cells < TRIAGE_CELLS:
+        found.append(f"{seen.cells} cells; triage needs {TRIAGE_CELLS}: score more cells of this donor")
+    found += _dispersion_warnings(seen.u, seen.below_threshold)
     found += _range_warnings(curve, seen)
+    found += _scatter_warnings(seen.scatter)
     found += curve_warnings(curve)
     return tuple(found)
 
 
-def _dispersion_warnings(u: float | None) -> list[str]:
+def _dispersion_warnings(u: float | None, below_threshold: bool) -> list[str]:
+    """Counts of micronuclei are a little overdispersed in unexposed donors too: u alone is no sign of an exposure."""
     if u is None or abs(u) <= U_LIMIT:
         return []
     if u < 0:
         return [f"underdispersed (u = {u:.2f}): the cells vary less than expected by chance"]
-    return [f"overdispersed (u = {u:.2f}): possible partial-body exposure, for which no dose is given"]
+    text = f"overdispersed (u = {u:.2f}), as micronuclei often are; the interval is widened by it"
+    return [text if below_threshold else f"{text}; possible partial-body exposure, for which no dose is given"]
+
+
+def _scatter_warnings(scatter: float) -> list[str]:
+    if scatter <= NOTABLE_SCATTER:
+        return []
+    return [
+        f"slides of this scoring and size scatter {scatter:.1f} times as much as counting explains; the interval is "
+        "widened by that. One slide may still mislead: score more slides of this donor"
+    ]
 
 
 def _range_warnings(curve: Curve, seen: Seen) -> list[str]:
@@ -226,7 +255,7 @@ def _range_warnings(curve: Curve, seen: Seen) -> list[str]:
     if seen.estimate > SATURATION_GY and curve.endpoint == "mn":
         found.append("above about 5 Gy the yield of micronuclei flattens: the dose may be higher")
     if math.isinf(seen.upper):
-        found.append("the curve is too uncertain to give the dose an upper limit")
+        found.append("no upper limit: the curve, or a count near saturation, does not bound the dose")
     elif math.isnan(seen.upper):
         found.append("this method has no interval at a yield this far below the curve; the profile method has")
     return found
@@ -241,16 +270,26 @@ def curve_warnings(curve: Curve) -> list[str]:
         )
     elif curve.uncertainty == "none":
         found.append("the curve gives no uncertainty: the interval covers the counting error only and is too narrow")
-    if curve.slide_scatter > NOTABLE_SCATTER:
-        found.append(
-            f"slides of this scoring scatter {curve.slide_scatter:.1f} times as much as counting explains; the "
-            "interval is widened by that. One slide may still mislead: score more slides of this donor"
-        )
+    found += background_warnings(curve)
     if curve.dose_range is None:
         found.append("the curve does not state its dose range: whether the dose is extrapolated is not known")
     if curve.about.get("example"):
         found.append("an example curve of another laboratory: not for use on its own")
     return found
+
+
+def background_warnings(curve: Curve) -> list[str]:
+    """That too little was counted at 0 Gy for a decision threshold."""
+    counted = curve.background_counts
+    if counted is None:
+        return []
+    (events, cells), (least, of_cells) = counted, FEWEST_BACKGROUND
+    if events >= least and cells >= of_cells:
+        return []
+    return [
+        f"the curve's background rests on {events} events in {cells} cells at 0 Gy; {least} events and {of_cells} "
+        "cells are needed: the decision threshold is uncertain near background. Score more control slides"
+    ]
 
 
 # A suspected dose (a dosimeter, a reconstruction): do the counts favour it, or no dose at all?
@@ -326,6 +365,12 @@ def _same(one: str, other: str) -> bool:
 def _refusal(case: Case, curve: Curve, faults: Sequence[str], options: DoseOptions) -> str:
     if case.counts is None or case.problem:
         return case.problem or "nothing was counted"
+    if case.counts.cells < LEAST_CELLS:
+        cells = f"{case.counts.cells} cell{'s' * (case.counts.cells != 1)}"
+        return (
+            f"{cells} scored: no dose is given of fewer than {LEAST_CELLS} (triage needs {TRIAGE_CELLS}). Score more "
+            "cells of this donor"
+        )
     if faults:
         return f"the curve gives no dose: {'; '.join(faults)}"
     endpoint = _endpoint(case, curve)
@@ -365,20 +410,27 @@ def _counted(case: Case, curve: Curve, reason: str, options: DoseOptions) -> Dos
         method=options.method,
         level=options.level,
         warnings=(reason,) if reason else (),
+        scatter=1.0 if case.counts is None else curve.scatter_of(_slide_size(case)),
     )
+
+
+def _slide_size(case: Case) -> float:
+    """Cells of a slide of the case, weighted by its cells; of one slide where its slides are not known."""
+    sizes = case.slide_cells or ((case.counts.cells,) if case.counts else (1,))
+    return sum(n * n for n in sizes) / max(1, sum(sizes))
 
 
 def _dosed(
     cases: Sequence[Case], counted: Sequence[DoseResult], curve: Curve, options: DoseOptions
 ) -> list[DoseResult]:
     counts = counts_of(counted, curve)
-    doses = METHODS[options.method](curve, counts, options.level, options.g)
+    doses = _unbounded(METHODS[options.method](curve, counts, options.level, options.g), curve, options.g)
     below = _below_background(curve, counts, options.g)
-    limits = [_limits(curve.background, result.n or 0, curve.slide_scatter) for result in counted]
+    limits = [_background_limits(curve, result.n or 0, round(result.scatter, 6)) for result in counted]
     limit_doses = _limit_doses(curve, limits, [result.n or 0 for result in counted], options.g)
     results = []
     for i, (case, result) in enumerate(zip(cases, counted, strict=True)):
-        seen = _seen(doses, i, result.u, curve, bool(below[i]))
+        seen = _seen(doses, i, result, curve, bool(below[i]), limits[i])
         results.append(
             replace(
                 result,
@@ -399,13 +451,13 @@ def _dosed(
 def counts_of(results: Sequence[DoseResult], curve: Curve) -> Counts:
     """Counts of results that have some: mn with the counting variance scaled by max(1, DI, scatter of the slides).
 
-    mnbn with as many fewer cells and events as the curve's slides scatter more than counting explains: the yield stays
-    and its binomial variance is scaled.
+    mnbn with as many fewer cells and events as slides of this size scatter more than counting explains: the yield
+    stays and its binomial variance is scaled.
     """
     if curve.endpoint == "mnbn":
-        f = curve.slide_scatter
-        return Counts.of([(result.n or 0) / f for result in results], [(result.x or 0) / f for result in results])
-    phi = [max(result.dispersion_index or 1.0, curve.slide_scatter) for result in results]
+        cells = [(result.n or 0) / result.scatter for result in results]
+        return Counts.of(cells, [(result.x or 0) / result.scatter for result in results])
+    phi = [max(result.dispersion_index or 1.0, result.scatter) for result in results]
     return Counts.of([result.n or 0 for result in results], [result.x or 0 for result in results], phi)
 
 
@@ -413,10 +465,23 @@ def _warned(case: Case, curve: Curve, seen: Seen) -> tuple[str, ...]:
     return warnings_of(seen, curve, mismatches(case, curve), unsaid_scoring(case, curve))
 
 
-def _seen(doses: Doses, i: int, u: float | None, curve: Curve, below_background: bool) -> Seen:
+def _seen(doses: Doses, i: int, result: DoseResult, curve: Curve, below_background: bool, limits: Limits) -> Seen:
     estimate = float(doses.estimate[i])
     above = curve.highest_dose is not None and estimate > curve.highest_dose
-    return Seen(estimate, float(doses.upper[i]), u, above, below_background)
+    below_threshold = (result.x or 0) <= limits.decision_threshold
+    upper = float(doses.upper[i])
+    return Seen(estimate, upper, result.u, above, below_background, result.n or 0, result.scatter, below_threshold)
+
+
+def _unbounded(doses: Doses, curve: Curve, g: float) -> Doses:
+    """No upper limit where nearly all cells would have micronuclei there: a fraction cannot rise with dose any more."""
+    if curve.endpoint != "mnbn":
+        return doses
+    with np.errstate(invalid="ignore"):
+        near = np.isfinite(doses.upper) & (
+            curve.yields(np.where(np.isfinite(doses.upper), doses.upper, 0.0), g) > SATURATED
+        )
+    return Doses(doses.estimate, doses.lower, np.where(near, np.inf, doses.upper))
 
 
 def _below_background(curve: Curve, counts: Counts, g: float) -> npt.NDArray[np.bool_]:
@@ -432,14 +497,20 @@ def _limit_doses(curve: Curve, limits: Sequence[Limits], cells: Sequence[int], g
     return np.maximum(np.nan_to_num(doses, nan=0.0), 0.0)
 
 
+def _background_limits(curve: Curve, cells: int, scatter: float) -> Limits:
+    """With the curve's own uncertainty at 0 Gy and the scatter between slides.
+
+    Where that scatter was estimated from few slides, both are larger by the ratio of Student's t to the normal
+    quantile.
+    """
+    (rate, error), df = curve.background_estimate, curve.scatter_df
+    few = float(stdtrit(df, 1 - ALPHA) / ndtri(1 - ALPHA)) if df is not None and curve.slide_scatter > 1 else 1.0
+    return _limits(rate, error * few, cells, max(1.0, scatter * few**2) if scatter > 1 else 1.0)
+
+
 @lru_cache(maxsize=65536)
-def _limits(background: float, cells: int, scatter: float) -> Limits:
-    """Exact; with scatter between slides both limits are further from the background by its square root."""
-    exact, mean = limits_of_rate(background, cells), background * cells
-    if scatter == 1:
-        return exact
-    threshold, detection = (mean + scatter**0.5 * (v - mean) for v in (exact.decision_threshold, exact.detection_limit))
-    return Limits(math.floor(threshold), detection)
+def _limits(background: float, error: float, cells: int, scatter: float) -> Limits:
+    return limits_of_estimated_rate(background, error, cells, scatter, ALPHA, BETA)
 
 
 def _finite(value: float) -> float | None:

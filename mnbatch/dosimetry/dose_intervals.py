@@ -266,7 +266,8 @@ def merkle(curve: Curve, counts: Counts, level: float, g: float = 1.0) -> Doses:
     factor = curve.band_factor(level)
     lower = _first_crossing(low, grid, top, lambda d: curve.yields(d, g) + factor * curve.errors(d, g))
     upper = _first_crossing(high, grid, bottom, lambda d: curve.yields(d, g) - factor * curve.errors(d, g))
-    return Doses(point_estimate(curve, counts, g), lower, upper)
+    # A yield whose upper limit is below the band at 0 Gy has no dose: none is read off, not an interval without width.
+    return Doses(point_estimate(curve, counts, g), lower, np.where(upper > 0, upper, np.nan))
 
 
 def _first_crossing(target: Floats, grid: Floats, values: Floats, function: Callable[[Floats], Floats]) -> Floats:

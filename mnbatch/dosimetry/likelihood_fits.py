@@ -114,22 +114,29 @@ def design(dose: npt.ArrayLike, shape: Shape, g: float = 1.0) -> Floats:
     return np.stack(columns, axis=-1)
 
 
-def fit(data: Observations, shape: Shape, noise: Noise = "poisson") -> Fit:
+def fit(data: Observations, shape: Shape, noise: Noise = "poisson", no_alpha: bool = False) -> Fit:
     """Fit by Fisher scoring with step halving; the likelihood is concave, so there is one maximum.
+
+    Args:
+        no_alpha: hold the linear coefficient of a linear-quadratic curve at 0: y = C + beta D^2.
 
     Raises:
         ValueError: fewer different doses than coefficients, or no event at all.
     """
-    x = design(data.dose, shape)
+    full = design(data.dose, shape)
+    kept = np.array([i for i in range(full.shape[1]) if not (no_alpha and i == 1)])
+    x = full[:, kept]
     if len(np.unique(data.dose)) < x.shape[1]:
         raise ValueError(f"{len(np.unique(data.dose))} different doses cannot give {x.shape[1]} coefficients")
     if not data.events.any():
         raise ValueError("no event was counted at any dose")
-    theta = _maximise(x, data, noise)
+    theta = np.zeros(full.shape[1])
+    theta[kept] = _maximise(x, data, noise)
     boundary = bool(theta[0] <= 10 * SMALLEST_YIELD) and bool((data.events[data.dose == 0] == 0).all())
     if boundary:
-        theta = np.concatenate([[0.0], _maximise(x[:, 1:], _without_zero(data), noise, drop=data.dose > 0)])
-    return _assess(x, data, shape, noise, theta, boundary)
+        theta[0] = 0.0
+        theta[kept[1:]] = _maximise(x[:, 1:], _without_zero(data), noise, drop=data.dose > 0)
+    return _assess(full, data, shape, noise, theta, boundary, no_alpha)
 
 
 def _without_zero(data: Observations) -> Observations:
@@ -197,18 +204,20 @@ def _derivatives(mu: Floats, data: Observations, noise: Noise) -> tuple[Floats, 
     return data.events / mu - (data.cells - data.events) / (1 - mu), data.cells / (mu * (1 - mu))
 
 
-def _assess(x: Floats, data: Observations, shape: Shape, noise: Noise, theta: Floats, boundary: bool) -> Fit:
+def _assess(
+    x: Floats, data: Observations, shape: Shape, noise: Noise, theta: Floats, boundary: bool, no_alpha: bool
+) -> Fit:
     mu = x @ theta
-    free = slice(1, None) if boundary else slice(None)
+    free = [i for i in range(len(theta)) if not (boundary and i == 0) and not (no_alpha and i == 1)]
     used = mu > 0
     _, weight = _derivatives(mu[used], Observations(data.dose[used], data.cells[used], data.events[used]), noise)
     xf = x[used][:, free]
     covariance = np.zeros((len(theta), len(theta)))
-    covariance[free, free] = np.linalg.inv(xf.T @ (weight[:, None] * xf))
+    covariance[np.ix_(free, free)] = np.linalg.inv(xf.T @ (weight[:, None] * xf))
     expected = data.cells * mu
     variance = expected * (1 - mu) if noise == "binomial" else expected
     pearson = float(np.sum((data.events[used] - expected[used]) ** 2 / variance[used]))
-    df = len(data.dose) - (len(theta) - boundary)
+    df = len(data.dose) - len(free)
     return Fit(
         shape, noise, theta, covariance, full_log_likelihood(mu, data, noise), _deviance(mu, data, noise), pearson,
         df, boundary,

@@ -21,6 +21,7 @@ from mnbatch.results.records import (
     RateStamp,
     ScoreKeyParts,
     ScoresStamp,
+    SlideCountsStamp,
     SlideRecord,
     ValidationStamp,
 )
@@ -172,7 +173,10 @@ def model_stamp(card: ModelCard, digest: str) -> ModelStamp:
         architecture=card.architecture,
         mean_3plus=card.counting.mean_3plus if card.counting else None,
         validation=ValidationStamp(
-            threshold=card.threshold, scores=ScoresStamp(**scores.model_dump()) if scores else None, **rates
+            threshold=card.threshold,
+            scores=ScoresStamp(**scores.model_dump()) if scores else None,
+            slides=tuple(SlideCountsStamp(**s.model_dump(exclude={"slide"})) for s in card.validation_slides),
+            **rates,
         ),
     )
 

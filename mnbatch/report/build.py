@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from mnbatch.assay.calls import SlideStatus, pool_donor
+from mnbatch.assay.calls import DonorCall, SlideStatus, pool_donor
 from mnbatch.assay.estimates import pooled_estimates
 from mnbatch.assay.heterogeneity import compare_slides
 from mnbatch.report import gallery_page, page_content, rendering, tables
@@ -18,7 +18,7 @@ from mnbatch.report.page_pictures import gallery_view
 from mnbatch.report.sign_off_basis import with_basis
 from mnbatch.report.signature_lines import short_signature, with_signatures
 from mnbatch.report.slide_reports import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
-from mnbatch.report.statistics import statistics_of, why_no_background
+from mnbatch.report.statistics import ground_of, statistics_of
 from mnbatch.report.verifying import write_seal
 from mnbatch.report.views import CopyView
 from mnbatch.results.dosing_settings import load_dosing, scoring_mode
@@ -151,12 +151,14 @@ def _with_statistics(donor: DonorItem, context: Context) -> DonorItem:
     ways = {called_with(item.record) for item in done}
     control = context.controls.get(ways.pop()) if len(ways) == 1 else None
     is_control = any(item.sample.get("control") for item in donor.slides)
-    alone = why_no_background(is_control, control, {scoring_mode(item.record) for item in done})
+    ground = ground_of(is_control, control, {scoring_mode(item.record) for item in done}, donor.review.number)
     found = [item.call.frequency for item in done if item.call.frequency is not None]
+    sizes = [f.bn_cells for f in found]
+    estimates = pooled_estimates(call.frequency, known, sizes)
     return replace(
         donor,
-        statistics=statistics_of(call.frequency, call.mn, pooled_estimates(call.frequency, known), control, alone),
-        heterogeneity=compare_slides([f.mnbn_cells for f in found], [f.bn_cells for f in found]),
+        statistics=statistics_of(call.frequency, call.mn, estimates, ground, len(done)),
+        heterogeneity=compare_slides([f.mnbn_cells for f in found], sizes, spread=estimates.called_spread),
     )
 
 
@@ -164,8 +166,13 @@ def _with_doses(paths: OutPaths, donors: list[DonorItem]) -> list[DonorItem]:
     dosing = load_dosing(paths)
     if dosing is None:
         return donors
-    doses = donor_doses(dosing, [(donor.call, [item.record for item in donor.done]) for donor in donors])
+    doses = donor_doses(dosing, [_counted_slides(donor) for donor in donors])
     return [replace(donor, dose=dose) for donor, dose in zip(donors, doses, strict=True)]
+
+
+def _counted_slides(donor: DonorItem) -> tuple[DonorCall, list[SlideRecord], list[int]]:
+    cells = [item.call.frequency.bn_cells for item in donor.done if item.call.frequency is not None]
+    return donor.call, [item.record for item in donor.done], cells
 
 
 def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, options: ReportOptions) -> bool:

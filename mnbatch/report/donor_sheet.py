@@ -9,9 +9,11 @@ from typing import Any
 from markupsafe import Markup
 
 from mnbatch.assay.calls import DonorCall
+from mnbatch.assay.field_records import FieldCounts
 from mnbatch.dosimetry.detection_limits import HUMN_MEDIAN, HUMN_QUARTILES, Background
 from mnbatch.report import provenance, wording
 from mnbatch.report.dose_report import DonorDose, dose_pairs, dose_sentence
+from mnbatch.report.headline import Headline
 from mnbatch.results.records import SlideRecord
 from mnbatch.review.review_status import SlideReview
 
@@ -52,6 +54,8 @@ class SheetSource:
     Attributes:
         done: records of the slides that were counted.
         samples: rows of the sample sheet of all slides.
+        no_background: why the frequency is compared with nothing; "" where it is.
+        headline: None where nothing was counted; fields: what the slides' fields held; None for crops.
     """
 
     call: DonorCall
@@ -62,6 +66,9 @@ class SheetSource:
     warnings: Sequence[str]
     background: Background | None = None
     signatures: tuple[str, ...] = ()
+    no_background: str = ""
+    headline: Headline | None = None
+    fields: FieldCounts | None = None
 
 
 def sheet_view(source: SheetSource) -> SheetView:
@@ -70,7 +77,7 @@ def sheet_view(source: SheetSource) -> SheetView:
     result = dose.result if dose else None
     refused = result is not None and result.status != "ok"
     reasons = result.warnings if result and not refused else ()
-    flags = [*source.warnings, *reasons]
+    flags = [*_unreviewed(source), *source.warnings, *reasons]
     # Both tell how many are left out; the page must hold on one sheet.
     most = MOST_FLAGS - len(source.signatures[-MOST_SIGNATURES:])
     return SheetView(
@@ -92,6 +99,15 @@ def sheet_view(source: SheetSource) -> SheetView:
     )
 
 
+def _unreviewed(source: SheetSource) -> list[str]:
+    """No sheet of unreviewed calls is without a flag."""
+    if source.review.number is not None or source.call.frequency is None:
+        return []
+    return [
+        "the calls were not reviewed by a person" if source.review.status == "none" else "the review is not complete"
+    ]
+
+
 def _sub(dose: DonorDose | None) -> str:
     if dose is None:
         return "Give a calibration curve with `mnbatch dose OUT --curve curve.json`."
@@ -99,8 +115,12 @@ def _sub(dose: DonorDose | None) -> str:
     if r.status != "ok":
         return "; ".join(r.warnings)
     interval = "" if r.lower is None else f"{100 * r.level:g} % interval ({r.method})"
-    if r.below_detection and r.upper is not None:
-        interval += f" from {r.lower:.2f} to {r.upper:.2f} Gy"
+    if r.below_detection and r.limits is not None:
+        unit = "micronuclei" if dose.curve.endpoint == "mn" else "cells with micronuclei"
+        interval += (
+            f"; {r.x} {unit} in {r.n} cells, and the curve's background explains up to {r.limits.decision_threshold}. "
+            f"A dose of {r.detection_dose:.2f} Gy would be seen in 9 of 10 cases"
+        )
     return interval
 
 
@@ -122,6 +142,11 @@ def _scored(source: SheetSource) -> Pairs:
     excluded = None if call.excluded_cells is None else wording.plural(call.excluded_cells, "cell")
     flagged = None if call.flagged_cells is None else wording.plural(call.flagged_cells, "counted cell")
     pairs.append(("Excluded", f"{excluded or wording.NOT_KNOWN}; {flagged or wording.NOT_KNOWN} with a quality flag"))
+    division = source.fields.division() if source.fields else None
+    if division is not None and division.ndi is not None and division.cbpi is not None:
+        pairs.append(
+            ("Division", f"NDI {division.ndi:.2f}, CBPI {division.cbpi:.2f} of {wording.whole(division.cells)} cells")
+        )
     models = dict.fromkeys(f"{r.model.name} {r.model.version}" for r in source.done if r.model)
     thresholds = dict.fromkeys(f"{r.call.threshold:g}" for r in source.done if r.call)
     pairs.append(
@@ -134,18 +159,15 @@ def _frequency(source: SheetSource) -> Pairs:
     call, f = source.call, source.call.frequency
     if f is None:
         return (("MNBN", f"no frequency: {call.reason}"),)
-    interval = f"{wording.rate(f.ci_low)} to {wording.rate(f.ci_high)}"
-    pairs = [("MNBN", f"{wording.rate(f.per_1000)} per 1000 ({interval}); {f.mnbn_cells} of {f.bn_cells} cells")]
+    head = source.headline
+    pairs = [("MNBN", head.sentence)] if head else []
+    if head is not None:
+        pairs.append(("How far to trust it", head.trust))
+    called = f"{f.mnbn_cells} of {f.bn_cells} cells"
     if call.mn is not None:
-        span = f"{wording.rate(call.mn.ci_low)} to {wording.rate(call.mn.ci_high)}"
-        number = wording.plural(call.mn.micronuclei, "micronucleus", "micronuclei")
-        pairs.append(("MN", f"{wording.rate(call.mn.per_1000)} per 1000 ({span}); {number}"))
-    e = source.review.number
-    if e is not None:
-        span = f"{wording.rate(e.ci_low)} to {wording.rate(e.ci_high)}"
-        looked = wording.plural(source.review.looked, "cell")
-        pairs.append(("Reviewed", f"{wording.rate(e.per_1000)} MNBN per 1000 ({span}); {looked} reviewed by a person"))
-    pairs.append(("Background", _background(source.background)))
+        called += f", with {wording.plural(call.mn.micronuclei, 'micronucleus', 'micronuclei')}"
+    pairs.append(("The model called", called))
+    pairs.append(("Background", _background(source)))
     if source.dose:
         c = 1000 * source.dose.curve.background
         unit = "MNBN" if source.dose.curve.endpoint == "mnbn" else "MN"
@@ -153,15 +175,19 @@ def _frequency(source: SheetSource) -> Pairs:
     return tuple(pairs)
 
 
-def _background(found: Background | None) -> str:
+def _background(source: SheetSource) -> str:
+    """What the count was compared with; cells of the literature were scored by eye, a model's count is not compared."""
+    found = source.background
+    if found is None:
+        return source.no_background or wording.NOT_KNOWN
+    position = "above it" if found.above else "not different from it"
+    if found.source == "control":
+        return f"own controls, {wording.rate(found.per_1000)} calls per 1000, scored in the same way: the count is {position}"
     low, high = HUMN_QUARTILES
-    text = (
+    return (
         f"general population: median {HUMN_MEDIAN:g} MNBN per 1000, quartiles {low:g} and {high:g}, scored by eye "
-        "(HUMN 2001)"
+        f"(HUMN 2001): the reviewed frequency is {position}, counting error only"
     )
-    if found is None or found.source != "control":
-        return text
-    return f"own controls {wording.rate(found.per_1000)} MNBN per 1000, scored in the same way; {text}"
 
 
 def _review(review: SlideReview) -> str:

@@ -40,19 +40,23 @@ class DonorDose:
         return CaseMark(r.estimate, r.lower, r.upper, r.yield_, float(low[0]), float(high[0]))
 
 
-def donor_doses(dosing: Dosing, donors: Sequence[tuple[DonorCall, Sequence[SlideRecord]]]) -> list[DonorDose]:
+def donor_doses(
+    dosing: Dosing, donors: Sequence[tuple[DonorCall, Sequence[SlideRecord], Sequence[int]]]
+) -> list[DonorDose]:
     """A result for each donor, in their order.
 
     Args:
-        donors: the pooled call and the records of the slides that are done.
+        donors: the pooled call, the records of the slides that are done, and the cells of each.
     """
     seen, options = dosing.seen, dosing.options
-    results = assess([donor_case(call, records, dosing) for call, records in donors], seen, options)
+    results = assess([donor_case(call, records, dosing, cells) for call, records, cells in donors], seen, options)
     classes = triage(results, seen, options.g)
     return [DonorDose(result, found, seen, dosing) for result, found in zip(results, classes, strict=True)]
 
 
-def donor_case(call: DonorCall, records: Sequence[SlideRecord], dosing: Dosing) -> Case:
+def donor_case(
+    call: DonorCall, records: Sequence[SlideRecord], dosing: Dosing, slide_cells: Sequence[int] = ()
+) -> Case:
     """The donor's pooled counts on the curve's endpoint, with how they were scored."""
     if call.frequency is None or not call.frequency.bn_cells:
         return Case(call.donor, None, call.reason or "no cell was counted")
@@ -67,20 +71,26 @@ def donor_case(call: DonorCall, records: Sequence[SlideRecord], dosing: Dosing) 
             "its slides were scored by different models, at different thresholds or with and without --cells all",
         )
     digest, threshold, mode = ways.pop()
+    sizes = tuple(slide_cells)
     scoring = {"mode": mode, "model_digest": digest, "threshold": threshold, "endpoint": "mnbn"}
     note = unstated(dosing)
     if dosing.curve.endpoint == "mn" and call.mn is not None:
         cells = call.mn.cells
         scoring["endpoint"] = "mn"
-        return Case(call.donor, CaseCounts(call.mn.bn_cells, call.mn.micronuclei, cells), "", scoring, note)
-    return Case(call.donor, CaseCounts(call.frequency.bn_cells, call.frequency.mnbn_cells), "", scoring, note)
+        return Case(call.donor, CaseCounts(call.mn.bn_cells, call.mn.micronuclei, cells), "", scoring, note, sizes)
+    return Case(call.donor, CaseCounts(call.frequency.bn_cells, call.frequency.mnbn_cells), "", scoring, note, sizes)
 
 
 def unstated(dosing: Dosing) -> str:
-    """What the curve leaves open of its scoring; "" where it names model and threshold, or where errors are stated."""
+    """What the curve leaves open of its scoring; "" where it names model and threshold."""
     missing = [name.replace("_", " ") for name in ("model_digest", "threshold") if not dosing.curve.scoring.get(name)]
-    if not missing or dosing.corrected:
+    if not missing:
         return ""
+    if dosing.corrected and not dosing.options.allow_mismatch:
+        return (
+            "the curve was not made with this model, and a sensitivity and a specificity of all cells together do not "
+            "make it so: errors differ from slide to slide"
+        )
     return f"the curve does not state which {' and '.join(missing)} its slides were scored with"
 
 
@@ -128,9 +138,14 @@ def dose_pairs(dose: DonorDose) -> tuple[tuple[str, str], ...]:
     upper = "not bounded" if r.upper is None else f"{r.upper:.2f}"
     pairs = [("Estimate", f"{r.estimate:.2f} Gy"), (f"{100 * r.level:g} % interval", f"{r.lower:.2f} to {upper} Gy")]
     pairs.append(("Method", f"{r.method}{', scorer corrected' if dose.dosing.corrected else ''}"))
+    if r.limits is not None:
+        threshold = f"{r.limits.decision_threshold} of {r.n} cells' events; the case has {r.x}"
+        pairs.append(("Decision threshold", threshold))
     pairs.append(("Detection limit", f"{r.detection_dose:.2f} Gy with {r.n} cells"))
     pairs.append(("Exposure", f"over {s.exposure_hours:g} h" if s.exposure_hours else "taken as acute, whole body"))
     if dose.triage:
+        one, two = dose.triage.above
+        pairs.append(("1 Gy", f"{dose.triage.verdict}; P(dose above 1 Gy) {_percent(one)}, above 2 Gy {_percent(two)}"))
         pairs.append(("Class", f"{dose.triage.category}; {probabilities_text(dose.triage)}"))
         pairs.append(("Prior", dose.triage.prior))
     return tuple(pairs)
@@ -142,16 +157,21 @@ def dose_sentence(result: DoseResult) -> str:
         return "no dose"
     upper = "not bounded" if result.upper is None else f"{result.upper:.2f} Gy"
     if result.below_detection:
-        return f"below the detection limit ({result.detection_dose:.2f} Gy)"
+        return f"not above the decision threshold: {result.lower:.2f} to {upper}"
     highest = "above the curve's range, extrapolated: " if result.above_range else ""
     return f"{highest}{result.estimate:.2f} Gy ({result.lower:.2f} to {upper})"
 
 
 def probabilities_text(found: Triage | None) -> str:
-    """All four classes with their probabilities."""
+    """All classes with their probabilities."""
     if found is None:
         return ""
-    return ", ".join(f"{name} {100 * p:.0f} %" for name, p in zip(CLASSES, found.probabilities, strict=True))
+    return ", ".join(f"{name} {_percent(p)}" for name, p in zip(CLASSES, found.probabilities, strict=True))
+
+
+def _percent(p: float) -> str:
+    """Never a certainty that was not reached."""
+    return "> 99 %" if p > 0.995 else "< 1 %" if p < 0.005 else f"{100 * p:.0f} %"
 
 
 def _rounded(value: float | None) -> float | None:

@@ -199,11 +199,11 @@ def _frequency_lines(frequency: Frequency | None, found: Statistics | None) -> t
 
 def _counted_line(frequency: Frequency, _: Statistics) -> Line:
     return Line(
-        "As counted",
+        "Cells the model called",
         wording.rate(frequency.per_1000),
         interval_text(frequency.ci_low, frequency.ci_high),
-        f"{wording.whole(frequency.mnbn_cells)} of {wording.whole(frequency.bn_cells)} BN cells called MN; the "
-        "interval (Clopper-Pearson) covers the counting error only.",
+        f"{wording.whole(frequency.mnbn_cells)} of {wording.whole(frequency.bn_cells)} BN cells called MN, right or "
+        "wrong. The interval (Clopper-Pearson) covers the counting error only: it is not one of the true frequency.",
     )
 
 
@@ -214,13 +214,15 @@ def _slides_line(item: DonorItem) -> Line | None:
         return None
     names = [slide.record.name for slide in item.disagreeing]
     note = f"{slides.method[0].upper()}{slides.method[1:]} over {wording.plural(compared, 'slide')}."
+    if slides.spread_known:
+        note += " How much the model differs between slides is in the test."
     if not names:
         note += (
             " No slide differs from the others (Fisher's exact test for each slide, p times the number of slides, "
             f"level {LEVEL:g})."
         )
         return Line("The slides agree", f"p {_p_text(slides.p_value)}", "", note)
-    said = disagreement(names, compared)
+    said = disagreement(names, compared, slides.spread_known)
     return Line("The slides differ", f"p {_p_text(slides.p_value)}", "", f"{note} {said[0].upper()}{said[1:]}.")
 
 
@@ -231,8 +233,8 @@ def _corrected_line(_: Frequency, found: Statistics) -> Line:
         return Line(label, wording.NOT_KNOWN, "", f"Not available: {e.correction_note}.")
     label += f" (Se {e.sensitivity[0]}/{e.sensitivity[1]}, Sp {e.specificity[0]}/{e.specificity[1]}, {e.rates_data})"
     note = (
-        "Rogan-Gladen; the interval (Lang-Reiczigel) covers the counting error of both rates, not their variation from "
-        "slide to slide."
+        "From the calls and the errors that are to be expected of a new slide; the interval holds how much they differ "
+        f"between {wording.plural(e.validation_slides, 'validation slide')}."
     )
     if e.correction_note:
         note = f"{e.correction_note[0].upper()}{e.correction_note[1:]}."
@@ -260,14 +262,17 @@ def _background_line(_: Frequency, found: Statistics) -> Line:
         return Line("Background", wording.NOT_KNOWN, "", f"{found.no_background[0].upper()}{found.no_background[1:]}.")
     c = found.control
     where = "literature: general population, scored by eye (HUMN); not your own control"
-    if c is not None:
+    if c is not None and b.source == "control":
         spread = f", {wording.rate(c.low)} to {wording.rate(c.high)} a donor" if c.donors > 1 else ""
         where = f"own control: {wording.plural(c.slides, 'slide')} of {wording.plural(c.donors, 'donor')}{spread}"
     position = "is above the background" if b.above else "does not differ from the background"
+    what, covered = "The reviewed frequency", "Counting error only: donors differ as well."
+    if b.source == "control":
+        what, covered = "The model's count", "How much the control slides differ is in the test."
     note = (
-        f"{where[0].upper()}{where[1:]}. The counted frequency {position}: one-sided p {_p_text(b.p_greater)}; "
+        f"{where[0].upper()}{where[1:]}. {what} {position}: one-sided p {_p_text(b.p_greater)}; "
         f"above it from {wording.plural(b.limits.decision_threshold + 1, 'MNBN cell')} on; detection limit "
-        f"{wording.rate(b.detection_limit_per_1000)} per 1000. Counting error only: donors differ as well."
+        f"{wording.rate(b.detection_limit_per_1000)} per 1000. {covered}"
     )
     return Line("Background", wording.rate(b.per_1000), "", note)
 

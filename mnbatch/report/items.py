@@ -10,7 +10,8 @@ from mnbatch.assay.estimates import NO_ESTIMATES, Estimates
 from mnbatch.assay.field_records import FieldCounts
 from mnbatch.assay.heterogeneity import Heterogeneity
 from mnbatch.report.dose_report import DonorDose
-from mnbatch.report.statistics import Statistics, disagreement
+from mnbatch.report.headline import Headline, headline_of
+from mnbatch.report.statistics import Statistics, disagreement, division_warnings
 from mnbatch.results.records import SlideRecord
 from mnbatch.review.review_status import NO_REVIEW, SlideReview, pool
 from mnbatch.review.sign_offs import Basis, Signed
@@ -52,6 +53,11 @@ class SlideItem:
         newer = self.record.waiting is not None and self.record.status != "waiting"
         waits = (self.record.waiting.text,) if newer and self.record.waiting else ()
         return (*waits, *self.record.warnings, *self.call.warnings, *stated, *twice)
+
+    @property
+    def headline(self) -> Headline | None:
+        """The frequency for the top of its page; None where nothing was counted."""
+        return headline_of(self.call.frequency, self.estimates, self.review)
 
     @property
     def fields(self) -> FieldCounts | None:
@@ -109,14 +115,29 @@ class DonorItem:
         """Warnings of the pooling, of the statistics and of slides that disagree."""
         stated = self.statistics.warnings if self.statistics else ()
         odd = [slide.record.name for slide in self.disagreeing]
+        known = self.heterogeneity is not None and self.heterogeneity.spread_known
         newer = [s.record.slide_id for s in self.slides if s.record.waiting and s.record.status != "waiting"]
         waits = f"newer files of these slides wait to be scored: {', '.join(newer)}"
+        counts = self.fields
         return (
             *self.call.warnings,
             *((waits,) if newer else ()),
             *stated,
-            *((disagreement(odd, len(self.done)),) if odd else ()),
+            *((disagreement(odd, len(self.done), known),) if odd else ()),
+            *(division_warnings(counts) if counts else ()),
         )
+
+    @property
+    def fields(self) -> FieldCounts | None:
+        """What the fields of its slides held; None for crops."""
+        known = [slide.fields for slide in self.slides if slide.fields is not None]
+        return FieldCounts.pooled(known) if known else None
+
+    @property
+    def headline(self) -> Headline | None:
+        """The frequency for the top of its pages; None where nothing was counted."""
+        estimates = self.statistics.estimates if self.statistics else None
+        return headline_of(self.call.frequency, estimates, self.review)
 
     @property
     def review(self) -> SlideReview:

@@ -25,7 +25,6 @@ from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.page_pictures import GalleryView
 from mnbatch.report.rendering import href
 from mnbatch.report.signature_lines import sheet_signatures, short_signature, sign_view
-from mnbatch.report.statistics import corrected_text
 from mnbatch.report.views import RowView
 from mnbatch.results.records import SlideRecord
 
@@ -54,7 +53,7 @@ def slide_row(item: SlideItem, up: str) -> RowView:
         donor=item.donor or "",
         donor_href=href(f"{up}donors/{item.donor_folder}/index.html") if item.donor_folder else "",
         dose=item.sample.get("dose_gy", ""),
-        corrected=corrected_text(item.statistics),
+        headline=item.headline,
         reviewed=short_review(item.review),
     )
 
@@ -72,7 +71,7 @@ def donor_row(item: DonorItem, up: str) -> RowView:
         flagged_cells=call.flagged_cells,
         warnings=item.warnings,
         slides=len(call.slide_ids),
-        corrected=corrected_text(item.statistics),
+        headline=item.headline,
         reviewed=" · ".join(filter(None, (short_review(item.review), short_signature(item.signatures)))),
     )
 
@@ -144,6 +143,7 @@ def donor_sheet(item: DonorItem) -> SheetView:
     done = [slide.record for slide in item.done]
     samples = [slide.sample for slide in item.slides]
     background = item.statistics.background if item.statistics else None
+    no_background = item.statistics.no_background if item.statistics else ""
     return sheet_view(
         SheetSource(
             item.call,
@@ -154,6 +154,9 @@ def donor_sheet(item: DonorItem) -> SheetView:
             item.warnings,
             background,
             sheet_signatures(item.signatures),
+            no_background,
+            item.headline,
+            item.fields,
         )
     )
 
@@ -193,7 +196,7 @@ def index_page(
 def _on_scale(rows: Iterable[RowView], scale: charts.Scale) -> tuple[RowView, ...]:
     marked = []
     for row in rows:
-        place, spoken = views.mark(row.frequency, scale)
+        place, spoken = views.mark(row.headline, scale)
         marked.append(replace(row, mark=place, spoken=spoken))
     return tuple(marked)
 
@@ -237,7 +240,7 @@ def _index_facts(slides: Sequence[SlideItem], donors: Sequence[DonorItem]) -> tu
         facts += [
             ("BN cells", wording.whole(bn_cells), "counted"),
             ("MNBN", wording.whole(mnbn), "called MN"),
-            ("MN per 1000 BN", *_batch_micronuclei(done)),
+            ("MN counted", *_batch_micronuclei(done)),
             ("Flagged", wording.whole(flagged), wording.percent(flagged, bn_cells) + " of the counted"),
         ]
     facts.append(("Excluded", wording.whole(excluded), "unreadable or copies"))
@@ -245,7 +248,7 @@ def _index_facts(slides: Sequence[SlideItem], donors: Sequence[DonorItem]) -> tu
 
 
 def _batch_micronuclei(done: Sequence[SlideCall]) -> tuple[str, str]:
-    """The MN frequency of all slides together and its footing, or that there is none."""
+    """Micronuclei that the model counted on all slides together, or that there are none."""
     counted = [call.mn for call in done if call.mn is not None]
     if not counted:
         return short_text(None, done[0].mn_reason), "the model gives yes or no only"
@@ -254,8 +257,7 @@ def _batch_micronuclei(done: Sequence[SlideCall]) -> tuple[str, str]:
             "not available",
             f"{wording.whole(len(done) - len(counted))} of {wording.plural(len(done), 'slide')} without counts",
         )
-    mn = MnFrequency.pooled(counted)
-    return short_text(mn, ""), wording.plural(mn.micronuclei, "micronucleus", "micronuclei")
+    return wording.whole(MnFrequency.pooled(counted).micronuclei), "by the model"
 
 
 def _index_lede(records: Sequence[SlideRecord], donors: Sequence[DonorItem]) -> str:

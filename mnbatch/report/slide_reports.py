@@ -24,7 +24,7 @@ from mnbatch.report.field_exports import MASKS_FOLDER as MASKS
 from mnbatch.report.field_pictures import fields_view
 from mnbatch.report.items import SlideItem
 from mnbatch.report.page_pictures import Candidate, gallery_view
-from mnbatch.report.statistics import statistics_of, why_no_background
+from mnbatch.report.statistics import ground_of, statistics_of
 from mnbatch.results.checksums import checksum, file_checksum
 from mnbatch.results.dosing_settings import scoring_mode
 from mnbatch.results.lock import check_still_held
@@ -258,8 +258,8 @@ class SlideBuilder:
         folder = donor_folder(donor) if donor else ""
         also_found = self._context.also_found.get(record.slide_id, ())
         control = self._context.controls.get(called_with(record))
-        alone = why_no_background(bool(row.get("control")), control, [scoring_mode(record)])
-        statistics = statistics_of(call.frequency, call.mn, estimates, control, alone)
+        ground = ground_of(bool(row.get("control")), control, [scoring_mode(record)], review.number)
+        statistics = statistics_of(call.frequency, call.mn, estimates, ground)
         return SlideItem(record, call, donor, folder, sample, also_found, next_step, review, estimates, statistics)
 
 

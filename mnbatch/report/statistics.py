@@ -7,17 +7,21 @@ from dataclasses import dataclass
 
 from mnbatch.assay.calls import Frequency
 from mnbatch.assay.estimates import Estimates
+from mnbatch.assay.field_records import FEWEST_FOR_INDEX, USUAL_CBPI, USUAL_NDI, FieldCounts
 from mnbatch.assay.heterogeneity import LEVEL
 from mnbatch.assay.intervals import Precision, precision
 from mnbatch.assay.mn_counts import Distribution, MnFrequency
-from mnbatch.dosimetry.detection_limits import Background, Control, compare_with_background
+from mnbatch.dosimetry.detection_limits import FEWEST_CONTROLS, Background, Control, compare_with_background
 from mnbatch.report import wording
 from mnbatch.results.dosing_settings import MODE_ALL_CELLS
+from mnbatch.review.estimate import Estimate
 
 SHIFTED = (
     "the scores are outside the range that the model was validated on (p = {p:.2g}): stain, focus or cells differ, and "
-    "neither the correction nor the expected count can be relied on"
+    "no frequency is estimated, and the expected count cannot be relied on"
 )
+
+UNKNOWN_SPREAD = "how much the model itself differs between slides is not known, and not in the test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,55 +52,105 @@ def statistics_of(
     frequency: Frequency | None,
     mn: MnFrequency | None,
     estimates: Estimates,
-    control: Control | None,
-    no_background: str,
+    ground: Ground,
+    slides: int = 1,
 ) -> Statistics | None:
     """The statistics that accompany a frequency; None where there is no frequency.
 
+    A model's count is compared with the laboratory's own controls, which have the same errors, and with no others: the
+    literature's cells were scored by eye. So are reviewed ones, which are compared with it.
+
     Args:
-        no_background: why it is compared with no background (`why_no_background`).
+        ground: what it may be compared with; slides: that it was counted on.
     """
     if frequency is None or not frequency.bn_cells:
         return None
-    mnbn, cells = frequency.mnbn_cells, frequency.bn_cells
-    background = None if no_background else compare_with_background(mnbn, cells, control)
+    mnbn, cells, control = frequency.mnbn_cells, frequency.bn_cells, ground.control
+    background, e = None, ground.reviewed
+    if not ground.reason and e is not None and not ground.with_control:
+        background = compare_with_background(round(e.mnbn), max(1, round(e.bn_cells)), None)
+    elif not ground.reason and control is not None:
+        background = compare_with_background(mnbn, cells, control, control.scatter_of(cells / max(1, slides)))
     counts = None if mn is None else mn.distribution
-    return Statistics(estimates, background, control, precision(mnbn, cells), counts, no_background)
+    return Statistics(estimates, background, control, precision(mnbn, cells), counts, ground.reason)
 
 
-def why_no_background(is_control: bool, control: Control | None, modes: Collection[str]) -> str:
-    """Why a frequency is compared with no background; "" where it is.
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a frequency is compared with.
+
+    Attributes:
+        control: controls scored in the same way; with_control: they show how much slides differ, and are taken.
+        reviewed: the reviewed frequency of a complete review, for the literature.
+        reason: why it is compared with nothing; "" otherwise.
+    """
+
+    control: Control | None
+    with_control: bool
+    reviewed: Estimate | None
+    reason: str
+
+
+def ground_of(is_control: bool, control: Control | None, modes: Collection[str], reviewed: Estimate | None) -> Ground:
+    """What a frequency is compared with, or why with nothing.
 
     Args:
-        control: scored in the same way, if there is one; else the literature would be taken.
+        control: scored in the same way, if there is one.
         modes: `scoring_mode` of its slides.
+        reviewed: of a complete review.
     """
+    usable = control is not None and control.scatter_known
+    reason = ""
     if is_control:
-        return "is a control"
-    if control is None and MODE_ALL_CELLS in modes:
-        return "none for --cells all: the literature's cells are binucleated"
-    return ""
+        reason = "is a control"
+    elif not usable and MODE_ALL_CELLS in modes:
+        reason = "none for --cells all: the literature's cells are binucleated"
+    elif not usable and reviewed is None:
+        reason = _why_not_compared(control)
+    return Ground(control, usable, reviewed, reason)
 
 
-def disagreement(names: Sequence[str], compared: int) -> str:
-    """Which of the `compared` slides disagree, as a warning of their donor; two cannot say which of them is wrong."""
-    if compared == 2:
-        return (
-            f"the slides {names[0]} and {names[1]} disagree (Fisher's exact test, p < {LEVEL:g}): check both before "
-            "their sum is used"
-        )
+def _why_not_compared(control: Control | None) -> str:
+    if control is None:
+        return "not compared: the calls were not reviewed, and the literature's cells were scored by eye"
     return (
-        f"disagreeing with the donor's other slides: {', '.join(names)} (Fisher's exact test, p times the number of "
-        f"slides < {LEVEL:g}): check them before the sum is used"
+        f"not compared: {wording.plural(control.slides, 'control slide')} cannot show how much slides of this model "
+        f"differ; {FEWEST_CONTROLS} can"
     )
 
 
-def corrected_text(found: Statistics | None) -> tuple[str, str]:
-    """The corrected frequency and its interval for a row of a table; two empty texts where there is none."""
-    if found is None or found.estimates.corrected is None:
-        return "", ""
-    e = found.estimates
-    return wording.rate(e.corrected), interval_text(e.corrected_low, e.corrected_high)
+def disagreement(names: Sequence[str], compared: int, spread_known: bool = False) -> str:
+    """Which of the `compared` slides disagree, as a warning of their donor; two cannot say which of them is wrong.
+
+    Args:
+        spread_known: what the model differs by from slide to slide is in the test.
+    """
+    more = (
+        "" if spread_known else "; how much the model itself differs between slides is not known, and not in the test"
+    )
+    if compared == 2:
+        return (
+            f"the slides {names[0]} and {names[1]} disagree (Fisher's exact test, p < {LEVEL:g}{more}): check both "
+            "before their sum is used"
+        )
+    return (
+        f"disagreeing with the donor's other slides: {', '.join(names)} (Fisher's exact test, p times the number of "
+        f"slides < {LEVEL:g}{more}): check them before the sum is used"
+    )
+
+
+def division_warnings(counts: FieldCounts) -> tuple[str, ...]:
+    """Division indices outside of what cultures usually have."""
+    found = counts.division()
+    if found is None or found.cells < FEWEST_FOR_INDEX:
+        return ()
+    indices = (("NDI", found.ndi, USUAL_NDI), ("CBPI", found.cbpi, USUAL_CBPI))
+    return tuple(
+        f"{name} {value:.2f} is outside the usual {low:g} to {high:g}: check the culture, and whether cells of every "
+        "class were found"
+        for name, value, (low, high) in indices
+        if value is not None and not low <= value <= high
+    )
 
 
 def interval_text(low: float | None, high: float | None) -> str:

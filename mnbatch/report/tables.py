@@ -19,6 +19,7 @@ from mnbatch.csvfile import Number, Value, is_number
 from mnbatch.dosimetry.detection_limits import Background
 from mnbatch.report.columns import Column, Columns, Table, of_part
 from mnbatch.report.dose_report import DonorDose
+from mnbatch.report.headline import Headline
 from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.signature_lines import signature_status
 from mnbatch.report.statistics import Statistics
@@ -291,6 +292,23 @@ _REVIEW: Columns[SlideReview] = (
         "count",
     ),
 )
+_HEADLINE: Columns[Headline] = (
+    Column(
+        *("headline_kind", "`reviewed`, `estimated`, `none`"),
+        "what the number at the top of the page is: from a complete review; from the calls and what is known of the "
+        "model's errors; or none, because that is not known",
+        lambda h: h.kind,
+    ),
+    Column("headline_per_1000", RATE, "that frequency; empty for `none`", lambda h: _rounded(h.per_1000), "number"),
+    Column(
+        *("headline_low", RATE, "its 95 % interval, which holds the errors of the model or what was not reviewed"),
+        lambda h: _rounded(h.low),
+        "number",
+    ),
+    Column("headline_high", RATE, "the same", lambda h: _rounded(h.high), "number"),
+    Column("trust", "text", "what the interval holds, or why there is no frequency", lambda h: h.trust),
+)
+
 _REVIEWED: Columns[Estimate] = (
     Column(
         *("reviewed_mnbn_cells", "cells, estimated"),
@@ -351,7 +369,9 @@ _MN_REASON: Columns[Counts] = (
 
 _ESTIMATES: Columns[Statistics] = (
     Column(
-        *("corrected_per_1000", RATE, "frequency corrected for classifier error (Rogan-Gladen), within 0 to 1000"),
+        *("corrected_per_1000", RATE),
+        "frequency corrected for classifier error, within its interval; empty unless the errors are known slide by "
+        "slide",
         lambda s: _rounded(s.estimates.corrected),
         "number",
     ),
@@ -361,7 +381,7 @@ _ESTIMATES: Columns[Statistics] = (
         "number",
     ),
     Column(
-        *("corrected_ci_low", RATE, "95 % interval (Lang-Reiczigel), which includes the uncertainty of the two rates"),
+        *("corrected_ci_low", RATE, "95 % interval, which holds how much both rates differ from slide to slide"),
         lambda s: _rounded(s.estimates.corrected_low),
         "number",
     ),
@@ -406,8 +426,9 @@ _ESTIMATES: Columns[Statistics] = (
     ),
     Column("expected_note", "text", "why the four columns before are empty", lambda s: s.estimates.expected_note),
     Column(
-        *("background", "`control`, `literature`, `is a control`, `none for --cells all: ...`"),
-        "what the counted frequency is compared with",
+        *("background", "`control`, `literature`, `is a control`, `none for --cells all: ...`, `not compared: ...`"),
+        "what is compared with what: the count with own controls of the same scoring, a reviewed frequency with the "
+        "literature",
         lambda s: s.background.source if s.background else s.no_background,
     ),
 )
@@ -551,6 +572,7 @@ SLIDES: Table[SlideLine] = Table(
             "when a run first left the slide, or newer files of it, to the next run; empty where nothing waits",
             lambda s: s.item.record.waiting.since if s.item.record.waiting else "",
         ),
+        *of_part(_HEADLINE, lambda s: s.item.headline),
     ),
 )
 
@@ -571,7 +593,7 @@ DOSE: Columns[DonorDose] = (
     Column("dose_level", "0 to 1", "of the limits", lambda d: d.result.level, "number"),
     Column("dose_method", "`profile`, `merkle`, `delta`", "of the limits", lambda d: d.result.method),
     Column(
-        *("dose_class", "`below detection`, `< 1 Gy`, `1 to 2 Gy`, `> 2 Gy`", "triage class"),
+        *("dose_class", "`< 1 Gy`, `1 to 2 Gy`, `> 2 Gy`", "triage class: the likeliest of the three"),
         lambda d: d.triage.category if d.triage else None,
     ),
     Column(
@@ -582,7 +604,8 @@ DOSE: Columns[DonorDose] = (
     ),
     Column(
         *("dose_below_detection", "1, 0"),
-        "1: not more events than the curve's background explains (5 %, one-sided)",
+        "1: not above the decision threshold: not more events than the curve's background, with its own uncertainty, "
+        "explains (5 %, one-sided)",
         lambda d: None if d.result.below_detection is None else int(d.result.below_detection),
         "yes/no",
     ),
@@ -599,6 +622,18 @@ DOSE: Columns[DonorDose] = (
     Column(
         *("dose_warnings", "text, separated by `; `", "what to know before the dose is used"),
         lambda d: "; ".join(d.result.warnings),
+    ),
+)
+
+_DECISION: Columns[DonorDose] = (
+    Column(
+        *("dose_above_1_gy_probability", "0 to 1", "probability that the dose is above 1 Gy, with the same prior"),
+        lambda d: round(d.triage.above[0], 4) if d.triage else None,
+        "number",
+    ),
+    Column(
+        *("dose_verdict", "`above 1 Gy`, `below 1 Gy`, `open: ...`", "decided where that probability is 95 % or more"),
+        lambda d: d.triage.verdict if d.triage else None,
     ),
 )
 
@@ -635,11 +670,6 @@ def _donor_counts(donor: DonorItem) -> Counts:
     return Counts(donor.call, donor.excluded_cells, donor.warnings, tuple(item.record for item in donor.slides))
 
 
-def _donor_fields(donor: DonorItem) -> FieldCounts | None:
-    known = [slide.fields for slide in donor.slides if slide.fields is not None]
-    return FieldCounts.pooled(known) if known else None
-
-
 DONORS: Table[DonorItem] = Table(
     "donors.csv",
     "one row a donor",
@@ -673,13 +703,15 @@ DONORS: Table[DonorItem] = Table(
             lambda d: "; ".join(slide.record.slide_id for slide in d.disagreeing),
         ),
         *of_part(DOSE, lambda d: d.dose),
-        *of_part(_FIELDS, _donor_fields),
+        *of_part(_FIELDS, lambda d: d.fields),
         *of_part(_SIGNATURES, lambda d: d.signatures),
         Column(
             *("slides_waiting", "slides", "of all slides: not scored yet, left to the next run"),
             lambda d: len(d.call.waiting_slide_ids),
             "count",
         ),
+        *of_part(_HEADLINE, lambda d: d.headline),
+        *of_part(_DECISION, lambda d: d.dose),
     ),
 )
 

@@ -12,6 +12,7 @@ from mnbatch.report.charts import Cumulative
 from mnbatch.report.dose_report import DoseView
 from mnbatch.report.field_pictures import FieldsView
 from mnbatch.report.frequency_lines import Line, MicronucleiView, ReviewView
+from mnbatch.report.headline import Headline
 from mnbatch.report.page_pictures import GalleryView
 from mnbatch.report.signature_lines import SignView
 
@@ -26,7 +27,7 @@ class RowView:
         place: its path in the export, if that says more than the name; empty under pseudonyms.
         mark, spoken: its interval on the page's scale and in words; None and "" without a frequency.
         slides: number of slides (of a donor).
-        corrected: frequency corrected for classifier error and its interval, as text.
+        headline: the frequency to be shown; None without a count.
         reviewed: the reviewed frequency with its interval, or the status of the review; "" for none.
     """
 
@@ -44,7 +45,7 @@ class RowView:
     donor_href: str = ""
     dose: str = ""
     slides: int = 1
-    corrected: tuple[str, str] = ("", "")
+    headline: Headline | None = None
     mark: charts.Interval | None = None
     spoken: str = ""
     reviewed: str = ""
@@ -169,19 +170,19 @@ def scale_of(rows: Iterable[RowView]) -> charts.Scale:
     """The common axis of a page's interval bars."""
     pairs = []
     for row in rows:
-        f = row.frequency
-        if f is not None and f.per_1000 is not None and f.ci_high is not None:
-            pairs.append((f.per_1000, f.ci_high))
+        h = row.headline
+        if h is not None and h.per_1000 is not None and h.high is not None:
+            pairs.append((h.per_1000, h.high))
     return charts.common_scale(pairs)
 
 
-def mark(frequency: Frequency | None, scale: charts.Scale) -> tuple[charts.Interval | None, str]:
+def mark(headline: Headline | None, scale: charts.Scale) -> tuple[charts.Interval | None, str]:
     """A frequency's place on a scale, and the same in words for a reader who cannot see it."""
-    f = frequency
-    if f is None or f.per_1000 is None or f.ci_low is None or f.ci_high is None:
+    h = headline
+    if h is None or h.per_1000 is None or h.low is None or h.high is None:
         return None, ""
-    spoken = f"{wording.rate(f.per_1000)} per 1000, 95 % interval {wording.rate(f.ci_low)} to {wording.rate(f.ci_high)}"
-    return charts.interval(scale, f.per_1000, f.ci_low, f.ci_high), spoken
+    spoken = f"{h.number} per 1000, 95 % interval {h.interval}"
+    return charts.interval(scale, h.per_1000, h.low, h.high), spoken
 
 
 def flag_counts(cells: Sequence[CalledCell]) -> tuple[FlagCount, ...]:

@@ -80,10 +80,14 @@ class Dosing:
 
     @property
     def options(self) -> DoseOptions:
-        """For `assess`; stated error rates count as the same scoring."""
+        """For `assess`.
+
+        Stated error rates do not make a curve one of another scoring: they are rates of all cells together, and a
+        model's errors differ from slide to slide.
+        """
         s = self.settings
-        allowed = s.allow_mismatch or self.corrected
-        return DoseOptions(s.method, s.level, protraction_factor(s.exposure_hours), allowed)  # type: ignore[arg-type]
+        g = protraction_factor(s.exposure_hours)
+        return DoseOptions(s.method, s.level, g, s.allow_mismatch)  # type: ignore[arg-type]
 
 
 def scoring_mode(record: SlideRecord) -> str:

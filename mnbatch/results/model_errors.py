@@ -8,6 +8,7 @@ from pathlib import Path
 from mnbatch.assay.classifier_error import CountedRate, ErrorRates
 from mnbatch.assay.own_cells import ValidatedCell, Validation, ValidationRow, read_validation, validate_with
 from mnbatch.assay.score_mixture import ScoreHistogram
+from mnbatch.assay.slide_errors import ValidationSlide
 from mnbatch.csvfile import csv_bytes, read_stored, shown
 from mnbatch.errors import UsageError
 from mnbatch.intake import reason
@@ -89,10 +90,11 @@ def validation_of(record: SlideRecord, cells: Sequence[ValidatedCell]) -> Valida
     elif card.sensitivity is not None and card.specificity is not None:
         rates = ErrorRates(_counted(card.sensitivity), _counted(card.specificity), _named(card.sensitivity.data))
         reason = ""
+    slides = tuple(ValidationSlide(s.n, s.n_mn, s.called, s.right) for s in card.slides) if rates else ()
     if card.scores is None:
-        return Validation(rates, reason, None, NO_SCORES)
+        return Validation(rates, reason, None, NO_SCORES, slides)
     s = card.scores
-    return Validation(rates, reason, ScoreHistogram(s.edges, s.mn, s.nomn, _named(s.data)), "")
+    return Validation(rates, reason, ScoreHistogram(s.edges, s.mn, s.nomn, _named(s.data)), "", slides)
 
 
 def _nothing(reason: str) -> Validation:

@@ -42,17 +42,28 @@ class ScoresStamp(_Frozen):
     nomn: tuple[int, ...]
 
 
+class SlideCountsStamp(_Frozen):
+    """Calls on one validation slide (see `mnbatch.assay.slide_errors.ValidationSlide`)."""
+
+    n: int
+    n_mn: int
+    called: int
+    right: int
+
+
 class ValidationStamp(_Frozen):
     """What the model's card says of its errors, kept so that a report needs no model.
 
     Attributes:
-        threshold: the card's; the two rates hold at no other.
+        threshold: the card's; rates and slides hold at no other.
+        slides: calls on each validation slide; empty where the card has none, as in records of earlier versions.
     """
 
     threshold: float
     sensitivity: RateStamp | None = None
     specificity: RateStamp | None = None
     scores: ScoresStamp | None = None
+    slides: tuple[SlideCountsStamp, ...] = ()
 
 
 class ModelStamp(_Frozen):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Literal
 
@@ -42,6 +42,7 @@ class SlideReview:
         outdated: decisions on results that are no longer those of the slide; kept, and not counted.
         torn: lines of the trail that cannot be read.
         ahead: valid decisions with a time later than when they were saved.
+        to_review: cells that the queue holds, reviewed or not.
         result_key: of the present result; "" where there is none.
         decisions: digest over the valid decisions; "" without any.
     """
@@ -58,6 +59,7 @@ class SlideReview:
     result_key: str = ""
     decisions: str = ""
     ahead: int = 0
+    to_review: int = 0
 
     @property
     def looked(self) -> int:
@@ -118,7 +120,12 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
     if not by_reviewer:
         reason = f"decisions on an earlier result of this slide: {outdated}" if outdated else ""
         return SlideReview(
-            "outdated" if outdated else "none", reason, outdated=outdated, torn=trail.torn, result_key=queue.result_key
+            "outdated" if outdated else "none",
+            reason,
+            outdated=outdated,
+            torn=trail.torn,
+            result_key=queue.result_key,
+            to_review=queue.drawn,
         )
     tallies = tally(queue, combined(by_reviewer))
     words = {who: {cell: d.decision for cell, d in said.items()} for who, said in by_reviewer.items()}
@@ -140,6 +147,7 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
         result_key=queue.result_key,
         decisions=_digest(by_reviewer),
         ahead=_ahead(by_reviewer, trail),
+        to_review=queue.drawn,
     )
 
 
@@ -162,19 +170,21 @@ def review_without_result(trail: Trail) -> SlideReview:
 
 def pool(reviews: Sequence[SlideReview]) -> SlideReview:
     """The review of a donor from those of the slides that are done."""
+    to_review = sum(review.to_review for review in reviews)
     if not reviews or all(review.status == "none" for review in reviews):
-        return NO_REVIEW
+        return replace(NO_REVIEW, to_review=to_review)
     complete = [review for review in reviews if review.status == "complete"]
     ahead = sum(review.ahead for review in reviews)
     if len(complete) == len(reviews):
         tallies = tuple(tally for review in reviews for tally in review.tallies)
-        return SlideReview("complete", "", tallies, estimate(tallies), _people(reviews), ahead=ahead)
+        number, people = estimate(tallies), _people(reviews)
+        return SlideReview("complete", "", tallies, number, people, ahead=ahead, to_review=to_review)
     open_slides = len(reviews) - len(complete)
     old = sum(review.status == "outdated" for review in reviews)
     note = f", {old} of them outdated" if old else ""
     reason = f"the review of {open_slides} of {len(reviews)} slide{'s' * (len(reviews) != 1)} is not complete{note}"
     tallies = tuple(tally for review in reviews for tally in review.tallies)
-    return SlideReview("unfinished", reason, tallies, None, _people(reviews), ahead=ahead)
+    return SlideReview("unfinished", reason, tallies, None, _people(reviews), ahead=ahead, to_review=to_review)
 
 
 def _digest(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> str:
