@@ -114,8 +114,23 @@ def plan(
     least_band: Annotated[int | None, typer.Option("--least-band", help="Cells of the band at least.")] = None,
     least_sample: Annotated[int | None, typer.Option("--least-sample", help="Cells of the sample at least.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the random order.")] = None,
+    learn: Annotated[
+        int | None,
+        typer.Option("--learn", min=0, metavar="N", help="Besides, N cells that teach the model most; 0: none."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="With --learn: the model that scored, where it is elsewhere now.")
+    ] = None,
+    stain: Annotated[
+        str | None, typer.Option("--stain", help="With --learn: fluorescence or giemsa, where OUT holds both.")
+    ] = None,
 ) -> None:
-    """Show how much a review covers, or change it; a larger sample includes the smaller one, so no work is lost."""
+    """Show how much a review covers, or change it; a larger sample includes the smaller one, so no work is lost.
+
+    --learn adds cells at the end of the queue for `mnbatch adapt`: uncertain ones that differ from each other, and a
+    fifth at random. The estimate of the review is made without them.
+    """
+    from mnbatch.app.learning_plan import plan_learning
     from mnbatch.app.review_service import review_plan
 
     typed: dict[str, Any] = {
@@ -126,9 +141,14 @@ def plan(
         "seed": seed,
     }
     done = review_plan(out, {name: value for name, value in typed.items() if value is not None})
-    for name, value in asdict(done.plan).items():
-        typer.echo(f"{name:13} {value:g}")
-    if done.changed:
+    chosen = None if learn is None else plan_learning(out, learn, model, stain)
+    plan = done.plan if chosen is None else review_plan(out).plan
+    for name, value in asdict(plan).items():
+        typer.echo(f"{name:13} {len(value) if name == 'learn' else value:g}")
+    if chosen is not None and learn:
+        typer.echo(f"chosen from {counted(chosen.compared, 'cell')}:")
+        typer.echo("\n".join(f"{slide_id}: {number}" for slide_id, number in chosen.by_slide.items()))
+    if done.changed or chosen is not None:
         _rebuild(out)
 
 

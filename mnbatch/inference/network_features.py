@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -9,11 +10,12 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from scipy.special import expit
 
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.errors import ModelError
-from mnbatch.imaging.preparation import network_input
+from mnbatch.imaging.preparation import network_input, prepare_crop
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.network_scores import Normaliser
 from mnbatch.networks.network import StreamNetwork, linear
@@ -69,3 +71,15 @@ def describe(model: LoadedModel, crops: Iterable[UInt8Array]) -> Described:
     if not vectors:
         return Described(np.zeros((0, network.classifier.in_features)), np.zeros(0))
     return Described(np.concatenate(vectors), expit(np.concatenate(margins) / card.temperature))
+
+
+def describe_jpegs(model: LoadedModel, jpegs: Iterable[bytes]) -> Described:
+    """As `describe`, of the pictures that OUT keeps.
+
+    Raises:
+        ModelError: as `stream_network`.
+        OSError: a picture is damaged.
+    """
+    preparation = model.card.preparation
+    pictures = (np.asarray(Image.open(io.BytesIO(jpeg))) for jpeg in jpegs)
+    return describe(model, (prepare_crop(picture, preparation) for picture in pictures))

@@ -40,6 +40,8 @@ class ReviewPlan:
         sample: share of the remaining negatives that is drawn at random.
         least_band, least_sample: cells that are taken at least, where there are as many.
         seed: of the random order; another seed draws another sample.
+        learn: cell-ids that are reviewed for a model's training besides; they are outside of the strata, so that no
+            estimate is made from them.
     """
 
     band: float = 0.05
@@ -47,6 +49,7 @@ class ReviewPlan:
     least_band: int = 20
     least_sample: int = 100
     seed: int = 1
+    learn: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not (0 <= self.band <= 1 and 0 < self.sample <= 1 and self.least_band >= 0 and self.least_sample >= 1):
@@ -62,7 +65,7 @@ class Place:
 
     Attributes:
         row: of the slide's cells.
-        rank: place in the queue, from 0; None for a cell that was not drawn.
+        rank: place in the queue, from 0; None for a cell that was not drawn. Cells for training come last.
         blind_rank: place in the queue of a blind review, where the order must not tell the stratum.
         inclusion_probability: 1 in strata that are reviewed completely; None outside of the queue.
     """
@@ -92,8 +95,8 @@ class Queue:
 
     @property
     def drawn(self) -> int:
-        """Cells in the queue."""
-        return sum(place.rank is not None for place in self.places)
+        """Cells in the queue that the review needs; those for training are not among them."""
+        return sum(place.rank is not None and place.stratum != OUTSIDE for place in self.places)
 
 
 def result_key(record: SlideRecord, cells: Sequence[CalledCell]) -> str:
@@ -116,13 +119,15 @@ def draw_queue(record: SlideRecord, cells: Sequence[CalledCell], plan: ReviewPla
     number = min(len(negatives), max(plan.least_band, math.ceil(plan.band * len(counted))))
     band, rest = negatives[:number], negatives[number:]
     drawn = min(len(rest), max(plan.least_sample, math.ceil(plan.sample * len(rest))))
-    chance = {row: _random(plan.seed, cells[row].cell_id) for row in counted}
+    chance = {row: permanent_random(plan.seed, cells[row].cell_id) for row in counted}
     order = [sorted(stratum, key=chance.__getitem__) for stratum in (called, band, rest)]
     stratum = dict.fromkeys(order[0], "called") | dict.fromkeys(order[1], "band")
     stratum |= dict.fromkeys(order[2][:drawn], "rest")
     probability = {"called": 1.0, "band": 1.0, "rest": drawn / len(rest) if rest else 1.0}
-    ranks = {row: rank for rank, row in enumerate(stratum)}
-    blind = sorted(stratum, key=lambda row: _random(plan.seed, "blind:" + cells[row].cell_id))
+    learn = set(plan.learn)
+    taught = [row for row in order[2][drawn:] if cells[row].cell_id in learn]
+    ranks = {row: rank for rank, row in enumerate([*stratum, *taught])}
+    blind = sorted(ranks, key=lambda row: permanent_random(plan.seed, "blind:" + cells[row].cell_id))
     blind_ranks = {row: rank for rank, row in enumerate(blind)}
     places = tuple(
         Place(
@@ -166,5 +171,6 @@ def save_plan(paths: OutPaths, plan: ReviewPlan) -> None:
     change(paths, replace={paths.review_plan: (json.dumps(content, indent=1) + "\n").encode()})
 
 
-def _random(seed: int, name: str) -> bytes:
+def permanent_random(seed: int, name: str) -> bytes:
+    """A number that this seed and name always have."""
     return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).digest()
