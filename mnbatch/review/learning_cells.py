@@ -28,8 +28,8 @@ def choose_cells(
 
     A share is random. Then the cell with the largest product of uncertainty, exp(-|logit(p) - logit(threshold)| /
     `WIDTH`), and squared distance to the nearest cell that is taken or chosen already, again and again (the
-    farthest-first traversal of Sener and Savarese, "Active learning for convolutional neural networks: a core-set approach", 2018,
-    weighted by uncertainty).
+    farthest-first traversal of Sener and Savarese, "Active learning for convolutional neural networks: a core-set
+    approach", 2018, weighted by uncertainty).
 
     Args:
         features: (n, d), as the network sees the cells; p_mn: (n,); threshold: of the model.
