@@ -280,7 +280,7 @@ def _is_clear(products: Floats) -> bool:
 
 
 def _common_shift(pairs: list[tuple[float, float, float]], tolerance: float) -> tuple[tuple[float, float], int] | None:
-    """The shift in which most (then the most alike) pairs of cells agree, and their number; None where none is enough."""
+    """The shift in which most (then the most alike) pairs of cells agree, and their number; None where none will do."""
     best: tuple[int, float, tuple[float, float]] | None = None
     for x, y, _ in pairs:
         near = [pair for pair in pairs if math.hypot(pair[0] - x, pair[1] - y) <= tolerance]
