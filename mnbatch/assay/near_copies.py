@@ -153,6 +153,12 @@ def _candidates(spectra: npt.NDArray[np.uint8]) -> Iterator[Pairs]:
         yield usable[pairs[start : start + _BLOCK]]
 
 
+def is_near_copy(one: bytes, other: bytes) -> bool:
+    """Whether two thumbnails (`Likeness.thumbnail`) show the same picture, as `find_near_copies` would say."""
+    both = [np.frombuffer(values, np.uint8).reshape(SIDE, SIDE) for values in (one, other)]
+    return bool(_alike(np.array([[0, 1]]), both.__getitem__)[0])
+
+
 def _halved(thumbnails: npt.NDArray[np.generic]) -> Floats:
     """(..., 64, 64) to (..., 32, 32)."""
     *first, side, _ = thumbnails.shape

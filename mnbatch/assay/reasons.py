@@ -200,6 +200,8 @@ TEXTS: dict[str, str] = {
         "Give --names with a pattern of the file names that says which is which (docs/exports.md), or --names plain "
         "where each file is a field of its own."
     ),
+    "regrouped": "OUT has results of slide {slide}, whose files are grouped into other slides now.",
+    "regrouped-do": "Use a new --out, so that no cell is counted under two slides.",
     "same-cells": (
         "Its {crops} crops show the same cells {turn} times ({file} and {other}): focal planes or channels in files of "
         "their own, which would be counted again."

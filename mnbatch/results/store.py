@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -76,6 +77,12 @@ class Store:
             paths.root.mkdir(parents=True, exist_ok=True)
         write_record(paths, record)
         sweep_slide(paths, record)
+
+    def forget(self, slide_id: str) -> None:
+        """Remove a slide that has no scores: its files belong to other slides now."""
+        paths = self.paths.slide(slide_id)
+        with storage_errors(paths.root):
+            shutil.rmtree(paths.root)
 
     def records(self) -> list[SlideRecord]:
         """All records, ordered by the slides' paths."""
