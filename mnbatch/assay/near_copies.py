@@ -74,6 +74,7 @@ def _frequencies() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
 
 
 _WINDOW = _window()
+_WIDE_WINDOW = np.kron(_WINDOW, np.ones((2, 2), np.float32))
 # As matrices: a filter of a picture this small costs more in calls than in arithmetic.
 _BLURS = {
     side: ndimage.gaussian_filter1d(np.eye(side, dtype=np.float32), _FINE, axis=0, mode="nearest")
@@ -111,9 +112,15 @@ def likeness_of(thumbnail: Grey) -> Likeness:
     return Likeness(spectrum.tobytes(), np.ascontiguousarray(thumbnail).tobytes())
 
 
-def fine_structure(thumbnails: npt.NDArray[np.uint8]) -> Floats:
-    """What thumbnails (n, 64, 64) show without their coarse structure, less towards their edges: (n, 32, 32)."""
-    return np.asarray(_fine(_halved(thumbnails)) * _WINDOW)
+def fine_structure(thumbnails: npt.NDArray[np.uint8], *, halved: bool = False) -> Floats:
+    """What thumbnails (n, 64, 64) show without their coarse structure, less towards their edges, as unit vectors.
+
+    Returns:
+        (n, 4096), or (n, 1024) where they are halved first. Products of two rows are correlations.
+    """
+    fine = _fine(_halved(thumbnails)) * _WINDOW if halved else _fine(thumbnails) * _WIDE_WINDOW
+    rows = fine.reshape(len(thumbnails), -1)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _TINY), np.float32)
 
 
 def find_near_copies(spectra: npt.NDArray[np.uint8], thumbnails: Callable[[int], Grey]) -> Pairs:
