@@ -211,3 +211,17 @@ def test_a_plane_that_cannot_be_read_makes_the_cell_unreadable(tmp_path: Path) -
 
     (cell,) = read_cells(next(iter(read_tasks(slide, options))), Preparation())
     assert "focal planes" in cell.reason  # type: ignore[union-attr]
+
+
+def test_folders_of_planes_are_asked_about(tmp_path: Path) -> None:
+    names = [f"p/TimePoint_1/ZStep_{z}/B03_s{s}_w1.TIF" for z in (1, 2) for s in (1, 2)]
+    for slide in slides(tmp_path, names):
+        assert slide.refused is not None
+        assert "--layout" in slide.refused[1]
+    layout = "{slide}/TimePoint_{time}/ZStep_{plane}/{well}_s{field}_w{channel}.tif"
+    (slide,) = slides(tmp_path, names, layout=layout)
+    assert (slide.name, len(slide.files), len(slide.companions), slide.refused) == ("p_B03", 2, 2, None)
+    assert len(slides(tmp_path, names, names="plain")) == 2
+    assert all(
+        slide.refused is None for slide in slides(tmp_path / "p" / "TimePoint_1" / "ZStep_1", ["x/B03_s1_w1.TIF"])
+    )
