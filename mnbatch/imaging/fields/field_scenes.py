@@ -25,12 +25,12 @@ from mnbatch.errors import SlideError
 from mnbatch.imaging.formats.likeness_of_pages import FINE_SIDE, SAME_FIELD
 
 _NO_CELLS = ("small_body", "apoptotic")
-_SAME_PLACE = 0.5
-"""Nucleus diameters. Cells of two focal planes are at most so far apart."""
+_SAME_PLACE, _SAME_IN_BOTH = 0.5, 0.4
+"""Nucleus diameters between the places of a cell in two fields that overlap, and in two pictures of one scene."""
 
-_LEAST_CELLS, _LEAST_SHARE = 3, 0.5
+_LEAST_CELLS, _LEAST_SHARE = 3, 0.6
 """Two fields are of one scene where so many cells, and such a share of the fewer ones, are in the same places. Of two
-fields of six cells each it happens by chance once in a million."""
+fields of six cells each it happens by chance less than once in a million."""
 
 _CLEARLY, _PARTS = 0.5, 8.0
 """Correlation of fields, and parts of them (of 64) that it comes from, that are enough whatever cells were found."""
@@ -302,7 +302,7 @@ def _met(new: _Field, other: _Field) -> int:
     if not len(new.places) or not len(other.places):
         return 0
     away = np.linalg.norm(new.places[:, None] - other.places[None], axis=2)
-    near = away <= _SAME_PLACE * max(new.diameter, other.diameter)
+    near = away <= _SAME_IN_BOTH * max(new.diameter, other.diameter)
     return int(min(near.any(axis=0).sum(), near.any(axis=1).sum()))
 
 
