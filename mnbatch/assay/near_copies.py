@@ -74,6 +74,7 @@ def _frequencies() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
 
 
 _WINDOW = _window()
+_WIDE_WINDOW = np.kron(_WINDOW, np.ones((2, 2), np.float32))
 # As matrices: a filter of a picture this small costs more in calls than in arithmetic.
 _BLURS = {
     side: ndimage.gaussian_filter1d(np.eye(side, dtype=np.float32), _FINE, axis=0, mode="nearest")
@@ -111,9 +112,15 @@ def likeness_of(thumbnail: Grey) -> Likeness:
     return Likeness(spectrum.tobytes(), np.ascontiguousarray(thumbnail).tobytes())
 
 
-def fine_structure(thumbnails: npt.NDArray[np.uint8]) -> Floats:
-    """What thumbnails (n, 64, 64) show without their coarse structure, less towards their edges: (n, 32, 32)."""
-    return np.asarray(_fine(_halved(thumbnails)) * _WINDOW)
+def fine_structure(thumbnails: npt.NDArray[np.uint8], *, halved: bool = False) -> Floats:
+    """What thumbnails (n, 64, 64) show without their coarse structure, less towards their edges, as unit vectors.
+
+    Returns:
+        (n, 4096), or (n, 1024) where they are halved first. Products of two rows are correlations.
+    """
+    fine = _fine(_halved(thumbnails)) * _WINDOW if halved else _fine(thumbnails) * _WIDE_WINDOW
+    rows = fine.reshape(len(thumbnails), -1)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _TINY), np.float32)
 
 
 def find_near_copies(spectra: npt.NDArray[np.uint8], thumbnails: Callable[[int], Grey]) -> Pairs:
@@ -151,6 +158,12 @@ def _candidates(spectra: npt.NDArray[np.uint8]) -> Iterator[Pairs]:
     pairs = np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0).astype(np.int64)
     for start in range(0, len(pairs), _BLOCK):
         yield usable[pairs[start : start + _BLOCK]]
+
+
+def is_near_copy(one: bytes, other: bytes) -> bool:
+    """Whether two thumbnails (`Likeness.thumbnail`) show the same picture, as `find_near_copies` would say."""
+    both = [np.frombuffer(values, np.uint8).reshape(SIDE, SIDE) for values in (one, other)]
+    return bool(_alike(np.array([[0, 1]]), both.__getitem__)[0])
 
 
 def _halved(thumbnails: npt.NDArray[np.generic]) -> Floats:

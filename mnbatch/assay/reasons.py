@@ -190,6 +190,10 @@ TEXTS: dict[str, str] = {
     "names-no-channel": ": there is no channel '{channel}'",
     "names-times": "Its files show {scenes} scenes at {count} times by their names ({names}).",
     "names-times-do": "Give the number of one, from 1, with --time.",
+    "names-folders": "{folder} is one of {count} folders that are named as times or focal planes of the same scenes.",
+    "names-folders-do": (
+        "Give --layout with a pattern that says what they are (docs/exports.md), or --names plain if each is a slide."
+    ),
     "names-planes": "Its files show {count} focal planes by their names ({names}), and none is number {said}.",
     "names-planes-do": "Give --planes sharpest, --planes max, or the number of one from 1.",
     "names-missing": "By names of {names} the scene of {file} has no file of the {axis} that is read ({value}).",
@@ -203,6 +207,8 @@ TEXTS: dict[str, str] = {
         "Give --names with a pattern of the file names that says which is which (docs/exports.md), or --names plain "
         "where each file is a field of its own."
     ),
+    "regrouped": "OUT has results of slide {slide}, whose files are grouped into other slides now.",
+    "regrouped-do": "Use a new --out, so that no cell is counted under two slides.",
     "same-cells": (
         "Its {crops} crops show the same cells {turn} times ({file} and {other}): focal planes or channels in files of "
         "their own, which would be counted again."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +22,8 @@ _MOST = 0.5
 """With a larger share of names that fit an instrument, one that does not is asked about."""
 
 _LOOKED_AT = 8
+_PLANE_FOLDER = re.compile(r"(timepoint|zstep|zplane|zslice)[_ -]?[0-9]+", re.IGNORECASE)
+"""Folders in which MetaXpress and others write the times and focal planes of one plate."""
 
 Explain = Callable[[Skipped], None]
 
@@ -43,12 +47,30 @@ def slides_by_names(slide: Slide, options: PageOptions, explain: Explain, layout
     """
     if slide.refused is not None or slide.kind == "wsi" or (options.names == PLAIN and layout is None):
         return [slide]
+    if layout is None and (alike := _folders_of_scene(slide)):
+        why = say("names-folders", folder=Named("folder", slide.path), count=alike)
+        return [replace(slide, refused=(why, say("names-folders-do")))]
     stated = layout or (None if options.names is None else naming_of(options.names))
     try:
         named = _parsed(slide, stated) if stated else _recognised(slide)
     except SlideError as error:
         return [replace(slide, refused=(error.message, error.next_step))]
     return [slide] if named is None else list(_wells(slide, *named, options, explain))
+
+
+def _folders_of_scene(slide: Slide) -> int:
+    """Number of folders of focal planes or times next to each other, of which this slide is one; 0 for none."""
+    parent, name = os.path.split(slide.path)
+    match = _PLANE_FOLDER.fullmatch(name)
+    if match is None:
+        return 0
+    try:
+        names = [entry.name for entry in os.scandir(os.path.join(slide.root, parent)) if entry.is_dir()]
+    except OSError:
+        return 0
+    others = [found for other in names if (found := _PLANE_FOLDER.fullmatch(other)) is not None]
+    alike = sum(found[1].casefold() == match[1].casefold() for found in others)
+    return alike if alike > 1 else 0
 
 
 def _parsed(slide: Slide, naming: Naming) -> tuple[Naming, list[_File]]:

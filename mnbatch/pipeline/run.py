@@ -35,6 +35,7 @@ from mnbatch.pipeline.covering import Cover, covering
 from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
 from mnbatch.pipeline.planning import Plan, Stamps, plan_slides
 from mnbatch.pipeline.reading import SlideJob, default_workers
+from mnbatch.pipeline.regrouped import Regrouped
 from mnbatch.pipeline.waiting import has_rested, waiting_record
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
@@ -199,6 +200,7 @@ class _Run:
     pool: WorkerPool
     outcome: RunOutcome = field(default_factory=RunOutcome)
     pseudonyms: Pseudonyms | None = None
+    regrouped: Regrouped = field(init=False)
 
     @property
     def stamps(self) -> Stamps:
@@ -225,12 +227,15 @@ class _Run:
 
     def _plan(self) -> list[Plan]:
         plans = []
+        coded = self.pseudonyms
+        self.regrouped = Regrouped(self.store, (lambda known: known) if coded is None else coded.slide_code)
         for plan in plan_slides(self._found(), self.store, self.stamps):
             self.stop.check()
             plans.append(plan)
             if plan.action == "wait" and self.pseudonyms is not None:
                 plan = plans[-1] = replace(plan, why=shareable(plan.why, self.pseudonyms.code))
             self.log.write("planned", slide=plan.slide.slide_id, action=plan.action, why=plan.why)
+        self.regrouped.settle(str(self.settings.export))
         if not plans:
             raise NoInputError(
                 f"No slide was found in {self.settings.export} with the layout {self.settings.layout}.",
@@ -241,7 +246,7 @@ class _Run:
 
     def _found(self) -> Iterator[Slide]:
         settings = self.settings
-        slides = find_slides(
+        slides: Iterator[Slide] = find_slides(
             settings.export,
             layout=settings.layout,
             settle_seconds=settings.settle,
@@ -251,6 +256,7 @@ class _Run:
             options=self.stamps.fields.page_options,
             rested=self._has_rested,
         )
+        slides = map(self.regrouped.note, slides)
         if settings.samples is not None:
             slides = iter(self._with_samples(list(slides), settings.samples))
         return slides if self.pseudonyms is None else map(self.pseudonyms.slide, slides)

@@ -25,25 +25,29 @@ from mnbatch.errors import SlideError
 from mnbatch.imaging.formats.likeness_of_pages import FINE_SIDE, SAME_FIELD
 
 _NO_CELLS = ("small_body", "apoptotic")
-_SAME_PLACE = 0.5
-"""Nucleus diameters. Cells of two focal planes are at most so far apart."""
+_SAME_PLACE, _SAME_IN_BOTH = 0.5, 0.4
+"""Nucleus diameters between the places of a cell in two fields that overlap, and in two pictures of one scene."""
 
-_LEAST_CELLS, _LEAST_SHARE = 3, 0.5
+_LEAST_CELLS, _LEAST_SHARE = 3, 0.6
 """Two fields are of one scene where so many cells, and such a share of the fewer ones, are in the same places. Of two
-fields of six cells each it happens by chance once in a million."""
+fields of six cells each it happens by chance less than once in a million."""
 
 _CLEARLY, _PARTS = 0.5, 8.0
 """Correlation of fields, and parts of them (of 64) that it comes from, that are enough whatever cells were found."""
 
+_FEW_FIELDS, _PATTERN_SHARE = 5, 0.5
+"""Where of so many fields most correlate with most others, it is dust or light that they share, and no scene."""
+
 _SPARSE_SHARE, _SPARSE_FIELDS = 0.3, 3
 """Of fields with one or two cells a pair may agree by chance; where so many do, they are one scene."""
 
-_MAY_BE_ONE = 0.75
-_ENOUGH = ((1, 0.94), (2, 0.88), (3, 0.8))
-"""Cells of two fields with one shift, and the correlation of their fine structure that is enough for an overlap. Of
-4106 pairs of different simulated cells the highest is 0.87, of 47 cells in two noisy pictures the lowest is 0.96."""
+_MAY_BE_ONE = 0.85
+_ENOUGH_PAIRS, _ENOUGH = ((1, 0.8), (2, 0.72), (3, 0.65)), ((1, 0.86), (2, 0.8), (3, 0.74))
+"""Cells of two fields with one shift, and the correlation of their fine structure that is enough for an overlap: of
+cells with several nuclei, and of any. Of 6450 pairs of different simulated binucleated cells the highest is 0.63, of
+178 163 of single nuclei 0.76; of 47 binucleated cells in two noisy pictures the lowest is 0.84."""
 
-_FOUND_AGAIN = 0.6
+_FOUND_AGAIN = 0.75
 """Share of the cells in an overlap that the other field must have, too."""
 
 _TOLERANCE = 0.25
@@ -55,7 +59,13 @@ _ONE_CELL = 0.35
 _SAME_FRAME = 0.7
 """Two fields that share more than this of their area are one scene."""
 
+_ROUGHLY_ALIKE = 0.2
+_BLOCK = 256
+_MOST_FIELDS, _MOST_CELLS = 20480, 20480
+"""Earlier fields, and scored cells of them, with which a field is compared; bounds memory and time."""
+
 Floats = npt.NDArray[np.float32]
+Grey = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.float64]
 
 
@@ -81,33 +91,53 @@ class _Field:
     digests: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """A scored cell: number of its field, and its thumbnail (64, 64)."""
+
+    field: int
+    cell: FoundAt
+    picture: Grey
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two cells that may be one.
+
+    Attributes:
+        x, y: from the place in the later field to that in the earlier one, pixels.
+        paired: both have several nuclei.
+    """
+
+    x: float
+    y: float
+    likeness: float
+    paired: bool
+
+
 @dataclass(slots=True, eq=False)
-class _Pictures:
-    """Fine structure of the pictures of scored cells seen so far, unit vectors of one row a cell."""
+class _Rows:
+    """Unit vectors of what was seen, in blocks that are compared at once; the oldest are let go."""
 
-    rows: list[Floats] = field(default_factory=list)
-    of_field: list[int] = field(default_factory=list)
-    places: list[tuple[float, float]] = field(default_factory=list)
-    blocks: list[Floats] = field(default_factory=list)
+    most: int
+    blocks: list[tuple[int, Floats]] = field(default_factory=list)
+    count: int = 0
 
-    def alike(self, pictures: Floats) -> list[tuple[int, int, float]]:
-        """Number of a new picture, of a known one, and their correlation, for all pairs that may be one cell."""
+    def add(self, rows: Floats) -> None:
+        for row in rows:
+            if self.count % _BLOCK == 0:
+                self.blocks.append((self.count, np.zeros((_BLOCK, len(row)), np.float32)))
+                self.blocks = self.blocks[-self.most :]
+            self.blocks[-1][1][self.count % _BLOCK] = row
+            self.count += 1
+
+    def alike(self, rows: Floats, least: float) -> list[tuple[int, int, float]]:
+        """Numbers of a given and of a known row, and their product, where it is at least this."""
         found = []
-        start = 0
-        for block in [*self.blocks, np.stack(self.rows)] if self.rows else self.blocks:
-            values = pictures @ block.T
-            for new, known in np.argwhere(values >= _MAY_BE_ONE):
-                found.append((int(new), start + int(known), float(values[new, known])))
-            start += len(block)
+        for start, block in self.blocks:
+            values = rows @ block.T
+            found += [(int(a), start + int(b), float(values[a, b])) for a, b in np.argwhere(values >= least)]
         return found
-
-    def add(self, pictures: Floats, number: int, places: Sequence[tuple[float, float]]) -> None:
-        self.rows.extend(pictures)
-        self.of_field.extend([number] * len(pictures))
-        self.places.extend(places)
-        if len(self.rows) >= 256:
-            self.blocks.append(np.stack(self.rows))
-            self.rows.clear()
 
 
 class FieldScenes:
@@ -116,8 +146,11 @@ class FieldScenes:
     def __init__(self) -> None:
         self._fields: list[_Field] = []
         self._details: list[npt.NDArray[np.float16]] = []
-        self._pictures = _Pictures()
+        self._coarse = _Rows(most=_MOST_FIELDS // _BLOCK)
+        self._pictures = _Rows(most=_MOST_CELLS // _BLOCK)
+        self._cells: list[_Seen] = []
         self._same: dict[int, int] = {}
+        self._clear: dict[int, list[int]] = {}
         self._sparse: dict[int, int] = {}
 
     def once(self, items: Sequence[ReadItem]) -> list[ReadItem]:
@@ -137,12 +170,16 @@ class FieldScenes:
     def trouble(self) -> SlideError | None:
         """Why the slide cannot be counted: fields that show one scene."""
         same = dict(self._same)
+        count = len(self._fields)
+        clear = sum(map(len, self._clear.values()))
+        if count < _FEW_FIELDS or clear <= _PATTERN_SHARE * count * (count - 1) / 2:
+            same |= {later: earlier[0] for later, earlier in self._clear.items()}
         with_cells = sum(bool(len(one.places)) for one in self._fields)
         if len(self._sparse) >= max(_SPARSE_FIELDS, _SPARSE_SHARE * with_cells):
             same |= self._sparse
         if not same:
             return None
-        later, earlier = next(iter(same.items()))
+        later, earlier = min(same.items())
         file, other = (Named("file", self._fields[i].source) for i in (earlier, later))
         why = say("same-scene", count=len(same), fields=len(self._fields), file=file, other=other)
         return SlideError(why, say("same-scene-do"))
@@ -154,11 +191,13 @@ class FieldScenes:
         new = _known(report, crops)
         number = len(self._fields)
         self._compare_scene(new, report.detail, number)
-        usable = [crop for crop in crops if crop.likeness is not None and crop.found is not None]
-        pictures = _fine(usable)
-        shared = self._overlaps(new, pictures, [_place(crop) for crop in usable]) if number not in self._same else {}
+        usable = [crop for crop in crops if crop.likeness is not None]
+        cells_seen = [crop.found for crop in usable if crop.found is not None]
+        pictures = _thumbnails(usable)
+        shared = self._overlaps(new, pictures, cells_seen) if number not in self._same else {}
         self._fields.append(new)
-        self._pictures.add(pictures, number, [_place(crop) for crop in usable])
+        self._pictures.add(fine_structure(pictures, halved=True))
+        self._cells.extend(_Seen(number, cell, picture) for cell, picture in zip(cells_seen, pictures, strict=True))
         if not shared:
             return [*crops, bare]
         cells = tuple(_marked(cell) if i in shared else cell for i, cell in enumerate(bare.cells))
@@ -171,37 +210,31 @@ class FieldScenes:
     def _compare_scene(self, new: _Field, detail: bytes, number: int) -> None:
         values = np.frombuffer(detail, np.float16) if detail else np.zeros(FINE_SIDE**2, np.float16)
         mine = values.astype(np.float32)
-        for i in self._alike_fields(mine):
-            other = self._fields[i]
-            if other.size != new.size or (new.digests and new.digests <= other.digests):
-                continue  # of copies of a file each cell is counted once, which is another rule
-            met = _met(new, other)
-            fewer = min(len(new.places), len(other.places))
-            correlation = self._details[i].astype(np.float32) * mine
-            if (met >= _LEAST_CELLS and met >= _LEAST_SHARE * fewer) or _is_clear(correlation):
-                self._same.setdefault(number, i)
-            elif fewer and met == fewer and float(correlation.sum()) >= _CLEARLY:
-                self._sparse.setdefault(number, i)
+        coarse = _halved(mine)
+        for _, i, _ in self._coarse.alike(coarse[None], _ROUGHLY_ALIKE):
+            other, products = self._fields[i], self._details[i].astype(np.float32) * mine
+            copied = new.digests and new.digests <= other.digests  # each cell is counted once by another rule
+            if other.size == new.size and not copied and float(products.sum()) >= SAME_FIELD:
+                self._compare(new, other, products, (number, i))
         self._details.append(values)
+        self._coarse.add(coarse[None])
 
-    def _alike_fields(self, mine: Floats) -> list[int]:
-        found = []
-        for start in range(0, len(self._details), 256):
-            block = np.stack(self._details[start : start + 256]).astype(np.float32)
-            found += (start + np.flatnonzero(block @ mine >= SAME_FIELD)).tolist()
-        return found
+    def _compare(self, new: _Field, other: _Field, products: Floats, pair: tuple[int, int]) -> None:
+        met, fewer = _met(new, other), min(len(new.places), len(other.places))
+        if met >= _LEAST_CELLS and met >= _LEAST_SHARE * fewer:
+            self._same.setdefault(*pair)
+        elif _is_clear(products) and (len(new.places) or len(other.places)):
+            self._clear.setdefault(pair[0], []).append(pair[1])
+        elif fewer and met == fewer and float(products.sum()) >= _CLEARLY:
+            self._sparse.setdefault(*pair)
 
     # Overlap.
 
-    def _overlaps(self, new: _Field, pictures: Floats, places: list[tuple[float, float]]) -> dict[int, int]:
+    def _overlaps(self, new: _Field, pictures: Grey, cells: Sequence[FoundAt]) -> dict[int, int]:
         """Number of a cell of the report -> field that has it, too."""
-        if not len(pictures) or not self._fields:
+        if not len(pictures) or not self._cells:
             return {}
-        pairs: dict[int, list[tuple[float, float, float]]] = {}
-        for mine, theirs, likeness in self._pictures.alike(pictures):
-            x, y = self._pictures.places[theirs]
-            shift = x - places[mine][0], y - places[mine][1], likeness
-            pairs.setdefault(self._pictures.of_field[theirs], []).append(shift)
+        pairs = self._pairs(pictures, cells)
         shared: dict[int, int] = {}
         for number in sorted(pairs):
             other = self._fields[number]
@@ -217,6 +250,17 @@ class FieldScenes:
             for i in _covered(new, other, shift):
                 shared.setdefault(i, number)
         return shared
+
+    def _pairs(self, pictures: Grey, cells: Sequence[FoundAt]) -> dict[int, list[_Pair]]:
+        """Pairs of a cell of the new field and one of an earlier one that may be one cell, by the earlier field."""
+        pairs: dict[int, list[_Pair]] = {}
+        own = fine_structure(pictures)
+        for mine, theirs, _ in self._pictures.alike(fine_structure(pictures, halved=True), _MAY_BE_ONE):
+            seen, cell = self._cells[theirs], cells[mine]
+            likeness = float(own[mine] @ fine_structure(seen.picture[None])[0])
+            paired = min(seen.cell.nuclei, cell.nuclei) > 1
+            pairs.setdefault(seen.field, []).append(_Pair(seen.cell.x - cell.x, seen.cell.y - cell.y, likeness, paired))
+        return pairs
 
 
 def _known(report: FieldReport, crops: Sequence[CellCrop]) -> _Field:
@@ -242,24 +286,15 @@ def _mark(cell: FoundAt) -> tuple[float, float]:
     return cell.x, cell.y
 
 
-def _place(crop: CellCrop) -> tuple[float, float]:
-    assert crop.found is not None
-    return crop.found.x, crop.found.y
-
-
 def _marked(cell: FoundAt) -> FoundAt:
     """A cell that an earlier field has: for this one it is a cell at its edge, and its class is counted there."""
     return replace(cell, cell_class="border", reason=say("in-overlap"), at_border=True)
 
 
-def _fine(crops: Sequence[CellCrop]) -> Floats:
-    thumbnails = [
-        np.frombuffer(crop.likeness.thumbnail, np.uint8).reshape(SIDE, SIDE) for crop in crops if crop.likeness
-    ]
-    if not thumbnails:
-        return np.empty((0, (SIDE // 2) ** 2), np.float32)
-    rows = fine_structure(np.stack(thumbnails)).reshape(len(thumbnails), -1)
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6), np.float32)
+def _thumbnails(crops: Sequence[CellCrop]) -> Grey:
+    return np.array(
+        [np.frombuffer(crop.likeness.thumbnail, np.uint8) for crop in crops if crop.likeness is not None], np.uint8
+    ).reshape(-1, SIDE, SIDE)
 
 
 def _met(new: _Field, other: _Field) -> int:
@@ -267,8 +302,15 @@ def _met(new: _Field, other: _Field) -> int:
     if not len(new.places) or not len(other.places):
         return 0
     away = np.linalg.norm(new.places[:, None] - other.places[None], axis=2)
-    near = away <= _SAME_PLACE * max(new.diameter, other.diameter)
+    near = away <= _SAME_IN_BOTH * max(new.diameter, other.diameter)
     return int(min(near.any(axis=0).sum(), near.any(axis=1).sum()))
+
+
+def _halved(details: Floats) -> Floats:
+    """Half as many pixels a side, as a unit vector."""
+    half = FINE_SIDE // 2
+    rows = details.reshape(half, 2, half, 2).mean(axis=(1, 3)).ravel()
+    return np.asarray(rows / max(float(np.linalg.norm(rows)), 1e-9), np.float32)
 
 
 def _is_clear(products: Floats) -> bool:
@@ -279,17 +321,23 @@ def _is_clear(products: Floats) -> bool:
     return float(parts.sum()) ** 2 >= _PARTS * float((parts**2).sum())
 
 
-def _common_shift(pairs: list[tuple[float, float, float]], tolerance: float) -> tuple[tuple[float, float], int] | None:
-    """The shift in which most (then the most alike) pairs of cells agree, and their number; None where none is enough."""
+def _common_shift(pairs: list[_Pair], tolerance: float) -> tuple[tuple[float, float], int] | None:
+    """The shift in which most (then the most alike) pairs of cells agree, and their number; None where none will do."""
     best: tuple[int, float, tuple[float, float]] | None = None
-    for x, y, _ in pairs:
-        near = [pair for pair in pairs if math.hypot(pair[0] - x, pair[1] - y) <= tolerance]
-        likeness = sorted((pair[2] for pair in near), reverse=True)
-        enough = any(len(likeness) >= count and likeness[count - 1] >= least for count, least in _ENOUGH)
-        shift = float(np.median([pair[0] for pair in near])), float(np.median([pair[1] for pair in near]))
-        if enough and (best is None or (len(near), likeness[0]) > best[:2]):
-            best = len(near), likeness[0], shift
+    for pair in pairs:
+        near = [other for other in pairs if math.hypot(other.x - pair.x, other.y - pair.y) <= tolerance]
+        paired = [other.likeness for other in near if other.paired]
+        if not _are_enough(paired, _ENOUGH_PAIRS) and not _are_enough([other.likeness for other in near], _ENOUGH):
+            continue
+        shift = float(np.median([other.x for other in near])), float(np.median([other.y for other in near]))
+        known = len(near), max(other.likeness for other in near), shift
+        if best is None or known[:2] > best[:2]:
+            best = known
     return None if best is None else (best[2], best[0])
+
+
+def _are_enough(likeness: list[float], rule: tuple[tuple[int, float], ...]) -> bool:
+    return any(sum(value >= least for value in likeness) >= count for count, least in rule)
 
 
 def _shared_area(shift: tuple[float, float], new: tuple[int, int], other: tuple[int, int]) -> float:
