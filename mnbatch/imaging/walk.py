@@ -304,7 +304,7 @@ class Walk:
             if place.path in self._open:
                 group = self._open[place.path]
                 group.skipped.append(skipped)
-                if _extension(entry.name) != _extension(original):
+                if self._kind != "wsi" and _extension(entry.name) != _extension(original):
                     group.namesakes.append(Companion(_join(folder, original), _source_file(entry.path, path)))
         self._take_foreign(folder, listing)
         self._note_unfinished(folder, listing)
