@@ -220,6 +220,8 @@ TEXTS: dict[str, str] = {
     "whole-refused-do": (
         "Check that it is complete and was written by a scanner that OpenSlide knows (openslide.org/formats)."
     ),
+    "dicom-series": "The DICOM files of slide {slide} are of {count} series ({first}, {other}), so of several slides.",
+    "dicom-series-do": "Put the files of each series into a folder of their own.",
     "fields-unusable": "{bad} of the {fields} fields of slide {slide} could not be used: {why}.",
     "fields-unusable-do": (
         "Export the slide again; `--nuclear-channel`, `--um-per-pixel` and `--stain` give what the files do not state."

@@ -12,7 +12,7 @@ VENDOR_FORMATS: dict[str, str] = {
     **dict.fromkeys(("nd2",), "NIS-Elements"),
     **dict.fromkeys(("lif", "lof"), "LAS X"),
     **dict.fromkeys(("vsi", "oir", "oib", "oif", "poir"), "CellSens or FluoView"),
-    **dict.fromkeys(("dcm", "dicom"), "DICOM"),
+    **dict.fromkeys(("dicom",), "DICOM"),
     **dict.fromkeys(("zarr", "n5"), "OME-Zarr"),
     **dict.fromkeys(("c01", "dib"), "Cellomics"),
     **dict.fromkeys(("cif", "daf", "rif"), "IDEAS"),

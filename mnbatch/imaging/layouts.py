@@ -39,7 +39,7 @@ PRESETS: dict[str, tuple[str, str]] = {
     "tiff-galleries": ("**/{slide}.{tif,tiff}", "each TIFF file is a slide, and each of its pages a cell"),
 }
 
-WHOLE_SLIDES: tuple[str, ...] = ("svs", "ndpi", "mrxs", "scn", "vms", "vmu", "bif", "svslide")
+WHOLE_SLIDES: tuple[str, ...] = ("svs", "ndpi", "mrxs", "scn", "vms", "vmu", "bif", "svslide", "dcm")
 """Extensions that only whole slides have; TIFFs may be whole slides too."""
 
 WHOLE_SLIDE_PRESETS: dict[str, tuple[str, str]] = {

@@ -285,6 +285,7 @@ class Walk:
         masks = self._take_masks_out(listing) if self._kind == "fields" else {}
         self._leave_out_pictures_of_pictures(listing, folder)
         fitting = self._without_copies(folder, listing, self._fitting(folder, listing))
+        fitting = self._with_dicom_as_one(folder, fitting)
         originals = self._originals(fitting)
         for entry, path, place in fitting:
             original = originals[entry.name]
@@ -311,6 +312,20 @@ class Walk:
         own = self._open.get(folder or ".")
         if own is not None:
             own.skipped.extend(listing.skipped)
+
+    def _with_dicom_as_one(self, folder: str, fitting: list[_Fitting]) -> list[_Fitting]:
+        """Levels, label and overview of a whole slide are DICOM files of one folder: one slide, named after the folder.
+
+        That they are of one series is checked when it is opened.
+        """
+        files = [item for item in fitting if self._kind == "wsi" and _extension(item[0].name) == "dcm"]
+        if len(files) < 2:
+            return fitting
+        entry, path, place = files[0]
+        if self._is_preset:
+            of_folder = parse_layout(self.layout.name, "crops").place(_join(folder, "0.tif"), self.root.name)
+            place = of_folder or Place(folder.rpartition("/")[2] or self.root.name, None, folder or ".", folder or ".")
+        return [(entry, path, place), *(item for item in fitting if item not in files)]
 
     def _originals(self, fitting: list[_Fitting]) -> dict[str, str]:
         """Name of an image -> name of the one that is taken for it, which may be itself.
