@@ -161,6 +161,10 @@ TEXTS: dict[str, str] = {
     # A slide that is refused for what its files are.
     "vendor-file": "{files}: a format of {maker} that mnbatch does not read.",
     "vendor-file-do": "Export it from its software as OME-TIFF (or TIFF, PNG) in its place; see docs/exports.md.",
+    "vendor-install-do": (
+        "Install its reader ({install}) and run again with --input fields; or export it as OME-TIFF (docs/exports.md)."
+    ),
+    "no-reader": "files of the format {name} need a reader that is not installed: {install}",
     "other-kind": "{files}: {kind} in an export that was read as one of {other}.",
     "other-kind-do": "Score them from a folder of their own, or into another --out with --input {kind}.",
     "mixed-files": "{images} images read as {kind}, and beside them {files}: what is to be counted is not clear.",
