@@ -59,7 +59,7 @@ class Request:
     """One piece of work.
 
     Attributes:
-        operation: `tasks`, `contrast_range`, `stain`, `read`, `hash` (of a slide), `vote` (on a file), `look` or
+        operation: `tasks`, `contrast_range`, `stain`, `read`, `hash` (of a slide), `vote` (on a file), `show` or
             `strip` (of a slide that is not opened).
         key: of the slide it is about; "" where it is about none.
         opening: the slide, where this worker does not know it yet (see `Known`).
@@ -169,7 +169,7 @@ def _answer(request: Request, known: Known[Opened]) -> Answer:
 def _done(request: Request, known: Known[Opened]) -> Any:
     if request.operation == "vote":
         return vote_on(*request.arguments)
-    if request.operation == "look":
+    if request.operation == "show":
         return look_at_slide(*request.arguments)
     if request.operation == "strip":
         return contact_strip(*request.arguments)

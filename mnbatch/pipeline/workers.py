@@ -211,7 +211,7 @@ class WorkerPool:
         """What a few files of a slide show, and what a person has to say of them; "" for nothing."""
         found: SlideLook
         try:
-            found = self.ask("look", slide, options)
+            found = self.ask("show", slide, options)
         except SlideError as error:
             return SlideLook(), f"{error} {error.next_step}"
         except WorkLostError as lost:
