@@ -114,6 +114,15 @@ class ScannedSlide:
         pages: what the pages of its files are and what of them is read; "" for ordinary pictures, or if not looked at.
         scenes: which of its files show one scene by their names, and what of them is read; "" where each is its own.
         asked: what a person has to say before it can be counted; "" for nothing.
+        waits: why a run would leave it to the next one; "" for a slide that is settled.
+        kind: crops, fields or wsi.
+        cells: crops or fields in it, scans of a whole slide; None if not looked at. estimated: from a few files.
+        width, height, values: of a picture of it: pixels, and what they are (`uint16 grey`); 0, 0 and "" if not
+            looked at.
+        um_per_pixel: what its files say; None where they say nothing.
+        left_out: files and folders in its place that are not counted.
+        unreadable: why a picture of the few that were looked at cannot be read; "" for none.
+        strip: its contact strip, where one was asked for and could be made.
     """
 
     slide_id: str
@@ -128,6 +137,17 @@ class ScannedSlide:
     pages: str = ""
     asked: str = ""
     scenes: str = ""
+    waits: str = ""
+    kind: str = "crops"
+    cells: int | None = None
+    estimated: bool = False
+    width: int = 0
+    height: int = 0
+    values: str = ""
+    um_per_pixel: float | None = None
+    left_out: int = 0
+    unreadable: str = ""
+    strip: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +289,7 @@ def scan_export(
     keep_skipped: bool = False,
     options: PageOptions | None = None,
     look_into: bool = False,
+    contact: Path | None = None,
 ) -> ScannedExport:
     """List the slides that a run would find; a few images are examined to tell what they are.
 
@@ -279,19 +300,23 @@ def scan_export(
         settle: mark slides younger than this, in seconds, as not settled.
         keep_skipped: also list each file that was not taken, with the reason.
         options: what a person says of files of one scene, and of pages.
-        look_into: look into a few files of each slide for what their pages are.
+        look_into: look into a few files of each slide for what they hold and what their pages are.
+        contact: folder for a strip of pictures of each slide, `<slide_id>.png`.
 
     Raises:
-        UsageError: no such layout or input, or a sample sheet that cannot be used.
+        UsageError: no such layout or input, a sample sheet that cannot be used, or `contact` is in the export.
         NothingFoundError: no slide, or no such export (a NoInputError that holds what was seen).
         StorageError: it cannot be read.
     """
     from mnbatch.assay.page_options import PageOptions
     from mnbatch.imaging.discovery import find_slides
     from mnbatch.imaging.layouts import parse_layout
+    from mnbatch.results.batch import refuse_out_in_export
 
     options = options or PageOptions()
     parse_layout(layout)  # a wrong one is refused before any image is read
+    if contact is not None:
+        refuse_out_in_export(export, contact)
     recognised = _recognised(current_input(input), export, layout)
     found = ScannedExport(str(export), parse_layout(layout, recognised.kind), recognised)
     skips = _Skips(keep_skipped)
@@ -308,14 +333,14 @@ def scan_export(
             options=options,
         ):
             slides.append(_listed(slide))
-            if look_into:
+            if look_into or contact is not None:
                 crawled.append(slide)
     except NoInputError as error:
         raise NothingFoundError(error, skips.added_to(found)) from error
     if samples is not None:
         slides = _with_donors_of(samples, slides)
-    if look_into:
-        slides = _with_pages(slides, crawled, options)
+    if look_into or contact is not None:
+        slides = _with_looks(slides, crawled, options, contact)
     return replace(skips.added_to(found), slides=tuple(slides))
 
 
@@ -362,21 +387,53 @@ def _listed(slide: Slide) -> ScannedSlide:
         settled=slide.settled,
         asked=" ".join(slide.refused or ()),
         scenes="" if slide.named is None else slide.named.described(),
+        waits=slide.waits.why if slide.waits else "",
+        kind=slide.kind,
+        left_out=len(slide.skipped),
     )
 
 
-def _with_pages(slides: list[ScannedSlide], crawled: list[Slide], options: PageOptions) -> list[ScannedSlide]:
+def _with_looks(
+    slides: list[ScannedSlide], crawled: list[Slide], options: PageOptions, contact: Path | None
+) -> list[ScannedSlide]:
     from mnbatch.pipeline.workers import WorkerPool
 
     with WorkerPool(1, RECOGNISING_SECONDS, RECOGNISING_GIB) as pool:
-        said = [_pages_said(slide, pool, options) for slide in crawled]
-    return [replace(one, pages=what, asked=asked) for one, (what, asked) in zip(slides, said, strict=True)]
+        return [_with_look(one, slide, pool, options, contact) for one, slide in zip(slides, crawled, strict=True)]
 
 
-def _pages_said(slide: Slide, pool: WorkerPool, options: PageOptions) -> tuple[str, str]:
+def _with_look(
+    one: ScannedSlide, slide: Slide, pool: WorkerPool, options: PageOptions, contact: Path | None
+) -> ScannedSlide:
     if slide.copy_of or slide.refused:
-        return "", " ".join(slide.refused or ())
-    return pool.pages(slide, options)
+        return one
+    look, asked = pool.look(slide, options)
+    seen = replace(
+        one,
+        pages=look.pages,
+        asked=asked,
+        cells=None if asked else look.cells,
+        estimated=look.estimated,
+        width=look.width,
+        height=look.height,
+        values=look.values,
+        um_per_pixel=look.um_per_pixel,
+        unreadable=look.unreadable,
+    )
+    return seen if contact is None else replace(seen, strip=_strip(slide, pool, options, contact))
+
+
+def _strip(slide: Slide, pool: WorkerPool, options: PageOptions, contact: Path) -> str | None:
+    from mnbatch.files import storage_errors, write_out_file
+
+    picture = pool.strip(slide, options)
+    if not picture:
+        return None
+    path = contact / f"{slide.slide_id}.png"
+    with storage_errors(contact):
+        contact.mkdir(parents=True, exist_ok=True)
+    write_out_file(path.resolve(), picture)
+    return str(path)
 
 
 def _with_donors_of(sheet: Path, slides: list[ScannedSlide]) -> list[ScannedSlide]:

@@ -163,6 +163,10 @@ TEXTS: dict[str, str] = {
     # A slide that is refused for what its files are.
     "vendor-file": "{files}: a format of {maker} that mnbatch does not read.",
     "vendor-file-do": "Export it from its software as OME-TIFF (or TIFF, PNG) in its place; see docs/exports.md.",
+    "vendor-install-do": (
+        "Install its reader ({install}) and run again with --input fields; or export it as OME-TIFF (docs/exports.md)."
+    ),
+    "no-reader": "files of the format {name} need a reader that is not installed: {install}",
     "other-kind": "{files}: {kind} in an export that was read as one of {other}.",
     "other-kind-do": "Score them from a folder of their own, or into another --out with --input {kind}.",
     "mixed-files": "{images} images read as {kind}, and beside them {files}: what is to be counted is not clear.",
@@ -261,6 +265,8 @@ TEXTS: dict[str, str] = {
     "whole-refused-do": (
         "Check that it is complete and was written by a scanner that OpenSlide knows (openslide.org/formats)."
     ),
+    "dicom-series": "The DICOM files of slide {slide} are of {count} series ({first}, {other}), so of several slides.",
+    "dicom-series-do": "Put the files of each series into a folder of their own.",
     "fields-unusable": "{bad} of the {fields} fields of slide {slide} could not be used: {why}.",
     "fields-unusable-do": (
         "Export the slide again; `--nuclear-channel`, `--um-per-pixel` and `--stain` give what the files do not state."

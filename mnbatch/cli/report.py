@@ -66,11 +66,15 @@ def _say(done: Rebuilt) -> None:
     kept, failed, pages = done.validation, done.failed, done.pages_built
     if kept is not None:
         typer.echo(f"validation: {len(kept)} cells, {sum(cell.truth for cell in kept)} with MN")
+    from mnbatch.assay.alike_names import alike_warning
+
     waiting = done.waiting
     counted = len(done.slides) - len(failed) - len(waiting)
     more = f", {len(waiting)} waiting" if waiting else ""
     typer.echo(f"slides: {len(done.slides)}, {counted} done, {len(failed)} failed{more}")
     typer.echo(f"pages made again: {pages}" if pages else "every page was up to date")
+    for first, *others in done.made.alike_donors if done.made else ():
+        typer.echo(f"warning: {alike_warning(first, others)}", err=True)
     for slide in waiting:
         typer.echo(f"waiting: {slide}")
     for slide in failed:

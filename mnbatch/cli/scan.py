@@ -17,7 +17,12 @@ from mnbatch.errors import EXIT_SLIDES_FAILED
 if TYPE_CHECKING:
     from mnbatch.app.inspection import ScannedExport, ScannedSlide
 
-_COLUMNS = ("slide_id", "donor", "slide", "files", "MB", "note")
+_COLUMNS = (
+    *("slide_id", "donor", "slide", "files", "MB", "note"),
+    *("kind", "cells", "pixels", "um_per_pixel", "pages", "left_out"),
+)
+_SHOWN = ("donor", "slide", "kind", "files", "cells", "pixels", "um_per_pixel", "pages", "left_out", "MB", "note")
+_NUMBERS = frozenset(("files", "cells", "pixels", "um_per_pixel", "left_out", "MB"))
 
 
 def scan(
@@ -49,9 +54,7 @@ def scan(
     ] = None,
     nuclear_channel: Annotated[
         str | None,
-        typer.Option(
-            envvar="MNBATCH_NUCLEAR_CHANNEL", help="As for `run`; of pages with --explain; also the next four."
-        ),
+        typer.Option(envvar="MNBATCH_NUCLEAR_CHANNEL", help="As for `run`; also the next four."),
     ] = None,
     planes: Annotated[str | None, typer.Option(envvar="MNBATCH_PLANES", help="sharpest, max, or a number.")] = None,
     time: Annotated[int | None, typer.Option(envvar="MNBATCH_TIME", min=1, help="Number of a time.")] = None,
@@ -61,11 +64,19 @@ def scan(
     names: Annotated[
         str, typer.Option(envvar="MNBATCH_NAMES", help="How files of one scene are named, as for `run`.")
     ] = "auto",
+    contact: Annotated[
+        Path | None,
+        typer.Option("--contact", help="Folder, outside the export, for a strip of pictures of each slide (PNG)."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only list the slides; no file of them is looked into.")
+    ] = False,
 ) -> None:
-    """List the slides that `mnbatch run` would find in EXPORT; a few images are looked at to say what they are.
+    """Show what `mnbatch run` would count in EXPORT, slide by slide, before anything is counted.
 
-    With --explain a few files of each slide are looked into: what their pages are is said. The exit code is then 3
-    where `run` would fail a slide because that is not clear, or with what was given.
+    Up to three files of each slide are looked into: what they hold, how large, which pages, which pixel size; what is
+    left out (--explain names each) and what a person has to say. Exit code 3 where a slide would fail, so that
+    something has to be said or put right first.
     """
     from mnbatch.app.inspection import NothingFoundError, scan_export
     from mnbatch.assay.page_options import PageOptions
@@ -83,7 +94,8 @@ def scan(
             settle=settle,
             keep_skipped=explain,
             options=said,
-            look_into=explain,
+            look_into=not quick,
+            contact=contact,
         )
     except NothingFoundError as error:
         if explain and not as_json:
@@ -124,7 +136,9 @@ def _note(slide: ScannedSlide) -> str:
         return f"copy of {slide.copy_of}, not scored again"
     if slide.asked:
         return _printable(f"fails: {slide.asked}")
-    return _printable(slide.scenes) if slide.settled else "still being written, left for the next run"
+    if not slide.settled:
+        return f"still being written, left for the next run: {_printable(slide.waits)}"
+    return _printable(f"a picture cannot be read: {slide.unreadable}" if slide.unreadable else slide.scenes)
 
 
 def _print_explanation(found: ScannedExport) -> None:
@@ -147,34 +161,44 @@ def _print_explanation(found: ScannedExport) -> None:
 
 
 def _print_table(found: ScannedExport) -> None:
-    lines = [
-        (
-            row.slide_id,
-            _printable(row.donor or "-"),
-            _printable(row.slide),
-            str(row.files),
-            f"{row.bytes / 1e6:.1f}",
-            _note(row),
-        )
-        for row in found.slides
-    ]
+    rows = [_row(slide) for slide in found.slides]
     if sys.stdout.isatty():
-        _print_rich(lines)
+        _print_rich(rows)
         return
-    for line in (_COLUMNS, *lines):
+    for line in (_COLUMNS, *([row[name] for name in _COLUMNS] for row in rows)):
         typer.echo("\t".join(line))
 
 
-def _print_rich(lines: Sequence[tuple[str, ...]]) -> None:
+def _row(slide: ScannedSlide) -> dict[str, str]:
+    """A slide as the table shows it; "" for what was not looked at."""
+    about = "about " if slide.estimated else ""
+    return {
+        "slide_id": slide.slide_id,
+        "donor": _printable(slide.donor or "-"),
+        "slide": _printable(slide.slide),
+        "files": str(slide.files),
+        "MB": f"{slide.bytes / 1e6:.1f}",
+        "note": _note(slide),
+        "kind": slide.kind,
+        "cells": "" if slide.cells is None else f"{about}{slide.cells}",
+        "pixels": f"{slide.width} x {slide.height} {slide.values}".rstrip() if slide.width else "",
+        "um_per_pixel": "" if slide.um_per_pixel is None else f"{slide.um_per_pixel:.4g}",
+        "pages": _printable(slide.pages),
+        "left_out": str(slide.left_out),
+    }
+
+
+def _print_rich(rows: Sequence[dict[str, str]]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
-    for column in _COLUMNS:
-        table.add_column(column, justify="right" if column in ("files", "MB") else "left", overflow="fold")
-    for line in lines:
-        table.add_row(*map(escape, line))
+    shown = [name for name in _SHOWN if name in ("slide", "note") or any(row[name] for row in rows)]
+    for column in shown:
+        table.add_column(column, justify="right" if column in _NUMBERS else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(row[name]) for name in shown))
     Console().print(table)
 
 
@@ -188,6 +212,12 @@ def _print_summary(found: ScannedExport, *, explained: bool) -> None:
     )
     if found.reasons and not explained:
         typer.echo(f"{sum(found.reasons.values())} files or folders were skipped; --explain shows why", err=True)
+    asked = sum(bool(row.asked) for row in found.slides)
+    if asked:
+        typer.echo(f"{counted(asked, 'slide')} would fail: see the notes; exit code 3", err=True)
+    strips = sum(row.strip is not None for row in found.slides)
+    if strips:
+        typer.echo(f"{counted(strips, 'contact strip')} written", err=True)
     without = sum(row.donor is None for row in found.slides)
     if without:
         typer.echo(

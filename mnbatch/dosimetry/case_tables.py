@@ -19,6 +19,7 @@ RATE_COLUMN = re.compile(r"(?:x|mn|mnbn)_per_(1000|100)")
 DOSE_PARTS = dict.fromkeys(("d", "dose", "d_gy", "dose_gy"), 1) | dict.fromkeys(("d_cgy", "dose_cgy"), 100)
 DOSE_PARTS |= dict.fromkeys(("d_mgy", "dose_mgy"), 1000)
 """Columns of a known dose, and how many of their units a Gy has."""
+_THOUSANDS = re.compile("[0-9]{3}")
 READ = ("id", "n", "x", "endpoint", "scoring", "mode", "model_digest", "threshold")
 NOT_FITTING = "\0"
 """Key under which a row says that it does not fit its table; no column has this name."""
@@ -74,6 +75,8 @@ class CaseCounts:
             raise RowError("no cell was counted (N = 0)")
         if endpoint == "mnbn" and events > cells:
             raise RowError(f"X = {events} is more than N = {cells}, but a cell is counted once (endpoint mnbn)")
+        if rate == "x":
+            _refuse_cut_in_two(row, cells, events, endpoint)
         if events > MOST_EVENTS * cells:
             raise RowError(f"X = {events} in N = {cells} cells cannot be: was a number cut in two at its thousands?")
         return cls(cells, events)
@@ -100,6 +103,23 @@ class CaseCounts:
         events = cells - counts[0] if endpoint == "mnbn" else sum(k * n for k, n in enumerate(counts))
         _agrees(row, "x", events)
         return cls(cells, events, counts)
+
+
+def _refuse_cut_in_two(row: Row, cells: int, events: int, endpoint: str) -> None:
+    """`A,3000,1,200` under id,N,X,note: X = 1 and the note 200, or X = 1,200 without a note? Both can be."""
+    names = [name for name in row if name not in (NOT_FITTING, SEPARATOR)]
+    following = names[names.index("x") + 1 : names.index("x") + 2]
+    if row.get(SEPARATOR) != "," or not following or is_read(following[0]) or not 0 < events < 1000:
+        return
+    rest = row[following[0]]
+    if not _THOUSANDS.fullmatch(rest):
+        return
+    together = 1000 * events + int(rest)
+    if together <= (cells if endpoint == "mnbn" else MOST_EVENTS * cells):
+        raise RowError(
+            f"X = {events} and then {rest} under {following[0]}: was {events},{rest} meant? Write {together} for it; "
+            f"else put the column {following[0]} before N"
+        )
 
 
 def events_of(row: Row, column: str, cells: int, endpoint: str) -> int:

@@ -51,15 +51,22 @@ def field_stem(name: str) -> str:
 def whole_slide_companions(path: str) -> list[str]:
     """Data files of a whole slide that consists of several, as paths beside it; none for other formats.
 
-    MRXS keeps its data in a folder of the same name, VMS and VMU name theirs in the index file. What cannot be listed
-    is left out here: opening the slide will say what is missing.
+    MRXS keeps its data in a folder of the same name, VMS and VMU name theirs in the index file; of DICOM all files of a
+    folder are one slide. What cannot be listed is left out here: opening the slide will say what is missing.
     """
     stem, _, extension = path.rpartition(".")
     if extension.lower() == "mrxs":
         return _files_in(stem)
     if extension.lower() in ("vms", "vmu"):
         return _named_in(path)
+    if extension.lower() == "dcm":
+        return [name for name in dicom_files(os.path.dirname(path)) if name != path]
     return []
+
+
+def dicom_files(folder: str) -> list[str]:
+    """The DICOM files of a folder by their extension, in the order of their names."""
+    return [name for name in _files_in(folder) if name.lower().endswith(".dcm") and "/." not in name]
 
 
 def _files_in(folder: str) -> list[str]:

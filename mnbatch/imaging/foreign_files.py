@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 from mnbatch.assay.cells import SourceFile
 from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.reasons import Foreign, Named, Reason, say
+from mnbatch.imaging.formats.registry import VENDORS
+from mnbatch.imaging.formats.vendor_files import INSTALL
 from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES
 
 VENDOR_FORMATS: dict[str, str] = {
@@ -12,7 +16,7 @@ VENDOR_FORMATS: dict[str, str] = {
     **dict.fromkeys(("nd2",), "NIS-Elements"),
     **dict.fromkeys(("lif", "lof"), "LAS X"),
     **dict.fromkeys(("vsi", "oir", "oib", "oif", "poir"), "CellSens or FluoView"),
-    **dict.fromkeys(("dcm", "dicom"), "DICOM"),
+    **dict.fromkeys(("dicom",), "DICOM"),
     **dict.fromkeys(("zarr", "n5"), "OME-Zarr"),
     **dict.fromkeys(("c01", "dib"), "Cellomics"),
     **dict.fromkeys(("cif", "daf", "rif"), "IDEAS"),
@@ -34,9 +38,17 @@ def extension_of(name: str) -> str:
     return name.rpartition(".")[2].lower() if "." in name else ""
 
 
+@functools.cache
+def readable_field_files() -> frozenset[str]:
+    """Extensions of microscopes' own files whose reader is installed."""
+    return frozenset(extension for known in VENDORS if known.installed for extension in known.extensions)
+
+
 def what_it_is(name: str, kind: InputKind) -> str:
     """What a file (or a folder `.zarr`) that this kind of export does not read holds; "" for what holds no cells."""
     extension = extension_of(name)
+    if extension in readable_field_files():
+        return "" if kind == "fields" else "fields"
     if extension in VENDOR_FORMATS:
         return "vendor"
     if kind != "wsi" and extension in WHOLE_SLIDES:
@@ -67,8 +79,12 @@ def refusal(files: list[SourceFile], images: int, kind: InputKind) -> tuple[Reas
         return say("other-kind", files=seen, kind=_WORDS["wsi"], other=_WORDS[kind]), say("other-kind-do", kind="wsi")
     if whats == {"pictures"}:
         return say("other-kind", files=seen, kind="images", other=_WORDS[kind]), say("other-kind-do", kind="crops")
+    if whats == {"fields"}:
+        return say("other-kind", files=seen, kind="fields", other=_WORDS[kind]), say("other-kind-do", kind="fields")
     makers = ", ".join(sorted({VENDOR_FORMATS.get(extension_of(file.path), "") for file in files} - {""}))
-    return say("vendor-file", files=seen, maker=makers), say("vendor-file-do")
+    readers = [known for known in VENDORS if {extension_of(file.path) for file in files} <= set(known.extensions)]
+    advice = say("vendor-install-do", install=INSTALL) if readers else say("vendor-file-do")
+    return say("vendor-file", files=seen, maker=makers), advice
 
 
 _WORDS: dict[InputKind, str] = {"crops": "crops", "fields": "fields", "wsi": "whole slides"}

@@ -21,6 +21,7 @@ from scipy import ndimage
 from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.reasons import Named, say
 from mnbatch.imaging.companions import field_of_mask, is_mask_folder
+from mnbatch.imaging.foreign_files import readable_field_files
 from mnbatch.imaging.formats.decoding import decode_plain, kind_of, page_values
 from mnbatch.imaging.formats.loading import read_whole
 from mnbatch.imaging.formats.pixels import DECODING_ERRORS
@@ -110,7 +111,7 @@ def _is_left_out(folder: str) -> bool:
 
 
 def _candidates(files: list[str]) -> list[str]:
-    known = (*EXTENSIONS, *WHOLE_SLIDES)
+    known = (*EXTENSIONS, *WHOLE_SLIDES, *readable_field_files())
     images = [n for n in files if n.rpartition(".")[2].lower() in known and not litter_reason(n, folder=False)]
     shown = overviews_among(images)
     images = [name for name in images if name not in shown and field_of_mask(name) is None]
@@ -119,6 +120,8 @@ def _candidates(files: list[str]) -> list[str]:
 
 def vote_on(path: str) -> Vote | None:
     """What one image is; None for one that cannot be read within the limits of every reader."""
+    if path.rpartition(".")[2].lower() in readable_field_files():
+        return "fields"
     try:
         if path.lower().endswith((".tif", ".tiff")):
             return _vote_on_tiff(path)

@@ -20,10 +20,13 @@ from dataclasses import dataclass, replace
 
 from mnbatch.assay.field_records import InputKind
 from mnbatch.errors import UsageError
-from mnbatch.imaging.formats.registry import PICTURES
+from mnbatch.imaging.formats.registry import PICTURES, VENDORS
 
 EXTENSIONS: tuple[str, ...] = ("tif", "tiff", *(extension for known in PICTURES for extension in known.extensions))
 """Extensions that are examined; of two files with one stem the one whose extension comes first is taken."""
+
+FIELD_FILES: tuple[str, ...] = tuple(extension for known in VENDORS for extension in known.extensions)
+"""Extensions of microscopes' own files that are read as fields, where their reader is installed."""
 
 PRESETS: dict[str, tuple[str, str]] = {
     "folder-per-slide": (
@@ -41,7 +44,7 @@ PRESETS: dict[str, tuple[str, str]] = {
     "tiff-galleries": ("**/{slide}.{tif,tiff}", "each TIFF file is a slide, and each of its pages a cell"),
 }
 
-WHOLE_SLIDES: tuple[str, ...] = ("svs", "ndpi", "mrxs", "scn", "vms", "vmu", "bif", "svslide")
+WHOLE_SLIDES: tuple[str, ...] = ("svs", "ndpi", "mrxs", "scn", "vms", "vmu", "bif", "svslide", "dcm")
 """Extensions that only whole slides have; TIFFs may be whole slides too."""
 
 WHOLE_SLIDE_PRESETS: dict[str, tuple[str, str]] = {
@@ -197,7 +200,9 @@ def _compile(name: str, pattern: str, explanation: str) -> Layout:
 def _check(name: str, pattern: str) -> None:
     """Refuse what would silently find nothing or the wrong thing."""
     fields = re.findall(r"\{(\w+)\}", pattern)
-    unknown = [field for field in fields if field not in (*_FIELDS, "ext", "whole", *EXTENSIONS, *WHOLE_SLIDES)]
+    unknown = [
+        field for field in fields if field not in (*_FIELDS, "ext", "whole", *EXTENSIONS, *WHOLE_SLIDES, *FIELD_FILES)
+    ]
     problem = ""
     if unknown:
         known = ", ".join(f"{{{field}}}" for field in (*_FIELDS, "ext"))
@@ -225,7 +230,7 @@ def _expressions(pattern: str) -> Iterator[str]:
         if inside in _FIELDS:
             yield f"(?P<{inside}>[^/]+?)"
         elif inside is not None:
-            sets = {"ext": EXTENSIONS, "whole": (*WHOLE_SLIDES, "tif", "tiff")}
+            sets = {"ext": (*EXTENSIONS, *FIELD_FILES), "whole": (*WHOLE_SLIDES, "tif", "tiff")}
             yield _extensions(sets.get(inside) or tuple(inside.split(",")))
         elif text == "**/":
             yield "(?:[^/]+/)*"
@@ -243,6 +248,6 @@ def _extensions(names: tuple[str, ...]) -> str:
 def _literal(text: str) -> str:
     """A literal, of which a closing `.tif` also matches `.TIF` and `.tiff`."""
     stem, dot, extension = text.rpartition(".")
-    if dot and extension.lower() in (*EXTENSIONS, *WHOLE_SLIDES):
+    if dot and extension.lower() in (*EXTENSIONS, *WHOLE_SLIDES, *FIELD_FILES):
         return re.escape(stem + dot) + _extensions((extension,))
     return re.escape(text)

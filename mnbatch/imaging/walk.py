@@ -24,9 +24,17 @@ from mnbatch.imaging.companions import (
     whole_slide_companions,
 )
 from mnbatch.imaging.copied_names import copies_among, is_copy_folder
-from mnbatch.imaging.foreign_files import is_one_of_many, refusal, what_it_is
+from mnbatch.imaging.foreign_files import is_one_of_many, readable_field_files, refusal, what_it_is
 from mnbatch.imaging.identity import slide_id
-from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDE_PRESETS, WHOLE_SLIDES, Layout, Place, parse_layout
+from mnbatch.imaging.layouts import (
+    EXTENSIONS,
+    FIELD_FILES,
+    WHOLE_SLIDE_PRESETS,
+    WHOLE_SLIDES,
+    Layout,
+    Place,
+    parse_layout,
+)
 from mnbatch.imaging.litter import (
     OVERVIEW,
     SMALL_VERSIONS,
@@ -37,7 +45,7 @@ from mnbatch.imaging.litter import (
 )
 from mnbatch.imaging.settling import UNFINISHED_SECONDS, unfinished_since
 
-_RANK = {extension: rank for rank, extension in enumerate((*WHOLE_SLIDES, *EXTENSIONS))}
+_RANK = {extension: rank for rank, extension in enumerate((*WHOLE_SLIDES, *EXTENSIONS, *FIELD_FILES))}
 _TAKEN: dict[InputKind, frozenset[str]] = {
     "crops": frozenset(EXTENSIONS),
     "fields": frozenset(EXTENSIONS),
@@ -221,7 +229,11 @@ class Walk:
         name = finished_name(entry.name)
         if not name or not entry.is_file() or litter_reason(name, folder=False):
             return False
-        return what_it_is(name, self._kind) != "" or _extension(name) in _TAKEN[self._kind]
+        return what_it_is(name, self._kind) != "" or self._is_taken(name)
+
+    def _is_taken(self, name: str) -> bool:
+        extension = _extension(name) if "." in name else ""
+        return extension in _TAKEN[self._kind] or (self._kind == "fields" and extension in readable_field_files())
 
     def _why_not(self, entry: os.DirEntry[str], path: str) -> str:
         """Why an entry is left out before any layout is asked; "" for a candidate."""
@@ -239,7 +251,7 @@ class Walk:
             return "neither a file nor a folder"
         if what_it_is(name, self._kind):
             return _FOREIGN
-        if name.rpartition(".")[2].lower() not in _TAKEN[self._kind] or "." not in name:
+        if not self._is_taken(name):
             return "not an image file by its extension"
         return ""
 
@@ -285,6 +297,7 @@ class Walk:
         masks = self._take_masks_out(listing) if self._kind == "fields" else {}
         self._leave_out_pictures_of_pictures(listing, folder)
         fitting = self._without_copies(folder, listing, self._fitting(folder, listing))
+        fitting = self._with_dicom_as_one(folder, fitting)
         originals = self._originals(fitting)
         for entry, path, place in fitting:
             original = originals[entry.name]
@@ -304,13 +317,27 @@ class Walk:
             if place.path in self._open:
                 group = self._open[place.path]
                 group.skipped.append(skipped)
-                if _extension(entry.name) != _extension(original):
+                if self._kind != "wsi" and _extension(entry.name) != _extension(original):
                     group.namesakes.append(Companion(_join(folder, original), _source_file(entry.path, path)))
         self._take_foreign(folder, listing)
         self._note_unfinished(folder, listing)
         own = self._open.get(folder or ".")
         if own is not None:
             own.skipped.extend(listing.skipped)
+
+    def _with_dicom_as_one(self, folder: str, fitting: list[_Fitting]) -> list[_Fitting]:
+        """Levels, label and overview of a whole slide are DICOM files of one folder: one slide, named after the folder.
+
+        That they are of one series is checked when it is opened.
+        """
+        files = [item for item in fitting if self._kind == "wsi" and _extension(item[0].name) == "dcm"]
+        if len(files) < 2:
+            return fitting
+        entry, path, place = files[0]
+        if self._is_preset:
+            of_folder = parse_layout(self.layout.name, "crops").place(_join(folder, "0.tif"), self.root.name)
+            place = of_folder or Place(folder.rpartition("/")[2] or self.root.name, None, folder or ".", folder or ".")
+        return [(entry, path, place), *(item for item in fitting if item not in files)]
 
     def _originals(self, fitting: list[_Fitting]) -> dict[str, str]:
         """Name of an image -> name of the one that is taken for it, which may be itself.

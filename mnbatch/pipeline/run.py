@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnbatch.assay.alike_names import alike_names, alike_warning
 from mnbatch.assay.cells import Skipped, Slide
 from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.page_options import PageOptions
@@ -393,9 +394,20 @@ class _Run:
         )
         self.outcome.report = build_reports(self.store, options, load_samples(self.store.paths))
 
+    def _warn_of_alike_donors(self, report: ReportSummary) -> None:
+        """Under pseudonyms the names are compared, and their codes named."""
+        groups = report.alike_donors
+        if self.pseudonyms is not None:
+            codes = {name: code for code, name in self.pseudonyms.names.items() if code.startswith("donor-")}
+            groups = tuple(tuple(codes[name] for name in group) for group in alike_names(sorted(codes)))
+        for first, *others in groups:
+            self.progress.warning(alike_warning(first, others))
+            self.log.write("alike donors", level="warning", donors=[first, *others])
+
     def _finish(self) -> None:
         report = self.outcome.report
         assert report is not None
+        self._warn_of_alike_donors(report)
         for slide in report.slides:
             self.manifest.slide(slide.slide_id, status=slide.status, reason=slide.reason)
         failed = any(slide.status == "failed" for slide in report.slides)

@@ -22,9 +22,9 @@ from typing import IO, Any, TypeVar
 from mnbatch.assay.cells import CellCrop, ReadItem, Slide
 from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.inputs import vote_on
-from mnbatch.imaging.pages_of_slide import said_of_pages
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells  # noqa: F401 - loaded before the first request, not while it waits
+from mnbatch.imaging.slide_look import contact_strip, look_at_slide
 from mnbatch.pipeline.sources import WorkerSource, hash_of, open_source
 from mnbatch.results.stored_crops import encode_crop
 
@@ -59,8 +59,8 @@ class Request:
     """One piece of work.
 
     Attributes:
-        operation: `tasks`, `contrast_range`, `stain`, `read`, `hash` (of a slide), `vote` (on a file), or `pages` (of a
-            slide that is not opened).
+        operation: `tasks`, `contrast_range`, `stain`, `read`, `hash` (of a slide), `vote` (on a file), `show` or
+            `strip` (of a slide that is not opened).
         key: of the slide it is about; "" where it is about none.
         opening: the slide, where this worker does not know it yet (see `Known`).
         seconds: deadline.
@@ -169,8 +169,10 @@ def _answer(request: Request, known: Known[Opened]) -> Answer:
 def _done(request: Request, known: Known[Opened]) -> Any:
     if request.operation == "vote":
         return vote_on(*request.arguments)
-    if request.operation == "pages":
-        return said_of_pages(*request.arguments)
+    if request.operation == "show":
+        return look_at_slide(*request.arguments)
+    if request.operation == "strip":
+        return contact_strip(*request.arguments)
     opened = known[request.key] if request.opening is None else Opened(request.opening)
     opened = known.use(request.key, opened)
     if request.operation == "hash":

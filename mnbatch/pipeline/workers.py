@@ -26,6 +26,7 @@ from mnbatch.assay.page_options import PageOptions
 from mnbatch.assay.reasons import Reason, say
 from mnbatch.errors import SlideError, StorageError
 from mnbatch.imaging.inputs import Vote
+from mnbatch.imaging.slide_look import SlideLook
 from mnbatch.pipeline.worker_process import Answer, Known, Opening, Request, receive, send
 
 GIB = 1 << 30
@@ -206,14 +207,23 @@ class WorkerPool:
             return None
         return seen
 
-    def pages(self, slide: Slide, options: PageOptions) -> tuple[str, str]:
-        """What the pages of a slide's files are, in words, and what a person has to say of them; "" for nothing."""
+    def look(self, slide: Slide, options: PageOptions) -> tuple[SlideLook, str]:
+        """What a few files of a slide show, and what a person has to say of them; "" for nothing."""
+        found: SlideLook
         try:
-            return str(self.ask("pages", slide, options)), ""
+            found = self.ask("show", slide, options)
         except SlideError as error:
-            return "", f"{error} {error.next_step}"
+            return SlideLook(), f"{error} {error.next_step}"
         except WorkLostError as lost:
-            return "", str(lost.reason)
+            return SlideLook(), str(lost.reason)
+        return found, ""
+
+    def strip(self, slide: Slide, options: PageOptions) -> bytes:
+        """A strip of pictures of a slide as PNG; b"" where none can be read."""
+        try:
+            return bytes(self.ask("strip", slide, options))
+        except (SlideError, WorkLostError):
+            return b""
 
     def hurry(self, seconds: float) -> None:
         """The run stops: whatever is not done in so many seconds is given up."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+from mnbatch.assay.alike_names import alike_names
 from mnbatch.assay.calls import DonorCall, SlideStatus, pool_donor
 from mnbatch.assay.estimates import pooled_estimates
 from mnbatch.assay.heterogeneity import compare_slides
@@ -54,6 +55,7 @@ class ReportSummary:
         index_built: whether the batch page was made again.
         doses: of all donors, in their order; empty where no curve is in force.
         bases: donor -> what a sign-off of the donor is about.
+        alike_donors: groups of donors whose codes read the same.
     """
 
     slides: tuple[ReportedSlide, ...]
@@ -64,6 +66,7 @@ class ReportSummary:
     index_built: bool
     doses: tuple[DonorDose, ...] = ()
     bases: Mapping[str, Basis] = field(default_factory=dict)
+    alike_donors: tuple[tuple[str, ...], ...] = ()
 
 
 def build_reports(store: Store, options: ReportOptions, samples: Samples | None = None) -> ReportSummary:
@@ -103,6 +106,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         index_built=index_built,
         doses=tuple(donor.dose for donor in donors if donor.dose),
         bases={donor.call.donor: donor.basis for donor in donors if donor.basis},
+        alike_donors=alike_names(donor.call.donor for donor in donors),
     )
 
 
@@ -136,10 +140,12 @@ def _pool(items: Sequence[SlideItem], options: ReportOptions, context: Context) 
         if item.donor:
             groups.setdefault(item.donor, []).append(item)
     donors = []
+    alike = {name: group for group in alike_names(sorted(groups)) for name in group}
     for donor in sorted(groups):
         slides = groups[donor]
         call = pool_donor(donor, [(item.record.slide_id, item.call) for item in slides], options.min_cells)
-        pooled = DonorItem(call, slides[0].donor_folder, tuple(slides))
+        others = tuple(name for name in alike.get(donor, ()) if name != donor)
+        pooled = DonorItem(call, slides[0].donor_folder, tuple(slides), alike=others)
         donors.append(_with_statistics(pooled, context))
     return donors
 
@@ -190,6 +196,7 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
         donor.basis.digest if donor.basis else "",
         signed,
         donor.torn_signatures,
+        donor.alike,
     )
     page_path, sheet_path = folder / "index.html", folder / "sheet.html"
     if not options.force and page_stamp(page_path) == page_stamp(sheet_path) == stamp:
@@ -245,7 +252,9 @@ def _write_index(
     options: ReportOptions,
 ) -> bool:
     signed = [short_signature(donor.signatures) for donor in donors]
-    stamp = digest(stamps, [[copy.name, copy.original, copy.href] for copy in copies], options.min_cells, signed)
+    alike = [donor.alike for donor in donors if donor.alike]
+    copied = [[copy.name, copy.original, copy.href] for copy in copies]
+    stamp = digest(stamps, copied, options.min_cells, signed, alike)
     if not options.force and page_stamp(paths.index) == stamp:
         return False
     write_atomically(paths.index, rendering.render_index(page_content.index_page(items, donors, copies), stamp))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mnbatch.assay.alike_names import alike_warning
 from mnbatch.assay.calls import DonorCall, SlideCall
 from mnbatch.assay.estimates import NO_ESTIMATES, Estimates
 from mnbatch.assay.field_records import FieldCounts
@@ -87,6 +88,7 @@ class DonorItem:
         dose: from the curve in force; None where there is none.
         basis: what a sign-off of the donor would be about; None until it is known.
         signatures: who signed the donor's result, in the order in which they did.
+        alike: codes of other donors that differ in case, blanks or invisible letters alone.
         torn_signatures: lines of OUT's trail of sign-offs that cannot be read, whosever they were.
     """
 
@@ -99,6 +101,7 @@ class DonorItem:
     basis: Basis | None = None
     signatures: tuple[Signed, ...] = ()
     torn_signatures: int = 0
+    alike: tuple[str, ...] = ()
 
     @property
     def done(self) -> tuple[SlideItem, ...]:
@@ -116,10 +119,12 @@ class DonorItem:
         stated = self.statistics.warnings if self.statistics else ()
         odd = [slide.record.name for slide in self.disagreeing]
         known = self.heterogeneity is not None and self.heterogeneity.spread_known
+        same = (alike_warning(self.call.donor, self.alike),) if self.alike else ()
         newer = [s.record.slide_id for s in self.slides if s.record.waiting and s.record.status != "waiting"]
         waits = f"newer files of these slides wait to be scored: {', '.join(newer)}"
         counts = self.fields
         return (
+            *same,
             *self.call.warnings,
             *((waits,) if newer else ()),
             *stated,

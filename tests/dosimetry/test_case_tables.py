@@ -32,6 +32,7 @@ def plain(more=""):
         ("id,N,X,note\nA,1,000,25\n", "line 2: X = 000 begins with 0"),
         ("id,N,X,note\nA,1,125,25\n", "line 2: X = 125 in N = 1 cells cannot be"),
         ("id,N,X,note\nA,19,100,25\n", "line 2: X = 100 in N = 19 cells cannot be"),
+        ("id,N,X,note\nA,3000,1,200\n", "line 2: X = 1 and then 200 under note: was 1,200 meant"),
         ("id,C0,C1,C2,note\nA,1,950,48,2\n", "line 2: C0 = 1 beside C1 = 950 cannot be"),
         ("id;N;X\nA;1.000;25\n", "line 2: N = 1.000 may be a number in thousands"),
         ("id;N;X\nA;1 000;25\n", "line 2: N = 1 000 may be a number in thousands"),
@@ -150,3 +151,20 @@ def test_the_library_refuses_thousands_in_text_and_takes_numbers():
     assert list(found.status) == ["ok", "failed", "ok", "failed"]
     assert found.dose_gy[0] == found.dose_gy[2]
     assert "line 3: N = 1,000 may be" in found.warnings[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "events"),
+    [
+        ("id,N,X,note\nA,1000,25,200\n", 25),  # 25,200 micronuclei in 1000 cells cannot be
+        ("id;N;X;note\nA;3000;1;200\n", 1),  # no comma divides fields here
+        ("id,N,X,note\nA,3000,1,20\n", 1),
+        ("id,N,X,endpoint\nA,3000,1,mn\n", 1),
+        ("id,note,N,X\nA,200,3000,1\n", 1),
+        ("id,N,X,note\nA,3000,0,200\n", 0),
+    ],
+)
+def test_a_number_after_the_events_is_no_rest_of_them_where_that_cannot_be(text: str, events: int) -> None:
+    (case,) = cases(text)
+    assert case.counts is not None
+    assert case.counts.events == events

@@ -34,7 +34,7 @@ COMPANIONS = (
     *("1_mask.png", "1_seg.tif", "1_cp_masks.png", "1_cp_outlines.png", "mask_1.png", "masks/1.png", "labels/1.tif"),
     *("overview.png", "label.jpg", "macro.jpg", "S1_overview.png", "Thumbs/x.jpg", "previews/y.png"),
 )
-VENDOR = ("czi", "nd2", "lif", "vsi", "oir", "dcm", "c01", "cif", "daf")
+VENDOR = ("czi", "nd2", "lif", "vsi", "oir", "dicom", "c01", "cif", "daf")
 
 
 def slides_of(export: Path, **options: object) -> tuple[dict[str, Slide], list[str]]:

@@ -13,7 +13,7 @@ import tifffile
 
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.assay.reasons import foreign, reason_of, say
-from mnbatch.imaging.fields.pixel_sizes import pixel_size
+from mnbatch.imaging.fields.pixel_sizes import pixel_size, plausible, square_problem
 from mnbatch.imaging.formats.colour_choice import one_colour
 from mnbatch.imaging.formats.decoding import decode_plain, kind_of, reraise_io
 from mnbatch.imaging.formats.loading import io_reason, is_too_large, read_whole, retried
@@ -23,6 +23,8 @@ from mnbatch.imaging.formats.picture_reading import read_chosen
 from mnbatch.imaging.formats.pixels import DECODING_ERRORS, Decoded
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.formats.tiff_headers import TIFF_STARTS, TiffHeader, open_tiff
+from mnbatch.imaging.formats.vendor_files import VendorFormat
+from mnbatch.imaging.formats.vendor_pictures import vendor_format, vendor_pictures
 from mnbatch.imaging.wholeness.page_count import expected_pages
 
 
@@ -67,7 +69,12 @@ def load_fields(path: str, options: PageOptions | None) -> tuple[str, Iterator[F
         options: what a person says of channels, planes and pages; None for nothing.
     """
     options = options or NO_OPTIONS
+    known = vendor_format(path)
     try:
+        if known is not None:
+            with open(path, "rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            return digest, _explained(_vendor_fields(path, known, options))
         if _is_large_tiff(path):
             with open(path, "rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -79,6 +86,17 @@ def load_fields(path: str, options: PageOptions | None) -> tuple[str, Iterator[F
         return "", iter([FieldImage(None, None, problem=reason_of(error))])
     except OSError as error:
         return "", iter([FieldImage(None, None, problem=io_reason(error), transient=True)])
+
+
+def _vendor_fields(path: str, known: VendorFormat, options: PageOptions) -> Iterator[FieldImage]:
+    for number, pixels, content in vendor_pictures(path, known, options):
+        um = content.um_across if content.um_across and plausible(content.um_across) else None
+        problem = square_problem(content.um_across, content.um_down)
+        if isinstance(pixels, UndecodableError):
+            yield FieldImage(number, None, um, problem=reason_of(pixels))
+            continue
+        single = content.channels == 1
+        yield FieldImage(number, one_colour(pixels, options.channel if single else None), um, pixel_problem=problem)
 
 
 def _fields_in(data: bytes, options: PageOptions) -> Iterator[FieldImage]:

@@ -12,6 +12,7 @@ from mnbatch.imaging.formats.page_meaning import meaning_of
 from mnbatch.imaging.formats.pixels import DECODING_ERRORS
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.formats.tiff_headers import TIFF_STARTS, open_tiff
+from mnbatch.imaging.formats.vendor_pictures import vendor_described, vendor_format
 from mnbatch.imaging.formats.whole_slides import open_scans
 
 
@@ -21,8 +22,12 @@ def pages_of_fields(slide: Slide, file: SourceFile, options: PageOptions) -> str
     Raises:
         SlideError: a person has to say it.
     """
+    path = os.path.join(slide.root, file.path)
+    known = vendor_format(path)
     try:
-        with open(os.path.join(slide.root, file.path), "rb") as stream:
+        if known is not None:
+            return vendor_described(path, known, options)
+        with open(path, "rb") as stream:
             if stream.read(4) not in TIFF_STARTS:
                 return ""
             tiff, header = open_tiff(stream)

@@ -12,6 +12,7 @@ import tifffile
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.assay.reasons import Named, foreign, foreign_os, say
 from mnbatch.errors import SlideError
+from mnbatch.imaging.companions import dicom_files
 from mnbatch.imaging.fields.pixel_sizes import plausible, square_problem
 from mnbatch.imaging.formats.loading import unclear
 from mnbatch.imaging.formats.page_choice import UnclearError
@@ -68,7 +69,9 @@ def open_scans(path: str, name: str, options: PageOptions | None) -> tuple[Whole
     try:
         header = slide_header(path)
         if path.rpartition(".")[2].lower() in WHOLE_SLIDES or (header is not None and _is_for_openslide(path, header)):
-            return (OpenSlideImage(path),)
+            image = OpenSlideImage(path)
+            _check_series(path, name)
+            return (image,)
         images: tuple[WholeImage, ...] = tiled_images(path, options or NO_OPTIONS, header)
         if any(not image.width or not image.height for image in images):
             raise UndecodableError(say("no-tiff-image"))
@@ -82,6 +85,31 @@ def open_scans(path: str, name: str, options: PageOptions | None) -> tuple[Whole
         raise unclear(os.path.basename(path), error) from error
     except (*DECODING_ERRORS, UndecodableError) as error:
         raise _refused(path, name, error) from error
+
+
+def _check_series(path: str, name: str) -> None:
+    """Whether the DICOM files of a folder are one slide: OpenSlide takes those of one series, and is silent on others.
+
+    Raises:
+        SlideError: they are not, or one of them cannot be opened.
+    """
+    if not path.lower().endswith(".dcm"):
+        return
+    series: dict[str, str] = {}
+    for file in dicom_files(os.path.dirname(path)):
+        slide = _opened(file)
+        series.setdefault(str(slide.properties.get("dicom.SeriesInstanceUID", "")), os.path.basename(file))
+        slide.close()
+    if len(series) > 1:
+        first, other = list(series.values())[:2]
+        why = say(
+            "dicom-series",
+            slide=Named("slide", name),
+            count=len(series),
+            first=Named("file", first),
+            other=Named("file", other),
+        )
+        raise SlideError(why, say("dicom-series-do"))
 
 
 def slide_header(path: str) -> TiffHeader | None:
