@@ -170,6 +170,9 @@ _ENOUGH = 8
 _CONDENSED = ((1.3, 0.7), (1.45, 1.0))
 """Apoptotic from this stain on and up to this mean area of the pieces, in medians of the field."""
 
+_USUAL_SPREAD = 0.3
+"""Of the logarithm of the stain between the nuclei of a field: robust standard deviation."""
+
 REASONS: dict[CellClass, str] = {
     "mononucleated": "one main nucleus",
     "binucleated": "",
@@ -277,14 +280,18 @@ def group_within_body(members: tuple[int, ...], regions: Regions, settings: Segm
 def condensed(members: Iterable[int], regions: Regions) -> bool:
     """Whether nuclei are far denser than the field's and smaller, as those of apoptotic cells (Fenech 2007).
 
-    Said only where the field has enough nuclei to compare with.
+    Said only where the field has enough nuclei to compare with. Where nuclei differ much in brightness anyway, a dense
+    one has to differ by more.
     """
     if len(regions.area) < _ENOUGH:
         return False
     index: npt.NDArray[np.intp] = np.array(list(members), np.intp) - 1
     area = float(regions.area[index].mean() / np.median(regions.area))
     stain = float(np.average(regions.stain[index], weights=regions.area[index]) / np.median(regions.stain))
-    return any(stain >= least and area <= most for least, most in _CONDENSED)
+    logarithms = np.log(np.maximum(regions.stain, 1e-6))
+    spread = 1.4826 * float(np.median(np.abs(logarithms - np.median(logarithms))))
+    power = max(1.0, spread / _USUAL_SPREAD)
+    return any(stain >= least**power and area <= most for least, most in _CONDENSED)
 
 
 def alike(members: Iterable[int], regions: Regions, settings: SegmentationSettings) -> bool:

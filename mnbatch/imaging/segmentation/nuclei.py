@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
+from mnbatch.imaging.segmentation.hazy_nuclei import nuclei_in_haze
 from mnbatch.imaging.segmentation.object_measures import largest_within, relabelled, without_holes, without_small
 from mnbatch.imaging.segmentation.segmentation_settings import Labels
 from mnbatch.imaging.segmentation.stain_signal import FloatImage, StainSignal
@@ -63,8 +64,13 @@ def find_nuclei(signal: StainSignal, small_body: float, hint: float | None = Non
         nothing = np.zeros(mask.shape, np.int32)
         return Nuclei(nothing, nothing, 0.0)
     diameter = hint or typical_diameter(mask)
+    hazy = None if stained else nuclei_in_haze(smooth, signal.noise, mask, diameter, known=hint is not None)
+    divided_by = smooth
+    if hazy is not None and hazy.mask.any():
+        mask, divided_by = hazy.mask, hazy.relative
+        diameter = hint or typical_diameter(mask)
     mask = without_holes(mask, 0.2 * diameter**2)
-    labels = split_touching(mask, smooth, diameter, SplitRule())
+    labels = split_touching(mask, divided_by, diameter, SplitRule())
     if stained:
         blurred = ndimage.gaussian_filter(signal.nuclear, _BLUR * diameter, truncate=2)
         labels = trimmed(labels, blurred, _HALF_STAINED)
