@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 Rate = tuple[int, int]
 RATES_NOTE = (
-    "the stated sensitivity and specificity are those of all cells together: the intervals do not hold how much a scorer "
-    "differs from slide to slide"
+    "the stated sensitivity and specificity are those of all cells together: the intervals do not hold how much a "
+    "scorer differs from slide to slide"
 )
 
 
