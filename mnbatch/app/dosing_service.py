@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from mnbatch.report.build import ReportSummary
 
 Rate = tuple[int, int]
+RATES_NOTE = (
+    "the stated sensitivity and specificity are those of all cells together: the intervals do not hold how much a "
+    "scorer differs from slide to slide"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,7 @@ def dose_cases(cases: Path, dosing: Dosing, *, with_triage: bool = True) -> Dose
     seen, options = dosing.seen, dosing.options
     results = assess(read_cases(cases, seen.endpoint), seen, options)
     classes = triage(results, seen, options.g) if with_triage else [None] * len(results)
-    notes = tuple(filter(None, [unread_columns(cases)]))
+    notes = tuple(filter(None, [unread_columns(cases), RATES_NOTE if dosing.corrected else ""]))
     return Dosed(tuple(zip(results, classes, strict=True)), notes=notes)
 
 

@@ -31,6 +31,8 @@ FEWEST_SLIDES = 6
 DRAWS = 1500
 _SEED = 20060601
 _MEANS, _SPREADS = 61, 48
+_WIDEST = 0.7
+"""Largest relative spread: a beta distribution beyond it has its mass at both ends, all or nothing."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -161,7 +163,7 @@ def _grid(right: Floats, total: Floats) -> tuple[Floats, Floats]:
     wrong = float(min(right.sum(), (total - right).sum()))
     half = 8 * float(np.std(logits)) / len(right) ** 0.5 + 6 / (wrong + 1) ** 0.5
     mean = expit(centre + half * np.linspace(-1, 1, _MEANS))
-    return np.asarray(mean, dtype=np.float64), np.linspace(0.004, 0.9, _SPREADS)
+    return np.asarray(mean, dtype=np.float64), np.linspace(0.004, _WIDEST, _SPREADS)
 
 
 def _invert(called: int, cells: int, se: Floats, sp: Floats, tail: float) -> tuple[float | None, float | None]:

@@ -144,9 +144,8 @@ def _text_lines(pairs: Sequence[tuple[DoseResult, Triage | None]]) -> Iterator[s
 
 
 def _remarks(result: DoseResult) -> list[str]:
-    below = ["below the detection limit" if result.detection_dose is None
-             else f"below the detection limit of {result.detection_dose:.2f} Gy"]  # fmt: skip
-    words = below if result.below_detection else []
+    limit = "" if result.detection_dose is None else f" (detection limit {result.detection_dose:.2f} Gy)"
+    words = [f"not above the decision threshold{limit}"] if result.below_detection else []
     return [*([result.status] if result.status != "ok" else []), *words, *result.warnings]
 
 

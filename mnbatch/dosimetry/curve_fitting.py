@@ -27,7 +27,7 @@ ModelChoice = Literal["automatic", "linear", "linear-quadratic"]
 Family = Literal["automatic", "poisson", "quasi-poisson", "nb1", "nb2", "binomial", "quasi-binomial"]
 
 FLAT_P = 0.05
-LACK_OF_FIT_P = 0.01
+LACK_OF_FIT_P = 0.001
 """Below it the doses' means are off the curve by more than slides of one dose differ: the curve is refused."""
 _NEXT = "Give more doses, or other ones; docs/statistics.md says what is checked."
 

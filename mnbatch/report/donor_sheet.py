@@ -103,9 +103,8 @@ def _unreviewed(source: SheetSource) -> list[str]:
     """No sheet of unreviewed calls is without a flag."""
     if source.review.number is not None or source.call.frequency is None:
         return []
-    return [
-        "the calls were not reviewed by a person" if source.review.status == "none" else "the review is not complete"
-    ]
+    none = source.review.status == "none"
+    return ["the calls were not reviewed by a person" if none else "the review of the calls is not complete"]
 
 
 def _sub(dose: DonorDose | None) -> str:
@@ -182,7 +181,8 @@ def _background(source: SheetSource) -> str:
         return source.no_background or wording.NOT_KNOWN
     position = "above it" if found.above else "not different from it"
     if found.source == "control":
-        return f"own controls, {wording.rate(found.per_1000)} calls per 1000, scored in the same way: the count is {position}"
+        of = f"{wording.rate(found.per_1000)} calls per 1000"
+        return f"own controls, {of}, scored in the same way: the count is {position}"
     low, high = HUMN_QUARTILES
     return (
         f"general population: median {HUMN_MEDIAN:g} MNBN per 1000, quartiles {low:g} and {high:g}, scored by eye "

@@ -139,7 +139,8 @@ def dose_pairs(dose: DonorDose) -> tuple[tuple[str, str], ...]:
     pairs = [("Estimate", f"{r.estimate:.2f} Gy"), (f"{100 * r.level:g} % interval", f"{r.lower:.2f} to {upper} Gy")]
     pairs.append(("Method", f"{r.method}{', scorer corrected' if dose.dosing.corrected else ''}"))
     if r.limits is not None:
-        threshold = f"{r.limits.decision_threshold} of {r.n} cells' events; the case has {r.x}"
+        unit = "micronuclei" if dose.curve.endpoint == "mn" else "MNBN cells"
+        threshold = f"{r.limits.decision_threshold} {unit} in {r.n} cells; counted {r.x}"
         pairs.append(("Decision threshold", threshold))
     pairs.append(("Detection limit", f"{r.detection_dose:.2f} Gy with {r.n} cells"))
     pairs.append(("Exposure", f"over {s.exposure_hours:g} h" if s.exposure_hours else "taken as acute, whole body"))

@@ -84,10 +84,10 @@ def headline_of(frequency: Frequency | None, estimates: Estimates | None, review
         )
         return Headline("reviewed", e.per_1000, e.ci_low, e.ci_high, trust, *counts)
     if estimates is not None and estimates.corrected is not None and estimates.corrected_low is not None:
+        slides = wording.plural(estimates.validation_slides, "validation slide")
         trust = (
             "Automatic, not reviewed. The interval holds the counting error, the model's errors and how much they "
-            f"differ between {wording.plural(estimates.validation_slides, 'validation slide')} ({estimates.rates_data}). It "
-            "holds for slides like those."
+            f"differ between {slides} ({estimates.rates_data}). It holds for slides like those."
         )
         return Headline(
             "estimated", estimates.corrected, estimates.corrected_low, estimates.corrected_high, trust, *counts

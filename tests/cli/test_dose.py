@@ -129,7 +129,7 @@ def test_one_line_a_case_for_people_with_class_and_prior(files):
     lines = done.stdout.splitlines()
     assert len(lines) == 5
     assert "< 1 Gy" in lines[1]
-    assert "below the detection limit of" in lines[2]
+    assert "not above the decision threshold (detection limit" in lines[2]
     assert "failed" in lines[3]
     assert "equally likely" in lines[4]
 

@@ -82,23 +82,31 @@ def test_what_is_not_stated_or_the_same_does_not_clash():
 
 def test_triage_sorts_and_its_probabilities_sum_to_one():
     curve = make_curve()
-    cases = [case_of(1000, x) for x in (5, 35, 110, 500)] + [Case("bad", None, "empty")]
+    cases = [case_of(1000, x) for x in (35, 110, 500)] + [Case("bad", None, "empty")]
     results = assess(cases, curve, DoseOptions())
     found = triage(results, curve)
-    assert [t.category for t in found[:4]] == list(CLASSES)
-    assert found[4] is None
-    for t in found[:4]:
+    assert [t.category for t in found[:3]] == list(CLASSES)
+    assert [t.verdict for t in found[:3]] == ["below 1 Gy", "above 1 Gy", "above 1 Gy"]
+    assert found[3] is None
+    for t in found[:3]:
         assert sum(t.probabilities) == pytest.approx(1)
         assert "0 to 10 Gy equally likely" in t.prior
-    assert found[3].probability > 0.99
+    assert found[2].probability > 0.99
 
 
-def test_few_cells_leave_the_classes_above_1_gy_as_they_are():
-    result = assess([case_of(20, 4)], make_curve(), DoseOptions())[0]
-    assert result.detection_dose > 1
-    found = triage([result], make_curve())[0]
-    assert all(p > 0 for p in (found.probabilities[0], *found.probabilities[2:]))
-    assert found.probabilities[1] == 0
+def test_the_class_is_the_likeliest_and_the_verdict_follows_its_probability():
+    curve = load_curve("example:mayakannan2018")
+    (result,) = assess([case_of(200, 9)], curve, DoseOptions())
+    (found,) = triage([result], curve)
+    assert result.estimate == pytest.approx(0.75, abs=0.02)
+    below_1, below_2 = found.probabilities[0], sum(found.probabilities[:2])
+    assert below_1 > 0.5  # everything below 1 Gy, not what is left above a detection limit
+    assert found.category == "< 1 Gy"
+    assert found.probability == max(found.probabilities)
+    assert found.above == pytest.approx((1 - below_1, 1 - below_2))
+    assert found.verdict == "open: above or below 1 Gy"
+    assert set(found.to_json()["probabilities"]) == set(CLASSES)
+    assert found.to_json()["above"]["> 1 Gy"] == pytest.approx(1 - below_1, abs=1e-6)
 
 
 def test_triage_probability_is_the_share_of_the_likelihood():
@@ -108,7 +116,7 @@ def test_triage_probability_is_the_share_of_the_likelihood():
     doses = np.linspace(0, 10, 200001)
     mean = 500 * curve.yields(doses)
     weight = np.exp(40 * np.log(mean) - mean - (40 * np.log(40) - 40))
-    assert found.probabilities[2] == pytest.approx(weight[(doses >= 1) & (doses < 2)].sum() / weight.sum(), abs=0.002)
+    assert found.probabilities[1] == pytest.approx(weight[(doses >= 1) & (doses < 2)].sum() / weight.sum(), abs=0.002)
 
 
 def test_scorer_error_gives_the_corrected_dose_with_a_wider_interval():

@@ -127,8 +127,13 @@ def test_10_data_that_give_no_curve_are_refused(rows, reason):
 
 
 def test_11_high_u_flags_partial_exposure_and_gives_no_number():
-    found = dose_of(case_of(498, 0, 2))  # two cells with two micronuclei each
-    assert found.u > 15
+    found = dose_of(case_of(470, 0, 30))  # thirty cells with two micronuclei each
+    assert found.u > 10
     assert said(found, "possible partial-body exposure, for which no dose is given")
+    background = dose_of(case_of(498, 0, 2))  # two doublets, which a background has as well
+    assert background.u > 15
+    assert background.below_detection
+    assert said(background, "overdispersed")
+    assert not said(background, "partial-body")
     assert not any("partial" in key for key in json.loads(json.dumps(found.to_json())))
     assert not said(dose_of(case_of(950, 50)), "partial-body")

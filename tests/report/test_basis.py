@@ -82,8 +82,13 @@ def decision(store, *_):
 
 
 def control_counts(store, _, add_slide):
-    add_slide(store, "k2", [0.9] * 9 + [0.1] * 80, first_digest=3000, donor="K", model=MODEL, keep_crops=False)
-    return {"samples": {**SAMPLES, "k2": {"donor": "K", "control": "yes"}}}
+    # From the third control slide on their scatter is known, and they are compared with.
+    more = {}
+    for number in (2, 3):
+        slide_id, first = f"k{number}", 1000 * number + 9000
+        add_slide(store, slide_id, [0.9] * 9 + [0.1] * 80, first_digest=first, donor="K", model=MODEL, keep_crops=False)
+        more[slide_id] = {"donor": "K", "control": "yes"}
+    return {"samples": {**SAMPLES, **more}}
 
 
 def added(store, _, add_slide):

@@ -56,7 +56,7 @@ def test_doses_stand_in_tables_and_pages_and_survive_a_rebuild(scored, curve, re
     rows = {row["donor"]: row for row in read_csv(scored.paths.donors_csv)}
     assert float(rows["D1"]["dose_estimate_gy"]) == pytest.approx(found[0]["dose"]["estimate"], abs=1e-4)
     assert float(rows["D1"]["dose_low_gy"]) < float(rows["D1"]["dose_high_gy"])
-    assert (rows["D2"]["dose_below_detection"], rows["D2"]["dose_class"]) == ("1", "below detection")
+    assert (rows["D2"]["dose_below_detection"], rows["D2"]["dose_class"]) == ("1", "< 1 Gy")
     assert (rows["D3"]["dose_status"], rows["D3"]["dose_estimate_gy"], rows["D3"]["dose_high_gy"]) == ("failed", "", "")
     (folder,) = [f for f in scored.paths.donors.iterdir() if f.name.startswith("D1")]
     page = text_of(folder / "index.html")
@@ -88,8 +88,10 @@ def test_the_physicians_page_says_what_the_dose_rests_on(scored, curve):
     (folder,) = [f for f in scored.paths.donors.iterdir() if f.name.startswith("D1")]
     page = text_of(folder / "sheet.html")
     for words in (
-        "D1", "2 of 2 counted", "300 binucleated cells", "attention-alexnet 1", "threshold 0.5", "100.0 per 1000",
-        "general population: median 6.5 MNBN per 1000", "Curve at 0 Gy", "95 % interval", "Detection limit", "acute",
+        "D1", "2 of 2 counted", "300 binucleated cells", "attention-alexnet 1", "threshold 0.5", "30 of 300 cells",
+        "no frequency: the model called 30 of 300 cells MN", "not compared: the calls were not reviewed",
+        "the calls were not reviewed by a person", "P(dose above 1 Gy)", "Decision threshold",
+        "Curve at 0 Gy", "95 % interval", "Detection limit", "acute",
         "equally likely", "not reviewed", "model digest abababababab,", DIGEST, "Curve of the test",
         "Not validated for clinical",
     ):  # fmt: skip
@@ -162,10 +164,13 @@ def test_an_allowed_mismatch_is_shown(scored, curve):
         assert "scored differently from the curve, and allowed" in text_of(folder / name)
 
 
-def test_stated_scorer_errors_stand_for_the_same_scoring(scored, curve):
+def test_rates_of_all_cells_together_make_no_manual_curve_one_of_automatic_counts(scored, curve):
     manual = curve(scoring={"mode": "manual"})
     rates = ["--sensitivity", "270/300", "--specificity", "1990/2000"]
-    done = mnbatch("dose", scored.paths.root, "--curve", manual, *rates)
+    refused = mnbatch("dose", scored.paths.root, "--curve", manual, *rates)
+    assert refused.returncode == 5
+    assert "errors differ from slide to slide" in refused.stderr
+    done = mnbatch("dose", scored.paths.root, "--curve", manual, *rates, "--allow-mismatch")
     assert done.returncode == 3, done.stderr
     (folder,) = [f for f in scored.paths.donors.iterdir() if f.name.startswith("D1")]
     assert "scorer corrected" in text_of(folder / "sheet.html")

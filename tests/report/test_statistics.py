@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from mnbatch.cli import app
 from mnbatch.report.build import ReportOptions, build_reports
 from mnbatch.report.tables import DONORS, SLIDES
-from mnbatch.results.records import ModelStamp, RateStamp, ValidationStamp
+from mnbatch.results.records import ModelStamp, RateStamp, SlideCountsStamp, ValidationStamp
 from mnbatch.results.store import Store
 
 OPTIONS = ReportOptions(gallery=0, min_cells=5)
@@ -55,22 +55,65 @@ def page(store, donor):
     return next(store.paths.donors.glob(f"{donor}-*/index.html")).read_text(encoding="utf-8")
 
 
-def test_the_corrected_frequency_stands_beside_the_counted_one(two_donors, tables):
+def by_slide(model=MODEL, slides=10):
+    """The model with the counts of each validation slide on its card."""
+    counts = [SlideCountsStamp(n=1000, n_mn=60, called=75 + i, right=50 + i % 4) for i in range(slides)]
+    return model.model_copy(update={"validation": model.validation.model_copy(update={"slides": tuple(counts)})})
+
+
+def test_a_card_without_slides_gives_no_frequency_but_the_calls_and_what_would_give_one(two_donors, tables):
     slides, donors = tables(two_donors)
     row = slides["b1"]
     assert (row["mnbn_cells"], row["mnbn_per_1000"]) == ("4", "80.0")
-    assert float(row["corrected_per_1000"]) == pytest.approx(80 * 74 / 62, abs=1e-3)
-    assert float(row["corrected_ci_low"]) < 80 < float(row["corrected_ci_high"])
+    assert [row[c] for c in ("corrected_per_1000", "corrected_ci_low", "headline_per_1000", "headline_low")] == [""] * 4
     assert [row[c] for c in ("se_right", "se_cells", "sp_right", "sp_cells")] == ["62", "74", "39", "39"]
-    assert row["correction_note"] == ""
+    assert "how the model's errors differ from slide to slide: nothing is corrected" in row["correction_note"]
+    assert (row["headline_kind"], donors["D2"]["headline_kind"]) == ("none", "none")
+    assert "A review of 50 cells gives a frequency" in donors["D2"]["trust"]
     assert (row["expected_per_1000"], row["score_shift_p"]) == ("", "")
     assert "holds no validation scores" in row["expected_note"]
-    assert donors["D2"]["corrected_per_1000"] == row["corrected_per_1000"]
     text = page(two_donors, "D2")
-    assert (
-        "Corrected for classifier error (Se 62/74, Sp 39/39, the model card&#39;s &#34;validation, labelled&#34;)"
-        in text
-    )
+    assert "4 of 50" in text
+    assert "cells called MN by the model: not a frequency" in text
+    assert "Cells the model called" in text
+
+
+def test_slides_of_known_truth_give_an_estimated_headline(store, add_slide, tables):
+    for number, slide_id in enumerate(("a1", "a2")):
+        add_slide(store, slide_id, scores(20, 300), model=by_slide(), keep_crops=False, first_digest=1 + 1000 * number)
+    slides, donors = tables(store)
+    for row in (slides["a1"], donors["D1"]):
+        assert row["headline_kind"] == "estimated"
+        assert 0 <= float(row["headline_low"]) <= float(row["headline_per_1000"]) <= float(row["headline_high"])
+        assert (row["headline_per_1000"], row["headline_high"]) == (row["corrected_per_1000"], row["corrected_ci_high"])
+        assert "10 validation slides" in row["trust"]
+    assert float(donors["D1"]["headline_high"]) < float(slides["a1"]["headline_high"])
+    assert "MNBN per 1000 BN cells, estimated from the model&#39;s calls" in page(store, "D1")
+
+
+@pytest.mark.parametrize("slides", [1, 5])
+def test_few_validation_slides_correct_nothing(store, add_slide, tables, slides):
+    add_slide(store, "a1", scores(20, 300), model=by_slide(slides=slides), keep_crops=False)
+    row = tables(store)[0]["a1"]
+    assert (row["headline_kind"], row["corrected_per_1000"]) == ("none", "")
+    assert f"{slides} validation slide" in row["trust"]
+    assert "6 are needed" in row["trust"]
+
+
+def test_slides_that_differ_as_the_model_does_are_not_flagged(store, add_slide, tables):
+    # Validation slides of one truth on which 1 % to 9 % of the cells are called wrongly.
+    counts = [SlideCountsStamp(n=1000, n_mn=60, called=50 + 10 + 10 * i, right=50) for i in range(9)]
+    known = MODEL.model_copy(update={"validation": MODEL.validation.model_copy(update={"slides": tuple(counts)})})
+    for donor, model, first in (("D1", MODEL, 1), ("D2", known, 5000)):
+        for number, mnbn in enumerate((9, 40)):
+            slide_id = f"{donor}-{number}"
+            first_digest = first + 1000 * number
+            add_slide(store, slide_id, scores(mnbn, 500), model=model, donor=donor, keep_crops=False,
+                      first_digest=first_digest)  # fmt: skip
+    _, donors = tables(store)
+    assert donors["D1"]["disagreeing_slides"] != ""
+    assert "how much the model itself differs between slides is not known" in donors["D1"]["warnings"]
+    assert donors["D2"]["disagreeing_slides"] == ""
 
 
 def test_the_odd_slide_is_flagged_with_its_donor(two_donors, tables):
@@ -85,19 +128,26 @@ def test_the_odd_slide_is_flagged_with_its_donor(two_donors, tables):
     assert "In 1 donor of 1 with several slides, slides disagree. By chance it would be at most 0.01 of them" in index
 
 
-def test_controls_of_the_sheet_are_the_background(two_donors, tables):
-    literature, _ = tables(two_donors)
-    assert (literature["a1"]["background"], literature["a1"]["background_per_1000"]) == ("literature", "6.5")
-    slides, donors = tables(two_donors, {"b1": {"donor": "D2", "control": "yes"}})
+def test_calls_are_compared_with_own_controls_and_never_with_the_literature(two_donors, add_slide, tables):
+    unreviewed, _ = tables(two_donors)
+    assert unreviewed["a1"]["background"].startswith("not compared: the calls were not reviewed")
+    assert (unreviewed["a1"]["background_per_1000"], unreviewed["a1"]["background_p"]) == ("", "")
+    control = {"donor": "D2", "control": "yes"}
+    slides, donors = tables(two_donors, {"b1": control})
     assert (slides["b1"]["control"], slides["b1"]["background"], slides["b1"]["background_p"]) == (
         "yes",
         "is a control",
         "",
     )
-    assert (slides["a1"]["background"], slides["a1"]["background_per_1000"]) == ("control", "80.0")
+    assert "1 control slide cannot show how much slides of this model differ" in slides["a1"]["background"]
+    for number, mnbn in enumerate((1, 3)):
+        add_slide(two_donors, f"b{2 + number}", scores(mnbn, 50), donor="D2", model=MODEL, keep_crops=False,
+                  first_digest=9000 + 1000 * number)  # fmt: skip
+    slides, donors = tables(two_donors, dict.fromkeys(("b1", "b2", "b3"), control))
+    assert (slides["a1"]["background"], slides["a1"]["background_per_1000"]) == ("control", "53.3333")
     assert donors["D1"]["background"] == "control"
     assert float(slides["a3"]["background_p"]) < 0.01 < float(slides["a1"]["background_p"])
-    assert "Own control: 1 slide of 1 donor" in page(two_donors, "D1")
+    assert "Own control: 3 slides of 1 donor" in page(two_donors, "D1")
     assert "Is a control." in page(two_donors, "D2")
 
 
