@@ -80,7 +80,7 @@ class Store:
         sweep_slide(paths, record)
 
     def forget(self, slide_id: str) -> None:
-        """Remove what is kept of a slide that has no scores: it was never scored, or its files belong to other slides now."""
+        """Remove a slide without scores: it was never scored, or its files belong to other slides now."""
         paths = self.paths.slide(slide_id)
         check_still_held(paths.lock)
         with storage_errors(paths.root):
