@@ -63,7 +63,7 @@ def check_end(picture: Values, order: Integers, places: Integers, pixel_bytes: i
     last = int(order[filled].max())
     lost = np.asarray(order > last)
     share = float(np.count_nonzero(lost)) / lost.size
-    if share < LEAST_SHARE or not _is_cut(picture.max(axis=-1), filled, lost):
+    if share < LEAST_SHARE or not _is_cut(picture.max(axis=-1).astype(np.float64), filled, lost):
         return
     begins = int(places[order == last][0]) + pixel_bytes
     # What fills a crop up is below or right of all that is there.
@@ -73,7 +73,7 @@ def check_end(picture: Values, order: Integers, places: Integers, pixel_bytes: i
         raise DamageError(f"the last {share:.0%} of its bytes are zero, from the middle of the picture on")
 
 
-def _is_cut(values: npt.NDArray[np.generic], filled: Mask, lost: Mask) -> bool:
+def _is_cut(values: npt.NDArray[np.float64], filled: Mask, lost: Mask) -> bool:
     """Whether what is next to the lost pixels is no end of anything."""
     wide = bright = sides = 0
     inside = dict.fromkeys(_DEPTHS, 0)
