@@ -119,7 +119,7 @@ def fine_structure(thumbnails: npt.NDArray[np.uint8], *, halved: bool = False) -
         (n, 4096), or (n, 1024) where they are halved first. Products of two rows are correlations.
     """
     fine = _fine(_halved(thumbnails)) * _WINDOW if halved else _fine(thumbnails) * _WIDE_WINDOW
-    rows = fine.reshape(len(thumbnails), -1)
+    rows = fine.reshape(len(thumbnails), fine.shape[-1] ** 2)
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _TINY), np.float32)
 
 

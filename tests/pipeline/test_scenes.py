@@ -130,6 +130,7 @@ def test_a_cell_in_the_overlap_of_two_fields_is_counted_once_and_said(settings, 
 
 def test_sparse_fields_of_different_places_are_all_counted(settings, write, tmp_path) -> None:
     export = write({f"s/f{i}.tif": paint(20 + i, binucleated=2, mononucleated=0) for i in range(6)})
+    write({"s/empty.tif": np.random.default_rng(1).normal(500, 40, (600, 600)).astype(np.uint16)})
     code, counts, _ = outcome_of(settings, export, tmp_path / "out")
     assert (code, counts) == (0, {"s": "12"})
 
