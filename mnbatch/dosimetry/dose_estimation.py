@@ -180,7 +180,7 @@ def _case(row: Row, line: int, curve_endpoint: Endpoint) -> Case:
 
 SATURATION_GY = 5.0
 NOTABLE_SCATTER = 1.5
-LEAST_CELLS = 50
+LEAST_CELLS = 25
 """Fewer cells give no dose: an interval of one cell reaches over every dose, and its estimate says nothing."""
 FEWEST_BACKGROUND = (10, 1000)
 """Events and cells at 0 Gy that a decision threshold needs; with fewer every dose carries a warning."""

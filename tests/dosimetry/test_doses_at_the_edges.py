@@ -135,7 +135,7 @@ def test_a_strongly_saturating_yield_is_no_straight_line():
 def test_few_cells_give_no_dose(cells):
     found = dose(make_curve(endpoint="mnbn"), cells, 1)
     assert (found.status, found.estimate, found.x) == ("refused", None, 1)
-    assert "no dose is given of fewer than 50" in found.warnings[0]
+    assert "no dose is given of fewer than 25" in found.warnings[0]
 
 
 def test_cells_below_those_of_triage_are_said_and_a_million_are_computed():
