@@ -179,7 +179,15 @@ class Model:
                 path = Path(image).absolute()
                 cells += read_cells(ReadTask("", path.parent, _file(path), hash_file=False), preparation)
             else:
-                known = UnreadableCell("", str(number), str(number), None, "", False, "")
+                known = UnreadableCell(
+                    slide_id="",
+                    cell_id=str(number),
+                    source=str(number),
+                    page=None,
+                    reason="",
+                    transient=False,
+                    file_digest="",
+                )
                 cells.append(make_cell(known, _checked(image, number), preparation))
         return cells
 

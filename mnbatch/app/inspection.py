@@ -207,7 +207,14 @@ def out_status(out: Path) -> OutStatus:
         held_by=held_by,
         latest_run=_latest_run(paths, held_by),
         waiting=tuple(
-            WaitingSlide(r.slide_id, r.name, r.waiting.since, r.waiting.text, r.status != "waiting", r.waiting.overdue)
+            WaitingSlide(
+                slide_id=r.slide_id,
+                slide=r.name,
+                since=r.waiting.since,
+                reason=r.waiting.text,
+                scored=r.status != "waiting",
+                overdue=r.waiting.overdue,
+            )
             for r in records
             if r.waiting is not None
         ),

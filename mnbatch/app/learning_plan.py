@@ -132,12 +132,12 @@ def _chosen(store: Store, candidates: Sequence[Candidate], base: VerifiedModel, 
         jpegs.append(jpeg)
     described = describe_jpegs(load_model(base.path), jpegs)
     return choose_cells(
-        described.vectors,
-        np.array([cell.p_mn for cell in candidates]),
-        base.card.threshold,
-        np.array([cell.taken for cell in candidates]),
-        [cell.chance for cell in candidates],
-        number,
+        features=described.vectors,
+        p_mn=np.array([cell.p_mn for cell in candidates]),
+        threshold=base.card.threshold,
+        taken=np.array([cell.taken for cell in candidates]),
+        chances=[cell.chance for cell in candidates],
+        number=number,
     )
 
 

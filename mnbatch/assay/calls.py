@@ -225,7 +225,9 @@ def call_slide(
     flagged = sum(bool(cell.qc) for cell in counted)
     reason = _failure(len(rows), unreadable, len(counted), rules) or _shared_failure(copies, len(rows) - unreadable)
     if reason:
-        return SlideCall("failed", reason, cells, None, excluded, flagged)
+        return SlideCall(
+            status="failed", reason=reason, cells=cells, frequency=None, excluded_cells=excluded, flagged_cells=flagged
+        )
     frequency = Frequency.of(sum(bool(cell.mn) for cell in counted), len(counted))
     warnings = (
         *_slide_warnings(counted, copies, flagged),
@@ -235,7 +237,17 @@ def call_slide(
     # One cell without a count, and the sum would be of other cells than the denominator's.
     mn = MnFrequency.of(counts) if len(counts) == len(counted) else None
     mn_reason = "" if mn is not None else NOT_COUNTED
-    return SlideCall("done", "", cells, frequency, excluded, flagged, warnings, mn, mn_reason)
+    return SlideCall(
+        status="done",
+        reason="",
+        cells=cells,
+        frequency=frequency,
+        excluded_cells=excluded,
+        flagged_cells=flagged,
+        warnings=warnings,
+        mn=mn,
+        mn_reason=mn_reason,
+    )
 
 
 def with_skipped_fields(call: SlideCall, skipped: int, fields: int) -> SlideCall:
@@ -270,7 +282,16 @@ def pool_donor(donor: str, calls: Sequence[tuple[str, SlideCall]], min_cells: in
         reason = "no slide of this donor gave a result" if failed else "all slides of this donor wait to be scored"
         waits = (_waits(waiting, len(calls)),) if failed and waiting else ()
         return DonorCall(
-            donor, nothing, reason, slide_ids, failed, None, excluded, flagged, waits, waiting_slide_ids=waiting
+            donor=donor,
+            status=nothing,
+            reason=reason,
+            slide_ids=slide_ids,
+            failed_slide_ids=failed,
+            frequency=None,
+            excluded_cells=excluded,
+            flagged_cells=flagged,
+            warnings=waits,
+            waiting_slide_ids=waiting,
         )
     frequency = Frequency.of(
         sum(call.frequency.mnbn_cells for _, call in done if call.frequency),
@@ -292,7 +313,18 @@ def pool_donor(donor: str, calls: Sequence[tuple[str, SlideCall]], min_cells: in
     reason = "; ".join(warnings)
     mn, mn_reason = _pool_mn(done)
     return DonorCall(
-        donor, status, reason, slide_ids, failed, frequency, excluded, flagged, tuple(warnings), mn, mn_reason, waiting
+        donor=donor,
+        status=status,
+        reason=reason,
+        slide_ids=slide_ids,
+        failed_slide_ids=failed,
+        frequency=frequency,
+        excluded_cells=excluded,
+        flagged_cells=flagged,
+        warnings=tuple(warnings),
+        mn=mn,
+        mn_reason=mn_reason,
+        waiting_slide_ids=waiting,
     )
 
 
@@ -325,11 +357,31 @@ def _call_cell(
     count = None
     if row.ratios is not None and mean_3plus is not None:
         count = CellCount.of(row.p_mn, row.ratios, called, mean_3plus)
-    return CalledCell(row.cell_id, row.source, row.page, row.p_mn, called, flags, "", count, row.zoom, row.found)
+    return CalledCell(
+        cell_id=row.cell_id,
+        source=row.source,
+        page=row.page,
+        p_mn=row.p_mn,
+        mn=called,
+        qc=flags,
+        reason="",
+        count=count,
+        zoom=row.zoom,
+        found=row.found,
+    )
 
 
 def _not_counted(row: ScoreRow, rules: CallRules, reason: str) -> CalledCell:
-    return CalledCell(row.cell_id, row.source, row.page, None, None, _flags(row, rules), reason, found=row.found)
+    return CalledCell(
+        cell_id=row.cell_id,
+        source=row.source,
+        page=row.page,
+        p_mn=None,
+        mn=None,
+        qc=_flags(row, rules),
+        reason=reason,
+        found=row.found,
+    )
 
 
 def _flags(row: ScoreRow, rules: CallRules) -> tuple[str, ...]:

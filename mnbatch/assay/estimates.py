@@ -137,8 +137,8 @@ def _corrected(frequency: Frequency, validation: Validation, sizes: Sequence[int
         return {**used, "correction_note": NOT_BY_SLIDE.format(reason=unknown) if unknown else SHIFTED_NOTE}
     found = estimate_fraction(frequency.mnbn_cells, sizes, validation.slides)
     spread = predicted_spread(validation.slides, found.value)
-    used |= {"validation_slides": len(validation.slides), "called_spread": spread}
-    values = {"corrected": PER * found.value, "corrected_raw": PER * found.raw, **used}
+    told = {"validation_slides": len(validation.slides), "called_spread": spread}
+    values = {"corrected": PER * found.value, "corrected_raw": PER * found.raw, **used, **told}
     if found.low is None or found.high is None:
         return {**values, "correction_note": CANNOT_HOLD if found.raw < 0.5 else TOO_MANY}
     return {**values, "corrected_low": PER * found.low, "corrected_high": PER * found.high}

@@ -143,7 +143,16 @@ def read_validation(path: Path) -> list[ValidationRow]:
         if fields[truth].strip():
             cell_id = fields.get(names.get("cell_id", ""), "").strip()
             score = fields.get(names.get("p_mn", ""), "").strip()
-            rows.append(_row(path, line, cell_id, score, fields[truth].strip(), table.separator))
+            rows.append(
+                _row(
+                    path=path,
+                    line=line,
+                    cell_id=cell_id,
+                    score=score,
+                    truth=fields[truth].strip(),
+                    separator=table.separator,
+                )
+            )
     return _unique(path, rows)
 
 

@@ -230,7 +230,7 @@ def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> Sample
         dose_gy=_dose(path, line, cells, separator),
         culture=cells.get("culture", ""),
         sex=_SEXES[sex],
-        age=_number(path, line, "age", cells, separator, _OLDEST),
+        age=_number(path=path, line=line, column="age", cells=cells, separator=separator, largest=_OLDEST),
         note=cells.get("note", ""),
         control=_CONTROLS[control],
         um_per_pixel=_pixel_size(path, line, cells, separator),
@@ -240,12 +240,14 @@ def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> Sample
 
 def _dose(path: Path, line: int, cells: dict[str, str], separator: str) -> float | None:
     column = next((name for name in _DOSE_PARTS if name in cells), "dose_gy")
-    stated = _number(path, line, column, cells, separator, math.inf)
+    stated = _number(path=path, line=line, column=column, cells=cells, separator=separator, largest=math.inf)
     return None if stated is None else stated / _DOSE_PARTS[column]
 
 
 def _pixel_size(path: Path, line: int, cells: dict[str, str], separator: str) -> float | None:
-    value = _number(path, line, "um_per_pixel", cells, separator, _LARGEST_PIXEL)
+    value = _number(
+        path=path, line=line, column="um_per_pixel", cells=cells, separator=separator, largest=_LARGEST_PIXEL
+    )
     if value is not None and value < _SMALLEST_PIXEL:
         raise UsageError(
             f"{path}, line {line}: um_per_pixel {value:g} is not that of a light microscope.",

@@ -178,7 +178,9 @@ def expected_count(counts: Counts, histogram: ScoreHistogram, level: float = 0.9
     fraction = float(mixing_proportion(slide[None], _density(mn)[None], _density(nomn)[None])[0])
     low, high = _interval(rng, slide, mn, nomn, level)
     p = _shift(rng, slide, mn, nomn, fraction)
-    return ExpectedCount(fraction, min(low, fraction), max(high, fraction), cells, p, len(slide))
+    return ExpectedCount(
+        fraction=fraction, low=min(low, fraction), high=max(high, fraction), cells=cells, shift_p=p, bins=len(slide)
+    )
 
 
 def mixing_proportion(slide: npt.NDArray[np.generic], mn: Floats, nomn: Floats) -> Floats:

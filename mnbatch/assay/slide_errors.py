@@ -120,7 +120,7 @@ def estimate_fraction(
     raw = (called / cells + mean_sp - 1) / (mean_se + mean_sp - 1)
     low, high = _invert(called, cells, se, sp, (1 - level) / 2)
     value = min(1.0, max(0.0, raw)) if low is None or high is None else min(high, max(low, raw))
-    return EstimatedFraction(raw, value, low, high, mean_se, mean_sp)
+    return EstimatedFraction(raw=raw, value=value, low=low, high=high, se=mean_se, sp=mean_sp)
 
 
 def predicted_spread(slides: Sequence[ValidationSlide], share: float = 0.0) -> float:

@@ -83,7 +83,14 @@ def compare(
         page = {"comparison.csv": comparison_csv(table), "comparison.md": comparison_markdown(table).encode()}
         write_files(out, page)
 
-    found = compare_networks(data, out, wanted, lambda line: typer.echo(line, err=True), retry_failed, publish)
+    found = compare_networks(
+        data_path=data,
+        out=out,
+        settings=wanted,
+        say=lambda line: typer.echo(line, err=True),
+        retry_failed=retry_failed,
+        publish=publish,
+    )
     publish(found)
     write_files(out, comparison_figure(found))
     failed = sum(outcome.status == "failed" for outcome in found.outcomes)

@@ -130,7 +130,14 @@ class _Work:
         started = time.monotonic()
         self.say(f"{number}: {cell.key}")
         outcome = measured(
-            cell, self.settings, self.digest(cell), self.data, plan, pixels, self.weights(cell), self.say
+            cell=cell,
+            settings=self.settings,
+            digest=self.digest(cell),
+            data=self.data,
+            plan=plan,
+            pixels=pixels,
+            weights=self.weights(cell),
+            say=self.say,
         )
         write_files(self.folder, {f"{cell.key}.json": outcome.model_dump_json().encode()})
         self.say(f"  {_summary(outcome)} ({time.monotonic() - started:.0f} s in all)")

@@ -179,7 +179,11 @@ def measured(
     about |= {"digest": digest, "device": _device_name(settings)}
     try:
         return Outcome.model_validate(
-            {**about, "status": "done", **_facts(cell, settings, data, plan, pixels, weights, say)}
+            {
+                **about,
+                "status": "done",
+                **_facts(cell=cell, settings=settings, data=data, plan=plan, pixels=pixels, weights=weights, say=say),
+            }
         )
     except TrainingError as error:
         return Outcome.model_validate({**about, "status": "failed", "reason": str(error)})
@@ -215,7 +219,16 @@ def _facts(
     network, started_from = built(cell.network, cell.seed, weights)
     size = {"parameters": count_parameters(network), "flop": count_flops(network)}
     recipe = settings.recipe.model_copy(update={"loss": cell.loss})
-    fitted = fit(network, pixels, plan.training, plan.validation, recipe, cell.seed, device, say)
+    fitted = fit(
+        network=network,
+        pixels=pixels,
+        training=plan.training,
+        validation=plan.validation,
+        recipe=recipe,
+        seed=cell.seed,
+        device=device,
+        say=say,
+    )
     scores, seconds = timed_scores(fitted.network, pixels, plan.test, device)
     return {
         **size,

@@ -123,7 +123,9 @@ def fit(
         say(f"  epoch {epoch.number}/{recipe.epochs}: {words}")
 
     feed = ProtocolFeed(pixels, training, recipe.minibatch, seed)
-    trained = Trainer(network, feed, watch, recipe, seed, device, report).run()
+    trained = Trainer(
+        network=network, feed=feed, watch=watch, recipe=recipe, seed=seed, device=device, report=report
+    ).run()
     return Fitted(trained.network, trained.best.number, trained.history)
 
 

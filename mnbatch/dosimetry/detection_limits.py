@@ -303,7 +303,14 @@ def compare_with_background(mnbn: int, cells: int, control: Control | None, scat
         rate = HUMN_MEDIAN / 1000
         limits = limits_of_rate(rate, cells, ALPHA, BETA)
         p = poisson_p_greater(mnbn, rate * cells)
-        return Background("literature", HUMN_MEDIAN, p, limits, mnbn > limits.decision_threshold, cells)
+        return Background(
+            source="literature",
+            per_1000=HUMN_MEDIAN,
+            p_greater=p,
+            limits=limits,
+            above=mnbn > limits.decision_threshold,
+            cells=cells,
+        )
     own, all_cells = max(1, round(cells / scatter)), max(1, round(control.bn_cells / scatter))
     events, counted = round(control.mnbn_cells / scatter), min(own, round(mnbn / scatter))
     limits = limits_of_control(events, all_cells, own, ALPHA, BETA)
@@ -313,4 +320,4 @@ def compare_with_background(mnbn: int, cells: int, control: Control | None, scat
         back = cells / own
         limits = Limits(int((limits.decision_threshold + 0.5) * back), limits.detection_limit * back)
         above = mnbn > limits.decision_threshold
-    return Background("control", control.per_1000, p, limits, above, cells)
+    return Background(source="control", per_1000=control.per_1000, p_greater=p, limits=limits, above=above, cells=cells)

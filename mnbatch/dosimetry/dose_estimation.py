@@ -430,7 +430,7 @@ def _dosed(
     limit_doses = _limit_doses(curve, limits, [result.n or 0 for result in counted], options.g)
     results = []
     for i, (case, result) in enumerate(zip(cases, counted, strict=True)):
-        seen = _seen(doses, i, result, curve, bool(below[i]), limits[i])
+        seen = _seen(doses=doses, i=i, result=result, curve=curve, below_background=bool(below[i]), limits=limits[i])
         results.append(
             replace(
                 result,
@@ -470,7 +470,16 @@ def _seen(doses: Doses, i: int, result: DoseResult, curve: Curve, below_backgrou
     above = curve.highest_dose is not None and estimate > curve.highest_dose
     below_threshold = (result.x or 0) <= limits.decision_threshold
     upper = float(doses.upper[i])
-    return Seen(estimate, upper, result.u, above, below_background, result.n or 0, result.scatter, below_threshold)
+    return Seen(
+        estimate=estimate,
+        upper=upper,
+        u=result.u,
+        above_range=above,
+        below_background=below_background,
+        cells=result.n or 0,
+        scatter=result.scatter,
+        below_threshold=below_threshold,
+    )
 
 
 def _unbounded(doses: Doses, curve: Curve, g: float) -> Doses:
@@ -510,7 +519,7 @@ def _background_limits(curve: Curve, cells: int, scatter: float) -> Limits:
 
 @lru_cache(maxsize=65536)
 def _limits(background: float, error: float, cells: int, scatter: float) -> Limits:
-    return limits_of_estimated_rate(background, error, cells, scatter, ALPHA, BETA)
+    return limits_of_estimated_rate(rate=background, error=error, cells=cells, scatter=scatter, alpha=ALPHA, beta=BETA)
 
 
 def _finite(value: float) -> float | None:

@@ -136,7 +136,7 @@ def fit(data: Observations, shape: Shape, noise: Noise = "poisson", no_alpha: bo
     if boundary:
         theta[0] = 0.0
         theta[kept[1:]] = _maximise(x[:, 1:], _without_zero(data), noise, drop=data.dose > 0)
-    return _assess(full, data, shape, noise, theta, boundary, no_alpha)
+    return _assess(x=full, data=data, shape=shape, noise=noise, theta=theta, boundary=boundary, no_alpha=no_alpha)
 
 
 def _without_zero(data: Observations) -> Observations:
@@ -154,7 +154,7 @@ def _maximise(x: Floats, data: Observations, noise: Noise, drop: npt.NDArray[np.
         mu = x @ theta
         slope, curvature = _derivatives(mu, data, noise)
         step = np.asarray(np.linalg.solve(x.T @ (curvature[:, None] * x), x.T @ slope), dtype=np.float64)
-        theta, value, gained = _advance(theta, step, value, x, data, noise)
+        theta, value, gained = _advance(theta=theta, step=step, value=value, x=x, data=data, noise=noise)
         if gained <= _CONVERGED * (1 + abs(value)):
             break
     return theta
@@ -219,9 +219,16 @@ def _assess(
     pearson = float(np.sum((data.events[used] - expected[used]) ** 2 / variance[used]))
     df = len(data.dose) - len(free)
     return Fit(
-        shape, noise, theta, covariance, full_log_likelihood(mu, data, noise), _deviance(mu, data, noise), pearson,
-        df, boundary,
-    )  # fmt: skip
+        shape=shape,
+        noise=noise,
+        coefficients=theta,
+        covariance=covariance,
+        log_likelihood=full_log_likelihood(mu, data, noise),
+        deviance=_deviance(mu, data, noise),
+        pearson=pearson,
+        df=df,
+        boundary=boundary,
+    )
 
 
 def full_log_likelihood(mu: Floats, data: Observations, noise: Noise) -> float:
@@ -299,7 +306,14 @@ def fit_negative_binomial(points: Sequence[DosePoint], shape: Shape, kind: Kind)
     hessian = _hessian(z, cells, scale, kind)
     covariance = np.linalg.inv(hessian)[:-1, :-1] * np.outer(scale, scale)
     value, _ = _objective(z, cells, scale, kind)
-    return NegativeBinomialFit(kind, shape, z[:-1] * scale, covariance, float(np.exp(z[-1])), -value)
+    return NegativeBinomialFit(
+        kind=kind,
+        shape=shape,
+        coefficients=z[:-1] * scale,
+        covariance=covariance,
+        alpha=float(np.exp(z[-1])),
+        log_likelihood=-value,
+    )
 
 
 def _cells(points: Sequence[DosePoint], shape: Shape) -> _Cells:

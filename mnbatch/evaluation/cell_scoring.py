@@ -185,7 +185,9 @@ class Scorer:
     def _score_slide(self, name: str, paths: list[Path], places: list[int], result: _Result) -> None:
         """All cells with the model of the slide's stain, as all of its cells together show it."""
         stains: dict[int, Stain] = {}
-        first = self._pass(name, paths, places, result, stains, lambda _: self._stain)
+        first = self._pass(
+            name=name, paths=paths, places=places, result=result, stains=stains, asked=lambda _: self._stain
+        )
         counts = Counter(stains.values())
         if self._stain:
             result.note(_contradicting(name, counts, self._stain))
@@ -196,10 +198,10 @@ class Scorer:
             result.note(f"The cells show two stains ({seen}); each is scored by the model for its stain.")
             others = likely_stain(counts)
             own = {place: others if stain == "unknown" else stain for place, stain in stains.items()}
-            self._pass(name, paths, places, result, {}, own.get)
+            self._pass(name=name, paths=paths, places=places, result=result, stains={}, asked=own.get)
         elif first != (stain := slide_stain(counts)):
             result.clear(list(stains), "")
-            self._pass(name, paths, places, result, {}, lambda _: stain)
+            self._pass(name=name, paths=paths, places=places, result=result, stains={}, asked=lambda _: stain)
 
     def _pass(
         self,
@@ -313,7 +315,9 @@ def read_files(name: str, paths: Sequence[Path], preparation: Preparation) -> It
     """
     root = Path(paths[0].anchor or ".").resolve()
     files = tuple(_source(path) for path in paths)
-    slide = Slide(name or "evaluation", name, "", None, root, files, "labels")
+    slide = Slide(
+        slide_id=name or "evaluation", name=name, path="", donor=None, root=root, files=files, layout="labels"
+    )
     limits = slide_range(slide, preparation)
 
     def read(file: SourceFile) -> CellCrop | str:

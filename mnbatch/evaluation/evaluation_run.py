@@ -40,9 +40,13 @@ def evaluate(request: Request, say: Say = lambda line: None) -> Evaluation:
     pointing, note = _point(request, masked, scored) if masked else ([], "")
     say(f"{len(kept)} cells scored, {len(data.cells) - len(kept)} not.")
     overall = _measured(request, data, scored, labels, kept, curves=True)
-    groups = _groups(request, data, scored, labels, kept, names)
+    groups = _groups(request=request, data=data, scored=scored, labels=labels, kept=kept, names=names)
     against = _scored(request, others, data) if others else None
-    comparison = _compare(request, data, labels, scored, against, others) if against and others else None
+    comparison = (
+        _compare(request=request, data=data, labels=labels, scored=scored, against=against, others=others)
+        if against and others
+        else None
+    )
     counts = measure_counts(data, scored, request.group_by, request.bootstrap, request.seed)
     warnings = (
         overall.warning,

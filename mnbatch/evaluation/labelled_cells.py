@@ -159,7 +159,14 @@ def _from_row(row: dict[str, str], data: Path, number: int) -> LabelledCell:
         raise TrainingError(
             f"{data}, line {number}: {spoiled_name(slide) or spoiled_name(donor)}.", "Write slide and donor anew."
         )
-    return LabelledCell(path, has_mn, slide, donor, n_mn if has_mn else 0, _chance(row, data, number))
+    return LabelledCell(
+        path=path,
+        has_mn=has_mn,
+        slide=slide,
+        donor=donor,
+        n_mn=n_mn if has_mn else 0,
+        chance=_chance(row, data, number),
+    )
 
 
 def _chance(row: dict[str, str], data: Path, number: int) -> float:

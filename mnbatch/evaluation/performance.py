@@ -379,9 +379,9 @@ def _figures(
 def _figure(key: tuple[str, float | None], value: float, over: Floats, method: str) -> Figure:
     interval = percentile_interval(over)
     if np.isnan(value):
-        return Figure(key[0], None, None, None, "", key[1])
+        return Figure(name=key[0], value=None, low=None, high=None, method="", prevalence=key[1])
     low, high = interval or (None, None)
-    return Figure(key[0], value, low, high, method if interval else "", key[1])
+    return Figure(name=key[0], value=value, low=low, high=high, method=method if interval else "", prevalence=key[1])
 
 
 def _confusion(sample: Sample) -> Confusion:

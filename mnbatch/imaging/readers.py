@@ -140,7 +140,13 @@ def _cell(
 ) -> CellCrop | UnreadableCell:
     identity = cell_id(task.slide_id, task.file.path, page.page)
     nothing = UnreadableCell(
-        task.slide_id, identity, task.file.path, page.page, page.reason, page.transient, file_digest
+        slide_id=task.slide_id,
+        cell_id=identity,
+        source=task.file.path,
+        page=page.page,
+        reason=page.reason,
+        transient=page.transient,
+        file_digest=file_digest,
     )
     return nothing if page.decoded is None else make_cell(nothing, page.decoded, preparation, limits)
 

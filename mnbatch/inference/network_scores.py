@@ -161,7 +161,14 @@ def explained(network: Network, x: Tensor, convolutions: torch.dtype = torch.flo
     if not isinstance(network, StreamNetwork):
         return Explained(network(x), none, none, none, x.new_zeros(()))
     maps = network.maps(x)
-    return Explained(maps.logits, none, none, network.evidence_on(grid, maps), maps.bias, maps.ratios)
+    return Explained(
+        logits=maps.logits,
+        attention5=none,
+        attention6=none,
+        evidence=network.evidence_on(grid, maps),
+        bias=maps.bias,
+        ratios=maps.ratios,
+    )
 
 
 def _attention_alexnet(network: AttentionAlexNet, x: Tensor, convolutions: torch.dtype) -> Explained:

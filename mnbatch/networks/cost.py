@@ -66,7 +66,14 @@ def cost_of(name: str) -> Cost:
         attention = _has_attention(network)
     flop = count_flops(network)
     evidence = isinstance(network, StreamNetwork)
-    return Cost(name, count_parameters(network), flop, attention, evidence, network.pretrained)
+    return Cost(
+        name=name,
+        parameters=count_parameters(network),
+        flop=flop,
+        attention=attention,
+        evidence=evidence,
+        pretrained=network.pretrained,
+    )
 
 
 def _has_attention(network: Network) -> bool:

@@ -126,7 +126,16 @@ def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> Run
         log = RunLog.start(store.paths)
         try:
             return _Run(
-                settings, store, models, progress, manifest, log, stop, kind, pool, pseudonyms=cover.pseudonyms
+                settings=settings,
+                store=store,
+                models=models,
+                progress=progress,
+                manifest=manifest,
+                log=log,
+                stop=stop,
+                kind=kind,
+                pool=pool,
+                pseudonyms=cover.pseudonyms,
             ).go()
         except BaseException as error:
             _record_end(error, manifest, log)

@@ -95,7 +95,14 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
     donors_built = sum(_write_donor(store.paths, donor, slides, options) for donor in donors)
     _sweep_donors(store.paths, {donor.folder for donor in donors})
     _write_tables(store.paths, items, donors)
-    index_built = _write_index(store.paths, items, donors, _copy_views(copied, records), slides.stamps, options)
+    index_built = _write_index(
+        paths=store.paths,
+        items=items,
+        donors=donors,
+        copies=_copy_views(copied, records),
+        stamps=slides.stamps,
+        options=options,
+    )
     write_seal(store.paths)
     return ReportSummary(
         slides=tuple(ReportedSlide(i.record.slide_id, i.call.status, i.call.reason) for i in items),

@@ -62,15 +62,15 @@ class SlideSummary:
     def call(self) -> SlideCall:
         """The call without its cells: all that pooling needs."""
         return SlideCall(
-            self.status,
-            self.reason,
-            (),
-            self.frequency,
-            self.excluded_cells,
-            self.flagged_cells,
-            self.warnings,
-            self.mn,
-            self.mn_reason,
+            status=self.status,
+            reason=self.reason,
+            cells=(),
+            frequency=self.frequency,
+            excluded_cells=self.excluded_cells,
+            flagged_cells=self.flagged_cells,
+            warnings=self.warnings,
+            mn=self.mn,
+            mn_reason=self.mn_reason,
         )
 
     @classmethod

@@ -37,7 +37,9 @@ class DonorDose:
         if r.estimate is None or r.lower is None or r.yield_ is None:
             return None
         low, high = yield_limits(self.curve, counts_of([r], self.curve), r.level)
-        return CaseMark(r.estimate, r.lower, r.upper, r.yield_, float(low[0]), float(high[0]))
+        return CaseMark(
+            dose=r.estimate, lower=r.lower, upper=r.upper, y=r.yield_, y_low=float(low[0]), y_high=float(high[0])
+        )
 
 
 def donor_doses(
@@ -77,8 +79,22 @@ def donor_case(
     if dosing.curve.endpoint == "mn" and call.mn is not None:
         cells = call.mn.cells
         scoring["endpoint"] = "mn"
-        return Case(call.donor, CaseCounts(call.mn.bn_cells, call.mn.micronuclei, cells), "", scoring, note, sizes)
-    return Case(call.donor, CaseCounts(call.frequency.bn_cells, call.frequency.mnbn_cells), "", scoring, note, sizes)
+        return Case(
+            id=call.donor,
+            counts=CaseCounts(call.mn.bn_cells, call.mn.micronuclei, cells),
+            problem="",
+            scoring=scoring,
+            note=note,
+            slide_cells=sizes,
+        )
+    return Case(
+        id=call.donor,
+        counts=CaseCounts(call.frequency.bn_cells, call.frequency.mnbn_cells),
+        problem="",
+        scoring=scoring,
+        note=note,
+        slide_cells=sizes,
+    )
 
 
 def unstated(dosing: Dosing) -> str:

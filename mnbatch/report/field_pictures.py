@@ -175,7 +175,15 @@ def _field_view(
     name = wording.cell_label(field.source, field.page)
     if field.left or field.top:
         name += f", from {field.left}, {field.top}"
-    return FieldView(name, field.width, field.height, page_pictures.jpeg_uri(overview), boxes, tuple(shown), text)
+    return FieldView(
+        name=name,
+        width=field.width,
+        height=field.height,
+        picture=page_pictures.jpeg_uri(overview),
+        boxes=boxes,
+        crops=tuple(shown),
+        text=text,
+    )
 
 
 def _crop(field: StoredField, mark: str, row: int, cell: CalledCell, pictures: StoredCrops | None) -> CropView | None:

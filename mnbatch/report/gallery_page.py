@@ -108,7 +108,16 @@ def split(jpeg: bytes) -> Parts | None:
             width, height, pitch, mcus, height_at = frame
             if not mcus or jpeg[-2:] != b"\xff\xd9":
                 return None
-            return Parts(jpeg[:end], height_at, at, jpeg[end:-2], width, height, pitch, mcus)
+            return Parts(
+                header=jpeg[:end],
+                height_at=height_at,
+                scan_at=at,
+                scan=jpeg[end:-2],
+                width=width,
+                height=height,
+                pitch=pitch,
+                mcus=mcus,
+            )
         at = end
     return None
 

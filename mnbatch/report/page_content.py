@@ -146,17 +146,17 @@ def donor_sheet(item: DonorItem) -> SheetView:
     no_background = item.statistics.no_background if item.statistics else ""
     return sheet_view(
         SheetSource(
-            item.call,
-            done,
-            samples,
-            item.review,
-            item.dose,
-            item.warnings,
-            background,
-            sheet_signatures(item.signatures),
-            no_background,
-            item.headline,
-            item.fields,
+            call=item.call,
+            done=done,
+            samples=samples,
+            review=item.review,
+            dose=item.dose,
+            warnings=item.warnings,
+            background=background,
+            signatures=sheet_signatures(item.signatures),
+            no_background=no_background,
+            headline=item.headline,
+            fields=item.fields,
         )
     )
 

@@ -18,7 +18,9 @@ def models_used(records: Sequence[SlideRecord]) -> tuple[views.ModelView, ...]:
             device = f"{record.scored.device}, {record.scored.precision}"
             number[(model, record.model.architecture, record.model.digest, f"{record.call.threshold:g}", device)] += 1
     return tuple(
-        views.ModelView(name, architecture, digest, threshold, device, slides)
+        views.ModelView(
+            name=name, architecture=architecture, digest=digest, threshold=threshold, device=device, slides=slides
+        )
         for (name, architecture, digest, threshold, device), slides in sorted(number.items())
     )
 

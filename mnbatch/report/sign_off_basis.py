@@ -47,7 +47,14 @@ def basis_of(donor: DonorItem) -> Basis:
         dose = {name: "" if value is None else str(value) for name, value in values.items()}
         dose["curve"] = donor.dose.dosing.key
     slides = {slide.record.slide_id: _slide_basis(slide) for slide in donor.slides}
-    return Basis(slides, numbers, dose, donor.review.status, _shown(donor), VERSION)
+    return Basis(
+        slides=slides,
+        numbers=numbers,
+        dose=dose,
+        review_status=donor.review.status,
+        shown=_shown(donor),
+        version=VERSION,
+    )
 
 
 def _slide_basis(slide: SlideItem) -> dict[str, str]:

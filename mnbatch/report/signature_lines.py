@@ -112,14 +112,29 @@ def sheet_signatures(signatures: Sequence[Signed]) -> tuple[str, ...]:
 def _row(signed: Signed) -> SignedRow:
     s = signed.signature
     state = "valid: nothing changed since" if signed.valid else "; ".join(signed.changes)
-    return SignedRow(s.name, s.role, wording.moment(s.time), state, signed.valid, s.reason, s.digest)
+    return SignedRow(
+        name=s.name,
+        role=s.role,
+        time=wording.moment(s.time),
+        state=state,
+        valid=signed.valid,
+        reason=s.reason,
+        digest=s.digest,
+    )
 
 
 def _slide(slide: SlideItem) -> SignedSlide:
     model, review = slide.record.model, slide.review
     people = "; ".join(f"{r.reviewer} (last {wording.moment(r.last)})" for r in review.reviewers)
     text = f"{model.name} {model.version}, {model.digest[:12]}" if model else ""
-    return SignedSlide(slide.record.name, slide.call.status, review.result_key, text, review.status, people)
+    return SignedSlide(
+        name=slide.record.name,
+        status=slide.call.status,
+        result_key=review.result_key,
+        model=text,
+        review=review.status,
+        reviewers=people,
+    )
 
 
 def _text(donor: DonorItem) -> str:

@@ -187,7 +187,9 @@ class SlideBuilder:
             return {}
         shown = ((record.slide_id, record.name, f"{gallery_page.FOLDER}/"),)
         sign = rendering.href(f"../../donors/{item.donor_folder}/index.html") if item.donor_folder else ""
-        page = gallery_page.CellPage(record.name, "Slide", "index.html", "../../index.html", shown, sign)
+        page = gallery_page.CellPage(
+            name=record.name, kind="Slide", back="index.html", up="../../index.html", slides=shown, sign=sign
+        )
         return {gallery_page.PAGE: rendering.render_gallery(page, stamp)} | files
 
     def _write(self, record: SlideRecord, stamp: str, item: SlideItem, pages_: dict[str, bytes]) -> None:
@@ -218,7 +220,14 @@ class SlideBuilder:
         write_atomically(
             paths.summary,
             replace(
-                SlideSummary.of(stamp, call, item.call_next_step, sizes, item.review, item.estimates),
+                SlideSummary.of(
+                    stamp=stamp,
+                    call=call,
+                    next_step=item.call_next_step,
+                    sizes=sizes,
+                    review=item.review,
+                    estimates=item.estimates,
+                ),
                 checksums=dict(sorted(checksums.items())),
             ).to_bytes(),
         )
@@ -244,7 +253,9 @@ class SlideBuilder:
         if record.call is None or self._options.gallery == 0:
             return []
         return [
-            Candidate(cell, row, crops, record.call.threshold, name, href)
+            Candidate(
+                cell=cell, row=row, pictures=crops, threshold=record.call.threshold, slide_name=name, slide_href=href
+            )
             for row, cell in enumerate(call.cells)
             if cell.mn is not None
         ]
@@ -260,7 +271,18 @@ class SlideBuilder:
         control = self._context.controls.get(called_with(record))
         ground = ground_of(bool(row.get("control")), control, [scoring_mode(record)], review.number)
         statistics = statistics_of(call.frequency, call.mn, estimates, ground)
-        return SlideItem(record, call, donor, folder, sample, also_found, next_step, review, estimates, statistics)
+        return SlideItem(
+            record=record,
+            call=call,
+            donor=donor,
+            donor_folder=folder,
+            sample=sample,
+            also_found=also_found,
+            call_next_step=next_step,
+            review=review,
+            estimates=estimates,
+            statistics=statistics,
+        )
 
 
 def sweep_gallery(folder: Path, keep: Collection[str]) -> None:

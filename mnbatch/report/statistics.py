@@ -72,7 +72,14 @@ def statistics_of(
     elif not ground.reason and control is not None:
         background = compare_with_background(mnbn, cells, control, control.scatter_of(cells / max(1, slides)))
     counts = None if mn is None else mn.distribution
-    return Statistics(estimates, background, control, precision(mnbn, cells), counts, ground.reason)
+    return Statistics(
+        estimates=estimates,
+        background=background,
+        control=control,
+        precision=precision(mnbn, cells),
+        counts=counts,
+        no_background=ground.reason,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,7 +317,15 @@ def _write_me(file: IO[bytes], path: Path) -> Holder:
     process, token, start = this_process(), secrets.token_hex(16), round(time.time(), 3)
     inode = _inode(file.fileno())
     me = Holder(
-        process.host, process.pid, start, token, process.boot, process.space, process.started, inode, path.absolute()
+        host=process.host,
+        pid=process.pid,
+        start=start,
+        token=token,
+        boot=process.boot,
+        space=process.space,
+        process_start=process.started,
+        inode=inode,
+        path=path.absolute(),
     )
     names = ("host", "pid", "start", "token", "boot", "space", "process_start", "inode")
     _write(file, {name: getattr(me, name) for name in names})

@@ -32,9 +32,13 @@ def call_record(store: Store, record: SlideRecord, copies: Elsewhere) -> SlideCa
         StorageError: its stored result is damaged.
     """
     if record.status == "waiting":
-        return SlideCall("waiting", record.reason, (), None, 0, 0)
+        return SlideCall(
+            status="waiting", reason=record.reason, cells=(), frequency=None, excluded_cells=0, flagged_cells=0
+        )
     if record.status != "scored" or record.call is None:
-        return SlideCall("failed", record.reason, (), None, 0, 0)
+        return SlideCall(
+            status="failed", reason=record.reason, cells=(), frequency=None, excluded_cells=0, flagged_cells=0
+        )
     rules = CallRules(threshold=record.call.threshold, max_bad_fraction=record.call.max_bad_fraction)
     mean_3plus = record.model.mean_3plus if record.model else None
     call = call_slide(store.scores(record), rules, copies, mean_3plus, record.slide_stain)
@@ -91,7 +95,9 @@ class Roster:
             # One damaged slide must not keep the others from their report.
             # It is shown on pages that are shared, so it must not tell where OUT is on this machine.
             message = error.message.replace(f"{self.store.paths.root}{os.sep}", "")
-            return SlideCall("failed", message, (), None, 0, 0), error.next_step
+            return SlideCall(
+                status="failed", reason=message, cells=(), frequency=None, excluded_cells=0, flagged_cells=0
+            ), error.next_step
 
     def record(self, slide_id: str) -> SlideRecord | None:
         """A slide of the tables; None for a copy, and for one that OUT does not hold."""

@@ -338,7 +338,15 @@ def _score_row(fields: Mapping[str, str]) -> ScoreRow:
     page = int(fields["page"]) if fields["page"] else None
     found = found_at({**fields, "reason": ""})
     if not fields["p_mn"]:
-        return ScoreRow(fields["cell_id"], fields["source"], page, None, fields["reason"], None, found=found)
+        return ScoreRow(
+            cell_id=fields["cell_id"],
+            source=fields["source"],
+            page=page,
+            p_mn=None,
+            reason=fields["reason"],
+            quality=None,
+            found=found,
+        )
     quality = Quality(
         sharpness=float(fields["sharpness"]),
         contrast=float(fields["contrast"]),
@@ -349,7 +357,18 @@ def _score_row(fields: Mapping[str, str]) -> ScoreRow:
     zoom = float(fields.get("zoom") or 1)
     p_mn, ratios = float(fields["p_mn"]), _ratios(fields)
     stain = cast(Stain, fields.get("stain") or fields.get("look") or "unknown")
-    return ScoreRow(fields["cell_id"], fields["source"], page, p_mn, "", quality, ratios, zoom, found, stain)
+    return ScoreRow(
+        cell_id=fields["cell_id"],
+        source=fields["source"],
+        page=page,
+        p_mn=p_mn,
+        reason="",
+        quality=quality,
+        ratios=ratios,
+        zoom=zoom,
+        found=found,
+        stain=stain,
+    )
 
 
 def _ratios(fields: Mapping[str, str]) -> tuple[float, float] | None:

@@ -166,7 +166,15 @@ def estimate(tallies: Sequence[Tally]) -> Estimate | None:
     low = max(0.0, found.low / scorable.high)
     high = min(1.0, found.high / scorable.low) if scorable.low > 0 else 1.0
     ci_low, ci_high = _with_counting(rate, low, high, scorable.point)
-    return Estimate(found.point, scorable.point, PER * rate, PER * low, PER * high, PER * ci_low, PER * ci_high)
+    return Estimate(
+        mnbn=found.point,
+        bn_cells=scorable.point,
+        per_1000=PER * rate,
+        low=PER * low,
+        high=PER * high,
+        ci_low=PER * ci_low,
+        ci_high=PER * ci_high,
+    )
 
 
 def hypergeometric_limits(found: int, looked: int, size: int, level: float = LEVEL) -> tuple[int, int]:

@@ -96,7 +96,16 @@ def export_labels(
         said = latest(entries, queue.result_key)
         chosen = said if reviewer is None else {who: d for who, d in said.items() if who == reviewer}
         before = len(rows)
-        _add_slide(store, record, queue, chosen, donors.get(slide_id) or record.donor or "", rows, crops, left_out)
+        _add_slide(
+            store=store,
+            record=record,
+            queue=queue,
+            said=chosen,
+            donor=donors.get(slide_id) or record.donor or "",
+            rows=rows,
+            crops=crops,
+            left_out=left_out,
+        )
         if len(rows) > before and record.model is not None:
             model = record.model
             scored_by.add(ScoredBy(record.stain or "unknown", model.name, model.version, model.digest))

@@ -208,7 +208,14 @@ def _people(reviews: Sequence[SlideReview]) -> tuple[ReviewerState, ...]:
 
 def _sum(a: ReviewerState, b: ReviewerState) -> ReviewerState:
     looked, missing, outside = a.looked + b.looked, a.missing + b.missing, a.outside + b.outside
-    return ReviewerState(a.reviewer, looked, missing, outside, min(a.first, b.first), max(a.last, b.last))
+    return ReviewerState(
+        reviewer=a.reviewer,
+        looked=looked,
+        missing=missing,
+        outside=outside,
+        first=min(a.first, b.first),
+        last=max(a.last, b.last),
+    )
 
 
 def _state(queue: Queue, reviewer: str, said: Mapping[str, Decision]) -> ReviewerState:
@@ -216,4 +223,11 @@ def _state(queue: Queue, reviewer: str, said: Mapping[str, Decision]) -> Reviewe
     looked = len(drawn & said.keys())
     times = sorted(decision.moment.astimezone(UTC) for decision in said.values())
     first, last = (moment.isoformat() for moment in (times[0], times[-1]))
-    return ReviewerState(reviewer, looked, len(drawn) - looked, len(said) - looked, first, last)
+    return ReviewerState(
+        reviewer=reviewer,
+        looked=looked,
+        missing=len(drawn) - looked,
+        outside=len(said) - looked,
+        first=first,
+        last=last,
+    )

@@ -154,7 +154,15 @@ def make_signature(donor: str, basis: Basis, name: str, role: str = "", reason: 
     for what, text, most in (("role", role, LONGEST_NAME), ("reason", reason, LONGEST_REASON)):
         if len(text) > most or not text.isprintable():
             raise ValueError(f"the {what} must be at most {most} letters on one line")
-    return Signature(donor, person_name(name, "the name"), role, reason, now(), basis.digest, basis)
+    return Signature(
+        donor=donor,
+        name=person_name(name, "the name"),
+        role=role,
+        reason=reason,
+        time=now(),
+        digest=basis.digest,
+        basis=basis,
+    )
 
 
 def add_signature(paths: OutPaths, signature: Signature) -> bool:

@@ -139,7 +139,7 @@ def with_micronuclei(
         stack = layers.copy()
         brushwork = np.random.default_rng(seed)
         for place, density, sharp in zip(places, densities, focus, strict=False):
-            paint_nucleus(stack, brushwork, place, brush, density, sharp)
+            paint_nucleus(layers=stack, rng=brushwork, outline=place, brush=brush, density=density, focus=sharp)
         exposed = expose(stack, streams.light(), frame, slide)
         drawn = Drawn(stack, exposed, contrasts_of(exposed, places, plan))
         if drawn.visible:
@@ -259,23 +259,29 @@ def _attempt(streams: Streams, spec: CellSpec, slide: SlideAppearance) -> Simula
     frame = _frame(streams.frame, spec, slide)
     room = Room(frame.size, frame.diameter, smallest_mn(frame, slide))
     middle = (frame.size - 1) / 2 + streams.plan.normal(0, 0.03, 2) * frame.size
-    plan = plan_cell(streams.plan, spec.kind, room, slide.culture, float(middle[0]), float(middle[1]))
+    plan = plan_cell(
+        rng=streams.plan, kind=spec.kind, room=room, culture=slide.culture, x=float(middle[0]), y=float(middle[1])
+    )
     if plan is None:
         return None
     names: set[str] = set()
     brush = cell_brush(streams.paint, slide.culture, frame.diameter, frame.weak)
     layers = empty_layers(frame.size)
-    surround(layers, streams.debris, plan, room, slide, spec.neighbours, names)
+    surround(
+        layers=layers, rng=streams.debris, plan=plan, room=room, slide=slide, neighbours=spec.neighbours, names=names
+    )
     paint_cell(layers, streams.paint, plan, brush)
-    scatter(layers, streams.debris, plan, slide, (spec.debris, spec.decoys), names)
+    scatter(layers=layers, rng=streams.debris, plan=plan, slide=slide, wanted=(spec.debris, spec.decoys), names=names)
     if spec.hard:
-        add_hard_look_alikes(layers, streams.debris, plan, brush, slide, names)
+        add_hard_look_alikes(layers=layers, rng=streams.debris, plan=plan, brush=brush, slide=slide, names=names)
     places = plan.places[: spec.n_mn]
-    drawn = with_micronuclei(layers, streams, places, plan, brush, frame, slide)
+    drawn = with_micronuclei(
+        layers=layers, streams=streams, places=places, plan=plan, brush=brush, frame=frame, slide=slide
+    )
     if not drawn.visible:
         return None
     names.update(_states(plan, frame))
-    return _finish(drawn, plan, places, spec, slide, frame, names)
+    return _finish(drawn=drawn, plan=plan, places=places, spec=spec, slide=slide, frame=frame, names=names)
 
 
 def _frame(rng: np.random.Generator, spec: CellSpec, slide: SlideAppearance) -> Frame:

@@ -64,7 +64,7 @@ def plan_cell(
     """Plan a cell around (x, y); None when no arrangement with all places was found (rare)."""
     for attempt in range(_TRIES):
         margin = culture.margin * (1.0 + 0.12 * attempt)
-        nuclei = _nuclei(rng, kind, room.diameter, culture, x, y)
+        nuclei = _nuclei(rng=rng, kind=kind, d=room.diameter, culture=culture, x=x, y=y)
         if not _inside(nuclei, room) and attempt < _TRIES - 1:
             continue
         cell = _cytoplasm(rng, nuclei, room.diameter, margin, culture)
@@ -73,7 +73,9 @@ def plan_cell(
             buds, bridge = _hard_cases(rng, kind, nuclei, room.diameter)
             if buds and any(_close(bud, place) for bud in buds for place in places):
                 buds = ()
-            return CellPlan(room.diameter, kind, nuclei, buds, bridge, cell, places)
+            return CellPlan(
+                diameter=room.diameter, kind=kind, nuclei=nuclei, buds=buds, bridge=bridge, cell=cell, places=places
+            )
     return None
 
 
@@ -82,7 +84,7 @@ def plan_neighbour(
 ) -> CellPlan:
     """Plan a cell that touches or nearly touches another, mostly outside the picture; it needs no places."""
     d = room.diameter
-    nuclei = _nuclei(rng, kind, d, culture, 0.0, 0.0)
+    nuclei = _nuclei(rng=rng, kind=kind, d=d, culture=culture, x=0.0, y=0.0)
     cell = _cytoplasm(rng, nuclei, d, culture.margin, culture)
     angle = float(rng.uniform(0, 2 * np.pi))
     edge_x, edge_y = away_from.at(angle)
@@ -91,7 +93,7 @@ def plan_neighbour(
     distance = max(reach, to_border - d * rng.uniform(0.0, 0.6))
     dx, dy = away_from.x + distance * np.cos(angle), away_from.y + distance * np.sin(angle)
     nuclei = tuple(n.moved(dx, dy) for n in nuclei)
-    return CellPlan(d, kind, nuclei, (), None, cell.moved(dx, dy), ())
+    return CellPlan(diameter=d, kind=kind, nuclei=nuclei, buds=(), bridge=None, cell=cell.moved(dx, dy), places=())
 
 
 def _border_distance(x: float, y: float, angle: float, size: int) -> float:
@@ -106,7 +108,7 @@ def _nuclei(
     rng: np.random.Generator, kind: Kind, d: float, culture: CultureAppearance, x: float, y: float
 ) -> tuple[Outline, ...]:
     if kind == "mononucleated":
-        return (_nucleus(rng, x, y, d / 2, culture, None),)
+        return (_nucleus(rng=rng, x=x, y=y, radius=d / 2, culture=culture, partner=None),)
     if kind == "apoptotic":
         return _fragments(rng, d, x, y)
     angle = float(rng.uniform(0, 2 * np.pi))
@@ -114,7 +116,12 @@ def _nuclei(
         count = int(rng.integers(3, 5))
         ring = d * rng.uniform(0.55, 0.75)
         turns = angle + 2 * np.pi * np.arange(count) / count + rng.normal(0, 0.15, count)
-        return tuple(_nucleus(rng, x + ring * np.cos(t), y + ring * np.sin(t), d * 0.45, culture, None) for t in turns)
+        return tuple(
+            _nucleus(
+                rng=rng, x=x + ring * np.cos(t), y=y + ring * np.sin(t), radius=d * 0.45, culture=culture, partner=None
+            )
+            for t in turns
+        )
     first = d / 2 * float(np.exp(rng.normal(0, 0.05)))
     second = first * float(np.exp(rng.normal(0, 0.07)))
     gap = (culture.gap + rng.normal(0, 0.13)) * d
@@ -126,8 +133,8 @@ def _nuclei(
         (x + half * np.cos(angle), y + half * np.sin(angle)),
     )
     return (
-        _nucleus(rng, ends[0][0] + shift[0], ends[0][1], first, culture, angle),
-        _nucleus(rng, ends[1][0], ends[1][1] + shift[1], second, culture, angle + np.pi),
+        _nucleus(rng=rng, x=ends[0][0] + shift[0], y=ends[0][1], radius=first, culture=culture, partner=angle),
+        _nucleus(rng=rng, x=ends[1][0], y=ends[1][1] + shift[1], radius=second, culture=culture, partner=angle + np.pi),
     )
 
 
@@ -187,7 +194,7 @@ def _places(
         place = None
         for shrink in (1.0, 0.8, 0.62, 0.48, 0.36):
             diameter = float(np.clip(wanted * shrink, room.smallest_mn, room.diameter / 3))
-            place = _place(rng, diameter / 2, nuclei, cell, taken, room.size)
+            place = _place(rng=rng, radius=diameter / 2, nuclei=nuclei, cell=cell, taken=taken, size=room.size)
             if place is not None:
                 break
         if place is None:
@@ -209,7 +216,7 @@ def _place(
     xs = (cell.x + rng.uniform(-reach, reach, _CANDIDATES)).astype(np.float32)
     ys = (cell.y + rng.uniform(-reach, reach, _CANDIDATES)).astype(np.float32)
     overlap = float(rng.uniform(0.7, 1.3))
-    fits = _fits(xs, ys, radius, overlap, nuclei, cell, taken, size)
+    fits = _fits(xs=xs, ys=ys, radius=radius, overlap=overlap, nuclei=nuclei, cell=cell, taken=taken, size=size)
     if not fits.any():
         return None
     first = int(np.argmax(fits))

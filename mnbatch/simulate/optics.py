@@ -138,7 +138,15 @@ def transmit(layers: FloatArray, rng: np.random.Generator, stain: GiemsaStain, c
     vectors = absorbances(rng, stain)
     drift = noise(rng, (size, size), max(4.0, size / 16))
     film = noise(rng, (size, size), size / 5) + 0.5 * noise(rng, (size, size), size / 22)
-    return absorb(layers, vectors, drift, film, illumination(size, camera), stain, camera)
+    return absorb(
+        layers=layers,
+        vectors=vectors,
+        drift=drift,
+        film=film,
+        lamp=illumination(size, camera),
+        stain=stain,
+        camera=camera,
+    )
 
 
 def absorbances(rng: np.random.Generator, stain: GiemsaStain) -> FloatArray:

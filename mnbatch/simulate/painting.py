@@ -142,7 +142,7 @@ def paint_nucleus(
     body += culture.rim * np.exp(-((patch.depth / (0.06 * d + 0.5)) ** 2))
     body *= 1.0 - culture.dome * np.clip(patch.rho, 0.0, 1.0) ** 2.5 + 0.4 * culture.dome
     if outline.mean_radius > 0.3 * d:
-        _lighten_nucleoli(body, rng, outline, patch, culture, d)
+        _lighten_nucleoli(body=body, rng=rng, outline=outline, patch=patch, culture=culture, d=d)
     body = (patch.cover(softness) * np.clip(body, 0.05, 2.5) * (brush.density * density)).astype(np.float32)
     there = layers[NUCLEUS][patch.box]
     layers[NUCLEUS][patch.box] = np.maximum(there, body) + 0.35 * np.minimum(there, body)
@@ -171,12 +171,12 @@ def _paint_bridge(
 ) -> None:
     x0, y0, x1, y1, width = bridge
     paint_stroke(
-        layers[NUCLEUS],
-        (x0, y0),
-        (x1, y1),
-        width / 2,
-        0.7 * brush.density,
-        float(rng.normal(0, 0.06)),
+        layer=layers[NUCLEUS],
+        start=(x0, y0),
+        end=(x1, y1),
+        half_width=width / 2,
+        density=0.7 * brush.density,
+        bend=float(rng.normal(0, 0.06)),
         largest=True,
     )
 
@@ -229,7 +229,7 @@ def paint_cytoplasm(layers: FloatArray, rng: np.random.Generator, plan: CellPlan
     if culture.halo > 0.12:
         body *= np.float32(1.0) - culture.halo * _nearness(plan.nuclei, patch, 0.09 * d)
     cover = patch.cover(softness)
-    _vacuoles(body, rng, plan, patch, culture, d)
+    _vacuoles(body=body, rng=rng, plan=plan, patch=patch, culture=culture, d=d)
     layers[CYTOPLASM][patch.box] += cover * np.clip(body, 0.05, 3.0) * np.float32(brush.cyto_density)
     if rng.random() < culture.granules:
         grains = speckle(rng, patch.shape, max(1.2, d * rng.uniform(0.012, 0.035)), rng.uniform(0.02, 0.14))

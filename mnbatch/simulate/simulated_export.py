@@ -233,7 +233,15 @@ def write_truth(
             with_mn, micronuclei = with_mn + sum(n > 0 for n in numbers), micronuclei + sum(numbers)
             if progress is not None:
                 progress(name)
-    return ExportSummary(out / "export", truth, out / "samples.csv", count, cells, with_mn, micronuclei)
+    return ExportSummary(
+        export=out / "export",
+        truth=truth,
+        samples=out / "samples.csv",
+        slides=count,
+        cells=cells,
+        cells_with_mn=with_mn,
+        micronuclei=micronuclei,
+    )
 
 
 @contextmanager

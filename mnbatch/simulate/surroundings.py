@@ -61,7 +61,15 @@ def paint_precipitate(layers: FloatArray, rng: np.random.Generator, x: float, y:
         radius = max(0.6, d * float(np.exp(rng.normal(np.log(0.028), 0.45))))
         spread = 0.0 if count == 1 else d * 0.12
         at = x + rng.normal(0, 1) * spread, y + rng.normal(0, 1) * spread
-        _speck(layers, rng, DARK, at, radius, float(rng.uniform(0.5, 1.4)), rng.uniform(0.05, 0.25))
+        _speck(
+            layers=layers,
+            rng=rng,
+            layer=DARK,
+            at=at,
+            radius=radius,
+            density=float(rng.uniform(0.5, 1.4)),
+            roughness=rng.uniform(0.05, 0.25),
+        )
 
 
 def paint_blot(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
@@ -69,7 +77,15 @@ def paint_blot(layers: FloatArray, rng: np.random.Generator, x: float, y: float,
     radius = max(1.2, d * float(rng.uniform(0.04, 0.11)))
     dark = rng.random() < 0.7
     density = float(rng.uniform(0.8, 1.6) if dark else rng.uniform(0.2, 0.4))
-    _speck(layers, rng, DARK, (x, y), radius, density, float(rng.uniform(0.02, 0.18)))
+    _speck(
+        layers=layers,
+        rng=rng,
+        layer=DARK,
+        at=(x, y),
+        radius=radius,
+        density=density,
+        roughness=float(rng.uniform(0.02, 0.18)),
+    )
     if rng.random() < 0.4:
         halo = blob(rng, x, y, radius * 1.6).patch(layers.shape[1], 2)
         if halo is not None:
@@ -117,7 +133,14 @@ def paint_fibre(layers: FloatArray, rng: np.random.Generator, x: float, y: float
     angle, length = float(rng.uniform(0, 2 * np.pi)), d * float(rng.uniform(0.5, 3.0))
     end = x + length * np.cos(angle), y + length * np.sin(angle)
     layer = DARK if rng.random() < 0.5 else GRANULE
-    paint_stroke(layers[layer], (x, y), end, max(0.5, d * 0.012), rng.uniform(0.1, 0.5), rng.normal(0, 0.12))
+    paint_stroke(
+        layer=layers[layer],
+        start=(x, y),
+        end=end,
+        half_width=max(0.5, d * 0.012),
+        density=rng.uniform(0.1, 0.5),
+        bend=rng.normal(0, 0.12),
+    )
 
 
 def paint_fragments(layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
@@ -268,7 +291,15 @@ def surround(
     for _ in range(min(8, int(rng.poisson(culture.red_cells)))):
         x, y = rng.uniform(-0.1, 1.1, 2) * room.size
         if plan.cell.depth_at(x, y) < -0.25 * room.diameter:
-            paint_red_cell(layers, rng, x, y, room.diameter, culture.ghosts, float(rng.uniform(0.5, 1.1)))
+            paint_red_cell(
+                layers=layers,
+                rng=rng,
+                x=x,
+                y=y,
+                d=room.diameter,
+                ghost=culture.ghosts,
+                density=float(rng.uniform(0.5, 1.1)),
+            )
             names.add("ghost" if culture.ghosts else "red_cell")
     drawn = int(rng.poisson(culture.neighbours))
     for _ in range(min(4, drawn) if neighbours is None else neighbours):
@@ -282,7 +313,7 @@ def surround(
         if _touch(plan.cell, other.cell):
             names.add("touching")
         if rng.random() < 0.02:
-            _neighbour_mn(layers, rng, other, plan, brush, names)
+            _neighbour_mn(layers=layers, rng=rng, other=other, plan=plan, brush=brush, names=names)
 
 
 def _neighbour_mn(

@@ -333,7 +333,14 @@ class _Run:
         self.preparer = Preparer(self.preparation, recipe.colour_shares)
         self.own = Labelled(*load_crops(cells, self.preparation))
         self.pool = labelled_pool("labelled", self.own.crops, self.own.labels, self.preparer, recipe.labelled)
-        self.maker = PoolMaker(recipe, Sources(), self.preparer, request.seed, request.workers, say)
+        self.maker = PoolMaker(
+            recipe=recipe,
+            sources=Sources(),
+            preparer=self.preparer,
+            seed=request.seed,
+            workers=request.workers,
+            say=say,
+        )
         self._ballast: list[Pool] = []
 
     def held_out_scores(self, folds: Sequence[int]) -> Scores:
@@ -367,17 +374,17 @@ class _Run:
         request = self._request()
         validation = [self.pool, hard]
         fields = card_fields(
-            request,
-            self.recipe,
-            self.preparation,
-            [self.pool, *self._ballast],
-            validation,
-            [self.request.stain],
-            {"labelled": held_out, "hard": made},
-            trained,
-            f"all weights of {self.request.base.card.name} {self.request.base.card.version}",
-            (normalise.mean, normalise.std),
-            (),
+            request=request,
+            recipe=self.recipe,
+            preparation=self.preparation,
+            training=[self.pool, *self._ballast],
+            validation=validation,
+            stains=[self.request.stain],
+            scores={"labelled": held_out, "hard": made},
+            trained=trained,
+            started_from=f"all weights of {self.request.base.card.name} {self.request.base.card.version}",
+            normalisation=(normalise.mean, normalise.std),
+            labelled_stains=(),
         )
         temperature = float(str(fields["temperature"]))
         sets = [
@@ -458,15 +465,15 @@ class _Run:
             clock.due(number, done, seconds)
 
         trainer = pool_trainer(
-            network,
-            [own, *self._ballast],
-            [],
-            self.recipe,
-            self._input(network),
-            self.request.seed,
-            self.device,
-            report,
-            progress,
+            network=network,
+            training=[own, *self._ballast],
+            validation=[],
+            recipe=self.recipe,
+            to_input=self._input(network),
+            seed=self.request.seed,
+            device=self.device,
+            report=report,
+            progress=progress,
         )
         last = trainer.run()
         averaged: nn.Module = trainer.averaged

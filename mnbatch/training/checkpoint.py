@@ -221,7 +221,15 @@ class Checkpoint:
         best = next((epoch for epoch in history if epoch.number == record.best), None)
         tensors = self._tensors(record.state) if record.state else {}
         weights = self._tensors(record.best_weights) if record.best_weights else {}
-        return Snapshot(record.step, history, best, tensors, weights, record.minibatches, record.losses)
+        return Snapshot(
+            step=record.step,
+            history=history,
+            best=best,
+            tensors=tensors,
+            best_weights=weights,
+            minibatches=record.minibatches,
+            losses=record.losses,
+        )
 
     def damaged(self, why: object) -> TrainingError:
         """The error for a checkpoint that cannot be used."""

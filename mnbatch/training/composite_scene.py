@@ -294,12 +294,12 @@ class SceneDrawer:
         self._cytoplasm(scene, nuclei, slots)
         for disc in nuclei:
             stamp(
-                scene.chromatin,
-                self._nucleus(),
-                disc,
-                rng.normal(1, 0.06),
-                rng.uniform(0, 6.3),
-                self.flatness,
+                layer=scene.chromatin,
+                patch=self._nucleus(),
+                place=disc,
+                density=rng.normal(1, 0.06),
+                turn=rng.uniform(0, 6.3),
+                contrast=self.flatness,
             )
         if len(nuclei) == 2 and rng.uniform() < 0.08:
             self._bridge(scene, nuclei)
@@ -325,7 +325,14 @@ class SceneDrawer:
     def _micronucleus(self, scene: Scene, slot: Disc) -> None:
         rng = self.rng
         patch = self._nucleus() if rng.uniform() < 0.5 else drawn_patch(rng, roughness=0.04)
-        stamp(scene.chromatin, patch, slot, rng.uniform(0.62, 1.08), rng.uniform(0, 6.3), 0.6 * self.flatness)
+        stamp(
+            layer=scene.chromatin,
+            patch=patch,
+            place=slot,
+            density=rng.uniform(0.62, 1.08),
+            turn=rng.uniform(0, 6.3),
+            contrast=0.6 * self.flatness,
+        )
         scene.n_mn += 1
 
     def _lookalike(self, scene: Scene, slot: Disc) -> None:
@@ -339,7 +346,7 @@ class SceneDrawer:
             stamp(scene.debris, drawn_patch(rng, rng.uniform(0.3, 0.5)), crumb, rng.uniform(0.6, 1.7), 0.0)
         elif kind == "vacuole":
             hole = np.zeros_like(scene.cytoplasm)
-            stamp(hole, drawn_patch(rng), slot, rng.uniform(0.4, 1.0), 0.0, 0.0)
+            stamp(layer=hole, patch=drawn_patch(rng), place=slot, density=rng.uniform(0.4, 1.0), turn=0.0, contrast=0.0)
             scene.cytoplasm *= 1 - hole.clip(0, 1)
         elif kind == "granules":
             for _ in range(int(rng.integers(4, 14))):
@@ -375,12 +382,12 @@ class SceneDrawer:
         density, width = self.rng.uniform(0.4, 0.9), self.rng.uniform(1.0, 2.5)
         for t in np.linspace(0, 1, 60):
             stamp(
-                scene.chromatin,
-                drawn_patch(self.rng),
-                Disc(a.x + t * (b.x - a.x), a.y + t * (b.y - a.y), width),
-                density,
-                0.0,
-                0.0,
+                layer=scene.chromatin,
+                patch=drawn_patch(self.rng),
+                place=Disc(a.x + t * (b.x - a.x), a.y + t * (b.y - a.y), width),
+                density=density,
+                turn=0.0,
+                contrast=0.0,
             )
 
     def _cytoplasm(self, scene: Scene, nuclei: list[Disc], slots: list[Disc]) -> None:
@@ -408,12 +415,12 @@ class SceneDrawer:
             outline = cell_outline(rng, [place], rng.uniform(0.08, 0.5), rng.uniform(0.8, 4))
             np.maximum(scene.cytoplasm, rng.uniform(0.02, 0.45) * outline, out=scene.cytoplasm)
             stamp(
-                scene.chromatin,
-                self._nucleus(),
-                place,
-                rng.uniform(0.7, 1.2),
-                rng.uniform(0, 6.3),
-                self.flatness,
+                layer=scene.chromatin,
+                patch=self._nucleus(),
+                place=place,
+                density=rng.uniform(0.7, 1.2),
+                turn=rng.uniform(0, 6.3),
+                contrast=self.flatness,
             )
 
     def _surroundings(self, scene: Scene, nuclei: list[Disc]) -> None:

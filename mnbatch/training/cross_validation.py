@@ -101,7 +101,14 @@ class _Folds:
         self.preparation = preparation_of(recipe)
         preparer = Preparer(self.preparation, recipe.colour_shares)
         self.preparer = preparer
-        self.maker = PoolMaker(recipe, request.sources, preparer, request.seed, request.workers, say)
+        self.maker = PoolMaker(
+            recipe=recipe,
+            sources=request.sources,
+            preparer=preparer,
+            seed=request.seed,
+            workers=request.workers,
+            say=say,
+        )
 
     def fold(self, group: str, rest: Sequence[LabelledCell], held_out: Sequence[LabelledCell]) -> list[Fold]:
         crops, labels = load_crops(held_out, self.preparation)
@@ -110,7 +117,14 @@ class _Folds:
         network = self._trained(Labelled(*load_crops(rest, self.preparation)), watched)
         device = chosen_device(self.request.device)
         return [
-            _fold(group, name, _scores(network, pixels, turns, zoom, device, self.recipe.coloured), labels)
+            _fold(
+                group,
+                name,
+                _scores(
+                    network=network, pixels=pixels, turns=turns, zoom=zoom, device=device, coloured=self.recipe.coloured
+                ),
+                labels,
+            )
             for name, (turns, zoom) in VIEWS.items()
         ]
 
@@ -124,7 +138,16 @@ class _Folds:
 
         device = chosen_device(request.device)
         pools, to_input = self.maker.training(own), normalise_for(network, recipe.coloured)
-        trainer = pool_trainer(network, pools, watched, recipe, to_input, request.seed, device, report)
+        trainer = pool_trainer(
+            network=network,
+            training=pools,
+            validation=watched,
+            recipe=recipe,
+            to_input=to_input,
+            seed=request.seed,
+            device=device,
+            report=report,
+        )
         trainer.run()
         averaged: nn.Module = trainer.averaged
         return averaged.eval()
@@ -153,7 +176,15 @@ def _fold(group: str, views: str, scores: Scores, labels: Labels) -> Fold:
     if labels.all() or not labels.any():
         return Fold(group, views, len(labels), int(labels.sum()), *(float("nan"),) * 3)
     estimate = bootstrap(auc, scores, labels)
-    return Fold(group, views, len(labels), int(labels.sum()), estimate.value, estimate.low, estimate.high)
+    return Fold(
+        group=group,
+        views=views,
+        n=len(labels),
+        n_mn=int(labels.sum()),
+        auc=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+    )
 
 
 def _keep(request: Request, described: dict[str, object], folds: Sequence[Fold]) -> None:

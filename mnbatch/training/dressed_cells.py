@@ -101,7 +101,9 @@ def paste_on(rng: np.random.Generator, cell: SmearCell, with_mn: bool) -> UInt8A
     density = np.log10(background / light)
     alpha = _soft_disc(rng, density.shape[:2], x, y, radius)[..., None]
     source = (
-        _mn_density(rng, cell, density) if with_mn else _other_density(rng, cell, density, background, x, y, radius)
+        _mn_density(rng, cell, density)
+        if with_mn
+        else _other_density(rng=rng, cell=cell, density=density, background=background, x=x, y=y, radius=radius)
     )
     mixed = density * (1 - alpha) + source * alpha
     picture = Image.fromarray((background * 10**-mixed - 1).clip(0, 255).astype(np.uint8))

@@ -71,7 +71,9 @@ def average_models(ingredients: Ingredients, request: Request, recipe: Recipe, s
     _check(models, ingredients, recipe)
     network = _average(models, ingredients.shares)
     crops = Labelled(*load_crops(told_cells(request.data, say), preparation_of(recipe)))
-    sets = _validation(crops, ingredients, request, recipe, models[0].card, say)
+    sets = _validation(
+        crops=crops, ingredients=ingredients, request=request, recipe=recipe, card=models[0].card, say=say
+    )
     device = chosen_device(request.device)
     normalise = normalise_for(network, recipe.coloured)
     scores = {pool.name: score(network.to(device), pool.pixels, normalise, device) for pool in sets}
@@ -82,7 +84,19 @@ def average_models(ingredients: Ingredients, request: Request, recipe: Recipe, s
     own = served_stains(list(crops.crops), synthetic_stained=False)
     prepared = preparation_of(recipe)
     seen_as = (normalise.mean, normalise.std)
-    fields = card_fields(request, recipe, prepared, (), sets, stains, scores, trained, "", seen_as, own)
+    fields = card_fields(
+        request=request,
+        recipe=recipe,
+        preparation=prepared,
+        training=(),
+        validation=sets,
+        stains=stains,
+        scores=scores,
+        trained=trained,
+        started_from="",
+        normalisation=seen_as,
+        labelled_stains=own,
+    )
     fields |= _origin(models, ingredients)
     card = write_model_directory(request.out, network.cpu(), fields)
     if ingredients.masks is None:
@@ -150,12 +164,12 @@ def _validation(
     preparation = preparation_of(recipe)
     giemsa = 1.0 if "giemsa" in (request.serves or card.stains) else 0.0
     maker = PoolMaker(
-        recipe,
-        request.sources,
-        Preparer(preparation, recipe.colour_shares),
-        request.seed,
-        request.workers,
-        say,
+        recipe=recipe,
+        sources=request.sources,
+        preparer=Preparer(preparation, recipe.colour_shares),
+        seed=request.seed,
+        workers=request.workers,
+        say=say,
         validation_cells=ingredients.validation_cells,
         validation_giemsa=giemsa,
     )

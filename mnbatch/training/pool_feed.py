@@ -148,4 +148,13 @@ def pool_trainer(
         return {pool.name: auc(score(averaged, pool.pixels, to_input, device), pool.labels) for pool in validation}
 
     feed = PoolFeed(drawn, recipe, to_input, seed)
-    return Trainer(network, feed, watch, recipe, seed, device, report, progress)
+    return Trainer(
+        network=network,
+        feed=feed,
+        watch=watch,
+        recipe=recipe,
+        seed=seed,
+        device=device,
+        report=report,
+        progress=progress,
+    )

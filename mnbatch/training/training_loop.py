@@ -157,7 +157,15 @@ class Trainer:
         past = self.so_far
         history, best = (past.history, past.best) if past else ((), None)
         weights = state_of(past.network) if past else {}
-        return Snapshot(self.step, history, best, tensors, weights, self.minibatches, self.losses)
+        return Snapshot(
+            step=self.step,
+            history=history,
+            best=best,
+            tensors=tensors,
+            best_weights=weights,
+            minibatches=self.minibatches,
+            losses=self.losses,
+        )
 
     def restore(self, kept: Snapshot) -> None:
         """Go on where a training of the same recipe, seed and cells was: `run` then ends with the same weights.

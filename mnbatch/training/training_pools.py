@@ -138,7 +138,9 @@ class PoolMaker:
             if pool is None:
                 self.say(f"making {count(name)} {name} cells")
                 share = float(getattr(self.recipe, name))
-                pool = made_pool(name, maker, count(name), self.preparer, share, self.workers)
+                pool = made_pool(
+                    name=name, maker=maker, count=count(name), preparer=self.preparer, share=share, workers=self.workers
+                )
             if name != "dressed":
                 self._drawn[part, name] = pool
             pools.append(pool)

@@ -74,7 +74,9 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         say(f"{request.out} comes from {checkpoint.described()}: nothing is left to train (--restart trains anew)")
         return card
     preparer = Preparer(preparation, recipe.colour_shares)
-    maker = PoolMaker(recipe, request.sources, preparer, request.seed, request.workers, say)
+    maker = PoolMaker(
+        recipe=recipe, sources=request.sources, preparer=preparer, seed=request.seed, workers=request.workers, say=say
+    )
     fresh = FreshPools(recipe, maker, preparer, own) if recipe.fresh else None
     training, validation = maker.training(own) if fresh is None else [], maker.validation(held_out)
     seen = served_stains(list(held_out.crops), synthetic_stained=False)
@@ -84,7 +86,18 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
     say(f"computing in {precision(recipe, chosen_device(request.device))}")
     with fresh or nullcontext():
         pools = fresh or training
-        return fit(request, recipe, network, pools, validation, stains, started_from, say, (checkpoint, key), seen)
+        return fit(
+            request=request,
+            recipe=recipe,
+            network=network,
+            training=pools,
+            validation=validation,
+            stains=stains,
+            started_from=started_from,
+            say=say,
+            kept=(checkpoint, key),
+            labelled_stains=seen,
+        )
 
 
 def _numbers(training: Sequence[Pool], fresh: FreshPools | None) -> str:
@@ -126,17 +139,17 @@ def fit(
         finished = finished_network(trained.network, recipe)
         scores = {pool.name: score(trained.network, pool.pixels, normalise, device) for pool in validation}
         fields = card_fields(
-            request,
-            recipe,
-            preparation_of(recipe),
-            training.described(len(trained.history)) if isinstance(training, FreshPools) else training,
-            validation,
-            stains,
-            scores,
-            trained,
-            started_from,
-            (normalise.mean, normalise.std),
-            labelled_stains,
+            request=request,
+            recipe=recipe,
+            preparation=preparation_of(recipe),
+            training=training.described(len(trained.history)) if isinstance(training, FreshPools) else training,
+            validation=validation,
+            stains=stains,
+            scores=scores,
+            trained=trained,
+            started_from=started_from,
+            normalisation=(normalise.mean, normalise.std),
+            labelled_stains=labelled_stains,
         )
         return write_model_directory(request.out, finished, fields)
 
@@ -152,7 +165,17 @@ def fit(
         if clock.due(number, cells, seconds) and kept is not None:
             kept[0].save(trainer.snapshot(), kept[1], card_only(request))
 
-    trainer = pool_trainer(network, training, validation, recipe, normalise, request.seed, device, report, progress)
+    trainer = pool_trainer(
+        network=network,
+        training=training,
+        validation=validation,
+        recipe=recipe,
+        to_input=normalise,
+        seed=request.seed,
+        device=device,
+        report=report,
+        progress=progress,
+    )
     if kept is not None:
         _go_on(trainer, kept[0], recipe, say)
     card = keep(trainer.run())

@@ -185,7 +185,7 @@ def test_of_the_planes_of_a_crop_the_sharpest_is_read(tmp_path: Path) -> None:
     assert [(task.file.path, len(task.planes)) for task in tasks] == [("a_c1z0.png", 2), ("b_c1z0.png", 2)]
     from mnbatch.imaging.preparation import Preparation
 
-    (cell,) = read_cells(tasks[0], Preparation())
+    (read,) = read_cells(tasks[0], Preparation())
     (alone,) = read_cells(
         next(
             iter(
@@ -197,7 +197,7 @@ def test_of_the_planes_of_a_crop_the_sharpest_is_read(tmp_path: Path) -> None:
         ),
         Preparation(),
     )
-    assert cell.digest == alone.digest  # type: ignore[union-attr]
+    assert read.digest == alone.digest  # type: ignore[union-attr]
     assert re.search("a_c1z1", alone.source)
 
 
@@ -209,8 +209,8 @@ def test_a_plane_that_cannot_be_read_makes_the_cell_unreadable(tmp_path: Path) -
     (slide,) = find_slides(tmp_path, options=options)
     from mnbatch.imaging.preparation import Preparation
 
-    (cell,) = read_cells(next(iter(read_tasks(slide, options))), Preparation())
-    assert "focal planes" in cell.reason  # type: ignore[union-attr]
+    (read,) = read_cells(next(iter(read_tasks(slide, options))), Preparation())
+    assert "focal planes" in read.reason  # type: ignore[union-attr]
 
 
 def test_folders_of_planes_are_asked_about(tmp_path: Path) -> None:

@@ -127,7 +127,8 @@ def test_cells_that_were_drawn_with_a_chance_count_for_those_that_were_not():
     weights = np.array([1, 1, 1, 10, 10])
     assert figures_of(scores, labels, weights.astype(float)).specificity == 1.0
     told = [("a", "", True), ("a", "", True), ("a", "", False), ("a", "", False), ("b", "", False)]
-    first, second = rates_of_slides(cells(*told), scores, 0.5, weights.astype(float))
+    rows: Any = rates_of_slides(cells(*told), scores, 0.5, weights.astype(float))
+    first, second = rows
     assert (first["sensitivity"], first["specificity"]) == (1.0, round(10 / 11, 4))
     assert (second["sensitivity"], second["specificity"], second["n"]) == (None, 1.0, 1)
 

@@ -122,5 +122,16 @@ def _later_block(tiff: tifffile.TiffFile, page: tifffile.TiffPage, block: int, f
     kind = np.dtype(f"{tiff.byteorder}{page.dtype.char}")
     layout = layout_of(page)
     if layout is not None and page.bitspersample in (8, 16):
-        check_blocks([Piece(start, data, layout.stride, kind if kind.kind == "u" else np.dtype(np.uint8), 1, 0)])
+        check_blocks(
+            [
+                Piece(
+                    offset=start,
+                    data=data,
+                    stride=layout.stride,
+                    kind=kind if kind.kind == "u" else np.dtype(np.uint8),
+                    samples=1,
+                    tile_rows=0,
+                )
+            ]
+        )
     return np.frombuffer(data, kind).reshape(page.shape)

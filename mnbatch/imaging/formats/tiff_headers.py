@@ -195,17 +195,17 @@ class _Walk:
             return max(self._numbers(tags.get(tag), 16), default=default)
 
         return Directory(
-            offset,
-            number(_WIDTH, 0),
-            number(_HEIGHT, 0),
-            number(_SAMPLES, 1),
-            number(_BITS, 1),
-            max(1, number(_DEPTH, 1)),
-            number(_SUBFILE, 0),
-            number(_TILE_WIDTH, 0),
-            number(_TILE_HEIGHT, 0),
-            self._numbers(tags.get(_SUB_DIRECTORIES), MAX_DIRECTORIES),
-            self._bytes(tags.get(_DESCRIPTION), MAX_TEXT),
+            offset=offset,
+            width=number(_WIDTH, 0),
+            height=number(_HEIGHT, 0),
+            samples=number(_SAMPLES, 1),
+            bits=number(_BITS, 1),
+            depth=max(1, number(_DEPTH, 1)),
+            subfile=number(_SUBFILE, 0),
+            tile_width=number(_TILE_WIDTH, 0),
+            tile_height=number(_TILE_HEIGHT, 0),
+            children=self._numbers(tags.get(_SUB_DIRECTORIES), MAX_DIRECTORIES),
+            description=self._bytes(tags.get(_DESCRIPTION), MAX_TEXT),
         )
 
     def _numbers(self, tag: tuple[int, int, bytes] | None, most: int) -> tuple[int, ...]:

@@ -171,7 +171,14 @@ def _within_bodies(signal: StainSignal, bodies: Labels, own: Nuclei, settings: S
         return without_cells(signal.nuclear, signal.stain, "no labelled cell holds a nucleus")
     kept = relabelled(bodies, keep)
     cells = cells_of_groups(groups, regions, kept, own, settings)
-    return SegmentedField(own.main, own.small, kept, cells, own.diameter, signal.stain)
+    return SegmentedField(
+        nuclei=own.main,
+        small_bodies=own.small,
+        bodies=kept,
+        cells=cells,
+        nucleus_diameter=own.diameter,
+        stain=signal.stain,
+    )
 
 
 def _body_of_nuclei(regions: Regions, bodies: Labels) -> npt.NDArray[np.int32]:
@@ -198,7 +205,15 @@ def cells_of_groups(
     owners = _owners_of_small(nuclei, bodies, groups)
     held = np.bincount(owners, minlength=len(groups) + 1)
     cells = [
-        _cell(label, group, regions, bodied, bool(cut[label]), int(held[label]), settings)
+        _cell(
+            label=label,
+            group=group,
+            regions=regions,
+            bodied=bodied,
+            cut=bool(cut[label]),
+            small=int(held[label]),
+            settings=settings,
+        )
         for label, group in enumerate(groups, start=1)
     ]
     return tuple(cells)
@@ -342,7 +357,14 @@ def with_cells(signal: StainSignal, nuclei: Nuclei, settings: SegmentationSettin
         groups = group_nuclei(regions, *_neighbours(nuclei, regions, mask, settings), nuclei.diameter, settings)
     bodies = None if mask is None else mask.bodies(_markers(groups, nuclei.main, len(regions.area)))
     cells = cells_of_groups(groups, regions, bodies, nuclei, settings)
-    return SegmentedField(nuclei.main, nuclei.small, bodies, cells, nuclei.diameter, signal.stain)
+    return SegmentedField(
+        nuclei=nuclei.main,
+        small_bodies=nuclei.small,
+        bodies=bodies,
+        cells=cells,
+        nucleus_diameter=nuclei.diameter,
+        stain=signal.stain,
+    )
 
 
 def _neighbours(
@@ -366,4 +388,6 @@ def _markers(groups: list[Group], main: Labels, count: int) -> Labels:
 def without_cells(image: FieldImage, stain: str, problem: str) -> SegmentedField:
     """A field of which nothing can be said."""
     nothing = np.zeros(image.shape[:2], np.int32)
-    return SegmentedField(nothing, nothing, None, (), 0.0, stain, problem)
+    return SegmentedField(
+        nuclei=nothing, small_bodies=nothing, bodies=None, cells=(), nucleus_diameter=0.0, stain=stain, problem=problem
+    )

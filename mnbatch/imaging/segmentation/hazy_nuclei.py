@@ -169,7 +169,7 @@ def _coarse(smooth: FloatImage, noise: float, diameter: float) -> _Coarse:
     stain = np.asarray(Image.fromarray(smooth).reduce(factor), dtype=np.float32)
     reach = max(1, round(_REACH * diameter / factor))
     high, low = _extremes(stain, reach)
-    return _Coarse(stain, low, high, 0.6 * noise / factor, factor, reach)
+    return _Coarse(stain=stain, low=low, high=high, noise=0.6 * noise / factor, factor=factor, reach=reach)
 
 
 def _extremes(stain: FloatImage, reach: int) -> tuple[FloatImage, FloatImage]:
@@ -188,7 +188,7 @@ def _sharp_parts(coarse: _Coarse) -> _Parts:
     top = float(np.quantile(stain[::2, ::2], _BRIGHTEST))
     lowest = max(_NOISE_FACTOR * coarse.noise * coarse.factor / 0.6, _DARKEST * top, 1e-6)
     count = max(2, int(np.ceil(np.log(max(top / lowest, 1.01)) / np.log(_STEP))))
-    cuts = lowest * _STEP ** np.arange(count)
+    cuts = np.asarray(lowest * _STEP ** np.arange(count), np.float64)
     inside = np.flatnonzero(stain.ravel() > lowest)
     levels = _tree(coarse, cuts, inside)
     chosen = np.zeros(stain.size, np.int32)
@@ -205,7 +205,7 @@ def _tree(coarse: _Coarse, cuts: FloatArray, inside: IntArray) -> list[_Level]:
     levels: list[_Level] = []
     for number, cut in enumerate(cuts):
         labels, count = ndimage.label(coarse.stain > cut)
-        own = labels.ravel()[inside]
+        own = np.asarray(labels, np.int32).ravel()[inside]
         # The pixels that the next two cuts take away are the outline, and all that is flat there.
         outline = (bands == number) | (bands == number + 1)
         held = np.bincount(own[outline], minlength=count + 1)
@@ -237,7 +237,7 @@ def _chosen(levels: list[_Level]) -> Labels:
         worth = levels[number].worth
         within = np.zeros(len(worth))
         if number + 1 < len(levels):
-            within = np.bincount(levels[number + 1].parent, best, minlength=len(worth))
+            within = np.asarray(np.bincount(levels[number + 1].parent, best, minlength=len(worth)), np.float64)
             within[0] = 0
         taken.append((worth >= within) & (worth > 0))
         best = np.maximum(worth, within)

@@ -58,7 +58,9 @@ def measure_regions(labels: Labels, signal: npt.NDArray[np.float32]) -> Regions:
     boxes = areas_and_boxes(labels)[1]
     height, width = labels.shape
     edge = (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2] == width) | (boxes[:, 3] == height)
-    return Regions(area, mean(columns), mean(rows), mean(signal[rows, columns]), boxes, edge)
+    return Regions(
+        area=area, x=mean(columns), y=mean(rows), stain=mean(signal[rows, columns]), boxes=boxes, at_border=edge
+    )
 
 
 def relabelled(labels: Labels, keep: BoolArray) -> Labels:

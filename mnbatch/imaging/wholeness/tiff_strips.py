@@ -248,10 +248,24 @@ def pieces(page: tifffile.TiffPage, layout: Layout, stored: Sequence[tuple[int, 
     for start, data in stored:
         joins = start == end
         if begun is not None and not joins:
-            yield Piece(begun[0], b"".join(begun[1]), layout.stride, kind, samples, tile_rows)
+            yield Piece(
+                offset=begun[0],
+                data=b"".join(begun[1]),
+                stride=layout.stride,
+                kind=kind,
+                samples=samples,
+                tile_rows=tile_rows,
+            )
             begun = None
         begun = begun or (start, [])
         begun[1].append(data)
         end = start + len(data)
     if begun is not None:
-        yield Piece(begun[0], b"".join(begun[1]), layout.stride, kind, samples, tile_rows)
+        yield Piece(
+            offset=begun[0],
+            data=b"".join(begun[1]),
+            stride=layout.stride,
+            kind=kind,
+            samples=samples,
+            tile_rows=tile_rows,
+        )

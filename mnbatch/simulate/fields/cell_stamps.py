@@ -220,7 +220,7 @@ def _attempt(order: CellOrder, slide: SlideAppearance) -> _Attempt | None:
     culture = _necrotic(slide.culture) if order.cell_class == "necrotic" else slide.culture
     room = Room(frame.size, frame.diameter, smallest_mn(frame, slide))
     middle = (frame.size - 1) / 2
-    plan = plan_cell(streams.plan, KINDS[order.cell_class], room, culture, middle, middle)
+    plan = plan_cell(rng=streams.plan, kind=KINDS[order.cell_class], room=room, culture=culture, x=middle, y=middle)
     if plan is None or not _fits(plan, frame.size):
         return None
     return _Attempt(streams, frame, culture, plan, plan.places[: order.n_mn])
@@ -238,10 +238,12 @@ def _painted(attempt: _Attempt, slide: SlideAppearance) -> tuple[FloatArray, boo
     brush = _brush(attempt)
     layers = empty_layers(frame.size)
     paint_cell(layers, streams.paint, plan, brush)
-    scatter(layers, streams.debris, plan, dyed, (0, None), set())
+    scatter(layers=layers, rng=streams.debris, plan=plan, slide=dyed, wanted=(0, None), names=set())
     if not attempt.micronuclei:
         return layers, True
-    drawn = with_micronuclei(layers, streams, attempt.micronuclei, plan, brush, frame, dyed)
+    drawn = with_micronuclei(
+        layers=layers, streams=streams, places=attempt.micronuclei, plan=plan, brush=brush, frame=frame, slide=dyed
+    )
     return drawn.layers, drawn.visible
 
 

@@ -106,7 +106,15 @@ def simulate_whole_slide(out: Path, plan: FieldPlan, job: SlideJob, workers: int
     file = f"{job.name}.tif"
     channels = 3 if drawing.slide.stain == "giemsa" else 1
     tiles = _tiles(drawing.renderer, drawing.scene, workers)
-    write_pyramid(out / "export" / file, out, plan.width, plan.height, channels, plan.um_per_px, tiles)
+    write_pyramid(
+        path=out / "export" / file,
+        scratch=out,
+        width=plan.width,
+        height=plan.height,
+        channels=channels,
+        um_per_px=plan.um_per_px,
+        tiles=tiles,
+    )
     where = Where(file, job.donor_code, plan.export.dose_text(job.donor), file, drawing.slide.stain)
     return list(truth_rows(drawing.scene, where))
 

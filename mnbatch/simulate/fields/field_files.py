@@ -118,7 +118,14 @@ def write_pyramid(
             last = number == len(levels) - 1
             with halves.open("wb") as store:
                 keep = None if last else store
-                _write_level(tiff, _halved_into(source, keep, wide, high), number, (wide, high), channels, um_per_px)
+                _write_level(
+                    tiff=tiff,
+                    tiles=_halved_into(source, keep, wide, high),
+                    number=number,
+                    size=(wide, high),
+                    channels=channels,
+                    um_per_px=um_per_px,
+                )
             if number:
                 (folder / f"{number - 1}.raw").unlink()
             source = _from_halves(halves, levels[number], channels)

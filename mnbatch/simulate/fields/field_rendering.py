@@ -127,7 +127,15 @@ class Renderer:
         slide = self._slide
         if slide.giemsa is not None and self._vectors is not None:
             drift = self._drift.window(box[0], box[1], *size)
-            return absorb(layers, self._vectors, drift, film, lamp, slide.giemsa, slide.camera)
+            return absorb(
+                layers=layers,
+                vectors=self._vectors,
+                drift=drift,
+                film=film,
+                lamp=lamp,
+                stain=slide.giemsa,
+                camera=slide.camera,
+            )
         if slide.fluorescence is None:
             raise ValueError("the slide's stain has neither a Giemsa nor a fluorescence stain")
         light = shine(layers, film, lamp, slide.fluorescence, self._scene.diameter)
@@ -265,7 +273,9 @@ def draw_field(plan: FieldPlan, job: SlideJob, number: int) -> Drawing:
         # A stream of its own: without haze the same seed draws the same bytes as ever.
         rng = np.random.default_rng([*slide_key, 0, 12])
         slide, hazy = hazy_appearance(rng, slide, plan.haze), draw_hazy_slide(rng, plan.haze)
-    scene = lay_out(key, job.donor, plan, slide, conditions, diameter, hazy)
+    scene = lay_out(
+        key=key, donor=job.donor, plan=plan, slide=slide, conditions=conditions, diameter=diameter, hazy=hazy
+    )
     litter = Litter(key, scene, slide, conditions, plan.debris)
     hazed = None if hazy is None else _hazed(key, plan, slide, hazy, diameter)
     return Drawing(scene, slide, Renderer(scene, litter, slide, key, scanned=plan.kind == "wsi", hazed=hazed))

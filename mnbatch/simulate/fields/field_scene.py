@@ -220,7 +220,9 @@ class Litter:
         return [Piece(self._paint_red_cell, seed, x, y, int(np.ceil(_HALF_IN_D * d)))]
 
     def _paint_red_cell(self, layers: FloatArray, rng: np.random.Generator, x: float, y: float, d: float) -> None:
-        paint_red_cell(layers, rng, x, y, d, self.slide.culture.ghosts, float(rng.uniform(0.5, 1.1)))
+        paint_red_cell(
+            layers=layers, rng=rng, x=x, y=y, d=d, ghost=self.slide.culture.ghosts, density=float(rng.uniform(0.5, 1.1))
+        )
 
     def _debris(self, rng: np.random.Generator, x: float, y: float) -> list[Piece]:
         d, seed = self.scene.diameter, int(rng.integers(2**62))
@@ -307,13 +309,21 @@ def lay_out(
     for number in range(int(rng.poisson(plan.density * area))):
         drawn = np.random.default_rng([*key, 2, number + 1])
         patch = bool(drawn.random() < patches)
-        order = _order(drawn, (*key, 3, number + 1), donor, plan, slide, diameter, conditions.blur if patch else 0.0)
+        order = _order(
+            rng=drawn,
+            key=(*key, 3, number + 1),
+            donor=donor,
+            plan=plan,
+            slide=slide,
+            diameter=diameter,
+            patch_blur=conditions.blur if patch else 0.0,
+        )
         order = order if hazy is None else _lit(order, hazy)
         found, cell_plan = find_attempt(order, slide)
         cell = PlacedCell.of(found, cell_plan)
         onto = _partner(rng, scene) if rng.random() < plan.overlaps / 2 else None
         if onto is None or not _lay_on(rng, scene, cell, onto):
-            _lay_free(rng, scene, cell, beyond, conditions, patch)
+            _lay_free(rng=rng, scene=scene, cell=cell, beyond=beyond, conditions=conditions, patch=patch)
         scene.add(cell)
     _measure_overlaps(scene)
     return scene
@@ -364,7 +374,7 @@ def _order(
     size = diameter * _relative_size(rng, cell_class) * float(np.exp(rng.normal(0, 0.08)))
     alone = float(rng.uniform(0.025, 0.06)) * diameter * float(rng.random() < slide.culture.blur_share)
     weak = bool(rng.random() < slide.culture.weak_share) or cell_class == "necrotic"
-    return CellOrder(key, cell_class, count, size, patch_blur or alone, weak)
+    return CellOrder(key=key, cell_class=cell_class, n_mn=count, diameter=size, blur=patch_blur or alone, weak=weak)
 
 
 def _class(rng: np.random.Generator, plan: FieldPlan) -> CellClass:

@@ -211,7 +211,15 @@ def extend_model(request: ExtendRequest, say: Say = lambda line: None) -> ModelC
             checks.append(check_counts(model.card, part, ratios, mean))
             say(check_line(checks[-1]))
     settings: dict[str, object] = {"seed": request.seed, "synthetic_cells": request.synthetic_cells}
-    fields = extended_fields(model, sets, features, ratios, checks, settings, request.data_licence)
+    fields = extended_fields(
+        model=model,
+        sets=sets,
+        features=features,
+        ratios=ratios,
+        checks=checks,
+        settings=settings,
+        licence=request.data_licence,
+    )
     return write_model_directory(request.out, _with_counter(model, ratios), fields)
 
 
