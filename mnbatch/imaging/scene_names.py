@@ -87,8 +87,8 @@ def _parsed(slide: Slide, naming: Naming) -> tuple[Naming, list[_File]]:
     for one in found:
         other = seen.setdefault(one.tokens, one.file.path)
         if other != one.file.path and not one.tokens.thumbnail:
-            twins = {"file": Named("file", one.file.path), "other": Named("file", other)}
-            why = say("names-twice", names=_shown(naming), **twins)
+            this, twin = Named("file", one.file.path), Named("file", other)
+            why = say("names-twice", names=_shown(naming), file=this, other=twin)
             raise SlideError(why, say("names-twice-do"))
     return naming, found
 
