@@ -59,7 +59,8 @@ def test_scan_says_what_is_asked_and_exits_with_3(stained: Path) -> None:
     told = CliRunner().invoke(app, [*shared, "--nuclear-channel", "2"])
     assert told.exit_code == 0
     assert "pages: D1/A: 2 channels by OME-XML; 1 read, channel 2" in told.stdout
-    assert CliRunner().invoke(app, shared[:-1]).exit_code == 0
+    assert CliRunner().invoke(app, shared[:-1]).exit_code == EXIT_SLIDES_FAILED
+    assert CliRunner().invoke(app, [*shared[:-1], "--quick"]).exit_code == 0
     wrong = CliRunner().invoke(app, [*shared, "--pages", "leaves"])
     assert wrong.exit_code != 0
 

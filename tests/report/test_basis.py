@@ -142,9 +142,9 @@ def test_what_changed_is_told_with_old_and_new(signed, tmp_path):
     validation(signed, tmp_path)
     (signature,) = read_signatures(signed.paths).entries
     said = " ".join(build(signed).bases["D1"].changes(signature.basis))
-    assert "Corrected for classifier error value: " in said
+    assert "Corrected for classifier error label: " in said
     assert " then, " in said
-    assert said.endswith("more texts of the page changed")
+    assert "Expected from all scores note changed" in said
 
 
 def test_made_again_without_a_change_it_stands(signed, add_slide):
