@@ -54,7 +54,7 @@ def slide_row(item: SlideItem, up: str) -> RowView:
         donor_href=href(f"{up}donors/{item.donor_folder}/index.html") if item.donor_folder else "",
         dose=item.sample.get("dose_gy", ""),
         headline=item.headline,
-        reviewed=short_review(item.review),
+        reviewed=_review_words(item),
     )
 
 
@@ -72,8 +72,14 @@ def donor_row(item: DonorItem, up: str) -> RowView:
         warnings=item.warnings,
         slides=len(call.slide_ids),
         headline=item.headline,
-        reviewed=" · ".join(filter(None, (short_review(item.review), short_signature(item.signatures)))),
+        reviewed=" · ".join(filter(None, (_review_words(item), short_signature(item.signatures)))),
     )
+
+
+def _review_words(item: SlideItem | DonorItem) -> str:
+    """The state of the review in short; "" where the number itself is the reviewed one."""
+    head = item.headline
+    return "" if head is not None and head.kind == "reviewed" else short_review(item.review)
 
 
 def slide_page(

@@ -28,11 +28,11 @@ def test_tables_of_a_killed_comparison_say_what_is_missing(crops, tmp_path, monk
 
     real, count = story.measured, []
 
-    def killed(*arguments):
+    def killed(**arguments):
         if count:
             raise KeyboardInterrupt
         count.append(1)
-        return real(*arguments)
+        return real(**arguments)
 
     monkeypatch.setattr(story, "measured", killed)
     out = tmp_path / "out"

@@ -31,9 +31,9 @@ def trained(monkeypatch):
     keys: list[str] = []
     real = story.measured
 
-    def counted(cell, *rest):
+    def counted(cell, **rest):
         keys.append(cell.key)
-        return real(cell, *rest)
+        return real(cell=cell, **rest)
 
     monkeypatch.setattr(story, "measured", counted)
     return keys
