@@ -428,7 +428,7 @@ class _Run:
         note = (
             f"Adapted to one laboratory's {asked.stain} slides from its review. Figures of the reviewed cells are not "
             "those of whole slides: cells were chosen by their scores. The card states no rates, so reports correct "
-            "no count by it; give scored cells of your own (`mnbatch run --validation`)."
+            "no count by it; give scored cells of your own (`mnbatch report --validation`)."
         )
         return Request(
             data=asked.data,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import unicodedata
 from pathlib import Path
@@ -74,6 +75,9 @@ def test_a_vendor_file_is_a_failed_slide_with_a_next_step(export: Path, extensio
     put(export, f"V/scan.{extension}", b"vendor")
     refused = slides_of(export)[0]["V"].refused
     assert refused is not None
+    if extension == "czi" and importlib.util.find_spec("pylibCZIrw"):
+        assert "fields in an export that was read as one of crops" in refused[0]
+        return
     assert "mnbatch does not read" in refused[0]
     assert "OME-TIFF" in refused[1]
 
