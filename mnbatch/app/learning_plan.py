@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnbatch.app.rebuild import open_store
-from mnbatch.errors import MismatchError, NoInputError, StorageError, UsageError
-from mnbatch.results.manifest import read_manifest
+from mnbatch.app.scoring_model import model_that_scored, one_scoring
+from mnbatch.assay.cells import ScoreRow
+from mnbatch.errors import NoInputError, StorageError
 from mnbatch.results.roster import open_roster
-from mnbatch.results.store import Store
+from mnbatch.results.stored_crops import StoredCrops
 from mnbatch.review.learning_cells import choose_cells
 from mnbatch.review.queue import OUTSIDE, Queue, load_plan, permanent_random, save_plan
+from mnbatch.review.review_export import scored_by
 from mnbatch.review.review_import import queues_of
 
 if TYPE_CHECKING:
@@ -76,31 +78,28 @@ def plan_learning(out: Path, number: int, model: str | None = None, stain: str |
         save_plan(store.paths, replace(plan, learn=()))
         return LearningPlan({}, 0)
     roster = open_roster(store)
-    records = {record.slide_id: record for record in roster.records if record.scored and record.model}
-    stains = sorted({str(record.stain) for record in records.values()})
-    if stain is None and len(stains) > 1:
-        raise UsageError(f"{out} holds slides of {' and '.join(stains)}.", "Name one of them with --stain.")
-    chosen = {s: record for s, record in records.items() if stain is None or record.stain == stain}
-    queues = queues_of(store, chosen, roster=roster)
-    candidates = _narrowed([cell for s, queue in queues.items() if queue for cell in _candidates(store, s, queue)])
-    digests = {record.model.digest for record in chosen.values() if record.model}
+    records = {
+        record.slide_id: record
+        for record in roster.records
+        if record.scored and record.model and stain in (None, record.stain)
+    }
+    queues = queues_of(store, records, roster=roster)
+    cells = [c for s, queue in queues.items() if queue for c in _candidates(store.scores(records[s]), queue, plan.seed)]
+    candidates = _narrowed(cells)
     if not candidates or all(cell.taken for cell in candidates):
         raise NoInputError(f"{out} holds no further cell to choose.", "Every counted cell is in the review already.")
-    base = _model(store, digests, model)
-    picked = [candidates[place] for place in _chosen(store, candidates, base, number)]
+    found = {scored_by(record) for record in records.values()}
+    base = model_that_scored(out, one_scoring(tuple(sorted(by for by in found if by)), out), model)
+    pictures = {slide_id: store.crops(record) for slide_id, record in records.items()}
+    picked = [candidates[place] for place in _chosen(pictures, candidates, base, number)]
     save_plan(store.paths, replace(plan, learn=tuple(sorted(cell.cell_id for cell in picked))))
     return LearningPlan(dict(sorted(Counter(cell.slide_id for cell in picked).items())), len(candidates))
 
 
-def _candidates(store: Store, slide_id: str, queue: Queue) -> list[Candidate]:
-    record = store.record(slide_id)
-    if record is None:
-        return []
-    scores = store.scores(record)
-    seed = load_plan(store.paths).seed
+def _candidates(scores: Sequence[ScoreRow], queue: Queue, seed: int) -> list[Candidate]:
     return [
         Candidate(
-            slide_id=slide_id,
+            slide_id=queue.slide_id,
             row=place.row,
             cell_id=place.cell_id,
             p_mn=scores[place.row].p_mn or 0.0,
@@ -118,11 +117,12 @@ def _narrowed(cells: Sequence[Candidate]) -> list[Candidate]:
     return near + sorted(others, key=lambda cell: cell.chance)[: POOL // 3]
 
 
-def _chosen(store: Store, candidates: Sequence[Candidate], base: VerifiedModel, number: int) -> list[int]:
+def _chosen(
+    pictures: Mapping[str, StoredCrops | None], candidates: Sequence[Candidate], base: VerifiedModel, number: int
+) -> list[int]:
     from mnbatch.inference.model_directory import load_model
     from mnbatch.inference.network_features import describe_jpegs
 
-    pictures = {s: store.crops(record) for s in {c.slide_id for c in candidates} if (record := store.record(s))}
     jpegs = []
     for cell in candidates:
         kept = pictures.get(cell.slide_id)
@@ -139,24 +139,3 @@ def _chosen(store: Store, candidates: Sequence[Candidate], base: VerifiedModel, 
         chances=[cell.chance for cell in candidates],
         number=number,
     )
-
-
-def _model(store: Store, digests: set[str], given: str | None) -> VerifiedModel:
-    """The model that scored.
-
-    Raises:
-        MismatchError: several did, or what is there is another one.
-    """
-    from mnbatch.inference.catalogue import ModelSet
-
-    manifest = read_manifest(store.paths) or {}
-    place = given or str((manifest.get("settings") or {}).get("model") or "")
-    members = ModelSet.open(place).members if place else ()
-    found = [member for member in members if {member.digest} == digests]
-    if not found:
-        raise MismatchError(
-            f"The cells were scored by {len(digests)} model(s) ({', '.join(sorted(d[:12] for d in digests))}); "
-            f"{place or 'no path'} holds another one.",
-            "Give the model that scored with --model, or run again so that one model scores all slides.",
-        )
-    return found[0]

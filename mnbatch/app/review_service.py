@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mnbatch.app.rebuild import Rebuilt, open_store, rebuild_after_change
+from mnbatch.app.scoring_model import one_scoring
 from mnbatch.app.signing_service import Signed, SignRequest, sign_donor
-from mnbatch.errors import MismatchError, UsageError
 from mnbatch.results.annotations import load_samples
-from mnbatch.results.manifest import read_manifest
-from mnbatch.results.paths import OutPaths
 from mnbatch.results.roster import Missing, Roster, open_roster
 from mnbatch.results.store import Store
 from mnbatch.review.queue import ReviewPlan, load_plan, save_plan
@@ -93,22 +91,10 @@ def export_reviewed(out: Path, folder: Path, reviewer: str | None = None, stain:
     return export_labels(store, folder, donors, reviewer, stain)
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewedCells:
-    """Reviewed cells of one stain, all scored by one model.
-
-    Attributes:
-        exported: what was written; scored_by: the stain and the model.
-        model: the directory that the latest run took its model from, as it was given; "" where that is not known.
-    """
-
-    exported: Exported
-    scored_by: ScoredBy
-    model: str
-
-
-def export_for_model(out: Path, folder: Path, stain: str | None = None, reviewer: str | None = None) -> ReviewedCells:
-    """Write the reviewed cells of one stain, to train the model further that scored them.
+def export_for_model(
+    out: Path, folder: Path, stain: str | None = None, reviewer: str | None = None
+) -> tuple[Exported, ScoredBy]:
+    """Write the reviewed cells of one stain, to train the model further that scored them; and which that is.
 
     Raises:
         UsageError: slides of two stains were reviewed and none was named.
@@ -116,19 +102,7 @@ def export_for_model(out: Path, folder: Path, stain: str | None = None, reviewer
         NoInputError, StorageError: as `export_reviewed`.
     """
     exported = export_reviewed(out, folder, reviewer, stain)
-    stains = sorted({by.stain for by in exported.scored_by})
-    if len(stains) > 1:
-        raise UsageError(f"Slides of {' and '.join(stains)} were reviewed.", "Name one of them with --stain.")
-    if len(exported.scored_by) != 1:
-        models = (
-            ", ".join(f"{by.model} {by.version} ({by.digest[:12]})" for by in exported.scored_by) or "no known model"
-        )
-        raise MismatchError(
-            f"The reviewed slides were scored by {models}.",
-            "Run again, so that one model scores all slides, and review.",
-        )
-    manifest = read_manifest(OutPaths(out)) or {}
-    return ReviewedCells(exported, exported.scored_by[0], str((manifest.get("settings") or {}).get("model") or ""))
+    return exported, one_scoring(exported.scored_by, out)
 
 
 def review_state(out: Path) -> ReviewState:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnbatch.cli.common import counted, name_missing
-from mnbatch.errors import EXIT_SLIDES_FAILED, MismatchError
+from mnbatch.errors import EXIT_SLIDES_FAILED
 
 if TYPE_CHECKING:
-    from mnbatch.app.review_service import ReviewedCells
     from mnbatch.inference.catalogue import VerifiedModel
     from mnbatch.training.adaptation import Adapted
 
@@ -51,19 +50,20 @@ def adapt(
     10 MODEL_DIR exists or cannot be written; 12 the model cannot be read.
     """
     from mnbatch.app.review_service import export_for_model
+    from mnbatch.app.scoring_model import model_that_scored
     from mnbatch.training.adaptation import AdaptRequest
     from mnbatch.training.adaptation import adapt as adapt_model
 
     changes = {"epochs": epochs, "cells_per_epoch": cells}
     with tempfile.TemporaryDirectory(prefix="mnbatch-adapt-") as place:
-        reviewed = export_for_model(out_dir, Path(place) / "labels", stain, reviewer)
-        for reason, number in sorted(reviewed.exported.left_out.items()):
+        exported, scored_by = export_for_model(out_dir, Path(place) / "labels", stain, reviewer)
+        for reason, number in sorted(exported.left_out.items()):
             typer.echo(f"left out: {number} {reason}", err=True)
-        base = _scored_by(reviewed, model)
+        base = model_that_scored(out_dir, scored_by, model)
         request = AdaptRequest(
             data=Path(place) / "labels" / "labels.csv",
             base=base,
-            stain=reviewed.scored_by.stain,
+            stain=scored_by.stain,
             out=out,
             name=name or f"{base.card.name}-own"[:64],
             version=version,
@@ -75,31 +75,8 @@ def adapt(
         )
         done = adapt_model(request, lambda line: typer.echo(line, err=True))
     _tell(done, base, out)
-    missing = name_missing(reviewed.exported.missing)
+    missing = name_missing(exported.missing)
     raise typer.Exit(missing if done.card is not None else EXIT_SLIDES_FAILED)
-
-
-def _scored_by(reviewed: ReviewedCells, given: str | None) -> VerifiedModel:
-    """The model that scored the reviewed cells.
-
-    Raises:
-        ModelError: it is not there, or damaged.
-        MismatchError: what is there is another one.
-    """
-    from mnbatch.inference.catalogue import ModelSet
-
-    by = reviewed.scored_by
-    place = given or reviewed.model
-    members = ModelSet.open(place).members if place else ()
-    found = next((member for member in members if member.digest == by.digest), None)
-    if found is None:
-        there = ", ".join(f"{m.card.name} {m.card.version} ({m.digest[:12]})" for m in members) or "nothing"
-        raise MismatchError(
-            f"The reviewed cells were scored by {by.model} {by.version} ({by.digest[:12]}); {place or 'no path'} holds "
-            f"{there}.",
-            "Give the model that scored with --model, or run and review again.",
-        )
-    return found
 
 
 def _tell(done: Adapted, base: VerifiedModel, out: Path) -> None:

@@ -229,7 +229,6 @@ class ModelCard(_Frozen):
     scale: Scale = Scale()
     normalisation: Normalisation = Normalisation()
     # A card of a version before 0.3 says "looks".
-    # A card of a version before 0.3 says "looks".
     stains: Annotated[tuple[KnownStain, ...], Field(min_length=1, validation_alias=AliasChoices("stains", "looks"))]
     threshold: Fraction
     threshold_rule: Text

@@ -35,6 +35,14 @@ class ScoredBy:
     digest: str
 
 
+def scored_by(record: SlideRecord) -> ScoredBy | None:
+    """Stain and model of a slide; None where no model is known."""
+    model = record.model
+    if model is None:
+        return None
+    return ScoredBy(record.stain or "unknown", model.name, model.version, model.digest)
+
+
 @dataclass(frozen=True, slots=True)
 class Exported:
     """Cells written, and those left out by reason.
@@ -74,7 +82,7 @@ def export_labels(
     left_out: dict[str, int] = {}
     crops: list[tuple[str, bytes]] = []
     missing: list[Missing] = []
-    scored_by: set[ScoredBy] = set()
+    models: set[ScoredBy] = set()
     roster = open_roster(store)
     known = {record.slide_id for record in (*roster.records, *roster.copied)}
     queues = queues_of(store, dict.fromkeys(s for s in reviewed_slides(store.paths) if s in known), "OUT", roster)
@@ -106,9 +114,8 @@ def export_labels(
             crops=crops,
             left_out=left_out,
         )
-        if len(rows) > before and record.model is not None:
-            model = record.model
-            scored_by.add(ScoredBy(record.stain or "unknown", model.name, model.version, model.digest))
+        if len(rows) > before and (by := scored_by(record)):
+            models.add(by)
     if not rows:
         raise NoInputError(
             f"{store.paths.root} has no decision{f' of {reviewer}' if reviewer else ''} that can be exported.",
@@ -116,7 +123,7 @@ def export_labels(
         )
     _write(folder, rows, crops)
     mn = sum(row[1] == "mn" for row in rows)
-    return Exported(mn, len(rows) - mn, left_out, tuple(missing), tuple(sorted(scored_by)))
+    return Exported(mn, len(rows) - mn, left_out, tuple(missing), tuple(sorted(models)))
 
 
 def _add_slide(

@@ -144,13 +144,8 @@ class Adapted:
 
     @property
     def better(self) -> bool:
-        """Whether the new model is better by the paired test."""
-        return is_better(self.test)
-
-
-def is_better(test: DeLong) -> bool:
-    """Larger AUC, with a two-sided p-value below `ALPHA`."""
-    return test.difference > 0 and test.p_value < ALPHA
+        """Whether the new model has the larger AUC, with a two-sided p-value below `ALPHA`."""
+        return self.test.difference > 0 and self.test.p_value < ALPHA
 
 
 def adapt(request: AdaptRequest, say: Callable[[str], None]) -> Adapted:
@@ -192,7 +187,7 @@ def adapt(request: AdaptRequest, say: Callable[[str], None]) -> Adapted:
         card=None,
     )
     if result.better:
-        result = replace(result, card=run.written(held_out, old, weights, result))
+        result = replace(result, card=run.written(held_out, weights, result))
     shutil.rmtree(run.folder, ignore_errors=True)
     return result
 
@@ -344,7 +339,7 @@ class _Run:
         self._ballast: list[Pool] = []
 
     def held_out_scores(self, folds: Sequence[int]) -> Scores:
-        """Of every cell the margin-free score of the network that had not seen its group, untempered."""
+        """Of every cell the score of the network that had not seen its group, untempered."""
         described = self._described(folds)
         kept = self._kept(described)
         scores = np.full(len(self.cells), np.nan)
@@ -364,7 +359,7 @@ class _Run:
         network = self._base()
         return score(network.to(self.device), self.pool.pixels, self._input(network), self.device)
 
-    def written(self, held_out: Scores, old: Scores, weights: Scores, result: Adapted) -> ModelCard:
+    def written(self, held_out: Scores, weights: Scores, result: Adapted) -> ModelCard:
         """Train on all cells and write the model directory."""
         self.say("training on all cells")
         trained = self._trained(np.ones(len(self.cells), bool), "all cells")
