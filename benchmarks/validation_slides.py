@@ -28,19 +28,20 @@ from mnbatch.simulate.export_plan import ExportPlan
 from mnbatch.simulate.slide_appearance import draw_slide_appearance
 
 SEED = 70000
+"""Slides of seed 70000 choose epochs, thresholds and temperatures; slides of other seeds show what came of it."""
 MNBN = (6.5, 6.5, 15.0, 25.0, 40.0, 60.0, 67.0, 300.0)
 """MNBN cells per 1000 of the slides in turn; their mean is 65."""
 
 
-def draw(folder: Path, stain: str, slides: int, cells: int) -> None:
+def draw(folder: Path, stain: str, slides: int, cells: int, seed: int = SEED) -> None:
     """Draw the slides that are not there yet; one .npz each."""
-    plan = ExportPlan(donors=slides, slides=1, cells=cells, seed=SEED, mnbn=MNBN, variety=0.8)
+    plan = ExportPlan(donors=slides, slides=1, cells=cells, seed=seed, mnbn=MNBN, variety=0.8)
     folder.mkdir(parents=True, exist_ok=True)
     for donor in range(slides):
         file = folder / f"{stain}-{donor:02d}.npz"
         if file.exists():
             continue
-        key = [SEED, donor, 0]
+        key = [seed, donor, 0]
         slide = draw_slide_appearance(np.random.default_rng([*key, 0]), stain, plan.variety)
         images, counts, names = [], [], []
         for number in range(cells):
@@ -164,13 +165,14 @@ def main() -> None:
     parser.add_argument("--stain", choices=["giemsa", "fluorescence"], default="giemsa")
     parser.add_argument("--slides", type=int, default=40)
     parser.add_argument("--cells", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=SEED, help="of the slides that `draw` draws")
     parser.add_argument("--most-slides", type=int, default=40)
     parser.add_argument("--threshold", type=float)
     parser.add_argument("--specificity", type=float, default=0.995)
     parser.add_argument("--sheet", type=Path)
     asked = parser.parse_args()
     if asked.command == "draw":
-        draw(asked.folder, asked.stain, asked.slides, asked.cells)
+        draw(asked.folder, asked.stain, asked.slides, asked.cells, asked.seed)
         return
     if asked.command == "calibrate":
         calibrate(asked.folder, asked.model, asked.stain, asked.specificity)

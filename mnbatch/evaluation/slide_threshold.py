@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from mnbatch.assay.score_mixture import ScoreHistogram
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.metrics import (
     Labels,
@@ -102,6 +103,7 @@ def calibrated(slides: Sequence[ScoredSlide], specificity: float, data: str) -> 
         "threshold_rule": f"lowest with a mean specificity of {specificity:g} over {len(slides)} slides: {data}",
         "sensitivity": {"data": data, "right": int((called & labels).sum()), "total": int(labels.sum())},
         "specificity": {"data": data, "right": int((~called & ~labels).sum()), "total": int((~labels).sum())},
+        "validation_scores": asdict(ScoreHistogram.of(p.tolist(), labels.tolist(), data)),
         "validation_slides": [slide.counts(threshold) for slide in tempered],
         "metrics": _metrics(p, labels, threshold, tempered, data),
     }
