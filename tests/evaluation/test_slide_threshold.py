@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation import slide_threshold
 from mnbatch.evaluation.slide_threshold import ScoredSlide, calibrated, rates_by_slide, threshold_on_slides
-from mnbatch.inference.card import SlideCounts
+from mnbatch.inference.card import ScoreCounts, SlideCounts
 
 
 def slides(number: int = 20, cells: int = 200) -> list[ScoredSlide]:
@@ -56,6 +56,9 @@ def test_the_card_gets_counts_of_every_slide_that_add_up(monkeypatch: pytest.Mon
     assert fields["specificity"]["total"] - fields["specificity"]["right"] == wrong
     assert {m["name"] for m in fields["metrics"]} >= {"auc", "f1", "specificity, worst tenth of slides"}  # type: ignore[attr-defined]
     assert fields["temperature"] > 0
+    scores = ScoreCounts.model_validate(fields["validation_scores"])
+    assert (sum(scores.mn), scores.data) == (400, "made")
+    assert sum(scores.mn) + sum(scores.nomn) == sum(row.n for row in counts)
 
 
 def test_counts_that_cannot_be_are_refused() -> None:
