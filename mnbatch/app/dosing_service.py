@@ -52,12 +52,14 @@ class Dosed:
         missing: donor -> its slides that are not counted; "" for slides without a donor.
         index: the batch page; None for bare counts.
         notes: what a person should know of the table that was read, or of the reports that were made.
+        controls: what is wrong with the batch's control samples; "" for nothing.
     """
 
     pairs: tuple[tuple[DoseResult, Triage | None], ...]
     missing: Mapping[str, Sequence[Missing]] = field(default_factory=dict)
     index: Path | None = None
     notes: tuple[str, ...] = ()
+    controls: str = ""
 
     @property
     def results(self) -> tuple[DoseResult, ...]:
@@ -182,7 +184,7 @@ def dose_out(out: Path, dosing: Dosing) -> Dosed:
     if not done.made.doses:
         raise NoInputError(f"No slide in {out} has a donor.", "Give a sample sheet: mnbatch run --samples.")
     pairs = tuple((dose.result, dose.triage) for dose in done.made.doses)
-    return Dosed(pairs, _missing(done.made), done.index, done.notes)
+    return Dosed(pairs, _missing(done.made), done.index, done.notes, done.controls)
 
 
 def _missing(made: ReportSummary) -> dict[str, list[Missing]]:

@@ -81,6 +81,11 @@ class Rebuilt:
         """Slides that are not scored yet, each with its reason."""
         return self._with_status("waiting")
 
+    @property
+    def controls(self) -> str:
+        """What is wrong with the batch's control samples; "" for nothing."""
+        return self.made.controls.sentence if self.made else ""
+
     def _with_status(self, status: str) -> tuple[Missing, ...]:
         return tuple(Missing(slide.slide_id, slide.reason) for slide in self.slides if slide.status == status)
 

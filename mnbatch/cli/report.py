@@ -48,7 +48,7 @@ def report(
 ) -> None:
     """Make tables and pages of OUT again, from the stored results: no model, no export and no GPU is needed.
 
-    Exit codes: 0 all slides done; 3 some slides failed; 4 OUT holds no results; 10 unreadable or disk
+    Exit codes: 0 all slides done; 3 some slides failed, or control samples are out of their range; 4 OUT holds no results; 10 unreadable or disk
     full; 11 OUT is held by a run.
     """
     from mnbatch.app.rebuild import choose_options, open_store, rebuild
@@ -81,5 +81,7 @@ def _say(done: Rebuilt) -> None:
         typer.echo(f"failed: {slide}")
     if done.contact_sheets is not None:
         typer.echo(f"contact sheets: {len(done.contact_sheets)}")
+    if done.controls:
+        typer.echo(f"warning: {done.controls}", err=True)
     typer.echo(done.text)
-    raise typer.Exit(EXIT_SLIDES_FAILED if failed else EXIT_OK)
+    raise typer.Exit(EXIT_SLIDES_FAILED if failed or done.controls else EXIT_OK)

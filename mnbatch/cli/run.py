@@ -146,7 +146,7 @@ def run(
 ) -> None:
     """Score what is new or changed of an EXPORT and bring the reports in --out up to date.
 
-    Exit codes: 0 all slides done; 2 usage; 3 some slides failed; 4 no input; 5 things that do not belong
+    Exit codes: 0 all slides done; 2 usage; 3 some slides failed, or control samples are out of range; 4 no input; 5 things that do not belong
     together; 10 unreadable or disk full; 11 OUT is held by another run; 12 model missing or altered;
     130/143 interrupted (run again to go on).
     """

@@ -422,6 +422,10 @@ class _Run:
         failed = any(slide.status == "failed" for slide in report.slides)
         failed = bool(self._verified()) or failed
         failed = bool(self.outcome.overdue) or failed
+        if report.controls.flagged:
+            self.log.write("controls", level="error", state=report.controls.state)
+            self.progress.warning(report.controls.sentence)
+            failed = True
         self.outcome.exit_code = EXIT_SLIDES_FAILED if failed else EXIT_OK
         self.outcome.log = self.log.path
         lost = lost_outputs()

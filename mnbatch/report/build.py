@@ -10,8 +10,10 @@ from mnbatch.assay.alike_names import alike_names
 from mnbatch.assay.calls import DonorCall, SlideStatus, pool_donor
 from mnbatch.assay.estimates import pooled_estimates
 from mnbatch.assay.heterogeneity import compare_slides
+from mnbatch.assay.sample_sheet import is_background
 from mnbatch.report import gallery_page, page_content, rendering, tables
 from mnbatch.report.control_charts import called_with, find_controls
+from mnbatch.report.control_samples import NO_CONTROLS, BatchControls, check_controls
 from mnbatch.report.derived_files import digest, page_stamp, remove_files, write_if_changed
 from mnbatch.report.dose_report import DonorDose, donor_doses
 from mnbatch.report.items import DonorItem, SlideItem
@@ -56,6 +58,7 @@ class ReportSummary:
         doses: of all donors, in their order; empty where no curve is in force.
         bases: donor -> what a sign-off of the donor is about.
         alike_donors: groups of donors whose codes read the same.
+        controls: the batch's control samples against their ranges.
     """
 
     slides: tuple[ReportedSlide, ...]
@@ -67,6 +70,7 @@ class ReportSummary:
     doses: tuple[DonorDose, ...] = ()
     bases: Mapping[str, Basis] = field(default_factory=dict)
     alike_donors: tuple[tuple[str, ...], ...] = ()
+    controls: BatchControls = NO_CONTROLS
 
 
 def build_reports(store: Store, options: ReportOptions, samples: Samples | None = None) -> ReportSummary:
@@ -84,7 +88,14 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
     roster = open_roster(store, samples or {})
     records, copied = roster.records, roster.copied
     controls = find_controls(roster, samples or {})
-    context = Context(samples or {}, roster, _names_by_original(copied), load_validation(store.paths), controls)
+    context = Context(
+        samples=samples or {},
+        roster=roster,
+        also_found=_names_by_original(copied),
+        validated=load_validation(store.paths),
+        controls=controls,
+        batch_controls=check_controls(roster, samples or {}, options.min_cells),
+    )
     slides = SlideBuilder(store, options, context)
     items = [slides.item(record) for record in records]
     for record in copied:
@@ -100,6 +111,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         items=items,
         donors=donors,
         copies=_copy_views(copied, records),
+        controls=context.batch_controls,
         stamps=slides.stamps,
         options=options,
     )
@@ -114,6 +126,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         doses=tuple(donor.dose for donor in donors if donor.dose),
         bases={donor.call.donor: donor.basis for donor in donors if donor.basis},
         alike_donors=alike_names(donor.call.donor for donor in donors),
+        controls=context.batch_controls,
     )
 
 
@@ -152,7 +165,9 @@ def _pool(items: Sequence[SlideItem], options: ReportOptions, context: Context) 
         slides = groups[donor]
         call = pool_donor(donor, [(item.record.slide_id, item.call) for item in slides], options.min_cells)
         others = tuple(name for name in alike.get(donor, ()) if name != donor)
-        pooled = DonorItem(call, slides[0].donor_folder, tuple(slides), alike=others)
+        pooled = DonorItem(
+            call, slides[0].donor_folder, tuple(slides), alike=others, controls=context.batch_controls
+        )
         donors.append(_with_statistics(pooled, context))
     return donors
 
@@ -163,7 +178,7 @@ def _with_statistics(donor: DonorItem, context: Context) -> DonorItem:
     known = [(item.estimates, validation_of(item.record, context.validated)) for item in done]
     ways = {called_with(item.record) for item in done}
     control = context.controls.get(ways.pop()) if len(ways) == 1 else None
-    is_control = any(item.sample.get("control") for item in donor.slides)
+    is_control = any(is_background(item.sample) for item in donor.slides)
     ground = ground_of(is_control, control, {scoring_mode(item.record) for item in done}, donor.review.number)
     found = [item.call.frequency for item in done if item.call.frequency is not None]
     sizes = [f.bn_cells for f in found]
@@ -204,6 +219,7 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
         signed,
         donor.torn_signatures,
         donor.alike,
+        donor.controls.state,
     )
     page_path, sheet_path = folder / "index.html", folder / "sheet.html"
     if not options.force and page_stamp(page_path) == page_stamp(sheet_path) == stamp:
@@ -255,14 +271,17 @@ def _write_index(
     items: Sequence[SlideItem],
     donors: Sequence[DonorItem],
     copies: Sequence[CopyView],
+    controls: BatchControls,
     stamps: Mapping[str, str],
     options: ReportOptions,
 ) -> bool:
     signed = [short_signature(donor.signatures) for donor in donors]
     alike = [donor.alike for donor in donors if donor.alike]
     copied = [[copy.name, copy.original, copy.href] for copy in copies]
-    stamp = digest(stamps, copied, options.min_cells, signed, alike)
+    states = [sample.text for sample in controls.samples]
+    stamp = digest(stamps, copied, options.min_cells, signed, alike, states)
     if not options.force and page_stamp(paths.index) == stamp:
         return False
-    write_atomically(paths.index, rendering.render_index(page_content.index_page(items, donors, copies), stamp))
+    page = page_content.index_page(items, donors, copies, controls)
+    write_atomically(paths.index, rendering.render_index(page, stamp))
     return True

@@ -45,6 +45,7 @@ class SheetView:
     review: str
     signatures: tuple[str, ...]
     provenance: Pairs
+    controls: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class SheetSource:
         samples: rows of the sample sheet of all slides.
         no_background: why the frequency is compared with nothing; "" where it is.
         headline: None where nothing was counted; fields: what the slides' fields held; None for crops.
+        controls: what is wrong with the batch's control samples; "" for nothing.
     """
 
     call: DonorCall
@@ -69,6 +71,7 @@ class SheetSource:
     no_background: str = ""
     headline: Headline | None = None
     fields: FieldCounts | None = None
+    controls: str = ""
 
 
 def sheet_view(source: SheetSource) -> SheetView:
@@ -96,6 +99,7 @@ def sheet_view(source: SheetSource) -> SheetView:
         review=_review(source.review),
         signatures=_signatures(source.signatures),
         provenance=_provenance(source),
+        controls=source.controls,
     )
 
 

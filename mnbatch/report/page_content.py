@@ -10,6 +10,7 @@ from mnbatch.assay.heterogeneity import LEVEL
 from mnbatch.assay.mn_counts import MnFrequency
 from mnbatch.report import charts, provenance, views, wording
 from mnbatch.report.charts import cumulative
+from mnbatch.report.control_samples import NO_CONTROLS, BatchControls
 from mnbatch.report.donor_sheet import SheetSource, SheetView, sheet_view
 from mnbatch.report.dose_report import dose_view
 from mnbatch.report.field_pictures import FieldsView
@@ -115,6 +116,7 @@ def slide_page(
         micronuclei=micronuclei_view(item.call.mn, item.call.mn_reason),
         review=review_view(item.review, gallery_href),
         cumulative=cumulative(cells) if item.call.frequency is not None else None,
+        controls=item.controls.sentence,
     )
 
 
@@ -141,6 +143,7 @@ def donor_page(item: DonorItem, gallery: GalleryView | None, gallery_href: str =
         review=review_view(item.review, gallery_href),
         signed=sign_view(item),
         dose=dose_view(item.dose) if item.dose else None,
+        controls=item.controls.sentence,
     )
 
 
@@ -163,12 +166,16 @@ def donor_sheet(item: DonorItem) -> SheetView:
             no_background=no_background,
             headline=item.headline,
             fields=item.fields,
+            controls=item.controls.sentence,
         )
     )
 
 
 def index_page(
-    slides: Sequence[SlideItem], donors: Sequence[DonorItem], copies: Sequence[views.CopyView]
+    slides: Sequence[SlideItem],
+    donors: Sequence[DonorItem],
+    copies: Sequence[views.CopyView],
+    controls: BatchControls = NO_CONTROLS,
 ) -> views.IndexPage:
     """The page of the whole batch."""
     slide_rows = [slide_row(item, "") for item in slides]
@@ -194,6 +201,10 @@ def index_page(
         slides=_on_scale(slide_rows, scale),
         show_dose=any(row.dose for row in slide_rows),
         copies=tuple(copies),
+        controls=controls.sentence,
+        control_samples=tuple(
+            views.ControlView(one.name, one.kind, one.wanted, one.found, one.verdict) for one in controls.samples
+        ),
         models=models,
         provenance=provenance.batch_provenance(records),
     )

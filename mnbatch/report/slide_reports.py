@@ -14,10 +14,12 @@ from pathlib import Path
 from mnbatch.assay.calls import SlideCall
 from mnbatch.assay.estimates import Estimates, slide_estimates
 from mnbatch.assay.own_cells import ValidatedCell
+from mnbatch.assay.sample_sheet import is_background
 from mnbatch.csvfile import is_number
 from mnbatch.dosimetry.detection_limits import Control
 from mnbatch.report import gallery_page, page_content, rendering, tables
 from mnbatch.report.control_charts import called_with
+from mnbatch.report.control_samples import NO_CONTROLS, BatchControls
 from mnbatch.report.derived_files import SlideSummary, digest, files_match, read_summary, remove_files, write_if_changed
 from mnbatch.report.field_exports import FOLDER, geojson_files, write_label_masks
 from mnbatch.report.field_exports import MASKS_FOLDER as MASKS
@@ -75,6 +77,7 @@ class Context:
         also_found: slide_id -> names of byte-identical slides that were not taken.
         validated: the laboratory's own scored cells.
         controls: control slides by model and threshold (see `mnbatch.report.control_charts`).
+        batch_controls: the batch's control samples against their ranges.
     """
 
     samples: Samples
@@ -82,6 +85,7 @@ class Context:
     also_found: Mapping[str, tuple[str, ...]]
     validated: Sequence[ValidatedCell] = ()
     controls: Mapping[str, Control] = field(default_factory=dict)
+    batch_controls: BatchControls = NO_CONTROLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,7 @@ class SlideBuilder:
             self._validated,
             repr(context.controls.get(called_with(record))),
             self._store.damage(record),
+            *filter(None, [context.batch_controls.state]),
         )
 
     def _read(self, record: SlideRecord) -> SlideData:
@@ -269,7 +274,7 @@ class SlideBuilder:
         folder = donor_folder(donor) if donor else ""
         also_found = self._context.also_found.get(record.slide_id, ())
         control = self._context.controls.get(called_with(record))
-        ground = ground_of(bool(row.get("control")), control, [scoring_mode(record)], review.number)
+        ground = ground_of(is_background(row), control, [scoring_mode(record)], review.number)
         statistics = statistics_of(call.frequency, call.mn, estimates, ground)
         return SlideItem(
             record=record,
@@ -282,6 +287,7 @@ class SlideBuilder:
             review=review,
             estimates=estimates,
             statistics=statistics,
+            controls=self._context.batch_controls,
         )
 
 

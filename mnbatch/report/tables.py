@@ -18,6 +18,7 @@ from mnbatch.assay.mn_counts import CellCount, Distribution, MnFrequency
 from mnbatch.csvfile import Number, Value, is_number
 from mnbatch.dosimetry.detection_limits import Background
 from mnbatch.report.columns import Column, Columns, Table, of_part
+from mnbatch.report.control_samples import BatchControls
 from mnbatch.report.dose_report import DonorDose
 from mnbatch.report.headline import Headline
 from mnbatch.report.items import DonorItem, SlideItem
@@ -516,6 +517,15 @@ def _not_scored(counts: FieldCounts) -> str:
     return "; ".join(f"{reason}: {number}" for reason, number in reasons)
 
 
+_CONTROLS: Columns[BatchControls] = (
+    Column(
+        *("batch_controls", "`met`, `missed: ...`, `not judged: ...`, or empty"),
+        "the batch's control samples against the range that the sample sheet gives them; the same in every row. Empty "
+        "where no control has a range",
+        lambda c: c.state,
+    ),
+)
+
 _FROM_SHEET = {
     "dose_gy": ("Gy", "from the sample sheet, as the next four; all empty without one"),
     "culture": ("text", "culture or replicate"),
@@ -556,7 +566,8 @@ SLIDES: Table[SlideLine] = Table(
         *of_part(_MN, lambda s: s.item.call.mn),
         *of_part(_MN_REASON, _slide_counts),
         Column(
-            *("control", "`yes` or empty", "marked as a control in the sample sheet"),
+            *("control", "`yes`, `positive` or empty"),
+            "marked as a control in the sample sheet; `yes`: a negative one (unexposed)",
             lambda s: s.item.sample.get("control", ""),
         ),
         *of_part(_STATISTICS, lambda s: s.item.statistics),
@@ -573,6 +584,7 @@ SLIDES: Table[SlideLine] = Table(
             lambda s: s.item.record.waiting.since if s.item.record.waiting else "",
         ),
         *of_part(_HEADLINE, lambda s: s.item.headline),
+        *of_part(_CONTROLS, lambda s: s.item.controls),
     ),
 )
 
@@ -712,6 +724,7 @@ DONORS: Table[DonorItem] = Table(
         ),
         *of_part(_HEADLINE, lambda d: d.headline),
         *of_part(_DECISION, lambda d: d.dose),
+        *of_part(_CONTROLS, lambda d: d.controls),
     ),
 )
 

@@ -72,7 +72,7 @@ class ReasonGroup:
 
 @dataclass(frozen=True, slots=True)
 class SlidePage:
-    """All that a slide's page shows."""
+    """All that a slide's page shows; `controls`: what is wrong with the batch's control samples, "" for nothing."""
 
     row: RowView
     scale: charts.Scale
@@ -93,11 +93,12 @@ class SlidePage:
     cumulative: Cumulative | None
     lines: tuple[Line, ...] = ()
     fields: FieldsView | None = None
+    controls: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DonorPage:
-    """All that a donor's page shows."""
+    """All that a donor's page shows; `controls`: as on a slide's."""
 
     row: RowView
     scale: charts.Scale
@@ -112,6 +113,7 @@ class DonorPage:
     signed: SignView
     lines: tuple[Line, ...] = ()
     dose: DoseView | None = None
+    controls: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,17 @@ class CopyView:
     name: str
     original: str
     href: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControlView:
+    """A control sample as a row: its range, what was counted, and the verdict with a sign and in words."""
+
+    name: str
+    kind: str
+    wanted: str
+    found: str
+    verdict: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +175,8 @@ class IndexPage:
     slides: tuple[RowView, ...]
     show_dose: bool
     copies: tuple[CopyView, ...]
+    controls: str
+    control_samples: tuple[ControlView, ...]
     models: tuple[ModelView, ...]
     provenance: tuple[tuple[str, str], ...]
 
