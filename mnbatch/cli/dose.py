@@ -69,8 +69,9 @@ def dose(
 
     With OUT the curve is kept there, and doses are in donors.csv and on donors' pages from then on.
 
-    Exit codes: 0 every case has a dose; 2 usage; 3 at least one case has none, slides of OUT are not counted, or its
-    control samples are out of range; 4 OUT holds no results; 5 OUT and curve do not belong together; 10 unreadable or disk full; 11 OUT is held by a run.
+    Exit codes: 0 every case has a dose; 2 usage; 3 at least one case has none, slides of OUT are not counted,
+    or its control samples are out of range; 4 OUT holds no results; 5 OUT and curve do not belong together; 10
+    unreadable or disk full; 11 OUT is held by a run.
     """
     if (out is None) == (cases is None):
         raise UsageError("Give either an OUT directory or --cases.", "`mnbatch dose --help` shows both.")

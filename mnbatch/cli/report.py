@@ -33,6 +33,10 @@ def report(
             "sensitivity and specificity from now on.",
         ),
     ] = None,
+    laboratory: Annotated[
+        Path | None,
+        typer.Option("--laboratory", help="laboratory.toml: what donors' sheets state of the laboratory from now on."),
+    ] = None,
     geojson: Annotated[
         bool | None,
         typer.Option("--geojson/--no-geojson", help="Cells of fields for QuPath; otherwise as in the last run."),
@@ -48,8 +52,8 @@ def report(
 ) -> None:
     """Make tables and pages of OUT again, from the stored results: no model, no export and no GPU is needed.
 
-    Exit codes: 0 all slides done; 3 some slides failed, or control samples are out of their range; 4 OUT holds no results; 10 unreadable or disk
-    full; 11 OUT is held by a run.
+    Exit codes: 0 all slides done; 3 some slides failed, or control samples are out of their range; 4 OUT holds
+    no results; 10 unreadable or disk full; 11 OUT is held by a run.
     """
     from mnbatch.app.rebuild import choose_options, open_store, rebuild
     from mnbatch.cli.common import say_notes
@@ -59,7 +63,7 @@ def report(
         store.paths, gallery=gallery, min_cells=min_cells, geojson=geojson, label_masks=label_masks, force=force
     )
     say_notes(chosen.notes)
-    _say(rebuild(store, chosen.options, validation=validation, contact_sheets=contact_sheet))
+    _say(rebuild(store, chosen.options, validation=validation, laboratory=laboratory, contact_sheets=contact_sheet))
 
 
 def _say(done: Rebuilt) -> None:

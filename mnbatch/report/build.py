@@ -25,6 +25,7 @@ from mnbatch.report.statistics import ground_of, statistics_of
 from mnbatch.report.verifying import write_seal
 from mnbatch.report.views import CopyView
 from mnbatch.results.dosing_settings import load_dosing, scoring_mode
+from mnbatch.results.laboratory_file import load_laboratory
 from mnbatch.results.lock import check_still_held
 from mnbatch.results.model_errors import load_validation, validation_of
 from mnbatch.results.out_files import storage_errors, write_atomically
@@ -95,6 +96,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         validated=load_validation(store.paths),
         controls=controls,
         batch_controls=check_controls(roster, samples or {}, options.min_cells),
+        laboratory=load_laboratory(store.paths),
     )
     slides = SlideBuilder(store, options, context)
     items = [slides.item(record) for record in records]
@@ -166,7 +168,12 @@ def _pool(items: Sequence[SlideItem], options: ReportOptions, context: Context) 
         call = pool_donor(donor, [(item.record.slide_id, item.call) for item in slides], options.min_cells)
         others = tuple(name for name in alike.get(donor, ()) if name != donor)
         pooled = DonorItem(
-            call, slides[0].donor_folder, tuple(slides), alike=others, controls=context.batch_controls
+            call,
+            slides[0].donor_folder,
+            tuple(slides),
+            alike=others,
+            controls=context.batch_controls,
+            laboratory=context.laboratory,
         )
         donors.append(_with_statistics(pooled, context))
     return donors
@@ -220,6 +227,7 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
         donor.torn_signatures,
         donor.alike,
         donor.controls.state,
+        asdict(donor.laboratory),
     )
     page_path, sheet_path = folder / "index.html", folder / "sheet.html"
     if not options.force and page_stamp(page_path) == page_stamp(sheet_path) == stamp:

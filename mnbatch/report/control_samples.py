@@ -16,7 +16,8 @@ from mnbatch.results.roster import Roster, Samples
 
 Verdict = Literal["met", "missed", "not judged"]
 WHAT_NOW = (
-    "Find the cause (culture, stain, scanner, model) before any result of this batch is used; results are shown unchanged."
+    "Find the cause (culture, stain, scanner, model) before any result of this batch is used; results are shown "
+    "unchanged."
 )
 
 
@@ -131,9 +132,7 @@ def check_controls(roster: Roster, samples: Samples, fewest: int) -> BatchContro
             # A copy that was not counted has no way of its own: it belongs to the donor's others.
             groups.setdefault((donor, kind, *limits), []).append(record)
     return BatchControls(
-        tuple(
-            sample for key, records in sorted(groups.items()) for sample in _samples_of(key, records, roster, fewest)
-        )
+        tuple(sample for key, records in sorted(groups.items()) for sample in _samples_of(key, records, roster, fewest))
     )
 
 

@@ -10,6 +10,7 @@ from mnbatch.assay.calls import DonorCall, SlideCall
 from mnbatch.assay.estimates import NO_ESTIMATES, Estimates
 from mnbatch.assay.field_records import FieldCounts
 from mnbatch.assay.heterogeneity import Heterogeneity
+from mnbatch.assay.laboratory import NO_LABORATORY, Laboratory
 from mnbatch.report.control_samples import NO_CONTROLS, BatchControls
 from mnbatch.report.dose_report import DonorDose
 from mnbatch.report.headline import Headline, headline_of
@@ -94,6 +95,7 @@ class DonorItem:
         alike: codes of other donors that differ in case, blanks or invisible letters alone.
         torn_signatures: lines of OUT's trail of sign-offs that cannot be read, whosever they were.
         controls: the batch's control samples against their ranges.
+        laboratory: what the laboratory states for its reports.
     """
 
     call: DonorCall
@@ -107,6 +109,7 @@ class DonorItem:
     torn_signatures: int = 0
     alike: tuple[str, ...] = ()
     controls: BatchControls = NO_CONTROLS
+    laboratory: Laboratory = NO_LABORATORY
 
     @property
     def done(self) -> tuple[SlideItem, ...]:

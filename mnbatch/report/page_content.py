@@ -32,7 +32,11 @@ from mnbatch.results.records import SlideRecord
 FAILURES_OPEN = 10
 """Failures that the batch page shows at once; the others unfold."""
 
-SAMPLE_LABELS = {"dose_gy": "dose (Gy)"}
+SAMPLE_LABELS = {
+    "dose_gy": "dose (Gy)",
+    "target_low_per_1000": "target range from (per 1000)",
+    "target_high_per_1000": "target range to (per 1000)",
+}
 
 
 def slide_row(item: SlideItem, up: str) -> RowView:
@@ -167,6 +171,7 @@ def donor_sheet(item: DonorItem) -> SheetView:
             headline=item.headline,
             fields=item.fields,
             controls=item.controls.sentence,
+            laboratory=item.laboratory,
         )
     )
 
@@ -317,7 +322,7 @@ def _chance_warning(donors: Sequence[DonorItem]) -> tuple[views.WarningView, ...
 
 
 def _sample_pairs(sample: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple((SAMPLE_LABELS.get(name, name), value) for name, value in sample.items() if value)
+    return tuple((SAMPLE_LABELS.get(name, name.replace("_", " ")), value) for name, value in sample.items() if value)
 
 
 def _histogram_text(scores: Sequence[float], threshold: float) -> str:

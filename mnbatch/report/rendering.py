@@ -71,6 +71,7 @@ def render_sheet(page: SheetView, stamp: str) -> bytes:
             css=Markup(css),
             css_hash=_csp_hash(css),
             clinical_notice=wording.CLINICAL_NOTICE,
+            abbreviations=tuple(wording.ABBREVIATIONS.items()),
         )
     )
     return text.encode("utf-8", "backslashreplace")

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from mnbatch.assay.calls import SlideCall
 from mnbatch.assay.estimates import Estimates, slide_estimates
+from mnbatch.assay.laboratory import NO_LABORATORY, Laboratory
 from mnbatch.assay.own_cells import ValidatedCell
-from mnbatch.assay.sample_sheet import is_background
+from mnbatch.assay.sample_sheet import DETAILS, REPORT_TEXTS, TARGETS, is_background
 from mnbatch.csvfile import is_number
 from mnbatch.dosimetry.detection_limits import Control
 from mnbatch.report import gallery_page, page_content, rendering, tables
@@ -78,6 +79,7 @@ class Context:
         validated: the laboratory's own scored cells.
         controls: control slides by model and threshold (see `mnbatch.report.control_charts`).
         batch_controls: the batch's control samples against their ranges.
+        laboratory: what the laboratory states for its reports.
     """
 
     samples: Samples
@@ -86,6 +88,7 @@ class Context:
     validated: Sequence[ValidatedCell] = ()
     controls: Mapping[str, Control] = field(default_factory=dict)
     batch_controls: BatchControls = NO_CONTROLS
+    laboratory: Laboratory = NO_LABORATORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,10 +304,10 @@ def sweep_gallery(folder: Path, keep: Collection[str]) -> None:
 
 
 def sample_columns(row: Mapping[str, str], pseudonymised: bool) -> dict[str, str]:
-    """What the sheet states in addition to the donor; a free note may hold names, so pseudonyms leave it out."""
-    kept = {name: row.get(name, "") for name in (*tables.SAMPLE_COLUMNS, "control")}
+    """What the sheet states in addition to the donor; free text may hold names, so pseudonyms leave it out."""
+    kept = {name: row.get(name, "") for name in (*tables.SAMPLE_COLUMNS, "control", *TARGETS, *DETAILS)}
     kept |= {name: f"{float(kept[name]):g}" for name in ("dose_gy", "age") if is_number(kept[name])}
-    return kept | {"note": ""} if pseudonymised else kept
+    return kept | dict.fromkeys(("note", *REPORT_TEXTS), "") if pseudonymised else kept
 
 
 def donor_folder(donor: str) -> str:

@@ -172,7 +172,8 @@ def _head(paths: OutPaths, seals: Seals) -> bool:
 
 def _sealed_files(paths: OutPaths, seals: Seals) -> Iterator[Finding | None]:
     known = {
-        name_of(paths.annotations, p): p for p in (paths.samples, paths.validation, paths.dosing, paths.review_plan)
+        name_of(paths.annotations, p): p
+        for p in (paths.samples, paths.validation, paths.laboratory, paths.dosing, paths.review_plan)
     }
     for name in sorted({*seals.files, *(name for name, path in known.items() if path.exists())}):
         path = paths.annotations / name

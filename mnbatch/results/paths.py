@@ -85,6 +85,11 @@ class OutPaths:
         return self.annotations / "validation.csv"
 
     @property
+    def laboratory(self) -> Path:
+        """What the laboratory states of itself and its method for reports."""
+        return self.annotations / "laboratory.toml"
+
+    @property
     def dosing(self) -> Path:
         """The calibration curve in force, with how doses are read from it."""
         return self.annotations / "dosing.json"
