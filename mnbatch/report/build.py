@@ -23,7 +23,8 @@ from mnbatch.report.signature_lines import short_signature, with_signatures
 from mnbatch.report.slide_reports import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
 from mnbatch.report.statistics import ground_of, statistics_of
 from mnbatch.report.verifying import write_seal
-from mnbatch.report.views import CopyView
+from mnbatch.report.views import CopyView, Place
+from mnbatch.results.batch import read_batch
 from mnbatch.results.dosing_settings import load_dosing, scoring_mode
 from mnbatch.results.laboratory_file import load_laboratory
 from mnbatch.results.lock import check_still_held
@@ -97,6 +98,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         controls=controls,
         batch_controls=check_controls(roster, samples or {}, options.min_cells),
         laboratory=load_laboratory(store.paths),
+        export=_export_name(store.paths),
     )
     slides = SlideBuilder(store, options, context)
     items = [slides.item(record) for record in records]
@@ -113,6 +115,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         items=items,
         donors=donors,
         copies=_copy_views(copied, records),
+        place=Place(context.laboratory.text("laboratory.name"), context.export),
         controls=context.batch_controls,
         stamps=slides.stamps,
         options=options,
@@ -130,6 +133,12 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         alike_donors=alike_names(donor.call.donor for donor in donors),
         controls=context.batch_controls,
     )
+
+
+def _export_name(paths: OutPaths) -> str:
+    """Last folder of the export's path (under pseudonyms its code); "" where OUT is bound to none."""
+    batch = read_batch(paths)
+    return "" if batch is None else batch.export.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def _names_by_original(copied: Sequence[SlideRecord]) -> dict[str, tuple[str, ...]]:
@@ -214,6 +223,7 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
     check_still_held(paths.lock)
     folder = paths.donors / donor.folder
     stamps = [slides.stamps[item.record.slide_id] for item in donor.slides]
+    place = Place(donor.laboratory.text("laboratory.name"), slides.export)
     doses = donor.dose.dosing.key if donor.dose else ""
     signed = [asdict(one) for one in donor.signatures]
     stamp = digest(
@@ -228,6 +238,7 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
         donor.alike,
         donor.controls.state,
         asdict(donor.laboratory),
+        place.export,
     )
     page_path, sheet_path = folder / "index.html", folder / "sheet.html"
     if not options.force and page_stamp(page_path) == page_stamp(sheet_path) == stamp:
@@ -235,7 +246,7 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
     candidates = [cell for item in donor.slides for cell in slides.candidates(item.record)]
     gallery = _donor_gallery(paths, donor)
     page = page_content.donor_page(
-        donor, gallery_view(candidates, options.gallery), gallery_page.PAGE if gallery else ""
+        donor, gallery_view(candidates, options.gallery), gallery_page.PAGE if gallery else "", place
     )
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -279,6 +290,7 @@ def _write_index(
     items: Sequence[SlideItem],
     donors: Sequence[DonorItem],
     copies: Sequence[CopyView],
+    place: Place,
     controls: BatchControls,
     stamps: Mapping[str, str],
     options: ReportOptions,
@@ -287,9 +299,10 @@ def _write_index(
     alike = [donor.alike for donor in donors if donor.alike]
     copied = [[copy.name, copy.original, copy.href] for copy in copies]
     states = [sample.text for sample in controls.samples]
-    stamp = digest(stamps, copied, options.min_cells, signed, alike, states)
+    doses = [donor.dose.dosing.key if donor.dose else "" for donor in donors]
+    stamp = digest(stamps, copied, options.min_cells, signed, alike, states, doses, asdict(place))
     if not options.force and page_stamp(paths.index) == stamp:
         return False
-    page = page_content.index_page(items, donors, copies, controls)
+    page = page_content.index_page(items, donors, copies, controls, place)
     write_atomically(paths.index, rendering.render_index(page, stamp))
     return True

@@ -153,7 +153,7 @@ def _uncertainty(source: ParticularsSource) -> tuple[str, ...]:
     """What the intervals hold and what they do not; nothing where nothing was counted."""
     if source.headline is None:
         return ()
-    found = [_OF_HEADLINE.get(source.headline.kind, "")]
+    found = [_OF_HEADLINE.get(source.headline.kind, source.headline.trust)]
     if source.dose is not None and source.dose.result.status == "ok":
         r, curve = source.dose.result, source.dose.curve
         parts = ["the counting of this sample"]

@@ -80,6 +80,7 @@ class Context:
         controls: control slides by model and threshold (see `mnbatch.report.control_charts`).
         batch_controls: the batch's control samples against their ranges.
         laboratory: what the laboratory states for its reports.
+        export: last folder of the export's path; under pseudonyms its code.
     """
 
     samples: Samples
@@ -89,6 +90,7 @@ class Context:
     controls: Mapping[str, Control] = field(default_factory=dict)
     batch_controls: BatchControls = NO_CONTROLS
     laboratory: Laboratory = NO_LABORATORY
+    export: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,11 @@ class SlideBuilder:
         self._validated = digest([asdict(cell) for cell in context.validated])
         self.built = 0
         self.stamps: dict[str, str] = {}
+
+    @property
+    def export(self) -> str:
+        """Name of the export, for pages."""
+        return self._context.export
 
     def item(self, record: SlideRecord) -> SlideItem:
         """The slide as other pages show it; its own files are made again if anything in them has changed."""

@@ -11,10 +11,12 @@ from mnbatch.report import charts, wording
 from mnbatch.report.charts import Cumulative
 from mnbatch.report.dose_report import DoseView
 from mnbatch.report.field_pictures import FieldsView
+from mnbatch.report.first_answers import FirstScreen
 from mnbatch.report.frequency_lines import Line, MicronucleiView, ReviewView
 from mnbatch.report.headline import Headline
 from mnbatch.report.page_pictures import GalleryView
 from mnbatch.report.signature_lines import SignView
+from mnbatch.report.trust_light import TrustLight
 
 EXAMPLES = 3
 
@@ -29,6 +31,9 @@ class RowView:
         slides: number of slides (of a donor).
         headline: the frequency to be shown; None without a count.
         reviewed: the reviewed frequency with its interval, or the status of the review; "" for none.
+        light: how far the result can be used, and why.
+        estimate, dose_interval, triage: dose of a donor, Gy, its interval and class in words; None and "" without one.
+        control: negative or positive, of a control; "" for others.
     """
 
     name: str
@@ -49,6 +54,27 @@ class RowView:
     mark: charts.Interval | None = None
     spoken: str = ""
     reviewed: str = ""
+    light: TrustLight | None = None
+    estimate: float | None = None
+    dose_interval: str = ""
+    triage: str = ""
+    control: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page belongs; empty where it is not known.
+
+    Attributes:
+        laboratory: its name, from laboratory.toml.
+        export: last folder of the export's path; under pseudonyms its code.
+    """
+
+    laboratory: str = ""
+    export: str = ""
+
+
+NOWHERE = Place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +140,8 @@ class DonorPage:
     lines: tuple[Line, ...] = ()
     dose: DoseView | None = None
     controls: str = ""
+    first: FirstScreen | None = None
+    place: Place = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +205,9 @@ class IndexPage:
     copies: tuple[CopyView, ...]
     controls: str
     control_samples: tuple[ControlView, ...]
+    place: Place
+    show_estimate: bool
+    lights_text: str
     models: tuple[ModelView, ...]
     provenance: tuple[tuple[str, str], ...]
 
