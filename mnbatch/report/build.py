@@ -21,6 +21,7 @@ from mnbatch.report.page_pictures import gallery_view
 from mnbatch.report.sign_off_basis import with_basis
 from mnbatch.report.signature_lines import short_signature, with_signatures
 from mnbatch.report.slide_reports import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
+from mnbatch.report.spreadsheet import donors_xlsx
 from mnbatch.report.statistics import ground_of, statistics_of
 from mnbatch.report.verifying import write_seal
 from mnbatch.report.views import CopyView, Place
@@ -255,6 +256,9 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
         folder.mkdir(parents=True, exist_ok=True)
     else:
         write_atomically(folder / gallery_page.PAGE, rendering.render_gallery(gallery, stamp))
+    # A PDF is of the page that it was made of, and is removed with it.
+    remove_files(folder, ["sheet.pdf"])
+    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(sheet_path, rendering.render_sheet(page_content.donor_sheet(donor), stamp))
     write_atomically(page_path, rendering.render_donor(page, stamp))
     return True
@@ -276,13 +280,14 @@ def _sweep_donors(paths: OutPaths, folders: set[str]) -> None:
     if paths.donors.is_dir():
         for name in sorted(set(os.listdir(paths.donors)) - folders):
             if (paths.donors / name).is_dir():
-                remove_files(paths.donors / name, ["index.html", "sheet.html", gallery_page.PAGE])
+                remove_files(paths.donors / name, ["index.html", "sheet.html", "sheet.pdf", gallery_page.PAGE])
 
 
 def _write_tables(paths: OutPaths, items: Sequence[SlideItem], donors: Sequence[DonorItem]) -> None:
     check_still_held(paths.lock)
     write_if_changed(paths.slides_csv, tables.SLIDES.csv(tables.slide_lines(items, donors)))
     write_if_changed(paths.donors_csv, tables.DONORS.csv(donors))
+    write_if_changed(paths.donors_xlsx, donors_xlsx(donors))
 
 
 def _write_index(
@@ -303,6 +308,7 @@ def _write_index(
     stamp = digest(stamps, copied, options.min_cells, signed, alike, states, doses, asdict(place))
     if not options.force and page_stamp(paths.index) == stamp:
         return False
+    remove_files(paths.root, ["index.pdf"])
     page = page_content.index_page(items, donors, copies, controls, place)
     write_atomically(paths.index, rendering.render_index(page, stamp))
     return True

@@ -57,21 +57,23 @@ class FirstScreen:
         dose: None where there is none; the page then shows the frequency on its own scale.
     """
 
-    answers: tuple[Answer, ...]
+    exposed: Answer
+    amount: Answer
     light: TrustLight
+    reviewed: Answer
     dose: DoseScale | None
 
 
 def first_screen(item: DonorItem) -> FirstScreen:
     """The first screen of a donor."""
-    light = donor_light(item)
     dose = item.dose if item.dose is not None and item.dose.result.status == "ok" else None
-    answers = (
-        Answer("Exposed?", *_exposed(item, dose)),
-        Answer("How much?", *_how_much(item, dose)),
-        Answer("Reviewed by whom?", *_reviewed(item)),
+    return FirstScreen(
+        exposed=Answer("Exposed?", *_exposed(item, dose)),
+        amount=Answer("How much?", *_how_much(item, dose)),
+        light=donor_light(item),
+        reviewed=Answer("Reviewed by whom?", *_reviewed(item)),
+        dose=_dose_scale(dose) if dose else None,
     )
-    return FirstScreen(answers, light, _dose_scale(dose) if dose else None)
 
 
 def _exposed(item: DonorItem, dose: DonorDose | None) -> tuple[str, str]:
@@ -107,6 +109,8 @@ def _control_kind(item: DonorItem) -> str:
 def _how_much(item: DonorItem, dose: DonorDose | None) -> tuple[str, str]:
     head = item.headline
     frequency = "" if head is None else f"Frequency: {head.sentence}."
+    if head is not None and head.per_1000 is None:
+        frequency = f"{head.sentence[:1].upper()}{head.sentence[1:]}."
     if dose is None:
         if head is None:
             return "Not known", item.call.reason

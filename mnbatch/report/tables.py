@@ -24,6 +24,7 @@ from mnbatch.report.headline import Headline
 from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.signature_lines import signature_status
 from mnbatch.report.statistics import Statistics
+from mnbatch.report.trust_light import TrustLight, donor_light, slide_light
 from mnbatch.results.records import SlideRecord
 from mnbatch.review.estimate import Estimate
 from mnbatch.review.review_status import SlideReview
@@ -526,6 +527,27 @@ _CONTROLS: Columns[BatchControls] = (
     ),
 )
 
+_LIGHT: Columns[TrustLight] = (
+    Column(
+        *("light", "`green`, `amber`, `red`"),
+        "how far the result can be used: can be used, with care, not yet",
+        lambda t: t.colour,
+    ),
+    Column("light_reasons", "text", "why, the gravest first", lambda t: " ".join(t.reasons)),
+)
+_MADE: Columns[Sequence[SlideRecord]] = (
+    Column(
+        *("scored_at", "ISO 8601"),
+        "when scoring ended (of a donor: of the last slide); empty where nothing was scored",
+        lambda records: max((r.scored.finished for r in records if r.scored), default=""),
+    ),
+    Column(
+        *("mnbatch_version", "text, separated by `; `"),
+        "version of mnbatch that scored",
+        lambda records: _each_once(r.scored.mnbatch for r in records if r.scored),
+    ),
+)
+
 _FROM_SHEET = {
     "dose_gy": ("Gy", "from the sample sheet, as the next four; all empty without one"),
     "culture": ("text", "culture or replicate"),
@@ -585,6 +607,8 @@ SLIDES: Table[SlideLine] = Table(
         ),
         *of_part(_HEADLINE, lambda s: s.item.headline),
         *of_part(_CONTROLS, lambda s: s.item.controls),
+        *of_part(_LIGHT, lambda s: slide_light(s.item)),
+        *of_part(_MADE, lambda s: (s.item.record,)),
     ),
 )
 
@@ -682,6 +706,11 @@ def _donor_counts(donor: DonorItem) -> Counts:
     return Counts(donor.call, donor.excluded_cells, donor.warnings, tuple(item.record for item in donor.slides))
 
 
+def _stated(donor: DonorItem, name: str) -> str:
+    """What the sample sheet says of the donor's slides; every value where its lines differ."""
+    return _each_once(item.sample.get(name, "") for item in donor.slides)
+
+
 DONORS: Table[DonorItem] = Table(
     "donors.csv",
     "one row a donor",
@@ -725,6 +754,11 @@ DONORS: Table[DonorItem] = Table(
         *of_part(_HEADLINE, lambda d: d.headline),
         *of_part(_DECISION, lambda d: d.dose),
         *of_part(_CONTROLS, lambda d: d.controls),
+        *of_part(_LIGHT, donor_light),
+        *of_part(_MADE, lambda d: tuple(item.record for item in d.slides)),
+        Column("sex", "`f`, `m`", "from the sample sheet; both where its lines differ", lambda d: _stated(d, "sex")),
+        Column("age", "years", "age at sampling, likewise", lambda d: _sample(_stated(d, "age"))),
+        Column("control", "`yes`, `positive` or empty", "as in slides.csv", lambda d: _stated(d, "control")),
     ),
 )
 

@@ -69,7 +69,7 @@ def verify_out(paths: OutPaths) -> Verified:
 
 def write_seal(paths: OutPaths) -> None:
     """Keep the checksums of the tables and pages of the whole batch and of its donors."""
-    files = [paths.index, paths.slides_csv, paths.donors_csv]
+    files = [paths.index, paths.slides_csv, paths.donors_csv, paths.donors_xlsx]
     names = ("index.html", "sheet.html", gallery_page.PAGE)
     files += [path for name in names for path in sorted(paths.donors.glob(f"*/{name}"))]
     content = {"files": {name_of(paths.root, path): file_checksum(path) for path in files if path.exists()}}

@@ -139,6 +139,11 @@ class OutPaths:
         return self.root / "donors.csv"
 
     @property
+    def donors_xlsx(self) -> Path:
+        """The same for a spreadsheet, in the order in which people read."""
+        return self.root / "donors.xlsx"
+
+    @property
     def report_seal(self) -> Path:
         """Checksums of the tables and pages of the whole batch, as the latest report wrote them."""
         return self.root / "report.json"
