@@ -11,6 +11,8 @@ from mnbatch.report.dose_report import DonorDose, dose_sentence
 from mnbatch.report.items import DonorItem
 from mnbatch.report.trust_light import TrustLight, donor_light
 
+UNKNOWN = "Cannot be said"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -67,10 +69,15 @@ class FirstScreen:
 def first_screen(item: DonorItem) -> FirstScreen:
     """The first screen of a donor."""
     dose = item.dose if item.dose is not None and item.dose.result.status == "ok" else None
+    light = donor_light(item)
+    answer, detail = _exposed(item, dose)
+    if light.colour == "red" and answer not in (UNKNOWN, f"A {_control_kind(item)} control"):
+        # What must not be used yet is not said without that.
+        answer = f"By the count alone: {answer[0].lower()}{answer[1:]}"
     return FirstScreen(
-        exposed=Answer("Exposed?", *_exposed(item, dose)),
+        exposed=Answer("Exposed?", answer, detail),
         amount=Answer("How much?", *_how_much(item, dose)),
-        light=donor_light(item),
+        light=light,
         reviewed=Answer("Reviewed by whom?", *_reviewed(item)),
         dose=_dose_scale(dose) if dose else None,
     )
@@ -86,7 +93,10 @@ def _exposed(item: DonorItem, dose: DonorDose | None) -> tuple[str, str]:
         counted = f"{r.x} {what} in {r.n} cells; without exposure up to {most} are to be expected."
         if r.below_detection:
             return "No exposure is shown", f"{counted} A dose below {r.detection_dose:.2f} Gy could be missed."
-        return "Yes, more than without exposure", f"{counted} One of 20 unexposed people has more by chance."
+        return (
+            "Yes, more than without exposure",
+            f"{counted} One of 20 unexposed people has more by chance, and other causes raise the number, too.",
+        )
     background = item.statistics.background if item.statistics else None
     if background is not None:
         of = "own controls" if background.source == "control" else "the general population"
@@ -98,7 +108,7 @@ def _exposed(item: DonorItem, dose: DonorDose | None) -> tuple[str, str]:
             )
         return "Not above the background", f"No more than {of} explain ({rate} per 1000); a low dose could be missed."
     reason = item.statistics.no_background if item.statistics else item.call.reason
-    return "Cannot be said", f"{reason[:1].upper()}{reason[1:]}." if reason else ""
+    return UNKNOWN, f"{reason[:1].upper()}{reason[1:]}." if reason else ""
 
 
 def _control_kind(item: DonorItem) -> str:
