@@ -31,6 +31,7 @@ class RunSettings(BaseModel):
         layout: name of a layout preset, or a pattern such as '{donor}/{slide}/{cell}.tif'.
         input: what the export holds: crops, fields or wsi (whole slides); auto recognises it.
         samples: sample sheet (CSV), or None.
+        laboratory: laboratory.toml, which is kept for the reports of OUT; None leaves the one in force.
         settle: seconds since a slide's newest file after which it counts as written; None takes slides as they are.
         cells: of fields and whole slides, the cells that are scored: binucleated ones, or all main nuclei.
         nuclear_channel: channel of images with several, counted from 1, or its name; None takes the one whose name says
@@ -69,6 +70,7 @@ class RunSettings(BaseModel):
     layout: str = "folder-per-slide"
     input: Literal["auto", "crops", "fields", "wsi"] = "auto"
     samples: Path | None = None
+    laboratory: Path | None = None
     settle: float | None = Field(default=None, ge=0, le=_LONGEST_WAIT)
     cells: Literal["binucleated", "all"] = "binucleated"
     nuclear_channel: str | None = None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnbatch.app.rebuild import make_reports, open_store
 from mnbatch.assay.sample_sheet import match_samples, read_samples
-from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, dump_curve, load_curve, problems
+from mnbatch.dosimetry.calibration_curve import IRRADIATION, Curve, Endpoint, dump_curve, load_curve, problems
 from mnbatch.dosimetry.calibration_tables import read_points, table_notes
 from mnbatch.dosimetry.case_tables import unread_columns
 from mnbatch.dosimetry.curve_fitting import Family, ModelChoice, fit_curve
@@ -27,6 +27,7 @@ from mnbatch.dosimetry.scorer_error import counted_rate
 from mnbatch.dosimetry.triage import Triage, triage
 from mnbatch.errors import CurveError, MismatchError, NoInputError, UsageError
 from mnbatch.files import write_out_file
+from mnbatch.intake import short
 from mnbatch.results.annotations import load_samples
 from mnbatch.results.calibration import calibration_points, known_doses
 from mnbatch.results.dosing_settings import DoseSettings, Dosing, save_dosing
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from mnbatch.report.build import ReportSummary
 
 Rate = tuple[int, int]
+LONGEST_CONDITION = 400
 RATES_NOTE = (
     "the stated sensitivity and specificity are those of all cells together: the intervals do not hold how much a "
     "scorer differs from slide to slide"
@@ -52,12 +54,14 @@ class Dosed:
         missing: donor -> its slides that are not counted; "" for slides without a donor.
         index: the batch page; None for bare counts.
         notes: what a person should know of the table that was read, or of the reports that were made.
+        controls: what is wrong with the batch's control samples; "" for nothing.
     """
 
     pairs: tuple[tuple[DoseResult, Triage | None], ...]
     missing: Mapping[str, Sequence[Missing]] = field(default_factory=dict)
     index: Path | None = None
     notes: tuple[str, ...] = ()
+    controls: str = ""
 
     @property
     def results(self) -> tuple[DoseResult, ...]:
@@ -182,7 +186,7 @@ def dose_out(out: Path, dosing: Dosing) -> Dosed:
     if not done.made.doses:
         raise NoInputError(f"No slide in {out} has a donor.", "Give a sample sheet: mnbatch run --samples.")
     pairs = tuple((dose.result, dose.triage) for dose in done.made.doses)
-    return Dosed(pairs, _missing(done.made), done.index, done.notes)
+    return Dosed(pairs, _missing(done.made), done.index, done.notes, done.controls)
 
 
 def _missing(made: ReportSummary) -> dict[str, list[Missing]]:
@@ -213,6 +217,7 @@ def fit_and_write(
     family: Family = "automatic",
     endpoint: Endpoint | None = None,
     scoring: str = "",
+    irradiation: Sequence[str] = (),
 ) -> Curve:
     """Fit a calibration curve to a table of counts or to an OUT, check it and write it.
 
@@ -222,9 +227,10 @@ def fit_and_write(
         doses: sample sheet with dose_gy, for an OUT; None: the one in force.
         endpoint: None: micronuclei for a table; for an OUT what its model counted.
         scoring: how the slides were scored; kept with the curve.
+        irradiation: `key=text` of how the samples were irradiated, keys of `IRRADIATION`; kept with the curve.
 
     Raises:
-        UsageError: a table without these columns, or no slide has a known dose.
+        UsageError: an unknown key of `irradiation`, a table without these columns, or no slide has a known dose.
         CurveError: the data give no curve.
         NoInputError: OUT holds no results.
         MismatchError: slides that were scored differently.
@@ -232,6 +238,7 @@ def fit_and_write(
     """
     points: list[DosePoint]
     stated: dict[str, Any]
+    conditions = _conditions(irradiation)
     if source.is_dir():
         points, of, stated = _scored_points(source, doses, endpoint)
         stated |= {"note": scoring} if scoring else {}
@@ -239,8 +246,24 @@ def fit_and_write(
         of, stated = endpoint or "mn", {"mode": scoring} if scoring else {}
         points = read_points(source, of)
     curve = fit_curve(points, of, model, family, stated)
+    if conditions:
+        curve = replace(curve, about={**curve.about, "irradiation": conditions})
     write_out_file(out, dump_curve(curve))
     return curve
+
+
+def _conditions(given: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for one in given:
+        key, sign, text = one.partition("=")
+        key = key.strip().replace("-", "_")
+        if not sign or key not in IRRADIATION or not text.strip() or key in found:
+            raise UsageError(
+                f"--irradiation cannot be {short(one)!r}.",
+                f"Write KEY=TEXT, each once; keys are {', '.join(IRRADIATION)}.",
+            )
+        found[key] = text.strip()[:LONGEST_CONDITION]
+    return found
 
 
 def fit_notes(source: Path, curve: Curve) -> tuple[str, ...]:
@@ -249,7 +272,17 @@ def fit_notes(source: Path, curve: Curve) -> tuple[str, ...]:
     Raises:
         UsageError, StorageError: as `fit_and_write`.
     """
-    return (*([] if source.is_dir() else table_notes(source)), *implausible(curve))
+    return (*([] if source.is_dir() else table_notes(source)), *implausible(curve), *_unstated_conditions(curve))
+
+
+def _unstated_conditions(curve: Curve) -> tuple[str, ...]:
+    missing = [key for key in IRRADIATION if key not in curve.about.get("irradiation", {})]
+    if not missing:
+        return ()
+    return (
+        f"how the samples were irradiated is not stated ({', '.join(missing)}); reports list it as not given. Add "
+        f"--irradiation {missing[0]}='...' for each",
+    )
 
 
 def _scored_points(

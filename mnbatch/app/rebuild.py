@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnbatch.errors import LockHeldError
 from mnbatch.results.annotations import load_samples
+from mnbatch.results.laboratory_file import keep_laboratory
 from mnbatch.results.lock import hold_out
 from mnbatch.results.manifest import read_manifest
 from mnbatch.results.paths import OutPaths
@@ -81,6 +82,11 @@ class Rebuilt:
         """Slides that are not scored yet, each with its reason."""
         return self._with_status("waiting")
 
+    @property
+    def controls(self) -> str:
+        """What is wrong with the batch's control samples; "" for nothing."""
+        return self.made.controls.sentence if self.made else ""
+
     def _with_status(self, status: str) -> tuple[Missing, ...]:
         return tuple(Missing(slide.slide_id, slide.reason) for slide in self.slides if slide.status == status)
 
@@ -148,6 +154,7 @@ def rebuild(
     options: ReportOptions,
     *,
     validation: Path | None = None,
+    laboratory: Path | None = None,
     contact_sheets: bool = False,
 ) -> Rebuilt:
     """Make the reports of OUT again, from the stored results alone.
@@ -155,17 +162,20 @@ def rebuild(
     Args:
         options: from `choose_options`.
         validation: table of own scored cells, which is kept: frequencies are corrected with them from now on.
+        laboratory: laboratory.toml, which is kept and printed on donors' sheets from now on.
         contact_sheets: also write a contact sheet of each slide.
 
     Raises:
         LockHeldError: another command holds OUT.
-        UsageError: a line of `validation` cannot be used.
+        UsageError: a line of `validation`, or `laboratory`, cannot be used.
         StorageError: a file cannot be read or written.
     """
     from mnbatch.report.page_pictures import write_contact_sheets
     from mnbatch.results.model_errors import keep_validation
 
     with hold_out(store.paths):
+        if laboratory is not None:
+            keep_laboratory(store.paths, laboratory)
         kept = None if validation is None else tuple(keep_validation(store, validation))
         made = make_reports(store, options)
         sheets = tuple(write_contact_sheets(store, options.gallery)) if contact_sheets else None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from mnbatch.assay.reasons import Foreign, Named, say
@@ -15,15 +16,35 @@ from mnbatch.handed_table import Table, column_key, parse_table, unread
 from mnbatch.intake import nearest, read_bytes, reason, short
 from mnbatch.spelled_numbers import SpellingError, decimal_of, spoiled_name
 
-COLUMNS: tuple[str, ...] = ("slide", "donor", "dose_gy", "culture", "sex", "age", "note", "control", "um_per_pixel")
+TARGETS: tuple[str, str] = ("target_low_per_1000", "target_high_per_1000")
+"""The range that a control's count must be in, MNBN cells called per 1000 BN cells."""
+DATES: tuple[str, ...] = ("exposure_date", "sampling_date", "arrival_date", "culture_date", "report_date")
+"""Days, as YYYY-MM-DD: another order of day and month can be misread."""
+REPORT_TEXTS: tuple[str, ...] = (
+    *("report_number", "request_number", "requester", "operator", "scored_by", "smoking", "clinical_history"),
+)
+"""What a report states of a donor's sample in addition; free text."""
+DETAILS: tuple[str, ...] = (*DATES, *REPORT_TEXTS)
+COLUMNS: tuple[str, ...] = (
+    *("slide", "donor", "dose_gy", "culture", "sex", "age", "note", "control", "um_per_pixel"),
+    *TARGETS,
+    *DETAILS,
+)
 REQUIRED: tuple[str, ...] = ("slide", "donor")
 _DOSE_PARTS = {"dose_gy": 1, "dose_cgy": 100, "dose_mgy": 1000}
 """Columns of the known dose, and how many of their units a Gy has."""
 _WITHOUT_UNIT = ("dose", "d")
-_OF_NUMBERS = ("dose_gy", "control", "um_per_pixel")
+_OF_NUMBERS = ("dose_gy", "control", "um_per_pixel", *TARGETS)
 """A column that is misspelled must not be taken for the laboratory's own where numbers depend on it."""
 _SEXES = {"": "", "f": "f", "female": "f", "m": "m", "male": "m"}
-_CONTROLS = dict.fromkeys(("", "no", "n", "0", "false"), False) | dict.fromkeys(("yes", "y", "1", "true", "x"), True)
+_NO, _NEGATIVE, _POSITIVE = "", "negative", "positive"
+_CONTROLS = (
+    dict.fromkeys(("", "no", "n", "0", "false"), _NO)
+    | dict.fromkeys(("yes", "y", "1", "true", "x", "negative", "neg"), _NEGATIVE)
+    | dict.fromkeys(("positive", "pos"), _POSITIVE)
+)
+_MOST_PER_1000 = 1000.0
+_LONGEST_DETAIL = 500
 _OLDEST = 130.0
 _SMALLEST_PIXEL, _LARGEST_PIXEL = 0.02, 5.0
 _SHOWN = 3
@@ -46,7 +67,11 @@ class SampleRow:
         note: free text.
         um_per_pixel: pixel size of the slide's fields, micrometres; None takes what the files say.
         line: line of the file, counted from 1.
-        control: an unexposed control of this laboratory; such slides are the background of the others.
+        control: an unexposed (negative) control of this laboratory; such slides are the background of the others.
+        positive: an exposed control; never a background.
+        target_low_per_1000, target_high_per_1000: range that the control's count must be in, MNBN cells called per
+            1000 BN cells; None for no limit on that side.
+        details: what a report states of the sample (`DETAILS`), without empty ones.
     """
 
     slide: str
@@ -59,6 +84,22 @@ class SampleRow:
     line: int = 0
     control: bool = False
     um_per_pixel: float | None = None
+    positive: bool = False
+    target_low_per_1000: float | None = None
+    target_high_per_1000: float | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def stored(self) -> dict[str, object]:
+        """Column -> value, as `COLUMNS` has them."""
+        mark = _POSITIVE if self.positive else "yes" if self.control else ""
+        known = {name: getattr(self, name) for name in COLUMNS if name not in DETAILS}
+        return known | {name: self.details.get(name, "") for name in DETAILS} | {"control": mark}
+
+
+def is_background(row: Mapping[str, str]) -> bool:
+    """Whether a stored line marks an unexposed control, with whose count those of the others are compared."""
+    return row.get("control", "") not in ("", _POSITIVE)
 
 
 def read_samples(path: Path) -> list[SampleRow]:
@@ -91,7 +132,7 @@ def _is_read(column: str) -> bool:
 
 
 def _is_needed(column: str) -> bool:
-    return _is_read(column) and column_key(column) not in ("culture", "note")
+    return _is_read(column) and column_key(column) not in ("culture", "note", *DETAILS)
 
 
 def _table(path: Path) -> Table:
@@ -221,9 +262,8 @@ def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> Sample
     sex = cells.get("sex", "").lower()
     if sex not in _SEXES:
         raise UsageError(f"{path}, line {line}: sex '{sex}' is not known.", "Use f, m, or leave it empty.")
-    control = cells.get("control", "").lower()
-    if control not in _CONTROLS:
-        raise UsageError(f"{path}, line {line}: control '{control}' is not known.", "Use yes, no, or leave it empty.")
+    control = _control(path, line, cells)
+    low, high = _target(path=path, line=line, cells=cells, separator=separator, control=control)
     return SampleRow(
         slide=cells["slide"],
         donor=composed(cells["donor"]),
@@ -232,10 +272,67 @@ def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> Sample
         sex=_SEXES[sex],
         age=_number(path=path, line=line, column="age", cells=cells, separator=separator, largest=_OLDEST),
         note=cells.get("note", ""),
-        control=_CONTROLS[control],
+        control=control == _NEGATIVE,
         um_per_pixel=_pixel_size(path, line, cells, separator),
         line=line,
+        positive=control == _POSITIVE,
+        target_low_per_1000=low,
+        target_high_per_1000=high,
+        details=_details(path, line, cells),
     )
+
+
+def _control(path: Path, line: int, cells: dict[str, str]) -> str:
+    given = cells.get("control", "").lower()
+    if given not in _CONTROLS:
+        raise UsageError(
+            f"{path}, line {line}: control '{given}' is not known.",
+            "Use negative (or yes), positive, no, or leave it empty.",
+        )
+    return _CONTROLS[given]
+
+
+def _target(
+    path: Path, line: int, cells: dict[str, str], separator: str, control: str
+) -> tuple[float | None, float | None]:
+    low, high = (
+        _number(path=path, line=line, column=name, cells=cells, separator=separator, largest=_MOST_PER_1000)
+        for name in TARGETS
+    )
+    if (low is not None or high is not None) and not control:
+        raise UsageError(
+            f"{path}, line {line}: a target range is given, and the slide is no control.",
+            "Write negative or positive under control, or leave the range empty.",
+        )
+    if low is not None and high is not None and low > high:
+        raise UsageError(
+            f"{path}, line {line}: the target range {low:g} to {high:g} is upside down.",
+            f"Write the smaller number under {TARGETS[0]}.",
+        )
+    return low, high
+
+
+def _details(path: Path, line: int, cells: dict[str, str]) -> dict[str, str]:
+    found = {name: cells[name] for name in DETAILS if cells.get(name)}
+    for name, text in found.items():
+        if name in DATES and not _is_day(text):
+            raise UsageError(
+                f"{path}, line {line}: {name} '{short(text)}' is not a day as YYYY-MM-DD.",
+                "Write the year first, such as 2026-03-01: other orders of day and month can be misread.",
+            )
+        if len(text) > _LONGEST_DETAIL:
+            raise UsageError(
+                f"{path}, line {line}: {name} has {len(text)} characters.",
+                f"Write at most {_LONGEST_DETAIL}: a report has one page for them.",
+            )
+    return found
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _dose(path: Path, line: int, cells: dict[str, str], separator: str) -> float | None:

@@ -67,6 +67,7 @@ def say_notes(notes: Sequence[str]) -> None:
 def say_rebuilt(done: Rebuilt) -> None:
     """Where the reports are, and notes for the user on stderr."""
     say_notes(done.notes)
+    say_notes([done.controls] if done.controls else [])
     name_missing(done.missing)
     typer.echo(done.text)
 

@@ -40,6 +40,14 @@ def fit_command(
     scoring: Annotated[
         str, typer.Option(help="How the slides of a table were scored, such as 'manual'; kept with the curve.")
     ] = "",
+    irradiation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How the samples were irradiated, KEY=TEXT, once for each of source, quality, dose_rate, temperature "
+            "and calibration; kept with the curve and printed on donors' sheets.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Fit a calibration curve, check it, write it and show it.
 
@@ -49,7 +57,16 @@ def fit_command(
     from mnbatch.app.dosing_service import fit_and_write, fit_notes
     from mnbatch.dosimetry.curve_fitting import summary_lines
 
-    curve = fit_and_write(source, out, doses=doses, model=model, family=family, endpoint=endpoint, scoring=scoring)
+    curve = fit_and_write(
+        source,
+        out,
+        doses=doses,
+        model=model,
+        family=family,
+        endpoint=endpoint,
+        scoring=scoring,
+        irradiation=irradiation or (),
+    )
     typer.echo("\n".join(summary_lines(curve)))
     say_notes(fit_notes(source, curve))
     typer.echo(f"curve: {out}")

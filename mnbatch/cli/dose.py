@@ -69,8 +69,9 @@ def dose(
 
     With OUT the curve is kept there, and doses are in donors.csv and on donors' pages from then on.
 
-    Exit codes: 0 every case has a dose; 2 usage; 3 at least one case has none, or slides of OUT are not counted; 4 OUT
-    holds no results; 5 OUT and curve do not belong together; 10 unreadable or disk full; 11 OUT is held by a run.
+    Exit codes: 0 every case has a dose; 2 usage; 3 at least one case has none, slides of OUT are not counted,
+    or its control samples are out of range; 4 OUT holds no results; 5 OUT and curve do not belong together; 10
+    unreadable or disk full; 11 OUT is held by a run.
     """
     if (out is None) == (cases is None):
         raise UsageError("Give either an OUT directory or --cases.", "`mnbatch dose --help` shows both.")
@@ -107,12 +108,14 @@ def dose(
 
 
 def _leave(done: Dosed, what: str) -> None:
-    """Report how many have no dose and which slides have none, and exit with the matching code."""
+    """Report how many have no dose, which slides have none and whether controls failed, and exit with the code."""
     not_counted = name_missing(done.not_counted)
+    if done.controls:
+        typer.echo(f"warning: {done.controls}", err=True)
     bad = sum(result.status != "ok" for result in done.results)
     if bad:
         typer.echo(f"{bad} of {len(done.results)} {what} have no dose; the reason is given for each.", err=True)
-    raise typer.Exit(EXIT_SLIDES_FAILED if bad else not_counted)
+    raise typer.Exit(EXIT_SLIDES_FAILED if bad or done.controls else not_counted)
 
 
 def _json_lines(done: Dosed, with_triage: bool, suspected: _Suspected | None) -> Iterator[str]:

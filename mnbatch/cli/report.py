@@ -33,6 +33,10 @@ def report(
             "sensitivity and specificity from now on.",
         ),
     ] = None,
+    laboratory: Annotated[
+        Path | None,
+        typer.Option("--laboratory", help="laboratory.toml: what donors' sheets state of the laboratory from now on."),
+    ] = None,
     geojson: Annotated[
         bool | None,
         typer.Option("--geojson/--no-geojson", help="Cells of fields for QuPath; otherwise as in the last run."),
@@ -44,22 +48,34 @@ def report(
     contact_sheet: Annotated[
         bool, typer.Option("--contact-sheet", help="Also write slides/<id>/contact-sheet.png, for slides and talks.")
     ] = False,
+    pdf: Annotated[
+        bool,
+        typer.Option(
+            "--pdf",
+            help="Also make PDFs of the batch page and of donors' reports, with an installed Chromium or Chrome.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Make everything again, not only what is outdated.")] = False,
 ) -> None:
     """Make tables and pages of OUT again, from the stored results: no model, no export and no GPU is needed.
 
-    Exit codes: 0 all slides done; 3 some slides failed; 4 OUT holds no results; 10 unreadable or disk
-    full; 11 OUT is held by a run.
+    Exit codes: 0 all slides done; 3 some slides failed, or control samples are out of their range; 4 OUT holds
+    no results; 10 unreadable or disk full; 11 OUT is held by a run.
     """
+    from mnbatch.app.pdf_export import find_browser, write_pdfs
     from mnbatch.app.rebuild import choose_options, open_store, rebuild
     from mnbatch.cli.common import say_notes
 
     store = open_store(out)
+    browser = find_browser() if pdf else ""
     chosen = choose_options(
         store.paths, gallery=gallery, min_cells=min_cells, geojson=geojson, label_masks=label_masks, force=force
     )
     say_notes(chosen.notes)
-    _say(rebuild(store, chosen.options, validation=validation, contact_sheets=contact_sheet))
+    done = rebuild(store, chosen.options, validation=validation, laboratory=laboratory, contact_sheets=contact_sheet)
+    if pdf:
+        typer.echo(f"PDFs: {len(write_pdfs(store.paths, browser))}")
+    _say(done)
 
 
 def _say(done: Rebuilt) -> None:
@@ -81,5 +97,7 @@ def _say(done: Rebuilt) -> None:
         typer.echo(f"failed: {slide}")
     if done.contact_sheets is not None:
         typer.echo(f"contact sheets: {len(done.contact_sheets)}")
+    if done.controls:
+        typer.echo(f"warning: {done.controls}", err=True)
     typer.echo(done.text)
-    raise typer.Exit(EXIT_SLIDES_FAILED if failed else EXIT_OK)
+    raise typer.Exit(EXIT_SLIDES_FAILED if failed or done.controls else EXIT_OK)

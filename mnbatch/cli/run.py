@@ -68,6 +68,10 @@ def run(
     samples: Annotated[
         Path | None, typer.Option(help="Sample sheet (CSV: slide, donor, dose_gy, ...).", rich_help_panel=_INPUT)
     ] = None,
+    laboratory: Annotated[
+        Path | None,
+        typer.Option(help="laboratory.toml: what donors' sheets state of the laboratory.", rich_help_panel=_INPUT),
+    ] = None,
     settle: Annotated[
         float | None,
         typer.Option(help="Leave slides younger than SECONDS to the next run.", rich_help_panel=_INPUT),
@@ -146,9 +150,9 @@ def run(
 ) -> None:
     """Score what is new or changed of an EXPORT and bring the reports in --out up to date.
 
-    Exit codes: 0 all slides done; 2 usage; 3 some slides failed; 4 no input; 5 things that do not belong
-    together; 10 unreadable or disk full; 11 OUT is held by another run; 12 model missing or altered;
-    130/143 interrupted (run again to go on).
+    Exit codes: 0 all slides done; 2 usage; 3 some slides failed, or control samples are out of range; 4 no
+    input; 5 things that do not belong together; 10 unreadable or disk full; 11 OUT is held by another run; 12
+    model missing or altered; 130/143 interrupted (run again to go on).
     """
     from mnbatch.settings import resolve
 
@@ -165,6 +169,7 @@ def run(
         "names": names,
         "um_per_pixel": um_per_pixel,
         "samples": samples,
+        "laboratory": laboratory,
         "settle": settle,
         "model": model,
         "stain": stain,

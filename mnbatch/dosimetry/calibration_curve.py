@@ -55,6 +55,16 @@ COEFFICIENTS = ("C", "alpha", "beta")
 _PSD_TOLERANCE = 1e-6
 
 
+IRRADIATION: Mapping[str, str] = {
+    "source": "Source",
+    "quality": "Radiation quality",
+    "dose_rate": "Dose rate",
+    "temperature": "Temperature",
+    "calibration": "Calibration of the doses",
+}
+"""Keys of a curve's `irradiation` -> label."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """y(D) = C + alpha D + beta G D^2, in events a cell (micronuclei, or cells with at least one), D in Gy.

@@ -236,6 +236,11 @@ def summary_lines(curve: Curve) -> list[str]:
     lines.append(f"range       {span}")
     scored = ", ".join(f"{key} {value}" for key, value in curve.scoring.items() if value not in (None, ""))
     lines.append(f"scoring     {scored or 'not stated'}")
+    conditions = curve.about.get("irradiation")
+    if isinstance(conditions, Mapping):
+        lines.append(
+            "irradiated  " + ", ".join(f"{key} {value}".replace("_", " ", 1) for key, value in conditions.items())
+        )
     fitted = curve.about.get("fit")
     if isinstance(fitted, Mapping):
         lines += _fit_lines(fitted)

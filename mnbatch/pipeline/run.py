@@ -44,6 +44,7 @@ from mnbatch.report.verifying import Finding, verify_out
 from mnbatch.results.annotations import load_samples, save_samples
 from mnbatch.results.batch import Batch, open_batch, read_batch, refuse_out_in_export, write_batch
 from mnbatch.results.keys import stat_key
+from mnbatch.results.laboratory_file import keep_laboratory
 from mnbatch.results.lock import hold_out
 from mnbatch.results.manifest import Manifest, RunLog
 from mnbatch.results.out_files import storage_errors
@@ -267,6 +268,8 @@ class _Run:
             rested=self._has_rested,
         )
         slides = map(self.regrouped.note, slides)
+        if settings.laboratory is not None:
+            keep_laboratory(self.store.paths, settings.laboratory)
         if settings.samples is not None:
             slides = iter(self._with_samples(list(slides), settings.samples))
         return slides if self.pseudonyms is None else map(self.pseudonyms.slide, slides)
@@ -422,6 +425,10 @@ class _Run:
         failed = any(slide.status == "failed" for slide in report.slides)
         failed = bool(self._verified()) or failed
         failed = bool(self.outcome.overdue) or failed
+        if report.controls.flagged:
+            self.log.write("controls", level="error", state=report.controls.state)
+            self.progress.warning(report.controls.sentence)
+            failed = True
         self.outcome.exit_code = EXIT_SLIDES_FAILED if failed else EXIT_OK
         self.outcome.log = self.log.path
         lost = lost_outputs()

@@ -10,8 +10,10 @@ from mnbatch.assay.alike_names import alike_names
 from mnbatch.assay.calls import DonorCall, SlideStatus, pool_donor
 from mnbatch.assay.estimates import pooled_estimates
 from mnbatch.assay.heterogeneity import compare_slides
+from mnbatch.assay.sample_sheet import is_background
 from mnbatch.report import gallery_page, page_content, rendering, tables
 from mnbatch.report.control_charts import called_with, find_controls
+from mnbatch.report.control_samples import NO_CONTROLS, BatchControls, check_controls
 from mnbatch.report.derived_files import digest, page_stamp, remove_files, write_if_changed
 from mnbatch.report.dose_report import DonorDose, donor_doses
 from mnbatch.report.items import DonorItem, SlideItem
@@ -19,10 +21,13 @@ from mnbatch.report.page_pictures import gallery_view
 from mnbatch.report.sign_off_basis import with_basis
 from mnbatch.report.signature_lines import short_signature, with_signatures
 from mnbatch.report.slide_reports import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
+from mnbatch.report.spreadsheet import donors_xlsx
 from mnbatch.report.statistics import ground_of, statistics_of
 from mnbatch.report.verifying import write_seal
-from mnbatch.report.views import CopyView
+from mnbatch.report.views import CopyView, Place
+from mnbatch.results.batch import read_batch
 from mnbatch.results.dosing_settings import load_dosing, scoring_mode
+from mnbatch.results.laboratory_file import load_laboratory
 from mnbatch.results.lock import check_still_held
 from mnbatch.results.model_errors import load_validation, validation_of
 from mnbatch.results.out_files import storage_errors, write_atomically
@@ -56,6 +61,7 @@ class ReportSummary:
         doses: of all donors, in their order; empty where no curve is in force.
         bases: donor -> what a sign-off of the donor is about.
         alike_donors: groups of donors whose codes read the same.
+        controls: the batch's control samples against their ranges.
     """
 
     slides: tuple[ReportedSlide, ...]
@@ -67,6 +73,7 @@ class ReportSummary:
     doses: tuple[DonorDose, ...] = ()
     bases: Mapping[str, Basis] = field(default_factory=dict)
     alike_donors: tuple[tuple[str, ...], ...] = ()
+    controls: BatchControls = NO_CONTROLS
 
 
 def build_reports(store: Store, options: ReportOptions, samples: Samples | None = None) -> ReportSummary:
@@ -84,7 +91,16 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
     roster = open_roster(store, samples or {})
     records, copied = roster.records, roster.copied
     controls = find_controls(roster, samples or {})
-    context = Context(samples or {}, roster, _names_by_original(copied), load_validation(store.paths), controls)
+    context = Context(
+        samples=samples or {},
+        roster=roster,
+        also_found=_names_by_original(copied),
+        validated=load_validation(store.paths),
+        controls=controls,
+        batch_controls=check_controls(roster, samples or {}, options.min_cells),
+        laboratory=load_laboratory(store.paths),
+        export=_export_name(store.paths),
+    )
     slides = SlideBuilder(store, options, context)
     items = [slides.item(record) for record in records]
     for record in copied:
@@ -100,6 +116,8 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         items=items,
         donors=donors,
         copies=_copy_views(copied, records),
+        place=Place(context.laboratory.text("laboratory.name"), context.export),
+        controls=context.batch_controls,
         stamps=slides.stamps,
         options=options,
     )
@@ -114,7 +132,14 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         doses=tuple(donor.dose for donor in donors if donor.dose),
         bases={donor.call.donor: donor.basis for donor in donors if donor.basis},
         alike_donors=alike_names(donor.call.donor for donor in donors),
+        controls=context.batch_controls,
     )
+
+
+def _export_name(paths: OutPaths) -> str:
+    """Last folder of the export's path (under pseudonyms its code); "" where OUT is bound to none."""
+    batch = read_batch(paths)
+    return "" if batch is None else batch.export.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def _names_by_original(copied: Sequence[SlideRecord]) -> dict[str, tuple[str, ...]]:
@@ -152,7 +177,14 @@ def _pool(items: Sequence[SlideItem], options: ReportOptions, context: Context) 
         slides = groups[donor]
         call = pool_donor(donor, [(item.record.slide_id, item.call) for item in slides], options.min_cells)
         others = tuple(name for name in alike.get(donor, ()) if name != donor)
-        pooled = DonorItem(call, slides[0].donor_folder, tuple(slides), alike=others)
+        pooled = DonorItem(
+            call,
+            slides[0].donor_folder,
+            tuple(slides),
+            alike=others,
+            controls=context.batch_controls,
+            laboratory=context.laboratory,
+        )
         donors.append(_with_statistics(pooled, context))
     return donors
 
@@ -163,7 +195,7 @@ def _with_statistics(donor: DonorItem, context: Context) -> DonorItem:
     known = [(item.estimates, validation_of(item.record, context.validated)) for item in done]
     ways = {called_with(item.record) for item in done}
     control = context.controls.get(ways.pop()) if len(ways) == 1 else None
-    is_control = any(item.sample.get("control") for item in donor.slides)
+    is_control = any(is_background(item.sample) for item in donor.slides)
     ground = ground_of(is_control, control, {scoring_mode(item.record) for item in done}, donor.review.number)
     found = [item.call.frequency for item in done if item.call.frequency is not None]
     sizes = [f.bn_cells for f in found]
@@ -192,6 +224,7 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
     check_still_held(paths.lock)
     folder = paths.donors / donor.folder
     stamps = [slides.stamps[item.record.slide_id] for item in donor.slides]
+    place = Place(donor.laboratory.text("laboratory.name"), slides.export)
     doses = donor.dose.dosing.key if donor.dose else ""
     signed = [asdict(one) for one in donor.signatures]
     stamp = digest(
@@ -204,6 +237,9 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
         signed,
         donor.torn_signatures,
         donor.alike,
+        donor.controls.state,
+        asdict(donor.laboratory),
+        place.export,
     )
     page_path, sheet_path = folder / "index.html", folder / "sheet.html"
     if not options.force and page_stamp(page_path) == page_stamp(sheet_path) == stamp:
@@ -211,7 +247,7 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
     candidates = [cell for item in donor.slides for cell in slides.candidates(item.record)]
     gallery = _donor_gallery(paths, donor)
     page = page_content.donor_page(
-        donor, gallery_view(candidates, options.gallery), gallery_page.PAGE if gallery else ""
+        donor, gallery_view(candidates, options.gallery), gallery_page.PAGE if gallery else "", place
     )
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -220,6 +256,9 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
         folder.mkdir(parents=True, exist_ok=True)
     else:
         write_atomically(folder / gallery_page.PAGE, rendering.render_gallery(gallery, stamp))
+    # A PDF is of the page that it was made of, and is removed with it.
+    remove_files(folder, ["sheet.pdf"])
+    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(sheet_path, rendering.render_sheet(page_content.donor_sheet(donor), stamp))
     write_atomically(page_path, rendering.render_donor(page, stamp))
     return True
@@ -241,13 +280,14 @@ def _sweep_donors(paths: OutPaths, folders: set[str]) -> None:
     if paths.donors.is_dir():
         for name in sorted(set(os.listdir(paths.donors)) - folders):
             if (paths.donors / name).is_dir():
-                remove_files(paths.donors / name, ["index.html", "sheet.html", gallery_page.PAGE])
+                remove_files(paths.donors / name, ["index.html", "sheet.html", "sheet.pdf", gallery_page.PAGE])
 
 
 def _write_tables(paths: OutPaths, items: Sequence[SlideItem], donors: Sequence[DonorItem]) -> None:
     check_still_held(paths.lock)
     write_if_changed(paths.slides_csv, tables.SLIDES.csv(tables.slide_lines(items, donors)))
     write_if_changed(paths.donors_csv, tables.DONORS.csv(donors))
+    write_if_changed(paths.donors_xlsx, donors_xlsx(donors))
 
 
 def _write_index(
@@ -255,14 +295,20 @@ def _write_index(
     items: Sequence[SlideItem],
     donors: Sequence[DonorItem],
     copies: Sequence[CopyView],
+    place: Place,
+    controls: BatchControls,
     stamps: Mapping[str, str],
     options: ReportOptions,
 ) -> bool:
     signed = [short_signature(donor.signatures) for donor in donors]
     alike = [donor.alike for donor in donors if donor.alike]
     copied = [[copy.name, copy.original, copy.href] for copy in copies]
-    stamp = digest(stamps, copied, options.min_cells, signed, alike)
+    states = [sample.text for sample in controls.samples]
+    doses = [donor.dose.dosing.key if donor.dose else "" for donor in donors]
+    stamp = digest(stamps, copied, options.min_cells, signed, alike, states, doses, asdict(place))
     if not options.force and page_stamp(paths.index) == stamp:
         return False
-    write_atomically(paths.index, rendering.render_index(page_content.index_page(items, donors, copies), stamp))
+    remove_files(paths.root, ["index.pdf"])
+    page = page_content.index_page(items, donors, copies, controls, place)
+    write_atomically(paths.index, rendering.render_index(page, stamp))
     return True

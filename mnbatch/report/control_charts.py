@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mnbatch.assay.sample_sheet import is_background
 from mnbatch.dosimetry.detection_limits import Control, pool_controls
 from mnbatch.report import wording
 from mnbatch.results.dosing_settings import scoring_mode
@@ -37,7 +38,7 @@ def find_controls(roster: Roster, samples: Samples) -> dict[str, Control]:
     groups: dict[str, dict[str, list[tuple[int, int]]]] = {}
     for record in roster.records:
         row = samples.get(record.slide_id, {})
-        if not row.get("control"):
+        if not is_background(row):
             continue
         frequency = roster.call(record)[0].frequency
         if frequency is not None and frequency.bn_cells:

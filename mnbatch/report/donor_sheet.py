@@ -1,4 +1,4 @@
-"""The physician's page: one donor on one A4 page, with everything that the dose rests on."""
+"""The physician's page: one donor on one A4 page, with everything that the dose rests on; particulars on a second."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from markupsafe import Markup
 
 from mnbatch.assay.calls import DonorCall
 from mnbatch.assay.field_records import FieldCounts
+from mnbatch.assay.laboratory import NO_LABORATORY, Laboratory
 from mnbatch.dosimetry.detection_limits import HUMN_MEDIAN, HUMN_QUARTILES, Background
 from mnbatch.report import provenance, wording
 from mnbatch.report.dose_report import DonorDose, dose_pairs, dose_sentence
 from mnbatch.report.headline import Headline
+from mnbatch.report.sheet_particulars import Particulars, ParticularsSource, particulars
 from mnbatch.results.records import SlideRecord
 from mnbatch.review.review_status import SlideReview
 
@@ -45,6 +47,9 @@ class SheetView:
     review: str
     signatures: tuple[str, ...]
     provenance: Pairs
+    particulars: Particulars
+    controls: str = ""
+    laboratory: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class SheetSource:
         samples: rows of the sample sheet of all slides.
         no_background: why the frequency is compared with nothing; "" where it is.
         headline: None where nothing was counted; fields: what the slides' fields held; None for crops.
+        controls: what is wrong with the batch's control samples; "" for nothing.
     """
 
     call: DonorCall
@@ -69,6 +75,8 @@ class SheetSource:
     no_background: str = ""
     headline: Headline | None = None
     fields: FieldCounts | None = None
+    controls: str = ""
+    laboratory: Laboratory = NO_LABORATORY
 
 
 def sheet_view(source: SheetSource) -> SheetView:
@@ -96,6 +104,18 @@ def sheet_view(source: SheetSource) -> SheetView:
         review=_review(source.review),
         signatures=_signatures(source.signatures),
         provenance=_provenance(source),
+        particulars=particulars(
+            ParticularsSource(
+                laboratory=source.laboratory,
+                samples=source.samples,
+                done=source.done,
+                review=source.review,
+                dose=dose,
+                headline=source.headline,
+            )
+        ),
+        controls=source.controls,
+        laboratory=source.laboratory.text("laboratory.name"),
     )
 
 

@@ -179,6 +179,13 @@ def dose_sentence(result: DoseResult) -> str:
     return f"{highest}{result.estimate:.2f} Gy ({result.lower:.2f} to {upper})"
 
 
+def dose_limits(result: DoseResult) -> str:
+    """The interval alone, for a row of a table."""
+    if result.lower is None:
+        return ""
+    return f"{result.lower:.2f} to " + ("not bounded" if result.upper is None else f"{result.upper:.2f}")
+
+
 def probabilities_text(found: Triage | None) -> str:
     """All classes with their probabilities."""
     if found is None:

@@ -266,7 +266,11 @@ def _background_line(_: Frequency, found: Statistics) -> Line:
         spread = f", {wording.rate(c.low)} to {wording.rate(c.high)} a donor" if c.donors > 1 else ""
         where = f"own control: {wording.plural(c.slides, 'slide')} of {wording.plural(c.donors, 'donor')}{spread}"
     position = "is above the background" if b.above else "does not differ from the background"
-    what, covered = "The reviewed frequency", "Counting error only: donors differ as well."
+    what = "The reviewed frequency"
+    covered = (
+        "Counting error only: donors differ as well. The literature's figures are of all ages and both sexes and are "
+    )
+    covered += "not adjusted to this donor: frequencies rise with age, and women have 19 % more than men (HUMN 2001)."
     if b.source == "control":
         what, covered = "The model's count", "How much the control slides differ is in the test."
     note = (

@@ -10,6 +10,8 @@ from mnbatch.assay.calls import DonorCall, SlideCall
 from mnbatch.assay.estimates import NO_ESTIMATES, Estimates
 from mnbatch.assay.field_records import FieldCounts
 from mnbatch.assay.heterogeneity import Heterogeneity
+from mnbatch.assay.laboratory import NO_LABORATORY, Laboratory
+from mnbatch.report.control_samples import NO_CONTROLS, BatchControls
 from mnbatch.report.dose_report import DonorDose
 from mnbatch.report.headline import Headline, headline_of
 from mnbatch.report.statistics import Statistics, disagreement, division_warnings
@@ -33,6 +35,7 @@ class SlideItem:
         call_next_step: what to do where the call failed for a reason that the record does not know.
         review: the state of a person's review of the slide.
         estimates, statistics: what accompanies the counted frequency; None where there is no frequency.
+        controls: the batch's control samples against their ranges.
     """
 
     record: SlideRecord
@@ -45,6 +48,7 @@ class SlideItem:
     review: SlideReview = NO_REVIEW
     estimates: Estimates = NO_ESTIMATES
     statistics: Statistics | None = None
+    controls: BatchControls = NO_CONTROLS
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -90,6 +94,8 @@ class DonorItem:
         signatures: who signed the donor's result, in the order in which they did.
         alike: codes of other donors that differ in case, blanks or invisible letters alone.
         torn_signatures: lines of OUT's trail of sign-offs that cannot be read, whosever they were.
+        controls: the batch's control samples against their ranges.
+        laboratory: what the laboratory states for its reports.
     """
 
     call: DonorCall
@@ -102,6 +108,8 @@ class DonorItem:
     signatures: tuple[Signed, ...] = ()
     torn_signatures: int = 0
     alike: tuple[str, ...] = ()
+    controls: BatchControls = NO_CONTROLS
+    laboratory: Laboratory = NO_LABORATORY
 
     @property
     def done(self) -> tuple[SlideItem, ...]:

@@ -8,11 +8,14 @@ from dataclasses import replace
 from mnbatch.assay.calls import CalledCell, SlideCall
 from mnbatch.assay.heterogeneity import LEVEL
 from mnbatch.assay.mn_counts import MnFrequency
+from mnbatch.dosimetry.triage import CLASSES
 from mnbatch.report import charts, provenance, views, wording
 from mnbatch.report.charts import cumulative
+from mnbatch.report.control_samples import NO_CONTROLS, BatchControls
 from mnbatch.report.donor_sheet import SheetSource, SheetView, sheet_view
-from mnbatch.report.dose_report import dose_view
+from mnbatch.report.dose_report import dose_limits, dose_view
 from mnbatch.report.field_pictures import FieldsView
+from mnbatch.report.first_answers import first_screen
 from mnbatch.report.frequency_lines import (
     donor_lines,
     micronuclei_view,
@@ -25,13 +28,18 @@ from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.page_pictures import GalleryView
 from mnbatch.report.rendering import href
 from mnbatch.report.signature_lines import sheet_signatures, short_signature, sign_view
+from mnbatch.report.trust_light import donor_light, slide_light
 from mnbatch.report.views import RowView
 from mnbatch.results.records import SlideRecord
 
 FAILURES_OPEN = 10
 """Failures that the batch page shows at once; the others unfold."""
 
-SAMPLE_LABELS = {"dose_gy": "dose (Gy)"}
+SAMPLE_LABELS = {
+    "dose_gy": "dose (Gy)",
+    "target_low_per_1000": "target range from (per 1000)",
+    "target_high_per_1000": "target range to (per 1000)",
+}
 
 
 def slide_row(item: SlideItem, up: str) -> RowView:
@@ -55,12 +63,15 @@ def slide_row(item: SlideItem, up: str) -> RowView:
         dose=item.sample.get("dose_gy", ""),
         headline=item.headline,
         reviewed=_review_words(item),
+        light=slide_light(item),
+        control=_control(item.sample),
     )
 
 
 def donor_row(item: DonorItem, up: str) -> RowView:
     """A donor's row, likewise."""
     call = item.call
+    dose = item.dose if item.dose is not None and item.dose.result.status == "ok" else None
     return RowView(
         name=call.donor,
         href=href(f"{up}donors/{item.folder}/index.html"),
@@ -73,7 +84,16 @@ def donor_row(item: DonorItem, up: str) -> RowView:
         slides=len(call.slide_ids),
         headline=item.headline,
         reviewed=" · ".join(filter(None, (_review_words(item), short_signature(item.signatures)))),
+        light=donor_light(item),
+        estimate=dose.result.estimate if dose else None,
+        dose_interval=dose_limits(dose.result) if dose else "",
+        triage=dose.triage.category if dose and dose.triage else "",
+        control=next(filter(None, (_control(slide.sample) for slide in item.slides)), ""),
     )
+
+
+def _control(sample: Mapping[str, str]) -> str:
+    return {"": "", "positive": "positive control"}.get(sample.get("control", ""), "negative control")
 
 
 def _review_words(item: SlideItem | DonorItem) -> str:
@@ -115,10 +135,13 @@ def slide_page(
         micronuclei=micronuclei_view(item.call.mn, item.call.mn_reason),
         review=review_view(item.review, gallery_href),
         cumulative=cumulative(cells) if item.call.frequency is not None else None,
+        controls=item.controls.sentence,
     )
 
 
-def donor_page(item: DonorItem, gallery: GalleryView | None, gallery_href: str = "") -> views.DonorPage:
+def donor_page(
+    item: DonorItem, gallery: GalleryView | None, gallery_href: str = "", place: views.Place = views.NOWHERE
+) -> views.DonorPage:
     """The page of one donor."""
     head = donor_row(item, "../../")
     rows = [slide_row(slide, "../../") for slide in item.slides]
@@ -141,6 +164,9 @@ def donor_page(item: DonorItem, gallery: GalleryView | None, gallery_href: str =
         review=review_view(item.review, gallery_href),
         signed=sign_view(item),
         dose=dose_view(item.dose) if item.dose else None,
+        controls=item.controls.sentence,
+        first=first_screen(item),
+        place=place,
     )
 
 
@@ -163,16 +189,22 @@ def donor_sheet(item: DonorItem) -> SheetView:
             no_background=no_background,
             headline=item.headline,
             fields=item.fields,
+            controls=item.controls.sentence,
+            laboratory=item.laboratory,
         )
     )
 
 
 def index_page(
-    slides: Sequence[SlideItem], donors: Sequence[DonorItem], copies: Sequence[views.CopyView]
+    slides: Sequence[SlideItem],
+    donors: Sequence[DonorItem],
+    copies: Sequence[views.CopyView],
+    controls: BatchControls = NO_CONTROLS,
+    place: views.Place = views.NOWHERE,
 ) -> views.IndexPage:
-    """The page of the whole batch."""
+    """The page of the whole batch; donors with the highest class and dose come first."""
     slide_rows = [slide_row(item, "") for item in slides]
-    donor_rows = [donor_row(item, "") for item in donors]
+    donor_rows = sorted((donor_row(item, "") for item in donors), key=_urgency)
     scale = views.scale_of([*slide_rows, *donor_rows])
     records = [item.record for item in slides]
     models = provenance.models_used(records)
@@ -190,13 +222,33 @@ def index_page(
         warnings=warnings,
         facts=_index_facts(slides, donors),
         scale=scale,
+        place=place,
+        show_estimate=any(row.estimate is not None for row in donor_rows),
+        lights_text=_lights_text(donor_rows),
         donors=_on_scale(donor_rows, scale),
         slides=_on_scale(slide_rows, scale),
         show_dose=any(row.dose for row in slide_rows),
         copies=tuple(copies),
+        controls=controls.sentence,
+        control_samples=tuple(
+            views.ControlView(one.name, one.kind, one.wanted, one.found, one.verdict) for one in controls.samples
+        ),
         models=models,
         provenance=provenance.batch_provenance(records),
     )
+
+
+def _urgency(row: RowView) -> tuple[int, float]:
+    """Highest triage class first, then dose; those without a dose keep their order at the end."""
+    rank = CLASSES.index(row.triage) if row.triage in CLASSES else -1
+    return -rank, -(row.estimate if row.estimate is not None else -1.0)
+
+
+def _lights_text(rows: Sequence[RowView]) -> str:
+    """How many donors have which light, the worst first."""
+    lights = [row.light for row in rows if row.light]
+    counted = {colour: [one for one in lights if one.colour == colour] for colour in ("red", "amber", "green")}
+    return ", ".join(f"{len(found)} {colour} ({found[0].word})" for colour, found in counted.items() if found)
 
 
 def _on_scale(rows: Iterable[RowView], scale: charts.Scale) -> tuple[RowView, ...]:
@@ -306,7 +358,7 @@ def _chance_warning(donors: Sequence[DonorItem]) -> tuple[views.WarningView, ...
 
 
 def _sample_pairs(sample: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple((SAMPLE_LABELS.get(name, name), value) for name, value in sample.items() if value)
+    return tuple((SAMPLE_LABELS.get(name, name.replace("_", " ")), value) for name, value in sample.items() if value)
 
 
 def _histogram_text(scores: Sequence[float], threshold: float) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mnbatch import __version__
 from mnbatch.report import wording
@@ -71,6 +72,7 @@ def render_sheet(page: SheetView, stamp: str) -> bytes:
             css=Markup(css),
             css_hash=_csp_hash(css),
             clinical_notice=wording.CLINICAL_NOTICE,
+            abbreviations=tuple(wording.ABBREVIATIONS.items()),
         )
     )
     return text.encode("utf-8", "backslashreplace")
@@ -91,11 +93,25 @@ def _render(template: str, page: SlidePage | DonorPage | IndexPage | CellPage, s
             version=__version__,
             assets=_assets(),
             clinical_notice=wording.CLINICAL_NOTICE,
+            abbreviations=tuple(wording.ABBREVIATIONS.items()),
         )
     )
     # A file name that is not valid UTF-8 reaches us with lone surrogates, which no page can hold: they
     # are spelled out.
     return text.encode("utf-8", "backslashreplace")
+
+
+_SHORT = re.compile(rf"\b({'|'.join(sorted(wording.ABBREVIATIONS, key=len, reverse=True))})\b")
+
+
+def explained(text: str) -> Markup:
+    """Our own words with their abbreviations explained on hover; everything else is escaped."""
+    parts = _SHORT.split(text)
+    shown = [
+        Markup('<abbr title="{}">{}</abbr>').format(wording.ABBREVIATIONS[part], part) if number % 2 else escape(part)
+        for number, part in enumerate(parts)
+    ]
+    return Markup("").join(shown)
 
 
 @cache
@@ -113,6 +129,7 @@ def _environment() -> Environment:
         "rate": wording.rate,
         "probability": wording.probability,
         "tick": lambda number: f"{number:g}",
+        "abbr": explained,
     }
     return environment
 

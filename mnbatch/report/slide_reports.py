@@ -13,11 +13,14 @@ from pathlib import Path
 
 from mnbatch.assay.calls import SlideCall
 from mnbatch.assay.estimates import Estimates, slide_estimates
+from mnbatch.assay.laboratory import NO_LABORATORY, Laboratory
 from mnbatch.assay.own_cells import ValidatedCell
+from mnbatch.assay.sample_sheet import DETAILS, REPORT_TEXTS, TARGETS, is_background
 from mnbatch.csvfile import is_number
 from mnbatch.dosimetry.detection_limits import Control
 from mnbatch.report import gallery_page, page_content, rendering, tables
 from mnbatch.report.control_charts import called_with
+from mnbatch.report.control_samples import NO_CONTROLS, BatchControls
 from mnbatch.report.derived_files import SlideSummary, digest, files_match, read_summary, remove_files, write_if_changed
 from mnbatch.report.field_exports import FOLDER, geojson_files, write_label_masks
 from mnbatch.report.field_exports import MASKS_FOLDER as MASKS
@@ -75,6 +78,9 @@ class Context:
         also_found: slide_id -> names of byte-identical slides that were not taken.
         validated: the laboratory's own scored cells.
         controls: control slides by model and threshold (see `mnbatch.report.control_charts`).
+        batch_controls: the batch's control samples against their ranges.
+        laboratory: what the laboratory states for its reports.
+        export: last folder of the export's path; under pseudonyms its code.
     """
 
     samples: Samples
@@ -82,6 +88,9 @@ class Context:
     also_found: Mapping[str, tuple[str, ...]]
     validated: Sequence[ValidatedCell] = ()
     controls: Mapping[str, Control] = field(default_factory=dict)
+    batch_controls: BatchControls = NO_CONTROLS
+    laboratory: Laboratory = NO_LABORATORY
+    export: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +127,11 @@ class SlideBuilder:
         self.built = 0
         self.stamps: dict[str, str] = {}
 
+    @property
+    def export(self) -> str:
+        """Name of the export, for pages."""
+        return self._context.export
+
     def item(self, record: SlideRecord) -> SlideItem:
         """The slide as other pages show it; its own files are made again if anything in them has changed."""
         paths = self._store.paths.slide(record.slide_id)
@@ -147,6 +161,7 @@ class SlideBuilder:
             self._validated,
             repr(context.controls.get(called_with(record))),
             self._store.damage(record),
+            *filter(None, [context.batch_controls.state]),
         )
 
     def _read(self, record: SlideRecord) -> SlideData:
@@ -269,7 +284,7 @@ class SlideBuilder:
         folder = donor_folder(donor) if donor else ""
         also_found = self._context.also_found.get(record.slide_id, ())
         control = self._context.controls.get(called_with(record))
-        ground = ground_of(bool(row.get("control")), control, [scoring_mode(record)], review.number)
+        ground = ground_of(is_background(row), control, [scoring_mode(record)], review.number)
         statistics = statistics_of(call.frequency, call.mn, estimates, ground)
         return SlideItem(
             record=record,
@@ -282,6 +297,7 @@ class SlideBuilder:
             review=review,
             estimates=estimates,
             statistics=statistics,
+            controls=self._context.batch_controls,
         )
 
 
@@ -295,10 +311,10 @@ def sweep_gallery(folder: Path, keep: Collection[str]) -> None:
 
 
 def sample_columns(row: Mapping[str, str], pseudonymised: bool) -> dict[str, str]:
-    """What the sheet states in addition to the donor; a free note may hold names, so pseudonyms leave it out."""
-    kept = {name: row.get(name, "") for name in (*tables.SAMPLE_COLUMNS, "control")}
+    """What the sheet states in addition to the donor; free text may hold names, so pseudonyms leave it out."""
+    kept = {name: row.get(name, "") for name in (*tables.SAMPLE_COLUMNS, "control", *TARGETS, *DETAILS)}
     kept |= {name: f"{float(kept[name]):g}" for name in ("dose_gy", "age") if is_number(kept[name])}
-    return kept | {"note": ""} if pseudonymised else kept
+    return kept | dict.fromkeys(("note", *REPORT_TEXTS), "") if pseudonymised else kept
 
 
 def donor_folder(donor: str) -> str:

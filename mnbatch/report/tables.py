@@ -18,11 +18,13 @@ from mnbatch.assay.mn_counts import CellCount, Distribution, MnFrequency
 from mnbatch.csvfile import Number, Value, is_number
 from mnbatch.dosimetry.detection_limits import Background
 from mnbatch.report.columns import Column, Columns, Table, of_part
+from mnbatch.report.control_samples import BatchControls
 from mnbatch.report.dose_report import DonorDose
 from mnbatch.report.headline import Headline
 from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.signature_lines import signature_status
 from mnbatch.report.statistics import Statistics
+from mnbatch.report.trust_light import TrustLight, donor_light, slide_light
 from mnbatch.results.records import SlideRecord
 from mnbatch.review.estimate import Estimate
 from mnbatch.review.review_status import SlideReview
@@ -516,6 +518,36 @@ def _not_scored(counts: FieldCounts) -> str:
     return "; ".join(f"{reason}: {number}" for reason, number in reasons)
 
 
+_CONTROLS: Columns[BatchControls] = (
+    Column(
+        *("batch_controls", "`met`, `missed: ...`, `not judged: ...`, or empty"),
+        "the batch's control samples against the range that the sample sheet gives them; the same in every row. Empty "
+        "where no control has a range",
+        lambda c: c.state,
+    ),
+)
+
+_LIGHT: Columns[TrustLight] = (
+    Column(
+        *("light", "`green`, `amber`, `red`"),
+        "how far the result can be used: can be used, with care, not yet",
+        lambda t: t.colour,
+    ),
+    Column("light_reasons", "text", "why, the gravest first", lambda t: " ".join(t.reasons)),
+)
+_MADE: Columns[Sequence[SlideRecord]] = (
+    Column(
+        *("scored_at", "ISO 8601"),
+        "when scoring ended (of a donor: of the last slide); empty where nothing was scored",
+        lambda records: max((r.scored.finished for r in records if r.scored), default=""),
+    ),
+    Column(
+        *("mnbatch_version", "text, separated by `; `"),
+        "version of mnbatch that scored",
+        lambda records: _each_once(r.scored.mnbatch for r in records if r.scored),
+    ),
+)
+
 _FROM_SHEET = {
     "dose_gy": ("Gy", "from the sample sheet, as the next four; all empty without one"),
     "culture": ("text", "culture or replicate"),
@@ -556,7 +588,8 @@ SLIDES: Table[SlideLine] = Table(
         *of_part(_MN, lambda s: s.item.call.mn),
         *of_part(_MN_REASON, _slide_counts),
         Column(
-            *("control", "`yes` or empty", "marked as a control in the sample sheet"),
+            *("control", "`yes`, `positive` or empty"),
+            "marked as a control in the sample sheet; `yes`: a negative one (unexposed)",
             lambda s: s.item.sample.get("control", ""),
         ),
         *of_part(_STATISTICS, lambda s: s.item.statistics),
@@ -573,6 +606,9 @@ SLIDES: Table[SlideLine] = Table(
             lambda s: s.item.record.waiting.since if s.item.record.waiting else "",
         ),
         *of_part(_HEADLINE, lambda s: s.item.headline),
+        *of_part(_CONTROLS, lambda s: s.item.controls),
+        *of_part(_LIGHT, lambda s: slide_light(s.item)),
+        *of_part(_MADE, lambda s: (s.item.record,)),
     ),
 )
 
@@ -670,6 +706,11 @@ def _donor_counts(donor: DonorItem) -> Counts:
     return Counts(donor.call, donor.excluded_cells, donor.warnings, tuple(item.record for item in donor.slides))
 
 
+def _stated(donor: DonorItem, name: str) -> str:
+    """What the sample sheet says of the donor's slides; every value where its lines differ."""
+    return _each_once(item.sample.get(name, "") for item in donor.slides)
+
+
 DONORS: Table[DonorItem] = Table(
     "donors.csv",
     "one row a donor",
@@ -712,6 +753,12 @@ DONORS: Table[DonorItem] = Table(
         ),
         *of_part(_HEADLINE, lambda d: d.headline),
         *of_part(_DECISION, lambda d: d.dose),
+        *of_part(_CONTROLS, lambda d: d.controls),
+        *of_part(_LIGHT, donor_light),
+        *of_part(_MADE, lambda d: tuple(item.record for item in d.slides)),
+        Column("sex", "`f`, `m`", "from the sample sheet; both where its lines differ", lambda d: _stated(d, "sex")),
+        Column("age", "years", "age at sampling, likewise", lambda d: _sample(_stated(d, "age"))),
+        Column("control", "`yes`, `positive` or empty", "as in slides.csv", lambda d: _stated(d, "control")),
     ),
 )
 

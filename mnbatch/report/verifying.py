@@ -69,7 +69,7 @@ def verify_out(paths: OutPaths) -> Verified:
 
 def write_seal(paths: OutPaths) -> None:
     """Keep the checksums of the tables and pages of the whole batch and of its donors."""
-    files = [paths.index, paths.slides_csv, paths.donors_csv]
+    files = [paths.index, paths.slides_csv, paths.donors_csv, paths.donors_xlsx]
     names = ("index.html", "sheet.html", gallery_page.PAGE)
     files += [path for name in names for path in sorted(paths.donors.glob(f"*/{name}"))]
     content = {"files": {name_of(paths.root, path): file_checksum(path) for path in files if path.exists()}}
@@ -172,7 +172,8 @@ def _head(paths: OutPaths, seals: Seals) -> bool:
 
 def _sealed_files(paths: OutPaths, seals: Seals) -> Iterator[Finding | None]:
     known = {
-        name_of(paths.annotations, p): p for p in (paths.samples, paths.validation, paths.dosing, paths.review_plan)
+        name_of(paths.annotations, p): p
+        for p in (paths.samples, paths.validation, paths.laboratory, paths.dosing, paths.review_plan)
     }
     for name in sorted({*seals.files, *(name for name, path in known.items() if path.exists())}):
         path = paths.annotations / name

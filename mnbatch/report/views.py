@@ -11,10 +11,12 @@ from mnbatch.report import charts, wording
 from mnbatch.report.charts import Cumulative
 from mnbatch.report.dose_report import DoseView
 from mnbatch.report.field_pictures import FieldsView
+from mnbatch.report.first_answers import FirstScreen
 from mnbatch.report.frequency_lines import Line, MicronucleiView, ReviewView
 from mnbatch.report.headline import Headline
 from mnbatch.report.page_pictures import GalleryView
 from mnbatch.report.signature_lines import SignView
+from mnbatch.report.trust_light import TrustLight
 
 EXAMPLES = 3
 
@@ -29,6 +31,9 @@ class RowView:
         slides: number of slides (of a donor).
         headline: the frequency to be shown; None without a count.
         reviewed: the reviewed frequency with its interval, or the status of the review; "" for none.
+        light: how far the result can be used, and why.
+        estimate, dose_interval, triage: dose of a donor, Gy, its interval and class in words; None and "" without one.
+        control: negative or positive, of a control; "" for others.
     """
 
     name: str
@@ -49,6 +54,27 @@ class RowView:
     mark: charts.Interval | None = None
     spoken: str = ""
     reviewed: str = ""
+    light: TrustLight | None = None
+    estimate: float | None = None
+    dose_interval: str = ""
+    triage: str = ""
+    control: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page belongs; empty where it is not known.
+
+    Attributes:
+        laboratory: its name, from laboratory.toml.
+        export: last folder of the export's path; under pseudonyms its code.
+    """
+
+    laboratory: str = ""
+    export: str = ""
+
+
+NOWHERE = Place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +98,7 @@ class ReasonGroup:
 
 @dataclass(frozen=True, slots=True)
 class SlidePage:
-    """All that a slide's page shows."""
+    """All that a slide's page shows; `controls`: what is wrong with the batch's control samples, "" for nothing."""
 
     row: RowView
     scale: charts.Scale
@@ -93,11 +119,12 @@ class SlidePage:
     cumulative: Cumulative | None
     lines: tuple[Line, ...] = ()
     fields: FieldsView | None = None
+    controls: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DonorPage:
-    """All that a donor's page shows."""
+    """All that a donor's page shows; `controls`: as on a slide's."""
 
     row: RowView
     scale: charts.Scale
@@ -112,6 +139,9 @@ class DonorPage:
     signed: SignView
     lines: tuple[Line, ...] = ()
     dose: DoseView | None = None
+    controls: str = ""
+    first: FirstScreen | None = None
+    place: Place = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +160,17 @@ class CopyView:
     name: str
     original: str
     href: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControlView:
+    """A control sample as a row: its range, what was counted, and the verdict with a sign and in words."""
+
+    name: str
+    kind: str
+    wanted: str
+    found: str
+    verdict: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +203,11 @@ class IndexPage:
     slides: tuple[RowView, ...]
     show_dose: bool
     copies: tuple[CopyView, ...]
+    controls: str
+    control_samples: tuple[ControlView, ...]
+    place: Place
+    show_estimate: bool
+    lights_text: str
     models: tuple[ModelView, ...]
     provenance: tuple[tuple[str, str], ...]
 

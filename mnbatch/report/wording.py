@@ -33,6 +33,21 @@ FLAG_MEANINGS = {
 }
 """Flags mark a cell for a reader and exclude nothing."""
 
+ABBREVIATIONS = {
+    "BN": "binucleated: a cell with two main nuclei, after one division",
+    "MN": "micronucleus, micronuclei",
+    "MNBN": "a binucleated cell with at least one micronucleus",
+    "CI": "95 % interval",
+    "Gy": "gray, the unit of dose",
+    "P": "probability",
+    "Se": "sensitivity: share of cells with MN that are called MN",
+    "Sp": "specificity: share of cells without MN that are not called MN",
+    "NDI": "nuclear division index: mean number of nuclei a cell",
+    "CBPI": "cytokinesis-block proliferation index",
+    "HUMN": "Human MicroNucleus project, whose frequencies of the general population are used",
+}
+"""What pages explain on hover and in a list for print."""
+
 CLINICAL_NOTICE = "For research use. Not validated for clinical or diagnostic use."
 
 

@@ -6,7 +6,7 @@ import base64
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -201,7 +201,7 @@ def save_samples(paths: OutPaths, samples: Mapping[str, SampleRow]) -> None:
     """Keep the sample sheet in force, one row a slide, with the slide_id in place of what the sheet called it."""
     rows = []
     for slide_id, sample in sorted(samples.items()):
-        fields = asdict(sample) | {"slide": slide_id, "control": "yes" if sample.control else ""}
+        fields = sample.stored | {"slide": slide_id}
         rows.append([fields[name] for name in COLUMNS])
     change(paths, replace={paths.samples: csv_bytes(COLUMNS, rows)})
 

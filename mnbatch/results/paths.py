@@ -85,6 +85,11 @@ class OutPaths:
         return self.annotations / "validation.csv"
 
     @property
+    def laboratory(self) -> Path:
+        """What the laboratory states of itself and its method for reports."""
+        return self.annotations / "laboratory.toml"
+
+    @property
     def dosing(self) -> Path:
         """The calibration curve in force, with how doses are read from it."""
         return self.annotations / "dosing.json"
@@ -132,6 +137,11 @@ class OutPaths:
     def donors_csv(self) -> Path:
         """Table of donors."""
         return self.root / "donors.csv"
+
+    @property
+    def donors_xlsx(self) -> Path:
+        """The same for a spreadsheet, in the order in which people read."""
+        return self.root / "donors.xlsx"
 
     @property
     def report_seal(self) -> Path:

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from mnbatch.assay.cells import CellCrop, Slide, UnreadableCell
 from mnbatch.assay.field_records import FieldReport, InputKind
 from mnbatch.assay.reasons import TEXTS, Coder, Reason, shareable
-from mnbatch.assay.sample_sheet import SampleRow
+from mnbatch.assay.sample_sheet import DATES, SampleRow
 from mnbatch.errors import MnbatchError, SlideError, StorageError
 from mnbatch.intake import parse_json, read_bytes, read_text, reason
 from mnbatch.results.batch import Batch
@@ -133,9 +133,10 @@ class Pseudonyms:
         return SlideError(message, advice, transient=error.transient)
 
     def sample(self, slide_id: str, row: SampleRow) -> SampleRow:
-        """A line of the sample sheet as OUT keeps it: without the note, which may hold any name."""
+        """A line of the sample sheet as OUT keeps it: without the note and other free text, which may hold any name."""
         names = self._of_slide.get(self.slide_code(slide_id), {})
-        return replace(row, note="", culture=covered(row.culture, names))
+        days = {name: text for name, text in row.details.items() if name in DATES}
+        return replace(row, note="", culture=covered(row.culture, names), details=days)
 
     def save(self) -> None:
         """Write the mapping of codes to names, for the laboratory's own use."""

@@ -38,7 +38,7 @@ from mnbatch.review.review_import import queues_of, save_decisions
 
 _NAME = r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]*"
 SHOWN = re.compile(
-    r"index\.html|slides\.csv|donors\.csv"
+    r"index\.html|slides\.csv|donors\.csv|donors\.xlsx"
     rf"|donors/{_NAME}/(index|sheet|gallery)\.html"
     rf"|slides/{_NAME}/(index\.html|gallery\.html|cells\.csv|contact-sheet\.png|gallery/[\w-]+\.(jpg|png|js))",
     re.ASCII,
@@ -154,6 +154,7 @@ OPENING = "_open"
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".csv": "text/csv; charset=utf-8",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     ".js": "text/javascript; charset=utf-8",
     ".jpg": "image/jpeg",
     ".png": "image/png",

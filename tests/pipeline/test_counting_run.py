@@ -152,7 +152,8 @@ def test_a_resumed_run_writes_the_counts_of_an_uninterrupted_one(settings, model
     torn.write_bytes(torn.read_bytes()[:-40])
     resumed = run(settings(model=str(models["counting"])))
     assert (len(resumed.scored), len(resumed.kept)) == (1, 3)
-    assert rows(out / "slides.csv") == rows(tmp_path / "whole/slides.csv")
+    again, whole = rows(out / "slides.csv"), rows(tmp_path / "whole/slides.csv")
+    assert [row | {"scored_at": ""} for row in again] == [row | {"scored_at": ""} for row in whole]
     assert cells(out) == cells(tmp_path / "whole")
 
 

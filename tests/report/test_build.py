@@ -17,7 +17,7 @@ Make = Callable[..., Any]
 
 
 def derived(store: Store) -> dict[str, bytes]:
-    names = {"index.html", "cells.csv", "summary.json", "slides.csv", "donors.csv"}
+    names = {"index.html", "cells.csv", "summary.json", "slides.csv", "donors.csv", "donors.xlsx"}
     root = store.paths.root
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.name in names}
 

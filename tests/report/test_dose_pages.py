@@ -118,7 +118,7 @@ def test_a_donor_that_failed_has_a_page_without_a_number(scored, curve):
 
 @pytest.mark.skipif(BROWSER is None, reason="there is no chromium")
 @pytest.mark.browser
-def test_the_physicians_page_prints_on_one_sheet(scored, add_slide, curve, tmp_path):
+def test_the_physicians_report_prints_on_two_sheets(scored, add_slide, curve, tmp_path):
     # The worst case: a long code, many slides, every warning.
     for i in range(12):
         add_slide(scored, f"a-slide-with-quite-a-long-name-{i}", [0.9] * (3 * i) + [0.1] * 40, keep_crops=False,
@@ -134,7 +134,7 @@ def test_the_physicians_page_prints_on_one_sheet(scored, add_slide, curve, tmp_p
                    f"file://{folder / 'sheet.html'}"]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True, timeout=900)
         data = pdf.read_bytes()
-        assert len(re.findall(rb"/Type\s*/Page[^s]", data)) == 1, folder.name
+        assert len(re.findall(rb"/Type\s*/Page[^s]", data)) == 2, folder.name
         (box,) = {tuple(float(v) for v in m.split()) for m in re.findall(rb"/MediaBox\s*\[([^\]]+)\]", data)}
         assert box[2:] == pytest.approx((595, 842), abs=1.5)
 

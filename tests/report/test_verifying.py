@@ -48,6 +48,7 @@ FILES = (
     "annotations/signatures.jsonl",
     "slides.csv",
     "donors.csv",
+    "donors.xlsx",
     "index.html",
     "report.json",
 )

@@ -52,6 +52,18 @@
     apply();
   }
 
+  // Where the page is now: a copied or renamed folder has its own name, which no stored page could know.
+  const out = document.querySelector("[data-out]");
+  if (out && location.protocol === "file:") {
+    const name = location.pathname.split("/").slice(-2 - Number(out.dataset.out))[0];
+    try {
+      out.querySelector("bdi").textContent = decodeURIComponent(name);
+      out.hidden = !name;
+    } catch {
+      out.hidden = true;
+    }
+  }
+
   // Folded parts are opened before printing.
   window.addEventListener("beforeprint", () => {
     for (const details of document.querySelectorAll("details")) details.open = true;

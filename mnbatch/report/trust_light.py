@@ -1,0 +1,114 @@
+"""How far a slide's or donor's result can be used, as a light with its reasons in plain words.
+
+Green: nothing speaks against it. Amber: usable with what the reasons say. Red: not to be used as it is. The rules are
+fixed and in this order; a light sums up what the page says and changes no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from mnbatch.assay.intervals import TIERS
+from mnbatch.report import wording
+from mnbatch.report.items import DonorItem, SlideItem
+
+Colour = Literal["green", "amber", "red"]
+Reasons = list[tuple[Colour, str]]
+WORDS: dict[Colour, str] = {"green": "can be used", "amber": "use with care", "red": "do not use yet"}
+FEWEST = TIERS[0]
+"""Cells below which even a triage is uncertain."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustLight:
+    """Colour, the same in two or three words, and why."""
+
+    colour: Colour
+    word: str
+    reasons: tuple[str, ...]
+
+    @property
+    def rank(self) -> int:
+        """Order of urgency for sorting: red 2, amber 1, green 0."""
+        return {"green": 0, "amber": 1, "red": 2}[self.colour]
+
+
+def donor_light(item: DonorItem) -> TrustLight:
+    """The light of a donor."""
+    reasons = _common(item, item.call.status, item.call.reason)
+    frequency = item.call.frequency
+    if frequency is not None:
+        dosed = item.dose is not None and item.dose.result.status == "ok"
+        reasons += _review(item, dosed)
+        if item.dose is not None and not dosed:
+            reasons.append(("red", f"no dose can be given: {'; '.join(item.dose.result.warnings)}"))
+        if dosed and item.dose is not None and item.dose.result.above_range:
+            reasons.append(("amber", "the dose is beyond the doses that the curve was measured at"))
+        if item.statistics is not None and item.statistics.estimates.shifted:
+            reasons.append(_shifted(item))
+        if item.disagreeing:
+            names = ", ".join(slide.record.name for slide in item.disagreeing)
+            reasons.append(("amber", f"the slides disagree: {names} differs from the others"))
+        if item.call.status == "partial":
+            reasons.append(("amber", f"not all was counted: {item.call.reason}"))
+        reasons += _cells(frequency.bn_cells, item.call.status == "insufficient")
+    return _light(reasons)
+
+
+def slide_light(item: SlideItem) -> TrustLight:
+    """The light of a slide; a slide with few cells is amber only where no triage is possible."""
+    reasons = _common(item, item.call.status, item.call.reason)
+    if item.call.frequency is not None:
+        reasons += _review(item, False)
+        if item.estimates.shifted:
+            reasons.append(_shifted(item))
+        reasons += _cells(item.call.frequency.bn_cells, False)
+    return _light(reasons)
+
+
+def _common(item: DonorItem | SlideItem, status: str, reason: str) -> Reasons:
+    found: Reasons = []
+    if item.call.frequency is None:
+        found.append(("red", f"{'waits to be scored' if status == 'waiting' else 'nothing was counted'}: {reason}"))
+    if item.controls.flagged:
+        found.append(("red", "the control samples of this batch are out of their range, or could not be judged"))
+    return found
+
+
+def _shifted(item: DonorItem | SlideItem) -> tuple[Colour, str]:
+    text = "the scores are unlike those that the model was tested on"
+    # What a person decided does not rest on the scores' meaning.
+    return ("red", text) if item.review.number is None else ("amber", f"{text}; the frequency is a person's")
+
+
+def _review(item: DonorItem | SlideItem, dosed: bool) -> Reasons:
+    """What a missing review means: without any frequency and dose there is nothing to use."""
+    review, head = item.review, item.headline
+    if review.number is not None or (head is not None and head.kind not in ("estimated", "none")):
+        return []
+    what = {
+        "none": "no person has reviewed the calls",
+        "unfinished": "the review is not finished",
+        "outdated": "the review is of an earlier result",
+    }.get(review.status, f"the review is {review.status}")
+    if head is not None and head.per_1000 is not None:
+        return [("amber", f"{what}: the frequency is {head.kind}")]
+    if dosed:
+        return [("amber", f"{what}: the dose rests on the model's calls alone")]
+    return [("red", f"{what}: only a count of calls is known, no frequency")]
+
+
+def _cells(cells: int, insufficient: bool) -> Reasons:
+    if cells < FEWEST or insufficient:
+        least = f"; at least {FEWEST} are needed for triage" if cells < FEWEST else ""
+        return [("amber", f"few cells: {wording.whole(cells)}{least}")]
+    return []
+
+
+def _light(reasons: Iterable[tuple[Colour, str]]) -> TrustLight:
+    found = sorted(reasons, key=lambda pair: pair[0] != "red")
+    colour: Colour = found[0][0] if found else "green"
+    texts = tuple(f"{text[0].upper()}{text[1:]}." if text[-1] not in ".!?" else text for _, text in found)
+    return TrustLight(colour, WORDS[colour], texts or ("Reviewed, enough cells, and nothing speaks against it.",))
