@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import product
 from math import prod
 
 from mnbatch.assay.page_options import PageOptions
 from mnbatch.assay.reasons import foreign, say
+from mnbatch.imaging.formats.folder_images import folder_format
 from mnbatch.imaging.formats.page_choice import Chosen, chosen_pictures, described
 from mnbatch.imaging.formats.page_structure import Axis, Picture, Structure
 from mnbatch.imaging.formats.picture_reading import put_together
@@ -21,8 +23,12 @@ _AXES: tuple[Axis, ...] = ("positions", "times", "channels", "planes")
 
 
 def vendor_format(path: str) -> VendorFormat | None:
-    """The format of a file by its extension; None for one that none of these readers reads."""
-    extension = path.rpartition(".")[2].lower()
+    """The format of a file by its extension, or of a well of a plate by that of the plate's folder.
+
+    None for one that none of these readers reads.
+    """
+    name = path.replace(os.sep, "/").rpartition("/")[2]
+    extension = name.rpartition(".")[2].lower() if "." in name else folder_format(path)
     return next((known for known in VENDORS if extension in known.extensions), None)
 
 
