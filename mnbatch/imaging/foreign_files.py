@@ -82,8 +82,9 @@ def refusal(files: list[SourceFile], images: int, kind: InputKind) -> tuple[Reas
     if whats == {"fields"}:
         return say("other-kind", files=seen, kind="fields", other=_WORDS[kind]), say("other-kind-do", kind="fields")
     makers = ", ".join(sorted({VENDOR_FORMATS.get(extension_of(file.path), "") for file in files} - {""}))
-    readers = [known for known in VENDORS if {extension_of(file.path) for file in files} <= set(known.extensions)]
-    advice = say("vendor-install-do", install=INSTALL) if readers else say("vendor-file-do")
+    readable = {extension for known in VENDORS for extension in known.extensions}
+    installable = {extension_of(file.path) for file in files} <= readable
+    advice = say("vendor-install-do", install=INSTALL) if installable else say("vendor-file-do")
     return say("vendor-file", files=seen, maker=makers), advice
 
 

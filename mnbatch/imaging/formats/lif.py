@@ -1,8 +1,8 @@
 """LIF of LAS X through liffile (BSD-3-Clause).
 
-Each image of the file is a position, and each tile of a mosaic one, too. Images of different kinds (an overview, a
-merged mosaic next to its tiles) make the slide fail: which of them are to be counted is for a person to say. Never tried
-on a file of a real microscope: the tests read small files that they write themselves.
+Each image of the file is a position, and so is each tile of a mosaic. Images of different kinds (an overview, a merged
+mosaic next to its tiles) make the slide fail: which of them are to be counted is for a person to say. Never tried on a
+file of a real microscope: the tests read small files that they write themselves.
 """
 
 from __future__ import annotations

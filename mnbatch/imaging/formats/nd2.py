@@ -1,8 +1,8 @@
 """ND2 of NIS-Elements through nd2 (BSD-3-Clause).
 
-Points of an XY loop are positions. nd2 gives zeros where a frame is absent (an acquisition that was stopped, a file that
-was cut); such a picture is unreadable. Never tried on a file of a real microscope: the tests read small files that they
-write themselves.
+Points of an XY loop are positions. nd2 gives zeros where a frame is absent (an acquisition that was stopped, a file
+that was cut); such a picture is unreadable. Never tried on a file of a real microscope: the tests read small files that
+they write themselves.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """OME-Zarr (NGFF 0.4 in Zarr 2, NGFF 0.5 in Zarr 3) through zarr (MIT).
 
-A folder `.zarr` is one image, several (the layout of bioformats2raw), or a plate of wells, of which each well is a slide
-(`mnbatch.imaging.plate_wells`). Of an image the largest level is read. Zarr puts the fill value where a chunk is absent;
-here such a picture is unreadable. Never tried on the file of a real converter: the tests write theirs with zarr.
+A folder `.zarr` is one image, several (the layout of bioformats2raw), or a plate of wells, of which each well is a
+slide (`mnbatch.imaging.plate_wells`). Of an image the largest level is read. Zarr puts the fill value where a chunk is
+absent; here such a picture is unreadable. Never tried on a file of a real converter: the tests write theirs with zarr.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from math import prod
 
 from mnbatch.assay.page_options import PageOptions
 from mnbatch.assay.reasons import foreign, say
+from mnbatch.imaging.formats.decoding import reraise_io
 from mnbatch.imaging.formats.folder_images import folder_format
 from mnbatch.imaging.formats.page_choice import Chosen, chosen_pictures, described
 from mnbatch.imaging.formats.page_structure import Axis, Picture, Structure
@@ -53,6 +54,7 @@ def vendor_pictures(
     except UndecodableError:
         raise
     except Exception as error:
+        reraise_io(error)
         raise UndecodableError(say("damaged", kind=known.name, error=foreign(error))) from error
 
 
@@ -67,6 +69,7 @@ def vendor_described(path: str, known: VendorFormat, options: PageOptions) -> st
     except UndecodableError:
         raise
     except Exception as error:
+        reraise_io(error)
         raise UndecodableError(say("damaged", kind=known.name, error=foreign(error))) from error
 
 
@@ -88,6 +91,7 @@ def _read(file: VendorFile, one: Chosen, found: Structure, planes: str | None, n
     except UndecodableError as error:
         return error
     except Exception as error:  # noqa: BLE001 - as above
+        reraise_io(error)
         return UndecodableError(say("damaged", kind=name, error=foreign(error)))
 
 
