@@ -16,6 +16,23 @@ import numpy as np
 
 Pictures = np.ndarray
 
+
+def smooth(shape: tuple[int, ...]) -> Pictures:
+    """Pictures of 16 bits with bright spots on a dark background, a little noise and no zeros; each is another one."""
+    high, wide = shape[4:6] if len(shape) > 5 else shape[-2:]
+    colours = shape[6:] or (1,)
+    rows, columns = np.mgrid[:high, :wide]
+    rng = np.random.default_rng(len(shape))
+    made = []
+    for i in range(int(np.prod(shape)) // (high * wide)):
+        wave = np.sin(columns / (5 + i % 7) + i) + np.cos(rows / (6 + i % 5)) - 1
+        made.append(900 + 2500 * np.clip(wave, 0, None) + rng.normal(0, 20, (high, wide)))
+    pictures = np.clip(np.stack(made), 1, 8000).astype(np.uint16)
+    if len(shape) < 7:
+        return pictures.reshape(shape)
+    return np.ascontiguousarray(np.moveaxis(pictures.reshape(*shape[:4], *colours, high, wide), 4, -1))
+
+
 # LIF: a header, XML in UTF-16, then blocks of memory, each with its name and its bytes.
 
 

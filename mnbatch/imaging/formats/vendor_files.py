@@ -14,6 +14,7 @@ from typing import Protocol
 from mnbatch.assay.reasons import say
 from mnbatch.imaging.formats.page_choice import UnclearError
 from mnbatch.imaging.formats.pixels import Decoded
+from mnbatch.imaging.wholeness.cut_tails import check_tail
 from mnbatch.imaging.wholeness.lost_sectors import Piece, check_blocks
 
 INSTALL = "pip install 'mnbatch[vendor]'"
@@ -129,4 +130,6 @@ def check_even(values: Decoded) -> None:
     if values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
         samples = values.shape[2] if values.ndim == 3 else 1
         stride = values.shape[1] * samples * values.dtype.itemsize
-        check_blocks([Piece(offset=0, data=values.tobytes(), stride=stride, kind=values.dtype, samples=samples)])
+        piece = Piece(offset=0, data=values.tobytes(), stride=stride, kind=values.dtype, samples=samples)
+        check_blocks([piece])
+        check_tail(piece)

@@ -58,14 +58,15 @@ def vendor_pictures(
         raise UndecodableError(say("damaged", kind=known.name, error=foreign(error))) from error
 
 
-def vendor_described(path: str, known: VendorFormat, options: PageOptions) -> str:
-    """What a file holds and what of it is read, in words; raises as `vendor_pictures`."""
+def vendor_described(path: str, known: VendorFormat, options: PageOptions) -> tuple[str, int]:
+    """What a file holds and what of it is read, in words, and the number of fields; raises as `vendor_pictures`."""
     if not known.installed:
         raise UndecodableError(say("no-reader", name=known.name, install=INSTALL))
     try:
         with known.open(path) as file:
             found = _structure(file.content, known.name)
-            return described(found, chosen_pictures(found, options))
+            chosen = chosen_pictures(found, options)
+            return described(found, chosen), len(chosen)
     except UndecodableError:
         raise
     except Exception as error:
