@@ -162,7 +162,7 @@ TEXTS: dict[str, str] = {
     "mask-empty": "the label image has no object",
     # A slide that is refused for what its files are.
     "vendor-file": "{files}: a format of {maker} that mnbatch does not read.",
-    "vendor-file-do": "Export it from its software as OME-TIFF (or TIFF, PNG) in its place; see docs/exports.md.",
+    "vendor-file-do": "{step}, and use that in its place; see docs/exports.md.",
     "vendor-install-do": (
         "Install its reader ({install}) and run again with --input fields; or export it as OME-TIFF (docs/exports.md)."
     ),

@@ -14,7 +14,7 @@ import pytest
 import tifffile
 
 from mnbatch.pipeline.run import run
-from mnbatch.settings import Settings
+from mnbatch.settings import ResolvedSettings
 from tests.imaging.vendor_samples import write_lif, write_nd2, write_plate, write_zarr
 from tests.in_process import mnbatch
 from tests.pipeline.test_fields import paint
@@ -62,10 +62,13 @@ def rows(out: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_same_fields_give_the_same_count(settings: Callable[..., Settings], tmp_path: Path, name: str) -> None:
+def test_the_same_fields_give_the_same_count(
+    settings: Callable[..., ResolvedSettings], tmp_path: Path, name: str
+) -> None:
     package, put = FORMATS[name]
     pytest.importorskip(package, reason=f"{name} needs {package}: pip install 'mnbatch[vendor]'")
-    export = tmp_path / "export"
+    # `export` is made by the fixture of `settings`.
+    export = tmp_path / "vendor"
     put(export)
     scanned = mnbatch("scan", export)
     head, *lines = [line.split("\t") for line in scanned.stdout.splitlines()]
@@ -82,11 +85,11 @@ def test_the_same_fields_give_the_same_count(settings: Callable[..., Settings], 
     assert (again.scored, len(again.kept)) == ([], 1)
 
 
-def test_torn_files_fail_their_slides_and_no_other(settings: Callable[..., Settings], tmp_path: Path) -> None:
+def test_torn_files_fail_their_slides_and_no_other(settings: Callable[..., ResolvedSettings], tmp_path: Path) -> None:
     for package, put in FORMATS.values():
         pytest.importorskip(package, reason=f"needs {package}: pip install 'mnbatch[vendor]'")
         put(tmp_path / "whole")
-    export = tmp_path / "export"
+    export = tmp_path / "torn"
     for name, file in (("nd2", "a.nd2"), ("lif", "a.lif")):
         data = (tmp_path / "whole/S" / file).read_bytes()
         for kind, torn in (("empty", b""), ("half", data[: len(data) // 3]), ("head", data[:60])):
@@ -116,13 +119,13 @@ def test_torn_files_fail_their_slides_and_no_other(settings: Callable[..., Setti
 
 
 def test_a_question_fails_the_slide_with_the_option_that_answers_it(
-    settings: Callable[..., Settings], tmp_path: Path
+    settings: Callable[..., ResolvedSettings], tmp_path: Path
 ) -> None:
     pytest.importorskip("liffile", reason="LIF needs liffile: pip install 'mnbatch[vendor]'")
-    write_lif(tmp_path / "export/S/a.lif", {"one": stack()[:1], "two": stack()[1:]}, um=UM)
-    scanned = mnbatch("scan", tmp_path / "export")
+    write_lif(tmp_path / "asked/S/a.lif", {"one": stack()[:1], "two": stack()[1:]}, um=UM)
+    scanned = mnbatch("scan", tmp_path / "asked")
     assert scanned.returncode == 3
     assert "--nuclear-channel" in scanned.stdout
-    assert run(settings(export=tmp_path / "export")).exit_code == 3
-    answered = run(settings(export=tmp_path / "export", nuclear_channel="2"))
+    assert run(settings(export=tmp_path / "asked")).exit_code == 3
+    answered = run(settings(export=tmp_path / "asked", nuclear_channel="2"))
     assert (answered.exit_code, rows(tmp_path / "out")[0]["bn_cells"]) == (0, "10")
