@@ -78,10 +78,10 @@ def test_the_same_fields_give_the_same_count(
     assert "2 channels" in row["pages"]
     assert "channel 2 (DAPI)" in row["pages"]
     assert scanned.returncode == 0
-    outcome = run(settings(export=export))
+    outcome = run(settings(export=export, layout="folder-per-slide"))
     (counted,) = rows(tmp_path / "out")
     assert (outcome.exit_code, counted["status"], counted["fields"], counted["bn_cells"]) == (0, "done", "2", "10")
-    again = run(settings(export=export))
+    again = run(settings(export=export, layout="folder-per-slide"))
     assert (again.scored, len(again.kept)) == ([], 1)
 
 
@@ -107,7 +107,7 @@ def test_torn_files_fail_their_slides_and_no_other(settings: Callable[..., Resol
     (export / "good").mkdir()
     tifffile.imwrite(export / "good/f.tif", paint(0))
     assert mnbatch("scan", export).returncode == 3
-    outcome = run(settings(export=export, input="fields"))
+    outcome = run(settings(export=export, input="fields", layout="folder-per-slide"))
     assert outcome.exit_code == 3
     statuses = {row["slide"]: row["status"] for row in rows(tmp_path / "out")}
     assert statuses.pop("good") == "done"
@@ -126,6 +126,6 @@ def test_a_question_fails_the_slide_with_the_option_that_answers_it(
     scanned = mnbatch("scan", tmp_path / "asked")
     assert scanned.returncode == 3
     assert "--nuclear-channel" in scanned.stdout
-    assert run(settings(export=tmp_path / "asked")).exit_code == 3
-    answered = run(settings(export=tmp_path / "asked", nuclear_channel="2"))
+    assert run(settings(export=tmp_path / "asked", layout="folder-per-slide")).exit_code == 3
+    answered = run(settings(export=tmp_path / "asked", layout="folder-per-slide", nuclear_channel="2"))
     assert (answered.exit_code, rows(tmp_path / "out")[0]["bn_cells"]) == (0, "10")

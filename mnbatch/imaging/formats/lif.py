@@ -18,7 +18,6 @@ from mnbatch.assay.reasons import say
 from mnbatch.imaging.formats.page_choice import UnclearError
 from mnbatch.imaging.formats.pixels import Decoded
 from mnbatch.imaging.formats.vendor_files import (
-    MOST_POSITIONS,
     VendorContent,
     VendorFile,
     VendorFormat,
@@ -36,8 +35,6 @@ _DIM_X, _DIM_Y = "1", "2"
 class _LifFile:
     def __init__(self, file: Any) -> None:
         self._images = list(file.images)
-        if len(self._images) > MOST_POSITIONS:
-            raise UnclearError(say("images-differ", count=len(self._images), one="-", other="-"))
         described = [_content(image) for image in self._images]
         self.content = one_description(described)
         self._places = [(i, tile) for i, one in enumerate(described) for tile in range(one.positions)]

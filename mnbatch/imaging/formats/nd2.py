@@ -7,6 +7,7 @@ they write themselves.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -25,9 +26,6 @@ class _Nd2File:
         sizes = dict(file.sizes)
         checked_axes(sizes, "PTZCYXS")
         self._channels = sizes.get("C", 1)
-        self._frames = {
-            tuple(at.get(axis, 0) for axis in "PTZ"): index for index, at in enumerate(file.loop_indices or ({},))
-        }
         across, down = _pixel_size(file)
         self.content = VendorContent(
             positions=sizes.get("P", 1),
@@ -40,6 +38,12 @@ class _Nd2File:
             width=sizes.get("X", 1),
             height=sizes.get("Y", 1),
         )
+
+    @functools.cached_property
+    def _frames(self) -> dict[tuple[int, ...], int]:
+        """Number of the frame of each position, time and plane; made after their count is known to be bounded."""
+        loops = self._file.loop_indices or ({},)
+        return {tuple(at.get(axis, 0) for axis in "PTZ"): index for index, at in enumerate(loops)}
 
     def size(self, position: int, channel: int) -> tuple[int, int]:
         return self.content.width, self.content.height

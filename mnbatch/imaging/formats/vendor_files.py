@@ -14,6 +14,7 @@ from typing import Protocol
 from mnbatch.assay.reasons import say
 from mnbatch.imaging.formats.page_choice import UnclearError
 from mnbatch.imaging.formats.pixels import Decoded
+from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.wholeness.cut_tails import check_tail
 from mnbatch.imaging.wholeness.lost_sectors import Piece, check_blocks
 
@@ -89,14 +90,18 @@ def one_description(described: Sequence[VendorContent]) -> VendorContent:
 
     Raises:
         UnclearError: they are none, or not of one kind (an overview or a merged picture next to fields).
+        UndecodableError: they are too many.
     """
     if not described:
         raise UnclearError(say("no-image-inside"))
+    positions = sum(one.positions for one in described)
+    if positions > MOST_POSITIONS:
+        raise UndecodableError(say("many-planes", count=positions))
     first = described[0]
     for other in described[1:]:
         if replace(other, positions=first.positions) != first:
             raise UnclearError(say("images-differ", count=len(described), one=_said(first), other=_said(other)))
-    return replace(first, positions=sum(one.positions for one in described))
+    return replace(first, positions=positions)
 
 
 def _said(content: VendorContent) -> str:
