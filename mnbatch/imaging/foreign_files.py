@@ -35,7 +35,7 @@ _STEPS = {
     "LAS X": "In LAS X, export it as TIFF with metadata (raw data, one file an image)",
     "CellSens or FluoView": "In CellSens or FluoView, save or convert it as TIFF or OME-TIFF",
     "Cellomics": "In HCS Studio, export its images as TIFF (16 bits)",
-    "IDEAS": "In IDEAS, create TIFs from the data file (raw, 16 bits, no masks)",
+    "IDEAS": "In IDEAS, create TIFs (TIFF files) from the data file (raw, 16 bits, no masks)",
     "MetaMorph": "In MetaMorph, save it as TIFF",
     "a slide scanner": "In its viewer, export it as SVS or as tiled OME-TIFF",
 }

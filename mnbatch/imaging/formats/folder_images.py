@@ -43,7 +43,7 @@ def folder_format(path: str) -> str:
 def state_of(path: str) -> FileState:
     """The state of a file, or of a folder with all that is in it; raises OSError."""
     status = os.stat(path)
-    if not os.path.isdir(path):
+    if not stat.S_ISDIR(status.st_mode):
         return FileState(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     all_of_it = [status, *(os.stat(name) for name in _everything(path))]
     files = [one for one in all_of_it if not stat.S_ISDIR(one.st_mode)]
@@ -60,7 +60,7 @@ def digest_of(path: str, new: Callable[[], Any] = hashlib.sha256) -> bytes:
     Raises:
         OSError: something cannot be read.
     """
-    if not os.path.isdir(path):
+    if not _is_folder(path):
         with open(path, "rb") as stream:
             return _of_stream(stream, new)
     whole = new()
@@ -78,7 +78,7 @@ def sample_digest(path: str, length: int) -> bytes:
         OSError: it cannot be read.
     """
     found = hashlib.blake2b(digest_size=16)
-    if os.path.isdir(path):
+    if _is_folder(path):
         for name in _files_below(path):
             inside = os.path.relpath(name, path).replace(os.sep, "/")
             found.update(f"{inside}\0{os.path.getsize(name)}\0".encode("utf-8", "surrogateescape"))
@@ -88,6 +88,11 @@ def sample_digest(path: str, length: int) -> bytes:
         stream.seek(max(0, size // 2 - length // 2))
         found.update(stream.read(length))
     return found.digest()
+
+
+def _is_folder(path: str) -> bool:
+    # By its name first: asking the system about each of many thousand crops would take time on a share.
+    return bool(is_folder_image(os.path.basename(path)) or folder_format(path)) and os.path.isdir(path)
 
 
 def _of_stream(stream: BinaryIO, new: Callable[[], Any]) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from mnbatch.assay.reasons import say
+from mnbatch.assay.reasons import LONGEST, WITHHELD, Foreign, say
 from mnbatch.imaging.formats.page_choice import UnclearError
 from mnbatch.imaging.formats.pixels import Decoded, check_bytes
 from mnbatch.imaging.formats.size_limits import UndecodableError
@@ -139,7 +139,7 @@ def _image(group: Any, folder: str) -> _Image:
     scales = several[0]
     version = str(said.get("version") or scales.get("version") or "")
     if version not in _VERSIONS:
-        raise UnclearError(say("zarr-version", version=version or "none", known=" or ".join(_VERSIONS)))
+        raise UnclearError(say("zarr-version", version=_foreign(version), known=" or ".join(_VERSIONS)))
     axes = _axes(scales)
     level = _mappings(scales.get("datasets"))[:1]
     if not level:
@@ -169,6 +169,11 @@ def _image(group: Any, folder: str) -> _Image:
     return _Image(array, letters, os.path.join(folder, *name.split("/")), content)
 
 
+def _foreign(text: str) -> Foreign | str:
+    """Text of the file, which may hold any name."""
+    return Foreign(text[:LONGEST], WITHHELD) if text else "none"
+
+
 def _ome(group: Any) -> Mapping[str, Any]:
     """NGFF metadata: under `ome` since 0.5."""
     said = group.attrs.asdict()
@@ -189,7 +194,7 @@ def _axes(scales: Mapping[str, Any]) -> list[tuple[str, str]]:
     letters = "".join(axis for axis, _ in found)
     known = all(axis in _AXES for axis, _ in found) and len(set(letters)) == len(found)
     if not known or not letters.endswith("yx"):
-        raise UnclearError(say("axis-unknown", axes=", ".join(axis for axis, _ in found) or "none"))
+        raise UnclearError(say("axis-unknown", axes=_foreign(", ".join(axis for axis, _ in found))))
     return found
 
 
@@ -217,7 +222,7 @@ def _check_codecs(array: Any) -> None:
         raise UndecodableError(say("no-picture", dtype=str(array.dtype)))
     used = _codec_names(array.metadata.to_dict())
     if refused := sorted(used - _CODECS):
-        raise UndecodableError(say("zarr-codec", codecs=", ".join(refused)))
+        raise UndecodableError(say("zarr-codec", codecs=_foreign(", ".join(refused))))
 
 
 def _codec_names(said: Mapping[str, Any]) -> set[str]:
