@@ -59,7 +59,7 @@ class CurveError(MnbatchError):
 
 EXTRAS = {
     **dict.fromkeys(("matplotlib", "sklearn"), "train"),
-    "openslide": "vendor",
+    **dict.fromkeys(("openslide", "pylibCZIrw", "nd2", "liffile", "zarr"), "vendor"),
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
 }
 """Packages that only some commands need -> the extra that brings them."""

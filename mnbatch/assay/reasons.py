@@ -162,10 +162,28 @@ TEXTS: dict[str, str] = {
     "mask-empty": "the label image has no object",
     # A slide that is refused for what its files are.
     "vendor-file": "{files}: a format of {maker} that mnbatch does not read.",
-    "vendor-file-do": "Export it from its software as OME-TIFF (or TIFF, PNG) in its place; see docs/exports.md.",
+    "vendor-file-do": "{step}, and use that in its place; see docs/exports.md.",
     "vendor-install-do": (
         "Install its reader ({install}) and run again with --input fields; or export it as OME-TIFF (docs/exports.md)."
     ),
+    "no-image-inside": "it holds no image that its metadata name; export it as OME-TIFF",
+    "images-differ": (
+        "its {count} images are not of one kind ({one}; {other}), such as fields and an overview: save those that are "
+        "to be counted in a file of their own, or export them as OME-TIFF"
+    ),
+    "axis-unknown": "its pictures have axes that are not served ({axes}): export them as OME-TIFF",
+    "zarr-version": "its metadata are of NGFF version {version}, and {known} are read: convert it, or export OME-TIFF",
+    "zarr-metadata": "its metadata do not state {what} as NGFF does: convert it again, or export OME-TIFF",
+    "zarr-plate": "its metadata name no well of the plate: convert it again, or export OME-TIFF",
+    "zarr-acquisitions": (
+        "{count} acquisitions of one well with different numbers of fields or with times of their own: convert each "
+        "into a file of its own"
+    ),
+    "plate-wells": "{file} is a plate, and its metadata do not state its wells.",
+    "plate-wells-do": "Convert it again, or export its wells as OME-TIFF; see docs/exports.md.",
+    "zarr-codec": "its pixels are packed by {codecs}, which is not read: convert it with Blosc, zstd or gzip",
+    "file-lost": "{file} cannot be read: {why}. How many fields it holds is not known.",
+    "file-lost-do": "Copy or export it again, or take it out of the export.",
     "no-reader": "files of the format {name} need a reader that is not installed: {install}",
     "other-kind": "{files}: {kind} in an export that was read as one of {other}.",
     "other-kind-do": "Score them from a folder of their own, or into another --out with --input {kind}.",

@@ -13,8 +13,10 @@ from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.assay.reasons import Named, say
 from mnbatch.errors import NoInputError, UsageError
+from mnbatch.imaging.formats.folder_images import digest_of, is_folder_image, sample_digest
 from mnbatch.imaging.layouts import DEFAULT_LAYOUT, Layout, parse_layout
 from mnbatch.imaging.name_tokens import Naming, Tokens, naming_of, tokens_of_groups
+from mnbatch.imaging.plate_wells import slides_of_plates
 from mnbatch.imaging.scene_names import slides_by_names
 from mnbatch.imaging.settling import Rested, when_settled
 from mnbatch.imaging.walk import Walk
@@ -97,15 +99,11 @@ def _combined(digests: Iterable[bytes]) -> bytes:
 
 
 def _middle(path: str) -> bytes:
-    with open(path, "rb", buffering=0) as stream:
-        size = os.fstat(stream.fileno()).st_size
-        stream.seek(max(0, size // 2 - _PROBE_BYTES // 2))
-        return hashlib.blake2b(stream.read(_PROBE_BYTES), digest_size=16).digest()
+    return sample_digest(path, _PROBE_BYTES)
 
 
 def _whole(path: str) -> bytes:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+    return digest_of(path)
 
 
 # What slides an export holds: one streaming walk in natural order, which says what it left out and why.
@@ -151,6 +149,8 @@ def find_slides(
     if not top.is_dir():
         what = "is a file, not a folder" if top.exists() else "does not exist"
         raise NoInputError(f"The export {root} {what}.", "Give the folder that the scanner wrote.")
+    if is_folder_image(top.name):
+        raise NoInputError(f"The folder {root} is one image, not an export.", "Give the folder that holds it.")
     return _find(Walk(top, parsed, explain or (lambda _: None), kind, stated=stated), settle_seconds, options, rested)
 
 
@@ -170,7 +170,8 @@ def _find(walk: Walk, settle_seconds: float | None, options: PageOptions, rested
     ids: set[str] = set()
     naming = _naming_of_layout(layout)
     named = (slide for place in walk.slides() for slide in slides_by_names(place, options, explain, naming))
-    slides = (_marked_copy(slide, copies, explain) for slide in named)
+    wells = (well for slide in named for well in slides_of_plates(slide))
+    slides = (_marked_copy(slide, copies, explain) for slide in wells)
     for slide in when_settled(slides, settle_seconds, explain, rested):
         if slide.slide_id in ids:
             raise UsageError(

@@ -25,7 +25,21 @@ VENDOR_FORMATS: dict[str, str] = {
     **dict.fromkeys(("isyntax", "qptiff", "kfb", "sdpc", "tmap", "mds", "eslide", "vff"), "a slide scanner"),
     **dict.fromkeys(("btf", "tf8", "jp2", "j2k", "jpx", "gif", "webp", "dng", "heic", "avif"), "other software"),
 }
-"""Extension -> who writes it. None of them is read. Index files beside images (`.nd`, `.xdce`, `.xml`) are none."""
+"""Extension -> who writes it. Those of `VENDORS` are read as fields where their reader is installed.
+Index files beside images (`.nd`, `.xdce`, `.xml`) are none."""
+
+_ANY_STEP = "Export it from its software as OME-TIFF (or TIFF, PNG)"
+_STEPS = {
+    "ZEN": "In ZEN, export it with Image Export (TIFF, original data) or as OME-TIFF",
+    "NIS-Elements": "In NIS-Elements, export it with Export ND document as TIFF (one file a point, channels apart)",
+    "LAS X": "In LAS X, export it as TIFF with metadata (raw data, one file an image)",
+    "CellSens or FluoView": "In CellSens or FluoView, save or convert it as TIFF or OME-TIFF",
+    "Cellomics": "In HCS Studio, export its images as TIFF (16 bits)",
+    "IDEAS": "In IDEAS, create TIFs (TIFF files) from the data file (raw, 16 bits, no masks)",
+    "MetaMorph": "In MetaMorph, save it as TIFF",
+    "a slide scanner": "In its viewer, export it as SVS or as tiled OME-TIFF",
+}
+"""What to do in the program of a maker; menus differ between versions."""
 
 _PER_FIELD = frozenset(("c01", "dib", "dcm", "dicom", "oir", "oib", "oif", "flex", "stk", "gif", "webp", "jp2"))
 """Formats of which a slide has many files: those of a folder are one slide."""
@@ -81,10 +95,15 @@ def refusal(files: list[SourceFile], images: int, kind: InputKind) -> tuple[Reas
         return say("other-kind", files=seen, kind="images", other=_WORDS[kind]), say("other-kind-do", kind="crops")
     if whats == {"fields"}:
         return say("other-kind", files=seen, kind="fields", other=_WORDS[kind]), say("other-kind-do", kind="fields")
-    makers = ", ".join(sorted({VENDOR_FORMATS.get(extension_of(file.path), "") for file in files} - {""}))
-    readers = [known for known in VENDORS if {extension_of(file.path) for file in files} <= set(known.extensions)]
-    advice = say("vendor-install-do", install=INSTALL) if readers else say("vendor-file-do")
-    return say("vendor-file", files=seen, maker=makers), advice
+    makers = sorted({VENDOR_FORMATS.get(extension_of(file.path), "") for file in files} - {""})
+    readable = {extension for known in VENDORS for extension in known.extensions}
+    installable = {extension_of(file.path) for file in files} <= readable
+    advice = say("vendor-install-do", install=INSTALL) if installable else say("vendor-file-do", step=_step(makers))
+    return say("vendor-file", files=seen, maker=", ".join(makers)), advice
+
+
+def _step(makers: list[str]) -> str:
+    return _STEPS.get(makers[0], _ANY_STEP) if len(makers) == 1 else _ANY_STEP
 
 
 _WORDS: dict[InputKind, str] = {"crops": "crops", "fields": "fields", "wsi": "whole slides"}

@@ -23,6 +23,7 @@ from mnbatch.assay.reasons import Named, say
 from mnbatch.imaging.companions import field_of_mask, is_mask_folder
 from mnbatch.imaging.foreign_files import readable_field_files
 from mnbatch.imaging.formats.decoding import decode_plain, kind_of, page_values
+from mnbatch.imaging.formats.folder_images import is_folder_image
 from mnbatch.imaging.formats.loading import read_whole
 from mnbatch.imaging.formats.pixels import DECODING_ERRORS
 from mnbatch.imaging.formats.size_limits import UndecodableError
@@ -94,6 +95,7 @@ def _sample(root: Path) -> Iterator[str]:
     """Whole slides of a folder before its images, so that a picture beside them is known for one."""
     found = entries = 0
     for folder, folders, files in os.walk(root):
+        files = [*files, *filter(is_folder_image, folders)]
         folders[:] = sorted((n for n in folders if not _is_left_out(n)), key=natural_key)
         taken = 0
         entries += len(files)
@@ -107,7 +109,7 @@ def _sample(root: Path) -> Iterator[str]:
 
 
 def _is_left_out(folder: str) -> bool:
-    return litter_reason(folder, folder=True) != "" or is_mask_folder(folder)
+    return is_folder_image(folder) or litter_reason(folder, folder=True) != "" or is_mask_folder(folder)
 
 
 def _candidates(files: list[str]) -> list[str]:

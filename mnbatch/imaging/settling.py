@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mnbatch.assay.cells import Skipped, Slide, SourceFile, Waits
 from mnbatch.assay.reasons import Named, Reason, say
+from mnbatch.imaging.formats.folder_images import digest_of, state_of
 
 _GAP_SECONDS = 1.0
 """Least time between the two looks (less when --settle is less)."""
@@ -73,7 +74,7 @@ def arrived(root: Path, path: str, written: float, now: float) -> float:
     entry counts, too. A time of writing in the future is one that a wrong clock set, and does not count.
     """
     try:
-        entered = os.stat(os.path.join(root, path)).st_ctime
+        entered = state_of(os.path.join(root, path)).ctime_ns / 1e9
     except OSError:
         return written
     return max(entered, written) if written <= now else entered
@@ -144,8 +145,7 @@ def _state_of(slide: Slide, *, content: bool = False) -> str:
 
 def _bytes_of(path: str) -> bytes:
     try:
-        with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, "blake2b").digest()
+        return digest_of(path, hashlib.blake2b)
     except OSError as error:
         return f"{error.errno}".encode()
 
@@ -162,15 +162,22 @@ def _unchanged(slide: Slide, folders: dict[str, int]) -> bool:
 
 def _state(root: Path, path: str) -> tuple[int, int]:
     try:
-        status = os.stat(os.path.join(root, path))
+        state = state_of(os.path.join(root, path))
     except PermissionError:
         return 0, 0
     except OSError:
         return -1, -1
-    return status.st_size, status.st_mtime_ns
+    return state.size, state.mtime_ns
 
 
 def _folder_times(slide: Slide) -> dict[str, int]:
     """Modification times of the folders of a slide: a file that is added or removed changes them."""
     folders = {file.path.rpartition("/")[0] for file in slide.everything}
-    return {folder: _state(slide.root, folder)[1] for folder in folders}
+    return {folder: _folder_time(os.path.join(slide.root, folder)) for folder in folders}
+
+
+def _folder_time(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0

@@ -122,6 +122,10 @@ def _spread(files: Sequence[SourceFile], number: int) -> list[SourceFile]:
 
 
 def _count(slide: Slide, file: SourceFile, options: PageOptions) -> int:
+    if slide.kind == "fields":
+        from mnbatch.imaging.fields.field_pages import vendor_field_count
+
+        return vendor_field_count(os.path.join(slide.root, file.path), options)
     if slide.kind != "crops":
         return 1
     try:

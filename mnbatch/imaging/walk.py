@@ -25,6 +25,7 @@ from mnbatch.imaging.companions import (
 )
 from mnbatch.imaging.copied_names import copies_among, is_copy_folder
 from mnbatch.imaging.foreign_files import is_one_of_many, readable_field_files, refusal, what_it_is
+from mnbatch.imaging.formats.folder_images import is_folder_image, state_of
 from mnbatch.imaging.identity import slide_id
 from mnbatch.imaging.layouts import (
     EXTENSIONS,
@@ -218,7 +219,7 @@ class Walk:
                 listing.skipped.append(self._skip(path, reason))
                 if self._is_unfinished(entry):
                     listing.unfinished.append(entry)
-            elif entry.is_dir():
+            elif entry.is_dir() and not is_folder_image(entry.name):
                 listing.folders.append(entry)
             else:
                 listing.files.append(entry)
@@ -256,8 +257,8 @@ class Walk:
         return ""
 
     def _why_not_folder(self, entry: os.DirEntry[str]) -> str:
-        if what_it_is(entry.name, self._kind) == "vendor" and entry.name.lower().endswith((".zarr", ".n5")):
-            return _FOREIGN
+        if is_folder_image(entry.name):
+            return _FOREIGN if what_it_is(entry.name, self._kind) else ""
         if self._kind == "fields" and is_mask_folder(entry.name):
             return "label images by the folder's name; only those beside their field (NAME_mask.tif) are used"
         if self._kind == "crops" and is_mask_folder(entry.name) and shadows_images(entry.path):
@@ -476,8 +477,8 @@ class Walk:
 
     def _take(self, entry: os.DirEntry[str], path: str, place: Place) -> None:
         try:
-            status = entry.stat()
-            file = SourceFile(path, status.st_size, status.st_mtime_ns)
+            state = state_of(entry.path)
+            file = SourceFile(path, state.size, state.mtime_ns)
         except FileNotFoundError:
             self._skip(path, "vanished while the folder was read")
             return
@@ -499,10 +500,10 @@ def _join(folder: str, name: str) -> str:
 def _source_file(name: str, path: str) -> SourceFile:
     """A companion as it is there; one that cannot be examined is left for the reader to explain."""
     try:
-        status = os.stat(name)
+        state = state_of(name)
     except OSError:
         return SourceFile(path, 0, 0)
-    return SourceFile(path, status.st_size, status.st_mtime_ns)
+    return SourceFile(path, state.size, state.mtime_ns)
 
 
 def _rank(name: str) -> int:

@@ -6,7 +6,6 @@ A `WorkerSource` decodes, in a worker process. What the run sees of it is a
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from mnbatch.assay.cells import FileDigest, ReadItem, ReadTask, Slide, SourceFil
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.fields.field_survey import Seen
+from mnbatch.imaging.formats.folder_images import digest_of
 from mnbatch.imaging.formats.loading import load
 from mnbatch.imaging.formats.pixels import Decoded
 from mnbatch.imaging.namesakes import check_namesake
@@ -150,7 +150,6 @@ def _source_of(slide: Slide, preparation: Preparation, fields: FieldOptions) -> 
 def hash_of(slide: Slide, file: SourceFile) -> str:
     """SHA-256 of a file's content, hex; "" where it cannot be read."""
     try:
-        with open(os.path.join(slide.root, file.path), "rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return digest_of(os.path.join(slide.root, file.path)).hex()
     except OSError:
         return ""

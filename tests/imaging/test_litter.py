@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import unicodedata
 from pathlib import Path
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from mnbatch.assay.cells import Skipped, Slide
 from mnbatch.imaging.discovery import find_slides
+from mnbatch.imaging.foreign_files import readable_field_files
 from mnbatch.imaging.inputs import recognise_input
 from mnbatch.imaging.litter import images_below, litter_reason
 from tests.imaging.imaging_helpers import put
@@ -75,11 +75,11 @@ def test_a_vendor_file_is_a_failed_slide_with_a_next_step(export: Path, extensio
     put(export, f"V/scan.{extension}", b"vendor")
     refused = slides_of(export)[0]["V"].refused
     assert refused is not None
-    if extension == "czi" and importlib.util.find_spec("pylibCZIrw"):
+    if extension in readable_field_files():
         assert "fields in an export that was read as one of crops" in refused[0]
         return
     assert "mnbatch does not read" in refused[0]
-    assert "OME-TIFF" in refused[1]
+    assert "TIFF" in refused[1]
 
 
 def test_a_zarr_folder_is_a_failed_slide(export: Path) -> None:

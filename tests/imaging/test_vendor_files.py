@@ -5,6 +5,8 @@ CZI files are written by the library that reads them; none came from a microscop
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.imaging import foreign_files
@@ -19,6 +22,7 @@ from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.fields.field_images import load_fields
 from mnbatch.imaging.formats import vendor_files, vendor_pictures
 from mnbatch.imaging.formats.czi import CZI
+from mnbatch.imaging.formats.registry import VENDORS
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.formats.vendor_files import VendorContent, VendorFormat
 from mnbatch.imaging.inputs import recognise_input
@@ -84,20 +88,78 @@ def test_huge_pictures_are_refused_before_they_are_read() -> None:
         read(many, NO_OPTIONS)
 
 
-def test_without_its_reader_the_slide_fails_with_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def no_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if the extra was not installed."""
     monkeypatch.setattr(vendor_files, "find_spec", lambda name: None)
     foreign_files.readable_field_files.cache_clear()
+    yield
+    foreign_files.readable_field_files.cache_clear()
+
+
+@pytest.mark.parametrize("extension", [extension for known in VENDORS for extension in known.extensions])
+@pytest.mark.usefixtures("no_reader")
+def test_without_its_reader_the_slide_fails_with_what_to_install(tmp_path: Path, extension: str) -> None:
+    file = tmp_path / f"S1/a.{extension}" / ("0/.zarray" if extension == "zarr" else "")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"ZISRAWFILE")
+    for kind in ("crops", "fields"):
+        (slide,) = find_slides(tmp_path, kind=kind)  # type: ignore[arg-type]
+        assert slide.refused is not None
+        assert "pip install 'mnbatch[vendor]'" in slide.refused[1]
+    with pytest.raises(UndecodableError, match="pip install"):
+        next(vendor_pictures.vendor_pictures(str(file), VENDORS[0], NO_OPTIONS))
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("a.vsi", "In CellSens or FluoView, save or convert it as TIFF or OME-TIFF"),
+        ("a.oir", "In CellSens or FluoView"),
+        ("a.c01", "In HCS Studio, export its images as TIFF"),
+        ("a.cif", "In IDEAS, create TIFs (TIFF files) from the data file"),
+        ("a.daf", "In IDEAS, create TIFs (TIFF files) from the data file"),
+        ("a.lof", "In LAS X, export it as TIFF with metadata"),
+        ("a.ims", "Export it from its software as OME-TIFF"),
+    ],
+)
+def test_a_format_that_is_not_read_fails_with_the_step_of_its_program(tmp_path: Path, name: str, step: str) -> None:
     (tmp_path / "S1").mkdir()
-    (tmp_path / "S1/a.czi").write_bytes(b"ZISRAWFILE")
-    try:
-        for kind in ("crops", "fields"):
-            (slide,) = find_slides(tmp_path, kind=kind)  # type: ignore[arg-type]
-            assert slide.refused is not None
-            assert "pip install 'mnbatch[vendor]'" in slide.refused[1]
-    finally:
-        foreign_files.readable_field_files.cache_clear()
+    (tmp_path / "S1" / name).write_bytes(b"anything")
+    for kind in ("crops", "fields", "wsi"):
+        (slide,) = find_slides(tmp_path, kind=kind)  # type: ignore[arg-type]
+        assert slide.refused is not None
+        assert "does not read" in slide.refused[0]
+        assert slide.refused[1].startswith(step)
+        assert "docs/exports.md" in slide.refused[1]
+
+
+def test_two_vendors_in_one_slide_fail_with_a_step_for_both(tmp_path: Path) -> None:
+    (tmp_path / "S1").mkdir()
+    for name in ("a.oir", "b.c01"):
+        (tmp_path / "S1" / name).write_bytes(b"anything")
+    (slide,) = find_slides(tmp_path, kind="fields")
+    assert slide.refused is not None
+    assert "CellSens or FluoView, Cellomics" in slide.refused[0]
+    assert slide.refused[1].startswith("Export it from its software")
+
+
+def test_no_reader_is_imported_for_other_files(tmp_path: Path) -> None:
+    path = tmp_path / "e/S1/a.tif"
+    path.parent.mkdir(parents=True)
+    tifffile.imwrite(path, picture(0, 0, 0))
+    program = f"""
+import sys
+from pathlib import Path
+import mnbatch
+from mnbatch.imaging.discovery import find_slides
+from mnbatch.imaging.fields.field_images import load_fields
+assert [slide.name for slide in find_slides(Path({str(path.parents[1])!r}), kind="fields")] == ["S1"]
+assert all(image.pixels is not None for image in load_fields({str(path)!r}, None)[1])
+print(*sorted({{name.partition(".")[0] for name in sys.modules}} & {{"pylibCZIrw", "nd2", "liffile", "zarr", "dask"}}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("", 0), done.stderr
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from mnbatch.assay.reasons import foreign, reason_of, say
 from mnbatch.imaging.fields.pixel_sizes import pixel_size, plausible, square_problem
 from mnbatch.imaging.formats.colour_choice import one_colour
 from mnbatch.imaging.formats.decoding import decode_plain, kind_of, reraise_io
+from mnbatch.imaging.formats.folder_images import digest_of
 from mnbatch.imaging.formats.loading import io_reason, is_too_large, read_whole, retried
 from mnbatch.imaging.formats.page_choice import Chosen, UnclearError
 from mnbatch.imaging.formats.page_meaning import meaning_of
@@ -41,6 +42,7 @@ class FieldImage:
         size: (height, width) of a region, known also where its pixels are not.
         pixel_problem: what is wrong with the pixel size that the file says; "" for nothing.
         unclear: the problem is a question to a person, without whose answer the slide cannot be counted.
+        lost: the problem is that of a whole file of many fields.
     """
 
     page: int | None
@@ -54,6 +56,7 @@ class FieldImage:
     size: tuple[int, int] = (0, 0)
     pixel_problem: str = ""
     unclear: bool = False
+    lost: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -72,9 +75,7 @@ def load_fields(path: str, options: PageOptions | None) -> tuple[str, Iterator[F
     known = vendor_format(path)
     try:
         if known is not None:
-            with open(path, "rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            return digest, _explained(_vendor_fields(path, known, options))
+            return digest_of(path).hex(), _explained(_vendor_fields(path, known, options), several=True)
         if _is_large_tiff(path):
             with open(path, "rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -112,14 +113,20 @@ def _is_large_tiff(path: str) -> bool:
         return stream.read(4) in TIFF_STARTS and is_too_large(os.fstat(stream.fileno()).st_size)
 
 
-def _explained(found: Iterator[FieldImage]) -> Iterator[FieldImage]:
+def _explained(found: Iterator[FieldImage], *, several: bool = False) -> Iterator[FieldImage]:
+    """The same, with a problem in place of what ends them.
+
+    Args:
+        several: the file may hold many fields, so that it is not known how many are lost.
+    """
     try:
         yield from found
     except UndecodableError as error:
         # A field of which only the channel is not known is set aside, as others that differ from their slide.
         known = getattr(reason_of(error), "code", "") == "channel-unknown"
-        unclear = isinstance(error, UnclearError) and not known
-        yield FieldImage(None, None, problem=reason_of(error), unclear=unclear)
+        asked = isinstance(error, UnclearError)
+        lost = several and not asked
+        yield FieldImage(None, None, problem=reason_of(error), unclear=asked and not known, lost=lost)
     except OSError as error:
         yield FieldImage(None, None, problem=io_reason(error), transient=True)
 

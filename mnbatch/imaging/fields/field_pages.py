@@ -6,6 +6,8 @@ import os
 
 from mnbatch.assay.cells import Slide, SourceFile
 from mnbatch.assay.page_options import PageOptions
+from mnbatch.assay.reasons import Named, reason_of, say
+from mnbatch.errors import SlideError
 from mnbatch.imaging.formats.loading import unclear
 from mnbatch.imaging.formats.page_choice import UnclearError
 from mnbatch.imaging.formats.page_meaning import meaning_of
@@ -20,13 +22,13 @@ def pages_of_fields(slide: Slide, file: SourceFile, options: PageOptions) -> str
     """What the pages of a file of fields are; "" where it is one ordinary picture, or cannot be read.
 
     Raises:
-        SlideError: a person has to say it.
+        SlideError: a person has to say it, or a file of many fields cannot be opened.
     """
     path = os.path.join(slide.root, file.path)
     known = vendor_format(path)
     try:
         if known is not None:
-            return vendor_described(path, known, options)
+            return vendor_described(path, known, options)[0]
         with open(path, "rb") as stream:
             if stream.read(4) not in TIFF_STARTS:
                 return ""
@@ -35,8 +37,20 @@ def pages_of_fields(slide: Slide, file: SourceFile, options: PageOptions) -> str
             return meaning_of(tiff, header, options, "positions").described()
     except UnclearError as error:
         raise unclear(file.path, error) from error
-    except (*DECODING_ERRORS, UndecodableError):
+    except (*DECODING_ERRORS, UndecodableError) as error:
+        if known is not None and isinstance(error, UndecodableError):
+            why = say("file-lost", file=Named("file", file.path), why=reason_of(error))
+            raise SlideError(why, say("file-lost-do")) from error
         return ""  # reading it will say what is wrong
+
+
+def vendor_field_count(path: str, options: PageOptions) -> int:
+    """Fields that are read of a microscope's own file; 1 for every other file, and where it cannot be opened."""
+    known = vendor_format(path)
+    try:
+        return 1 if known is None else vendor_described(path, known, options)[1]
+    except (*DECODING_ERRORS, UndecodableError):
+        return 1
 
 
 def pages_of_scans(slide: Slide, file: SourceFile, options: PageOptions) -> str:

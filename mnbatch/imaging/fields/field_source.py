@@ -83,8 +83,10 @@ class FieldSource:
         digest, images, planes = self._images(task)
         items: list[ReadItem] = []
         for image in images:
-            if image.unclear:
+            if image.unclear or image.lost:
                 why, file = reason_in(image.problem), Named("file", task.file.path)
+                if image.lost:
+                    raise SlideError(say("file-lost", file=file, why=why), say("file-lost-do"))
                 raise SlideError(say("pages-unclear", file=file, why=why), say("pages-unclear-do"))
             items.extend(self._field(task, image, shared, digest))
             digest = ""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import product
 from math import prod
 
 from mnbatch.assay.page_options import PageOptions
 from mnbatch.assay.reasons import foreign, say
+from mnbatch.imaging.formats.decoding import reraise_io
+from mnbatch.imaging.formats.folder_images import folder_format
 from mnbatch.imaging.formats.page_choice import Chosen, chosen_pictures, described
 from mnbatch.imaging.formats.page_structure import Axis, Picture, Structure
 from mnbatch.imaging.formats.picture_reading import put_together
@@ -21,8 +24,12 @@ _AXES: tuple[Axis, ...] = ("positions", "times", "channels", "planes")
 
 
 def vendor_format(path: str) -> VendorFormat | None:
-    """The format of a file by its extension; None for one that none of these readers reads."""
-    extension = path.rpartition(".")[2].lower()
+    """The format of a file by its extension, or of a well of a plate by that of the plate's folder.
+
+    None for one that none of these readers reads.
+    """
+    name = path.replace(os.sep, "/").rpartition("/")[2]
+    extension = name.rpartition(".")[2].lower() if "." in name else folder_format(path)
     return next((known for known in VENDORS if extension in known.extensions), None)
 
 
@@ -47,20 +54,23 @@ def vendor_pictures(
     except UndecodableError:
         raise
     except Exception as error:
+        reraise_io(error)
         raise UndecodableError(say("damaged", kind=known.name, error=foreign(error))) from error
 
 
-def vendor_described(path: str, known: VendorFormat, options: PageOptions) -> str:
-    """What a file holds and what of it is read, in words; raises as `vendor_pictures`."""
+def vendor_described(path: str, known: VendorFormat, options: PageOptions) -> tuple[str, int]:
+    """What a file holds and what of it is read, in words, and the number of fields; raises as `vendor_pictures`."""
     if not known.installed:
         raise UndecodableError(say("no-reader", name=known.name, install=INSTALL))
     try:
         with known.open(path) as file:
             found = _structure(file.content, known.name)
-            return described(found, chosen_pictures(found, options))
+            chosen = chosen_pictures(found, options)
+            return described(found, chosen), len(chosen)
     except UndecodableError:
         raise
     except Exception as error:
+        reraise_io(error)
         raise UndecodableError(say("damaged", kind=known.name, error=foreign(error))) from error
 
 
@@ -82,6 +92,7 @@ def _read(file: VendorFile, one: Chosen, found: Structure, planes: str | None, n
     except UndecodableError as error:
         return error
     except Exception as error:  # noqa: BLE001 - as above
+        reraise_io(error)
         return UndecodableError(say("damaged", kind=name, error=foreign(error)))
 
 
