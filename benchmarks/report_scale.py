@@ -33,9 +33,9 @@ MODEL = ModelStamp(name="simulated", version="1", digest="ab" * 32, architecture
 REPORT = """
 import json, resource, sys, time
 from pathlib import Path
-begun = time.perf_counter(), time.process_time()
 from mnbatch.app.rebuild import open_store, rebuild
 from mnbatch.report.build import ReportOptions
+begun = time.perf_counter(), time.process_time()
 store = open_store(Path(sys.argv[1]))
 made = rebuild(store, ReportOptions()).made
 used = time.perf_counter() - begun[0], time.process_time() - begun[1]
@@ -96,11 +96,14 @@ def report_table(out: Path, slides: int, cells: int) -> None:
     changed = report(out)
     idle = statistics.median(cost.cpu for cost in same)
     rows = {"all made": [first], "nothing changed": same, "one slide changed": [changed]}
-    print(f"{'report over ' + str(slides) + ' slides':>28} {'wall s':>8} {'CPU s':>8} {'ms a slide':>11} {'built':>6} {'MB':>6}")
+    print(
+        f"{'report over ' + str(slides) + ' slides':>28} {'wall s':>8} {'CPU s':>8} {'ms a slide':>11} {'built':>6} {'MB':>6}"
+    )
     for name, costs in rows.items():
         wall, cpu = (statistics.median(getattr(cost, what) for cost in costs) for what in ("wall", "cpu"))
         last = costs[-1]
         print(f"{name:>28} {wall:8.2f} {cpu:8.2f} {1000 * cpu / slides:11.2f} {last.built:6d} {last.peak_mb:6.0f}")
+    print("without the time that Python needs to start and load the program")
     print(f"nothing changed: {1000 * idle / slides:.2f} ms of processor time a slide (wanted: 1)")
 
 
@@ -118,7 +121,9 @@ def main() -> None:
         for number in range(arguments.slides):
             if not store.paths.slide(f"slide{number:05d}").record.exists():
                 add_slide(store, number, arguments.cells, seed=1)
-        print(f"OUT of {arguments.slides} slides of {arguments.cells} cells made in {time.perf_counter() - begun:.0f} s")
+        print(
+            f"OUT of {arguments.slides} slides of {arguments.cells} cells made in {time.perf_counter() - begun:.0f} s"
+        )
         print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
         report_table(out, arguments.slides, arguments.cells)
 

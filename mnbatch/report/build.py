@@ -22,6 +22,7 @@ from mnbatch.report.slide_reports import DERIVED, Context, ReportOptions, SlideB
 from mnbatch.report.statistics import ground_of, statistics_of
 from mnbatch.report.verifying import write_seal
 from mnbatch.report.views import CopyView
+from mnbatch.results.commit import is_damaged
 from mnbatch.results.dosing_settings import load_dosing, scoring_mode
 from mnbatch.results.lock import check_still_held
 from mnbatch.results.model_errors import load_validation, validation_of
@@ -56,6 +57,7 @@ class ReportSummary:
         doses: of all donors, in their order; empty where no curve is in force.
         bases: donor -> what a sign-off of the donor is about.
         alike_donors: groups of donors whose codes read the same.
+        damaged: whether a record or stored result was not what was written, or could not be read.
     """
 
     slides: tuple[ReportedSlide, ...]
@@ -67,6 +69,7 @@ class ReportSummary:
     doses: tuple[DonorDose, ...] = ()
     bases: Mapping[str, Basis] = field(default_factory=dict)
     alike_donors: tuple[tuple[str, ...], ...] = ()
+    damaged: bool = False
 
 
 def build_reports(store: Store, options: ReportOptions, samples: Samples | None = None) -> ReportSummary:
@@ -114,6 +117,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         doses=tuple(donor.dose for donor in donors if donor.dose),
         bases={donor.call.donor: donor.basis for donor in donors if donor.basis},
         alike_donors=alike_names(donor.call.donor for donor in donors),
+        damaged=slides.damaged or any(map(is_damaged, roster.records)),
     )
 
 
