@@ -65,8 +65,9 @@ def add_slide(store: Store, number: int, cells: int, seed: int) -> None:
     )  # fmt: skip
     donor = f"D{number // SLIDES_OF_A_DONOR:04d}"
     record = SlideRecord(
-        slide_id=slide_id, name=slide_id, path=f"{donor}/{slide_id}", donor=donor, layout="donor-slide", status="scored",
-        stat_key="stat", model=MODEL, call=call, scored=scored, stain="fluorescence", score_key="score",
+        slide_id=slide_id, name=slide_id, path=f"{donor}/{slide_id}", donor=donor, layout="donor-slide",
+        status="scored", stat_key="stat", model=MODEL, call=call, scored=scored, stain="fluorescence",
+        score_key="score",
     )  # fmt: skip
     pixels = np.zeros((224, 224, 3), np.uint8)
     with store.writer(slide_id, keep_crops=False) as writer:
@@ -96,9 +97,8 @@ def report_table(out: Path, slides: int, cells: int) -> None:
     changed = report(out)
     idle = statistics.median(cost.cpu for cost in same)
     rows = {"all made": [first], "nothing changed": same, "one slide changed": [changed]}
-    print(
-        f"{'report over ' + str(slides) + ' slides':>28} {'wall s':>8} {'CPU s':>8} {'ms a slide':>11} {'built':>6} {'MB':>6}"
-    )
+    title = f"report over {slides} slides"
+    print(f"{title:>28} {'wall s':>8} {'CPU s':>8} {'ms a slide':>11} {'built':>6} {'MB':>6}")
     for name, costs in rows.items():
         wall, cpu = (statistics.median(getattr(cost, what) for cost in costs) for what in ("wall", "cpu"))
         last = costs[-1]

@@ -17,6 +17,8 @@ from mnbatch.report.page_pictures import GalleryView
 from mnbatch.report.signature_lines import SignView
 
 EXAMPLES = 3
+ROWS_A_PAGE = 200
+"""Rows of a table of the batch page that are shown at once; all of them are in the page, and printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,12 @@ class IndexPage:
     copies: tuple[CopyView, ...]
     models: tuple[ModelView, ...]
     provenance: tuple[tuple[str, str], ...]
+    rows_a_page: int = ROWS_A_PAGE
+
+    @property
+    def paged(self) -> bool:
+        """Whether a table is too long to be shown at once."""
+        return max(len(self.slides), len(self.donors)) > self.rows_a_page
 
 
 def scale_of(rows: Iterable[RowView]) -> charts.Scale:
