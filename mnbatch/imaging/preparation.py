@@ -281,6 +281,8 @@ def network_input(pixels: UInt8Array, preparation: Preparation) -> UInt8Array:
     """
     if preparation.polarity == "as_is":
         return pixels
+    if pixels.ndim == 3:
+        return density(pixels) if preparation.polarity == "density" else stain_channels(pixels)
     crops = pixels.reshape(-1, *pixels.shape[-3:])
     result = np.empty_like(crops)
     for index, crop in enumerate(crops):
