@@ -1,4 +1,4 @@
-"""Processor time a cell of everything but the network: reading, JPEGs, messages, network input, maps; no cell is scored.
+"""Processor time a cell of all but the network: reading, JPEGs, messages, network input, maps; no cell is scored.
 
     python benchmarks/host_work.py [--cells 400] [--format png] [--repeats 3] [--export FOLDER]
 

@@ -335,7 +335,7 @@ def _search_path() -> list[str]:
 
 
 def _widen(*pipes: IO[bytes] | None) -> None:
-    """Let a message of several crops pass at once: with 64 KB both sides wake up for each piece. Not all systems can."""
+    """Let a message of several crops pass at once: with 64 KB both sides wake up for each piece. Linux alone can."""
     for pipe in pipes:
         if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
             with contextlib.suppress(OSError):
