@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from mnbatch.assay.cells import CellCrop
+from mnbatch.imaging import preparation
 from mnbatch.imaging.discovery import find_slides
-from mnbatch.imaging.preparation import Preparation, network_input
+from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_tasks
 from mnbatch.pipeline import worker_process
 from mnbatch.pipeline.sources import open_source
@@ -64,7 +65,10 @@ def inputs(crops: list[CellCrop]) -> None:
     """As an engine fills its minibatches."""
     filled = np.zeros((16, 224, 224, 3), np.uint8)
     for place, crop in enumerate(crops):
-        filled[place % 16] = network_input(crop.pixels, PREPARATION)
+        if hasattr(preparation, "fill_input"):
+            preparation.fill_input(filled[place % 16], crop.pixels, PREPARATION)
+        else:
+            filled[place % 16] = preparation.network_input(crop.pixels, PREPARATION)
 
 
 def maps(count: int) -> None:
