@@ -40,6 +40,7 @@ class RemoteSource:
         self._key = opening_key()
         self._overlaps = RegionOverlaps() if opening.slide.kind == "wsi" else None
         self._survey: Survey[Any] | None = None
+        self._costly = False
         try:
             self._tasks = list(self._ask("tasks"))
             self._shared = self._ask("contrast_range") if opening.slide.kind == "crops" else None
@@ -90,10 +91,16 @@ class RemoteSource:
         Raises:
             HurriedError: the run stops.
         """
+        if self._costly:
+            return []
         try:
             return [unpacked(items) for items in self._ask("read_together", tuple(tasks), self._shared)]
         except (HurriedError, StorageError):
             raise
+        except WorkLostError:
+            # A slow share or a hostile file: the rest of the slide must not wait for a deadline with each eight files.
+            self._costly = True
+            return []
         except Exception:  # noqa: BLE001 - each is read alone next, and what is wrong is raised with its file
             return []
 
