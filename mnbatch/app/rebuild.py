@@ -177,7 +177,7 @@ def rebuild(
         if laboratory is not None:
             keep_laboratory(store.paths, laboratory)
         kept = None if validation is None else tuple(keep_validation(store, validation))
-        made = make_reports(store, options)
+        made = make_reports(store, options, whole=False)
         sheets = tuple(write_contact_sheets(store, options.gallery)) if contact_sheets else None
     return replace(made, validation=kept, contact_sheets=sheets)
 
@@ -193,7 +193,7 @@ def rebuild_after_change(store: Store) -> Rebuilt:
     """
     try:
         with held_for_reports(store):
-            return make_reports(store)
+            return make_reports(store, whole=False)
     except LockHeldError as error:
         return Rebuilt(store.paths.index, None, held=error.message)
 
@@ -207,18 +207,23 @@ def held_for_reports(store: Store) -> contextlib.AbstractContextManager[object]:
     return hold_out(store.paths, WAIT_SECONDS)
 
 
-def make_reports(store: Store, options: ReportOptions | None = None, samples: Samples | None = None) -> Rebuilt:
+def make_reports(
+    store: Store, options: ReportOptions | None = None, samples: Samples | None = None, *, whole: bool = True
+) -> Rebuilt:
     """The reports brought up to date; the caller holds OUT.
 
     Args:
         options: None: as the last run had them.
         samples: by slide_id; None: the sample sheet in force.
+        whole: the summary has doses and bases, too, also where nothing changed.
 
     Raises:
         StorageError: a file cannot be read or written.
     """
     from mnbatch.report.build import build_reports
+    from mnbatch.report.unchanged import bring_up_to_date
 
     choice = choose_options(store.paths) if options is None else ReportChoice(options)
-    made = build_reports(store, choice.options, load_samples(store.paths) if samples is None else samples)
+    make = build_reports if whole else bring_up_to_date
+    made = make(store, choice.options, load_samples(store.paths) if samples is None else samples)
     return Rebuilt(store.paths.index, made, notes=choice.notes)

@@ -16,7 +16,7 @@ from mnbatch.assay.cells import UInt8Array
 from mnbatch.assay.reasons import say
 from mnbatch.imaging.quality import Measured, find_nuclei
 from mnbatch.imaging.stain_channels import stain_channels
-from mnbatch.imaging.stain_recognition import Background, background_of, density, looked_up, thinned
+from mnbatch.imaging.stain_recognition import Background, background_of, density, grey_of, looked_up, thinned
 
 Decoded = npt.NDArray[Any]
 """A decoded crop: (height, width) or (height, width, 3); uint8, uint16 or float32."""
@@ -262,6 +262,17 @@ def _border_median(values: UInt8Array) -> tuple[int, ...]:
     return tuple(np.atleast_1d(np.median(border, axis=0)).astype(int).tolist())
 
 
+def fill_input(target: UInt8Array, pixels: UInt8Array, preparation: Preparation) -> None:
+    """Write `network_input` of one crop into (size, size, 3); a channel at a time where it is grey: much faster."""
+    values = network_input(pixels, preparation)
+    grey = grey_of(values)
+    if grey is None:
+        target[...] = values
+        return
+    for channel in range(3):
+        target[..., channel] = grey
+
+
 def network_input(pixels: UInt8Array, preparation: Preparation) -> UInt8Array:
     """What the network sees of prepared crops.
 
@@ -281,6 +292,8 @@ def network_input(pixels: UInt8Array, preparation: Preparation) -> UInt8Array:
     """
     if preparation.polarity == "as_is":
         return pixels
+    if pixels.ndim == 3:
+        return density(pixels) if preparation.polarity == "density" else stain_channels(pixels)
     crops = pixels.reshape(-1, *pixels.shape[-3:])
     result = np.empty_like(crops)
     for index, crop in enumerate(crops):

@@ -90,9 +90,15 @@ _LEVELS = np.arange(256, dtype=np.float32)
 
 def density(crop: UInt8Array) -> UInt8Array:
     """Canonical polarity of one crop, (size, size, 3) uint8; see `preparation.network_input`."""
+    grey = grey_of(crop)
+    if grey is not None:
+        background = background_of(thinned(grey))
+        if background.dark:
+            table = _scaled(_linear_table(float(background.colour.max())), thinned(grey))
+            return np.broadcast_to(looked_up(grey, table[0])[..., None], crop.shape)
     grid = thinned(crop)
     background = background_of(grid)
-    result = np.empty_like(crop)
+    result = np.empty(crop.shape, np.uint8)
     if background.dark:
         single = np.maximum(np.maximum(crop[..., 0], crop[..., 1]), crop[..., 2])
         table = _scaled(_linear_table(float(background.colour.max())), thinned(single))
@@ -104,6 +110,14 @@ def density(crop: UInt8Array) -> UInt8Array:
     for channel in range(3):
         result[..., channel] = looked_up(crop[..., channel], tables[channel])
     return result
+
+
+def grey_of(crop: UInt8Array) -> UInt8Array | None:
+    """The one channel (height, width) of a crop whose channels are the same memory; None of any other.
+
+    Nothing is computed: grey crops whose channels are equal, and not one, are as any other.
+    """
+    return crop[..., 0] if crop.ndim == 3 and crop.strides[-1] == 0 else None
 
 
 def _linear_table(level: float) -> npt.NDArray[np.float32]:

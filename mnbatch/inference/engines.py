@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.errors import MnbatchError
-from mnbatch.imaging.preparation import network_input
+from mnbatch.imaging.preparation import fill_input
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.network_scores import Normaliser, Scores, explained, gpu_precision, network_of, packed, unpacked
 from mnbatch.networks.network import Network
@@ -110,7 +110,7 @@ class CpuEngine:
         size = self._card.preparation.size
         filled = np.zeros((self.minibatch, size, size, 3), np.uint8)
         for place, crop in enumerate(crops):
-            filled[place] = network_input(crop, self._card.preparation)
+            fill_input(filled[place], crop, self._card.preparation)
         with torch.inference_mode():
             x = self._normalise(torch.from_numpy(filled))
             values = packed(explained(self._network, x)).numpy()
@@ -245,7 +245,7 @@ class DeviceEngine:
 
         def fill(first: int) -> None:
             for place in range(first, len(crops), self._workers):
-                rows[place] = network_input(crops[place], self._card.preparation)
+                fill_input(rows[place], crops[place], self._card.preparation)
 
         for _ in self._pool.map(fill, range(min(self._workers, len(crops)))):
             pass

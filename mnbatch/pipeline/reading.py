@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 STAIN_SAMPLE = 24
 """Readable cells that are examined before a slide is given a model. It is checked when all cells are known."""
 
-AHEAD_PER_WORKER = {"crops": 24, "fields": 2, "wsi": 2}
-"""Decoded files that may wait for the network, a worker: enough to bridge one minibatch, bounded for memory. A field
-holds as many cells as a hundred files of crops."""
+AHEAD_PER_WORKER = {"crops": 3, "fields": 2, "wsi": 2}
+"""Decoded pieces of work that may wait for the network, a worker: enough to bridge one minibatch, bounded for memory.
+Of crops a piece is up to 8 files; a field holds as many cells as a hundred files of crops."""
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class SlideJob:
 class _Work:
     job: SlideJob
     source: RemoteSource | None
-    task: Task | None
+    tasks: tuple[Task, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,23 +114,32 @@ class Reading:
 
     def stream(self, jobs: Iterable[SlideJob]) -> Iterator[tuple[SlideJob, StreamItem]]:
         """Cells of all slides in order, a `SlideEnd` after each slide; the first one to fail ends its slide."""
-        results = ordered_map(self._read, self._work(jobs), self.workers, AHEAD_PER_WORKER[self.kind] * self.workers)
+        ahead = AHEAD_PER_WORKER[self.kind] * self.workers
         waiting: list[StreamItem] = []
-        for work, items in results:
-            if items is None:
+        for work, pieces in ordered_map(self._read, self._work(jobs), self.workers, ahead):
+            if pieces is None:
                 return
-            job = work.job
-            if job.error is None and work.source is not None:
-                waiting.extend(self._note(job, job.scenes.once(work.source.in_order(items))))
-                if job.classifier is None and not job.unserved and job.stains.total() >= STAIN_SAMPLE:
-                    self._choose_model(job)
-            if work.task is None:
+            job, ends = work.job, not work.tasks
+            for items in pieces:
+                waiting.extend(self._taken(work, items))
+                if job.classifier is not None or job.unserved:
+                    yield from ((job, item) for item in waiting if _wanted(job, item))
+                    waiting = []
+            if ends:
                 self._settle_look(job)
-            if work.task is None or job.classifier is not None or job.unserved:
                 yield from ((job, item) for item in waiting if _wanted(job, item))
                 waiting = []
-            if work.task is None:
                 yield job, SlideEnd(job.slide.slide_id, job.error)
+
+    def _taken(self, work: _Work, items: Sequence[ReadItem]) -> list[StreamItem]:
+        """Items of one piece of work, noted in its slide; its first cells choose the model."""
+        job = work.job
+        if job.error is not None or work.source is None:
+            return []
+        taken = list(self._note(job, job.scenes.once(work.source.in_order(items))))
+        if job.classifier is None and not job.unserved and job.stains.total() >= STAIN_SAMPLE:
+            self._choose_model(job)
+        return taken
 
     def _work(self, jobs: Iterable[SlideJob]) -> Iterator[_Work]:
         for job in jobs:
@@ -141,45 +150,53 @@ class Reading:
                     raise SlideError(*job.slide.refused)
                 opening = Opening(job.slide, self.preparation, self.fields, self.keep_crops)
                 source = RemoteSource(self.pool, opening)
-                for task in source.tasks():
+                for tasks in source.runs():
                     if self.stop():
                         return
                     if job.error is not None:
                         break
-                    yield _Work(job, source, task)
+                    yield _Work(job, source, tasks)
             except OSError as error:
                 job.error = job.error or _unreachable(job.slide, error)
             except SlideError as error:
                 job.error = job.error or error
             except HurriedError:
                 return
-            yield _Work(job, None, None)
+            yield _Work(job, None, ())
 
-    def _read(self, work: _Work) -> tuple[_Work, list[ReadItem] | None]:
+    def _read(self, work: _Work) -> tuple[_Work, list[list[ReadItem]] | None]:
         """Runs in a thread that waits for a worker process; None for what was given up because the run stops."""
-        if work.source is None or work.task is None or work.job.error is not None:
+        if work.source is None or work.job.error is not None:
             return work, []
         try:
-            return work, work.source.read(work.task)
+            done = work.source.read_together(work.tasks) if len(work.tasks) > 1 else []
+            # What was lost together is read file by file: one that is at fault costs no other.
+            return work, [*done, *(self._alone(work.job, work.source, task) for task in work.tasks[len(done) :])]
         except HurriedError:
             return work, None
-        except StorageError:
+
+    def _alone(self, job: SlideJob, source: RemoteSource, task: Task) -> list[ReadItem]:
+        """What one piece of work gives; nothing once its slide has failed."""
+        if job.error is not None:
+            return []
+        try:
+            return source.read(task)
+        except (HurriedError, StorageError):
             raise
         except SlideError as error:
-            work.job.error = error
-            return work, []
+            job.error = error
         except Exception as error:  # noqa: BLE001 - the one broad net of reading: one slide, the others go on
-            work.job.cause = error
-            work.job.error = SlideError(
+            job.cause = error
+            job.error = SlideError(
                 say(
                     "reading-failed",
-                    file=Named("file", work.task.file.path),
+                    file=Named("file", task.file.path),
                     kind=type(error).__name__,
                     error=Foreign(str(error), "see the log"),
                 ),
                 say("reading-failed-do"),
             )
-            return work, []
+        return []
 
     def _note(self, job: SlideJob, items: Iterable[ReadItem]) -> Iterator[StreamItem]:
         for item in items:

@@ -9,12 +9,18 @@ from typing import Any
 from mnbatch.assay.cells import FileDigest, ReadItem, ReadTask, Slide, SourceFile, UnreadableCell
 from mnbatch.assay.field_records import FieldReport
 from mnbatch.assay.reasons import Named, Reason, say
-from mnbatch.errors import SlideError
+from mnbatch.errors import SlideError, StorageError
 from mnbatch.imaging.fields.field_survey import Survey
 from mnbatch.imaging.fields.regions import RegionOverlaps
 from mnbatch.imaging.identity import cell_id
-from mnbatch.pipeline.worker_process import Opening
-from mnbatch.pipeline.workers import WorkerPool, WorkLostError, opening_key
+from mnbatch.pipeline.worker_process import Opening, unpacked
+from mnbatch.pipeline.workers import HurriedError, WorkerPool, WorkLostError, opening_key
+
+FILES_TOGETHER = 8
+"""Crops that a worker reads with one message: enough for what a message costs, few enough to be read again."""
+
+SMALL_FILE = 1 << 20
+"""Bytes; a larger file is a piece of work of its own."""
 
 
 class RemoteSource:
@@ -34,6 +40,7 @@ class RemoteSource:
         self._key = opening_key()
         self._overlaps = RegionOverlaps() if opening.slide.kind == "wsi" else None
         self._survey: Survey[Any] | None = None
+        self._costly = False
         try:
             self._tasks = list(self._ask("tasks"))
             self._shared = self._ask("contrast_range") if opening.slide.kind == "crops" else None
@@ -64,6 +71,43 @@ class RemoteSource:
                 return [item for page in task.pages for item in self._page(task, page, shared)]
             return self._lost(task, lost.reason)
 
+    def runs(self) -> Iterator[tuple[Any, ...]]:
+        """The pieces of work in order, small files together: one message for all of them."""
+        together: list[Any] = []
+        for task in self._tasks:
+            if not self._is_small(task):
+                yield from filter(None, (tuple(together), (task,)))
+                together = []
+                continue
+            together.append(task)
+            if len(together) == FILES_TOGETHER:
+                yield tuple(together)
+                together = []
+        yield from filter(None, (tuple(together),))
+
+    def read_together(self, tasks: Sequence[Any]) -> list[list[ReadItem]]:
+        """What `read` gives for each, in one piece of work; nothing where that was lost, and each has to be read alone.
+
+        Raises:
+            HurriedError: the run stops.
+        """
+        if self._costly:
+            return []
+        try:
+            return [unpacked(items) for items in self._ask("read_together", tuple(tasks), self._shared)]
+        except (HurriedError, StorageError):
+            raise
+        except WorkLostError:
+            # A slow share or a hostile file: the rest of the slide must not wait for a deadline with each eight files.
+            self._costly = True
+            return []
+        except Exception:  # noqa: BLE001 - each is read alone next, and what is wrong is raised with its file
+            return []
+
+    def _is_small(self, task: Any) -> bool:
+        plain = self._opening.slide.kind == "crops" and not self._opening.slide.namesakes
+        return plain and task.pages is None and not task.planes and task.file.size <= SMALL_FILE
+
     def in_order(self, items: Sequence[ReadItem]) -> Sequence[ReadItem]:
         """The same, checked in the order of the tasks: what was found twice is dropped here."""
         return items if self._overlaps is None else self._overlaps.once(items)
@@ -74,11 +118,11 @@ class RemoteSource:
     def _read(self, task: Any, shared: Any) -> list[ReadItem]:
         """Once more where the worker crashed: it may have suffered from what it read before."""
         try:
-            return list(self._ask("read", task, shared))
+            return unpacked(self._ask("read", task, shared))
         except WorkLostError as lost:
             if not lost.crashed:
                 raise
-        return list(self._ask("read", task, shared))
+        return unpacked(self._ask("read", task, shared))
 
     def _page(self, task: ReadTask, page: int, shared: Any) -> list[ReadItem]:
         """One page of a run in which some page is at fault."""

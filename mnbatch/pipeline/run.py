@@ -40,6 +40,7 @@ from mnbatch.pipeline.regrouped import Regrouped
 from mnbatch.pipeline.waiting import has_rested, waiting_record
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
+from mnbatch.report.unchanged import bring_up_to_date
 from mnbatch.report.verifying import Finding, verify_out
 from mnbatch.results.annotations import load_samples, save_samples
 from mnbatch.results.batch import Batch, open_batch, read_batch, refuse_out_in_export, write_batch
@@ -404,7 +405,8 @@ class _Run:
             geojson=self.settings.geojson,
             label_masks=self.settings.label_masks,
         )
-        self.outcome.report = build_reports(self.store, options, load_samples(self.store.paths))
+        make = build_reports if self.settings.verify else bring_up_to_date
+        self.outcome.report = make(self.store, options, load_samples(self.store.paths))
 
     def _warn_of_alike_donors(self, report: ReportSummary) -> None:
         """Under pseudonyms the names are compared, and their codes named."""

@@ -19,7 +19,7 @@ from mnbatch.imaging.formats.loading import load
 from mnbatch.imaging.formats.pixels import Decoded
 from mnbatch.imaging.namesakes import check_namesake
 from mnbatch.imaging.preparation import Preparation
-from mnbatch.imaging.readers import read_cells, read_tasks, slide_range
+from mnbatch.imaging.readers import read_cells, read_tasks, read_together, slide_range
 
 
 class Task(Protocol):
@@ -72,6 +72,10 @@ class CropSource:
         """Cells of a file; of a cell with several focal planes also the digests of their files."""
         planes = [FileDigest(file.path, hash_of(self._slide, file)) for file in task.planes]
         return [*read_cells(task, self._preparation, shared), *planes]
+
+    def read_together(self, tasks: Sequence[ReadTask], shared: tuple[float, float] | None) -> list[list[ReadItem]]:
+        """What `read` gives for each of some files of one picture, cheaper."""
+        return [list(items) for items in read_together(tasks, self._preparation, shared)]
 
 
 class ComparedSource:

@@ -15,9 +15,12 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
+
+import numpy as np
 
 from mnbatch.assay.cells import CellCrop, ReadItem, Slide
 from mnbatch.imaging.fields.field_options import FieldOptions
@@ -25,7 +28,8 @@ from mnbatch.imaging.inputs import vote_on
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells  # noqa: F401 - loaded before the first request, not while it waits
 from mnbatch.imaging.slide_look import contact_strip, look_at_slide
-from mnbatch.pipeline.sources import WorkerSource, hash_of, open_source
+from mnbatch.imaging.stain_recognition import grey_of
+from mnbatch.pipeline.sources import CropSource, WorkerSource, hash_of, open_source
 from mnbatch.results.stored_crops import encode_crop
 
 LENGTH = struct.Struct("<Q")
@@ -59,8 +63,8 @@ class Request:
     """One piece of work.
 
     Attributes:
-        operation: `tasks`, `contrast_range`, `stain`, `read`, `hash` (of a slide), `vote` (on a file), `show` or
-            `strip` (of a slide that is not opened).
+        operation: `tasks`, `contrast_range`, `stain`, `read`, `read_together`, `hash` (of a slide), `vote` (on a
+            file), `show` or `strip` (of a slide that is not opened).
         key: of the slide it is about; "" where it is about none.
         opening: the slide, where this worker does not know it yet (see `Known`).
         seconds: deadline.
@@ -178,14 +182,32 @@ def _done(request: Request, known: Known[Opened]) -> Any:
     if request.operation == "hash":
         return hash_of(opened.opening.slide, *request.arguments)
     source = opened.source()
-    if request.operation != "read":
-        return getattr(source, request.operation)(*request.arguments)
-    items: list[ReadItem] = source.read(*request.arguments)
-    return [_with_jpeg(item) for item in items] if opened.opening.keep_jpeg else items
+    if request.operation == "read":
+        return _packed(source.read(*request.arguments), opened.opening.keep_jpeg)
+    if request.operation == "read_together":
+        assert isinstance(source, CropSource)
+        return [_packed(items, opened.opening.keep_jpeg) for items in source.read_together(*request.arguments)]
+    return getattr(source, request.operation)(*request.arguments)
 
 
-def _with_jpeg(item: ReadItem) -> ReadItem:
-    return replace(item, jpeg=encode_crop(item.pixels)) if isinstance(item, CellCrop) else item
+def _packed(items: Sequence[ReadItem], keep_jpeg: bool) -> list[ReadItem]:
+    """As they travel: with JPEGs where they are kept, grey pixels as one channel (see `unpacked`)."""
+    return [_packed_crop(item, keep_jpeg) if isinstance(item, CellCrop) else item for item in items]
+
+
+def _packed_crop(crop: CellCrop, keep_jpeg: bool) -> CellCrop:
+    jpeg = encode_crop(crop.pixels) if keep_jpeg else crop.jpeg
+    grey = grey_of(crop.pixels)
+    return replace(crop, jpeg=jpeg, pixels=crop.pixels if grey is None else grey)
+
+
+def unpacked(items: Sequence[ReadItem]) -> list[ReadItem]:
+    """Items as the source gave them, from what a worker sent."""
+    return [_unpacked_crop(item) if isinstance(item, CellCrop) and item.pixels.ndim == 2 else item for item in items]
+
+
+def _unpacked_crop(crop: CellCrop) -> CellCrop:
+    return replace(crop, pixels=np.broadcast_to(crop.pixels[..., None], (*crop.pixels.shape, 3)))
 
 
 def _sendable(error: Exception) -> BaseException:

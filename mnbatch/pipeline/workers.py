@@ -18,7 +18,12 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
 
 import mnbatch
 from mnbatch.assay.cells import Slide
@@ -31,6 +36,7 @@ from mnbatch.pipeline.worker_process import Answer, Known, Opening, Request, rec
 
 GIB = 1 << 30
 LOOK_SECONDS = 0.1
+PIPE_BYTES = 1 << 20
 START_SECONDS = 300.0
 """A worker that cannot even start in this time will not."""
 
@@ -81,6 +87,7 @@ class _Worker:
             )
         except OSError as error:
             raise _cannot_start(error.strerror or str(error)) from error
+        _widen(self._process.stdin, self._process.stdout)
 
     @property
     def usable(self) -> bool:
@@ -325,6 +332,14 @@ def _search_path() -> list[str]:
     """Where a worker finds this very program, where it is not installed."""
     root = str(Path(mnbatch.__file__).resolve().parents[1])
     return [] if root in site.getsitepackages() else [root]
+
+
+def _widen(*pipes: IO[bytes] | None) -> None:
+    """Let a message of several crops pass at once: with 64 KB both sides wake up for each piece. Linux alone can."""
+    for pipe in pipes:
+        if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _ended(code: int) -> str:

@@ -26,6 +26,7 @@ from mnbatch.report.statistics import ground_of, statistics_of
 from mnbatch.report.verifying import write_seal
 from mnbatch.report.views import CopyView, Place
 from mnbatch.results.batch import read_batch
+from mnbatch.results.commit import is_damaged
 from mnbatch.results.dosing_settings import load_dosing, scoring_mode
 from mnbatch.results.laboratory_file import load_laboratory
 from mnbatch.results.lock import check_still_held
@@ -62,6 +63,7 @@ class ReportSummary:
         bases: donor -> what a sign-off of the donor is about.
         alike_donors: groups of donors whose codes read the same.
         controls: the batch's control samples against their ranges.
+        damaged: whether a record or stored result was not what was written, or could not be read.
     """
 
     slides: tuple[ReportedSlide, ...]
@@ -74,6 +76,7 @@ class ReportSummary:
     bases: Mapping[str, Basis] = field(default_factory=dict)
     alike_donors: tuple[tuple[str, ...], ...] = ()
     controls: BatchControls = NO_CONTROLS
+    damaged: bool = False
 
 
 def build_reports(store: Store, options: ReportOptions, samples: Samples | None = None) -> ReportSummary:
@@ -133,6 +136,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         bases={donor.call.donor: donor.basis for donor in donors if donor.basis},
         alike_donors=alike_names(donor.call.donor for donor in donors),
         controls=context.batch_controls,
+        damaged=slides.damaged or any(map(is_damaged, roster.records)),
     )
 
 

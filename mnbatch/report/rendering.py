@@ -37,6 +37,10 @@ class Assets:
     gallery_js_hash: str
     sign_js: Markup
     sign_js_hash: str
+    paged_css: Markup
+    paged_js: Markup
+    paged_css_hash: str
+    paged_js_hash: str
 
 
 def render_slide(page: SlidePage, stamp: str) -> bytes:
@@ -139,6 +143,7 @@ def _assets() -> Assets:
     css, js, sign_js = (_asset(name) for name in ("report.css", "report.js", "sign.js"))
     gallery_css = css + _asset("gallery.css")
     gallery_js = "".join(_asset(f"gallery-{name}.js") for name in GALLERY_SCRIPTS)
+    paged_css, paged_js = css + _asset("paging.css"), js + _asset("paging.js")
     return Assets(
         css=Markup(css),
         js=Markup(js),
@@ -146,6 +151,10 @@ def _assets() -> Assets:
         css_hash=_csp_hash(css),
         js_hash=_csp_hash(js),
         sign_js_hash=_csp_hash(sign_js),
+        paged_css=Markup(paged_css),
+        paged_js=Markup(paged_js),
+        paged_css_hash=_csp_hash(paged_css),
+        paged_js_hash=_csp_hash(paged_js),
         gallery_css=Markup(gallery_css),
         gallery_js=Markup(gallery_js),
         gallery_css_hash=_csp_hash(gallery_css),

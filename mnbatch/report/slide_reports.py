@@ -116,6 +116,7 @@ class SlideBuilder:
     Attributes:
         built: number of slides whose files were made again.
         stamps: slide_id -> stamp of all that the slide's files show.
+        damaged: whether a stored result was not what was written, or could not be read.
     """
 
     def __init__(self, store: Store, options: ReportOptions, context: Context) -> None:
@@ -126,6 +127,7 @@ class SlideBuilder:
         self._validated = digest([asdict(cell) for cell in context.validated])
         self.built = 0
         self.stamps: dict[str, str] = {}
+        self.damaged = False
 
     @property
     def export(self) -> str:
@@ -150,6 +152,8 @@ class SlideBuilder:
 
     def _stamp(self, record: SlideRecord) -> str:
         slide_id, context = record.slide_id, self._context
+        damage = self._store.damage(record)
+        self.damaged = self.damaged or bool(damage)
         return digest(
             record.model_dump_json(),
             [(row, str(other)) for row, other in sorted(context.roster.copies.get(slide_id, {}).items())],
@@ -160,7 +164,7 @@ class SlideBuilder:
             trail_digest(self._store.paths, slide_id),
             self._validated,
             repr(context.controls.get(called_with(record))),
-            self._store.damage(record),
+            damage,
             *filter(None, [context.batch_controls.state]),
         )
 
@@ -177,6 +181,7 @@ class SlideBuilder:
         call = data.call
         if self._options.gallery and self._store.damage(record, pictures=True):
             # Pictures are checked only when pages are made: the next report has to check again.
+            self.damaged = True
             self.stamps[record.slide_id] = stamp = digest(stamp, "pictures")
         review, queue = self._review(data)
         estimates = slide_estimates(call, validation_of(record, self._context.validated))

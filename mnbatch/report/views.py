@@ -19,6 +19,8 @@ from mnbatch.report.signature_lines import SignView
 from mnbatch.report.trust_light import TrustLight
 
 EXAMPLES = 3
+ROWS_A_PAGE = 200
+"""Rows of a table of the batch page that are shown at once; all of them are in the page, and printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,12 @@ class IndexPage:
     lights_text: str
     models: tuple[ModelView, ...]
     provenance: tuple[tuple[str, str], ...]
+    rows_a_page: int = ROWS_A_PAGE
+
+    @property
+    def paged(self) -> bool:
+        """Whether a table is too long to be shown at once."""
+        return max(len(self.slides), len(self.donors)) > self.rows_a_page
 
 
 def scale_of(rows: Iterable[RowView]) -> charts.Scale:

@@ -149,6 +149,11 @@ class OutPaths:
         return self.root / "report.json"
 
     @property
+    def report_state(self) -> Path:
+        """The states of all files when the latest report ended; of this machine alone, and no part of the results."""
+        return self.runs / "report-state.json"
+
+    @property
     def slides(self) -> Path:
         """One directory a slide."""
         return self.root / "slides"

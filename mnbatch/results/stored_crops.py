@@ -32,7 +32,8 @@ def map_record(number: int) -> np.dtype[np.void]:
 
 def encode_crop(pixels: UInt8Array) -> bytes:
     """The crop (S, S, 3) as a JPEG; grey crops are stored grey, which halves their size."""
-    grey = bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all())
+    one_channel = pixels.strides[-1] == 0
+    grey = one_channel or bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all())
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if grey else pixels).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()

@@ -1,0 +1,124 @@
+"""Processor time a cell of all but the network: reading, JPEGs, messages, network input, maps; no cell is scored.
+
+    python benchmarks/host_work.py [--cells 400] [--format png] [--repeats 3] [--export FOLDER]
+
+One core, processor time (`time.process_time`), the best of the repeats: other programs that use the machine still show,
+since they share its caches. To compare two versions, run it in turn with PYTHONPATH set to each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mnbatch.assay.cells import CellCrop
+from mnbatch.imaging import preparation
+from mnbatch.imaging.discovery import find_slides
+from mnbatch.imaging.preparation import Preparation
+from mnbatch.imaging.readers import read_tasks
+from mnbatch.pipeline import worker_process
+from mnbatch.pipeline.sources import open_source
+from mnbatch.results.stored_crops import pack_maps
+from mnbatch.simulate.export_plan import ExportPlan
+from mnbatch.simulate.simulated_export import simulate_export
+
+PREPARATION = Preparation(contrast={"rule": "deep_per_crop"}, zoom={"rule": "main_nucleus"}, polarity="density")  # type: ignore[arg-type]
+
+
+def messages(export: Path) -> list[bytes]:
+    """What workers would send of an export, as bytes."""
+    from mnbatch.imaging.fields.field_options import FieldOptions
+
+    sent = []
+    for slide in find_slides(export):
+        source, tasks = open_source(slide, PREPARATION, FieldOptions()), list(read_tasks(slide))
+        if hasattr(worker_process, "unpacked"):
+            for first in range(0, len(tasks), 8):
+                pieces = source.read_together(tasks[first : first + 8], None)  # type: ignore[attr-defined]
+                sent.append(pickle.dumps([worker_process._packed(items, True) for items in pieces], protocol=5))
+        else:
+            for task in tasks:
+                items = [worker_process._with_jpeg(item) for item in source.read(task, None)]
+                sent.append(pickle.dumps(items, protocol=5))
+    return sent
+
+
+def received(sent: list[bytes]) -> list[CellCrop]:
+    """The crops as the run has them."""
+    items = []
+    for message in map(pickle.loads, sent):
+        if hasattr(worker_process, "unpacked"):
+            items += [item for piece in message for item in worker_process.unpacked(piece)]
+        else:
+            items += message
+    return [item for item in items if isinstance(item, CellCrop)]
+
+
+def inputs(crops: list[CellCrop]) -> None:
+    """As an engine fills its minibatches."""
+    filled = np.zeros((16, 224, 224, 3), np.uint8)
+    for place, crop in enumerate(crops):
+        if hasattr(preparation, "fill_input"):
+            preparation.fill_input(filled[place % 16], crop.pixels, PREPARATION)
+        else:
+            filled[place % 16] = preparation.network_input(crop.pixels, PREPARATION)
+
+
+def maps(count: int) -> None:
+    """As a writer keeps them."""
+    values = np.random.default_rng(1).random((3, 13, 13), np.float32)
+    for _ in range(count):
+        pack_maps(values)
+
+
+def best(repeats: int, work: Callable[[], object]) -> float:
+    """Seconds of processor time, the least of several."""
+    taken = []
+    for _ in range(repeats):
+        begun = time.process_time()
+        work()
+        taken.append(time.process_time() - begun)
+    return min(taken)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=int, default=400)
+    parser.add_argument("--format", choices=("png", "jpg", "tif"), default="png")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--export", type=Path, help="instead of a simulated one")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="mnbatch-host-work-") as name:
+        export = arguments.export
+        if export is None:
+            plan = ExportPlan(donors=1, slides=2, cells=arguments.cells // 2, fmt=arguments.format, bits=8)
+            simulate_export(Path(name), plan, workers=1)
+            export = Path(name) / "export"
+        sent = messages(export)
+        crops = received(sent)
+        parts = {
+            "worker: read, measure, JPEG, message": lambda: messages(export),
+            "run: message to crops": lambda: received(sent),
+            "run: network input": lambda: inputs(crops),
+            "run: maps": lambda: maps(len(crops)),
+        }
+        print(f"{len(crops)} cells; load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+        print(f"{sum(map(len, sent)) / len(crops) / 1000:.0f} KB a cell are sent")
+        total = 0.0
+        for title, work in parts.items():
+            taken = 1000 * best(arguments.repeats, work) / len(crops)
+            total += taken
+            print(f"{title:<40} {taken:6.2f} ms of processor time a cell")
+        print(f"{'together':<40} {total:6.2f}")
+
+
+if __name__ == "__main__":
+    main()
