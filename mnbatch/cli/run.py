@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnbatch.cli.common import config_file
 from mnbatch.errors import MnbatchError
 
 if TYPE_CHECKING:
@@ -134,14 +135,22 @@ def run(
     export_moved: Annotated[
         bool, typer.Option("--export-moved", help="The export of this OUT has a new path.", rich_help_panel=_OPERATION)
     ] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Settings file (TOML); none is read by default.", rich_help_panel=_OPERATION),
+    on_finish: Annotated[
+        str | None,
+        typer.Option(
+            help="Shell command that gets a summary of the run as JSON on its stdin when the run has ended, however it "
+            "did.",
+            rich_help_panel=_OPERATION,
+        ),
+    ] = None,
+    on_finish_seconds: Annotated[
+        float | None,
+        typer.Option(help="Then it is ended (default: 60).", rich_help_panel=_OPERATION),
     ] = None,
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="Print every setting and where it comes from; do nothing.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings on stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong, on stderr.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line a slide, also in a log file.")] = False,
 ) -> None:
     """Score what is new or changed of an EXPORT and bring the reports in --out up to date.
@@ -186,19 +195,24 @@ def run(
         "verify": verify or None,
         "retry_failed": retry_failed or None,
         "export_moved": export_moved or None,
+        "on_finish": on_finish,
+        "on_finish_seconds": on_finish_seconds,
     }
-    resolved = resolve(options, config=config)
+    resolved = resolve(options, config=config_file())
     if show_settings:
         _print_settings(resolved)
         return
+    from mnbatch.app.run_service import run_and_tell
     from mnbatch.console import ConsoleProgress
-    from mnbatch.pipeline.run import run as run_pipeline
     from mnbatch.results.manifest import note
     from mnbatch.streams import lost_outputs
 
     with ConsoleProgress(quiet=quiet, verbose=verbose) as progress:
-        outcome = run_pipeline(resolved, progress)
-    _print_outcome(outcome, resolved)
+        outcome = run_and_tell(resolved, progress)
+    if quiet:
+        _print_failures(outcome)
+    else:
+        _print_outcome(outcome, resolved)
     lost = lost_outputs()
     if lost and outcome.log is not None:
         with contextlib.suppress(MnbatchError):
@@ -210,6 +224,15 @@ def _print_settings(resolved: ResolvedSettings) -> None:
     for name, value in resolved.settings.model_dump(mode="json").items():
         shown = "" if value is None else value
         typer.echo(f"{name:18} {shown!s:30} {resolved.origins[name]}")
+
+
+def _print_failures(outcome: RunOutcome) -> None:
+    """What is wrong and was not said while the run went on: cron mails whatever is printed."""
+    assert outcome.report is not None
+    for slide in outcome.report.slides:
+        wrong = slide.status == "failed" or (slide.status == "waiting" and slide.slide_id in outcome.overdue)
+        if wrong and slide.slide_id not in outcome.told:
+            typer.echo(f"{slide.status}: {slide.slide_id}: {slide.reason}", err=True)
 
 
 def _print_outcome(outcome: RunOutcome, resolved: ResolvedSettings) -> None:

@@ -45,8 +45,9 @@ from mnbatch.results.annotations import load_samples, save_samples
 from mnbatch.results.batch import Batch, open_batch, read_batch, refuse_out_in_export, write_batch
 from mnbatch.results.keys import stat_key
 from mnbatch.results.lock import hold_out
-from mnbatch.results.manifest import Manifest, RunLog
+from mnbatch.results.manifest import Manifest, RunLog, noting_false_start
 from mnbatch.results.out_files import storage_errors
+from mnbatch.results.paths import OutPaths
 from mnbatch.results.pseudonyms import Pseudonyms
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
@@ -75,6 +76,7 @@ class RunOutcome:
         overdue: of those that wait, the ones that waited for longer than a day (or than twice --settle).
         report: the tables as they are now.
         log: the JSON-lines log of the run.
+        told: slides of which a warning has already said what is wrong.
     """
 
     exit_code: int = EXIT_OK
@@ -86,6 +88,7 @@ class RunOutcome:
     copies: list[str] = field(default_factory=list)
     report: ReportSummary | None = None
     log: Path | None = None
+    told: list[str] = field(default_factory=list)
 
 
 def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunOutcome:
@@ -96,7 +99,8 @@ def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunO
         Interrupted: stopped by a signal; what was whole is committed and reported at the next run.
     """
     progress = progress or SilentProgress()
-    with covering(resolved.settings) as cover:
+    paths = OutPaths(resolved.settings.out.resolve())
+    with noting_false_start(paths), covering(resolved.settings) as cover:
         return _run(resolved, progress, cover)
 
 
@@ -138,7 +142,7 @@ def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> Run
                 pseudonyms=cover.pseudonyms,
             ).go()
         except BaseException as error:
-            _record_end(error, manifest, log)
+            _record_end(error, manifest, log, cover if private else None)
             cover.logged = True
             raise
         finally:
@@ -333,6 +337,7 @@ class _Run:
         overdue = record.waiting is not None and record.waiting.overdue
         if overdue:
             self.outcome.overdue.append(slide.slide_id)
+            self.outcome.told.append(slide.slide_id)
         tell = self.progress.warning if overdue else self.progress.message
         tell(f"{slide.name} is left to the next run: {said}")
 
@@ -390,6 +395,7 @@ class _Run:
         level = "error" if failed else "info"
         self.log.write("slide", level=level, error=job.cause, slide=record.slide_id, **known)
         if failed:
+            self.outcome.told.append(record.slide_id)
             self.progress.warning(f"{record.name} failed: {record.reason} {record.next_step}")
         else:
             self.progress.slide(record.name, f"{record.cells} cells scored ({job.why})")
@@ -441,13 +447,15 @@ class _Run:
         return wrong
 
 
-def _record_end(error: BaseException, manifest: Manifest, log: RunLog) -> None:
+def _record_end(error: BaseException, manifest: Manifest, log: RunLog, cover: Cover | None) -> None:
     """Leave the truth about the end of the run; where the disk is full, the first error stays the one that is shown."""
     known = error if isinstance(error, MnbatchError) else as_storage_error(error)
     code = error.code if isinstance(error, Interrupted) else EXIT_INTERNAL if known is None else known.exit_code
     status = "interrupted" if isinstance(error, Interrupted) else "failed"
+    # `status` says it, so it must hold no names either.
+    said = known if known is None or cover is None else cover.error(known)
     try:
         log.write(status, level="error", error=error)
-        manifest.finish(status, code)
+        manifest.finish(status, code, "" if said is None else said.message)
     except MnbatchError:
         return

@@ -50,9 +50,19 @@ class OutPaths:
         return self.root / "manifest.json"
 
     @property
+    def night(self) -> Path:
+        """What the latest run did, what failed and what to do, for a person."""
+        return self.root / "summary.md"
+
+    @property
     def runs(self) -> Path:
         """One JSON-lines log a run."""
         return self.root / "runs"
+
+    @property
+    def false_start(self) -> Path:
+        """Why the latest run ended before it could take OUT; absent where it could."""
+        return self.runs / "false-start.json"
 
     @property
     def annotations(self) -> Path:

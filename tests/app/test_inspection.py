@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnbatch.app.inspection import NothingFoundError, draw_history, out_status, scan_export, verify_results
+from mnbatch.app.inspection import NothingFoundError, draw_history, scan_export, verify_results
+from mnbatch.app.out_status import out_status
 from mnbatch.app.rebuild import rebuild_after_change
 from mnbatch.errors import NoInputError, UsageError
 from mnbatch.results.lock import hold_lock
