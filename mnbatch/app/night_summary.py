@@ -86,7 +86,7 @@ def page(content: Mapping[str, Any]) -> str:
     lines = [
         f"# mnbatch: {_headline(content)}",
         "",
-        f"OUT {content['out']}, run started {content['started'] or 'at an unknown time'}, "
+        f"OUT {Path(content['out']).name}, run started {content['started'] or 'at an unknown time'}, "
         f"exit code {content['exit_code']}.",
         "",
         "## Done",
