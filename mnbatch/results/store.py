@@ -266,7 +266,7 @@ class Store:
             if entry.is_dir(follow_symlinks=False):
                 paths = self.paths.slide(entry.name)
                 if has_leftovers(paths):
-                    sweep_slide(paths, read_record(paths))
+                    sweep_slide(paths, read_record(paths), others=True)
 
     def _generation(self, record: SlideRecord) -> GenerationPaths:
         if record.generation is None:
