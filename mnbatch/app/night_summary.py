@@ -135,6 +135,8 @@ def _to_do(content: Mapping[str, Any], failed: Sequence[FailedSlide], waiting: S
     lines = [f"* {content['next_step']}"] if content["next_step"] else []
     steps: dict[str, list[str]] = {}
     for slide in failed:
+        if slide.acknowledged:
+            continue
         steps.setdefault(slide.next_step or "See the slide's page.", []).append(slide.slide_id)
     lines += [f"* {step} ({', '.join(_some(slides))})" for step, slides in steps.items()]
     if any(slide.overdue for slide in waiting):

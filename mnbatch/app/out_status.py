@@ -36,13 +36,18 @@ _AHEAD = 300.0
 
 @dataclass(frozen=True, slots=True)
 class FailedSlide:
-    """A slide that is not counted."""
+    """A slide that is not counted.
+
+    Attributes:
+        acknowledged: a person has said that they know; `reason` has their words, too.
+    """
 
     slide_id: str
     slide: str
     reason: str
     donor: str | None = None
     next_step: str = ""
+    acknowledged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +131,13 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
     store = Store(out)
     records = store.records()
     states = {record.slide_id: _reported(store, record) for record in records}
-    failed = tuple(_failed(r, states[r.slide_id]) for r in records if "failed" in (r.status, states[r.slide_id][0]))
+    failed = tuple(_failed(r, states[r.slide_id]) for r in records if "failed" in (r.status, states[r.slide_id].status))
     # A copy under another donor is reported as failed, not taken once.
-    copies = tuple(r.slide_id for r in records if r.status == "copy" and states[r.slide_id][0] != "failed")
+    copies = tuple(r.slide_id for r in records if r.status == "copy" and states[r.slide_id].status != "failed")
     waiting = tuple(_waiting(r) for r in records if r.waiting is not None)
     run = _latest_run(paths, held_by)
-    done = sum(status in ("done", "partial") for status, _ in states.values())
-    exit_code, verdict = _verdict(run, len(failed), waiting, max_age)
+    done = sum(one.status in ("done", "partial") for one in states.values())
+    exit_code, verdict = _verdict(run, sum(not slide.acknowledged for slide in failed), waiting, max_age)
     return OutStatus(
         out=str(out),
         slides=len(records) - len(copies),
@@ -147,9 +152,14 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
     )
 
 
-def _failed(record: SlideRecord, reported: tuple[str, str]) -> FailedSlide:
+def _failed(record: SlideRecord, reported: _Reported) -> FailedSlide:
     return FailedSlide(
-        record.slide_id, record.name, reported[1] or record.reason, donor=record.donor, next_step=record.next_step
+        record.slide_id,
+        record.name,
+        reported.reason or record.reason,
+        donor=record.donor,
+        next_step=record.next_step,
+        acknowledged=reported.acknowledged,
     )
 
 
@@ -243,18 +253,27 @@ def _slides(number: int) -> str:
     return f"{number} slide{'' if number == 1 else 's'}"
 
 
-def _reported(store: Store, record: SlideRecord) -> tuple[str, str]:
-    """Status and reason of a slide as the latest report had it, unless its result was damaged since."""
+@dataclass(frozen=True, slots=True)
+class _Reported:
+    """A slide as the latest report had it."""
+
+    status: str
+    reason: str = ""
+    acknowledged: bool = False
+
+
+def _reported(store: Store, record: SlideRecord) -> _Reported:
+    """A slide as the latest report had it, unless its result was damaged since."""
     if record.status == "waiting":
-        return "waiting", record.reason
+        return _Reported("waiting", record.reason)
     wrong = store.damage(record)
     if wrong:
-        return "failed", f"its stored result is damaged: {wrong}"
+        return _Reported("failed", f"its stored result is damaged: {wrong}")
     try:
         summary = read_json(store.paths.slide(record.slide_id).summary, finite=False)
-        status, reason = summary["status"], summary.get("reason", "")
+        found = _Reported(summary["status"], summary.get("reason", ""), summary.get("acknowledged") is True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        status, reason = None, ""
-    if status not in REPORTED or not isinstance(reason, str):
-        return "not reported yet", ""
-    return status, reason
+        return _Reported("not reported yet")
+    if found.status not in REPORTED or not isinstance(found.reason, str):
+        return _Reported("not reported yet")
+    return found

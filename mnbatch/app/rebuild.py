@@ -82,7 +82,8 @@ class Rebuilt:
         return self._with_status("waiting")
 
     def _with_status(self, status: str) -> tuple[Missing, ...]:
-        return tuple(Missing(slide.slide_id, slide.reason) for slide in self.slides if slide.status == status)
+        of = [slide for slide in self.slides if slide.status == status]
+        return tuple(Missing(slide.slide_id, slide.reason, slide.acknowledged) for slide in of)
 
     @property
     def pages_built(self) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mnbatch import __version__
+from mnbatch.cli.ack import ack
 from mnbatch.cli.adapt import adapt
 from mnbatch.cli.common import App
 from mnbatch.cli.compare import compare
@@ -41,6 +42,7 @@ app.command("run")(run)
 app.command("scan")(scan)
 app.command("report")(report)
 app.command("status")(status)
+app.command("ack")(ack)
 app.command("history")(history)
 app.command("verify")(verify)
 app.add_typer(curve_app, name="curve")
@@ -71,7 +73,21 @@ def _root(
 
 WORK_IS_KEPT = frozenset(
     {
-        *("run", "report", "history", "train", "adapt", "evaluate", "compare", "simulate", "curve fit"),
+        *(
+            "run",
+            "report",
+            "history",
+            "ack",
+            "forget",
+            "archive",
+            "score",
+            "train",
+            "adapt",
+            "evaluate",
+            "compare",
+            "simulate",
+            "curve fit",
+        ),
         *(
             "model export",
             "model average",

@@ -137,10 +137,10 @@ def counted(number: int, singular: str, several: str | None = None) -> str:
 
 
 def name_missing(missing: Sequence[Missing]) -> int:
-    """Name the slides without a count; returns the exit code."""
+    """Name the slides without a count; returns the exit code, 0 where all of them are acknowledged."""
     for slide in missing:
         typer.echo(f"not counted: {slide}", err=True)
-    return EXIT_SLIDES_FAILED if missing else EXIT_OK
+    return EXIT_SLIDES_FAILED if any(not slide.acknowledged for slide in missing) else EXIT_OK
 
 
 def say_notes(notes: Sequence[str]) -> None:

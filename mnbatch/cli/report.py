@@ -82,4 +82,4 @@ def _say(done: Rebuilt) -> None:
     if done.contact_sheets is not None:
         typer.echo(f"contact sheets: {len(done.contact_sheets)}")
     typer.echo(done.text)
-    raise typer.Exit(EXIT_SLIDES_FAILED if failed else EXIT_OK)
+    raise typer.Exit(EXIT_SLIDES_FAILED if any(not slide.acknowledged for slide in failed) else EXIT_OK)

@@ -230,7 +230,8 @@ def _print_failures(outcome: RunOutcome) -> None:
     """What is wrong and was not said while the run went on: cron mails whatever is printed."""
     assert outcome.report is not None
     for slide in outcome.report.slides:
-        wrong = slide.status == "failed" or (slide.status == "waiting" and slide.slide_id in outcome.overdue)
+        failed = slide.status == "failed" and not slide.acknowledged
+        wrong = failed or (slide.status == "waiting" and slide.slide_id in outcome.overdue)
         if wrong and slide.slide_id not in outcome.told:
             typer.echo(f"{slide.status}: {slide.slide_id}: {slide.reason}", err=True)
 

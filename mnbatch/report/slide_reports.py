@@ -147,6 +147,7 @@ class SlideBuilder:
             self._validated,
             repr(context.controls.get(called_with(record))),
             self._store.damage(record),
+            *((asdict(context.roster.known[slide_id]),) if slide_id in context.roster.known else ()),
         )
 
     def _read(self, record: SlideRecord) -> SlideData:

@@ -119,6 +119,11 @@ class OutPaths:
         """Every sign-off of a donor's result, one JSON line each; only ever appended to."""
         return self.annotations / "signatures.jsonl"
 
+    @property
+    def acknowledged(self) -> Path:
+        """What was said of slides that failed for good, one JSON line each; only ever appended to."""
+        return self.annotations / "acknowledged.jsonl"
+
     def review_trail(self, slide_id: str) -> Path:
         """Every decision ever saved on a slide's cells, one JSON line each."""
         return self.reviews / f"{slide_id}.jsonl"
