@@ -1,4 +1,4 @@
-"""A slide that failed for good is acknowledged: it stays failed in every table, and no longer makes a command exit with 3."""
+"""A slide that failed for good is acknowledged: it stays failed in every table, and commands exit with 3 for others."""
 
 from __future__ import annotations
 
