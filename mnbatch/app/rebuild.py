@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnbatch.errors import LockHeldError
 from mnbatch.results.annotations import load_samples
+from mnbatch.results.forgetting import complete
 from mnbatch.results.lock import hold_out
 from mnbatch.results.manifest import read_manifest
 from mnbatch.results.paths import OutPaths
@@ -210,6 +211,7 @@ def make_reports(store: Store, options: ReportOptions | None = None, samples: Sa
     """
     from mnbatch.report.build import build_reports
 
+    complete(store.paths)
     choice = choose_options(store.paths) if options is None else ReportChoice(options)
     made = build_reports(store, choice.options, load_samples(store.paths) if samples is None else samples)
     return Rebuilt(store.paths.index, made, notes=choice.notes)

@@ -17,6 +17,7 @@ from mnbatch.cli.compare import compare
 from mnbatch.cli.curve import curve_app
 from mnbatch.cli.dose import dose
 from mnbatch.cli.evaluate import evaluate
+from mnbatch.cli.forget import forget
 from mnbatch.cli.history import history
 from mnbatch.cli.model import model_app
 from mnbatch.cli.report import report
@@ -43,6 +44,7 @@ app.command("scan")(scan)
 app.command("report")(report)
 app.command("status")(status)
 app.command("ack")(ack)
+app.command("forget")(forget)
 app.command("history")(history)
 app.command("verify")(verify)
 app.add_typer(curve_app, name="curve")

@@ -162,7 +162,11 @@ def _annotations(paths: OutPaths) -> Iterator[Finding | None]:
         yield None
     yield from _sealed_files(paths, seals)
     trails = [paths.review_trail(slide_id) for slide_id in reviewed_slides(paths)]
-    more = [path for path in (paths.signatures, paths.acknowledged) if path.exists() or _head(paths, path, seals)]
+    more = [
+        path
+        for path in (paths.signatures, paths.acknowledged, paths.forgotten)
+        if path.exists() or _head(paths, path, seals)
+    ]
     for path in [*trails, *more]:
         yield _trail(paths, path, seals)
 

@@ -1,8 +1,8 @@
 """Slides that failed for good, of which a person has said that they know: who, when and why.
 
-A line in `annotations/acknowledged.jsonl`, which is only appended to. It is about one failure of one state of the slide's
-files: when a file changes, or the slide fails for another reason, it is void. The slide stays failed in every table; what
-changes is the exit code, so that 3 means something new.
+A line in `annotations/acknowledged.jsonl`, which is only appended to. It is about one failure of one state of the
+slide's files: when a file changes, or the slide fails for another reason, it is void. The slide stays failed in every
+table; what changes is the exit code, so that 3 means something new.
 """
 
 from __future__ import annotations

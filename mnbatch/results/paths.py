@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-PRIVATE = ("private", "runs", "manifest.json")
+PRIVATE = ("private", "runs", "manifest.json", ".forgetting.json")
 """What of OUT may hold real names where the rest of it has codes; everything else may be shared."""
 
 STAGING_PREFIX = ".staging-"
@@ -118,6 +118,16 @@ class OutPaths:
     def signatures(self) -> Path:
         """Every sign-off of a donor's result, one JSON line each; only ever appended to."""
         return self.annotations / "signatures.jsonl"
+
+    @property
+    def forgotten(self) -> Path:
+        """When how much was removed, one JSON line each, without names; only ever appended to."""
+        return self.annotations / "forgotten.jsonl"
+
+    @property
+    def forgetting(self) -> Path:
+        """What `forget` has begun to remove and not completed yet; seldom there."""
+        return self.root / ".forgetting.json"
 
     @property
     def acknowledged(self) -> Path:
