@@ -124,6 +124,8 @@ def choose_options(
     from mnbatch.report.build import ReportOptions
 
     last = (read_manifest(paths) or {}).get("settings") or {}
+    if paths.archived.exists():
+        last = {**last, "gallery": 0}
     default = ReportOptions()
     options = ReportOptions(
         gallery=_first(gallery, last.get("gallery"), default.gallery),

@@ -12,6 +12,7 @@ import typer
 from mnbatch import __version__
 from mnbatch.cli.ack import ack
 from mnbatch.cli.adapt import adapt
+from mnbatch.cli.archive import archive
 from mnbatch.cli.common import App
 from mnbatch.cli.compare import compare
 from mnbatch.cli.curve import curve_app
@@ -45,6 +46,7 @@ app.command("report")(report)
 app.command("status")(status)
 app.command("ack")(ack)
 app.command("forget")(forget)
+app.command("archive")(archive)
 app.command("history")(history)
 app.command("verify")(verify)
 app.add_typer(curve_app, name="curve")

@@ -60,7 +60,7 @@ class Manifest:
         self, paths: OutPaths, settings: Mapping[str, Any], origins: Mapping[str, str], *, private: bool = False
     ) -> None:
         self._path, self._runs, self._private, self._lock = paths.manifest, paths.runs, private, paths.lock
-        self._false_start = paths.false_start
+        self._false_start, self._archived = paths.false_start, paths.archived
         before = read_manifest(paths) or {}
         self._attempts: dict[str, int] = {
             slide_id: _attempts(known) for slide_id, known in before.get("slides", {}).items()
@@ -102,6 +102,7 @@ class Manifest:
         # It holds real names: what a kill leaves of it must be where such names may be.
         write_atomically(self._path, text.encode() + b"\n", private=self._private, staged_in=self._runs)
         self._false_start.unlink(missing_ok=True)
+        self._archived.unlink(missing_ok=True)
 
     def finish(self, status: str, exit_code: int, message: str = "") -> None:
         """Write the end of the run, with the error that ended it if there was one."""
@@ -126,6 +127,15 @@ def read_manifest(paths: OutPaths) -> dict[str, Any] | None:
             del content[name]
     slides = {name: known for name, known in content.get("slides", {}).items() if isinstance(known, dict)}
     return {**content, "slides": slides}
+
+
+def write_archived(paths: OutPaths, *, pictures: bool) -> None:
+    """Note that OUT is folded: reports have no galleries until one is asked for, or until the next run.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    write_atomically(paths.archived, json.dumps({"at": now(), "pictures": pictures}).encode() + b"\n")
 
 
 @contextlib.contextmanager

@@ -55,6 +55,11 @@ class OutPaths:
         return self.root / "summary.md"
 
     @property
+    def archived(self) -> Path:
+        """That `archive` folded this OUT, and how; absent from others, and after the next run."""
+        return self.root / "archive.json"
+
+    @property
     def runs(self) -> Path:
         """One JSON-lines log a run."""
         return self.root / "runs"

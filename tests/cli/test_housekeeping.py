@@ -72,18 +72,7 @@ def test_an_acknowledged_failure_is_listed_and_exits_with_0(laboratory) -> None:
     out = laboratory.paths.root
     assert mnbatch("status", out).returncode == 3
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "mnbatch",
-            "ack",
-            out,
-            "--slide",
-            "Bert/bert-2-dddddd",
-            "--reason",
-            "the glass is broken",
-        ]
-        + ["--by", "Dr. Y"],
+        [*MNBATCH, "ack", out, "--slide", "Bert/bert-2-dddddd", "--reason", "the glass is broken", "--by", "Dr. Y"],
         capture_output=True,
         text=True,
         check=False,
