@@ -25,7 +25,7 @@ CONFIG_VARIABLE = "MNBATCH_CONFIG"
 COMMANDS = frozenset(
     {
         *("ack", "adapt", "archive", "compare", "curve", "dose", "evaluate", "forget", "history", "model", "report"),
-        *("review", "run", "scan", "score", "simulate", "status", "train", "verify"),
+        *("review", "run", "scan", "simulate", "status", "train", "verify"),
     }
 )
 """Tables that a settings file may have: one a command."""
@@ -70,6 +70,7 @@ class RunSettings(BaseModel):
         verify: hash the content of every file again, also of slides whose files look unchanged, and all of OUT.
         retry_failed: try slides again that failed for good.
         export_moved: OUT's export is at another path now.
+        reuse: another OUT, whose scores are taken over where contents, model and settings are the same.
         on_finish: shell command that gets a summary of the run as JSON when the run has ended, however it did.
         on_finish_seconds: then it is ended.
     """
@@ -107,6 +108,7 @@ class RunSettings(BaseModel):
     verify: bool = False
     retry_failed: bool = False
     export_moved: bool = False
+    reuse: Path | None = None
     on_finish: str | None = None
     on_finish_seconds: float = Field(default=60.0, ge=1, le=86400)
 

@@ -36,7 +36,7 @@ class History:
     Attributes:
         points: every batch, in the order of time.
         outside: of these, batches beyond the limits of their method.
-        missing: slides of all batches that are not counted, as folder/slide_id.
+        missing: slides of all batches that are not counted, as folder/slide_id; and batches that cannot be read.
     """
 
     page: Path
@@ -140,7 +140,8 @@ def draw_history(root: Path, page: Path) -> History:
     from mnbatch.files import write_out_file
     from mnbatch.report.control_charts import chart_page, find_batches, limits, outside
 
-    points = find_batches(root.resolve())
+    unread: list[Missing] = []
+    points = find_batches(root.resolve(), unread)
     if not points:
         raise NoInputError(
             f"There is no batch of mnbatch below {root}.", "Give the folder that holds the --out folders."
@@ -152,7 +153,7 @@ def draw_history(root: Path, page: Path) -> History:
         chart = limits([point.per_1000 for point in of if point.per_1000 is not None])
         beyond += [point for point in of if outside(point.per_1000, chart)]
     missing = [replace(slide, slide_id=f"{p.folder}/{slide.slide_id}") for p in points for slide in p.missing]
-    return History(page, tuple(points), tuple(beyond), tuple(missing))
+    return History(page, tuple(points), tuple(beyond), (*missing, *unread))
 
 
 def scan_export(

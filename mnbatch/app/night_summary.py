@@ -66,6 +66,7 @@ def _this_run(outcome: RunOutcome | None) -> dict[str, int] | None:
     return {
         "scored": len(outcome.scored),
         "re_thresholded": len(outcome.called),
+        "taken_over": len(outcome.reused),
         "unchanged": len(outcome.kept),
         "left_to_next": len(outcome.waiting),
     }

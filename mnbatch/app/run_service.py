@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,44 @@ def run_and_tell(resolved: ResolvedSettings, progress: RunProgress | None = None
         raise
     _finish(settings, outcome, None, outcome.exit_code, progress)
     return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSlide:
+    """What a run would do with a slide.
+
+    Attributes:
+        action: score, call (re-threshold), touch or keep (nothing), wait, copy.
+        files, bytes: that would be read.
+    """
+
+    slide_id: str
+    path: str
+    action: str
+    why: str
+    files: int
+    bytes: int
+
+
+def plan_of_run(resolved: ResolvedSettings) -> list[PlannedSlide]:
+    """What a run with these settings would do now; nothing is written, and OUT is not held.
+
+    Raises:
+        MnbatchError: what would stop the run before its first slide.
+    """
+    from mnbatch.pipeline.run import plan_only
+
+    return [
+        PlannedSlide(
+            slide_id=plan.slide.slide_id,
+            path=plan.slide.path,
+            action=plan.action,
+            why=plan.why,
+            files=len(plan.slide.files),
+            bytes=sum(file.size for file in plan.slide.files),
+        )
+        for plan in plan_only(resolved.settings)
+    ]
 
 
 def _finish(

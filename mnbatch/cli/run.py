@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mnbatch.cli.common import config_file
-from mnbatch.errors import MnbatchError
+from mnbatch.errors import MnbatchError, UsageError
 
 if TYPE_CHECKING:
     from mnbatch.pipeline.run import RunOutcome
@@ -135,6 +137,10 @@ def run(
     export_moved: Annotated[
         bool, typer.Option("--export-moved", help="The export of this OUT has a new path.", rich_help_panel=_OPERATION)
     ] = False,
+    reuse: Annotated[
+        Path | None,
+        typer.Option(help="Take over the scores of an earlier OUT where nothing differs.", rich_help_panel=_MODEL),
+    ] = None,
     on_finish: Annotated[
         str | None,
         typer.Option(
@@ -150,6 +156,10 @@ def run(
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="Print every setting and where it comes from; do nothing.")
     ] = False,
+    plan_only: Annotated[
+        bool, typer.Option("--plan-only", help="Say what a run would do with each slide; do nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --plan-only: one JSON document on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong, on stderr.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line a slide, also in a log file.")] = False,
 ) -> None:
@@ -195,12 +205,16 @@ def run(
         "verify": verify or None,
         "retry_failed": retry_failed or None,
         "export_moved": export_moved or None,
+        "reuse": reuse,
         "on_finish": on_finish,
         "on_finish_seconds": on_finish_seconds,
     }
     resolved = resolve(options, config=config_file())
     if show_settings:
         _print_settings(resolved)
+        return
+    if plan_only or as_json:
+        _print_plan(resolved, plan_only, as_json)
         return
     from mnbatch.app.run_service import run_and_tell
     from mnbatch.console import ConsoleProgress
@@ -226,6 +240,21 @@ def _print_settings(resolved: ResolvedSettings) -> None:
         typer.echo(f"{name:18} {shown!s:30} {resolved.origins[name]}")
 
 
+def _print_plan(resolved: ResolvedSettings, plan_only: bool, as_json: bool) -> None:
+    from mnbatch.app.run_service import plan_of_run
+
+    if not plan_only:
+        raise UsageError("--json is for --plan-only.", "`mnbatch status OUT --json` is about a run that was made.")
+    plans = plan_of_run(resolved)
+    if as_json:
+        typer.echo(
+            json.dumps({"out": str(resolved.settings.out), "slides": [asdict(plan) for plan in plans]}, indent=1)
+        )
+        return
+    for plan in plans:
+        typer.echo(f"{plan.action}: {plan.slide_id}{f': {plan.why}' if plan.why else ''}")
+
+
 def _print_failures(outcome: RunOutcome) -> None:
     """What is wrong and was not said while the run went on: cron mails whatever is printed."""
     assert outcome.report is not None
@@ -244,7 +273,9 @@ def _print_outcome(outcome: RunOutcome, resolved: ResolvedSettings) -> None:
     done = len(report.slides) - len(failed) - len(waiting)
     more = f", {len(waiting)} waiting" if waiting else ""
     typer.echo(f"slides: {len(report.slides)} in OUT, {done} done, {len(failed)} failed{more}")
-    if outcome.scored or outcome.called:
+    if outcome.reused:
+        typer.echo(f"scores taken over from {resolved.settings.reuse}: {len(outcome.reused)} slides")
+    if outcome.scored or outcome.called or outcome.reused:
         typer.echo(
             f"this run: {len(outcome.scored)} scored, {len(outcome.called)} re-thresholded, "
             f"{len(outcome.kept)} unchanged"

@@ -25,6 +25,7 @@ from mnbatch.errors import (
     ModelError,
     NoInputError,
     StorageError,
+    UsageError,
 )
 from mnbatch.files import as_storage_error
 from mnbatch.imaging.discovery import find_slides
@@ -37,6 +38,7 @@ from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
 from mnbatch.pipeline.planning import Plan, Stamps, plan_slides
 from mnbatch.pipeline.reading import SlideJob, default_workers
 from mnbatch.pipeline.regrouped import Regrouped
+from mnbatch.pipeline.reuse import Reuse
 from mnbatch.pipeline.waiting import has_rested, waiting_record
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
@@ -76,6 +78,7 @@ class RunOutcome:
         overdue: of those that wait, the ones that waited for longer than a day (or than twice --settle).
         report: the tables as they are now.
         log: the JSON-lines log of the run.
+        reused: slide_ids whose scores were taken over from another OUT.
         told: slides of which a warning has already said what is wrong.
     """
 
@@ -89,6 +92,7 @@ class RunOutcome:
     report: ReportSummary | None = None
     log: Path | None = None
     told: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
 
 
 def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunOutcome:
@@ -147,6 +151,41 @@ def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> Run
             raise
         finally:
             log.close()
+
+
+def plan_only(settings: RunSettings) -> list[Plan]:
+    """What a run would do with each slide; nothing is written.
+
+    Raises:
+        UsageError: under pseudonyms an OUT has no key before its first run.
+        MnbatchError: what would stop the run before its first slide.
+    """
+    refuse_out_in_export(settings.export, settings.out)
+    models, store = ModelSet.open(settings.model), Store(settings.out)
+    if settings.pseudonymise and not (store.paths.private / "key").exists():
+        raise UsageError("--plan-only needs the codes of an earlier run.", "Leave out --pseudonymise, or run first.")
+    with WorkerPool(settings.workers or default_workers(), settings.file_deadline, settings.file_memory) as pool:
+        kind = _input_kind(settings, store, models, SilentProgress(), pool)
+    stamps = Stamps(models, settings)
+    slides: Iterator[Slide] = find_slides(
+        settings.export,
+        layout=settings.layout,
+        settle_seconds=settings.settle,
+        kind=kind,
+        stated=settings.input != "auto",
+        options=stamps.fields.page_options,
+    )
+    if settings.samples is not None:
+        slides = _sized(list(slides), settings.samples)
+    if settings.pseudonymise:
+        slides = map(Pseudonyms(store.paths).slide, slides)
+    return list(plan_slides(slides, store, stamps))
+
+
+def _sized(slides: list[Slide], sheet: Path) -> Iterator[Slide]:
+    matched = match_samples(read_samples(sheet), [(slide.slide_id, slide.name, slide.path) for slide in slides])
+    sizes = {slide_id: row.um_per_pixel for slide_id, row in matched.items()}
+    return (replace(slide, um_per_pixel=sizes.get(slide.slide_id)) for slide in slides)
 
 
 def check_something_is_there(settings: RunSettings, kind: InputKind) -> None:
@@ -243,8 +282,10 @@ class _Run:
         plans = []
         coded = self.pseudonyms
         self.regrouped = Regrouped(self.store, (lambda known: known) if coded is None else coded.slide_code)
-        for plan in plan_slides(self._found(), self.store, self.stamps):
+        reuse = None if self.settings.reuse is None else Reuse(self.settings.reuse, self.store, self.stamps)
+        for found in plan_slides(self._found(), self.store, self.stamps):
             self.stop.check()
+            plan = found if reuse is None else reuse.plan(found)
             plans.append(plan)
             if plan.action == "wait" and self.pseudonyms is not None:
                 plan = plans[-1] = replace(plan, why=shareable(plan.why, self.pseudonyms.code))
@@ -314,6 +355,8 @@ class _Run:
             self.outcome.copies.append(slide_id)
             self.store.put_record(copy_record(plan.slide, self.settings))
             self.progress.warning(f"{plan.slide.name} is a copy of {plan.slide.copy_of} and is counted once")
+        elif plan.action == "reuse":
+            self.outcome.reused.append(slide_id)
         elif plan.action == "call":
             self.outcome.called.append(slide_id)
             self._threshold_again(plan)

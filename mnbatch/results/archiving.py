@@ -1,9 +1,10 @@
-"""A slide's result without its pictures: a new generation of the same scores, checked and committed like any other."""
+"""New generations of scores that are there already: without their pictures, or taken over from another OUT."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mnbatch.assay.near_copies import THUMBNAIL_BYTES
@@ -12,7 +13,7 @@ from mnbatch.results.checksums import HashedFile, file_checksum
 from mnbatch.results.commit import next_generation, staging_name, sweep_slide, write_record
 from mnbatch.results.lock import check_still_held
 from mnbatch.results.out_files import storage_errors, sync_folder
-from mnbatch.results.paths import GenerationPaths
+from mnbatch.results.paths import GenerationPaths, SlidePaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import PICTURES, Store
 from mnbatch.results.stored_crops import StoredCrops, thumbnail_of
@@ -30,37 +31,63 @@ def drop_pictures(store: Store, record: SlideRecord) -> SlideRecord:
     if record.generation is None or not set(PICTURES) & record.sizes.keys():
         return record
     store.check(record, pictures=True)
-    paths = store.paths.slide(record.slide_id)
-    before = paths.generation(record.generation)
-    staged = GenerationPaths(paths.root / staging_name(paths))
     crops = store.crops(record)
+
+    def more(staged: GenerationPaths) -> dict[str, str]:
+        return {} if crops is None else {staged.thumbnails.name: _write_thumbnails(staged.thumbnails, crops)}
+
+    paths = store.paths.slide(record.slide_id)
+    names = [name for name in record.sizes if name not in PICTURES]
+    return commit_copy(paths, record, paths.generation(record.generation), names, more)
+
+
+def commit_copy(
+    paths: SlidePaths,
+    record: SlideRecord,
+    source: GenerationPaths,
+    names: Sequence[str],
+    more: Callable[[GenerationPaths], dict[str, str]] = lambda _: {},
+) -> SlideRecord:
+    """Commit a generation made of files of another one, each compared with its checksum while it is copied.
+
+    Args:
+        paths: of the slide that it becomes a generation of.
+        record: as it is to be, with the checksums of `source`.
+        names: of the files that are taken.
+        more: writes further files; returns their checksums.
+
+    Raises:
+        StorageError: a file is not what was written, or something cannot be written; the slide is as it was.
+    """
+    staged = GenerationPaths(paths.root / staging_name(paths))
     with storage_errors(paths.root):
-        staged.root.mkdir()
+        staged.root.mkdir(parents=True)
         try:
-            checksums = _keep(before, staged, record)
-            if crops is not None:
-                checksums[staged.thumbnails.name] = _write_thumbnails(staged.thumbnails, crops)
+            checksums = {name: _copied(source.root / name, staged.root / name, record) for name in names}
+            checksums |= more(staged)
             sync_folder(staged.root)
-            whole = _committed_name(store, record, staged, checksums)
+            sizes = {entry.name: entry.stat().st_size for entry in os.scandir(staged.root)}
+            check_still_held(paths.lock)
+            generation = next_generation(paths)
+            staged.root.rename(paths.root / generation)
+            sync_folder(paths.root)
         except BaseException:
             shutil.rmtree(staged.root, ignore_errors=True)
             raise
+    known = {"sizes": dict(sorted(sizes.items())), "checksums": dict(sorted(checksums.items()))}
+    whole = record.model_copy(update={**known, "generation": generation})
     write_record(paths, whole)
     sweep_slide(paths, whole)
     return whole
 
 
-def _keep(before: GenerationPaths, staged: GenerationPaths, record: SlideRecord) -> dict[str, str]:
-    checksums = {}
-    for name in record.sizes:
-        if name in PICTURES:
-            continue
-        shutil.copyfile(before.root / name, staged.root / name)
-        checksums[name] = file_checksum(staged.root / name)
-        if record.checksums.get(name, checksums[name]) != checksums[name]:
-            raise StorageError(f"{staged.root / name} was not written as it was read.", "Check the disk; run again.")
-        _sync(staged.root / name)
-    return checksums
+def _copied(source: Path, target: Path, record: SlideRecord) -> str:
+    shutil.copyfile(source, target)
+    found = file_checksum(target)
+    if record.checksums.get(source.name, found) != found:
+        raise StorageError(f"{source} is not what was written.", "Restore it from a copy, or score the slide again.")
+    _sync(target)
+    return found
 
 
 def _write_thumbnails(path: Path, crops: StoredCrops) -> str:
@@ -73,19 +100,6 @@ def _write_thumbnails(path: Path, crops: StoredCrops) -> str:
         file.flush()
         os.fsync(file.fileno())
     return hashed.checksum
-
-
-def _committed_name(
-    store: Store, record: SlideRecord, staged: GenerationPaths, checksums: dict[str, str]
-) -> SlideRecord:
-    paths = store.paths.slide(record.slide_id)
-    sizes = {entry.name: entry.stat().st_size for entry in os.scandir(staged.root)}
-    check_still_held(paths.lock)
-    name = next_generation(paths)
-    staged.root.rename(paths.root / name)
-    sync_folder(paths.root)
-    known = {"generation": name, "sizes": dict(sorted(sizes.items())), "checksums": dict(sorted(checksums.items()))}
-    return record.model_copy(update=known)
 
 
 def _sync(path: Path) -> None:

@@ -21,7 +21,7 @@ class Place:
         """The command line as a process of its own."""
         given = {**os.environ, **(environment or {})}
         argv = [sys.executable, "-m", "mnbatch", *map(str, arguments)]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False, env=given)
+        return subprocess.run(argv, capture_output=True, text=True, timeout=1200, check=False, env=given)
 
     def run_arguments(self, *more: object) -> list[str]:
         options = ["--model", self.model, "--layout", "donor-slide-folders", "--min-cells", "1", "--device", "cpu"]

@@ -218,3 +218,43 @@ def test_a_trail_changed_by_hand_is_not_written_again(laboratory) -> None:
     assert "was changed by hand" in done.stderr
     assert mnbatch("forget", laboratory.paths.root, "--donor", "Berta").returncode == 2
     assert mnbatch("forget", laboratory.paths.root).returncode == 2
+
+
+def test_an_archived_out_is_small_and_still_reportable(laboratory) -> None:
+    out = laboratory.paths.root
+    galleries = sorted(out.rglob("gallery.html"))
+    assert galleries
+    tables = {
+        path: path.read_bytes() for path in (out / "slides.csv", out / "donors.csv", *out.glob("slides/*/cells.csv"))
+    }
+    done = subprocess.run([*MNBATCH, "archive", out], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not list(out.rglob("gallery.html"))
+    assert tables == {path: path.read_bytes() for path in tables}
+    assert mnbatch("report", out).returncode == 3
+    assert not list(out.rglob("gallery.html"))
+    assert mnbatch("verify", out).returncode == 0
+    assert mnbatch("report", out, "--gallery", "4").returncode == 3
+    assert sorted(out.rglob("gallery.html")) == galleries
+
+
+def test_pictures_are_left_out_for_good_and_near_copies_still_found(laboratory) -> None:
+    out = laboratory.paths.root
+    before = laboratory.copies(laboratory.records())
+    tables = {
+        path: path.read_bytes() for path in (out / "slides.csv", out / "donors.csv", *out.glob("slides/*/cells.csv"))
+    }
+    damaged = out / "slides/anna-2-bbbbbb/g1/crops.bin"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    said = mnbatch("archive", out, "--no-pictures")
+    assert said.returncode == 3
+    assert "damaged, left as it is: anna-2-bbbbbb" in said.stderr
+    damaged.write_bytes(whole)
+    assert mnbatch("report", out).returncode == 3
+    assert mnbatch("archive", out, "--no-pictures").returncode == 0
+    assert not [*out.rglob("crops.bin"), *out.rglob("maps.bin")]
+    assert tables == {path: path.read_bytes() for path in tables}
+    assert Store(out).copies(Store(out).records()) == before
+    assert [record.generation for record in Store(out).records() if record.generation] == ["g2"] * 3
+    assert mnbatch("verify", out).returncode == 0
