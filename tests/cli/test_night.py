@@ -202,3 +202,54 @@ def test_tables_of_a_settings_file_are_the_commands() -> None:
 
 def test_a_summary_of_a_moved_folder_says_no_path(place) -> None:
     assert str(Path(place.root)) not in (place.out / "summary.md").read_text()
+
+
+def test_scores_of_an_earlier_out_are_taken_over(place) -> None:
+    """Last month's export into a new OUT: nothing is scored, and the numbers are the same bytes."""
+    without_failure(place)
+    new = place.root / "new"
+    argv = [str(new) if one == str(place.out) else one for one in place.run_arguments("--reuse", place.out)]
+    planned = json.loads(place.process(*argv, "--plan-only", "--json").stdout)
+    assert [(slide["action"], slide["why"], slide["files"]) for slide in planned["slides"]] == [("score", "new", 6)] * 2
+    assert not new.exists()
+    done = place.process(*argv)
+    assert done.returncode == 0, done.stderr
+    assert "2 slides" in next(line for line in done.stdout.splitlines() if line.startswith("scores taken over"))
+    assert "0 scored" in done.stdout
+    for path in [*place.out.glob("*.csv"), *place.out.glob("slides/*/g1/*"), *place.out.glob("slides/*/cells.csv")]:
+        assert (new / path.relative_to(place.out)).read_bytes() == path.read_bytes(), path
+    assert mnbatch("verify", new).returncode == 0
+    plans = json.loads(place.process(*argv, "--plan-only", "--json").stdout)["slides"]
+    assert [slide["action"] for slide in plans] == ["keep", "keep"]
+    assert place.process(*argv, "--pseudonymise").returncode == 2
+
+
+def test_other_contents_models_and_damaged_results_are_not_taken_over(place) -> None:
+    from mnbatch.inference.catalogue import ModelSet
+    from mnbatch.pipeline.planning import Stamps, plan_slides
+    from mnbatch.pipeline.reuse import Reuse
+    from mnbatch.pipeline.run import find_slides
+    from mnbatch.results.store import Store
+    from mnbatch.settings import resolve
+
+    without_failure(place)
+    given = {"export": place.export, "out": place.root / "new", "model": str(place.model)}
+
+    def actions(**more: object) -> list[str]:
+        settings = resolve({**given, "layout": "donor-slide-folders", **more}, environment={}).settings
+        store, stamps = Store(settings.out), Stamps(ModelSet.open(settings.model), settings)
+        reuse = Reuse(place.out, store, stamps)
+        slides = find_slides(settings.export, layout=settings.layout, kind="crops")
+        found = [reuse.plan(plan).action for plan in plan_slides(slides, store, stamps)]
+        shutil.rmtree(settings.out, ignore_errors=True)
+        return found
+
+    assert actions() == ["reuse", "reuse"]
+    assert actions(keep_crops=False) == ["score", "score"]
+    assert actions(stain="giemsa") == ["score", "score"]
+    cell = place.export / "D1/A/cell_000.png"
+    cell.write_bytes((place.export / "D1/A/cell_001.png").read_bytes())
+    assert actions() == ["score", "reuse"]
+    scores = place.slide("D2-B") / "g1/scores.csv"
+    scores.write_bytes(scores.read_bytes()[:-1] + b"1")
+    assert actions() == ["score", "score"]
