@@ -411,7 +411,7 @@ def run(export: str | Path, out: str | Path, **settings: Any) -> RunOutcome:
         MnbatchError: what stops the whole run (no input, disk full, OUT held by another run, ...). A slide's own
             failure does not.
     """
-    from mnbatch.pipeline.run import run as run_pipeline
+    from mnbatch.app.run_service import run_and_tell
     from mnbatch.settings import RunSettings, resolve
 
     unknown = sorted(set(settings) - set(RunSettings.model_fields))
@@ -420,7 +420,7 @@ def run(export: str | Path, out: str | Path, **settings: Any) -> RunOutcome:
             f"{unknown[0]} is not a setting of a run.", f"Settings: {', '.join(RunSettings.model_fields)}."
         )
     resolved = resolve({"export": Path(export), "out": Path(out), **settings}, environment={})
-    return run_pipeline(resolved)
+    return run_and_tell(resolved)
 
 
 def open_results(out: str | Path) -> Results:

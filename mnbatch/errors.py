@@ -2,7 +2,8 @@
 
 Each class carries the exit code of `mnbatch`. The codes are a contract with cron jobs (see docs/operations.md):
 0 all slides done, 1 internal, 2 usage, 3 some slides (cases, a curve) failed, 4 no input, 5 things that do not belong
-together, 10 unreadable or disk full, 11 lock held, 12 model missing or altered, 130/143 interrupted.
+together, 10 unreadable or disk full, 11 lock held, 12 model missing or altered, 130/143 interrupted. `status` alone:
+6 the latest run did not finish, 7 it is too old, 8 slides wait for files.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import ClassVar
 EXIT_OK = 0
 EXIT_INTERNAL = 1
 EXIT_SLIDES_FAILED = 3
+EXIT_RUN_FAILED = 6
+EXIT_OVERDUE = 7
+EXIT_WAITING = 8
 
 
 class MnbatchError(Exception):

@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,7 +82,13 @@ def as_storage_error(error: BaseException) -> StorageError | None:
 
 
 def write_atomically(
-    path: Path, data: bytes, *, durable: bool = False, private: bool = False, staged_in: Path | None = None
+    path: Path,
+    data: bytes,
+    *,
+    durable: bool = False,
+    private: bool = False,
+    staged_in: Path | None = None,
+    check: Callable[[], None] | None = None,
 ) -> None:
     """Replace `path` by `data` in one step: a reader sees the old bytes or the new.
 
@@ -93,6 +99,8 @@ def write_atomically(
         private: only the owner may read it, at any time.
         staged_in: folder on the same disk where it is written first, so that a kill leaves nothing elsewhere;
             otherwise the folder of `path`.
+        check: called when the bytes are written, as the last thing before they take their place; what it raises keeps
+            the old ones.
 
     Raises:
         StorageError: when the disk is full or the path cannot be written.
@@ -100,7 +108,7 @@ def write_atomically(
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     with (
         storage_errors(path),
-        replacing(path, durable=durable, staged_in=staged_in) as staged,
+        replacing(path, durable=durable, staged_in=staged_in, check=check) as staged,
         os.fdopen(os.open(staged, flags, 0o600 if private else 0o666), "wb") as file,
     ):
         file.write(data)
@@ -117,13 +125,21 @@ def write_out_file(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def replacing(path: Path, *, durable: bool = False, suffix: str = "", staged_in: Path | None = None) -> Iterator[Path]:
+def replacing(
+    path: Path,
+    *,
+    durable: bool = False,
+    suffix: str = "",
+    staged_in: Path | None = None,
+    check: Callable[[], None] | None = None,
+) -> Iterator[Path]:
     """A temporary path next to `path`, which takes its place when the block ends well and is gone when it does not.
 
     Args:
         durable: also wait until the bytes are on the disk.
         suffix: of the temporary name, for writers that go by it.
         staged_in: another folder of the same disk for the temporary path.
+        check: called as the last thing before the temporary path takes its place.
 
     Raises:
         OSError: it cannot be written.
@@ -133,6 +149,8 @@ def replacing(path: Path, *, durable: bool = False, suffix: str = "", staged_in:
         yield staged
         if durable:
             _sync(staged, os.O_RDWR)
+        if check is not None:
+            check()
         os.replace(staged, path)
     except BaseException:
         with contextlib.suppress(OSError):

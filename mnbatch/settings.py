@@ -19,6 +19,16 @@ ENVIRONMENT_PREFIX = "MNBATCH_"
 _LONGEST_TEXT = 4096
 _LONGEST_WAIT = 1e9
 DEFAULT_MODEL = "attention-alexnet"
+CONFIG_VARIABLE = "MNBATCH_CONFIG"
+"""Where the settings file is, for commands that are not given --config."""
+
+COMMANDS = frozenset(
+    {
+        *("ack", "adapt", "archive", "compare", "curve", "dose", "evaluate", "forget", "history", "model", "report"),
+        *("review", "run", "scan", "simulate", "status", "train", "verify"),
+    }
+)
+"""Tables that a settings file may have: one a command."""
 _PAGES = "(cells|positions|channels|planes|times)(:[1-9][0-9]{0,4})?"
 
 
@@ -61,6 +71,9 @@ class RunSettings(BaseModel):
         verify: hash the content of every file again, also of slides whose files look unchanged, and all of OUT.
         retry_failed: try slides again that failed for good.
         export_moved: OUT's export is at another path now.
+        reuse: another OUT, whose scores are taken over where contents, model and settings are the same.
+        on_finish: shell command that gets a summary of the run as JSON when the run has ended, however it did.
+        on_finish_seconds: then it is ended.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -97,6 +110,9 @@ class RunSettings(BaseModel):
     verify: bool = False
     retry_failed: bool = False
     export_moved: bool = False
+    reuse: Path | None = None
+    on_finish: str | None = None
+    on_finish_seconds: float = Field(default=60.0, ge=1, le=86400)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -173,6 +189,7 @@ def refuse_unknown_variables(environment: Mapping[str, str] | None = None) -> No
         UsageError: there is one; names the setting that is nearest to it.
     """
     known = [ENVIRONMENT_PREFIX + name.upper() for name in (*RunSettings.model_fields, *renamed.SETTINGS)]
+    known.append(CONFIG_VARIABLE)
     for name in sorted(os.environ if environment is None else environment):
         if name.upper().startswith(ENVIRONMENT_PREFIX) and name not in known:
             like = nearest(name.upper(), known)
@@ -196,7 +213,12 @@ def check_pages(options: Any) -> None:
     resolve({"export": Path(), "out": Path(), **given}, environment={})
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_settings_file(path: Path) -> dict[str, Any]:
+    """The tables of a settings file, one a command; what is above the first table is the table `run`.
+
+    Raises:
+        UsageError: it cannot be read, is no TOML, or has a table of no command.
+    """
     try:
         data = tomllib.loads(read_text(path))
     except OSError as error:
@@ -205,10 +227,25 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"The settings file {path} is not valid TOML: {reason(error)}.", "Correct that line."
         ) from error
-    table = data.pop("run", {})
-    if not isinstance(table, dict):
-        raise UsageError(f"In the settings file {path}, run is not a table.", "Write [run] and the settings below it.")
-    values = {key.replace("-", "_"): value for key, value in (data | table).items()}
+    for name in sorted(COMMANDS & data.keys()):
+        if not isinstance(data[name], dict):
+            raise UsageError(
+                f"In the settings file {path}, {name} is not a table.", f"Write [{name}] and the settings below it."
+            )
+    unknown = sorted(name for name, value in data.items() if isinstance(value, dict) and name not in COMMANDS)
+    if unknown:
+        like = nearest(unknown[0], COMMANDS)
+        raise UsageError(
+            f"The settings file {path} has a table [{short(unknown[0])}], which is no command.",
+            f"{f'Did you mean [{like}]? ' if like else ''}Tables: {', '.join(sorted(COMMANDS))}.",
+        )
+    tables = {name: data[name] for name in data if name in COMMANDS}
+    plain = {name: value for name, value in data.items() if name not in COMMANDS}
+    return {**tables, "run": plain | tables.get("run", {})}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    values = {key.replace("-", "_"): value for key, value in read_settings_file(path)["run"].items()}
     unknown = sorted(set(values) - set(RunSettings.model_fields) - set(renamed.SETTINGS))
     if unknown:
         known = ", ".join(sorted(RunSettings.model_fields))

@@ -194,7 +194,9 @@ def _missing(made: ReportSummary) -> dict[str, list[Missing]]:
     found: dict[str, list[Missing]] = {}
     for slide in made.slides:
         if slide.status in ("failed", "waiting"):
-            found.setdefault(donors.get(slide.slide_id, ""), []).append(Missing(slide.slide_id, slide.reason))
+            found.setdefault(donors.get(slide.slide_id, ""), []).append(
+                Missing(slide.slide_id, slide.reason, slide.acknowledged)
+            )
     return found
 
 

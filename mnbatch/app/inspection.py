@@ -1,6 +1,6 @@
-"""What an export holds, what an OUT holds, whether it is as it was written, and one chart over many of them.
+"""What an export holds, whether an OUT is as it was written, and one chart over many of them.
 
-Each function imports what it needs: `status` is asked often and must not load what a scan does.
+Each function imports what it needs: a scan must not load what a chart does.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnbatch.app.rebuild import open_store
 from mnbatch.errors import NoInputError, UsageError
-from mnbatch.intake import read_json
 from mnbatch.renamed import current_input
 from mnbatch.results.roster import Missing
-from mnbatch.results.store import Store
 
 if TYPE_CHECKING:
     from mnbatch.assay.cells import Skipped, Slide
@@ -26,63 +24,9 @@ if TYPE_CHECKING:
     from mnbatch.pipeline.workers import WorkerPool
     from mnbatch.report.control_charts import BatchPoint
     from mnbatch.report.verifying import Verified
-    from mnbatch.results.paths import OutPaths
-    from mnbatch.results.records import SlideRecord
 
 RECOGNISING_SECONDS, RECOGNISING_GIB = 60.0, 4.0
 """What looking at one file may take."""
-
-REPORTED = ("done", "partial", "failed", "waiting")
-
-
-@dataclass(frozen=True, slots=True)
-class FailedSlide:
-    """A slide that is not counted."""
-
-    slide_id: str
-    slide: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingSlide:
-    """A slide, or newer files of one, that the latest run left to the next.
-
-    Attributes:
-        since: when a run first did, UTC.
-        scored: an earlier result of it is counted.
-        overdue: it waits for longer than a day, or than twice --settle.
-    """
-
-    slide_id: str
-    slide: str
-    since: str
-    reason: str
-    scored: bool
-    overdue: bool
-
-
-@dataclass(frozen=True, slots=True)
-class OutStatus:
-    """What an OUT holds and what its latest run did.
-
-    Attributes:
-        slides: copies are not among them.
-        done: slides that the latest report counts.
-        copies: slide_ids that are counted once, as another slide.
-        held_by: host and process of the run that holds OUT; None for none.
-        latest_run: status, exit_code, started, finished and host; empty without a manifest.
-        waiting: slides that are not scored yet, and those of which newer files are not.
-    """
-
-    out: str
-    slides: int
-    done: int
-    failed: tuple[FailedSlide, ...]
-    copies: tuple[str, ...]
-    held_by: str | None
-    latest_run: Mapping[str, Any]
-    waiting: tuple[WaitingSlide, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +36,7 @@ class History:
     Attributes:
         points: every batch, in the order of time.
         outside: of these, batches beyond the limits of their method.
-        missing: slides of all batches that are not counted, as folder/slide_id.
+        missing: slides of all batches that are not counted, as folder/slide_id; and batches that cannot be read.
     """
 
     page: Path
@@ -175,81 +119,6 @@ class NothingFoundError(NoInputError):
         self.found = found
 
 
-def out_status(out: Path) -> OutStatus:
-    """What is done, failed and running in OUT, as the latest report and the locks have it.
-
-    Raises:
-        NoInputError: OUT holds no results.
-        StorageError: a record cannot be read.
-    """
-    from mnbatch.results.lock import current_holder
-    from mnbatch.results.paths import OutPaths
-
-    paths = OutPaths(out.resolve())
-    if not paths.batch.exists():
-        raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
-    holder = current_holder(paths.lock)
-    held_by = None if holder is None else f"{holder.host}:{holder.pid}"
-    store = Store(out)
-    records = store.records()
-    states = {record.slide_id: _reported(store, record) for record in records}
-    failed = {r.slide_id for r in records if r.status == "failed" or states[r.slide_id][0] == "failed"}
-    # A copy under another donor is reported as failed, not taken once.
-    copies = tuple(r.slide_id for r in records if r.status == "copy" and states[r.slide_id][0] != "failed")
-    return OutStatus(
-        out=str(out),
-        slides=len(records) - len(copies),
-        done=sum(status in ("done", "partial") for status, _ in states.values()),
-        failed=tuple(
-            FailedSlide(r.slide_id, r.name, states[r.slide_id][1] or r.reason) for r in records if r.slide_id in failed
-        ),
-        copies=copies,
-        held_by=held_by,
-        latest_run=_latest_run(paths, held_by),
-        waiting=tuple(
-            WaitingSlide(
-                slide_id=r.slide_id,
-                slide=r.name,
-                since=r.waiting.since,
-                reason=r.waiting.text,
-                scored=r.status != "waiting",
-                overdue=r.waiting.overdue,
-            )
-            for r in records
-            if r.waiting is not None
-        ),
-    )
-
-
-def _latest_run(paths: OutPaths, held_by: str | None) -> dict[str, Any]:
-    from mnbatch.results.manifest import read_manifest
-
-    manifest = read_manifest(paths)
-    if manifest is None:
-        return {}
-    run = {name: manifest.get(name) for name in ("status", "exit_code", "started", "finished", "host")}
-    if run["status"] == "running" and held_by is None:
-        run["status"] = "killed"
-    return run
-
-
-def _reported(store: Store, record: SlideRecord) -> tuple[str, str]:
-    """Status and reason of a slide as the latest report had it, unless its result was damaged since."""
-    if record.status == "waiting":
-        return "waiting", record.reason
-    wrong = store.damage(record)
-    if wrong:
-        return "failed", f"its stored result is damaged: {wrong}"
-    try:
-        summary = read_json(store.paths.slide(record.slide_id).summary, finite=False)
-        status, reason = summary["status"], summary.get("reason", "")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        status, reason = None, ""
-    if status not in REPORTED or not isinstance(reason, str):
-        return "not reported yet", ""
-    return status, reason
-
-
 def verify_results(out: Path) -> Verified:
     """Whether everything in OUT that has a checksum is as it was written; nothing is changed.
 
@@ -271,7 +140,8 @@ def draw_history(root: Path, page: Path) -> History:
     from mnbatch.files import write_out_file
     from mnbatch.report.control_charts import chart_page, find_batches, limits, outside
 
-    points = find_batches(root.resolve())
+    unread: list[Missing] = []
+    points = find_batches(root.resolve(), unread)
     if not points:
         raise NoInputError(
             f"There is no batch of mnbatch below {root}.", "Give the folder that holds the --out folders."
@@ -283,7 +153,7 @@ def draw_history(root: Path, page: Path) -> History:
         chart = limits([point.per_1000 for point in of if point.per_1000 is not None])
         beyond += [point for point in of if outside(point.per_1000, chart)]
     missing = [replace(slide, slide_id=f"{p.folder}/{slide.slide_id}") for p in points for slide in p.missing]
-    return History(page, tuple(points), tuple(beyond), tuple(missing))
+    return History(page, tuple(points), tuple(beyond), (*missing, *unread))
 
 
 def scan_export(

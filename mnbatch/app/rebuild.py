@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnbatch.errors import LockHeldError
 from mnbatch.results.annotations import load_samples
+from mnbatch.results.forgetting import complete
 from mnbatch.results.laboratory_file import keep_laboratory
 from mnbatch.results.lock import hold_out
 from mnbatch.results.manifest import read_manifest
@@ -88,7 +89,8 @@ class Rebuilt:
         return self.made.controls.sentence if self.made else ""
 
     def _with_status(self, status: str) -> tuple[Missing, ...]:
-        return tuple(Missing(slide.slide_id, slide.reason) for slide in self.slides if slide.status == status)
+        of = [slide for slide in self.slides if slide.status == status]
+        return tuple(Missing(slide.slide_id, slide.reason, slide.acknowledged) for slide in of)
 
     @property
     def pages_built(self) -> int:
@@ -128,6 +130,8 @@ def choose_options(
     from mnbatch.report.build import ReportOptions
 
     last = (read_manifest(paths) or {}).get("settings") or {}
+    if paths.archived.exists():
+        last = {**last, "gallery": 0}
     default = ReportOptions()
     options = ReportOptions(
         gallery=_first(gallery, last.get("gallery"), default.gallery),
@@ -223,6 +227,7 @@ def make_reports(
     from mnbatch.report.build import build_reports
     from mnbatch.report.unchanged import bring_up_to_date
 
+    complete(store.paths)
     choice = choose_options(store.paths) if options is None else ReportChoice(options)
     make = build_reports if whole else bring_up_to_date
     made = make(store, choice.options, load_samples(store.paths) if samples is None else samples)

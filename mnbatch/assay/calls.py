@@ -153,6 +153,7 @@ class SlideCall:
         excluded_cells: cells that left the denominator (unreadable or copies).
         flagged_cells: counted cells with at least one quality flag.
         mn: micronuclei of the counted cells; None for a failed slide, and where `mn_reason` says why not.
+        acknowledged: of a failed slide: a person has said that they know; `reason` has their words, too.
     """
 
     status: SlideStatus
@@ -164,6 +165,7 @@ class SlideCall:
     warnings: tuple[str, ...] = ()
     mn: MnFrequency | None = None
     mn_reason: str = ""
+    acknowledged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,15 @@ from typing import Annotated
 import typer
 
 from mnbatch import __version__
+from mnbatch.cli.ack import ack
 from mnbatch.cli.adapt import adapt
+from mnbatch.cli.archive import archive
 from mnbatch.cli.common import App
 from mnbatch.cli.compare import compare
 from mnbatch.cli.curve import curve_app
 from mnbatch.cli.dose import dose
 from mnbatch.cli.evaluate import evaluate
+from mnbatch.cli.forget import forget
 from mnbatch.cli.history import history
 from mnbatch.cli.model import model_app
 from mnbatch.cli.report import report
@@ -41,6 +44,9 @@ app.command("run")(run)
 app.command("scan")(scan)
 app.command("report")(report)
 app.command("status")(status)
+app.command("ack")(ack)
+app.command("forget")(forget)
+app.command("archive")(archive)
 app.command("history")(history)
 app.command("verify")(verify)
 app.add_typer(curve_app, name="curve")
@@ -71,7 +77,21 @@ def _root(
 
 WORK_IS_KEPT = frozenset(
     {
-        *("run", "report", "history", "train", "adapt", "evaluate", "compare", "simulate", "curve fit"),
+        *(
+            "run",
+            "report",
+            "history",
+            "ack",
+            "forget",
+            "archive",
+            "score",
+            "train",
+            "adapt",
+            "evaluate",
+            "compare",
+            "simulate",
+            "curve fit",
+        ),
         *(
             "model export",
             "model average",

@@ -100,4 +100,5 @@ def _say(done: Rebuilt) -> None:
     if done.controls:
         typer.echo(f"warning: {done.controls}", err=True)
     typer.echo(done.text)
-    raise typer.Exit(EXIT_SLIDES_FAILED if failed or done.controls else EXIT_OK)
+    unacknowledged = any(not slide.acknowledged for slide in failed)
+    raise typer.Exit(EXIT_SLIDES_FAILED if unacknowledged or done.controls else EXIT_OK)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnbatch.errors import MnbatchError
+from mnbatch.cli.common import config_file
+from mnbatch.errors import MnbatchError, UsageError
 
 if TYPE_CHECKING:
     from mnbatch.pipeline.run import RunOutcome
@@ -138,14 +141,30 @@ def run(
     export_moved: Annotated[
         bool, typer.Option("--export-moved", help="The export of this OUT has a new path.", rich_help_panel=_OPERATION)
     ] = False,
-    config: Annotated[
+    reuse: Annotated[
         Path | None,
-        typer.Option(help="Settings file (TOML); none is read by default.", rich_help_panel=_OPERATION),
+        typer.Option(help="Take over the scores of an earlier OUT where nothing differs.", rich_help_panel=_MODEL),
+    ] = None,
+    on_finish: Annotated[
+        str | None,
+        typer.Option(
+            help="Shell command that gets a summary of the run as JSON on its stdin when the run has ended, however it "
+            "did.",
+            rich_help_panel=_OPERATION,
+        ),
+    ] = None,
+    on_finish_seconds: Annotated[
+        float | None,
+        typer.Option(help="Then it is ended (default: 60).", rich_help_panel=_OPERATION),
     ] = None,
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="Print every setting and where it comes from; do nothing.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings on stderr.")] = False,
+    plan_only: Annotated[
+        bool, typer.Option("--plan-only", help="Say what a run would do with each slide; do nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --plan-only: one JSON document on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong, on stderr.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line a slide, also in a log file.")] = False,
 ) -> None:
     """Score what is new or changed of an EXPORT and bring the reports in --out up to date.
@@ -191,19 +210,28 @@ def run(
         "verify": verify or None,
         "retry_failed": retry_failed or None,
         "export_moved": export_moved or None,
+        "reuse": reuse,
+        "on_finish": on_finish,
+        "on_finish_seconds": on_finish_seconds,
     }
-    resolved = resolve(options, config=config)
+    resolved = resolve(options, config=config_file())
     if show_settings:
         _print_settings(resolved)
         return
+    if plan_only or as_json:
+        _print_plan(resolved, plan_only, as_json)
+        return
+    from mnbatch.app.run_service import run_and_tell
     from mnbatch.console import ConsoleProgress
-    from mnbatch.pipeline.run import run as run_pipeline
     from mnbatch.results.manifest import note
     from mnbatch.streams import lost_outputs
 
     with ConsoleProgress(quiet=quiet, verbose=verbose) as progress:
-        outcome = run_pipeline(resolved, progress)
-    _print_outcome(outcome, resolved)
+        outcome = run_and_tell(resolved, progress)
+    if quiet:
+        _print_failures(outcome)
+    else:
+        _print_outcome(outcome, resolved)
     lost = lost_outputs()
     if lost and outcome.log is not None:
         with contextlib.suppress(MnbatchError):
@@ -217,6 +245,31 @@ def _print_settings(resolved: ResolvedSettings) -> None:
         typer.echo(f"{name:18} {shown!s:30} {resolved.origins[name]}")
 
 
+def _print_plan(resolved: ResolvedSettings, plan_only: bool, as_json: bool) -> None:
+    from mnbatch.app.run_service import plan_of_run
+
+    if not plan_only:
+        raise UsageError("--json is for --plan-only.", "`mnbatch status OUT --json` is about a run that was made.")
+    plans = plan_of_run(resolved)
+    if as_json:
+        typer.echo(
+            json.dumps({"out": str(resolved.settings.out), "slides": [asdict(plan) for plan in plans]}, indent=1)
+        )
+        return
+    for plan in plans:
+        typer.echo(f"{plan.action}: {plan.slide_id}{f': {plan.why}' if plan.why else ''}")
+
+
+def _print_failures(outcome: RunOutcome) -> None:
+    """What is wrong and was not said while the run went on: cron mails whatever is printed."""
+    assert outcome.report is not None
+    for slide in outcome.report.slides:
+        failed = slide.status == "failed" and not slide.acknowledged
+        wrong = failed or (slide.status == "waiting" and slide.slide_id in outcome.overdue)
+        if wrong and slide.slide_id not in outcome.told:
+            typer.echo(f"{slide.status}: {slide.slide_id}: {slide.reason}", err=True)
+
+
 def _print_outcome(outcome: RunOutcome, resolved: ResolvedSettings) -> None:
     report = outcome.report
     assert report is not None
@@ -225,7 +278,9 @@ def _print_outcome(outcome: RunOutcome, resolved: ResolvedSettings) -> None:
     done = len(report.slides) - len(failed) - len(waiting)
     more = f", {len(waiting)} waiting" if waiting else ""
     typer.echo(f"slides: {len(report.slides)} in OUT, {done} done, {len(failed)} failed{more}")
-    if outcome.scored or outcome.called:
+    if outcome.reused:
+        typer.echo(f"scores taken over from {resolved.settings.reuse}: {len(outcome.reused)} slides")
+    if outcome.scored or outcome.called or outcome.reused:
         typer.echo(
             f"this run: {len(outcome.scored)} scored, {len(outcome.called)} re-thresholded, "
             f"{len(outcome.kept)} unchanged"

@@ -28,7 +28,7 @@ from mnbatch.results.records import (
 from mnbatch.results.store import Store
 from mnbatch.settings import RunSettings
 
-Action = Literal["score", "call", "touch", "keep", "wait", "copy"]
+Action = Literal["score", "call", "touch", "keep", "wait", "copy", "reuse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class Plan:
     Attributes:
         slide: its files are dropped where they are not needed any more.
         action: `score` it; `call` it again from stored scores; `touch` its record (only times of its files changed);
-            `keep` it; `wait` for the scanner; note a `copy`.
+            `keep` it; `wait` for the scanner; note a `copy`; `reuse`: its scores were
+            taken over from another OUT.
         why: one line; "" for a kept slide.
         record: what is committed, or None.
     """

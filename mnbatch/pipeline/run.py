@@ -25,6 +25,7 @@ from mnbatch.errors import (
     ModelError,
     NoInputError,
     StorageError,
+    UsageError,
 )
 from mnbatch.files import as_storage_error
 from mnbatch.imaging.discovery import find_slides
@@ -37,6 +38,7 @@ from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
 from mnbatch.pipeline.planning import Plan, Stamps, plan_slides
 from mnbatch.pipeline.reading import SlideJob, default_workers
 from mnbatch.pipeline.regrouped import Regrouped
+from mnbatch.pipeline.reuse import Reuse
 from mnbatch.pipeline.waiting import has_rested, waiting_record
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
@@ -47,8 +49,9 @@ from mnbatch.results.batch import Batch, open_batch, read_batch, refuse_out_in_e
 from mnbatch.results.keys import stat_key
 from mnbatch.results.laboratory_file import keep_laboratory
 from mnbatch.results.lock import hold_out
-from mnbatch.results.manifest import Manifest, RunLog
+from mnbatch.results.manifest import Manifest, RunLog, noting_false_start
 from mnbatch.results.out_files import storage_errors
+from mnbatch.results.paths import OutPaths
 from mnbatch.results.pseudonyms import Pseudonyms
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
@@ -77,6 +80,8 @@ class RunOutcome:
         overdue: of those that wait, the ones that waited for longer than a day (or than twice --settle).
         report: the tables as they are now.
         log: the JSON-lines log of the run.
+        reused: slide_ids whose scores were taken over from another OUT.
+        told: slides of which a warning has already said what is wrong.
     """
 
     exit_code: int = EXIT_OK
@@ -88,6 +93,8 @@ class RunOutcome:
     copies: list[str] = field(default_factory=list)
     report: ReportSummary | None = None
     log: Path | None = None
+    told: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
 
 
 def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunOutcome:
@@ -98,7 +105,8 @@ def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunO
         Interrupted: stopped by a signal; what was whole is committed and reported at the next run.
     """
     progress = progress or SilentProgress()
-    with covering(resolved.settings) as cover:
+    paths = OutPaths(resolved.settings.out.resolve())
+    with noting_false_start(paths), covering(resolved.settings) as cover:
         return _run(resolved, progress, cover)
 
 
@@ -140,11 +148,46 @@ def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> Run
                 pseudonyms=cover.pseudonyms,
             ).go()
         except BaseException as error:
-            _record_end(error, manifest, log)
+            _record_end(error, manifest, log, cover if private else None)
             cover.logged = True
             raise
         finally:
             log.close()
+
+
+def plan_only(settings: RunSettings) -> list[Plan]:
+    """What a run would do with each slide; nothing is written.
+
+    Raises:
+        UsageError: under pseudonyms an OUT has no key before its first run.
+        MnbatchError: what would stop the run before its first slide.
+    """
+    refuse_out_in_export(settings.export, settings.out)
+    models, store = ModelSet.open(settings.model), Store(settings.out)
+    if settings.pseudonymise and not (store.paths.private / "key").exists():
+        raise UsageError("--plan-only needs the codes of an earlier run.", "Leave out --pseudonymise, or run first.")
+    with WorkerPool(settings.workers or default_workers(), settings.file_deadline, settings.file_memory) as pool:
+        kind = _input_kind(settings, store, models, SilentProgress(), pool)
+    stamps = Stamps(models, settings)
+    slides: Iterator[Slide] = find_slides(
+        settings.export,
+        layout=settings.layout,
+        settle_seconds=settings.settle,
+        kind=kind,
+        stated=settings.input != "auto",
+        options=stamps.fields.page_options,
+    )
+    if settings.samples is not None:
+        slides = _sized(list(slides), settings.samples)
+    if settings.pseudonymise:
+        slides = map(Pseudonyms(store.paths).slide, slides)
+    return list(plan_slides(slides, store, stamps))
+
+
+def _sized(slides: list[Slide], sheet: Path) -> Iterator[Slide]:
+    matched = match_samples(read_samples(sheet), [(slide.slide_id, slide.name, slide.path) for slide in slides])
+    sizes = {slide_id: row.um_per_pixel for slide_id, row in matched.items()}
+    return (replace(slide, um_per_pixel=sizes.get(slide.slide_id)) for slide in slides)
 
 
 def check_something_is_there(settings: RunSettings, kind: InputKind) -> None:
@@ -241,8 +284,10 @@ class _Run:
         plans = []
         coded = self.pseudonyms
         self.regrouped = Regrouped(self.store, (lambda known: known) if coded is None else coded.slide_code)
-        for plan in plan_slides(self._found(), self.store, self.stamps):
+        reuse = None if self.settings.reuse is None else Reuse(self.settings.reuse, self.store, self.stamps)
+        for found in plan_slides(self._found(), self.store, self.stamps):
             self.stop.check()
+            plan = found if reuse is None else reuse.plan(found)
             plans.append(plan)
             if plan.action == "wait" and self.pseudonyms is not None:
                 plan = plans[-1] = replace(plan, why=shareable(plan.why, self.pseudonyms.code))
@@ -314,6 +359,8 @@ class _Run:
             self.outcome.copies.append(slide_id)
             self.store.put_record(copy_record(plan.slide, self.settings))
             self.progress.warning(f"{plan.slide.name} is a copy of {plan.slide.copy_of} and is counted once")
+        elif plan.action == "reuse":
+            self.outcome.reused.append(slide_id)
         elif plan.action == "call":
             self.outcome.called.append(slide_id)
             self._threshold_again(plan)
@@ -337,6 +384,7 @@ class _Run:
         overdue = record.waiting is not None and record.waiting.overdue
         if overdue:
             self.outcome.overdue.append(slide.slide_id)
+            self.outcome.told.append(slide.slide_id)
         tell = self.progress.warning if overdue else self.progress.message
         tell(f"{slide.name} is left to the next run: {said}")
 
@@ -394,6 +442,7 @@ class _Run:
         level = "error" if failed else "info"
         self.log.write("slide", level=level, error=job.cause, slide=record.slide_id, **known)
         if failed:
+            self.outcome.told.append(record.slide_id)
             self.progress.warning(f"{record.name} failed: {record.reason} {record.next_step}")
         else:
             self.progress.slide(record.name, f"{record.cells} cells scored ({job.why})")
@@ -424,7 +473,7 @@ class _Run:
         self._warn_of_alike_donors(report)
         for slide in report.slides:
             self.manifest.slide(slide.slide_id, status=slide.status, reason=slide.reason)
-        failed = any(slide.status == "failed" for slide in report.slides)
+        failed = any(slide.status == "failed" and not slide.acknowledged for slide in report.slides)
         failed = bool(self._verified()) or failed
         failed = bool(self.outcome.overdue) or failed
         if report.controls.flagged:
@@ -450,13 +499,15 @@ class _Run:
         return wrong
 
 
-def _record_end(error: BaseException, manifest: Manifest, log: RunLog) -> None:
+def _record_end(error: BaseException, manifest: Manifest, log: RunLog, cover: Cover | None) -> None:
     """Leave the truth about the end of the run; where the disk is full, the first error stays the one that is shown."""
     known = error if isinstance(error, MnbatchError) else as_storage_error(error)
     code = error.code if isinstance(error, Interrupted) else EXIT_INTERNAL if known is None else known.exit_code
     status = "interrupted" if isinstance(error, Interrupted) else "failed"
+    # `status` says it, so it must hold no names either.
+    said = known if known is None or cover is None else cover.error(known)
     try:
         log.write(status, level="error", error=error)
-        manifest.finish(status, code)
+        manifest.finish(status, code, "" if said is None else said.message)
     except MnbatchError:
         return

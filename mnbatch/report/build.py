@@ -48,6 +48,7 @@ class ReportedSlide:
     slide_id: str
     status: SlideStatus
     reason: str
+    acknowledged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,9 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
     )
     write_seal(store.paths)
     return ReportSummary(
-        slides=tuple(ReportedSlide(i.record.slide_id, i.call.status, i.call.reason) for i in items),
+        slides=tuple(
+            ReportedSlide(i.record.slide_id, i.call.status, i.call.reason, i.call.acknowledged) for i in items
+        ),
         copies=len(copied),
         donors=len(donors),
         slides_built=slides.built,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 
 from mnbatch.assay.sample_sheet import is_background
 from mnbatch.dosimetry.detection_limits import Control, pool_controls
+from mnbatch.errors import MnbatchError, StorageError
 from mnbatch.report import wording
 from mnbatch.results.dosing_settings import scoring_mode
 from mnbatch.results.records import SlideRecord
@@ -105,9 +106,26 @@ class Limits:
     high: float
 
 
-def find_batches(root: Path) -> list[BatchPoint]:
-    """Every OUT below `root` (or `root` itself) that has scored slides, in the order of time."""
-    points = [point for folder in _outs(root) if (point := _point(folder, root)) is not None]
+def find_batches(root: Path, unread: list[Missing] | None = None) -> list[BatchPoint]:
+    """Every OUT below `root` (or `root` itself) that has scored slides, in the order of time.
+
+    Args:
+        unread: takes the folders of batches that cannot be read, with the reason; None raises it.
+
+    Raises:
+        StorageError: a batch cannot be read, and nobody takes the reason.
+    """
+    points = []
+    for folder in _outs(root):
+        try:
+            point = _point(folder, root)
+        except MnbatchError as error:
+            if unread is None:
+                raise
+            # One damaged batch must not keep years of others from their chart.
+            unread.append(Missing(folder.relative_to(root).as_posix(), error.message))
+        else:
+            points += [] if point is None else [point]
     return sorted(points, key=lambda point: (point.finished, point.folder))
 
 
@@ -151,7 +169,7 @@ def _point(folder: Path, root: Path) -> BatchPoint | None:
             scores += [cell.p_mn for cell in call.cells if cell.p_mn is not None]
     return BatchPoint(
         folder=folder.relative_to(root).as_posix(),
-        finished=max(r.scored.finished for r in scored if r.scored),
+        finished=_last_finished(record.scored.finished for record in scored if record.scored),
         method=methods.pop() if len(methods) == 1 else "mixed",
         slides=len(roster.records),
         missing=tuple(missing),
@@ -160,6 +178,23 @@ def _point(folder: Path, root: Path) -> BatchPoint | None:
         per_1000=1000 * mnbn / cells if cells else None,
         mean_score=float(np.mean(scores)) if scores else None,
     )
+
+
+def _last_finished(moments: Iterable[str]) -> str:
+    """The latest of these; a record that states no time is no reason to have no chart.
+
+    Raises:
+        StorageError: none of them is a time.
+    """
+    known = []
+    for moment in moments:
+        try:
+            known.append((datetime.fromisoformat(moment).astimezone(UTC), moment))
+        except (ValueError, OverflowError):
+            continue
+    if not known:
+        raise StorageError("No slide's record says when it was scored.", "Restore the records from a copy.")
+    return max(known)[1]
 
 
 def chart_page(points: Sequence[BatchPoint]) -> bytes:

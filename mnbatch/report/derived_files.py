@@ -58,6 +58,7 @@ class SlideSummary:
     review: SlideReview
     estimates: Estimates
     checksums: dict[str, str] = field(default_factory=dict)
+    acknowledged: bool = False
 
     def call(self) -> SlideCall:
         """The call without its cells: all that pooling needs."""
@@ -71,6 +72,7 @@ class SlideSummary:
             warnings=self.warnings,
             mn=self.mn,
             mn_reason=self.mn_reason,
+            acknowledged=self.acknowledged,
         )
 
     @classmethod
@@ -98,11 +100,14 @@ class SlideSummary:
             sizes,
             review,
             estimates,
+            acknowledged=call.acknowledged,
         )
 
     def to_bytes(self) -> bytes:
         """As summary.json holds it."""
         content = json.loads(json.dumps(asdict(self), ensure_ascii=True))
+        if not self.acknowledged:
+            del content["acknowledged"]
         return (json.dumps(content | {CHECKSUM: content_checksum(content)}, indent=1) + "\n").encode()
 
 

@@ -165,6 +165,7 @@ class SlideBuilder:
             self._validated,
             repr(context.controls.get(called_with(record))),
             damage,
+            *((asdict(context.roster.known[slide_id]),) if slide_id in context.roster.known else ()),
             *filter(None, [context.batch_controls.state]),
         )
 

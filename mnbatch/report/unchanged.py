@@ -93,8 +93,8 @@ def _known(paths: OutPaths, key: str, now: _States) -> ReportSummary | None:
 
 def _remember(paths: OutPaths, key: str, before: _States, made: ReportSummary) -> None:
     """Keep the states of all files, unless something may be otherwise the next time though no file changes."""
-    if made.damaged:
-        # A file that could not be read may be readable the next time.
+    if made.damaged or made.controls.flagged:
+        # A file that could not be read may be readable the next time; what is wrong with controls is told each time.
         return
     time.sleep(TICK_SECONDS)
     after = _states(paths)
@@ -104,7 +104,7 @@ def _remember(paths: OutPaths, key: str, before: _States, made: ReportSummary) -
     content: dict[str, Any] = {
         "key": key,
         "states": [after.given, after.made],
-        "slides": [[slide.slide_id, slide.status, slide.reason] for slide in made.slides],
+        "slides": [[slide.slide_id, slide.status, slide.reason, slide.acknowledged] for slide in made.slides],
         "copies": made.copies,
         "donors": made.donors,
         "alike_donors": [list(group) for group in made.alike_donors],
@@ -139,7 +139,7 @@ class _LinkError(Exception):
 
 def _files(paths: OutPaths) -> Iterator[tuple[str, os.stat_result]]:
     """Path below OUT and state of each file, in the order of their names."""
-    for path in (paths.batch, paths.index, paths.slides_csv, paths.donors_csv, paths.report_seal):
+    for path in (paths.batch, paths.index, paths.slides_csv, paths.donors_csv, paths.donors_xlsx, paths.report_seal):
         if path.is_symlink():
             raise _LinkError
         if path.exists():

@@ -162,12 +162,17 @@ def _annotations(paths: OutPaths) -> Iterator[Finding | None]:
         yield None
     yield from _sealed_files(paths, seals)
     trails = [paths.review_trail(slide_id) for slide_id in reviewed_slides(paths)]
-    for path in [*trails, *([paths.signatures] if paths.signatures.exists() or _head(paths, seals) else [])]:
+    more = [
+        path
+        for path in (paths.signatures, paths.acknowledged, paths.forgotten)
+        if path.exists() or _head(paths, path, seals)
+    ]
+    for path in [*trails, *more]:
         yield _trail(paths, path, seals)
 
 
-def _head(paths: OutPaths, seals: Seals) -> bool:
-    return name_of(paths.annotations, paths.signatures) in seals.trails
+def _head(paths: OutPaths, path: Path, seals: Seals) -> bool:
+    return name_of(paths.annotations, path) in seals.trails
 
 
 def _sealed_files(paths: OutPaths, seals: Seals) -> Iterator[Finding | None]:

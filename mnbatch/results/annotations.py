@@ -34,14 +34,16 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """Bytes of one file from `offset` on; the whole file where that is None."""
+    """Bytes of one file from `offset` on; the whole file where that is None, and no file where `data` is."""
 
     file: str
     offset: int | None
-    data: bytes
+    data: bytes | None
 
-    def over(self, before: bytes | None) -> bytes:
-        """The file's content once the change is in place."""
+    def over(self, before: bytes | None) -> bytes | None:
+        """The file's content once the change is in place; None for no file."""
+        if self.data is None:
+            return None
         return self.data if self.offset is None else (before or b"")[: self.offset] + self.data
 
 
@@ -60,6 +62,40 @@ def change(
     with wait_for_lock(paths.annotations_lock, WAIT_SECONDS):
         _put_in_place(paths, _journal(paths))
         changes = _changes(paths, append or {}, replace or {})
+        write_atomically(paths.journal, _dump(changes), durable=True)
+        _put_in_place(paths, changes)
+
+
+def erase(
+    paths: OutPaths, *, replace: Mapping[Path, bytes], rewrite: Mapping[Path, Rows], remove: Sequence[Path]
+) -> None:
+    """Replace files, write trails anew from the lines that stay, and remove files; all of it or nothing.
+
+    For what must not stay in a trail that is otherwise only appended to: its chain begins again.
+
+    Raises:
+        StorageError, LockHeldError: as for `change`.
+    """
+    if not (replace or rewrite or remove):
+        return
+    with wait_for_lock(paths.annotations_lock, WAIT_SECONDS):
+        _put_in_place(paths, _journal(paths))
+        seals = read_seals(paths)
+        files, trails, changes = dict(seals.files), dict(seals.trails), []
+        for path, rows in rewrite.items():
+            name = name_of(paths.annotations, path)
+            data, trails[name] = add_lines(b"", rows, None)
+            changes.append(_Change(name, None, data))
+        for path, content in replace.items():
+            name = name_of(paths.annotations, path)
+            files[name] = checksum(content)
+            changes.append(_Change(name, None, content))
+        for path in remove:
+            name = name_of(paths.annotations, path)
+            files.pop(name, None)
+            trails.pop(name, None)
+            changes.append(_Change(name, None, None))
+        changes.append(_Change(name_of(paths.annotations, paths.checksums), None, Seals(files, trails).to_bytes()))
         write_atomically(paths.journal, _dump(changes), durable=True)
         _put_in_place(paths, changes)
 
@@ -141,6 +177,9 @@ def _put_in_place(paths: OutPaths, changes: Sequence[_Change]) -> None:
 
 def _apply(path: Path, one: _Change) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    if one.data is None:
+        path.unlink(missing_ok=True)
+        return
     if one.offset is None:
         write_atomically(path, one.data, durable=True)
         return
@@ -166,7 +205,10 @@ def _bytes(path: Path) -> bytes | None:
 
 
 def _dump(changes: Sequence[_Change]) -> bytes:
-    rows = [{"file": c.file, "offset": c.offset, "data": base64.b64encode(c.data).decode()} for c in changes]
+    rows = [
+        {"file": c.file, "offset": c.offset, "data": None if c.data is None else base64.b64encode(c.data).decode()}
+        for c in changes
+    ]
     return json.dumps({"changes": rows, CHECKSUM: content_checksum({"changes": rows})}).encode() + b"\n"
 
 
@@ -191,7 +233,8 @@ def _parse(row: Mapping[str, Any]) -> _Change:
     name, offset = PurePosixPath(row["file"]), row["offset"]
     if name.is_absolute() or ".." in name.parts or not (offset is None or (isinstance(offset, int) and offset >= 0)):
         raise ValueError("a file outside of the annotations")
-    return _Change(str(name), offset, base64.b64decode(row["data"], validate=True))
+    data = row["data"]
+    return _Change(str(name), offset, None if data is None else base64.b64decode(data, validate=True))
 
 
 # What people say about slides, kept apart from what the program found.

@@ -5,23 +5,34 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Any
 
+from mnbatch.assay.copies import DIGEST_BYTES
+from mnbatch.assay.near_copies import SPECTRUM_BYTES, THUMBNAIL_BYTES
+from mnbatch.csvfile import CsvError, count_rows
 from mnbatch.errors import StorageError
+from mnbatch.files import is_leftover
 from mnbatch.intake import parse_json, read_bytes, read_json, reason, short
+from mnbatch.processes import runs, this_process
 from mnbatch.results.checksums import content_checksum, file_checksum
-from mnbatch.results.lock import check_still_held
+from mnbatch.results.lock import check_still_held, run_of
 from mnbatch.results.out_files import write_atomically
-from mnbatch.results.paths import GENERATION_PREFIX, STAGING_PREFIX, SlidePaths
+from mnbatch.results.paths import GENERATION_PREFIX, STAGING_PREFIX, GenerationPaths, SlidePaths
 from mnbatch.results.records import SlideRecord
 
 DAMAGED = "damaged"
 """The `stat_key` of a record in place of a damaged one; no files give it."""
 
 _GENERATION = re.compile(r"g[1-9][0-9]{0,8}")
+_STAGED = re.compile(
+    re.escape(STAGING_PREFIX)
+    + r"(?P<machine>[0-9a-f]{8})-(?P<pid>\d{1,10})-(?P<started>\d{1,20})-(?P<run>[0-9a-f]{1,12})-[0-9a-f]{8}"
+)
+RUN_LETTERS = 12
 _LONGEST_NAME = 1000
 _MOST_CELLS = 10**9
 
@@ -117,14 +128,31 @@ def _refuse_impossible(paths: SlidePaths, record: SlideRecord) -> None:
 
 
 def write_record(paths: SlidePaths, record: SlideRecord) -> None:
-    """Replace a slide's record in one durable step: the commit. Its last line is a checksum over all others."""
-    check_still_held(paths.lock)
+    """Replace a slide's record in one durable step: the commit. Its last line is a checksum over all others.
+
+    The run's token is compared with the lock's when all bytes are on the disk, as the last thing before the rename: a
+    process that slept while another run took OUT over writes nothing.
+
+    Raises:
+        LockHeldError: another run took OUT over.
+        StorageError: it cannot be written, or its generation is gone.
+    """
     content: dict[str, Any] = json.loads(record.model_dump_json())
     content[CHECKSUM] = content_checksum(content)
     if paths.record.is_dir() and not paths.record.is_symlink():
         # Damage that no rename of a file would replace.
         shutil.rmtree(paths.record, ignore_errors=True)
-    write_atomically(paths.record, json.dumps(content, indent=1).encode() + b"\n", durable=True)
+    data = json.dumps(content, indent=1).encode() + b"\n"
+    write_atomically(paths.record, data, durable=True, check=lambda: _may_commit(paths, record))
+
+
+def _may_commit(paths: SlidePaths, record: SlideRecord) -> None:
+    check_still_held(paths.lock)
+    if record.generation is not None and not paths.generation(record.generation).root.is_dir():
+        raise StorageError(
+            f"The scores of slide {record.slide_id} were removed while they were committed: another run writes there.",
+            "Run again when no other run holds OUT.",
+        )
 
 
 def _unreadable(paths: SlidePaths, what: str) -> StorageError:
@@ -134,18 +162,59 @@ def _unreadable(paths: SlidePaths, what: str) -> StorageError:
     )
 
 
-def sweep_slide(paths: SlidePaths, record: SlideRecord | None) -> None:
-    """Remove staged and superseded generations: whatever the record does not name."""
+def staging_name(paths: SlidePaths) -> str:
+    """Of this writer alone: machine, process and its start, run, and a random part.
+
+    Process ids are the same in two containers that share OUT, and are given out again.
+    """
+    me = this_process()
+    run = run_of(paths.lock)[:RUN_LETTERS] or "0"
+    return f"{STAGING_PREFIX}{me.machine}-{me.pid}-{me.started or 0}-{run}-{secrets.token_hex(4)}"
+
+
+def sweep_slide(paths: SlidePaths, record: SlideRecord | None, *, others: bool = False) -> None:
+    """Remove superseded generations, and what this process or a dead one of this machine left staged.
+
+    Args:
+        others: also what every other run staged; for the one command that holds OUT.
+    """
     keep = record.generation if record is not None else None
     for entry in list(os.scandir(paths.root)):
-        if record is not None and is_damaged(record) and not entry.name.startswith((STAGING_PREFIX, ".tmp-")):
+        if entry.name.startswith(STAGING_PREFIX):
+            if (_is_mine(entry.name) or _of_other_run(entry.name, paths) if others else _is_over(entry.name)) and (
+                entry.is_dir(follow_symlinks=False)
+            ):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            continue
+        if record is not None and is_damaged(record) and not entry.name.startswith(".tmp-"):
             # It cannot say which generation is true: all are kept for whoever restores it.
             continue
         stale_generation = entry.name.startswith(GENERATION_PREFIX) and entry.name[1:].isdigit() and entry.name != keep
-        if entry.is_dir(follow_symlinks=False) and (stale_generation or entry.name.startswith(STAGING_PREFIX)):
+        if entry.is_dir(follow_symlinks=False) and stale_generation:
             shutil.rmtree(entry.path, ignore_errors=True)
-        elif entry.name.startswith(".tmp-"):
+        elif entry.name.startswith(".tmp-") and (others or is_leftover(entry)):
             Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_mine(name: str) -> bool:
+    match, me = _STAGED.fullmatch(name), this_process()
+    return match is not None and (match["machine"], int(match["pid"]), match["started"]) == (
+        *(me.machine, me.pid, me.started or "0"),
+    )
+
+
+def _is_over(name: str) -> bool:
+    """Whether this process staged it and has let go of it, or one of this machine that is gone."""
+    match = _STAGED.fullmatch(name)
+    if match is None or match["machine"] != this_process().machine:
+        return False
+    started = "" if match["started"] == "0" else match["started"]
+    return _is_mine(name) or runs(int(match["pid"]), started) is False
+
+
+def _of_other_run(name: str, paths: SlidePaths) -> bool:
+    match, run = _STAGED.fullmatch(name), run_of(paths.lock)[:RUN_LETTERS]
+    return match is None or not run or match["run"] != run
 
 
 def has_leftovers(paths: SlidePaths) -> bool:
@@ -158,12 +227,16 @@ def has_leftovers(paths: SlidePaths) -> bool:
 def next_generation(paths: SlidePaths) -> str:
     """Name of the generation that a commit would make."""
     record = read_record(paths)
+    there = {int(name[1:]) for name in os.listdir(paths.root) if _GENERATION.fullmatch(name)}
     if record is not None and is_damaged(record):
-        there = [int(name[1:]) for name in os.listdir(paths.root) if _GENERATION.fullmatch(name)]
         return f"{GENERATION_PREFIX}{max(there, default=0) + 1}"
-    if record is None or record.generation is None:
-        return f"{GENERATION_PREFIX}1"
-    return f"{GENERATION_PREFIX}{int(record.generation[len(GENERATION_PREFIX) :]) + 1}"
+    number = 1
+    if record is not None and record.generation is not None:
+        number = int(record.generation[len(GENERATION_PREFIX) :]) + 1
+    # Another writer that woke up too late may have put its generation there.
+    while number in there:
+        number += 1
+    return f"{GENERATION_PREFIX}{number}"
 
 
 def damage(paths: SlidePaths, record: SlideRecord, names: Iterable[str]) -> str:
@@ -188,7 +261,29 @@ def damage(paths: SlidePaths, record: SlideRecord, names: Iterable[str]) -> str:
         wrong = altered(folder / name, record.checksums.get(name, ""))
         if wrong:
             return wrong
-    return ""
+    return _torn(paths.generation(record.generation), record)
+
+
+def _torn(generation: GenerationPaths, record: SlideRecord) -> str:
+    """Whether files of two writers, or a part of one, are in the place of a slide's; "" where all have its cells."""
+    for path, bytes_a_cell in (
+        (generation.digests, DIGEST_BYTES),
+        (generation.spectra, SPECTRUM_BYTES),
+        (generation.thumbnails, THUMBNAIL_BYTES),
+    ):
+        size = record.sizes.get(path.name)
+        if size is not None and size != record.cells * bytes_a_cell:
+            return f"{path} has the size of {size / bytes_a_cell:g} cells, its record says {record.cells}"
+    if generation.scores.name not in record.sizes:
+        return ""
+    try:
+        rows = count_rows(read_bytes(generation.scores))
+    except OSError as error:
+        return f"{generation.scores} cannot be read ({reason(error)})"
+    except CsvError:
+        # Whoever reads it says what is wrong.
+        return ""
+    return "" if rows == record.cells else f"{generation.scores} has {rows} rows, its record says {record.cells} cells"
 
 
 def has_checksum(paths: SlidePaths) -> bool:

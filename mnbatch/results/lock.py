@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import json
 import math
@@ -149,6 +150,32 @@ def check_still_held(path: Path) -> None:
             f"{path.parent} was taken over by {who} while this run was paused; this run writes nothing more.",
             "Let the other run end; it does what this one left.",
         )
+
+
+@contextlib.contextmanager
+def join_run(path: Path, token: str) -> Iterator[None]:
+    """Work for the run that holds the lock at `path`, which gave its token: what it may write, this process may.
+
+    Raises:
+        LockHeldError: no run with this token holds it.
+    """
+    holder = read_holder(path)
+    if holder is None or not token or holder.token != token:
+        raise LockHeldError(
+            f"No run with this token holds {path.parent}.", "Give the token of the run that waits for these slides."
+        )
+    # Whose process it is does not matter here: the token is compared, and nothing else.
+    _held[path.absolute()] = dataclasses.replace(holder, path=path.absolute())
+    try:
+        yield
+    finally:
+        _held.pop(path.absolute(), None)
+
+
+def run_of(path: Path) -> str:
+    """The token of the run that this process holds the lock at `path` for; "" for none."""
+    me = _held.get(path.absolute())
+    return "" if me is None else me.token
 
 
 def read_holder(path: Path) -> Holder | None:

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from mnbatch import __version__
+from mnbatch.errors import Interrupted, LockHeldError, MnbatchError
 from mnbatch.intake import read_json
 from mnbatch.results.lock import check_still_held
 from mnbatch.results.out_files import storage_errors, write_atomically
@@ -59,6 +60,7 @@ class Manifest:
         self, paths: OutPaths, settings: Mapping[str, Any], origins: Mapping[str, str], *, private: bool = False
     ) -> None:
         self._path, self._runs, self._private, self._lock = paths.manifest, paths.runs, private, paths.lock
+        self._false_start, self._archived = paths.false_start, paths.archived
         before = read_manifest(paths) or {}
         self._attempts: dict[str, int] = {
             slide_id: _attempts(known) for slide_id, known in before.get("slides", {}).items()
@@ -69,6 +71,7 @@ class Manifest:
             "exit_code": None,
             "started": now(),
             "finished": None,
+            "message": "",
             "command": sys.argv,
             "settings": dict(settings),
             "origins": dict(origins),
@@ -98,10 +101,12 @@ class Manifest:
         text = json.dumps(self.content, indent=1, default=str)
         # It holds real names: what a kill leaves of it must be where such names may be.
         write_atomically(self._path, text.encode() + b"\n", private=self._private, staged_in=self._runs)
+        self._false_start.unlink(missing_ok=True)
+        self._archived.unlink(missing_ok=True)
 
-    def finish(self, status: str, exit_code: int) -> None:
-        """Write the end of the run."""
-        self.content.update(status=status, exit_code=exit_code, finished=now())
+    def finish(self, status: str, exit_code: int, message: str = "") -> None:
+        """Write the end of the run, with the error that ended it if there was one."""
+        self.content.update(status=status, exit_code=exit_code, finished=now(), message=message)
         self.write()
 
 
@@ -122,6 +127,60 @@ def read_manifest(paths: OutPaths) -> dict[str, Any] | None:
             del content[name]
     slides = {name: known for name, known in content.get("slides", {}).items() if isinstance(known, dict)}
     return {**content, "slides": slides}
+
+
+def write_archived(paths: OutPaths, *, pictures: bool) -> None:
+    """Note that OUT is folded: reports have no galleries until one is asked for, or until the next run.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    write_atomically(paths.archived, json.dumps({"at": now(), "pictures": pictures}).encode() + b"\n")
+
+
+@contextlib.contextmanager
+def noting_false_start(paths: OutPaths) -> Iterator[None]:
+    """Note in the logs of OUT why a run ended before it had written its manifest: the share was not mounted, say.
+
+    Only where OUT has results; a run that did not start because another one holds OUT is no fault. The next run that
+    starts removes the note.
+    """
+    before = _state_of(paths.manifest)
+    try:
+        yield
+    except MnbatchError as error:
+        started = _state_of(paths.manifest) != before
+        if not started and not isinstance(error, LockHeldError | Interrupted) and paths.batch.exists():
+            _note_false_start(paths, error)
+        raise
+
+
+def read_false_start(paths: OutPaths) -> dict[str, Any] | None:
+    """Of the latest run, where it ended before it could take OUT: started, finished, exit_code, host, message."""
+    try:
+        content = read_json(paths.false_start, finite=False)
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict) or not isinstance(content.get("finished"), str):
+        return None
+    return {name: content.get(name) for name in ("started", "finished", "exit_code", "host", "message")}
+
+
+def _note_false_start(paths: OutPaths, error: MnbatchError) -> None:
+    at = now()
+    content = {"started": at, "finished": at, "exit_code": error.exit_code, "host": socket.gethostname()}
+    data = json.dumps({**content, "message": error.message}, indent=1).encode() + b"\n"
+    # The first error is the one to be shown, whatever becomes of the note.
+    with contextlib.suppress(MnbatchError, OSError):
+        write_atomically(paths.false_start, data)
+
+
+def _state_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _attempts(known: Mapping[str, Any]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-PRIVATE = ("private", "runs", "manifest.json")
+PRIVATE = ("private", "runs", "manifest.json", ".forgetting.json")
 """What of OUT may hold real names where the rest of it has codes; everything else may be shared."""
 
 STAGING_PREFIX = ".staging-"
@@ -50,9 +50,24 @@ class OutPaths:
         return self.root / "manifest.json"
 
     @property
+    def night(self) -> Path:
+        """What the latest run did, what failed and what to do, for a person."""
+        return self.root / "summary.md"
+
+    @property
+    def archived(self) -> Path:
+        """That `archive` folded this OUT, and how; absent from others, and after the next run."""
+        return self.root / "archive.json"
+
+    @property
     def runs(self) -> Path:
         """One JSON-lines log a run."""
         return self.root / "runs"
+
+    @property
+    def false_start(self) -> Path:
+        """Why the latest run ended before it could take OUT; absent where it could."""
+        return self.runs / "false-start.json"
 
     @property
     def annotations(self) -> Path:
@@ -113,6 +128,21 @@ class OutPaths:
     def signatures(self) -> Path:
         """Every sign-off of a donor's result, one JSON line each; only ever appended to."""
         return self.annotations / "signatures.jsonl"
+
+    @property
+    def forgotten(self) -> Path:
+        """When how much was removed, one JSON line each, without names; only ever appended to."""
+        return self.annotations / "forgotten.jsonl"
+
+    @property
+    def forgetting(self) -> Path:
+        """What `forget` has begun to remove and not completed yet; seldom there."""
+        return self.root / ".forgetting.json"
+
+    @property
+    def acknowledged(self) -> Path:
+        """What was said of slides that failed for good, one JSON line each; only ever appended to."""
+        return self.annotations / "acknowledged.jsonl"
 
     def review_trail(self, slide_id: str) -> Path:
         """Every decision ever saved on a slide's cells, one JSON line each."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mnbatch.assay.calls import CallRules, SlideCall, call_slide, with_skipped_fields
 from mnbatch.assay.copies import Elsewhere
 from mnbatch.errors import StorageError
+from mnbatch.results.acknowledged import Acknowledgements, acknowledged, load_acknowledgements
 from mnbatch.results.annotations import load_samples
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
@@ -58,10 +59,15 @@ Samples = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A slide that belongs to a table and is not counted in it."""
+    """A slide that belongs to a table and is not counted in it.
+
+    Attributes:
+        acknowledged: a person has said that they know (see `mnbatch.results.acknowledged`).
+    """
 
     slide_id: str
     reason: str
+    acknowledged: bool = False
 
     def __str__(self) -> str:
         return f"{self.slide_id}: {self.reason}"
@@ -75,12 +81,14 @@ class Roster:
         records: slides that belong to the tables, in their order, those that cannot be counted too.
         copied: slides that are taken once, as another slide of the same donor.
         copies: slide_id -> the cells that are counted elsewhere, or for no donor because they are of two donors.
+        known: slide_id -> what was said of its failure.
     """
 
     store: Store
     records: tuple[SlideRecord, ...]
     copied: tuple[SlideRecord, ...]
     copies: Mapping[str, Elsewhere]
+    known: Acknowledgements = field(default_factory=dict)
 
     def call(self, record: SlideRecord, *, pictures: bool = False) -> tuple[SlideCall, str]:
         """The slide's call, and the next step where it failed for a reason that the record does not know.
@@ -88,6 +96,18 @@ class Roster:
         Args:
             pictures: altered crops or maps fail it, too.
         """
+        call, next_step = self._call(record, pictures=pictures)
+        said = acknowledged(self.known, record, call.reason) if call.status == "failed" else None
+        if said is not None:
+            call = replace(call, reason=f"{call.reason} ({said.text})", acknowledged=True)
+        return call, next_step
+
+    def failure(self, record: SlideRecord) -> str:
+        """Why the slide is not counted, without what was said of it; "" for one that is counted."""
+        call, _ = self._call(record, pictures=False)
+        return call.reason if call.status == "failed" else ""
+
+    def _call(self, record: SlideRecord, *, pictures: bool) -> tuple[SlideCall, str]:
         try:
             self.store.check(record, pictures=pictures)
             return call_record(self.store, record, self.copies.get(record.slide_id, {})), ""
@@ -121,7 +141,7 @@ def open_roster(store: Store, samples: Samples | None = None) -> Roster:
     records = tuple(record for record in everything if record.status != "copy")
     copied = tuple(record for record in everything if record.status == "copy")
     donors = {record.slide_id: donor for record in records if (donor := donor_of(record, sheet))}
-    return Roster(store, records, copied, store.copies(records, donors))
+    return Roster(store, records, copied, store.copies(records, donors), load_acknowledgements(store.paths))
 
 
 def donor_of(record: SlideRecord, samples: Samples) -> str | None:
@@ -131,7 +151,9 @@ def donor_of(record: SlideRecord, samples: Samples) -> str | None:
 
 def missing_of(calls: Iterable[tuple[SlideRecord, SlideCall]]) -> tuple[Missing, ...]:
     """The slides without a count among these."""
-    return tuple(Missing(record.slide_id, call.reason) for record, call in calls if call.frequency is None)
+    return tuple(
+        Missing(record.slide_id, call.reason, call.acknowledged) for record, call in calls if call.frequency is None
+    )
 
 
 def _fail_contradictions(records: Sequence[SlideRecord], samples: Samples) -> list[SlideRecord]:

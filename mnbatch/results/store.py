@@ -34,6 +34,7 @@ from mnbatch.intake import read_bytes, reason
 from mnbatch.results.annotations import settle
 from mnbatch.results.commit import damage, has_leftovers, read_record, sweep_slide, write_record
 from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_found
+from mnbatch.results.forgetting import complete
 from mnbatch.results.lock import check_still_held
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import GenerationPaths, OutPaths
@@ -260,13 +261,14 @@ class Store:
     def sweep(self) -> None:
         """Remove what an interrupted run left staged, in every slide, and put saved annotations in their place."""
         settle(self.paths)
+        complete(self.paths)
         if not self.paths.slides.is_dir():
             return
         for entry in os.scandir(self.paths.slides):
             if entry.is_dir(follow_symlinks=False):
                 paths = self.paths.slide(entry.name)
                 if has_leftovers(paths):
-                    sweep_slide(paths, read_record(paths))
+                    sweep_slide(paths, read_record(paths), others=True)
 
     def _generation(self, record: SlideRecord) -> GenerationPaths:
         if record.generation is None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
-import socket
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -17,11 +15,11 @@ from mnbatch.assay.field_records import FieldReport
 from mnbatch.assay.near_copies import SPECTRUM_BYTES, THUMBNAIL_BYTES, Likeness
 from mnbatch.csvfile import CsvWriter, Value
 from mnbatch.results.checksums import HashedFile
-from mnbatch.results.commit import next_generation, read_record, sweep_slide, write_record
+from mnbatch.results.commit import next_generation, read_record, staging_name, sweep_slide, write_record
 from mnbatch.results.field_rows import FOUND_COLUMNS, FieldWriter, found_fields, readable
 from mnbatch.results.lock import check_still_held
 from mnbatch.results.out_files import storage_errors, sync_folder
-from mnbatch.results.paths import STAGING_PREFIX, GenerationPaths, SlidePaths
+from mnbatch.results.paths import GenerationPaths, SlidePaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.stored_crops import encode_crop, pack_maps
 
@@ -65,7 +63,7 @@ class SlideWriter:
         with storage_errors(paths.root):
             paths.root.mkdir(parents=True, exist_ok=True)
             sweep_slide(paths, read_record(paths))
-            staging = paths.root / _staging_name()
+            staging = paths.root / staging_name(paths)
             staging.mkdir()
             self._staged = GenerationPaths(staging)
             self._hashed: dict[str, HashedFile] = {}
@@ -171,11 +169,6 @@ class SlideWriter:
         own = (self._scores, self._spectra, self._thumbnails, self._crops, self._maps)
         files: tuple[IO[Any] | None, ...] = (*own, *fields)
         return [file for file in files if file is not None and not file.closed]
-
-
-def _staging_name() -> str:
-    """Of this writer alone: process ids are the same in two containers that share OUT."""
-    return f"{STAGING_PREFIX}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def _score_fields(item: CellScore, jpeg_bytes: int) -> list[Value]:

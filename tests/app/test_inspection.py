@@ -1,16 +1,21 @@
 """What an export and an OUT hold, without the command line."""
 
 import json
+import shutil
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mnbatch.app.inspection import NothingFoundError, draw_history, out_status, scan_export, verify_results
+from mnbatch.app.inspection import NothingFoundError, draw_history, scan_export, verify_results
+from mnbatch.app.out_status import out_status
 from mnbatch.app.rebuild import rebuild_after_change
 from mnbatch.errors import NoInputError, UsageError
+from mnbatch.results.commit import write_record
 from mnbatch.results.lock import hold_lock
+from mnbatch.results.paths import OutPaths
+from mnbatch.results.records import SlideRecord
 from tests.in_process import mnbatch
 
 
@@ -64,6 +69,22 @@ def test_a_control_chart_over_batches(out, tmp_path):
     assert done.page.read_text().startswith("<!")
     said = mnbatch("history", tmp_path, "--out", tmp_path / "chart.html")
     assert said.stdout == f"1 batch: {tmp_path / 'chart.html'}\n"
+
+
+def test_one_bad_record_does_not_keep_others_from_their_chart(out, tmp_path):
+    out.paths.batch.write_text("{}")
+    for name in ("b", "c", "d"):
+        shutil.copytree(out.paths.root, tmp_path / name)
+    (tmp_path / "b/slides/s1/record.json").write_text("{")
+    (tmp_path / "c/annotations/samples.csv").write_bytes(b"\xff\x00")
+    for path in sorted((tmp_path / "d/slides").glob("*/record.json")):
+        record = SlideRecord.model_validate({k: v for k, v in json.loads(path.read_text()).items() if k != "checksum"})
+        scored = record.scored.model_copy(update={"finished": "yesterday"})
+        write_record(OutPaths(tmp_path / "d").slide(path.parent.name), record.model_copy(update={"scored": scored}))
+    done = draw_history(tmp_path, tmp_path / "chart.html")
+    assert [point.folder for point in done.points] == ["b", "out"]
+    assert [missing.slide_id for missing in done.missing] == ["b/s1", "c", "d"]
+    assert mnbatch("history", tmp_path, "--out", tmp_path / "chart.html").returncode == 3
 
 
 def test_a_scan_lists_slides_and_reasons_and_asks_no_environment(export, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mnbatch.app.inspection import out_status
+from mnbatch.app.out_status import out_status
 from mnbatch.app.rebuild import open_store, rebuild
 from mnbatch.imaging import settling
 from mnbatch.pipeline import waiting

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from mnbatch.assay.copies import Copied, Original
-from mnbatch.errors import StorageError
+from mnbatch.errors import LockHeldError, StorageError
+from mnbatch.processes import started, this_process
+from mnbatch.results.commit import write_record
+from mnbatch.results.lock import hold_lock, join_run
 from mnbatch.results.paths import STAGING_PREFIX
 
 
@@ -224,3 +227,83 @@ def test_two_writers_of_one_process_id_do_not_meet(store):
     names = {store.writer(f"s{i}", keep_crops=False)._staged.root.name for i in range(2)}
     assert len(names) == 2
     assert all(name.startswith(STAGING_PREFIX) for name in names)
+
+
+def test_a_torn_result_is_seen_though_every_file_gives_its_checksum(store, make_record, make_score):
+    """Rows of one writer under the record of another, as two processes with one staging folder left them."""
+    record = commit(store, make_record(), [make_score(i) for i in range(10)])
+    paths = store.paths.slide(record.slide_id)
+    scores = paths.generation("g1").scores
+    scores.write_bytes(b"".join(scores.read_bytes().splitlines(keepends=True)[:4]))
+    checksums = {**record.checksums, scores.name: hashlib.blake2b(scores.read_bytes(), digest_size=16).hexdigest()}
+    torn = record.model_copy(
+        update={"checksums": checksums, "sizes": {**record.sizes, scores.name: scores.stat().st_size}}
+    )
+    write_record(paths, torn)
+    assert "scores.csv has 3 rows, its record says 10 cells" in store.damage(torn)
+    with pytest.raises(StorageError, match="3 rows"):
+        store.scores(torn)
+    other = torn.model_copy(update={"cells": 11})
+    assert "has the size of 10 cells, its record says 11" in store.damage(other)
+
+
+def test_writers_sweep_only_what_is_theirs(store, make_record):
+    paths = store.paths.slide("s1")
+    paths.root.mkdir(parents=True)
+    me = this_process()
+    others = {
+        "living": f".staging-{me.machine}-{os.getppid()}-{started(os.getppid())}-0-00000000",
+        "elsewhere": f".staging-00000000-{me.pid}-{me.started}-0-00000000",
+        "earlier version": ".staging-host-1-00000000",
+    }
+    dead = f".staging-{me.machine}-{me.pid}-1-0-00000000"
+    for name in (*others.values(), dead):
+        (paths.root / name).mkdir()
+    with store.writer("s1", keep_crops=False):
+        assert set(others.values()) < set(os.listdir(paths.root))
+        assert dead not in os.listdir(paths.root)
+    with hold_lock(store.paths.lock):
+        store.sweep()
+    assert os.listdir(paths.root) == []
+
+
+def test_a_run_that_lost_out_while_it_committed_writes_nothing(store, make_record, make_score, monkeypatch):
+    """A process that sleeps between the last bytes and the rename wakes up in an OUT that is another run's."""
+    record = commit(store, make_record(), [make_score(0)])
+    before = store.paths.slide(record.slide_id).record.read_bytes()
+    with hold_lock(store.paths.lock):
+
+        def sleep(*_):
+            content = json.loads(store.paths.lock.read_text())
+            store.paths.lock.write_text(json.dumps({**content, "token": "another", "pid": 1}))
+
+        monkeypatch.setattr("mnbatch.files._sync", sleep)
+        with pytest.raises(LockHeldError, match="taken over"):
+            store.put_record(record.model_copy(update={"cells": 2}))
+    assert store.paths.slide(record.slide_id).record.read_bytes() == before
+    assert [name for name in os.listdir(store.paths.slide(record.slide_id).root) if name.startswith(".tmp-")] == []
+
+
+def test_a_process_may_write_with_the_token_of_the_run_and_with_no_other(store, make_record, make_score):
+    with hold_lock(store.paths.lock) as holder:
+        token = holder.token
+    with pytest.raises(LockHeldError, match="No run with this token"), join_run(store.paths.lock, token):
+        pass
+    store.paths.lock.write_text(json.dumps({"host": "far", "pid": 7, "token": token}))
+    with join_run(store.paths.lock, token):
+        record = commit(store, make_record(), [make_score(0)])
+        store.paths.lock.write_text(json.dumps({"host": "far", "pid": 8, "token": "next"}))
+        with pytest.raises(LockHeldError):
+            store.put_record(record)
+
+
+def test_a_generation_in_the_way_is_no_hindrance(store, make_record, make_score):
+    record = commit(store, make_record(), [make_score(0)])
+    root = store.paths.slide(record.slide_id).root
+    writer = store.writer(record.slide_id, keep_crops=False)
+    writer.add(make_score(0))
+    (root / "g2").mkdir()
+    (root / "g2/late.txt").write_text("of a writer that woke up too late")
+    again = writer.commit(make_record())
+    assert again.generation == "g3"
+    assert sorted(name for name in os.listdir(root) if name.startswith("g")) == ["g3"]
