@@ -1,0 +1,184 @@
+"""Two slides of one donor that show the same cells, each with other pixels: focal planes or stains in folders of their own.
+
+What is compared is what two slides would not have by chance: cell after cell, or one by one wherever it is, a cell of
+one slide is more like its partner in the other slide than like all others there. So nothing needs to be known of focus,
+stain or light, which all cells of a slide share. Figures: tests/assay/test_same_scene_slides.py, on simulated cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mnbatch.assay.near_copies import SIDE
+
+FEWEST = 8
+"""Cells of the smaller slide. Of 364 pairs of simulated slides with 8 cells that were cut from other cells, none had more
+than 5 cells in the place of their nearest partner; of planes of the same cells all have."""
+
+FEWEST_EQUAL = 3
+"""Cells that are enough where both slides have the same number and each picture is almost that of its partner."""
+
+FEWEST_STAINED = 12
+"""Cells that it takes where the pictures are of two stains, and the slides have the same number of cells."""
+
+MOST = 64
+"""Cells of a slide that are compared with those of another one."""
+
+_NEAREST, _RANK = 0.7, 0.1
+"""Share of the cells whose partner is the nearest of all, seen from both sides; mean rank of partners, 0 to 1."""
+
+_GAP, _LIKE = 0.1, 0.6
+"""By which the correlation with a partner is above all others, and what it is at least, where the order is not known."""
+
+_STAINED_RANK, _STAINED_ABOVE, _MAY_BE = 0.15, 0.6, 0.4
+_ALIKE = 0.93
+"""Median correlation of two pictures of one cell, as in `mnbatch.imaging.crop_scenes`."""
+
+_LEAST_SHARE = 0.5
+"""The smaller slide has at least this share of the cells of the larger one."""
+
+_MARGIN = 16
+_STEPS = (8, 16)
+
+Floats = npt.NDArray[np.float64]
+Pairs = tuple[tuple[int, int], ...]
+Thumbnail = Callable[[int], npt.NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class SlideCells:
+    """What is known of the cells of a slide, in its order.
+
+    Attributes:
+        rows: numbers of the cells that are compared.
+        spectra: (len(rows), SPECTRUM_BYTES), see `mnbatch.assay.near_copies.Likeness`; none is zero.
+        thumbnail: gives the picture (64, 64) of a cell by its number in `rows`.
+    """
+
+    rows: npt.NDArray[np.int64]
+    spectra: npt.NDArray[np.uint8]
+    thumbnail: Thumbnail
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def same_cells(one: SlideCells, other: SlideCells) -> Pairs:
+    """Pairs of cells (rows of both slides) that were found to be the same ones; none where the slides are of others.
+
+    At most `MOST` cells of each slide are compared, so the pairs are a sample in large slides.
+    """
+    fewer, more = sorted((len(one), len(other)))
+    if fewer < FEWEST_EQUAL or fewer < _LEAST_SHARE * more:
+        return ()
+    found: Pairs = ()
+    if fewer == more:
+        found = _in_order(one, other)
+    if not found and fewer >= FEWEST:
+        found = _in_any_order(one, other)
+    return tuple((int(one.rows[i]), int(other.rows[j])) for i, j in found)
+
+
+# Slides with the same number of cells, in the same order.
+
+
+def _in_order(one: SlideCells, other: SlideCells) -> Pairs:
+    chosen = np.unique(np.linspace(0, len(one) - 1, min(MOST, len(one))).astype(int))
+    products = _centred(one.spectra[chosen]) @ _centred(other.spectra[chosen]).T
+    rank, nearest = _ranks(products)
+    pairs = tuple((int(i), int(i)) for i in chosen)
+    if len(chosen) < FEWEST:
+        return pairs if nearest == 1.0 and _all_alike(one, other, chosen) else ()
+    if nearest >= _NEAREST and rank <= _RANK:
+        return pairs
+    if len(chosen) >= FEWEST_STAINED and rank <= _MAY_BE and _stained(one, other, chosen):
+        return pairs
+    return ()
+
+
+def _all_alike(one: SlideCells, other: SlideCells, chosen: npt.NDArray[np.intp]) -> bool:
+    """Of a few cells: each picture is almost that of its partner, and less that of any other cell."""
+    ours, theirs = (_pictures(slide, chosen, _STEPS[1]) for slide in (one, other))
+    products = ours @ theirs.T
+    return bool(_ranks(products)[1] == 1.0 and np.median(np.diag(products)) >= _ALIKE)
+
+
+def _stained(one: SlideCells, other: SlideCells, chosen: npt.NDArray[np.intp]) -> bool:
+    """Whether forms agree, cell after cell, though what is bright in one picture may be dark in the other."""
+    ours, theirs = (_centred(_pictures(slide, chosen, _STEPS[0])) for slide in (one, other))
+    products = ours @ theirs.T
+    for signed in (products, -products):
+        if _ranks(signed)[0] <= _STAINED_RANK and _above_neighbours(signed) >= _STAINED_ABOVE:
+            return True
+    return False
+
+
+def _ranks(products: Floats) -> tuple[float, float]:
+    """Mean rank of the partners (0 nearest, 1 last) in rows and columns, and the share that is nearest in both."""
+    partners = np.diag(products)
+    ranks, nearest = [], np.ones(len(products), bool)
+    for values in (products, products.T):
+        above = (values > partners[:, None]).sum(axis=1)
+        ties = (values == partners[:, None]).sum(axis=1) - 1
+        ranks.append(float(np.mean((above + ties / 2) / (len(products) - 1))))
+        nearest &= above + ties == 0
+    return float(np.mean(ranks)), float(nearest.mean())
+
+
+def _above_neighbours(products: Floats) -> float:
+    """Share of cells that are more like their partner than like the next cells: not so where cells are only sorted."""
+    partners = np.diag(products)
+    there = np.ones(len(partners), bool)
+    there[:-1] &= partners[:-1] > np.diag(products, 1)
+    there[1:] &= partners[1:] > np.diag(products, -1)
+    return float(there.mean())
+
+
+# Slides whose cells are in any order, or not all in both.
+
+
+def _in_any_order(one: SlideCells, other: SlideCells) -> Pairs:
+    """Cells that are nearest to each other by far; in large slides of a run of cells and of the same run, and some."""
+    if len(one) > len(other):
+        return tuple((i, j) for j, i in _in_any_order(other, one))
+    missing = len(other) - len(one)
+    if len(other) <= 2 * MOST:
+        ours, theirs = np.arange(len(one)), np.arange(len(other))
+    elif missing <= MOST:
+        first = (len(one) - MOST) // 2
+        ours = np.arange(first, first + MOST)
+        theirs = np.arange(max(0, first - _MARGIN), min(len(other), first + MOST + missing + _MARGIN))
+    else:
+        return ()
+    products = _centred(one.spectra[ours]) @ _centred(other.spectra[theirs]).T
+    pairs = _mutual(products)
+    if len(pairs) < _NEAREST * len(ours):
+        return ()
+    return tuple((int(ours[i]), int(theirs[j])) for i, j in pairs)
+
+
+def _mutual(products: Floats) -> list[tuple[int, int]]:
+    nearest, back = products.argmax(axis=1), products.argmax(axis=0)
+    best = np.sort(products, axis=1)[:, -2:]
+    clear = (best[:, 1] - best[:, 0] >= _GAP) & (best[:, 1] >= _LIKE) & (back[nearest] == np.arange(len(products)))
+    return [(int(i), int(nearest[i])) for i in np.flatnonzero(clear)]
+
+
+def _centred(rows: npt.NDArray[np.generic]) -> Floats:
+    """Rows without what all of them share, as unit vectors."""
+    values = rows.astype(np.float64)
+    values -= values.mean(axis=0)
+    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9))
+
+
+def _pictures(slide: SlideCells, chosen: Sequence[int] | npt.NDArray[np.intp], side: int) -> Floats:
+    """Reduced pictures as unit vectors without their mean."""
+    whole = np.stack([slide.thumbnail(int(slide.rows[i])) for i in chosen])
+    step = SIDE // side
+    values = whole.reshape(len(whole), side, step, side, step).mean(axis=(2, 4)).reshape(len(whole), -1)
+    values -= values.mean(axis=1, keepdims=True)
+    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9))
