@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
-from typing import Literal
+from typing import Any, Literal
 
 from mnbatch.review.decisions import FAULTS_SHOWN, WITHDRAWN, Decision
 from mnbatch.review.estimate import Agreement, Disagreement, Estimate, Tally, agreements, disagreements, estimate
@@ -96,6 +96,19 @@ def combined(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> dict[str, str
         for cell_id, decision in decisions.items():
             said.setdefault(cell_id, set()).add(decision.decision)
     return {cell_id: words.pop() if len(words) == 1 else "unsure" for cell_id, words in said.items()}
+
+
+def saved_decisions(queue: Queue, trail: Trail) -> dict[str, dict[str, list[Any]]]:
+    """reviewer -> place of the cell -> decision, count, time, look, classes, comment: valid ones on this result."""
+    at = {place.cell_id: number for number, place in enumerate(queue.places)}
+    return {
+        reviewer: {
+            str(at[c]): [d.decision, d.count, d.time, d.look, list(d.classes), d.comment]
+            for c, d in said.items()
+            if c in at
+        }
+        for reviewer, said in latest(trail.entries, queue.result_key).items()
+    }
 
 
 def tally(queue: Queue, decided: Mapping[str, str]) -> tuple[Tally, ...]:
