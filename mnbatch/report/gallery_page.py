@@ -33,7 +33,7 @@ from mnbatch.review.trail import Trail
 
 
 CROPS_A_STRIP = 8
-"""More save headers and files; fewer let a browser decode less for one crop: with 32, tiles stayed empty for seconds."""
+"""More save headers and files; fewer let a browser decode less for one crop: with 32, tiles stayed empty."""
 
 MOST_MCUS = 65535
 MOST_ROWS = 65000
