@@ -30,7 +30,7 @@ mnbatch.save = (() => {
     if (content) Object.assign(how, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) });
     try {
       const answer = await fetch(`${root()}/${path}`, how);
-      const found = await answer.json().catch(() => ({}));
+      const found = await answer.json().catch((error) => { if (answer.ok) throw error; return {}; });
       if (!answer.ok) throw Object.assign(new Error(found.error || `the server answered ${answer.status}.`), { refused: answer.status === 400 || answer.status === 409 });
       return found;
     } catch (error) {
@@ -88,7 +88,8 @@ mnbatch.save = (() => {
         for (const slide of mnbatch.page.slides) {
           if (!slide.cells) continue;
           const found = await ask(`_decisions/${encodeURIComponent(slide.id)}`);
-          if (found.key !== slide.key) { slide.stale = true; continue; }
+          slide.stale = found.key !== slide.key;
+          if (slide.stale) continue;
           slide.altered = found.altered.length > 0;
           slide.saved = found.saved;
         }
