@@ -288,7 +288,11 @@ def _lines(slide_id: str, review: SlideReview) -> list[str]:
         kappa = "not defined" if a.kappa is None else f"{a.kappa:.2f}"
         lines.append(f"  {a.first} and {a.second}: {a.agreed} of {a.cells} alike, kappa {kappa}")
     for d in review.disagreements:
-        lines.append(f"  differ on {d.cell_id}: " + ", ".join(f"{who} {word}" for who, word in d.decisions))
+        lines.append(
+            f"  differ on {d.cell_id}: "
+            + ", ".join(f"{who} {word}" for who, word in d.decisions)
+            + (f"; adjudicated: {d.adjudicated}" if d.adjudicated else "")
+        )
     if review.torn:
         lines.append(f"  {review.torn} lines of its trail cannot be read")
     if review.ahead:

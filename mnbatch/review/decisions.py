@@ -35,7 +35,8 @@ COLUMNS = (
 MORE_COLUMNS = ("look", "classes", "comment")
 """May be absent: reviews of earlier versions have none."""
 
-LOOKS = ("", "second", "adjudication")
+ADJUDICATION = "adjudication"
+LOOKS = ("", "second", ADJUDICATION)
 """First look at a cell; second look at a cell decided MN; a third person's decision where two differ."""
 
 CLASSES = ("bridge", "bud", "apoptotic", "necrotic", "multinucleated")

@@ -44,10 +44,11 @@ mnbatch.save = (() => {
 
   function failed(error) {
     const waiting = fresh().length;
+    mnbatch.bench.text("saved", "");
     const what = waiting ? `${waiting} decision${waiting > 1 ? "s are" : " is"} not saved` : "What is decided in OUT cannot be read";
     const next = error.refused ? "Reload the page; save review.csv first, if the decisions are still wanted."
       : "Start `mnbatch review serve` again: this page goes on by itself" + (waiting ? " and sends them." : ".");
-    fault = `${what}: ${error.message} ${waiting ? "They are kept in this browser. " : ""}Deciding is stopped. ${next}`;
+    fault = `${what}: ${error.message} ${waiting ? "Nothing is lost: this browser keeps them. " : ""}Deciding is stopped. ${next}`;
     clearTimeout(timer);
     timer = setTimeout(() => (loaded ? push() : pull()), AGAIN);
     tell();
