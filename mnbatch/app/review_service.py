@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from mnbatch.app.rebuild import Rebuilt, open_store, rebuild_after_change
 from mnbatch.app.scoring_model import one_scoring
 from mnbatch.app.signing_service import Signed, SignRequest, sign_donor
+from mnbatch.errors import StorageError
 from mnbatch.results.annotations import load_samples
 from mnbatch.results.roster import Missing, Roster, open_roster
 from mnbatch.results.store import Store
@@ -17,6 +18,7 @@ from mnbatch.review.queue import ReviewPlan, load_plan, save_plan
 from mnbatch.review.review_export import Exported, ScoredBy, export_labels
 from mnbatch.review.review_import import Imported, import_review, queues_of
 from mnbatch.review.review_status import SlideReview, review_without_result, slide_review
+from mnbatch.review.served_place import ServedPlace, check_writable, read_place, set_due, write_place
 from mnbatch.review.server import ReviewServer
 from mnbatch.review.trail import read_trail
 
@@ -154,7 +156,7 @@ class StoreActions:
         Raises:
             StorageError: a file cannot be read or written.
         """
-        return self._told(rebuild_after_change(self.store))
+        return self._told(report_after_review(self.store))
 
     def sign(self, asked: Mapping[str, str]) -> str:
         """Sign as the form of a donor's page asked; says what was done.
@@ -169,16 +171,56 @@ class StoreActions:
         return done.text
 
 
-def review_server(out: Path, port: int = 0, listener: Listener | None = None) -> ReviewServer:
+def report_after_review(store: Store) -> Rebuilt:
+    """Bring the reports up to date, and note that none is due; a run that holds OUT makes them when it ends.
+
+    Raises:
+        StorageError: a file cannot be read or written.
+    """
+    done = rebuild_after_change(store)
+    if done.made is not None:
+        set_due(store.paths, False)
+    return done
+
+
+def report_left_due(out: Path) -> Rebuilt | None:
+    """The report that an earlier server could not make any more, made now; None where there is none.
+
+    Raises:
+        NoInputError: OUT holds no results.
+        StorageError: OUT cannot be read or written: nothing could be saved in it either.
+    """
+    store = open_store(out)
+    check_writable(store.paths)
+    return report_after_review(store) if read_place(store.paths).due else None
+
+
+def review_server(out: Path, port: int | None = None, listener: Listener | None = None) -> ReviewServer:
     """A server that shows OUT on this machine and saves decisions into it; use it in a `with` statement.
 
     Args:
-        port: 0 for any that is free.
+        port: 0 for any that is free; None for that of the latest server of this OUT, and any where it is taken.
         listener: is told of reports that were made and of sign-offs, from the server's threads.
 
     Raises:
         NoInputError: OUT holds no results.
-        StorageError: the port is taken.
+        StorageError: the port that was given is taken, or OUT cannot be written.
+        LockHeldError: another import did not end in time.
     """
     store = open_store(out)
-    return ReviewServer(store, StoreActions(store, Silence() if listener is None else listener), port)
+    check_writable(store.paths)
+    place, actions = read_place(store.paths), StoreActions(store, Silence() if listener is None else listener)
+    server = _listening(store, actions, place, port)
+    if (place.port == 0 or port is not None) and server.server_port != place.port:
+        write_place(store.paths, replace(place, port=server.server_port))
+    return server
+
+
+def _listening(store: Store, actions: StoreActions, place: ServedPlace, port: int | None) -> ReviewServer:
+    if port is not None or place.port == 0:
+        return ReviewServer(store, actions, port or 0, place.token)
+    try:
+        return ReviewServer(store, actions, place.port, place.token)
+    except StorageError:
+        # Taken, perhaps for a moment: the port stays that of this OUT.
+        return ReviewServer(store, actions, 0, place.token)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mnbatch.app.review_service import ReviewState
     from mnbatch.app.signing_service import Signed
     from mnbatch.review.review_status import SlideReview
+    from mnbatch.review.server import ReviewServer
 
 review_app = App(
     help="Review: decisions of people on the cells of OUT.",
@@ -155,27 +156,54 @@ def plan(
 @review_app.command("serve")
 def serve(
     out: Out,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 0,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65535,
+            help="Kept for later starts; 0: any that is free. Default: that of the last start.",
+        ),
+    ] = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the address in the browser.")] = False,
 ) -> None:
     """Show OUT on this computer only, and let its gallery save decisions directly into it, until Ctrl-C.
 
-    The address has a random token; requests without it are refused. Only this computer can connect.
+    The address has a random token; requests without it are refused. Only this computer can connect. Port and token
+    stay the same for an OUT: a page that was open when the server ended goes on with the next one. However it ends, it
+    makes the report; after a kill or a power failure the next start does.
+
+    Exit codes: 0 ended; 4 OUT holds no results; 10 OUT cannot be written, or the port is taken.
     """
     import webbrowser
 
-    from mnbatch.app.review_service import review_server
+    from mnbatch.app.review_service import report_left_due, review_server
 
-    with review_server(out, port, _OnStderr()) as server:
+    late = report_left_due(out)
+    if late is not None:
+        typer.echo("The last server ended before it made the report; it is made now.")
+        say_rebuilt(late)
+    with _ending_on_signals(), review_server(out, port, _OnStderr()) as server:
         typer.echo(f"Open {server.address}")
         typer.echo("Ctrl-C ends it and makes the report.")
         if open_browser:
             webbrowser.open(server.opening_address())
-        with _ending_on_signals(), contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
+        _end(out, server)
+
+
+def _end(out: Path, server: ReviewServer) -> None:
+    """Make the report, whether or not a person can still be told: the terminal may be closed."""
+    from mnbatch.app.rebuild import open_store
+    from mnbatch.app.review_service import report_after_review
+
+    with contextlib.suppress(OSError):
         typer.echo("ended")
-        if server.saved:
-            _rebuild(out)
+    if server.saved:
+        done = report_after_review(open_store(out))
+        with contextlib.suppress(OSError):
+            say_rebuilt(done)
 
 
 class _OnStderr:
@@ -192,10 +220,12 @@ class _OnStderr:
 
 @contextlib.contextmanager
 def _ending_on_signals() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the server as Ctrl-C does: the report is made."""
+    """SIGTERM and a closed terminal end the server as Ctrl-C does: the report is made, and not cut off by a second."""
     import signal
 
     def end(number: int, frame: object) -> None:
+        for name in names:
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
         raise KeyboardInterrupt
 
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -258,7 +288,11 @@ def _lines(slide_id: str, review: SlideReview) -> list[str]:
         kappa = "not defined" if a.kappa is None else f"{a.kappa:.2f}"
         lines.append(f"  {a.first} and {a.second}: {a.agreed} of {a.cells} alike, kappa {kappa}")
     for d in review.disagreements:
-        lines.append(f"  differ on {d.cell_id}: " + ", ".join(f"{who} {word}" for who, word in d.decisions))
+        lines.append(
+            f"  differ on {d.cell_id}: "
+            + ", ".join(f"{who} {word}" for who, word in d.decisions)
+            + (f"; adjudicated: {d.adjudicated}" if d.adjudicated else "")
+        )
     if review.torn:
         lines.append(f"  {review.torn} lines of its trail cannot be read")
     if review.ahead:

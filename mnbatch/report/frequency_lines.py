@@ -132,7 +132,10 @@ def review_view(review: SlideReview, gallery: str) -> ReviewView:
             for a in review.agreements
         ),
         differences=tuple(
-            f"{d.cell_id}: " + ", ".join(f"{who}: {word.replace('_', ' ')}" for who, word in d.decisions) for d in shown
+            f"{d.cell_id}: "
+            + ", ".join(f"{who}: {word.replace('_', ' ')}" for who, word in d.decisions)
+            + (f"; adjudicated: {d.adjudicated.replace('_', ' ')}" if d.adjudicated else "")
+            for d in shown
         ),
         differences_text=f"{wording.plural(len(review.disagreements), 'cell')} decided differently"
         + (f", the first {MOST_DIFFERENCES}" if len(review.disagreements) > MOST_DIFFERENCES else ""),

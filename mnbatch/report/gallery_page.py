@@ -21,7 +21,7 @@ from mnbatch.report import page_pictures, wording
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.stored_crops import StoredCrops, map_record
 from mnbatch.review.queue import OUTSIDE, STRATA, Queue
-from mnbatch.review.review_status import latest
+from mnbatch.review.review_status import saved_decisions
 from mnbatch.review.trail import Trail
 
 # Many crops in one picture file, without decoding and without loss.
@@ -32,8 +32,8 @@ from mnbatch.review.trail import Trail
 # headers.
 
 
-CROPS_A_STRIP = 32
-"""More save headers and files; fewer let a browser decode less for one crop."""
+CROPS_A_STRIP = 8
+"""More save headers and files; fewer let a browser decode less for one crop: with 32, tiles stayed empty."""
 
 MOST_MCUS = 65535
 MOST_ROWS = 65000
@@ -246,16 +246,7 @@ def _content(record: SlideRecord, cells: Sequence[CalledCell], queue: Queue, tra
         "stratum": "".join(str(STRATUM_CODES[place.stratum]) for place in queue.places),
         "rank": {str(i): p.rank for i, p in enumerate(queue.places) if p.rank is not None},
         "blind": {str(i): p.blind_rank for i, p in enumerate(queue.places) if p.blind_rank is not None},
-        "saved": _saved(queue, trail),
-    }
-
-
-def _saved(queue: Queue, trail: Trail) -> dict[str, dict[str, list[Any]]]:
-    """reviewer -> place of the cell -> decision, count, time: what the trail holds of the present result."""
-    at = {place.cell_id: number for number, place in enumerate(queue.places)}
-    return {
-        reviewer: {str(at[c]): [d.decision, d.count, d.time] for c, d in said.items() if c in at}
-        for reviewer, said in latest(trail.entries, queue.result_key).items()
+        "saved": saved_decisions(queue, trail),
     }
 
 

@@ -19,7 +19,7 @@ from mnbatch.report.donor_sheet import SheetView
 from mnbatch.report.gallery_page import CellPage
 from mnbatch.report.views import DonorPage, IndexPage, SlidePage
 
-GALLERY_SCRIPTS = ("data", "state", "estimate", "pictures", "grid", "bench", "save", "main")
+GALLERY_SCRIPTS = ("data", "state", "estimate", "pictures", "grid", "bench", "save", "keys", "main")
 """In the order in which they build on each other."""
 
 

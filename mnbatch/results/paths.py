@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-PRIVATE = ("private", "runs", "manifest.json", ".forgetting.json")
-"""What of OUT may hold real names where the rest of it has codes; everything else may be shared."""
+PRIVATE = ("private", "runs", "manifest.json", ".forgetting.json", "serve.json")
+"""What of OUT may hold real names where the rest of it has codes, or a token; everything else may be shared."""
 
 STAGING_PREFIX = ".staging-"
 GENERATION_PREFIX = "g"
@@ -43,6 +43,11 @@ class OutPaths:
     def lock(self) -> Path:
         """Who holds OUT."""
         return self.root / "lock.json"
+
+    @property
+    def serve(self) -> Path:
+        """Where the review server is found: port, token, and whether a report is due."""
+        return self.root / "serve.json"
 
     @property
     def manifest(self) -> Path:

@@ -32,7 +32,18 @@ COLUMNS = (
     "model_digest",
     "result_key",
 )
+MORE_COLUMNS = ("look", "classes", "comment")
+"""May be absent: reviews of earlier versions have none."""
+
+ADJUDICATION = "adjudication"
+LOOKS = ("", "second", ADJUDICATION)
+"""First look at a cell; second look at a cell decided MN; a third person's decision where two differ."""
+
+CLASSES = ("bridge", "bud", "apoptotic", "necrotic", "multinucleated")
+"""What a scorer may note of a cell in addition to its micronuclei."""
+
 LONGEST_NAME = 100
+LONGEST_COMMENT = 500
 MOST_MICRONUCLEI = 99
 FAULTS_SHOWN = 5
 JSON_FORMAT = "mnbatch-review"
@@ -48,6 +59,9 @@ class Decision:
         time: when it was taken, ISO 8601 with an offset.
         stratum: see `mnbatch.review.queue`.
         inclusion_probability: with which the cell came into the queue; None for a cell outside of it.
+        look: one of `LOOKS`.
+        classes: of `CLASSES`, in their order.
+        comment: the reviewer's own words.
     """
 
     slide_id: str
@@ -60,6 +74,9 @@ class Decision:
     inclusion_probability: float | None
     model_digest: str
     result_key: str
+    look: str = ""
+    classes: tuple[str, ...] = ()
+    comment: str = ""
 
     @property
     def moment(self) -> datetime:
@@ -68,7 +85,9 @@ class Decision:
 
     def fields(self) -> dict[str, Any]:
         """As the trail and review.json hold it."""
-        return asdict(self)
+        fields = asdict(self)
+        # Trails of decisions without them are the same bytes as before there were such fields.
+        return {name: value for name, value in fields.items() if value or name not in MORE_COLUMNS}
 
 
 def read_review(path: Path) -> list[Decision]:
@@ -133,6 +152,9 @@ def parse_decision(row: Mapping[str, Any], *, withdrawn: bool = False) -> Decisi
         inclusion_probability=_probability(text.get("inclusion_probability", "")),
         model_digest=text["model_digest"],
         result_key=text["result_key"],
+        look=_look(row.get("look")),
+        classes=_classes(row.get("classes")),
+        comment=_comment(row.get("comment")),
     )
 
 
@@ -150,6 +172,32 @@ def person_name(text: str, what: str) -> str:
     if not name.isprintable():
         raise ValueError(f"{what} holds control characters")
     return name
+
+
+def _look(value: Any) -> str:
+    look = "" if value is None else str(value).strip()
+    if look not in LOOKS:
+        raise ValueError(f"look {look[:40]!r} is not one of {', '.join(filter(None, LOOKS))}")
+    return look
+
+
+def _classes(value: Any) -> tuple[str, ...]:
+    """From a list, or from text with blanks or semicolons between the words."""
+    if value is not None and not isinstance(value, str | list | tuple):
+        raise ValueError("classes must be text or a list")
+    words = value.replace(";", " ").split() if isinstance(value, str) else list(value or ())
+    strange = [str(word)[:40] for word in words if word not in CLASSES]
+    if strange:
+        raise ValueError(f"class {strange[0]!r} is not one of {', '.join(CLASSES)}")
+    return tuple(name for name in CLASSES if name in words)
+
+
+def _comment(value: Any) -> str:
+    text = "" if value is None else str(value).strip()
+    text = text[1:] if text[:1] == "'" and text[1:2] in ("=", "+", "-", "@") else text
+    if len(text) > LONGEST_COMMENT or not text.isprintable():
+        raise ValueError(f"comment must be a line of at most {LONGEST_COMMENT} letters")
+    return text
 
 
 def _csv_rows(data: bytes, path: Path) -> list[tuple[str, Mapping[str, Any]]]:

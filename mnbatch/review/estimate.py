@@ -18,6 +18,10 @@ from mnbatch.assay.intervals import clopper_pearson
 # Where reviewers of the same cells differ, and Cohen's kappa.
 
 
+COUNT = " × "
+"""Between a decision and the number of micronuclei."""
+
+
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """How far two reviewers agree.
@@ -37,10 +41,16 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A cell that reviewers decided differently: (reviewer, decision) of each."""
+    """A cell that reviewers decided differently, or on which they counted another number of MN.
+
+    Attributes:
+        decisions: (reviewer, decision) of each; `mn × 2` where two micronuclei were counted.
+        adjudicated: a third person's decision, which is valid; "" where there is none.
+    """
 
     cell_id: str
     decisions: tuple[tuple[str, str], ...]
+    adjudicated: str = ""
 
 
 def cohens_kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
@@ -65,17 +75,30 @@ def agreements(by_reviewer: Mapping[str, Mapping[str, str]]) -> tuple[Agreement,
     return tuple(found)
 
 
-def disagreements(by_reviewer: Mapping[str, Mapping[str, str]]) -> tuple[Disagreement, ...]:
-    """Cells that were decided differently, in the order of their ids."""
+def disagreements(
+    by_reviewer: Mapping[str, Mapping[str, str]], adjudicated: Mapping[str, str] | None = None
+) -> tuple[Disagreement, ...]:
+    """Cells that were decided differently, in the order of their ids.
+
+    Args:
+        by_reviewer: reviewer -> cell_id -> decision, `mn × 2` for two micronuclei; `mn` alone fits any number.
+        adjudicated: cell_id -> decision of a third person.
+    """
     by_cell: dict[str, list[tuple[str, str]]] = {}
     for reviewer in sorted(by_reviewer):
         for cell_id, decision in by_reviewer[reviewer].items():
             by_cell.setdefault(cell_id, []).append((reviewer, decision))
     return tuple(
-        Disagreement(cell_id, tuple(decided))
+        Disagreement(cell_id, tuple(decided), (adjudicated or {}).get(cell_id, ""))
         for cell_id, decided in sorted(by_cell.items())
-        if len({decision for _, decision in decided}) > 1
+        if differ([decision for _, decision in decided])
     )
+
+
+def differ(decided: Sequence[str]) -> bool:
+    """Whether decisions on a cell are not the same: other words, or other numbers of MN where two were given."""
+    words = {word.partition(COUNT)[0] for word in decided}
+    return len(words) > 1 or len({word for word in decided if COUNT in word}) > 1
 
 
 # The MNBN frequency that follows from a review: exact where a whole stratum was reviewed, an interval from the rest.

@@ -12,10 +12,10 @@ from mnbatch.files import staging_folder, storage_errors, sweep_folder
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Missing, open_roster
 from mnbatch.results.store import Store
-from mnbatch.review.decisions import Decision
+from mnbatch.review.decisions import ADJUDICATION, Decision
 from mnbatch.review.queue import Queue
 from mnbatch.review.review_import import queues_of
-from mnbatch.review.review_status import altered_review, latest
+from mnbatch.review.review_status import altered_review, combined, latest
 from mnbatch.review.trail import read_trail, reviewed_slides
 
 COLUMNS = (
@@ -153,9 +153,11 @@ def _add_slide(
             continue
         name = f"crops/{record.slide_id}/{row:06d}.jpg"
         crops.append((name, jpeg))
-        counts = {d.count for d in decisions_on}
+        word = combined({d.reviewer: {d.cell_id: d} for d in decisions_on})[cell.cell_id]
+        third = [d for d in decisions_on if d.look == ADJUDICATION]
+        counts = {d.count for d in third or decisions_on if d.decision == word}
         number = counts.pop() if len(counts) == 1 else None
-        label = LABELS[decisions_on[0].decision]
+        label = LABELS[word]
         people = "; ".join(sorted(d.reviewer for d in decisions_on))
         place = places.get(cell.cell_id)
         chance = place.inclusion_probability if place is not None else None
@@ -174,9 +176,9 @@ def latest_cells(entries: Sequence[Decision], key: str) -> set[str]:
 
 def _reason(decisions: list[Decision], jpeg: bytes | None) -> str:
     words = {decision.decision for decision in decisions}
-    if len(words) > 1:
+    word = combined({d.reviewer: {d.cell_id: d} for d in decisions})[decisions[0].cell_id]
+    if len(words) > 1 and word == "unsure":
         return "decided differently by reviewers"
-    word = words.pop()
     if word not in LABELS:
         return word.replace("_", " ")
     return "" if jpeg is not None else "crop not kept"

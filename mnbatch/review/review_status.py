@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
-from typing import Literal
+from typing import Any, Literal
 
-from mnbatch.review.decisions import FAULTS_SHOWN, WITHDRAWN, Decision
-from mnbatch.review.estimate import Agreement, Disagreement, Estimate, Tally, agreements, disagreements, estimate
+from mnbatch.review.decisions import ADJUDICATION, FAULTS_SHOWN, WITHDRAWN, Decision
+from mnbatch.review.estimate import (
+    COUNT,
+    Agreement,
+    Disagreement,
+    Estimate,
+    Tally,
+    agreements,
+    disagreements,
+    estimate,
+)
 from mnbatch.review.queue import STRATA, Queue
 from mnbatch.review.trail import Trail
 
@@ -90,12 +100,48 @@ def latest(entries: Sequence[Decision], key: str) -> dict[str, dict[str, Decisio
 
 
 def combined(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> dict[str, str]:
-    """cell_id -> decision of all reviewers together; where they differ, `unsure`."""
-    said: dict[str, set[str]] = {}
+    """cell_id -> decision of all reviewers together.
+
+    Where they differ, the decision of a third person who adjudicated is valid, else that of more than half of three or
+    more, else it is `unsure`. Adjudicators who differ among themselves are reviewers who differ.
+    """
+    by_cell: dict[str, list[Decision]] = {}
     for decisions in by_reviewer.values():
         for cell_id, decision in decisions.items():
-            said.setdefault(cell_id, set()).add(decision.decision)
-    return {cell_id: words.pop() if len(words) == 1 else "unsure" for cell_id, words in said.items()}
+            by_cell.setdefault(cell_id, []).append(decision)
+    return {cell_id: _together(decisions) for cell_id, decisions in by_cell.items()}
+
+
+def _together(decisions: Sequence[Decision]) -> str:
+    final = [d.decision for d in decisions if d.look == ADJUDICATION] or [d.decision for d in decisions]
+    word, number = Counter(final).most_common(1)[0]
+    return word if number == len(final) or (len(final) > 2 and 2 * number > len(final)) else "unsure"
+
+
+def _differences(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> tuple[Disagreement, ...]:
+    """Where first and second looks differ, and what a third person decided."""
+    words = {
+        who: {cell: _word(d) for cell, d in said.items() if d.look != ADJUDICATION} for who, said in by_reviewer.items()
+    }
+    third = {cell: _word(d) for said in by_reviewer.values() for cell, d in said.items() if d.look == ADJUDICATION}
+    return disagreements(words, third)
+
+
+def _word(decision: Decision) -> str:
+    return decision.decision + (f"{COUNT}{decision.count}" if decision.decision == "mn" and decision.count else "")
+
+
+def saved_decisions(queue: Queue, trail: Trail) -> dict[str, dict[str, list[Any]]]:
+    """reviewer -> place of the cell -> decision, count, time, look, classes, comment: valid ones on this result."""
+    at = {place.cell_id: number for number, place in enumerate(queue.places)}
+    return {
+        reviewer: {
+            str(at[c]): [d.decision, d.count, d.time, d.look, list(d.classes), d.comment]
+            for c, d in said.items()
+            if c in at
+        }
+        for reviewer, said in latest(trail.entries, queue.result_key).items()
+    }
 
 
 def tally(queue: Queue, decided: Mapping[str, str]) -> tuple[Tally, ...]:
@@ -128,7 +174,10 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
             to_review=queue.drawn,
         )
     tallies = tally(queue, combined(by_reviewer))
-    words = {who: {cell: d.decision for cell, d in said.items()} for who, said in by_reviewer.items()}
+    words = {
+        who: {cell: d.decision for cell, d in said.items() if d.look != ADJUDICATION}
+        for who, said in by_reviewer.items()
+    }
     missing = "; ".join(
         f"{t.missing} of {t.drawn} cell{'s' * (t.drawn != 1)} {STRATUM_WORDS[t.stratum]} not decided"
         for t in tallies
@@ -141,7 +190,7 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
         estimate=estimate(tallies),
         reviewers=tuple(_state(queue, who, said) for who, said in sorted(by_reviewer.items())),
         agreements=agreements(words),
-        disagreements=disagreements(words),
+        disagreements=_differences(by_reviewer),
         outdated=outdated,
         torn=trail.torn,
         result_key=queue.result_key,
@@ -189,7 +238,11 @@ def pool(reviews: Sequence[SlideReview]) -> SlideReview:
 
 def _digest(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> str:
     """16 hex digits over who decided what on which cell."""
-    said = [[who, c, d.decision, d.count] for who in sorted(by_reviewer) for c, d in sorted(by_reviewer[who].items())]
+    said = [
+        [who, c, d.decision, d.count, *([d.look] if d.look == ADJUDICATION else [])]
+        for who in sorted(by_reviewer)
+        for c, d in sorted(by_reviewer[who].items())
+    ]
     return hashlib.sha256(json.dumps(said, ensure_ascii=True).encode()).hexdigest()[:16]
 
 

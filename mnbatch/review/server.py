@@ -29,6 +29,9 @@ from mnbatch.results.store import Store
 from mnbatch.review.decisions import Decision, parse_decision
 from mnbatch.review.queue import Queue
 from mnbatch.review.review_import import queues_of, save_decisions
+from mnbatch.review.review_status import saved_decisions
+from mnbatch.review.served_place import TOKEN_BYTES, set_due
+from mnbatch.review.trail import read_trail
 
 # What the review server shows of OUT: a list of what pages need, and nothing else.
 #
@@ -149,7 +152,6 @@ def close(server: TcpWSGIServer) -> None:
 
 
 LARGEST_BODY = 1 << 20
-TOKEN_BYTES = 24
 OPENING = "_open"
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -195,6 +197,7 @@ class ReviewServer:
     Args:
         actions: makes reports and signs.
         port: 0 for any that is free.
+        token: of an earlier server of this OUT, so that its pages find this one; None for a new one.
 
     Attributes:
         token: what the address must hold.
@@ -205,10 +208,10 @@ class ReviewServer:
         StorageError: the port is taken.
     """
 
-    def __init__(self, store: Store, actions: ReviewActions, port: int = 0) -> None:
+    def __init__(self, store: Store, actions: ReviewActions, port: int = 0, token: str | None = None) -> None:
         self.store = store
         self.actions = actions
-        self.token = secrets.token_urlsafe(TOKEN_BYTES)
+        self.token = token or secrets.token_urlsafe(TOKEN_BYTES)
         self.saved = 0
         self._lock = threading.Lock()
         self._queues: dict[str, tuple[object, Queue | None]] = {}
@@ -256,6 +259,8 @@ class ReviewServer:
         """
         with self._lock:
             queues = {d.slide_id: self._queue(d.slide_id) for d in decisions}
+            # First: a kill after the decisions were saved must not hide that their report is missing.
+            set_due(self.store.paths, True)
             added = save_decisions(self.store, decisions, "review serve", queues=queues).added
             self.saved += added
         return added
@@ -265,6 +270,20 @@ class ReviewServer:
         with self._lock:
             self._queues.clear()
             return self.actions.rebuild()
+
+    def decided(self, slide_id: str) -> dict[str, Any]:
+        """What the trail holds of a slide now, as its page's data.js has it of the latest report.
+
+        Raises:
+            MismatchError: no such slide.
+            StorageError: the trail cannot be read.
+        """
+        with self._lock:
+            queue = self._queue(slide_id)
+            trail = read_trail(self.store.paths, slide_id)
+        if queue is None:
+            return {"key": "", "saved": {}, "altered": list(trail.altered)}
+        return {"key": queue.result_key, "saved": saved_decisions(queue, trail), "altered": list(trail.altered)}
 
     def sign_off(self, asked: Mapping[str, str]) -> str:
         """Sign a donor's result; decisions that arrive meanwhile wait.
@@ -353,6 +372,11 @@ class _Request:
         return str(self._environ["PATH_INFO"]).encode("latin-1", "replace").decode("utf-8", "replace")
 
     def _file(self, name: str) -> tuple[str, bytes]:
+        folder, _, slide_id = name.partition("/")
+        if folder == "_decisions":
+            if not _SLIDE_ID.fullmatch(slide_id):
+                raise _Refused(HTTPStatus.NOT_FOUND, "There is no such slide in OUT.")
+            return _as_json(self.server.decided(slide_id))
         data = shown_file(self.server.store.paths.root, name)
         if data is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "There is no such page in OUT.")

@@ -1,8 +1,10 @@
 "use strict";
-// The current cell: large, without and with its map, and the decision.
+// The current cell: large, without and with its map, the decision, and the last decisions.
 mnbatch.words = (() => {
   const DECISIONS = { mn: "MN", not_mn: "not MN", unsure: "unsure", not_scorable: "not scorable" };
-  const said = (value) => DECISIONS[value.d] + (value.c ? ` × ${value.c}` : "");
+  const CLASSES = { bridge: "bridge", bud: "bud", apoptotic: "apoptotic", necrotic: "necrotic", multinucleated: "multinucleated" };
+  const said = (value) => DECISIONS[value.d] + (value.c ? ` × ${value.c}` : "")
+    + (value.k && value.k.length ? ` (${value.k.map((name) => CLASSES[name] || name).join(", ")})` : "");
   const score = (cell) => (cell.p > 0.9995 ? "> 0.999" : cell.p < 0.0005 ? "< 0.001" : cell.p.toFixed(3));
   function label(cell, blind) {
     const value = mnbatch.state.of(cell);
@@ -12,28 +14,40 @@ mnbatch.words = (() => {
     parts.push(value ? `decided ${said(value)}` : "not decided");
     return parts.join(", ");
   }
-  return { said, score, label, DECISIONS };
+  return { said, score, label, DECISIONS, CLASSES };
 })();
 
 mnbatch.bench = (() => {
   const part = (id) => document.getElementById(id);
-  const plain = part("plain"), under = part("under");
-  plain.append(mnbatch.pictures.make(false));
-  under.append(mnbatch.pictures.make(true));
+  const plain = mnbatch.pictures.make(false), under = mnbatch.pictures.make(true);
+  part("plain").append(plain.frame);
+  part("under").append(under.frame);
 
-  function text(id, words) { part(id).textContent = words; }
+  function text(id, words) { if (part(id).textContent !== words) part(id).textContent = words; }
 
+  // No picture: then no name and no facts either.
+  function empty(words) {
+    part("bench").dataset.shown = "";
+    part("bench").classList.add("nothing");
+    text("waiting", words);
+    for (const id of ["cell-name", "cell-facts", "cell-said", "cell-others"]) text(id, "");
+    for (const id of ["plain", "under"]) part(id).setAttribute("aria-label", words);
+  }
+
+  // Picture, name, facts and decision change together, in one frame; the picture is decoded before this is called.
   function show(cell, options) {
-    part("bench").classList.toggle("nothing", !cell);
-    if (!cell) { text("cell-name", "No cell"); text("cell-facts", ""); text("cell-said", ""); return; }
-    for (const holder of [plain, under]) mnbatch.pictures.show(holder.firstChild.firstChild, cell);
-    const canvas = under.firstChild.lastChild;
-    canvas.hidden = !options.heat;
-    canvas.style.opacity = options.blend;
-    if (options.heat) mnbatch.pictures.draw(canvas, cell, options.kind);
+    if (!cell) { empty("No cell"); return; }
+    if (![plain, under].every((parts) => mnbatch.pictures.show(parts.picture, cell))) { empty("Loading the picture …"); return; }
+    part("bench").classList.remove("nothing");
+    part("bench").dataset.shown = cell.id;
+    text("waiting", "");
+    under.map.hidden = !options.heat;
+    under.map.style.opacity = options.blend;
+    if (options.heat) mnbatch.pictures.draw(under.map, cell, options.kind);
+    zoom(options);
     const name = mnbatch.words.label(cell, options.blind);
-    plain.setAttribute("aria-label", `Crop of ${name}`);
-    under.setAttribute("aria-label", options.heat ? `The same crop under its ${options.kind} map` : "The same crop, map off");
+    part("plain").setAttribute("aria-label", `Crop of ${name}`);
+    part("under").setAttribute("aria-label", options.heat ? `The same crop under its ${options.kind} map` : "The same crop, map off");
     text("cell-name", cell.label);
     const facts = options.blind ? [] : [`p(MN) ${mnbatch.words.score(cell)}`, cell.mn ? "called MN" : "not called MN",
       ...cell.flags.map((flag) => flag.replaceAll("_", " "))];
@@ -41,10 +55,63 @@ mnbatch.bench = (() => {
     text("cell-facts", facts.join(" · "));
     const value = mnbatch.state.of(cell);
     const again = options.mode === "review" && mnbatch.state.unconfirmed(cell) ? " – check it a second time and decide again" : "";
-    text("cell-said", value ? `Your decision: ${mnbatch.words.said(value)}${again}` : "Not decided");
+    text("cell-said", (value ? `Your decision: ${mnbatch.words.said(value)}${again}` : "Not decided") + (value && value.m ? ` · ${value.m}` : ""));
+    text("cell-others", options.mode !== "differ" || options.blind ? "" : mnbatch.state.everyone(cell)
+      .map(([who, one]) => `${who}: ${mnbatch.words.said(one)}${one.look === "adjudication" ? " (adjudicated)" : ""}`).join(" · "));
     for (const button of document.querySelectorAll("[data-say]")) {
-      button.setAttribute("aria-pressed", String(Boolean(value) && value.d === button.dataset.say && !button.dataset.count));
+      button.setAttribute("aria-pressed", String(Boolean(value) && value.d === button.dataset.say && !button.dataset.count && !button.dataset.note));
     }
+    for (const button of document.querySelectorAll("[data-class]")) {
+      button.setAttribute("aria-pressed", String(options.classes.has(button.dataset.class)));
+    }
+  }
+
+  function zoom(options) {
+    for (const { inner, picture } of [plain, under]) {
+      inner.style.transform = options.zoom === 1 ? "" : `scale(${options.zoom}) translate(${options.pan[0]}%, ${options.pan[1]}%)`;
+      picture.classList.toggle("pixels", options.pixels);
+    }
+    scale(options);
+  }
+
+  // A bar of a round length; only where the size of a pixel is known.
+  function scale(options) {
+    const shown = mnbatch.cells.find((cell) => cell.id === part("bench").dataset.shown);
+    const um = shown && shown.slide.um;
+    part("scale").hidden = !um;
+    if (!um) return;
+    const width = plain.picture.width * um / options.zoom;
+    const length = [50, 20, 10, 5, 2, 1, 0.5].find((number) => number <= width / 3) || 0.2;
+    part("scale").style.width = `${(100 * length) / width}%`;
+    text("scale", `${length} µm`);
+  }
+
+  // The last decisions, newest first; a click goes back to the cell.
+  function echo(choose) {
+    const box = part("echo");
+    box.replaceChildren(...mnbatch.state.recent(8).map(([cell, value]) => {
+      const item = document.createElement("li"), button = document.createElement("button");
+      const parts = mnbatch.pictures.make(false), words = document.createElement("span");
+      button.type = "button";
+      button.dataset.cell = cell.index;
+      button.dataset.said = value.d;
+      words.textContent = mnbatch.words.said(value);
+      button.setAttribute("aria-label", `${cell.label}: ${mnbatch.words.said(value)}. Show it again`);
+      const both = () => { mnbatch.pictures.show(parts.picture, cell); button.classList.remove("late"); };
+      button.append(parts.frame, words);
+      if (mnbatch.pictures.ready(cell)) both();
+      else { button.classList.add("late"); mnbatch.pictures.load(cell).then(both).catch(() => {}); }
+      button.addEventListener("click", () => choose(cell));
+      item.append(button);
+      return item;
+    }));
+    part("echo-none").hidden = box.childElementCount > 0;
+  }
+
+  function banner(words) {
+    part("banner").hidden = !words;
+    text("banner", words);
+    document.body.dataset.blocked = String(Boolean(words));
   }
 
   function progress(strata, options) {
@@ -67,5 +134,5 @@ mnbatch.bench = (() => {
     text("automatic", options.blind || !counted ? "" : `Automatic: ${((1000 * called) / counted).toFixed(1)}`);
   }
 
-  return { show, progress, text };
+  return { show, empty, zoom, echo, banner, progress, text };
 })();

@@ -1,5 +1,6 @@
 "use strict";
 // A grid of which only the rows in sight are in the document, so that thousands of cells scroll smoothly.
+// A tile shows a picture with its name and score, or nothing of them.
 mnbatch.grid = (() => {
   const GAP = 10, CAPTION = 44, SPARE_ROWS = 2;
   const box = document.getElementById("grid");
@@ -10,39 +11,51 @@ mnbatch.grid = (() => {
   const inSight = () => document.documentElement.clientHeight;
 
   function tile(cell) {
-    const element = document.createElement("div");
+    const element = document.createElement("div"), parts = mnbatch.pictures.make(true);
     element.className = "tile";
     element.id = `cell-${cell.index}`;
     element.setAttribute("role", "option");
-    element.append(mnbatch.pictures.make(true));
+    element.append(parts.frame);
+    Object.assign(element, { parts });
     for (const name of ["score", "said", "src"]) {
       const part = document.createElement("span");
       part.className = name;
       element.append(part);
     }
-    element.addEventListener("click", () => options.choose(cell));
+    element.addEventListener("click", (event) => options.choose(cell, event));
     return element;
   }
 
+  function put(element, at) {
+    element.style.width = `${width}px`;
+    element.style.transform = `translate(${(at % columns) * (width + GAP)}px, ${Math.floor(at / columns) * (width + CAPTION + GAP)}px)`;
+    element.setAttribute("aria-posinset", at + 1);
+    element.setAttribute("aria-setsize", list.length);
+  }
+
   function paint(element, cell) {
-    const said = mnbatch.state.of(cell), at = place.get(cell);
-    const [frame, score, word, src] = element.children;
-    mnbatch.pictures.show(frame.firstChild, cell);
-    const canvas = frame.lastChild;
+    put(element, place.get(cell));
+    element.setAttribute("aria-selected", String(cell === chosen || options.picked.has(cell)));
+    element.dataset.picked = String(options.picked.has(cell));
+    if (!mnbatch.pictures.show(element.parts.picture, cell)) {
+      element.dataset.wait = "true";
+      element.setAttribute("aria-label", "Loading");
+      mnbatch.pictures.load(cell).then(() => { if (tiles.get(cell) === element && place.has(cell)) paint(element, cell); })
+        .catch(() => { element.dataset.wait = "failed"; element.setAttribute("aria-label", "The picture cannot be loaded"); });
+      return;
+    }
+    delete element.dataset.wait;
+    const value = mnbatch.state.of(cell);
+    const [, score, word, src] = element.children, canvas = element.parts.map;
     canvas.hidden = !options.heat;
     canvas.style.opacity = options.blend;
     if (options.heat) mnbatch.pictures.draw(canvas, cell, options.kind);
     score.textContent = options.blind ? "" : mnbatch.words.score(cell);
     score.classList.toggle("mn", !options.blind && cell.mn);
-    word.textContent = said ? mnbatch.words.said(said) : "";
+    word.textContent = value ? mnbatch.words.said(value) : "";
     src.textContent = cell.label;
-    element.dataset.said = said ? said.d : "";
+    element.dataset.said = value ? value.d : "";
     element.setAttribute("aria-label", mnbatch.words.label(cell, options.blind));
-    element.setAttribute("aria-posinset", at + 1);
-    element.setAttribute("aria-setsize", list.length);
-    element.setAttribute("aria-selected", String(cell === chosen));
-    element.style.width = `${width}px`;
-    element.style.transform = `translate(${(at % columns) * (width + GAP)}px, ${Math.floor(at / columns) * (width + CAPTION + GAP)}px)`;
   }
 
   function render(everything) {
@@ -61,8 +74,8 @@ mnbatch.grid = (() => {
       const known = tiles.get(cell);
       if (known && !everything) continue;
       const element = known || tile(cell);
-      paint(element, cell);
       if (!known) { tiles.set(cell, element); box.append(element); }
+      paint(element, cell);
     }
     if (chosen && tiles.has(chosen)) box.setAttribute("aria-activedescendant", `cell-${chosen.index}`);
     else box.removeAttribute("aria-activedescendant");
@@ -102,5 +115,11 @@ mnbatch.grid = (() => {
   addEventListener("scroll", () => soon(false), { passive: true });
   addEventListener("resize", () => soon(true));
 
-  return { show, repaint, choose, refresh: () => render(true), columns: () => columns };
+  const between = (one, other) => {
+    const [from, to] = [place.get(one) ?? 0, place.get(other) ?? 0].sort((a, b) => a - b);
+    return list.slice(from, to + 1);
+  };
+  const shown = (cell) => tiles.has(cell) && !tiles.get(cell).dataset.wait;
+
+  return { show, repaint, choose, between, shown, refresh: () => render(true), columns: () => columns };
 })();

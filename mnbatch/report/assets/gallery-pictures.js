@@ -1,30 +1,94 @@
 "use strict";
-// A cell's crop out of its strip, and its map drawn over it.
+// A cell's crop out of its strip, and its map drawn over it. A crop is shown when it is decoded, and never before.
 mnbatch.pictures = (() => {
-  const held = new Map();
-
+  const MOST_CROPS = 800, MOST_STRIPS = 160;
+  const crops = new Map(), strips = new Map(), coming = new Map();
   const source = (cell) => `${cell.slide.base}s${String(cell.strip).padStart(4, "0")}.jpg`;
 
-  function show(image, cell) {
-    const [number, width, height, pitch] = cell.slide.strips[cell.strip];
-    const from = source(cell);
-    if (image.getAttribute("src") !== from) image.src = from;
-    image.style.top = `${(-100 * cell.within * pitch) / height}%`;
-    image.style.height = `${(100 * number * pitch) / height}%`;
-    image.parentElement.style.aspectRatio = `${width} / ${height}`;
+  function strip(from) {
+    const known = strips.get(from);
+    if (known) { strips.delete(from); strips.set(from, known); return known; }
+    const image = new Image();
+    image.decoding = "async";
+    image.src = from;
+    const decoded = image.decode().then(() => image);
+    strips.set(from, decoded);
+    decoded.catch(() => strips.delete(from));
+    for (const old of strips.keys()) { if (strips.size <= MOST_STRIPS) break; strips.delete(old); }
+    return decoded;
   }
 
-  // Strips of the next cells of the queue, decoded before they are needed.
-  function preload(cells) {
-    const wanted = new Set(cells.map(source));
-    for (const from of held.keys()) if (!wanted.has(from)) held.delete(from);
-    for (const from of wanted) {
-      if (held.has(from)) continue;
-      const image = new Image();
-      image.src = from;
-      image.decode().catch(() => {});
-      held.set(from, image);
+  function cut(image, cell) {
+    const [number, width, height, pitch] = cell.slide.strips[cell.strip];
+    const whole = width === 1;
+    const canvas = document.createElement("canvas");
+    canvas.width = whole ? image.naturalWidth : width;
+    canvas.height = whole ? image.naturalHeight : height;
+    const top = whole || number === 1 ? 0 : cell.within * pitch;
+    canvas.getContext("2d").drawImage(image, 0, top, canvas.width, canvas.height, 0, 0, canvas.width, canvas.height);
+    crops.set(cell, canvas);
+    for (const old of crops.keys()) { if (crops.size <= MOST_CROPS) break; crops.delete(old); }
+    return canvas;
+  }
+
+  // The decoded crop, or null where it is not here yet.
+  function ready(cell) {
+    const known = crops.get(cell);
+    if (known) { crops.delete(cell); crops.set(cell, known); }
+    return known || null;
+  }
+
+  function load(cell) {
+    const known = ready(cell);
+    if (known) return Promise.resolve(known);
+    const asked = coming.get(cell);
+    if (asked) return asked;
+    const answer = strip(source(cell)).then((image) => cut(image, cell)).finally(() => coming.delete(cell));
+    coming.set(cell, answer);
+    return answer;
+  }
+
+  const preload = (cells) => { for (const cell of cells) load(cell).catch(() => {}); };
+
+  const CHANNELS = ["all", "red", "green", "blue"];
+  const TINTS = { red: "#f00", green: "#0f0", blue: "#00f" };
+  const adjustments = new Map();
+  const PLAIN = { brightness: 1, contrast: 1, invert: false, channel: "all" };
+
+  function adjusted(slide) {
+    if (!adjustments.has(slide.id)) {
+      let kept = null;
+      try { kept = JSON.parse(mnbatch.state.prefs.get(`mnbatch|adjust|${slide.id}`)); } catch { /* as it is, then */ }
+      adjustments.set(slide.id, { ...PLAIN, ...kept });
     }
+    return adjustments.get(slide.id);
+  }
+
+  function adjust(slide, change) {
+    const value = change ? { ...adjusted(slide), ...change } : { ...PLAIN };
+    adjustments.set(slide.id, value);
+    mnbatch.state.prefs.put(`mnbatch|adjust|${slide.id}`, JSON.stringify(value));
+    return value;
+  }
+
+  function show(canvas, cell) {
+    const crop = ready(cell);
+    if (!crop) return false;
+    if (canvas.width !== crop.width) canvas.width = crop.width;
+    if (canvas.height !== crop.height) canvas.height = crop.height;
+    const context = canvas.getContext("2d");
+    const { brightness, contrast, invert, channel } = adjusted(cell.slide);
+    context.globalCompositeOperation = "copy";
+    context.drawImage(crop, 0, 0);
+    if (channel !== "all") {
+      context.globalCompositeOperation = "multiply";
+      context.fillStyle = TINTS[channel];
+      context.fillRect(0, 0, canvas.width, canvas.height);
+    }
+    const plain = brightness === 1 && contrast === 1 && !invert;
+    canvas.style.filter = plain ? "" : `brightness(${brightness}) contrast(${contrast})${invert ? " invert(1)" : ""}`;
+    canvas.closest(".frame").style.aspectRatio = `${crop.width} / ${crop.height}`;
+    return true;
   }
 
   function values(cell, kind) {
@@ -67,17 +131,18 @@ mnbatch.pictures = (() => {
   }
 
   function make(withMap) {
-    const frame = document.createElement("span"), image = document.createElement("img");
+    const frame = document.createElement("span"), inner = document.createElement("span"), picture = document.createElement("canvas");
     frame.className = "frame";
-    image.alt = "";
-    image.decoding = "async";
-    image.draggable = false;
-    frame.append(image);
-    if (!withMap) return frame;
-    const canvas = document.createElement("canvas");
-    frame.append(canvas);
-    return frame;
+    inner.className = "inner";
+    picture.className = "pic";
+    inner.append(picture);
+    frame.append(inner);
+    if (!withMap) return { frame, inner, picture, map: null };
+    const map = document.createElement("canvas");
+    map.className = "map";
+    inner.append(map);
+    return { frame, inner, picture, map };
   }
 
-  return { show, preload, draw, make };
+  return { show, ready, load, preload, draw, make, adjust, adjusted, CHANNELS };
 })();

@@ -1,0 +1,319 @@
+"""The scorer's bench in a real browser: nothing that was decided is lost, hidden or put on the wrong cell."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnbatch.app.review_service import review_server
+from mnbatch.report.build import ReportOptions, build_reports
+from mnbatch.results.store import Store
+from mnbatch.review.queue import ReviewPlan, save_plan
+from mnbatch.review.trail import read_trail
+
+pytestmark = pytest.mark.browser
+
+CELLS = 120
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, module_add_slide: Callable[..., object]) -> Store:
+    store = Store(tmp_path_factory.mktemp("bench") / "out")
+    module_add_slide(store, "s1", [0.9 - i / 1000 for i in range(40)] + [0.4 - i / 1000 for i in range(CELLS - 40)])
+    save_plan(store.paths, ReviewPlan(band=0.05, sample=0.1, least_band=3, least_sample=6))
+    build_reports(store, ReportOptions(min_cells=1))
+    return store
+
+
+@contextlib.contextmanager
+def serving(store: Store) -> Iterator[str]:
+    """The gallery's address while a server is there; the next one has the same."""
+    with review_server(store.paths.root) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.address.replace("index.html", "slides/s1/gallery.html")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def page(browser: Any, built: Store) -> Iterator[Any]:
+    """Chromium; what a test saved is taken away again."""
+    yield browser
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", network(0))
+    browser.execute_script("localStorage.clear()")
+    browser.get("about:blank")
+    for path in (built.paths.review_trail("s1"), built.paths.checksums, built.paths.serve):
+        path.unlink(missing_ok=True)
+
+
+def network(latency: int) -> dict[str, int | bool]:
+    return {"offline": False, "latency": latency, "downloadThroughput": -1, "uploadThroughput": -1}
+
+
+def wait(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def js(page: Any, script: str) -> Any:
+    return page.execute_script(f"return {script}")
+
+
+def begin(page: Any, address: str, hold: int = 0, reviewer: str = "Ada") -> None:
+    page.get(address)
+    page.execute_script("localStorage.clear()")
+    page.execute_script(f"localStorage.setItem('mnbatch|wait', {hold})")
+    page.execute_script(f"localStorage.setItem('mnbatch|reviewer', '{reviewer}')")
+    page.get(address + "#review")
+    page.refresh()
+
+
+def ready(page: Any) -> bool:
+    return bool(js(page, "document.body.dataset.ready === 'true'"))
+
+
+def key(page: Any, name: str, *, repeat: bool = False) -> None:
+    event = f"{{key: '{name}', repeat: {str(repeat).lower()}, bubbles: true, cancelable: true}}"
+    page.execute_script(f"document.body.dispatchEvent(new KeyboardEvent('keydown', {event}))")
+
+
+def shown(page: Any) -> str:
+    return str(js(page, "document.getElementById('bench').dataset.shown"))
+
+
+def decided(page: Any) -> list[list[Any]]:
+    found: list[list[Any]] = js(page, "mnbatch.state.rows().map((r) => [r.cell_id, r.decision, r.count, r.look])")
+    return found
+
+
+def test_a_server_that_dies_loses_nothing_and_the_next_one_gets_it(page: Any, built: Store) -> None:
+    with serving(built) as address:
+        begin(page, address)
+        wait(lambda: ready(page))
+        key(page, "n")
+        wait(lambda: len(read_trail(built.paths, "s1").entries) == 1)
+    wait(lambda: ready(page))
+    key(page, "n")
+    wait(lambda: not js(page, "document.getElementById('banner').hidden"))
+    words = js(page, "document.getElementById('banner').textContent")
+    assert words.startswith("1 decision is not saved: the server of this page does not answer.")
+    # The warning is next to the picture, in sight on a laptop.
+    top = js(page, "document.getElementById('banner').getBoundingClientRect().top")
+    assert 0 <= top < 300
+    before = decided(page)
+    for name in ("n", "m", "3", "x"):
+        key(page, name)
+    assert decided(page) == before
+    with serving(built) as again:
+        assert again == address
+        wait(lambda: js(page, "document.getElementById('banner').hidden"))
+        wait(lambda: len(read_trail(built.paths, "s1").entries) == 2)
+        # Another browser has no store of its own: it shows what OUT has.
+        begin(page, again)
+        wait(lambda: len(decided(page)) == 2)
+        assert [row[:2] for row in decided(page)] == [row[:2] for row in before]
+
+
+def test_what_was_decided_while_the_page_was_closed_is_shown(page: Any, built: Store) -> None:
+    with serving(built) as address:
+        begin(page, address)
+        wait(lambda: ready(page))
+        key(page, "u")
+        wait(lambda: len(read_trail(built.paths, "s1").entries) == 1)
+        page.get("about:blank")
+        page.get(address)
+        wait(lambda: len(decided(page)) == 1)
+        assert decided(page)[0][1] == "unsure"
+
+
+WATCH = """
+window.wrong = []; window.seen = 0;
+const bench = document.getElementById("bench");
+const look = () => {
+  const canvas = document.querySelector("#plain .pic"), name = document.getElementById("cell-name").textContent;
+  const cell = mnbatch.cells.find((one) => one.label === name);
+  if (!name) return;
+  window.seen++;
+  const crop = mnbatch.pictures.ready(cell);
+  if (!crop || bench.classList.contains("nothing")) { window.wrong.push(`${name} without picture`); return; }
+  const bytes = (c) => c.getContext("2d").getImageData(0, 0, c.width, c.height).data.join();
+  if (bytes(canvas) !== bytes(crop)) window.wrong.push(`${name} with another picture`);
+};
+new MutationObserver(look).observe(document.getElementById("cell-name"), { childList: true });
+"""
+
+
+def test_with_latency_a_picture_and_its_name_change_together_or_not_at_all(page: Any, built: Store) -> None:
+    with serving(built) as address:
+        begin(page, address)
+        wait(lambda: ready(page))
+        page.execute_cdp_cmd("Network.enable", {})
+        page.execute_cdp_cmd("Network.emulateNetworkConditions", network(1500))
+        page.get(address.replace("#review", "") + "?slow#review")
+        page.execute_script(WATCH)
+        # Keys at once, as a person who cannot wait: those without a picture decide nothing.
+        pressed = []
+        for _ in range(20):
+            before, can = shown(page), ready(page)
+            key(page, "n")
+            if can:
+                pressed.append(before)
+            time.sleep(0.15)
+        wait(lambda: js(page, "window.seen") > 0 and ready(page))
+        assert js(page, "window.wrong") == []
+        assert {row[0] for row in decided(page)} <= {*pressed, shown(page)}
+        assert js(page, "document.getElementById('cell-name').textContent") in shown(page)
+
+
+def test_no_tile_shows_a_map_or_a_name_without_its_picture(page: Any, built: Store) -> None:
+    """Of the tiles in sight, up to half showed heat on black for seconds."""
+    with serving(built) as address:
+        page.get(address)
+        script = """
+        const done = arguments[0], counts = [], start = performance.now();
+        const look = () => {
+          const tiles = [...document.querySelectorAll(".tile")];
+          counts.push(tiles.filter((t) => t.dataset.wait
+            ? getComputedStyle(t.querySelector(".map")).visibility !== "hidden" || getComputedStyle(t.querySelector(".src")).visibility !== "hidden"
+            : !t.querySelector(".pic").width || t.querySelector(".pic").width === 300).length);
+          if (performance.now() - start < 1000) requestAnimationFrame(look);
+          else done([Math.max(...counts), tiles.filter((t) => t.dataset.wait).length, tiles.length]);
+        };
+        look();
+        """
+        wrong, empty, tiles = page.execute_async_script(script)
+        assert tiles > 10
+        assert (wrong, empty) == (0, 0)
+
+
+def test_a_key_that_is_held_down_decides_once(page: Any, built: Store) -> None:
+    begin(page, (built.paths.slide("s1").root / "gallery.html").as_uri())
+    wait(lambda: ready(page))
+    key(page, "n")
+    for _ in range(30):
+        key(page, "n", repeat=True)
+        time.sleep(0.02)
+    assert len(decided(page)) == 1
+
+
+def test_a_number_after_mn_is_that_of_the_same_cell(page: Any, built: Store) -> None:
+    begin(page, (built.paths.slide("s1").root / "gallery.html").as_uri(), hold=60_000)
+    wait(lambda: ready(page))
+    first = shown(page)
+    key(page, "m")
+    assert shown(page) == first
+    assert decided(page) == [[first, "mn", None, ""]]
+    key(page, "2")
+    assert decided(page) == [[first, "mn", 2, ""]]
+    assert shown(page) != first
+    # One undo takes the whole decision back.
+    wait(lambda: ready(page))
+    key(page, "z")
+    assert decided(page) == []
+
+
+def test_a_number_that_comes_too_late_decides_nothing(page: Any, built: Store) -> None:
+    begin(page, (built.paths.slide("s1").root / "gallery.html").as_uri(), hold=1)
+    wait(lambda: ready(page))
+    first = shown(page)
+    script = """
+    const done = arguments[0], press = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    press("m");
+    setTimeout(() => { press("2"); done(mnbatch.state.rows().map((r) => [r.cell_id, r.decision, r.count])); }, 250);
+    """
+    assert page.execute_async_script(script) == [[first, "mn", None]]
+    assert js(page, "document.getElementById('hint').textContent").startswith("Too late")
+
+
+def test_the_last_decisions_are_in_sight_and_a_click_corrects_one(page: Any, built: Store) -> None:
+    begin(page, (built.paths.slide("s1").root / "gallery.html").as_uri())
+    cells = []
+    for name in ("n", "u", "n"):
+        wait(lambda: ready(page))
+        cells.append(shown(page))
+        key(page, name)
+    wait(lambda: js(page, "document.querySelectorAll('#echo button').length") == 3)
+    words = js(page, "[...document.querySelectorAll('#echo button')].map((b) => b.lastElementChild.textContent)")
+    assert words == ["not MN", "unsure", "not MN"]
+    wait(lambda: ready(page))
+    goes_on = shown(page)
+    page.execute_script("document.querySelectorAll('#echo button')[2].click()")
+    assert shown(page) == cells[0]
+    wait(lambda: ready(page))
+    key(page, "x")
+    assert [row[1] for row in decided(page) if row[0] == cells[0]] == ["not_scorable"]
+    assert shown(page) == goes_on
+
+
+def test_keys_can_be_set_and_other_keyboards_work(page: Any, built: Store) -> None:
+    begin(page, (built.paths.slide("s1").root / "gallery.html").as_uri())
+    wait(lambda: ready(page))
+    page.execute_script("mnbatch.keys.set('not_mn', 'j')")
+    assert js(page, "[mnbatch.keys.key('not_mn'), mnbatch.keys.key('contrastDown')]") == ["j", "n"]
+    key(page, "j")
+    assert [row[1] for row in decided(page)] == ["not_mn"]
+    azerty = "mnbatch.keys.of({key: '&', code: 'Digit1', shiftKey: false})"
+    cyrillic = "mnbatch.keys.of({key: 'ь', code: 'KeyM', shiftKey: false})"
+    assert js(page, f"[{azerty}, {cyrillic}]") == ["1", "mn"]
+
+
+def test_names_that_differ_in_case_are_asked_about(page: Any, built: Store) -> None:
+    with serving(built) as address:
+        begin(page, address, reviewer="Hold")
+        wait(lambda: ready(page))
+        key(page, "n")
+        wait(lambda: len(read_trail(built.paths, "s1").entries) == 1)
+        field = page.find_element("id", "reviewer")
+        field.clear()
+        field.send_keys("hold\n")
+        assert not js(page, "document.getElementById('who').hidden")
+        page.execute_script("document.getElementById('who-same').click()")
+        assert js(page, "mnbatch.state.reviewer") == "Hold"
+        assert len(decided(page)) == 1
+
+
+def test_two_scorers_differ_and_a_third_adjudicates(page: Any, built: Store) -> None:
+    with serving(built) as address:
+        for reviewer, keys in (("Ada", "1n"), ("Bo", "2u")):
+            begin(page, address, reviewer=reviewer)
+            for name in keys:
+                wait(lambda: ready(page))
+                key(page, name)
+            wait(lambda: not js(page, "mnbatch.save.fresh().length"))
+        begin(page, address, reviewer="Cy")
+        page.get(address + "#differences")
+        page.refresh()
+        wait(lambda: ready(page))
+        assert js(page, "document.getElementById('differ-label').textContent") == "Differences (2)"
+        others = js(page, "document.getElementById('cell-others').textContent")
+        assert others.count("Ada: ") == others.count("Bo: ") == 1
+        key(page, "1")
+        wait(lambda: ready(page))
+        key(page, "n")
+        wait(lambda: len(read_trail(built.paths, "s1").entries) == 6)
+        assert {e.look for e in read_trail(built.paths, "s1").entries if e.reviewer == "Cy"} == {"adjudication"}
+        wait(lambda: js(page, "document.getElementById('differ-label').textContent") == "Differences (0)")
+
+
+def test_a_comment_and_classes_go_into_the_trail(page: Any, built: Store) -> None:
+    with serving(built) as address:
+        begin(page, address)
+        wait(lambda: ready(page))
+        key(page, "q")
+        key(page, "n")
+        wait(lambda: ready(page))
+        key(page, "a")
+        wait(lambda: len(read_trail(built.paths, "s1").entries) == 2)
+        noted = [(e.decision, e.classes) for e in read_trail(built.paths, "s1").entries]
+        assert noted == [("not_mn", ("bridge",)), ("not_scorable", ("apoptotic",))]
