@@ -366,7 +366,9 @@ def decision_threshold(known: Components, cells: tuple[int, ...], phi: float, al
     return _count_at(known, 0.0, CaseSlides(0, cells, phi), 1 - alpha)
 
 
-def detection_dose(known: Components, cells: tuple[int, ...], phi: float, threshold: int, beta: float, g: float) -> float:
+def detection_dose(
+    known: Components, cells: tuple[int, ...], phi: float, threshold: int, beta: float, g: float
+) -> float:
     """The dose at which all but `beta` of the cases are above a count; infinite where there is none."""
     case = CaseSlides(threshold, cells, phi)
 
