@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from mnbatch.app.deciding_service import served_verdicts
 from mnbatch.app.rebuild import Rebuilt, open_store, rebuild_after_change
 from mnbatch.app.scoring_model import one_scoring
 from mnbatch.app.signing_service import Signed, SignRequest, sign_donor
+from mnbatch.assay.sequential_verdict import ERROR
 from mnbatch.results.annotations import load_samples
 from mnbatch.results.roster import Missing, Roster, open_roster
 from mnbatch.results.store import Store
@@ -169,16 +171,21 @@ class StoreActions:
         return done.text
 
 
-def review_server(out: Path, port: int = 0, listener: Listener | None = None) -> ReviewServer:
+def review_server(
+    out: Path, port: int = 0, listener: Listener | None = None, decide: str = "", error: float = ERROR
+) -> ReviewServer:
     """A server that shows OUT on this machine and saves decisions into it; use it in a `with` statement.
 
     Args:
         port: 0 for any that is free.
         listener: is told of reports that were made and of sign-offs, from the server's threads.
+        decide: a limit; donors' pages say whether they are above or below it; error: of a verdict, at most.
 
     Raises:
         NoInputError: OUT holds no results.
+        UsageError: as `limit_of`.
         StorageError: the port is taken.
     """
     store = open_store(out)
-    return ReviewServer(store, StoreActions(store, Silence() if listener is None else listener), port)
+    verdicts = served_verdicts(store, decide, error) if decide else None
+    return ReviewServer(store, StoreActions(store, Silence() if listener is None else listener), port, verdicts)

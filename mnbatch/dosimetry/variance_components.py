@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 #               + b^2 (mu - C)^2                          slides, of what the dose induced (missed calls)
 #               + p^2                                     persons: their backgrounds; shared by the slides of one
 #
-# Prior: flat in a and p (flat in a standard deviation: Gelman, Bayesian Analysis 1:515, 2006), half normal in b, flat in
-# the coefficients. On a grid of (a, b, p) the coefficients have a normal posterior (generalised least squares), and the
+# Prior: flat in a and p (flat in a standard deviation: Gelman, Bayesian Analysis 1:515, 2006), half normal in b, flat
+# in the coefficients. On a grid of (a, b, p) the coefficients have a normal posterior (generalised least squares), and the
 # grid the weights of the restricted likelihood (Patterson and Thompson, Biometrika 58:545, 1971). From this posterior
 # DRAWS points are taken, evenly spread (a Kronecker sequence) and always the same. Few slides give it long tails.
 #
@@ -124,7 +124,7 @@ def slides_of(curve: Curve) -> tuple[CountedSlide, ...]:
         if not isinstance(point, Mapping):
             return ()
         dose, n, x, person = (point.get(key) for key in ("dose", "n", "x", "donor"))
-        if not isinstance(dose, int | float) or not isinstance(n, int) or not isinstance(x, int) or not 0 <= x:
+        if not isinstance(dose, int | float) or not isinstance(n, int) or not isinstance(x, int) or x < 0:
             return ()
         if n < 1 or (curve.endpoint == "mnbn" and x > n):
             return ()
