@@ -628,7 +628,9 @@ def estimate_dose(
 
     Returns:
         A row a case: id, status (ok, refused, failed), n, x, dose_gy, low_gy, high_gy (missing where the curve does not
-        bound the dose), below_detection, above_range, detection_limit_gy, dose_class, dose_class_probability, warnings.
+        bound the dose), below_detection, above_range, detection_limit_gy, dose_class, dose_class_probability,
+        dose_verdict (whether the dose is above 1 Gy, where that has a probability of 95 %),
+        dose_above_1_gy_probability, warnings.
 
     Raises:
         UsageError: a table or curve that cannot be used.
@@ -650,6 +652,8 @@ def estimate_dose(
             "detection_limit_gy": r.detection_dose,
             "dose_class": found.category if found else None,
             "dose_class_probability": found.probability if found else None,
+            "dose_verdict": found.verdict if found else None,
+            "dose_above_1_gy_probability": found.above[0] if found else None,
             "warnings": "; ".join(r.warnings),
         }
         for r, found in zip(results, triage(results, known, g), strict=True)
@@ -670,6 +674,8 @@ _DOSE_TYPES = {
     "detection_limit_gy": "Float64",
     "dose_class": "string",
     "dose_class_probability": "Float64",
+    "dose_verdict": "string",
+    "dose_above_1_gy_probability": "Float64",
     "warnings": "string",
 }
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from mnbatch.app.deciding_service import served_verdicts
 from mnbatch.app.rebuild import Rebuilt, open_store, rebuild_after_change
 from mnbatch.app.scoring_model import one_scoring
 from mnbatch.app.signing_service import Signed, SignRequest, sign_donor
+from mnbatch.assay.sequential_verdict import ERROR
 from mnbatch.errors import StorageError
 from mnbatch.results.annotations import load_samples
 from mnbatch.results.roster import Missing, Roster, open_roster
@@ -19,7 +21,7 @@ from mnbatch.review.review_export import Exported, ScoredBy, export_labels
 from mnbatch.review.review_import import Imported, import_review, queues_of
 from mnbatch.review.review_status import SlideReview, review_without_result, slide_review
 from mnbatch.review.served_place import ServedPlace, check_writable, read_place, set_due, write_place
-from mnbatch.review.server import ReviewServer
+from mnbatch.review.server import DonorVerdicts, ReviewServer
 from mnbatch.review.trail import read_trail
 
 
@@ -195,32 +197,39 @@ def report_left_due(out: Path) -> Rebuilt | None:
     return report_after_review(store) if read_place(store.paths).due else None
 
 
-def review_server(out: Path, port: int | None = None, listener: Listener | None = None) -> ReviewServer:
+def review_server(
+    out: Path, port: int | None = None, listener: Listener | None = None, decide: str = "", error: float = ERROR
+) -> ReviewServer:
     """A server that shows OUT on this machine and saves decisions into it; use it in a `with` statement.
 
     Args:
         port: 0 for any that is free; None for that of the latest server of this OUT, and any where it is taken.
         listener: is told of reports that were made and of sign-offs, from the server's threads.
+        decide: a limit; donors' pages say whether they are above or below it; error: of a verdict, at most.
 
     Raises:
         NoInputError: OUT holds no results.
+        UsageError: as `limit_of`.
         StorageError: the port that was given is taken, or OUT cannot be written.
         LockHeldError: another import did not end in time.
     """
     store = open_store(out)
     check_writable(store.paths)
+    verdicts = served_verdicts(store, decide, error) if decide else None
     place, actions = read_place(store.paths), StoreActions(store, Silence() if listener is None else listener)
-    server = _listening(store, actions, place, port)
+    server = _listening(store, actions, place, port, verdicts)
     if (place.port == 0 or port is not None) and server.server_port != place.port:
         write_place(store.paths, replace(place, port=server.server_port))
     return server
 
 
-def _listening(store: Store, actions: StoreActions, place: ServedPlace, port: int | None) -> ReviewServer:
+def _listening(
+    store: Store, actions: StoreActions, place: ServedPlace, port: int | None, verdicts: DonorVerdicts | None
+) -> ReviewServer:
     if port is not None or place.port == 0:
-        return ReviewServer(store, actions, port or 0, place.token)
+        return ReviewServer(store, actions, port or 0, place.token, verdicts)
     try:
-        return ReviewServer(store, actions, place.port, place.token)
+        return ReviewServer(store, actions, place.port, place.token, verdicts)
     except StorageError:
         # Taken, perhaps for a moment: the port stays that of this OUT.
-        return ReviewServer(store, actions, 0, place.token)
+        return ReviewServer(store, actions, 0, place.token, verdicts)

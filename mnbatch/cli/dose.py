@@ -33,7 +33,8 @@ def dose(
         Path | None, typer.Option(help="Table of counts: columns id and C0..C5, or id, N and X.", show_default=False)
     ] = None,
     method: Annotated[
-        Literal["profile", "merkle", "delta"], typer.Option(help="How the interval is made; see docs/statistics.md.")
+        Literal["profile", "components", "merkle", "delta"],
+        typer.Option(help="How the interval is made; see docs/statistics.md."),
     ] = "profile",
     level: Annotated[float, typer.Option(help="Confidence of the interval, above 0 and below 1.")] = 0.95,
     exposure_hours: Annotated[

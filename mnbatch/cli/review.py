@@ -166,6 +166,10 @@ def serve(
         ),
     ] = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the address in the browser.")] = False,
+    decide: Annotated[
+        str, typer.Option("--decide", help="A limit, as 1.0 (Gy) or 40/1000: donors' galleries say who is decided.")
+    ] = "",
+    error: Annotated[float, typer.Option("--error", help="With --decide: of a wrong verdict, at most.")] = 0.01,
 ) -> None:
     """Show OUT on this computer only, and let its gallery save decisions directly into it, until Ctrl-C.
 
@@ -183,7 +187,7 @@ def serve(
     if late is not None:
         typer.echo("The last server ended before it made the report; it is made now.")
         say_rebuilt(late)
-    with _ending_on_signals(), review_server(out, port, _OnStderr()) as server:
+    with _ending_on_signals(), review_server(out, port, _OnStderr(), decide, error) as server:
         typer.echo(f"Open {server.address}")
         typer.echo("Ctrl-C ends it and makes the report.")
         if open_browser:
@@ -204,6 +208,36 @@ def _end(out: Path, server: ReviewServer) -> None:
         done = report_after_review(open_store(out))
         with contextlib.suppress(OSError):
             say_rebuilt(done)
+
+
+@review_app.command("triage")
+def triage(
+    out: Out,
+    decide: Annotated[
+        str, typer.Option("--decide", help="The limit: a dose in Gy, as 1.0, or a frequency of cells, as 40/1000.")
+    ],
+    error: Annotated[float, typer.Option("--error", help="Of a wrong verdict, at most.")] = 0.01,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """List donors in the order in which looks help most: who is nearest to a verdict above or below the limit.
+
+    A dose is read off the curve in force (`mnbatch dose OUT --curve`), which must be of counts that a person saw. With
+    a curve of confirmed counts called cells alone are looked at. Decisions count in the order of the queue.
+
+    Exit codes: 0; 2 no such limit, or no curve that says what a person sees; 3 slides are not counted; 4 OUT holds no
+    results or no donors.
+    """
+    from mnbatch.app.deciding_service import decide_out
+
+    found = decide_out(out, decide, error)
+    if as_json:
+        typer.echo(json.dumps([one.to_json() for one in found], indent=1))
+    else:
+        width = max(len(one.donor) for one in found)
+        for one in found:
+            passed_over = f" ({one.skipped} decisions after an undecided cell do not count)" if one.skipped else ""
+            typer.echo(f"{one.donor:<{width}}  {one.text}{passed_over}")
+    raise typer.Exit(name_missing([slide for one in found for slide in one.missing]))
 
 
 class _OnStderr:

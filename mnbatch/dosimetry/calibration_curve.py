@@ -231,7 +231,8 @@ class Curve:
         first[0] = 1.0
         by_scorer = np.stack([self.coefficients, first], axis=1)  # derivatives by gain and offset
         joint = gain**2 * self.covariance + by_scorer @ errors @ by_scorer.T + errors[0, 0] * self.covariance
-        return replace(self, coefficients=gain * self.coefficients + offset * first, covariance=joint)
+        about = {**self.about, "as_scored": True}
+        return replace(self, coefficients=gain * self.coefficients + offset * first, covariance=joint, about=about)
 
 
 def problems(curve: Curve) -> tuple[str, ...]:

@@ -203,6 +203,8 @@ def _goodness(points: Sequence[DosePoint], found: Fit) -> dict[str, Any]:
 
 def _points(points: Sequence[DosePoint], endpoint: Endpoint, curve: Curve) -> list[dict[str, Any]]:
     """The data with their dispersion, and how far each is off the curve in standard errors of its count."""
+    # A curve's file goes to other laboratories: persons are numbers there, not the names that the laboratory uses.
+    persons = {donor: i for i, donor in enumerate(dict.fromkeys(p.donor for p in points if p.donor), start=1)}
     rows = []
     for point in points:
         fitted = float(curve.yields(point.dose))
@@ -218,6 +220,7 @@ def _points(points: Sequence[DosePoint], endpoint: Endpoint, curve: Curve) -> li
                 "dispersion_index": spread.dispersion_index if spread else None,
                 "u": spread.u() if spread else None,
                 "residual": (point.events - point.cells * fitted) / variance**0.5 if variance > 0 else None,
+                **({"donor": persons[point.donor]} if point.donor else {}),
             }
         )
     return rows

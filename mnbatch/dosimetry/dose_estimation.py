@@ -17,15 +17,26 @@ from mnbatch.assay.mn_counts import U_LIMIT, Distribution
 from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, problems
 from mnbatch.dosimetry.case_tables import SEPARATOR, CaseCounts, Row, RowError, read_rows
 from mnbatch.dosimetry.detection_limits import ALPHA, BETA, Limits, limits_of_estimated_rate
-from mnbatch.dosimetry.dose_intervals import Counts, Doses, Profile, delta, merkle, profile
+from mnbatch.dosimetry.dose_intervals import Counts, Doses, Profile, delta, merkle, point_estimate, profile
 from mnbatch.dosimetry.likelihood_fits import Floats
 from mnbatch.dosimetry.plausible_curves import implausible
+from mnbatch.dosimetry.variance_components import (
+    SEARCH_TO,
+    CaseSlides,
+    Components,
+    components_of,
+    decision_threshold,
+    detection_dose,
+    dose_limits,
+    tail_above,
+    unknown_components,
+)
 from mnbatch.spelled_numbers import SpellingError, decimal_of, spoiled_name
 
 # Records of dosing: what goes in, how it is to be done, and what comes out.
 
 
-Method = Literal["profile", "merkle", "delta"]
+Method = Literal["profile", "components", "merkle", "delta"]
 Status = Literal["ok", "failed", "refused"]
 """`failed`: the row gives no count; `refused`: it does, and case and curve do not go together."""
 
@@ -78,6 +89,7 @@ class DoseResult:
         above_range: the estimate is beyond the highest dose of the curve: it is extrapolated.
         limits: decision threshold and detection limit, in events among n cells; `detection_dose` the latter in Gy.
         scatter: variance of the count over that of counting, from the curve's slides, for slides of this case's size.
+        slide_cells: cells of each slide of the case; () where not known.
     """
 
     id: str
@@ -99,6 +111,14 @@ class DoseResult:
     decision_dose: float | None = None
     detection_dose: float | None = None
     scatter: float = 1.0
+    slide_cells: tuple[int, ...] = ()
+
+    @property
+    def as_slides(self) -> CaseSlides:
+        """The case for `variance_components`; one slide where its slides are not known or do not add up."""
+        n = self.n or 1
+        sizes = self.slide_cells if sum(self.slide_cells) == n else (n,)
+        return CaseSlides(self.x or 0, sizes, max(1.0, self.dispersion_index or 1.0))
 
     def to_json(self) -> dict[str, Any]:
         """The JSON contract of a case."""
@@ -314,6 +334,9 @@ def background_over_suspected(curve: Curve, counts: Counts, suspected: float, g:
 
 
 METHODS = {"profile": profile, "merkle": merkle, "delta": delta}
+"""All but `components`, which needs the case's slides."""
+NO_COMPONENTS = "no components of variance: {reason}; the interval is that of the profile method"
+PERSONS_UNKNOWN = "how persons differ is not in the interval: the curve's slides do not name four persons or more"
 COMPARED = ("mode", "model_digest", "threshold")
 """What of `scoring` must agree between a case and its curve, where both state it."""
 
@@ -411,6 +434,7 @@ def _counted(case: Case, curve: Curve, reason: str, options: DoseOptions) -> Dos
         level=options.level,
         warnings=(reason,) if reason else (),
         scatter=1.0 if case.counts is None else curve.scatter_of(_slide_size(case)),
+        slide_cells=tuple(n for n in case.slide_cells if n > 0),
     )
 
 
@@ -423,14 +447,62 @@ def _slide_size(case: Case) -> float:
 def _dosed(
     cases: Sequence[Case], counted: Sequence[DoseResult], curve: Curve, options: DoseOptions
 ) -> list[DoseResult]:
-    counts = counts_of(counted, curve)
-    doses = _unbounded(METHODS[options.method](curve, counts, options.level, options.g), curve, options.g)
-    below = _below_background(curve, counts, options.g)
-    limits = [_background_limits(curve, result.n or 0, round(result.scatter, 6)) for result in counted]
-    limit_doses = _limit_doses(curve, limits, [result.n or 0 for result in counted], options.g)
+    counts, note = counts_of(counted, curve), ""
+    if options.method == "components":
+        reason = unknown_components(curve)
+        if not reason:
+            return _dosed_by_components(cases, counted, curve, options)
+        options, note = replace(options, method="profile"), NO_COMPONENTS.format(reason=reason)
+        counted = [replace(result, method="profile") for result in counted]
+    read = _Read(
+        doses=METHODS[options.method](curve, counts, options.level, options.g),
+        limits=[_background_limits(curve, result.n or 0, round(result.scatter, 6)) for result in counted],
+        below=_below_background(curve, counts, options.g),
+    )
+    return _with_doses(cases=cases, counted=counted, curve=curve, read=read, g=options.g, note=note)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """What a method says of cases: doses, characteristic limits, and whether a yield is far below background."""
+
+    doses: Doses
+    limits: Sequence[Limits]
+    below: npt.NDArray[np.bool_]
+
+
+def _dosed_by_components(
+    cases: Sequence[Case], counted: Sequence[DoseResult], curve: Curve, options: DoseOptions
+) -> list[DoseResult]:
+    known = components_of(curve)
+    slides = [result.as_slides for result in counted]
+    bounds = np.array([dose_limits(known, case, options.level, options.g) for case in slides])
+    estimate = point_estimate(curve, counts_of(counted, curve), options.g)
+    read = _Read(
+        # The estimate is read from the curve of the file, whose weights differ a little from those of the components.
+        doses=Doses(estimate, np.minimum(bounds[:, 0], estimate), np.maximum(bounds[:, 1], estimate)),
+        limits=[_component_limits(known, case, curve, options.g) for case in slides],
+        below=np.array([1 - tail_above(known, 0.0, case) < (1 - options.level) / 2 for case in slides]),
+    )
+    note = "" if known.persons_known else PERSONS_UNKNOWN
+    return _with_doses(cases=cases, counted=counted, curve=curve, read=read, g=options.g, note=note)
+
+
+def _component_limits(known: Components, case: CaseSlides, curve: Curve, g: float) -> Limits:
+    threshold = decision_threshold(known, case.cells, case.phi, ALPHA)
+    dose = min(detection_dose(known, case.cells, case.phi, threshold, BETA, g), SEARCH_TO)
+    return Limits(threshold, case.total * float(curve.yields(dose, g)))
+
+
+def _with_doses(
+    *, cases: Sequence[Case], counted: Sequence[DoseResult], curve: Curve, read: _Read, g: float, note: str
+) -> list[DoseResult]:
+    doses, limits = _unbounded(read.doses, curve, g), read.limits
+    limit_doses = _limit_doses(curve, limits, [result.n or 0 for result in counted], g)
     results = []
     for i, (case, result) in enumerate(zip(cases, counted, strict=True)):
-        seen = _seen(doses=doses, i=i, result=result, curve=curve, below_background=bool(below[i]), limits=limits[i])
+        below = bool(read.below[i])
+        seen = _seen(doses=doses, i=i, result=result, curve=curve, below_background=below, limits=limits[i])
         results.append(
             replace(
                 result,
@@ -439,7 +511,7 @@ def _dosed(
                 upper=_finite(doses.upper[i]),
                 below_detection=(result.x or 0) <= limits[i].decision_threshold,
                 above_range=seen.above_range,
-                warnings=(*filter(None, [case.note]), *_warned(case, curve, seen)),
+                warnings=(*filter(None, [case.note, note]), *_warned(case, curve, seen)),
                 limits=limits[i],
                 decision_dose=float(limit_doses[i, 0]),
                 detection_dose=float(limit_doses[i, 1]),

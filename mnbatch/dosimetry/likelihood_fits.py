@@ -27,6 +27,7 @@ class DosePoint:
         events: X, micronuclei (endpoint mn) or cells with at least one (endpoint mnbn).
         counts: C0, C1, ... cells with k micronuclei; empty where only N and X are known.
         name: what the point is called in messages (line of the table, slide).
+        donor: whose blood it is, as the laboratory names persons; "" where it is not known.
     """
 
     dose: float
@@ -34,6 +35,7 @@ class DosePoint:
     events: int
     counts: tuple[int, ...] = ()
     name: str = ""
+    donor: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,6 +22,7 @@ from mnbatch.dosimetry.calibration_curve import Curve
 from mnbatch.dosimetry.dose_estimation import DoseResult, counts_of
 from mnbatch.dosimetry.dose_intervals import Profile
 from mnbatch.dosimetry.likelihood_fits import Floats
+from mnbatch.dosimetry.variance_components import components_of, log_likelihoods
 
 CLASSES = ("< 1 Gy", "1 to 2 Gy", "> 2 Gy")
 BORDERS = (1.0, 2.0)
@@ -82,10 +83,18 @@ def _probabilities(results: Sequence[DoseResult], curve: Curve, g: float, top: f
     """(n, 3); doses on a grid that is fine near zero, where intervals are short."""
     edges = top * np.linspace(0, 1, _STEPS + 1) ** 2
     low, high = edges[:-1], edges[1:]
-    value = Profile(curve, counts_of(results, curve), g)(((low + high) / 2)[None, :])
+    value = _deviances(results, curve, g, (low + high) / 2)
     weight = np.exp(-(value - value.min(axis=1, keepdims=True)) / 2)
     shares = np.stack([_within(weight, low, high, *pair) for pair in pairwise((0.0, *BORDERS, top))], axis=1)
     return np.asarray(shares / shares.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _deviances(results: Sequence[DoseResult], curve: Curve, g: float, doses: Floats) -> Floats:
+    """(n, doses): -2 log likelihood of each dose by the method of the results, but for a constant."""
+    if results[0].method != "components":
+        return Profile(curve, counts_of(results, curve), g)(doses[None, :])
+    known = components_of(curve)
+    return np.stack([-2 * log_likelihoods(known, doses, result.as_slides, g) for result in results])
 
 
 def _within(weight: Floats, low: Floats, high: Floats, start: float, end: float) -> Floats:

@@ -13,6 +13,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
+from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -174,6 +175,17 @@ SIGN_FIELDS = ("donor", "name", "role", "reason", "digest")
 _SLIDE_ID = re.compile(r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,254}")
 
 
+class DonorVerdicts(Protocol):
+    """What the server says of verdicts (`review serve --decide`)."""
+
+    def of_donor(self, donor: str) -> dict[str, Any] | None:
+        """A donor's verdict and who is next; None for an unknown donor."""
+
+
+VERDICT_SCRIPT = "_verdict.js"
+_GALLERY = re.compile(rf"donors/{_NAME}/gallery\.html", re.ASCII)
+
+
 class _Refused(Exception):
     def __init__(self, status: HTTPStatus, why: str, **headers: str) -> None:
         super().__init__(why)
@@ -203,13 +215,22 @@ class ReviewServer:
         token: what the address must hold.
         saved: decisions that were added to the trail so far.
         server_address: host and port that it listens on.
+        verdicts: what is said of donors that are decided while a person looks; None where nothing is decided.
 
     Raises:
         StorageError: the port is taken.
     """
 
-    def __init__(self, store: Store, actions: ReviewActions, port: int = 0, token: str | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        actions: ReviewActions,
+        port: int = 0,
+        token: str | None = None,
+        verdicts: DonorVerdicts | None = None,
+    ) -> None:
         self.store = store
+        self.verdicts = verdicts
         self.actions = actions
         self.token = token or secrets.token_urlsafe(TOKEN_BYTES)
         self.saved = 0
@@ -377,10 +398,24 @@ class _Request:
             if not _SLIDE_ID.fullmatch(slide_id):
                 raise _Refused(HTTPStatus.NOT_FOUND, "There is no such slide in OUT.")
             return _as_json(self.server.decided(slide_id))
+        if self.server.verdicts is not None and name.startswith("_verdict"):
+            return self._verdict(name, self.server.verdicts)
         data = shown_file(self.server.store.paths.root, name)
         if data is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "There is no such page in OUT.")
+        if self.server.verdicts is not None and _GALLERY.fullmatch(name):
+            # The page in OUT stays as it is: it also works without the server, where nothing can be decided.
+            data += f'<script src="/{self.server.token}/{VERDICT_SCRIPT}"></script>\n'.encode()
         return TYPES[Path(name).suffix], data
+
+    def _verdict(self, name: str, verdicts: DonorVerdicts) -> tuple[str, bytes]:
+        """The script that shows verdicts, or one donor's as JSON (`_verdict/<donor>`)."""
+        if name == VERDICT_SCRIPT:
+            return TYPES[".js"], resources.files("mnbatch.review").joinpath("verdict.js").read_bytes()
+        found = verdicts.of_donor(name.removeprefix("_verdict/"))
+        if found is None:
+            raise _Refused(HTTPStatus.NOT_FOUND, "There is no such donor in OUT.")
+        return _as_json(found)
 
     def _post(self, path: str) -> tuple[str, bytes]:
         if path not in ("_review", "_report", "_sign"):
