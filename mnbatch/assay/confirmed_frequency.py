@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.special import xlog1py, xlogy
 
 from mnbatch.assay.reader_slips import NO_SLIPS, Slips
-from mnbatch.assay.slide_errors import FEWEST_SLIDES, ValidationSlide, predicted_rates, too_few
+from mnbatch.assay.slide_errors import ValidationSlide, predicted_rates, too_few
 
 # With t the true share, n cells and the sensitivity Se, the confirmed cells are c ~ binomial(n, t Se). A negative has a
 # micronucleus with q = t (1 - Se) n / M, M negatives, and of m random ones f ~ binomial(m, q). Over several slides c,
@@ -33,15 +33,15 @@ LEAST_UNKNOWN = 100
 """Random negatives without which there is no frequency where the sensitivity is not known slide by slide."""
 SIZES = (100, 200, 400, 800)
 """Numbers of random negatives that a plan may propose, of a donor."""
-WORTH = 0.1
+WORTH = 0.15
 """Twice as many are proposed where they narrow the interval by this share or more."""
 DESIGN = (0.01, 0.06)
 """Shares of cells with micronuclei that a plan is made for: an unexposed person, and about 1 Gy."""
 ASSUMED_SE = 0.85
 """Sensitivity that a plan is made for where none is known."""
-_DRAWS = 300
+_DRAWS = 150
 """Values of the sensitivity: means of neighbouring draws, in order."""
-_COARSE, _FINE = 64, 120
+_COARSE, _FINE = 40, 80
 
 Floats = npt.NDArray[np.float64]
 
@@ -184,6 +184,8 @@ def _posterior(x: _Sums, se: Floats, slips: Slips, level: float) -> tuple[float,
     low, high = np.interp([(1 - level) / 2, (1 + level) / 2], share / share[-1], edges) ** 2
     nothing = x.c + x.f == 0
     value = 0.0 if nothing else float(middle[int(np.argmax(log_p))] ** 2)
+    if not nothing and end == 1.0 and int(np.argmax(log_p)) == len(log_p) - 1:
+        high = 1.0
     return value, 0.0 if nothing or log_p[0] == log_p.max() else float(low), float(high)
 
 
@@ -192,11 +194,11 @@ def _marginal(x: _Sums, se: Floats, e_called: Floats, e_others: Floats, share: F
     t = share[:, None]
     right = t * se
     says = right * (1 - e_called) + np.maximum(x.k / x.n - right, 0.0) * e_called
-    log_l = xlogy(x.c, says) + xlog1py(x.n - x.c, -np.minimum(says, 1.0))
+    log_l = xlog1py(x.n - x.c, -np.minimum(says, 1.0)) + (xlogy(x.c, says) if x.c else 0.0)
     if x.m:
         q = np.minimum(t * (1 - se) * x.r, 1.0)
         says = q + e_others * (1 - 2 * q)
-        log_l = log_l + xlogy(x.f, says) + xlog1py(x.m - x.f, -np.minimum(says, 1.0))
+        log_l = log_l + xlog1py(x.m - x.f, -np.minimum(says, 1.0)) + (xlogy(x.f, says) if x.f else 0.0)
     top = log_l.max(axis=1)
     finite = np.isfinite(top)
     mean = np.exp(log_l - np.where(finite, top, 0.0)[:, None]).mean(axis=1)
@@ -250,13 +252,3 @@ def _expected_width(cells: int, share: float, se: float, looked: int, slides: Se
     found = confirmed_fraction([seen], slides)
     return found.high - found.low
 
-
-__all__ = [
-    "FEWEST_SLIDES",
-    "ConfirmedFraction",
-    "Proposal",
-    "SeenSlide",
-    "confirmed_fraction",
-    "propose_negatives",
-    "why_no_confirmed",
-]

@@ -37,6 +37,12 @@ def fit_command(
     endpoint: Annotated[
         Literal["mn", "mnbn"] | None, typer.Option(help=_ENDPOINT + " A table is mn unless this option is given.")
     ] = None,
+    counts: Annotated[
+        Literal["automatic", "confirmed", "reviewed"],
+        typer.Option(
+            "--from", help="Of an OUT: the model's calls, called cells that a person confirmed, or complete reviews."
+        ),
+    ] = "automatic",
     scoring: Annotated[
         str, typer.Option(help="How the slides of a table were scored, such as 'manual'; kept with the curve.")
     ] = "",
@@ -49,7 +55,9 @@ def fit_command(
     from mnbatch.app.dosing_service import fit_and_write, fit_notes
     from mnbatch.dosimetry.curve_fitting import summary_lines
 
-    curve = fit_and_write(source, out, doses=doses, model=model, family=family, endpoint=endpoint, scoring=scoring)
+    curve = fit_and_write(
+        source, out, doses=doses, model=model, family=family, endpoint=endpoint, scoring=scoring, counts=counts
+    )
     typer.echo("\n".join(summary_lines(curve)))
     say_notes(fit_notes(source, curve))
     typer.echo(f"curve: {out}")
