@@ -1,14 +1,16 @@
 """How often each printed number holds the truth, from slide to dose: simulated laboratories, as Markdown tables.
 
     python benchmarks/coverage_chain.py [--labs 1000] [--seed 1] [--stain fluorescence] [--slide-cells 500]
-        [--curve-cells 1000] [--validation-slides 16] [--spread 1.0] [--people 0.0] [--part frequency|confirmed|dose|all]
+        [--curve-cells 1000] [--validation-slides 16] [--spread 1.0] [--people 0.0]
+        [--part frequency|confirmed|dose|all]
 
 No images. Each laboratory has validation slides (the counts that a card carries), a calibration curve of two slides a
 dose made by the same chain, and one donor of two slides at each dose. A slide has its own sensitivity and
 specificity, drawn from beta distributions with the mean and the spread that `field_frequency` found between simulated
 slides (the validation slides always with spread 1; --spread is that of curve and donors). --people is the log-sd of
-the donors' backgrounds. "confirmed" draws 0, 100, 200 and 400 random negatives of a donor, and readers who slip in 2 of
-100 decisions, of whom 60 called cells and 60 others were decided by two people. Everything that is judged is a function of the product. Simulated throughout: it shows what the
+the donors' backgrounds. "confirmed" draws 0, 100, 200 and 400 random negatives of a donor; in each fifth laboratory
+readers slip in 2 of 100 decisions, and two people decided 60 called cells and 60 others. Everything that is judged is a
+function of the product. Simulated throughout: it shows what the
 arithmetic does with errors of this size, not what a laboratory would get.
 """
 
@@ -323,7 +325,9 @@ def simulate(plan: Plan, part: str) -> Tallies:
     """All laboratories of one part."""
     tallies = Tallies()
     for lab in range(plan.labs):
-        PARTS[part](np.random.default_rng([plan.seed, lab, ("frequency", "dose", "confirmed").index(part)]), plan, tallies)
+        PARTS[part](
+            np.random.default_rng([plan.seed, lab, ("frequency", "dose", "confirmed").index(part)]), plan, tallies
+        )
     return tallies
 
 

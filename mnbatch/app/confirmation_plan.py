@@ -1,4 +1,4 @@
-"""How many random negatives a confirmation needs, from what is known of the model's sensitivity; and how it is shared."""
+"""How many random negatives a confirmation needs, from what is known of the model's sensitivity, and who shares them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def plan_confirmation(store: Store, plan: ReviewPlan, negatives: int | None, dou
     laid = replace(plan, negatives=most, quotas=shares, double=share)
     notes = [line for proposal in proposals.values() for line in _said(proposal, negatives)]
     notes.append(
-        f"double-read sample: {share:.0%} of the queue, by two people who do not know of each other (--double): without "
+        f"to be read twice: {share:.0%} of the queue, by two people who do not know of each other (--double). Without "
         f"{FEWEST_DOUBLE} such cells called and {FEWEST_DOUBLE} others in OUT no interval holds the readers' slips"
     )
     return LaidPlan(laid, tuple(dict.fromkeys(notes)))
@@ -87,7 +87,7 @@ def changed_halfway(store: Store, before: ReviewPlan, plan: ReviewPlan) -> tuple
     if not found:
         return ()
     return (
-        f"the plan was changed after {found} decisions: they are kept, those on cells that this plan draws are used, and "
+        f"the plan was changed after {found} decisions: they are kept, used on cells that this plan draws, and "
         f"{unfinished} slide{'s' * (unfinished != 1)} that {'was' if unfinished == 1 else 'were'} begun "
         f"{'is' if unfinished == 1 else 'are'} not complete under it",
     )

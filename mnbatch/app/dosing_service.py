@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnbatch.app.rebuild import make_reports, open_store
 from mnbatch.app.person_curve import person_points, refuse_thin_background, unsure_notes
+from mnbatch.app.rebuild import make_reports, open_store
 from mnbatch.assay.count_kinds import CountKind, kind_of, mode_of
 from mnbatch.assay.sample_sheet import match_samples, read_samples
 from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, dump_curve, load_curve, problems

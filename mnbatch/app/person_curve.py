@@ -16,9 +16,7 @@ from mnbatch.review.review_status import SlideReview, review_without_result, sli
 from mnbatch.review.trail import read_trail
 
 
-def person_points(
-    store: Store, automatic: Sequence[DosePoint], endpoint: Endpoint, kind: CountKind
-) -> list[DosePoint]:
+def person_points(store: Store, automatic: Sequence[DosePoint], endpoint: Endpoint, kind: CountKind) -> list[DosePoint]:
     """The same slides and doses, with the counts that people made.
 
     Args:

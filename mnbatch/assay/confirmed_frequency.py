@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -236,7 +237,7 @@ def propose_negatives(slides: Sequence[ValidationSlide], cells: int) -> Proposal
     sizes = [size for size in SIZES if size <= 0.9 * n] or [SIZES[0]]
     widths = {size: [_expected_width(n, share, se, size, slides) for share in DESIGN] for size in sizes}
     chosen = sizes[-1]
-    for size, double in zip(sizes, sizes[1:], strict=False):
+    for size, double in pairwise(sizes):
         if all(b > (1 - WORTH) * a for a, b in zip(widths[size], widths[double], strict=True)):
             chosen = size
             break
@@ -251,4 +252,3 @@ def _expected_width(cells: int, share: float, se: float, looked: int, slides: Se
     seen = SeenSlide(called, cells - called, called, looked, looked * missed)
     found = confirmed_fraction([seen], slides)
     return found.high - found.low
-

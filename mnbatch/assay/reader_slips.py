@@ -10,7 +10,8 @@ from scipy.special import betaincinv
 
 # A slip is a decision against what the same person would decide with more care. Two readings of one cell, each with the
 # slip rate e, differ with the probability d = 2 e (1 - e); so d of the cells that two people decided gives e. It is
-# the count behind Cohen's kappa, before chance agreement is taken out. Prior of d: Jeffreys (beta 1/2, 1/2), cut at 1/2.
+# the count behind Cohen's kappa, before chance agreement is taken out. Prior of d: Jeffreys (beta 1/2, 1/2), cut at
+# 1/2.
 #
 # The rate is that of one stratum group (called cells, or others): called cells are harder. A slip that both readers
 # make, because they judge a cell alike and wrongly, cannot be seen in this way.

@@ -179,7 +179,13 @@ def _plan_lines(plan: ReviewPlan) -> Iterator[tuple[str, str]]:
     for name, value in asdict(plan).items():
         if name in of_mode[plan.mode] or (name in ("mode", "double") and plan.mode == "complete" and not plan.double):
             continue
-        text = value if isinstance(value, str) else f"{len(value) if name == 'learn' else value:g}" if name != "quotas" else ""
+        text = (
+            value
+            if isinstance(value, str)
+            else f"{len(value) if name == 'learn' else value:g}"
+            if name != "quotas"
+            else ""
+        )
         if name == "quotas":
             text = f"{sum(value.values())} on {counted(len(value), 'slide')}"
         yield name, text

@@ -97,7 +97,7 @@ class Curve:
 
         A case is a slide like them, and its own count knows nothing of what differs from slide to slide: not a
         binomial one, and not the dispersion index of a count by a classifier, whose errors are a slide's. 1 for mn that
-        a person scored by eye, where the case's own dispersion index is used, and where the file does not carry its fit.
+        a person scored, where the case's own dispersion index is used, and where the file does not carry its fit.
         """
         fitted = self.about.get("fit")
         factor = fitted.get("covariance_factor") if isinstance(fitted, Mapping) else None

@@ -1,4 +1,4 @@
-"""The frequency of a slide or donor whose called cells a person confirmed, with what its interval holds and what not."""
+"""The frequency of a slide or donor whose called cells a person confirmed, and what its interval holds."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def confirmed_frequency(
     reviews: Sequence[SlideReview],
     validations: Sequence[Validation],
     estimates: Estimates,
-    slips: Slips = NO_SLIPS,
+    slips: Slips | None = None,
 ) -> ConfirmedFrequency | None:
-    """The frequency from the confirmations of one donor's slides; None where they are not all complete.
+    """The frequency from the confirmations of a slide or of one donor's slides; None where they are not all complete.
 
     Args:
         reviews, validations: of each counted slide; estimates: of all of them together, for the test of the scores.
-        slips: what double readings in OUT say.
+        slips: what double readings in OUT say; None for a slide, whose interval does not hold them.
     """
     if not reviews or any(r.status != "complete" or r.mode != "confirm" for r in reviews):
         return None
@@ -66,29 +66,34 @@ def confirmed_frequency(
     reason = why_no_confirmed(seen, slides)
     if reason:
         return ConfirmedFrequency(None, None, None, **counts, note=f"No frequency from the confirmed cells: {reason}.")
-    found = confirmed_fraction(seen, slides, slips)
+    found = confirmed_fraction(seen, slides, slips or NO_SLIPS)
     note = _note(counts, unknown, found.se_slides, slips, len(reviews))
     rates = (PER * found.value, PER * found.low, PER * found.high)
     return ConfirmedFrequency(*rates, **counts, note=note)
 
 
-def _note(counts: dict[str, int], unknown: str, se_slides: int, slips: Slips, slides: int) -> str:
+def _note(counts: dict[str, int], unknown: str, se_slides: int, slips: Slips | None, slides: int) -> str:
     negatives = wording.plural(counts["looked"], "random negative")
     held = f"how much the sensitivity differs between {wording.plural(se_slides, 'validation slide')}"
     if unknown:
         held = f"what the random negatives leave open (the sensitivity is not taken from validation slides: {unknown})"
-    one = " One slide: whether another slide of this donor agrees is not known." if slides == 1 else ""
+    one = "" if slips is None or slides > 1 else " One slide: whether another slide of this donor agrees is not known."
     return (
         f"A person confirmed {counts['confirmed']} of {wording.plural(counts['called'], 'called cell')} and found "
         f"{counts['found']} in {negatives}; the interval holds the counting error and {held}. {slips_note(slips)}{one}"
     )
 
 
-def slips_note(slips: Slips) -> str:
-    """Whether an interval holds the reviewers' slips."""
+def slips_note(slips: Slips | None) -> str:
+    """Whether an interval holds the reviewers' slips; None for a slide's."""
+    if slips is None:
+        return "The reviewers' slips are in the donor's interval alone, where they are known."
     if slips.known:
         return "The slips of the reviewers, as cells that two people decided show them, are in it."
     which = "called cells" if slips.called.known else "cells that were not called" if slips.others.known else ""
     if which:
-        return f"The reviewers' slips are in it for {which} alone: of the others fewer than {FEWEST_DOUBLE} were decided by two people."
+        return (
+            f"The reviewers' slips are in it for {which} alone: of the others fewer than {FEWEST_DOUBLE} were decided "
+            "by two people."
+        )
     return f"The reviewers' own slips are not in it: fewer than {FEWEST_DOUBLE} cells were decided by two people."

@@ -65,9 +65,7 @@ def donor_doses(dosing: Dosing, donors: Sequence[CountedDonor]) -> list[DonorDos
     """A result for each donor, in their order."""
     seen, options = dosing.seen, dosing.options
     kinds = [_counts_used(donor.review, dosing) for donor in donors]
-    results = assess(
-        [_case_of(donor, dosing, kind) for donor, kind in zip(donors, kinds, strict=True)], seen, options
-    )
+    results = assess([_case_of(donor, dosing, kind) for donor, kind in zip(donors, kinds, strict=True)], seen, options)
     classes = triage(results, seen, options.g)
     return [
         DonorDose(result, found, seen, dosing, kind, _counts_note(donor, dosing, kind))

@@ -152,7 +152,7 @@ def _planned(review: SlideReview) -> str:
         )
     if review.double_open:
         found.append(
-            f"{wording.plural(review.double_open, 'cell')} of the double-read sample without the decisions of two people."
+            f"{wording.plural(review.double_open, 'cell')} of the double-read sample wait for a second person."
         )
     return "".join(f" {text}" for text in found)
 
@@ -189,7 +189,11 @@ def _confirmed_facts(review: SlideReview) -> tuple[tuple[str, str, str], ...]:
     called, others = [t for t in review.tallies if t.called], [t for t in review.tallies if not t.called]
     looked = sum(t.looked for t in others)
     return (
-        ("Confirmed", wording.whole(sum(t.mn for t in called)), f"of {wording.plural(sum(t.size for t in called), 'called cell')}"),
+        (
+            "Confirmed",
+            wording.whole(sum(t.mn for t in called)),
+            f"of {wording.plural(sum(t.size for t in called), 'called cell')}",
+        ),
         ("Found besides", wording.whole(sum(t.mn for t in others)), f"in {wording.plural(looked, 'random negative')}"),
     )
 

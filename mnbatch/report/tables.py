@@ -17,8 +17,8 @@ from mnbatch.assay.heterogeneity import Heterogeneity
 from mnbatch.assay.mn_counts import CellCount, Distribution, MnFrequency
 from mnbatch.csvfile import Number, Value, is_number
 from mnbatch.dosimetry.detection_limits import Background
-from mnbatch.report.confirmation import ConfirmedFrequency
 from mnbatch.report.columns import Column, Columns, Table, of_part
+from mnbatch.report.confirmation import ConfirmedFrequency
 from mnbatch.report.dose_report import DonorDose
 from mnbatch.report.headline import Headline
 from mnbatch.report.items import DonorItem, SlideItem

@@ -10,8 +10,8 @@ from mnbatch.assay.count_kinds import CountKind
 from mnbatch.review.estimate import Tally
 from mnbatch.review.review_status import SlideReview
 
-# confirmed: the called cells that a person confirmed, of all scorable cells. What the model missed is not among them, on
-# the slides of a curve and of a case alike, so that the curve holds it. Random negatives take no part.
+# confirmed: the called cells that a person confirmed, of all scorable cells. What the model missed is not among them,
+# on the slides of a curve and of a case alike, so that the curve holds it. Random negatives take no part.
 #
 # reviewed: the totals that a complete review estimates, rounded to whole cells.
 #

@@ -67,7 +67,7 @@ class ReviewPlan:
     def __post_init__(self) -> None:
         if not (0 <= self.double <= 1 and self.negatives >= 0 and min(self.quotas.values(), default=0) >= 0):
             raise UsageError(
-                f"A share of {self.double:g} to be decided twice and {self.negatives} random negatives cannot be drawn.",
+                f"A share of {self.double:g} to be read twice and {self.negatives} random negatives cannot be drawn.",
                 "Give a share from 0 to 1, and a number of 0 or more.",
             )
         if not (0 <= self.band <= 1 and 0 < self.sample <= 1 and self.least_band >= 0 and self.least_sample >= 1):

@@ -17,7 +17,6 @@ from mnbatch.review.queue import Queue, ReviewPlan, draw_queue, load_plan
 from mnbatch.review.review_status import SAME_PROBABILITY
 
 
-
 @dataclass(frozen=True, slots=True)
 class Imported:
     """What an import did.

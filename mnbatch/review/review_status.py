@@ -80,11 +80,6 @@ class SlideReview:
         """The reviewed frequency as tables give it: only of a review that is complete."""
         return self.estimate if self.status == "complete" and self.mode == "complete" else None
 
-    @property
-    def confirmed(self) -> bool:
-        """Whether the called cells, and what the plan draws of the others, were all looked at."""
-        return self.status == "complete"
-
 
 NO_REVIEW = SlideReview("none", "")
 
@@ -175,7 +170,9 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
         return altered_review(trail, queue.result_key)
     by_reviewer = latest(trail.entries, queue.result_key)
     outdated = len({(e.reviewer, e.cell_id) for e in trail.entries if e.result_key != queue.result_key})
-    if not by_reviewer:
+    # A slide without a called cell, of which no negative is drawn, has nothing to be decided.
+    nothing_to_do = queue.mode == "confirm" and not queue.drawn and not outdated
+    if not by_reviewer and not nothing_to_do:
         reason = f"decisions on an earlier result of this slide: {outdated}" if outdated else ""
         return SlideReview(
             "outdated" if outdated else "none",
@@ -261,7 +258,9 @@ def pool(reviews: Sequence[SlideReview]) -> SlideReview:
     if len(complete) == len(reviews):
         tallies = tuple(tally for review in reviews for tally in review.tallies)
         number, people = estimate(tallies), _people(reviews)
-        return SlideReview("complete", "", tallies, number, people, ahead=ahead, to_review=to_review, **_planned(reviews))
+        return SlideReview(
+            "complete", "", tallies, number, people, ahead=ahead, to_review=to_review, **_planned(reviews)
+        )
     open_slides = len(reviews) - len(complete)
     old = sum(review.status == "outdated" for review in reviews)
     note = f", {old} of them outdated" if old else ""

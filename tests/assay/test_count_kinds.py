@@ -27,7 +27,9 @@ def test_another_kind_is_named_with_what_to_do():
     assert "--mode confirm" in other_kind(automatic, confirmed)
     assert "--from confirmed" in other_kind(confirmed, automatic)
     assert "complete its review" in other_kind(confirmed, {"mode": "reviewed (mnbatch)"})
-    assert other_kind(confirmed, confirmed) == other_kind({}, confirmed) == other_kind(automatic, {"mode": "manual"}) == ""
+    assert (
+        other_kind(confirmed, confirmed) == other_kind({}, confirmed) == other_kind(automatic, {"mode": "manual"}) == ""
+    )
 
 
 def test_modes_keep_which_cells():
