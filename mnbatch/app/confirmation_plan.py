@@ -1,4 +1,4 @@
-"""How many random negatives a confirmation needs, from what is known of the model's sensitivity, and who shares them."""
+"""How many random negatives a confirmation needs, from what is known of the sensitivity, and how slides share them."""
 
 from __future__ import annotations
 

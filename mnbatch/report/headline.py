@@ -80,7 +80,8 @@ def headline_of(
     """The headline of a slide or donor; None where nothing was counted.
 
     A complete review goes before confirmed calls, and these before the estimate from the calls. An
-    estimate needs to know how the model's errors differ from slide to slide, and cells like those that this is known of.
+    estimate needs to know how the model's errors differ from slide to slide, and cells like those that this is known
+    of.
     """
     if frequency is None or not frequency.bn_cells:
         return None

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -29,16 +30,22 @@ CURVE_SLIDES = {
 FALSE = 12
 
 
-@pytest.fixture
-def laboratory(tmp_path):
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
     """An OUT with six slides of known dose and the slide of a donor X: 18 of 300 called, none of them right."""
-    store = Store(tmp_path / "lab")
+    store = Store(tmp_path_factory.mktemp("scored") / "lab")
     for number, (name, (_, cells, right)) in enumerate(CURVE_SLIDES.items()):
         scores = [0.9] * (right + FALSE) + [0.1] * (cells - right - FALSE)
         add_slide(store, name, scores, keep_crops=False, first_digest=10_000 * number + 1, donor=name)
     add_slide(store, "x", [0.9] * 18 + [0.1] * 282, keep_crops=False, first_digest=900_000, donor="X")
     save_plan(store.paths, ReviewPlan(mode="confirm", negatives=100, quotas=dict.fromkeys([*CURVE_SLIDES, "x"], 100)))
-    return store
+    return store.paths.root
+
+
+@pytest.fixture
+def laboratory(scored, tmp_path):
+    """A copy of it."""
+    return Store(shutil.copytree(scored, tmp_path / "lab"))
 
 
 @pytest.fixture
