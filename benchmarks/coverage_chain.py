@@ -1,13 +1,16 @@
 """How often each printed number holds the truth, from slide to dose: simulated laboratories, as Markdown tables.
 
     python benchmarks/coverage_chain.py [--labs 1000] [--seed 1] [--stain fluorescence] [--slide-cells 500]
-        [--curve-cells 1000] [--validation-slides 16] [--spread 1.0] [--people 0.0] [--part frequency|dose|limits|all]
+        [--curve-cells 1000] [--validation-slides 16] [--spread 1.0] [--people 0.0]
+        [--part frequency|confirmed|dose|all]
 
 No images. Each laboratory has validation slides (the counts that a card carries), a calibration curve of two slides a
 dose made by the same chain, and one donor of two slides at each dose. A slide has its own sensitivity and
 specificity, drawn from beta distributions with the mean and the spread that `field_frequency` found between simulated
 slides (the validation slides always with spread 1; --spread is that of curve and donors). --people is the log-sd of
-the donors' backgrounds. Everything that is judged is a function of the product. Simulated throughout: it shows what the
+the donors' backgrounds. "confirmed" draws 0, 100, 200 and 400 random negatives of a donor; in each fifth laboratory
+readers slip in 2 of 100 decisions, and two people decided 60 called cells and 60 others. Everything that is judged is a
+function of the product. Simulated throughout: it shows what the
 arithmetic does with errors of this size, not what a laboratory would get.
 """
 
@@ -15,13 +18,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from mnbatch.app.person_curve import refuse_thin_background
 from mnbatch.assay.classifier_error import CountedRate, ErrorRates, correct_fraction
+from mnbatch.assay.confirmed_frequency import SeenSlide, confirmed_fraction
 from mnbatch.assay.heterogeneity import compare_slides
 from mnbatch.assay.intervals import clopper_pearson
+from mnbatch.assay.reader_slips import NO_SLIPS, DoubleRead, Slips
 from mnbatch.assay.slide_errors import ValidationSlide, estimate_fraction
 from mnbatch.dosimetry.case_tables import CaseCounts
 from mnbatch.dosimetry.curve_fitting import fit_curve
@@ -29,7 +36,7 @@ from mnbatch.dosimetry.detection_limits import compare_with_background
 from mnbatch.dosimetry.dose_estimation import Case, DoseOptions, DoseResult, assess
 from mnbatch.dosimetry.likelihood_fits import DosePoint
 from mnbatch.errors import CurveError
-from mnbatch.review.estimate import Tally, estimate
+from mnbatch.review.estimate import Tally, estimate, with_slips
 
 DOSES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 CURVE_DOSES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -38,6 +45,10 @@ RATES = {"fluorescence": ((0.92, 0.04), (0.945, 0.022)), "giemsa": ((0.79, 0.12)
 SLIDES = 2
 VALIDATION = (1000, 65)
 """Cells of a validation slide, and how many of them have a micronucleus."""
+NEGATIVES = (0, 100, 200, 400)
+SLIP = 0.02
+DOUBLE = 60
+"""Called cells, and as many others, that two people decided."""
 NEAR_THRESHOLD = 0.5
 """Share of the missed cells that are in the review's band."""
 
@@ -183,8 +194,80 @@ def judge_frequency(rng: np.random.Generator, plan: Plan, tallies: Tallies) -> N
         tallies.interval("estimated, errors of a new slide predicted", dose, true, (e.low, e.high))
 
 
+def judge_confirmed(rng: np.random.Generator, plan: Plan, tallies: Tallies) -> None:
+    """One laboratory: called cells confirmed by a person, with random negatives; in each fifth, readers who slip."""
+    known = [ValidationSlide(*counts) for counts in validation(rng, plan)]
+    more = rng.random() < 0.2
+    for dose in DOSES:
+        true = frequency(dose, _background(rng, plan))
+        slides = [score(rng, plan, plan.slide_cells, true, plan.spread) for _ in range(plan.slides)]
+        for number in NEGATIVES:
+            seen = [seen_by(rng, s, -(-number // plan.slides)) for s in slides]
+            line = f"confirmed, {number} random negatives"
+            found = confirmed_fraction(seen, known)
+            tallies.interval(line, dose, true, (found.low, found.high))
+            tallies.add(f"{line}: looks", dose, sum(s.called + s.looked for s in seen))
+            if more and number in (100, 400):
+                found = confirmed_fraction(seen, [])
+                tallies.interval(f"{line}, sensitivity not known", dose, true, (found.low, found.high))
+        if more:
+            _judge_slips(rng, tallies, dose, true, slides, known)
+
+
+def _judge_slips(
+    rng: np.random.Generator,
+    tallies: Tallies,
+    dose: float,
+    true: float,
+    slides: list[Slide],
+    known: list[ValidationSlide],
+) -> None:
+    """Readers who slip, without and with what double readings say of it."""
+    double = Slips(_double(rng), _double(rng))
+    slipped = [seen_by(rng, s, -(-200 // len(slides)), SLIP) for s in slides]
+    looks = [_slipped(rng, tally) for s in slides for tally in review(rng, s)]
+    e = estimate(looks)
+    for line, slips in (("slips not in the interval", NO_SLIPS), ("slips from double readings", double)):
+        found = confirmed_fraction(slipped, known, slips)
+        tallies.interval(f"confirmed, 200 negatives, 2 % slips, {line}", dose, true, (found.low, found.high))
+        w = with_slips(e, looks, slips) if e else None
+        limits = (w.ci_low / 1000, w.ci_high / 1000) if w else (None, None)
+        tallies.interval(f"reviewed, 2 % slips, {line}", dose, true, limits)
+
+
+def seen_by(rng: np.random.Generator, slide: Slide, looked: int, slip: float = 0.0) -> SeenSlide:
+    """What a person sees of a slide: all called cells, and random others."""
+    negatives = slide.cells - slide.called
+    m = min(looked, negatives)
+    found = int(rng.hypergeometric(slide.missed, negatives - slide.missed, m)) if m else 0
+    return SeenSlide(
+        called=slide.called,
+        negatives=negatives,
+        confirmed=_says(rng, slide.right, slide.called, slip),
+        looked=m,
+        found=_says(rng, found, m, slip),
+    )
+
+
+def _says(rng: np.random.Generator, with_mn: int, cells: int, slip: float) -> int:
+    """Cells that a reader with this slip rate calls MN."""
+    return int(rng.binomial(with_mn, 1 - slip) + rng.binomial(cells - with_mn, slip)) if slip else with_mn
+
+
+def _slipped(rng: np.random.Generator, t: Tally) -> Tally:
+    return replace(t, mn=_says(rng, t.mn, t.looked, SLIP))
+
+
+def _double(rng: np.random.Generator) -> DoubleRead:
+    return DoubleRead(DOUBLE, int(rng.binomial(DOUBLE, 2 * SLIP * (1 - SLIP))))
+
+
 def _background(rng: np.random.Generator, plan: Plan) -> float:
     return COEFFICIENTS[0] * float(np.exp(plan.people * rng.standard_normal() - plan.people**2 / 2))
+
+
+EVENTS: dict[str, Callable[[Slide], int]] = {"automatic": lambda s: s.called, "confirmed": lambda s: s.right}
+DOSE_LINES = tuple(EVENTS)
 
 
 def judge_dose(rng: np.random.Generator, plan: Plan, tallies: Tallies) -> None:
@@ -198,10 +281,14 @@ def judge_dose(rng: np.random.Generator, plan: Plan, tallies: Tallies) -> None:
     for dose in DOSES:
         true = frequency(dose, _background(rng, plan))
         donors.append([score(rng, plan, plan.slide_cells, true, plan.spread) for _ in range(plan.slides)])
-    for line, events in (("automatic", lambda s: s.called), ("confirmed", lambda s: s.right)):
-        mode = {"mode": "automated" if line == "automatic" else "confirmed"}
+    for line in DOSE_LINES:
+        events = EVENTS[line]
+        mode = {"mode": "automated (mnbatch)" if line == "automatic" else "confirmed (mnbatch)"}
+        points = [DosePoint(d, s.cells, events(s)) for d, s in made]
         try:
-            curve = fit_curve([DosePoint(d, s.cells, events(s)) for d, s in made], "mnbn", scoring=mode)
+            if line == "confirmed":
+                refuse_thin_background(points, "confirmed")
+            curve = fit_curve(points, "mnbn", scoring=mode)
         except CurveError:
             for dose in DOSES:
                 tallies.add(f"{line}, curve refused: share", dose, True)
@@ -231,14 +318,16 @@ def _judge_result(tallies: Tallies, line: str, dose: float, result: DoseResult) 
         tallies.add(f"{line} dose: detection limit, Gy", dose, result.detection_dose)
 
 
-PARTS = {"frequency": judge_frequency, "dose": judge_dose}
+PARTS = {"frequency": judge_frequency, "confirmed": judge_confirmed, "dose": judge_dose}
 
 
 def simulate(plan: Plan, part: str) -> Tallies:
     """All laboratories of one part."""
     tallies = Tallies()
     for lab in range(plan.labs):
-        PARTS[part](np.random.default_rng([plan.seed, lab, part == "dose"]), plan, tallies)
+        PARTS[part](
+            np.random.default_rng([plan.seed, lab, ("frequency", "dose", "confirmed").index(part)]), plan, tallies
+        )
     return tallies
 
 
@@ -274,7 +363,7 @@ def main() -> None:
     parser.add_argument("--slides", type=int, default=SLIDES, help="slides a donor")
     parser.add_argument("--spread", type=float, default=1.0)
     parser.add_argument("--people", type=float, default=0.0)
-    parser.add_argument("--part", choices=("frequency", "dose", "all"), default="all")
+    parser.add_argument("--part", choices=(*PARTS, "all"), default="all")
     options = vars(parser.parse_args())
     part = options.pop("part")
     plan = Plan(**options)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnbatch.app.person_curve import person_points, refuse_thin_background, unsure_notes
 from mnbatch.app.rebuild import make_reports, open_store
+from mnbatch.assay.count_kinds import CountKind, kind_of, mode_of
 from mnbatch.assay.sample_sheet import match_samples, read_samples
 from mnbatch.dosimetry.calibration_curve import IRRADIATION, Curve, Endpoint, dump_curve, load_curve, problems
 from mnbatch.dosimetry.calibration_tables import read_points, table_notes
@@ -30,7 +32,7 @@ from mnbatch.files import write_out_file
 from mnbatch.intake import short
 from mnbatch.results.annotations import load_samples
 from mnbatch.results.calibration import calibration_points, known_doses
-from mnbatch.results.dosing_settings import DoseSettings, Dosing, save_dosing
+from mnbatch.results.dosing_settings import MODE, DoseSettings, Dosing, save_dosing
 from mnbatch.results.lock import hold_out
 from mnbatch.results.roster import Missing, open_roster
 
@@ -220,6 +222,7 @@ def fit_and_write(
     endpoint: Endpoint | None = None,
     scoring: str = "",
     irradiation: Sequence[str] = (),
+    counts: CountKind = "automatic",
 ) -> Curve:
     """Fit a calibration curve to a table of counts or to an OUT, check it and write it.
 
@@ -229,11 +232,13 @@ def fit_and_write(
         doses: sample sheet with dose_gy, for an OUT; None: the one in force.
         endpoint: None: micronuclei for a table; for an OUT what its model counted.
         scoring: how the slides were scored; kept with the curve.
+        counts: of an OUT: whose counts the curve is made of; kept in its `scoring`.
         irradiation: `key=text` of how the samples were irradiated, keys of `IRRADIATION`; kept with the curve.
 
     Raises:
         UsageError: an unknown key of `irradiation`, a table without these columns, or no slide has a known dose.
-        CurveError: the data give no curve.
+        CurveError: the data give no curve, a slide's review or confirmation is not complete, or a person found too
+            few events at 0 Gy.
         NoInputError: OUT holds no results.
         MismatchError: slides that were scored differently.
         StorageError: a file cannot be read or written.
@@ -242,9 +247,14 @@ def fit_and_write(
     stated: dict[str, Any]
     conditions = _conditions(irradiation)
     if source.is_dir():
-        points, of, stated = _scored_points(source, doses, endpoint)
+        points, of, stated = _scored_points(source, doses, endpoint, counts)
         stated |= {"note": scoring} if scoring else {}
     else:
+        if counts != "automatic":
+            raise UsageError(
+                f"--from {counts} is of an OUT, and {source} is a table.",
+                f"State it as --scoring '{mode_of(counts, MODE)}' if its counts were made so.",
+            )
         of, stated = endpoint or "mn", {"mode": scoring} if scoring else {}
         points = read_points(source, of)
     curve = fit_curve(points, of, model, family, stated)
@@ -274,7 +284,8 @@ def fit_notes(source: Path, curve: Curve) -> tuple[str, ...]:
     Raises:
         UsageError, StorageError: as `fit_and_write`.
     """
-    return (*([] if source.is_dir() else table_notes(source)), *implausible(curve), *_unstated_conditions(curve))
+    own = _out_notes(source, curve) if source.is_dir() else table_notes(source)
+    return (*own, *implausible(curve), *_unstated_conditions(curve))
 
 
 def _unstated_conditions(curve: Curve) -> tuple[str, ...]:
@@ -287,8 +298,16 @@ def _unstated_conditions(curve: Curve) -> tuple[str, ...]:
     )
 
 
+def _out_notes(out: Path, curve: Curve) -> list[str]:
+    """Slides of a curve of a person's counts on which something is open."""
+    kind, fitted = kind_of(curve.scoring), curve.about.get("fit", {})
+    if kind is None or kind == "automatic":
+        return []
+    return unsure_notes(open_store(out), [point["name"] for point in fitted["points"]], kind)
+
+
 def _scored_points(
-    out: Path, doses: Path | None, endpoint: Endpoint | None
+    out: Path, doses: Path | None, endpoint: Endpoint | None, counts: CountKind
 ) -> tuple[list[DosePoint], Endpoint, dict[str, Any]]:
     """Points of an OUT, with the doses of a sheet or of the one in force."""
     store = open_store(out)
@@ -297,7 +316,13 @@ def _scored_points(
     else:
         slides = [(r.slide_id, r.name, r.path) for r in store.records()]
         known = {i: s.dose_gy for i, s in match_samples(read_samples(doses), slides).items() if s.dose_gy is not None}
-    return calibration_points(store, known, endpoint)
+    if counts == "automatic":
+        return calibration_points(store, known, endpoint)
+    automatic, _, stated = calibration_points(store, known, "mnbn")
+    of: Endpoint = endpoint or "mnbn"
+    points = person_points(store, automatic, of, counts)
+    refuse_thin_background(points, counts)
+    return points, of, {**stated, "mode": mode_of(counts, stated["mode"])}
 
 
 def show_curve(curve: str) -> ShownCurve:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from mnbatch.app.confirmation_plan import changed_halfway, plan_confirmation
 from mnbatch.app.deciding_service import served_verdicts
 from mnbatch.app.rebuild import Rebuilt, open_store, rebuild_after_change
 from mnbatch.app.scoring_model import one_scoring
@@ -40,10 +41,11 @@ class ReviewState:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The plan of a review, and whether it was changed just now."""
+    """The plan of a review, whether it was changed just now, and what is to be said of the change."""
 
     plan: ReviewPlan
     changed: bool
+    notes: tuple[str, ...] = ()
 
 
 class Listener(Protocol):
@@ -138,11 +140,19 @@ def review_plan(out: Path, changes: Mapping[str, Any] | None = None) -> Planned:
         UsageError: no review can be drawn so.
         StorageError: a file cannot be read or written.
     """
-    store = open_store(out)
-    plan = replace(load_plan(store.paths), **(changes or {}))
-    if changes:
-        save_plan(store.paths, plan)
-    return Planned(plan, bool(changes))
+    store, typed = open_store(out), dict(changes or {})
+    before = load_plan(store.paths)
+    plan = replace(before, **typed)
+    if not typed:
+        return Planned(plan, False)
+    notes: tuple[str, ...] = ()
+    if plan.mode == "confirm":
+        laid = plan_confirmation(store, plan, typed.get("negatives"), typed.get("double"))
+        plan, notes = laid.plan, laid.notes
+    elif before.mode == "confirm":
+        plan = replace(plan, quotas={}, double=typed.get("double", 0.0))
+    save_plan(store.paths, plan)
+    return Planned(plan, True, (*notes, *changed_halfway(store, before, plan)))
 
 
 @dataclass(frozen=True, slots=True)

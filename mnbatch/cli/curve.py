@@ -37,6 +37,12 @@ def fit_command(
     endpoint: Annotated[
         Literal["mn", "mnbn"] | None, typer.Option(help=_ENDPOINT + " A table is mn unless this option is given.")
     ] = None,
+    counts: Annotated[
+        Literal["automatic", "confirmed", "reviewed"],
+        typer.Option(
+            "--from", help="Of an OUT: the model's calls, called cells that a person confirmed, or complete reviews."
+        ),
+    ] = "automatic",
     scoring: Annotated[
         str, typer.Option(help="How the slides of a table were scored, such as 'manual'; kept with the curve.")
     ] = "",
@@ -66,6 +72,7 @@ def fit_command(
         endpoint=endpoint,
         scoring=scoring,
         irradiation=irradiation or (),
+        counts=counts,
     )
     typer.echo("\n".join(summary_lines(curve)))
     say_notes(fit_notes(source, curve))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mnbatch.app.rebuild import Rebuilt
     from mnbatch.app.review_service import ReviewState
     from mnbatch.app.signing_service import Signed
+    from mnbatch.review.queue import ReviewPlan
     from mnbatch.review.review_status import SlideReview
     from mnbatch.review.server import ReviewServer
 
@@ -115,6 +116,18 @@ def plan(
     least_band: Annotated[int | None, typer.Option("--least-band", help="Cells of the band at least.")] = None,
     least_sample: Annotated[int | None, typer.Option("--least-sample", help="Cells of the sample at least.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the random order.")] = None,
+    mode: Annotated[
+        Literal["complete", "confirm"] | None,
+        typer.Option("--mode", help="confirm: all called cells and random negatives, shared by a donor's slides."),
+    ] = None,
+    negatives: Annotated[
+        int | None,
+        typer.Option("--negatives", min=0, metavar="N", help="With --mode confirm: of a donor; else as proposed."),
+    ] = None,
+    double: Annotated[
+        float | None,
+        typer.Option("--double", help="Share of the queue that two people are to decide, so that slips are known."),
+    ] = None,
     learn: Annotated[
         int | None,
         typer.Option("--learn", min=0, metavar="N", help="Besides, N cells that teach the model most; 0: none."),
@@ -128,6 +141,9 @@ def plan(
 ) -> None:
     """Show how much a review covers, or change it; a larger sample includes the smaller one, so no work is lost.
 
+    --mode confirm draws every called cell and a random sample of the negatives. Its size is computed from what is known
+    of the model's sensitivity (validation slides of its card, or --validation), proposed and said; --negatives sets it.
+
     --learn adds cells at the end of the queue for `mnbatch adapt`: uncertain ones that differ from each other, and a
     fifth at random. The estimate of the review is made without them.
     """
@@ -140,17 +156,40 @@ def plan(
         "least_band": least_band,
         "least_sample": least_sample,
         "seed": seed,
+        "mode": mode,
+        "negatives": negatives,
+        "double": double,
     }
     done = review_plan(out, {name: value for name, value in typed.items() if value is not None})
     chosen = None if learn is None else plan_learning(out, learn, model, stain)
     plan = done.plan if chosen is None else review_plan(out).plan
-    for name, value in asdict(plan).items():
-        typer.echo(f"{name:13} {len(value) if name == 'learn' else value:g}")
+    for name, value in _plan_lines(plan):
+        typer.echo(f"{name:13} {value}")
+    for note in done.notes:
+        typer.echo(note)
     if chosen is not None and learn:
         typer.echo(f"chosen from {counted(chosen.compared, 'cell')}:")
         typer.echo("\n".join(f"{slide_id}: {number}" for slide_id, number in chosen.by_slide.items()))
     if done.changed or chosen is not None:
         _rebuild(out)
+
+
+def _plan_lines(plan: ReviewPlan) -> Iterator[tuple[str, str]]:
+    """Name and value of what the plan's mode uses."""
+    of_mode = {"complete": ("negatives", "quotas"), "confirm": ("band", "sample", "least_band", "least_sample")}
+    for name, value in asdict(plan).items():
+        if name in of_mode[plan.mode] or (name in ("mode", "double") and plan.mode == "complete" and not plan.double):
+            continue
+        text = (
+            value
+            if isinstance(value, str)
+            else f"{len(value) if name == 'learn' else value:g}"
+            if name != "quotas"
+            else ""
+        )
+        if name == "quotas":
+            text = f"{sum(value.values())} on {counted(len(value), 'slide')}"
+        yield name, text
 
 
 @review_app.command("serve")
@@ -317,6 +356,8 @@ def _lines(slide_id: str, review: SlideReview) -> list[str]:
     e = review.number
     if e is not None:
         lines.append(f"  reviewed {e.per_1000:.1f} MNBN per 1000 cells, {e.low:.1f} to {e.high:.1f} for these cells")
+    if review.mode == "confirm" and review.tallies:
+        lines.append(_confirmed_line(review))
     lines += [f"  {s.reviewer}: {s.looked} cells of the queue, {s.outside} others" for s in review.reviewers]
     for a in review.agreements:
         kappa = "not defined" if a.kappa is None else f"{a.kappa:.2f}"
@@ -327,8 +368,33 @@ def _lines(slide_id: str, review: SlideReview) -> list[str]:
             + ", ".join(f"{who} {word}" for who, word in d.decisions)
             + (f"; adjudicated: {d.adjudicated}" if d.adjudicated else "")
         )
+    lines += _double_lines(review)
     if review.torn:
         lines.append(f"  {review.torn} lines of its trail cannot be read")
     if review.ahead:
         lines.append(f"  {review.ahead} decisions with a time later than the time of saving")
+    return lines
+
+
+def _confirmed_line(review: SlideReview) -> str:
+    called, others = [t for t in review.tallies if t.called], [t for t in review.tallies if not t.called]
+    confirmed, looked = sum(t.mn for t in called), sum(t.looked for t in called)
+    found, drawn = sum(t.mn for t in others), sum(t.looked for t in others)
+    return f"  confirmed {confirmed} of {looked} called cells looked at; {found} found in {drawn} random negatives"
+
+
+def _double_lines(review: SlideReview) -> list[str]:
+    """Double readings, what of them is missing, and decisions of another plan."""
+    lines, twice = [], sum(t.twice for t in review.tallies)
+    if twice:
+        differing = sum(t.differing for t in review.tallies)
+        lines.append(f"  decided by two people: {counted(twice, 'cell')}, {differing} of them differently")
+    if sum(t.counts_differ for t in review.tallies):
+        number = counted(sum(t.counts_differ for t in review.tallies), "cell")
+        lines.append(f"  different numbers of micronuclei typed for {number}: no micronuclei are counted on this slide")
+    if review.double_open:
+        lines.append(f"  {counted(review.double_open, 'cell')} of the double-read sample wait for a second person")
+    if review.other_plan:
+        number = counted(review.other_plan, "decision")
+        lines.append(f"  {number} of another plan or mode: used where the present plan draws the cell")
     return lines

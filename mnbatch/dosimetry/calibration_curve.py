@@ -52,6 +52,8 @@ Endpoint = Literal["mn", "mnbn"]
 Uncertainty = Literal["covariance", "standard errors", "none"]
 
 COEFFICIENTS = ("C", "alpha", "beta")
+MNBATCH_MODES = ("automated", "confirmed (mnbatch", "reviewed (mnbatch")
+"""How the scoring mode begins of counts whose errors are a slide's: a classifier's, and those a person confirmed."""
 _PSD_TOLERANCE = 1e-6
 
 
@@ -109,7 +111,7 @@ class Curve:
         """
         fitted = self.about.get("fit")
         factor = fitted.get("covariance_factor") if isinstance(fitted, Mapping) else None
-        per_slide = self.endpoint == "mnbn" or str(self.scoring.get("mode", "")).startswith("automated")
+        per_slide = self.endpoint == "mnbn" or str(self.scoring.get("mode", "")).startswith(MNBATCH_MODES)
         known = per_slide and isinstance(factor, int | float) and math.isfinite(factor)
         return max(1.0, float(factor)) if known and factor is not None else 1.0
 

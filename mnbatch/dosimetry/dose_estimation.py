@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chdtri, ndtri, stdtrit, xlog1py, xlogy
 
+from mnbatch.assay.count_kinds import PLURAL, kind_of, other_kind
 from mnbatch.assay.mn_counts import U_LIMIT, Distribution
 from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, problems
 from mnbatch.dosimetry.case_tables import SEPARATOR, CaseCounts, Row, RowError, read_rows
@@ -373,6 +374,9 @@ def unsaid_scoring(case: Case, curve: Curve) -> str:
     """That a curve of automatic scores meets a case that does not say how it was scored; "" otherwise."""
     mode = str(curve.scoring.get("mode") or "")
     automatic = mode.casefold().startswith("automat") or bool(curve.scoring.get("model_digest"))
+    kind = kind_of(curve.scoring)
+    if kind in ("confirmed", "reviewed") and not case.scoring.get("mode"):
+        return f"the curve is made of {PLURAL[kind]}, and the case does not say how it was scored"
     if not automatic or any(case.scoring.get(name) for name in COMPARED):
         return ""
     return f"the curve's slides were scored by a program ({mode or 'a model'}), and the case does not say how it was"
@@ -399,6 +403,9 @@ def _refusal(case: Case, curve: Curve, faults: Sequence[str], options: DoseOptio
     endpoint = _endpoint(case, curve)
     if endpoint != curve.endpoint:
         return f"the case counts {COUNTED[endpoint]} (endpoint {endpoint}), the curve {COUNTED[curve.endpoint]}"
+    another = other_kind(case.scoring, curve.scoring)
+    if another:
+        return another
     differing = mismatches(case, curve)
     if differing and not options.allow_mismatch:
         return f"scored differently from the curve: {'; '.join(differing)} (--allow-mismatch gives a dose nevertheless)"

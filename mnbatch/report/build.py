@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from mnbatch.assay.alike_names import alike_names
-from mnbatch.assay.calls import DonorCall, SlideStatus, pool_donor
+from mnbatch.assay.calls import SlideStatus, pool_donor
 from mnbatch.assay.estimates import pooled_estimates
 from mnbatch.assay.heterogeneity import compare_slides
+from mnbatch.assay.reader_slips import Slips
 from mnbatch.assay.sample_sheet import is_background
 from mnbatch.report import gallery_page, page_content, rendering, tables
+from mnbatch.report.confirmation import confirmed_frequency
 from mnbatch.report.control_charts import called_with, find_controls
 from mnbatch.report.control_samples import NO_CONTROLS, BatchControls, check_controls
 from mnbatch.report.derived_files import digest, page_stamp, remove_files, write_if_changed
-from mnbatch.report.dose_report import DonorDose, donor_doses
+from mnbatch.report.dose_report import CountedDonor, DonorDose, donor_doses
 from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.page_pictures import gallery_view
 from mnbatch.report.sign_off_basis import with_basis
@@ -36,6 +38,7 @@ from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Samples, open_roster
 from mnbatch.results.store import Store
+from mnbatch.review.estimate import slips_of
 from mnbatch.review.sign_offs import Basis
 
 __all__ = ["ReportOptions", "ReportSummary", "ReportedSlide", "build_reports"]
@@ -110,7 +113,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
     for record in copied:
         sweep_gallery(store.paths.slide(record.slide_id).root, ())
         remove_files(store.paths.slide(record.slide_id).root, DERIVED)
-    pooled = _with_doses(store.paths, _pool(items, options, context))
+    pooled = _with_doses(store.paths, _pool(items, options, context, _slips(items)))
     donors = with_signatures(store.paths, [with_basis(donor) for donor in pooled])
     donors_built = sum(_write_donor(store.paths, donor, slides, options) for donor in donors)
     _sweep_donors(store.paths, {donor.folder for donor in donors})
@@ -172,7 +175,12 @@ def _shown_path(record: SlideRecord) -> str:
     return record.name if record.pseudonymised or record.path == "." else record.path
 
 
-def _pool(items: Sequence[SlideItem], options: ReportOptions, context: Context) -> list[DonorItem]:
+def _slips(items: Sequence[SlideItem]) -> Slips:
+    """What cells that two people decided say of the slips in this OUT, of all its slides together."""
+    return slips_of([tally for item in items if item.call.frequency is not None for tally in item.review.tallies])
+
+
+def _pool(items: Sequence[SlideItem], options: ReportOptions, context: Context, slips: Slips) -> list[DonorItem]:
     """Donors in the order of their codes; slides without a donor are pooled nowhere."""
     groups: dict[str, list[SlideItem]] = {}
     for item in items:
@@ -191,6 +199,7 @@ def _pool(items: Sequence[SlideItem], options: ReportOptions, context: Context) 
             alike=others,
             controls=context.batch_controls,
             laboratory=context.laboratory,
+            slips=slips,
         )
         donors.append(_with_statistics(pooled, context))
     return donors
@@ -211,6 +220,9 @@ def _with_statistics(donor: DonorItem, context: Context) -> DonorItem:
         donor,
         statistics=statistics_of(call.frequency, call.mn, estimates, ground, len(done)),
         heterogeneity=compare_slides([f.mnbn_cells for f in found], sizes, spread=estimates.called_spread),
+        confirmed=confirmed_frequency(
+            [item.review for item in done], [validation for _, validation in known], estimates, donor.slips
+        ),
     )
 
 
@@ -218,13 +230,13 @@ def _with_doses(paths: OutPaths, donors: list[DonorItem]) -> list[DonorItem]:
     dosing = load_dosing(paths)
     if dosing is None:
         return donors
-    doses = donor_doses(dosing, [_counted_slides(donor) for donor in donors])
+    doses = donor_doses(dosing, [_counted_donor(donor) for donor in donors])
     return [replace(donor, dose=dose) for donor, dose in zip(donors, doses, strict=True)]
 
 
-def _counted_slides(donor: DonorItem) -> tuple[DonorCall, list[SlideRecord], list[int]]:
-    cells = [item.call.frequency.bn_cells for item in donor.done if item.call.frequency is not None]
-    return donor.call, [item.record for item in donor.done], cells
+def _counted_donor(donor: DonorItem) -> CountedDonor:
+    cells = tuple(item.call.frequency.bn_cells for item in donor.done if item.call.frequency is not None)
+    return CountedDonor(donor.call, tuple(item.record for item in donor.done), cells, donor.review)
 
 
 def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, options: ReportOptions) -> bool:

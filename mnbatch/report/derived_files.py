@@ -17,6 +17,7 @@ from mnbatch.assay.calls import Frequency, SlideCall, SlideStatus
 from mnbatch.assay.estimates import Estimates
 from mnbatch.assay.mn_counts import MnFrequency
 from mnbatch.intake import read_bytes, read_json
+from mnbatch.report.confirmation import ConfirmedFrequency
 from mnbatch.results.checksums import content_checksum, file_checksum
 from mnbatch.results.out_files import storage_errors, write_atomically
 from mnbatch.review.review_status import SlideReview
@@ -31,6 +32,7 @@ _STAMP = re.compile(rb'<meta name="mnbatch-stamp" content="([0-9a-f]+)">')
 _STAMP_WITHIN = 4096
 _REVIEW = TypeAdapter(SlideReview)
 _ESTIMATES = TypeAdapter(Estimates)
+_CONFIRMED: TypeAdapter[ConfirmedFrequency | None] = TypeAdapter(ConfirmedFrequency | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class SlideSummary:
     sizes: dict[str, int]
     review: SlideReview
     estimates: Estimates
+    confirmed: ConfirmedFrequency | None = None
     checksums: dict[str, str] = field(default_factory=dict)
     acknowledged: bool = False
 
@@ -84,6 +87,7 @@ class SlideSummary:
         sizes: dict[str, int],
         review: SlideReview,
         estimates: Estimates,
+        confirmed: ConfirmedFrequency | None = None,
     ) -> SlideSummary:
         """Summary of a call whose derived files were just written."""
         return cls(
@@ -100,6 +104,7 @@ class SlideSummary:
             sizes,
             review,
             estimates,
+            confirmed,
             acknowledged=call.acknowledged,
         )
 
@@ -123,6 +128,7 @@ def read_summary(path: Path) -> SlideSummary | None:
         data |= {"frequency": frequency, "warnings": tuple(data["warnings"]), "sizes": dict(data["sizes"])}
         data |= {"review": _REVIEW.validate_python(data["review"])}
         data |= {"estimates": _ESTIMATES.validate_python(data["estimates"])}
+        data |= {"confirmed": _CONFIRMED.validate_python(data["confirmed"])}
         return SlideSummary(**data)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -13,7 +13,7 @@ from mnbatch.assay.field_records import FieldCounts
 from mnbatch.assay.laboratory import NO_LABORATORY, Laboratory
 from mnbatch.dosimetry.detection_limits import HUMN_MEDIAN, HUMN_QUARTILES, Background
 from mnbatch.report import provenance, wording
-from mnbatch.report.dose_report import DonorDose, dose_pairs, dose_sentence
+from mnbatch.report.dose_report import DonorDose, dose_pairs, dose_sentence, dose_warnings
 from mnbatch.report.headline import Headline
 from mnbatch.report.sheet_particulars import Particulars, ParticularsSource, particulars
 from mnbatch.results.records import SlideRecord
@@ -84,7 +84,7 @@ def sheet_view(source: SheetSource) -> SheetView:
     call, dose = source.call, source.dose
     result = dose.result if dose else None
     refused = result is not None and result.status != "ok"
-    reasons = result.warnings if result and not refused else ()
+    reasons = dose_warnings(dose) if dose and not refused else ()
     flags = [*_unreviewed(source), *source.warnings, *reasons]
     # Both tell how many are left out; the page must hold on one sheet.
     most = MOST_FLAGS - len(source.signatures[-MOST_SIGNATURES:])
@@ -121,7 +121,9 @@ def sheet_view(source: SheetSource) -> SheetView:
 
 def _unreviewed(source: SheetSource) -> list[str]:
     """No sheet of unreviewed calls is without a flag."""
-    if source.review.number is not None or source.call.frequency is None:
+    if source.review.status == "complete" and (source.review.mode == "confirm" or source.review.number is not None):
+        return []
+    if source.call.frequency is None:
         return []
     none = source.review.status == "none"
     return ["the calls were not reviewed by a person" if none else "the review of the calls is not complete"]
@@ -132,7 +134,7 @@ def _sub(dose: DonorDose | None) -> str:
         return "Give a calibration curve with `mnbatch dose OUT --curve curve.json`."
     r = dose.result
     if r.status != "ok":
-        return "; ".join(r.warnings)
+        return "; ".join(dose_warnings(dose))
     interval = "" if r.lower is None else f"{100 * r.level:g} % interval ({r.method})"
     if r.below_detection and r.limits is not None:
         unit = "micronuclei" if dose.curve.endpoint == "mn" else "cells with micronuclei"
@@ -214,7 +216,8 @@ def _review(review: SlideReview) -> str:
     if review.status == "none":
         return "not reviewed by a person"
     people = ", ".join(state.reviewer for state in review.reviewers)
-    text = f"{review.status}: {wording.plural(review.looked, 'cell')} reviewed by {people or wording.NOT_KNOWN}"
+    what = f"{review.status} (called cells confirmed)" if review.mode == "confirm" else review.status
+    text = f"{what}: {wording.plural(review.looked, 'cell')} reviewed by {people or wording.NOT_KNOWN}"
     return f"{text}; {review.reason}" if review.reason else text
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
 from mnbatch.assay.calls import DonorCall
+from mnbatch.assay.count_kinds import PLURAL, CountKind, kind_of, mode_of
 from mnbatch.dosimetry.calibration_curve import Curve
 from mnbatch.dosimetry.case_tables import CaseCounts
 from mnbatch.dosimetry.dose_estimation import Case, DoseResult, assess, counts_of
@@ -16,16 +17,24 @@ from mnbatch.dosimetry.triage import CLASSES, Triage, triage
 from mnbatch.report.charts import CaseMark, figure
 from mnbatch.results.dosing_settings import Dosing, scoring_mode
 from mnbatch.results.records import SlideRecord
+from mnbatch.review.person_counts import best_kind, person_counts, why_no_counts
+from mnbatch.review.review_status import NO_REVIEW, SlideReview
 
 
 @dataclass(frozen=True, slots=True)
 class DonorDose:
-    """A donor's dose with the curve that it was read from (as the scorer sees it)."""
+    """A donor's dose with the curve that it was read from (as the scorer sees it).
+
+    Attributes:
+        counts: whose counts it is made from; counts_note: why, and what would change it.
+    """
 
     result: DoseResult
     triage: Triage | None
     curve: Curve
     dosing: Dosing
+    counts: CountKind = "automatic"
+    counts_note: str = ""
 
     @property
     def figure(self) -> Markup:
@@ -42,24 +51,81 @@ class DonorDose:
         )
 
 
-def donor_doses(
-    dosing: Dosing, donors: Sequence[tuple[DonorCall, Sequence[SlideRecord], Sequence[int]]]
-) -> list[DonorDose]:
-    """A result for each donor, in their order.
+@dataclass(frozen=True, slots=True)
+class CountedDonor:
+    """A donor's counts: the pooled call, the slides that are done with the cells of each, and what people decided."""
 
-    Args:
-        donors: the pooled call, the records of the slides that are done, and the cells of each.
-    """
+    call: DonorCall
+    records: tuple[SlideRecord, ...]
+    slide_cells: tuple[int, ...] = ()
+    review: SlideReview = NO_REVIEW
+
+
+def donor_doses(dosing: Dosing, donors: Sequence[CountedDonor]) -> list[DonorDose]:
+    """A result for each donor, in their order."""
     seen, options = dosing.seen, dosing.options
-    results = assess([donor_case(call, records, dosing, cells) for call, records, cells in donors], seen, options)
+    kinds = [_counts_used(donor.review, dosing) for donor in donors]
+    results = assess([_case_of(donor, dosing, kind) for donor, kind in zip(donors, kinds, strict=True)], seen, options)
     classes = triage(results, seen, options.g)
-    return [DonorDose(result, found, seen, dosing) for result, found in zip(results, classes, strict=True)]
+    return [
+        DonorDose(result, found, seen, dosing, kind, _counts_note(donor, dosing, kind))
+        for result, found, kind, donor in zip(results, classes, kinds, donors, strict=True)
+    ]
+
+
+def _counts_used(review: SlideReview, dosing: Dosing) -> CountKind:
+    """Whose counts a dose is made from: those of the curve's kind; the best there are for a curve that says none."""
+    wanted = kind_of(dosing.curve.scoring)
+    if wanted is None:
+        seen = person_counts(review, "reviewed")
+        usable = seen is not None and (dosing.curve.endpoint == "mnbn" or bool(seen.classes))
+        return "reviewed" if usable else "automatic"
+    return wanted if person_counts(review, wanted) is not None else "automatic"
+
+
+def _counts_note(donor: CountedDonor, dosing: Dosing, used: CountKind) -> str:
+    """Which count the dose is from, and what would change it."""
+    wanted, best = kind_of(dosing.curve.scoring), best_kind(donor.review)
+    person = person_counts(donor.review, used)
+    if person is not None:
+        same = ", as the curve is" if wanted is not None else ""
+        return f"made from {PLURAL[used]}{same}" + (f"; {person.note}" if person.note else "")
+    seen = person_counts(donor.review, best)
+    f = donor.call.frequency
+    calls = f"{f.mnbn_cells} of {f.bn_cells} cells" if f else "no cell"
+    if seen is not None and wanted == "automatic":
+        return (
+            f"made from the model's calls ({calls}), because the curve is made of automatic counts; a person found "
+            f"{seen.mnbn} of {seen.cells}. A curve of {best} counts (mnbatch curve fit OUT --from {best}) would give "
+            "the dose from what the person saw"
+        )
+    if wanted in ("confirmed", "reviewed"):
+        why = why_no_counts(donor.review, wanted)
+        return f"no dose from the model's calls ({calls}), because the curve is made of {PLURAL[wanted]}; {why}"
+    return ""
+
+
+def _case_of(donor: CountedDonor, dosing: Dosing, kind: CountKind) -> Case:
+    """The case of the counts that are used."""
+    automatic = donor_case(donor.call, donor.records, dosing, donor.slide_cells)
+    person = person_counts(donor.review, kind)
+    if person is None or automatic.problem or automatic.counts is None:
+        return automatic
+    scoring = {**automatic.scoring, "mode": mode_of(kind, automatic.scoring["mode"]), "endpoint": "mnbn"}
+    note = "; ".join(filter(None, [automatic.note, person.note]))
+    counts = CaseCounts(person.cells, person.mnbn)
+    if dosing.curve.endpoint == "mn" and person.classes:
+        scoring["endpoint"] = "mn"
+        counts = CaseCounts(person.cells, person.micronuclei, person.classes)
+    elif dosing.curve.endpoint == "mn":
+        return replace(automatic, counts=counts, problem=f"the curve counts micronuclei, and {person.no_classes}")
+    return replace(automatic, counts=counts, scoring=scoring, note=note)
 
 
 def donor_case(
     call: DonorCall, records: Sequence[SlideRecord], dosing: Dosing, slide_cells: Sequence[int] = ()
 ) -> Case:
-    """The donor's pooled counts on the curve's endpoint, with how they were scored."""
+    """The donor's pooled automatic counts on the curve's endpoint, with how they were scored."""
     if call.frequency is None or not call.frequency.bn_cells:
         return Case(call.donor, None, call.reason or "no cell was counted")
     ways = {
@@ -115,6 +181,7 @@ def mismatch(dosing: Dosing, records: Sequence[SlideRecord]) -> str:
     scored = [r for r in records if r.model and r.call]
     curve = dosing.curve
     counted = any(r.model and r.model.mean_3plus is not None for r in scored)
+    counted = counted or kind_of(curve.scoring) in ("confirmed", "reviewed")
     if curve.endpoint == "mn" and scored and not counted:
         return "the curve counts micronuclei (endpoint mn); the model gives yes or no for each cell (endpoint mnbn)"
     if dosing.options.allow_mismatch or not scored:
@@ -143,7 +210,13 @@ def dose_view(dose: DonorDose) -> DoseView:
     """What a donor's page shows of the dose."""
     given = dose.result.status == "ok"
     figure = dose.figure if given else None
-    return DoseView(dose_sentence(dose.result), dose_pairs(dose), figure, dose.result.warnings)
+    return DoseView(dose_sentence(dose.result), dose_pairs(dose), figure, dose_warnings(dose))
+
+
+def dose_warnings(dose: DonorDose) -> tuple[str, ...]:
+    """What to know before the dose is used, with which count it is from where that is not what a person saw."""
+    own = (dose.counts_note,) if dose.counts == "automatic" and dose.counts_note else ()
+    return (*own, *dose.result.warnings)
 
 
 def dose_pairs(dose: DonorDose) -> tuple[tuple[str, str], ...]:
@@ -153,6 +226,8 @@ def dose_pairs(dose: DonorDose) -> tuple[tuple[str, str], ...]:
         return ()
     upper = "not bounded" if r.upper is None else f"{r.upper:.2f}"
     pairs = [("Estimate", f"{r.estimate:.2f} Gy"), (f"{100 * r.level:g} % interval", f"{r.lower:.2f} to {upper} Gy")]
+    if dose.counts != "automatic":
+        pairs.append(("Counts", f"{r.x} of {r.n}, {dose.counts_note}"))
     pairs.append(("Method", f"{r.method}{', scorer corrected' if dose.dosing.corrected else ''}"))
     if r.limits is not None:
         unit = "micronuclei" if dose.curve.endpoint == "mn" else "MNBN cells"

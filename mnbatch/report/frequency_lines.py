@@ -115,6 +115,7 @@ def review_view(review: SlideReview, gallery: str) -> ReviewView:
         text += f" {wording.plural(review.torn, 'line')} of its trail cannot be read."
     if review.ahead:
         text += f" {wording.plural(review.ahead, 'decision')} with a time later than the time of saving."
+    text += _planned(review)
     people = tuple(
         Person(s.reviewer, s.looked, s.missing, s.outside, f"{wording.moment(s.first)} to {wording.moment(s.last)}")
         for s in review.reviewers
@@ -142,16 +143,37 @@ def review_view(review: SlideReview, gallery: str) -> ReviewView:
     )
 
 
+def _planned(review: SlideReview) -> str:
+    """What the plan asks for beyond a review of the usual kind, and what was decided under another one."""
+    found = []
+    if review.mode == "confirm":
+        found.append("The plan confirms: every called cell, and a random sample of the others.")
+    if review.other_plan:
+        found.append(
+            f"{wording.plural(review.other_plan, 'decision')} of another plan: used where the present plan draws the "
+            "cell."
+        )
+    if review.double_open:
+        found.append(
+            f"{wording.plural(review.double_open, 'cell')} of the double-read sample wait for a second person."
+        )
+    return "".join(f" {text}" for text in found)
+
+
 def short_review(review: SlideReview) -> str:
     """For a row of a table: the reviewed frequency (interval with counting error), or the status of the review."""
     e = review.number
     if e is not None:
         return f"reviewed {wording.rate(e.per_1000)} ({wording.rate(e.ci_low)}–{wording.rate(e.ci_high)})"
+    if review.mode == "confirm" and review.status == "complete":
+        return "called cells confirmed"
     return "" if review.status == "none" else f"review {review.status}"
 
 
 def _facts(review: SlideReview) -> tuple[tuple[str, str, str], ...]:
     e = review.number
+    if review.mode == "confirm" and review.status == "complete":
+        return _confirmed_facts(review)
     if e is None:
         return ()
     return (
@@ -163,6 +185,19 @@ def _facts(review: SlideReview) -> tuple[tuple[str, str, str], ...]:
             wording.whole(review.looked),
             wording.percent(review.looked, _cells(review)) + " of the cells",
         ),
+    )
+
+
+def _confirmed_facts(review: SlideReview) -> tuple[tuple[str, str, str], ...]:
+    called, others = [t for t in review.tallies if t.called], [t for t in review.tallies if not t.called]
+    looked = sum(t.looked for t in others)
+    return (
+        (
+            "Confirmed",
+            wording.whole(sum(t.mn for t in called)),
+            f"of {wording.plural(sum(t.size for t in called), 'called cell')}",
+        ),
+        ("Found besides", wording.whole(sum(t.mn for t in others)), f"in {wording.plural(looked, 'random negative')}"),
     )
 
 

@@ -247,6 +247,7 @@ def _content(record: SlideRecord, cells: Sequence[CalledCell], queue: Queue, tra
         "rank": {str(i): p.rank for i, p in enumerate(queue.places) if p.rank is not None},
         "blind": {str(i): p.blind_rank for i, p in enumerate(queue.places) if p.blind_rank is not None},
         "saved": saved_decisions(queue, trail),
+        **({"mode": queue.mode} if queue.mode != "complete" else {}),
     }
 
 

@@ -7,13 +7,16 @@ from typing import Literal
 
 from mnbatch.assay.calls import Frequency
 from mnbatch.assay.estimates import Estimates
+from mnbatch.assay.reader_slips import NO_SLIPS, Slips
 from mnbatch.report import wording
+from mnbatch.report.confirmation import ConfirmedFrequency, slips_note
 from mnbatch.review.review_status import SlideReview
 
-Kind = Literal["reviewed", "estimated", "none"]
+Kind = Literal["reviewed", "confirmed", "estimated", "none"]
 
 KIND_WORDS = {
     "reviewed": "reviewed by a person",
+    "confirmed": "called cells confirmed by a person",
     "estimated": "estimated from the model's calls",
     "none": "no frequency",
 }
@@ -24,7 +27,7 @@ class Headline:
     """A frequency for the top of a page, MNBN per 1000 BN cells.
 
     Attributes:
-        kind: `reviewed` before `estimated`; `none` where only the model's calls are known.
+        kind: `reviewed` before `confirmed` before `estimated`; `none` where only the model's calls are known.
         per_1000, low, high: with its 95 % interval; None for `none`.
         trust: a sentence: what the interval holds, or why there is no frequency and what would give one.
         called, cells: the calls that it comes from.
@@ -67,11 +70,18 @@ class Headline:
         return f"{self.number} per 1000 ({self.interval}), {KIND_WORDS[self.kind]}"
 
 
-def headline_of(frequency: Frequency | None, estimates: Estimates | None, review: SlideReview) -> Headline | None:
+def headline_of(
+    frequency: Frequency | None,
+    estimates: Estimates | None,
+    review: SlideReview,
+    confirmed: ConfirmedFrequency | None = None,
+    slips: Slips = NO_SLIPS,
+) -> Headline | None:
     """The headline of a slide or donor; None where nothing was counted.
 
-    A complete review goes before the estimate from the calls. An estimate needs to know how the
-    model's errors differ from slide to slide, and cells like those that this is known of.
+    A complete review goes before confirmed calls, and these before the estimate from the calls. An
+    estimate needs to know how the model's errors differ from slide to slide, and cells like those that this is known
+    of.
     """
     if frequency is None or not frequency.bn_cells:
         return None
@@ -82,7 +92,10 @@ def headline_of(frequency: Frequency | None, estimates: Estimates | None, review
         trust = (
             f"A person reviewed {looks}; the interval holds the counting error and the cells that were not reviewed."
         )
+        trust += f" {slips_note(slips)}" if slips.any_known else ""
         return Headline("reviewed", e.per_1000, e.ci_low, e.ci_high, trust, *counts)
+    if confirmed is not None and confirmed.per_1000 is not None:
+        return Headline("confirmed", confirmed.per_1000, confirmed.low, confirmed.high, confirmed.note, *counts)
     if estimates is not None and estimates.corrected is not None and estimates.corrected_low is not None:
         slides = wording.plural(estimates.validation_slides, "validation slide")
         trust = (
@@ -92,7 +105,8 @@ def headline_of(frequency: Frequency | None, estimates: Estimates | None, review
         return Headline(
             "estimated", estimates.corrected, estimates.corrected_low, estimates.corrected_high, trust, *counts
         )
-    return Headline("none", None, None, None, _why_none(estimates, review), *counts)
+    why = _why_none(estimates, review) if confirmed is None else confirmed.note
+    return Headline("none", None, None, None, why, *counts)
 
 
 def _why_none(estimates: Estimates | None, review: SlideReview) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mnbatch.assay.alike_names import alike_warning
 from mnbatch.assay.calls import DonorCall, SlideCall
@@ -11,11 +11,14 @@ from mnbatch.assay.estimates import NO_ESTIMATES, Estimates
 from mnbatch.assay.field_records import FieldCounts
 from mnbatch.assay.heterogeneity import Heterogeneity
 from mnbatch.assay.laboratory import NO_LABORATORY, Laboratory
+from mnbatch.assay.reader_slips import NO_SLIPS, Slips
+from mnbatch.report.confirmation import ConfirmedFrequency
 from mnbatch.report.control_samples import NO_CONTROLS, BatchControls
 from mnbatch.report.dose_report import DonorDose
 from mnbatch.report.headline import Headline, headline_of
 from mnbatch.report.statistics import Statistics, disagreement, division_warnings
 from mnbatch.results.records import SlideRecord
+from mnbatch.review.estimate import with_slips
 from mnbatch.review.review_status import NO_REVIEW, SlideReview, pool
 from mnbatch.review.sign_offs import Basis, Signed
 
@@ -36,6 +39,7 @@ class SlideItem:
         review: the state of a person's review of the slide.
         estimates, statistics: what accompanies the counted frequency; None where there is no frequency.
         controls: the batch's control samples against their ranges.
+        confirmed: what a complete confirmation of its called cells says; None without one.
     """
 
     record: SlideRecord
@@ -49,6 +53,7 @@ class SlideItem:
     estimates: Estimates = NO_ESTIMATES
     statistics: Statistics | None = None
     controls: BatchControls = NO_CONTROLS
+    confirmed: ConfirmedFrequency | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -62,7 +67,7 @@ class SlideItem:
     @property
     def headline(self) -> Headline | None:
         """The frequency for the top of its page; None where nothing was counted."""
-        return headline_of(self.call.frequency, self.estimates, self.review)
+        return headline_of(self.call.frequency, self.estimates, self.review, self.confirmed)
 
     @property
     def fields(self) -> FieldCounts | None:
@@ -93,6 +98,8 @@ class DonorItem:
         basis: what a sign-off of the donor would be about; None until it is known.
         signatures: who signed the donor's result, in the order in which they did.
         alike: codes of other donors that differ in case, blanks or invisible letters alone.
+        confirmed: what complete confirmations of its slides say; None without them.
+        slips: what double readings in the whole OUT say of the reviewers' slips.
         torn_signatures: lines of OUT's trail of sign-offs that cannot be read, whosever they were.
         controls: the batch's control samples against their ranges.
         laboratory: what the laboratory states for its reports.
@@ -110,6 +117,8 @@ class DonorItem:
     alike: tuple[str, ...] = ()
     controls: BatchControls = NO_CONTROLS
     laboratory: Laboratory = NO_LABORATORY
+    confirmed: ConfirmedFrequency | None = None
+    slips: Slips = NO_SLIPS
 
     @property
     def done(self) -> tuple[SlideItem, ...]:
@@ -150,12 +159,15 @@ class DonorItem:
     def headline(self) -> Headline | None:
         """The frequency for the top of its pages; None where nothing was counted."""
         estimates = self.statistics.estimates if self.statistics else None
-        return headline_of(self.call.frequency, estimates, self.review)
+        return headline_of(self.call.frequency, estimates, self.review, self.confirmed, self.slips)
 
     @property
     def review(self) -> SlideReview:
-        """The review of the slides that are counted, pooled."""
-        return pool([slide.review for slide in self.slides if slide.call.frequency is not None])
+        """The review of the slides that are counted, pooled; its interval holds the reviewers' slips."""
+        found = pool([slide.review for slide in self.slides if slide.call.frequency is not None])
+        if found.estimate is None or not self.slips.any_known:
+            return found
+        return replace(found, estimate=with_slips(found.estimate, found.tallies, self.slips))
 
     @property
     def excluded_cells(self) -> int | None:

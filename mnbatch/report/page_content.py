@@ -99,7 +99,7 @@ def _control(sample: Mapping[str, str]) -> str:
 def _review_words(item: SlideItem | DonorItem) -> str:
     """The state of the review in short; "" where the number itself is the reviewed one."""
     head = item.headline
-    return "" if head is not None and head.kind == "reviewed" else short_review(item.review)
+    return "" if head is not None and head.kind in ("reviewed", "confirmed") else short_review(item.review)
 
 
 def slide_page(

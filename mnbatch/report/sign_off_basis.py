@@ -41,6 +41,8 @@ def basis_of(donor: DonorItem) -> Basis:
     if e is not None:
         numbers |= {"reviewed_per_1000": _number(e.per_1000), "reviewed_ci_low": _number(e.ci_low)}
         numbers |= {"reviewed_ci_high": _number(e.ci_high)}
+    if donor.confirmed is not None and donor.confirmed.per_1000 is not None:
+        numbers |= {"confirmed_per_1000": _number(donor.confirmed.per_1000)}
     dose: dict[str, str] = {}
     if donor.dose is not None:
         values = {column.name: column.value(donor.dose) for column in DOSE}

@@ -19,6 +19,7 @@ from mnbatch.assay.sample_sheet import DETAILS, REPORT_TEXTS, TARGETS, is_backgr
 from mnbatch.csvfile import is_number
 from mnbatch.dosimetry.detection_limits import Control
 from mnbatch.report import gallery_page, page_content, rendering, tables
+from mnbatch.report.confirmation import ConfirmedFrequency, confirmed_frequency
 from mnbatch.report.control_charts import called_with
 from mnbatch.report.control_samples import NO_CONTROLS, BatchControls
 from mnbatch.report.derived_files import SlideSummary, digest, files_match, read_summary, remove_files, write_if_changed
@@ -141,7 +142,7 @@ class SlideBuilder:
         self.stamps[record.slide_id] = stamp
         known = None if self._options.force else read_summary(paths.summary)
         if known is not None and known.stamp == stamp and files_match(paths.root, known.sizes, known.checksums):
-            return self._item(record, known.call(), known.next_step, known.review, known.estimates)
+            return self._item(record, known.call(), known.next_step, known.review, known.estimates, known.confirmed)
         return self._build(record, stamp)
 
     def candidates(self, record: SlideRecord) -> list[Candidate]:
@@ -185,8 +186,10 @@ class SlideBuilder:
             self.damaged = True
             self.stamps[record.slide_id] = stamp = digest(stamp, "pictures")
         review, queue = self._review(data)
-        estimates = slide_estimates(call, validation_of(record, self._context.validated))
-        item = self._item(record, call, data.next_step, review, estimates)
+        validation = validation_of(record, self._context.validated)
+        estimates = slide_estimates(call, validation)
+        confirmed = confirmed_frequency([review], [validation], estimates)
+        item = self._item(record, call, data.next_step, review, estimates, confirmed)
         candidates = self._candidates(record, call, data.crops, "", "")
         extra = self._gallery(item, data, queue, stamp)
         link = gallery_page.PAGE if extra else ""
@@ -196,7 +199,7 @@ class SlideBuilder:
         self.built += 1
         # What is listed of the slide elsewhere holds no cells: a batch of 2000 slides would not fit
         # into memory.
-        return self._item(record, _without_cells(call), data.next_step, review, estimates)
+        return self._item(record, _without_cells(call), data.next_step, review, estimates, confirmed)
 
     def _gallery(self, item: SlideItem, data: SlideData, queue: Queue | None, stamp: str) -> dict[str, bytes]:
         """The gallery page and its files; empty where none is wanted or no pictures are kept."""
@@ -248,6 +251,7 @@ class SlideBuilder:
                     sizes=sizes,
                     review=item.review,
                     estimates=item.estimates,
+                    confirmed=item.confirmed,
                 ),
                 checksums=dict(sorted(checksums.items())),
             ).to_bytes(),
@@ -282,7 +286,13 @@ class SlideBuilder:
         ]
 
     def _item(
-        self, record: SlideRecord, call: SlideCall, next_step: str, review: SlideReview, estimates: Estimates
+        self,
+        record: SlideRecord,
+        call: SlideCall,
+        next_step: str,
+        review: SlideReview,
+        estimates: Estimates,
+        confirmed: ConfirmedFrequency | None,
     ) -> SlideItem:
         row = self._context.samples.get(record.slide_id, {})
         sample = sample_columns(row, record.pseudonymised)
@@ -304,6 +314,7 @@ class SlideBuilder:
             estimates=estimates,
             statistics=statistics,
             controls=self._context.batch_controls,
+            confirmed=confirmed,
         )
 
 

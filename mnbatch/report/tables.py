@@ -18,6 +18,7 @@ from mnbatch.assay.mn_counts import CellCount, Distribution, MnFrequency
 from mnbatch.csvfile import Number, Value, is_number
 from mnbatch.dosimetry.detection_limits import Background
 from mnbatch.report.columns import Column, Columns, Table, of_part
+from mnbatch.report.confirmation import ConfirmedFrequency
 from mnbatch.report.control_samples import BatchControls
 from mnbatch.report.dose_report import DonorDose
 from mnbatch.report.headline import Headline
@@ -296,8 +297,9 @@ _REVIEW: Columns[SlideReview] = (
 )
 _HEADLINE: Columns[Headline] = (
     Column(
-        *("headline_kind", "`reviewed`, `estimated`, `none`"),
-        "what the number at the top of the page is: from a complete review; from the calls and what is known of the "
+        *("headline_kind", "`reviewed`, `confirmed`, `estimated`, `none`"),
+        "what the number at the top of the page is: from a complete review; from called cells that a person confirmed "
+        "and random negatives; from the calls and what is known of the "
         "model's errors; or none, because that is not known",
         lambda h: h.kind,
     ),
@@ -309,6 +311,35 @@ _HEADLINE: Columns[Headline] = (
     ),
     Column("headline_high", RATE, "the same", lambda h: _rounded(h.high), "number"),
     Column("trust", "text", "what the interval holds, or why there is no frequency", lambda h: h.trust),
+)
+
+_CONFIRMED: Columns[ConfirmedFrequency] = (
+    Column(
+        *("confirmed_per_1000", RATE),
+        "frequency from a complete confirmation (plan of the mode `confirm`); empty where nothing bounds what was "
+        "missed, with the reason in `confirmed_note`",
+        lambda c: _rounded(c.per_1000),
+        "number",
+    ),
+    Column("confirmed_low", RATE, "its 95 % interval", lambda c: _rounded(c.low), "number"),
+    Column("confirmed_high", RATE, "the same", lambda c: _rounded(c.high), "number"),
+    Column("confirmed_mnbn_cells", "cells", "called cells that a person confirmed", lambda c: c.confirmed, "count"),
+    Column("confirmed_called_cells", "cells", "of so many called cells", lambda c: c.called, "count"),
+    Column("negatives_found", "cells", "cells with MN among the random negatives", lambda c: c.found, "count"),
+    Column("negatives_looked", "cells", "random negatives that a person looked at", lambda c: c.looked, "count"),
+    Column("confirmed_note", "text", "what the interval holds, or why there is none", lambda c: c.note),
+)
+_DOUBLE: Columns[SlideReview] = (
+    Column(
+        *("double_read_cells", "cells", "cells of the queue that two people decided MN or not"),
+        lambda r: sum(t.twice for t in r.tallies) if r.reviewers else None,
+        "count",
+    ),
+    Column(
+        *("double_read_differing", "cells", "of these, decided differently: unsure in every count, and listed"),
+        lambda r: sum(t.differing for t in r.tallies) if r.reviewers else None,
+        "count",
+    ),
 )
 
 _REVIEWED: Columns[Estimate] = (
@@ -609,6 +640,8 @@ SLIDES: Table[SlideLine] = Table(
         *of_part(_CONTROLS, lambda s: s.item.controls),
         *of_part(_LIGHT, lambda s: slide_light(s.item)),
         *of_part(_MADE, lambda s: (s.item.record,)),
+        *of_part(_CONFIRMED, lambda s: s.item.confirmed),
+        *of_part(_DOUBLE, lambda s: s.item.review),
     ),
 )
 
@@ -671,6 +704,16 @@ _DECISION: Columns[DonorDose] = (
         *("dose_verdict", "`above 1 Gy`, `below 1 Gy`, `open: ...`", "decided where that probability is 95 % or more"),
         lambda d: d.triage.verdict if d.triage else None,
     ),
+)
+
+_DOSE_COUNTS: Columns[DonorDose] = (
+    Column(
+        *("dose_counts", "`automatic`, `confirmed`, `reviewed`"),
+        "whose counts the dose is made from: the model's calls, called cells that a person confirmed, or a complete "
+        "review",
+        lambda d: d.counts,
+    ),
+    Column("dose_counts_note", "text", "why, and what would change it", lambda d: d.counts_note),
 )
 
 _SLIDES_DIFFER: Columns[Heterogeneity] = (
@@ -759,6 +802,9 @@ DONORS: Table[DonorItem] = Table(
         Column("sex", "`f`, `m`", "from the sample sheet; both where its lines differ", lambda d: _stated(d, "sex")),
         Column("age", "years", "age at sampling, likewise", lambda d: _sample(_stated(d, "age"))),
         Column("control", "`yes`, `positive` or empty", "as in slides.csv", lambda d: _stated(d, "control")),
+        *of_part(_CONFIRMED, lambda d: d.confirmed),
+        *of_part(_DOUBLE, lambda d: d.review),
+        *of_part(_DOSE_COUNTS, lambda d: d.dose),
     ),
 )
 

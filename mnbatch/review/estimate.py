@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.special import gammaln
 
 from mnbatch.assay.calls import PER
 from mnbatch.assay.intervals import clopper_pearson
+from mnbatch.assay.reader_slips import NO_SLIPS, DoubleRead, Slips
 
 # Where reviewers of the same cells differ, and Cohen's kappa.
 
@@ -129,6 +130,9 @@ class Tally:
         looked: how many were; never more than `drawn`.
         mn, unsure, not_scorable: of those reviewed.
         called: the machine calls the cells of this stratum MN.
+        twice, differing: of those reviewed, decided MN or not by two people, and decided differently by them.
+        typed: cells with 1, 2, ... micronuclei as a person typed them; untyped: decided MN without a number;
+            counts_differ: with different numbers of two people.
     """
 
     stratum: str
@@ -139,6 +143,11 @@ class Tally:
     unsure: int
     not_scorable: int
     called: bool
+    twice: int = 0
+    differing: int = 0
+    typed: tuple[int, ...] = ()
+    untyped: int = 0
+    counts_differ: int = 0
 
     @property
     def missing(self) -> int:
@@ -197,6 +206,38 @@ def estimate(tallies: Sequence[Tally]) -> Estimate | None:
         high=PER * high,
         ci_low=PER * ci_low,
         ci_high=PER * ci_high,
+    )
+
+
+def slips_of(tallies: Sequence[Tally]) -> Slips:
+    """What the double readings of these strata say."""
+    found = NO_SLIPS
+    for t in tallies:
+        read = DoubleRead(t.twice, t.differing)
+        found = found + (Slips(called=read) if t.called else Slips(others=read))
+    return found
+
+
+def with_slips(found: Estimate, tallies: Sequence[Tally], slips: Slips) -> Estimate:
+    """The estimate with limits that also hold the reviewers' slips, as double readings tell them; the value is kept.
+
+    A share p of cells decided MN, with a slip rate e, was (p - e) / (1 - 2 e) (as for any classifier with Se = Sp =
+    1 - e: Rogan and Gladen). With the upper 97.5 % limit of e each stratum's total moves up or down; what the strata
+    move in one direction is added to the limit on that side, all strata at their worst at once.
+    """
+    below = above = 0.0
+    for t in (t for t in tallies if t.looked):
+        e = (slips.called if t.called else slips.others).quantile(0.975) * (1 - min(1.0, t.twice / t.looked))
+        p = (t.mn + (t.unsure if t.called else 0)) / t.looked
+        moved = t.size * (min(1.0, max(0.0, (p - e) / (1 - 2 * e))) - p) if e < 0.5 else -t.size * p
+        below, above = below - min(0.0, moved), above + max(0.0, moved)
+    down, up = PER * below / found.bn_cells, PER * above / found.bn_cells
+    return replace(
+        found,
+        low=max(0.0, found.low - down),
+        high=min(float(PER), found.high + up),
+        ci_low=max(0.0, found.ci_low - down),
+        ci_high=min(float(PER), found.ci_high + up),
     )
 
 

@@ -14,9 +14,7 @@ from mnbatch.results.store import Store
 from mnbatch.review import trail
 from mnbatch.review.decisions import FAULTS_SHOWN, Decision, read_review
 from mnbatch.review.queue import Queue, ReviewPlan, draw_queue, load_plan
-
-TOLERANCE = 1e-4
-"""Of an inclusion probability as a file spells it."""
+from mnbatch.review.review_status import SAME_PROBABILITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +147,20 @@ def _faults(queue: Queue | None, decisions: Sequence[Decision], keep_outdated: b
         elif decision.model_digest != queue.model_digest:
             faults.append(f"cell {decision.cell_id} was scored by another model ({decision.model_digest[:12]})")
         elif decision.stratum != expected[0] or not _alike(decision.inclusion_probability, expected[1]):
-            faults.append(f"cell {decision.cell_id} is in another stratum or was drawn by another plan")
+            faults.append(_other_plan(decision, queue))
     return faults
+
+
+def _other_plan(decision: Decision, queue: Queue) -> str:
+    if queue.mode == "confirm" and decision.stratum == "band":
+        return (
+            f"cell {decision.cell_id} was drawn by a plan of the mode complete, and the plan is confirm now "
+            "(`mnbatch review plan OUT --mode complete` takes it back)"
+        )
+    return f"cell {decision.cell_id} is in another stratum or was drawn by another plan"
 
 
 def _alike(one: float | None, other: float | None) -> bool:
     if one is None or other is None:
         return one is other
-    return abs(one - other) <= TOLERANCE
+    return abs(one - other) <= SAME_PROBABILITY

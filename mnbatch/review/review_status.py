@@ -21,10 +21,12 @@ from mnbatch.review.estimate import (
     disagreements,
     estimate,
 )
-from mnbatch.review.queue import STRATA, Queue
+from mnbatch.review.queue import STRATA, Mode, Queue
 from mnbatch.review.trail import Trail
 
 Status = Literal["none", "unfinished", "complete", "outdated"]
+SAME_PROBABILITY = 1e-4
+"""Of an inclusion probability as a file spells it."""
 RESTORE = "restore it from a copy, or move it away and import the reviews again"
 STRATUM_WORDS = {"called": "called MN", "band": "near the threshold", "rest": "of the random sample"}
 
@@ -55,6 +57,10 @@ class SlideReview:
         to_review: cells that the queue holds, reviewed or not.
         result_key: of the present result; "" where there is none.
         decisions: digest over the valid decisions; "" without any.
+        mode: of the plan: only a review of the mode `complete` has a reviewed frequency.
+        double_open: cells of the plan's double-read sample that fewer than two people decided.
+        other_plan: valid decisions that were taken under another plan or mode; those on cells that the present plan
+            draws are used, as part of its sample.
     """
 
     status: Status
@@ -70,6 +76,9 @@ class SlideReview:
     decisions: str = ""
     ahead: int = 0
     to_review: int = 0
+    mode: Mode = "complete"
+    double_open: int = 0
+    other_plan: int = 0
 
     @property
     def looked(self) -> int:
@@ -79,7 +88,7 @@ class SlideReview:
     @property
     def number(self) -> Estimate | None:
         """The reviewed frequency as tables give it: only of a review that is complete."""
-        return self.estimate if self.status == "complete" else None
+        return self.estimate if self.status == "complete" and self.mode == "complete" else None
 
 
 NO_REVIEW = SlideReview("none", "")
@@ -144,17 +153,68 @@ def saved_decisions(queue: Queue, trail: Trail) -> dict[str, dict[str, list[Any]
     }
 
 
-def tally(queue: Queue, decided: Mapping[str, str]) -> tuple[Tally, ...]:
-    """Count decisions (cell_id -> decision) by stratum; cells outside of the queue do not enter."""
+def tally(
+    queue: Queue, decided: Mapping[str, str], by_reviewer: Mapping[str, Mapping[str, Decision]] | None = None
+) -> tuple[Tally, ...]:
+    """Count decisions (cell_id -> decision) by stratum; cells outside of the queue do not enter.
+
+    Args:
+        by_reviewer: whose decisions these are, for double readings and numbers of micronuclei.
+    """
     tallies = []
+    said_of = _by_cell(by_reviewer or {})
+    declared = {p.cell_id for p in queue.places if p.double} if queue.double else None
     for stratum in STRATA:
         drawn = [place.cell_id for place in queue.places if place.stratum == stratum]
         said = [decided[cell_id] for cell_id in drawn if cell_id in decided]
         number = {word: said.count(word) for word in ("mn", "unsure", "not_scorable")}
         tallies.append(
-            Tally(stratum, queue.sizes[stratum], len(drawn), len(said), called=stratum == "called", **number)
+            Tally(
+                stratum=stratum,
+                size=queue.sizes[stratum],
+                drawn=len(drawn),
+                looked=len(said),
+                called=stratum == "called",
+                **number,
+                **_readings([said_of[c] for c in drawn if c in said_of and (declared is None or c in declared)]),
+                **_typed([said_of[c] for c in drawn if decided.get(c) == "mn" and c in said_of]),
+            )
         )
     return tuple(tallies)
+
+
+def _by_cell(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> dict[str, list[Decision]]:
+    found: dict[str, list[Decision]] = {}
+    for decisions in by_reviewer.values():
+        for cell_id, decision in decisions.items():
+            found.setdefault(cell_id, []).append(decision)
+    return found
+
+
+def _readings(cells: Sequence[Sequence[Decision]]) -> dict[str, int]:
+    """Cells that two people decided MN or not, and those of them on which they differ.
+
+    Unsure is no reading, and an adjudicator knew what the others had decided.
+    """
+    words = [[d.decision for d in said if d.decision in ("mn", "not_mn") and d.look != ADJUDICATION] for said in cells]
+    twice = [said for said in words if len(said) > 1]
+    return {"twice": len(twice), "differing": sum(len(set(said)) > 1 for said in twice)}
+
+
+def _typed(cells: Sequence[Sequence[Decision]]) -> dict[str, Any]:
+    """Numbers of micronuclei that people typed for cells decided MN; two different ones are of nobody.
+
+    Where a third person adjudicated, theirs is valid.
+    """
+    final = [[d for d in said if d.look == ADJUDICATION] or said for said in cells]
+    numbers = [{d.count for d in said if d.count is not None} for said in final]
+    known = [one for found in numbers if len(found) == 1 for one in found]
+    by_number = tuple(known.count(k) for k in range(1, max(known, default=0) + 1))
+    return {
+        "typed": by_number,
+        "untyped": sum(not found for found in numbers),
+        "counts_differ": sum(len(found) > 1 for found in numbers),
+    }
 
 
 def slide_review(queue: Queue, trail: Trail) -> SlideReview:
@@ -163,7 +223,9 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
         return altered_review(trail, queue.result_key)
     by_reviewer = latest(trail.entries, queue.result_key)
     outdated = len({(e.reviewer, e.cell_id) for e in trail.entries if e.result_key != queue.result_key})
-    if not by_reviewer:
+    # A slide without a called cell, of which no negative is drawn, has nothing to be decided.
+    nothing_to_do = queue.mode == "confirm" and not queue.drawn and not outdated
+    if not by_reviewer and not nothing_to_do:
         reason = f"decisions on an earlier result of this slide: {outdated}" if outdated else ""
         return SlideReview(
             "outdated" if outdated else "none",
@@ -172,8 +234,9 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
             torn=trail.torn,
             result_key=queue.result_key,
             to_review=queue.drawn,
+            mode=queue.mode,
         )
-    tallies = tally(queue, combined(by_reviewer))
+    tallies = tally(queue, combined(by_reviewer), by_reviewer)
     words = {
         who: {cell: d.decision for cell, d in said.items() if d.look != ADJUDICATION}
         for who, said in by_reviewer.items()
@@ -197,7 +260,31 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
         decisions=_digest(by_reviewer),
         ahead=_ahead(by_reviewer, trail),
         to_review=queue.drawn,
+        mode=queue.mode,
+        double_open=_double_open(queue, by_reviewer),
+        other_plan=_of_another_plan(queue, by_reviewer),
     )
+
+
+def _double_open(queue: Queue, by_reviewer: Mapping[str, Mapping[str, Decision]]) -> int:
+    asked = [place.cell_id for place in queue.places if place.double]
+    return sum(sum(cell in said for said in by_reviewer.values()) < 2 for cell in asked)
+
+
+def _of_another_plan(queue: Queue, by_reviewer: Mapping[str, Mapping[str, Decision]]) -> int:
+    """Decisions that say another stratum or probability than the cell has now."""
+    now = {place.cell_id: (place.stratum, place.inclusion_probability) for place in queue.places}
+    return sum(
+        cell in now and not _same_place((d.stratum, d.inclusion_probability), now[cell])
+        for said in by_reviewer.values()
+        for cell, d in said.items()
+    )
+
+
+def _same_place(one: tuple[str, float | None], other: tuple[str, float | None]) -> bool:
+    if one[0] != other[0] or one[1] is None or other[1] is None:
+        return one == other
+    return abs(one[1] - other[1]) <= SAME_PROBABILITY
 
 
 def altered_review(trail: Trail, result_key: str = "") -> SlideReview:
@@ -221,19 +308,36 @@ def pool(reviews: Sequence[SlideReview]) -> SlideReview:
     """The review of a donor from those of the slides that are done."""
     to_review = sum(review.to_review for review in reviews)
     if not reviews or all(review.status == "none" for review in reviews):
-        return replace(NO_REVIEW, to_review=to_review)
+        return replace(NO_REVIEW, to_review=to_review, mode=_mode(reviews))
     complete = [review for review in reviews if review.status == "complete"]
     ahead = sum(review.ahead for review in reviews)
     if len(complete) == len(reviews):
         tallies = tuple(tally for review in reviews for tally in review.tallies)
         number, people = estimate(tallies), _people(reviews)
-        return SlideReview("complete", "", tallies, number, people, ahead=ahead, to_review=to_review)
+        return SlideReview(
+            "complete", "", tallies, number, people, ahead=ahead, to_review=to_review, **_planned(reviews)
+        )
     open_slides = len(reviews) - len(complete)
     old = sum(review.status == "outdated" for review in reviews)
     note = f", {old} of them outdated" if old else ""
     reason = f"the review of {open_slides} of {len(reviews)} slide{'s' * (len(reviews) != 1)} is not complete{note}"
     tallies = tuple(tally for review in reviews for tally in review.tallies)
-    return SlideReview("unfinished", reason, tallies, None, _people(reviews), ahead=ahead, to_review=to_review)
+    people = _people(reviews)
+    return SlideReview(
+        "unfinished", reason, tallies, None, people, ahead=ahead, to_review=to_review, **_planned(reviews)
+    )
+
+
+def _mode(reviews: Sequence[SlideReview]) -> Mode:
+    return "confirm" if any(review.mode == "confirm" for review in reviews) else "complete"
+
+
+def _planned(reviews: Sequence[SlideReview]) -> dict[str, Any]:
+    return {
+        "mode": _mode(reviews),
+        "double_open": sum(review.double_open for review in reviews),
+        "other_plan": sum(review.other_plan for review in reviews),
+    }
 
 
 def _digest(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from mnbatch.cli import main
 from mnbatch.evaluation.labelled_cells import read_labels
+from mnbatch.review.review_import import queues_of
 
 
 @dataclass
@@ -111,3 +112,23 @@ def test_a_plan_is_shown_and_changed(mnbatch, out):
 @pytest.mark.parametrize("name", ["import", "export", "status", "plan"])
 def test_every_command_has_help(mnbatch, name):
     assert mnbatch(name, "--help").returncode == 0
+
+
+def test_a_confirmation_is_planned_and_its_state_told(mnbatch, out, tools, tmp_path):
+    planned = mnbatch("plan", out.paths.root, "--mode", "confirm", "--negatives", 20, "--double", 0.5)
+    assert planned.returncode == 0, planned.stderr
+    for words in ("mode          confirm", "negatives     20", "quotas        21 on 2 slides", "double        0.5"):
+        assert words in planned.stdout
+    assert "proposed for donors of about 500 cells" in planned.stdout
+    assert "band " not in planned.stdout
+    queue = queues_of(out, {"s1": None})["s1"]
+    path = tools.write(tmp_path / "review.csv", tools.decide(queue, truth))
+    assert mnbatch("import", out.paths.root, path).returncode == 0
+    said = mnbatch("status", out.paths.root).stdout
+    assert "confirmed 4 of 6 called cells looked at; 0 found in 10 random negatives" in said
+    assert "of the double-read sample wait for a second person" in said
+    first, _ = rows(out.paths.slides_csv)
+    assert (first["confirmed_mnbn_cells"], first["negatives_looked"], first["confirmed_per_1000"]) == ("4", "10", "")
+    back = mnbatch("plan", out.paths.root, "--mode", "complete").stdout
+    assert "the plan was changed after 16 decisions" in back
+    assert "negatives" not in back

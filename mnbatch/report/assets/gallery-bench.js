@@ -126,6 +126,13 @@ mnbatch.bench = (() => {
     const sums = names.map((_, s) => strata.filter((t) => t.s === s));
     text("strata-text", options.blind ? "" : names.map((name, s) =>
       `${name} ${sums[s].reduce((n, t) => n + t.looked, 0)} / ${sums[s].reduce((n, t) => n + t.drawn, 0)}`).join(" · "));
+    if (mnbatch.page.slides.some((slide) => slide.mode === "confirm")) {
+      // The frequency needs the model's sensitivity, which the report knows: mnbatch/report/confirmation.py.
+      const sum = (group, key) => strata.filter((t) => t.called === group).reduce((n, t) => n + t[key], 0);
+      text("frequency", `${looked === drawn ? "Confirmed" : "So far"}: ${sum(true, "mn")} of ${sum(true, "looked")} called cells; `
+        + `${sum(false, "mn")} found in ${sum(false, "looked")} random negatives. The report gives the frequency.`);
+      return;
+    }
     const f = mnbatch.estimate.frequency(strata);
     const done = looked === drawn ? "Reviewed" : "So far";
     text("frequency", f ? `${done}: ${f.per1000.toFixed(1)} MNBN per 1000 cells (${f.low.toFixed(1)} to ${f.high.toFixed(1)})`
