@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 #               + p^2                                     persons: their backgrounds; shared by the slides of one
 #
 # Prior: flat in a and p (flat in a standard deviation: Gelman, Bayesian Analysis 1:515, 2006), half normal in b, flat
-# in the coefficients. On a grid of (a, b, p) the coefficients have a normal posterior (generalised least squares), and the
-# grid the weights of the restricted likelihood (Patterson and Thompson, Biometrika 58:545, 1971). From this posterior
-# DRAWS points are taken, evenly spread (a Kronecker sequence) and always the same. Few slides give it long tails.
+# in the coefficients. On a grid of (a, b, p) the coefficients have a normal posterior (generalised least squares), and
+# the grid the weights of the restricted likelihood (Patterson and Thompson, Biometrika 58:545, 1971). From this
+# posterior DRAWS points are taken, evenly spread (a Kronecker sequence) and always the same. Few slides give it long
+# tails.
 #
 # A case of x events: p(x or more | D) averaged over the draws, each with a yield of its own about its mu(D) (normal in
 # logit or, for mn, in log; with these moments). The interval holds all D for which neither tail is below

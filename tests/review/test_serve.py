@@ -320,3 +320,41 @@ def test_the_browser_gets_an_address_that_works_once_and_holds_no_token(server):
         answers.append((answer.status, answer.getheader("Location")))
         connection.close()
     assert answers == [(303, server.address), (410, None)]
+
+
+class Decided:
+    """Verdicts as the application gives them."""
+
+    def of_donor(self, donor):
+        return {"text": "decided", "next_donor": ""} if donor == "D1" else None
+
+
+def test_verdicts_are_given_where_they_were_asked_for(out):
+    page = out.paths.root / "donors" / "D1" / "gallery.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<p>gallery</p>")
+    with ReviewServer(out, Asked(), verdicts=Decided()) as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        answers = {}
+        for path in ("donors/D1/gallery.html", "_verdict.js", "_verdict/D1", "_verdict/D2", "_verdict/../x"):
+            connection = http.client.HTTPConnection("127.0.0.1", running.server_port, timeout=10)
+            connection.request("GET", f"/{running.token}/{path}")
+            answer = connection.getresponse()
+            answers[path] = answer.status, answer.read()
+            connection.close()
+        running.shutdown()
+        thread.join()
+    assert b'_verdict.js"></script>' in answers["donors/D1/gallery.html"][1]
+    assert page.read_text() == "<p>gallery</p>"
+    assert b"setInterval" in answers["_verdict.js"][1]
+    assert json.loads(answers["_verdict/D1"][1])["text"] == "decided"
+    assert answers["_verdict/D2"][0] == answers["_verdict/../x"][0] == 404
+
+
+def test_without_a_limit_pages_are_as_they_are(out, ask):
+    page = out.paths.root / "donors" / "D1" / "gallery.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<p>gallery</p>")
+    assert ask("GET", "donors/D1/gallery.html") == (200, b"<p>gallery</p>")
+    assert ask("GET", "_verdict.js")[0] == 404
