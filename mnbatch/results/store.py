@@ -106,7 +106,7 @@ class Store:
             return ""
         paths = self.paths.slide(record.slide_id)
         names = [name for name in record.sizes if pictures or name not in PICTURES]
-        state = (record.checksums, _state(paths.generation(record.generation).root, record.sizes))
+        state = (record.checksums, record.cells, _state(paths.generation(record.generation).root, record.sizes))
         known = self._looked_at.get((record.slide_id, pictures))
         if known is None or known[0] != state:
             known = (state, damage(paths, record, names))

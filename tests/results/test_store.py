@@ -11,6 +11,7 @@ from mnbatch.processes import started, this_process
 from mnbatch.results.commit import write_record
 from mnbatch.results.lock import hold_lock, join_run
 from mnbatch.results.paths import STAGING_PREFIX
+from mnbatch.results.store import Store
 
 
 def commit(store, record, items, keep_crops=True):
@@ -244,7 +245,7 @@ def test_a_torn_result_is_seen_though_every_file_gives_its_checksum(store, make_
     with pytest.raises(StorageError, match="3 rows"):
         store.scores(torn)
     other = torn.model_copy(update={"cells": 11})
-    assert "has the size of 10 cells, its record says 11" in store.damage(other)
+    assert "has the size of 10 cells, its record says 11" in Store(store.paths.root).damage(other)
 
 
 def test_writers_sweep_only_what_is_theirs(store, make_record):
@@ -285,6 +286,7 @@ def test_a_run_that_lost_out_while_it_committed_writes_nothing(store, make_recor
 
 
 def test_a_process_may_write_with_the_token_of_the_run_and_with_no_other(store, make_record, make_score):
+    store.paths.root.mkdir()
     with hold_lock(store.paths.lock) as holder:
         token = holder.token
     with pytest.raises(LockHeldError, match="No run with this token"), join_run(store.paths.lock, token):
