@@ -1,5 +1,6 @@
 """The first screen of a donor's page, lights, and the order of the batch page."""
 
+import html
 import json
 import re
 
@@ -32,7 +33,8 @@ def dosed(scored, tmp_path):
 
 def page(store, donor, name="index.html"):
     (folder,) = store.paths.donors.glob(f"{donor}-*")
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", (folder / name).read_text(encoding="utf-8")))
+    text = html.unescape(re.sub(r"<[^>]+>", "", (folder / name).read_text(encoding="utf-8")))
+    return re.sub(r"\s+", " ", text)
 
 
 def test_the_page_answers_the_four_questions(dosed):
