@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 from scipy import ndimage
 
 from mnbatch.pipeline.run import run
-from tests.pipeline.test_fields import paint
 
 CELLS = 8
 
@@ -31,14 +29,6 @@ def refocused(values: np.ndarray, seed: int, sigma: float = 1.6) -> np.ndarray:
     return np.clip(ndimage.gaussian_filter(values.astype(float), blur) + noise, 0, top).astype(values.dtype)
 
 
-def body(values: np.ndarray, seed: int) -> np.ndarray:
-    """The same cells in a stain of the whole cell: a disc round what is bright."""
-    grey = values.astype(float)
-    bright = grey > np.median(grey) + 0.25 * (np.percentile(grey, 99.5) - np.median(grey))
-    disc = ndimage.gaussian_filter(ndimage.binary_dilation(bright, iterations=6).astype(float), 2)
-    return np.clip(30 + 170 * disc + np.random.default_rng(seed).normal(0, 3, grey.shape), 0, 255).astype(np.uint8)
-
-
 Sibling = Callable[..., None]
 
 
@@ -46,32 +36,29 @@ Sibling = Callable[..., None]
 def sibling(tmp_path: Path) -> Sibling:
     """Write the pictures of one folder once more into another, changed, under other names."""
 
-    def into(folder: str, other: str, change: Callable[[np.ndarray, int], np.ndarray], leave: tuple[int, ...] = ()):
+    def into(folder: str, other: str, change: Callable[[np.ndarray, int], np.ndarray]):
         (tmp_path / "siblings" / other).mkdir(parents=True)
         for number, path in enumerate(sorted((tmp_path / "siblings" / folder).iterdir())):
             with Image.open(path) as image:
-                values = np.asarray(image.convert("L") if change is body else image)
+                values = np.asarray(image)
             values = values.astype(np.uint8) if values.max() < 256 else (values / 256).astype(np.uint8)
-            if number not in leave:
-                Image.fromarray(change(values, number)).save(tmp_path / "siblings" / other / f"n{number:03d}.png")
+            Image.fromarray(change(values, number)).save(tmp_path / "siblings" / other / f"n{number:03d}.png")
 
     return into
 
 
-@pytest.mark.parametrize(("stain", "keep_crops"), [("fluorescence", True), ("giemsa", False)])
 def test_planes_of_crops_in_sibling_folders_fail_and_name_each_other(
-    settings, new_slide, sibling, tmp_path, stain, keep_crops
+    settings, new_slide, sibling, tmp_path
 ) -> None:
-    leave = ()
     root = tmp_path / "siblings"
-    new_slide(root / "D1/bottom", seed=1, cells=CELLS, stain=stain)
-    new_slide(root / "D1/other", seed=2, cells=CELLS, stain=stain)
-    new_slide(root / "D2/A", seed=3, cells=CELLS, stain=stain)
-    assert run(settings(export=root, keep_crops=keep_crops)).exit_code == 0
+    new_slide(root / "D1/bottom", seed=1, cells=CELLS, stain="giemsa")
+    new_slide(root / "D1/other", seed=2, cells=CELLS, stain="giemsa")
+    new_slide(root / "D2/A", seed=3, cells=CELLS, stain="giemsa")
+    assert run(settings(export=root, keep_crops=False)).exit_code == 0
     before = {name: row["bn_cells"] for name, row in rows_of(tmp_path / "out").items()}
     assert before == {"bottom": "8", "other": "8", "A": "8"}
-    sibling("D1/bottom", "D1/top", refocused, leave=leave)
-    assert run(settings(export=root, keep_crops=keep_crops)).exit_code == 3
+    sibling("D1/bottom", "D1/top", refocused)
+    assert run(settings(export=root, keep_crops=False)).exit_code == 3
     found = rows_of(tmp_path / "out")
     assert {name: row["status"] for name, row in found.items()} == {
         "bottom": "failed",
