@@ -1,4 +1,4 @@
-"""Two slides of one donor whose fields show the same scenes, in another plane or channel: their cells are in the same places."""
+"""Two slides of one donor whose fields show the same scenes, in another plane or channel: cells in the same places."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FEWEST_MET, _LEAST_SHARE = 4, 0.6
 cells that could be. Of fields with 20 cells each it happens by chance less than once in ten million."""
 
 _CONTROL = 0.5
-"""Where so many more meet when the fields of one slide are mirrored, or exchanged, places say nothing: cells on a grid."""
+"""Where a larger share meets when the fields of one slide are mirrored or exchanged, places say nothing (a grid)."""
 
 _NEAR = 0.4
 """Nucleus diameters between the places of a cell in two pictures of one scene."""

@@ -20,8 +20,9 @@ from mnbatch.results.field_rows import StoredField
 from mnbatch.results.records import SlideRecord
 
 NEXT_STEP = (
-    "Export one focal plane or stain alone; or say what the folders are with a --layout that has {plane} or {channel} "
-    "in their place (docs/exports.md), in a new --out; or --names plain, if these are slides of different cells."
+    "Export one focal plane or stain alone; or say what the folders are with --layout, such as "
+    "'{slide}/{plane}/{cell}.png' or with {channel} (docs/exports.md), in a new --out; or give --names plain, if these "
+    "are slides of different cells."
 )
 
 _NO_CELLS = ("small_body", "apoptotic")

@@ -110,4 +110,7 @@ def test_fields_of_other_scenes_of_the_same_names_are_not() -> None:
 def test_cells_on_a_grid_say_nothing() -> None:
     grid = np.array([(100 + 200 * i, 99.5 + 200 * j) for i in range(6) for j in range(5)], float)
     assert same_scenes([field(grid)], [field(grid)]) == ()
-    assert same_scenes([field(places_of(1), f"a{i}") for i in range(2)], [field(places_of(1), f"a{i}") for i in range(2)]) == ()
+    assert (
+        same_scenes([field(places_of(1), f"a{i}") for i in range(2)], [field(places_of(1), f"a{i}") for i in range(2)])
+        == ()
+    )

@@ -1,4 +1,4 @@
-"""The same cells in sibling folders of one donor: two slides that fail, each naming the other; replicates are counted."""
+"""The same cells in sibling folders of one donor: both slides fail and name each other; replicates do not."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ def sibling(tmp_path: Path) -> Sibling:
     return into
 
 
-def test_planes_of_crops_in_sibling_folders_fail_and_name_each_other(
-    settings, new_slide, sibling, tmp_path
-) -> None:
+def test_planes_of_crops_in_sibling_folders_fail_and_name_each_other(settings, new_slide, sibling, tmp_path) -> None:
     root = tmp_path / "siblings"
     new_slide(root / "D1/bottom", seed=1, cells=CELLS, stain="giemsa")
     new_slide(root / "D1/other", seed=2, cells=CELLS, stain="giemsa")

@@ -96,7 +96,11 @@ def test_slides_of_other_donors_and_those_a_person_spoke_for_are_left_alone(stor
 def test_the_sample_sheet_says_whose_slides_are_compared(store) -> None:
     commit(store, "c", pictures_of(ord("b"), 1, 1.6), donor="D2")
     roster = open_roster(store, {"c": {"donor": "D1"}})
-    assert {record.slide_id: record.status for record in roster.records} == {"a": "scored", "b": "failed", "c": "failed"}
+    assert {record.slide_id: record.status for record in roster.records} == {
+        "a": "scored",
+        "b": "failed",
+        "c": "failed",
+    }
 
 
 def test_pictures_saved_again_are_counted_once_as_before(store) -> None:
@@ -127,8 +131,20 @@ def commit_fields(store: Store, slide_id: str, seed: int, moved: float = 0.0) ->
 
 def found(x: float, y: float) -> FoundAt:
     return FoundAt(
-        x=x, y=y, left=int(x), top=int(y), width=40, height=40, cell_class="binucleated", reason="", nuclei=2,
-        nucleus_area=1400, cell_area=None, at_border=False, um_per_pixel=None, outline=(),
+        x=x,
+        y=y,
+        left=int(x),
+        top=int(y),
+        width=40,
+        height=40,
+        cell_class="binucleated",
+        reason="",
+        nuclei=2,
+        nucleus_area=1400,
+        cell_area=None,
+        at_border=False,
+        um_per_pixel=None,
+        outline=(),
     )
 
 
@@ -139,4 +155,6 @@ def test_fields_of_one_scene_in_sibling_folders_fail(tmp_path) -> None:
     assert statuses(store) == {"bottom": "done", "other": "done"}
     commit_fields(store, "top", seed=1, moved=1.5)
     assert statuses(store) == {"bottom": "failed", "other": "done", "top": "failed"}
-    assert "same fields as slide top of the same donor (f0.tif and f0.tif)" in open_roster(store).record("bottom").reason
+    assert (
+        "same fields as slide top of the same donor (f0.tif and f0.tif)" in open_roster(store).record("bottom").reason
+    )
