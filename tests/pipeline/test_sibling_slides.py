@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from scipy import ndimage
 
 from mnbatch.pipeline.run import run
+from tests.pipeline.test_fields import paint
 
 CELLS = 8
 
@@ -27,6 +29,15 @@ def refocused(values: np.ndarray, seed: int, sigma: float = 1.6) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(0, 3 if values.dtype == np.uint8 else 25, values.shape)
     top = np.iinfo(values.dtype).max
     return np.clip(ndimage.gaussian_filter(values.astype(float), blur) + noise, 0, top).astype(values.dtype)
+
+
+def body(values: np.ndarray, seed: int) -> np.ndarray:
+    """The same cells in a stain of the whole cell: a disc round what is bright."""
+    grey = values.astype(float)
+    grey = grey.mean(axis=2) if grey.ndim == 3 else grey
+    bright = grey > np.median(grey) + 0.25 * (np.percentile(grey, 99.5) - np.median(grey))
+    disc = ndimage.gaussian_filter(ndimage.binary_dilation(bright, iterations=6).astype(float), 2)
+    return np.clip(30 + 170 * disc + np.random.default_rng(seed).normal(0, 3, grey.shape), 0, 255).astype(np.uint8)
 
 
 Sibling = Callable[..., None]
@@ -69,3 +80,34 @@ def test_planes_of_crops_in_sibling_folders_fail_and_name_each_other(settings, n
     page = (tmp_path / "out/slides" / found["bottom"]["slide_id"] / "index.html").read_text(encoding="utf-8")
     assert found["top"]["slide_id"] in page
     assert "--names plain" in page
+
+
+def test_planes_of_fields_in_sibling_folders_fail_and_replicates_are_counted(settings, tmp_path) -> None:
+    root = tmp_path / "fields"
+    for folder, first, take in (("bottom", 2, 0), ("other", 4, 0), ("top", 2, 1)):
+        (root / "D1" / folder).mkdir(parents=True)
+        for i in range(2):
+            values = paint(first + i)
+            tifffile.imwrite(root / "D1" / folder / f"f{i}.tif", refocused(values, i, 2.5) if take else values)
+    assert run(settings(export=root, input="fields")).exit_code == 3
+    found = rows_of(tmp_path / "out")
+    assert {name: row["status"] for name, row in found.items()} == {
+        "bottom": "failed",
+        "other": "done",
+        "top": "failed",
+    }
+    outcome = run(settings(export=root, input="fields", names="plain"))
+    assert (outcome.exit_code, len(outcome.scored)) == (0, 3)
+
+
+def test_a_second_stain_of_crops_in_a_sibling_folder_fails(settings, new_slide, sibling, tmp_path) -> None:
+    new_slide(tmp_path / "siblings" / "D1/nuclei", seed=1, cells=16)
+    new_slide(tmp_path / "siblings" / "D1/other", seed=2, cells=16)
+    sibling("D1/nuclei", "D1/body", body)
+    assert run(settings(export=tmp_path / "siblings", stain="fluorescence")).exit_code == 3
+    found = rows_of(tmp_path / "out")
+    assert {name: row["status"] for name, row in found.items()} == {
+        "body": "failed",
+        "nuclei": "failed",
+        "other": "done",
+    }
