@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ from mnbatch.errors import StorageError, UsageError
 from mnbatch.renamed import current_input
 
 if TYPE_CHECKING:
+    from mnbatch.assay.page_options import PageOptions
     from mnbatch.imaging.segmentation import SegmentedField
     from mnbatch.inference.catalogue import ModelSet
     from mnbatch.inference.classifier import Classifier
@@ -72,6 +73,15 @@ def load_model(
     return Model(ModelSet.open(name_or_path), device, threads)
 
 
+class PagesSaid(TypedDict, total=False):
+    """What a person says of the pages of files with several, as the options of `mnbatch run` of these names."""
+
+    nuclear_channel: str | None
+    planes: str | None
+    time: int | None
+    pages: str | None
+
+
 class Model:
     """A model, or a set of models of which each stain has its own. Close it, or use it in a `with` statement."""
 
@@ -84,7 +94,9 @@ class Model:
         """Stains that it serves."""
         return self._models.stains
 
-    def score(self, images: Iterable[Image], *, stain: KnownStain | None = None) -> pd.DataFrame:
+    def score(
+        self, images: Iterable[Image], *, stain: KnownStain | None = None, **said: Unpack[PagesSaid]
+    ) -> pd.DataFrame:
         """Score crops of one slide: a row an image (a row a page of a file with several), in their order.
 
         The images are taken as one slide, as in a run: its stain is what most of them show. Files are decoded in this
@@ -93,6 +105,7 @@ class Model:
         Args:
             images: each one cell; see `Image`. All are held in memory, 150 kB each.
             stain: take the model of this stain; None recognises it.
+            said: `nuclear_channel=`, `planes=`, `time=`, `pages=`, where files do not say what their pages are.
 
         Returns:
             Columns image (path, or number from 0), page, p_mn (0 to 1, no calibrated probability), mn (p_mn at or above
@@ -101,10 +114,10 @@ class Model:
             expected_mn and n_mn, too.
 
         Raises:
-            UsageError: the images hold two stains, or an array has another shape or type.
-            SlideError: no model serves the stain, or it is not recognised.
+            UsageError: the images hold two stains, an array has another shape or type, or `said` is impossible.
+            SlideError: no model serves the stain, or it is not recognised; or what pages are has to be said.
         """
-        cells = self._read(images)
+        cells = self._read(images, said)
         classifier, scores = self._scored(cells, stain)
         frame = pd.DataFrame([_identity(cell) for cell in cells], columns=list(_IDENTITY_TYPES)).astype(_IDENTITY_TYPES)
         numbers = pd.DataFrame(index=range(len(cells)))
@@ -113,7 +126,9 @@ class Model:
         types = {name: kind for name, kind in _NUMBER_TYPES.items() if name in numbers or name in ("p_mn", "mn")}
         return frame.join(numbers.reindex(frame.index, columns=list(types)).astype(types))
 
-    def maps(self, images: Iterable[Image], *, stain: KnownStain | None = None) -> npt.NDArray[np.float32]:
+    def maps(
+        self, images: Iterable[Image], *, stain: KnownStain | None = None, **said: Unpack[PagesSaid]
+    ) -> npt.NDArray[np.float32]:
         """Maps that explain the scores, a row an image as in `score`.
 
         Returns:
@@ -126,7 +141,7 @@ class Model:
         """
         from mnbatch.inference.network_scores import MAPS
 
-        cells = self._read(images)
+        cells = self._read(images, said)
         side = positions(self._models.preparation.size)
         found = np.full((len(cells), len(MAPS), side, side), np.nan, np.float32)
         _, scores = self._scored(cells, stain)
@@ -134,7 +149,9 @@ class Model:
             found[_readable(cells)] = scores.maps
         return found
 
-    def features(self, images: Iterable[Image], *, stain: KnownStain | None = None) -> npt.NDArray[np.float64]:
+    def features(
+        self, images: Iterable[Image], *, stain: KnownStain | None = None, **said: Unpack[PagesSaid]
+    ) -> npt.NDArray[np.float64]:
         """Pooled features that the score is a linear function of, a row an image as in `score`.
 
         Returns:
@@ -146,7 +163,7 @@ class Model:
         """
         from mnbatch.inference.network_features import describe, stream_network
 
-        cells = self._read(images)
+        cells = self._read(images, said)
         crops = [cell for cell in cells if isinstance(cell, CellCrop)]
         if not crops:
             return np.empty((len(cells), 0))
@@ -169,15 +186,17 @@ class Model:
     ) -> None:
         self.close()
 
-    def _read(self, images: Iterable[Image]) -> list[Cell]:
-        preparation = self._models.preparation
+    def _read(self, images: Iterable[Image], said: PagesSaid) -> list[Cell]:
         from mnbatch.imaging.readers import make_cell, read_cells
 
+        preparation, options = self._models.preparation, _page_options(said)
         cells: list[Cell] = []
         for number, image in enumerate(images):
             if isinstance(image, str | Path):
                 path = Path(image).absolute()
-                cells += read_cells(ReadTask("", path.parent, _file(path), hash_file=False), preparation)
+                cells += read_cells(
+                    ReadTask("", path.parent, _file(path), hash_file=False, options=options), preparation
+                )
             else:
                 known = UnreadableCell(
                     slide_id="",
@@ -221,6 +240,19 @@ _NUMBER_TYPES = {
     **dict.fromkeys(("p_0", "p_1", "p_2", "p_3plus", "expected_mn"), "Float64"),
     "n_mn": "Int64",
 }
+
+
+def _page_options(said: PagesSaid) -> PageOptions:
+    from mnbatch.assay.page_options import PageOptions
+    from mnbatch.settings import check_pages
+
+    unknown = sorted(set(said) - set(PagesSaid.__annotations__))
+    if unknown:
+        known = ", ".join(PagesSaid.__annotations__)
+        raise UsageError(f"{unknown[0]} is nothing that can be said of pages.", f"Give one of {known}.")
+    options = PageOptions(said.get("nuclear_channel"), said.get("planes"), said.get("time"), said.get("pages"))
+    check_pages(options)
+    return options
 
 
 def _readable(cells: Sequence[Cell]) -> list[int]:
@@ -351,31 +383,50 @@ def _found_cells(found: SegmentedField) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
-def scan(export: str | Path, *, layout: str = "folder-per-slide", input: str = "auto") -> pd.DataFrame:
+def scan(
+    export: str | Path,
+    *,
+    layout: str = "folder-per-slide",
+    input: str = "auto",
+    names: str = "auto",
+    nuclear_channel: str | None = None,
+    planes: str | None = None,
+    time: int | None = None,
+    pages: str | None = None,
+) -> pd.DataFrame:
     """What slides an export holds; nothing is scored or written.
 
     Args:
         layout: name of a layout preset, or a pattern such as '{donor}/{slide}/{cell}.tif'.
         input: crops, fields, wsi (whole slides), or auto to recognise it.
+        names: how files of one scene are named: an instrument, a pattern, plain, or auto to recognise it.
+        nuclear_channel, planes, time, pages: as `mnbatch scan` has them; None takes what the files say.
 
     Returns:
-        A row a slide: slide_id, slide, donor, path, files, bytes, copy_of. What was left out is in
-        `.attrs["left_out"]`, a DataFrame of path and reason.
+        A row a slide: slide_id, slide, donor, path, files, bytes, copy_of, problem (why a run would fail it, and what
+        to do; missing where nothing is seen from names). What was left out is in `.attrs["left_out"]`, a DataFrame of
+        path and reason.
 
     Raises:
-        UsageError: an unknown layout.
+        UsageError: an unknown layout, or an impossible value.
         NoInputError: there is no export, or no slide in it.
         StorageError: it cannot be read.
     """
+    from mnbatch.assay.page_options import PageOptions
     from mnbatch.imaging.discovery import find_slides
     from mnbatch.imaging.inputs import recognise_input
+    from mnbatch.settings import check_pages
 
+    said = PageOptions(nuclear_channel, planes, time, pages, None if names == "auto" else names)
+    check_pages(said)
     kind = recognise_input(Path(export), layout).kind if input == "auto" else current_input(input)
     left_out: list[dict[str, str]] = []
     found = find_slides(
         Path(export),
         layout=layout,
         kind=kind,
+        stated=input != "auto",
+        options=said,
         explain=lambda skipped: left_out.append({"path": skipped.path, "reason": str(skipped.reason)}),
     )
     rows = [
@@ -387,10 +438,11 @@ def scan(export: str | Path, *, layout: str = "folder-per-slide", input: str = "
             "files": len(slide.files),
             "bytes": sum(file.size for file in slide.files),
             "copy_of": slide.copy_of,
+            "problem": None if slide.refused is None else " ".join(map(str, slide.refused)),
         }
         for slide in found
     ]
-    text = dict.fromkeys(("slide_id", "slide", "donor", "path", "copy_of"), "string")
+    text = dict.fromkeys(("slide_id", "slide", "donor", "path", "copy_of", "problem"), "string")
     types = {**text, "files": "Int64", "bytes": "Int64"}
     frame = pd.DataFrame(rows).astype(types)
     frame.attrs["left_out"] = pd.DataFrame(left_out, columns=["path", "reason"])

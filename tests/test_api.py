@@ -4,14 +4,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 
 import mnbatch
-from mnbatch.errors import CurveError, NoInputError, StorageError, UsageError
+from mnbatch.errors import CurveError, NoInputError, SlideError, StorageError, UsageError
+from mnbatch.imaging.preparation import Preparation
 from mnbatch.simulate import CellSpec, draw_slide_appearance, simulate_cell
 from tests.pipeline.conftest import write_random_model, write_slide
 
@@ -148,6 +151,38 @@ def test_an_export_is_scanned(out):
     assert list(found.files) == [4, 4]
     with pytest.raises(NoInputError):
         mnbatch.scan(out.parent / "nowhere")
+
+
+def test_what_is_said_of_names_and_pages_holds_in_a_scan_as_in_a_run(tmp_path):
+    folder = tmp_path / "export" / "S"
+    folder.mkdir(parents=True)
+    for number in range(4):
+        for channel in ("a", "b"):
+            cell = np.random.default_rng(number).integers(0, 255, (40, 40), np.uint8)
+            Image.fromarray(cell // (1 + (channel == "b"))).save(folder / f"c{number}_{channel}.png")
+    asked = mnbatch.scan(tmp_path / "export", input="crops", names="{cell}_{channel}")
+    assert "--nuclear-channel" in asked.problem[0]
+    told = mnbatch.scan(tmp_path / "export", input="crops", names="{cell}_{channel}", nuclear_channel="a")
+    assert (list(told.files), told.problem.isna().all()) == ([4], True)
+
+
+def test_what_is_said_of_pages_holds_for_files_that_are_scored(tmp_path):
+    cells = np.random.default_rng(1).integers(0, 255, (2, 48, 48), np.uint8)
+    tifffile.imwrite(tmp_path / "cell.tif", cells, imagej=True, metadata={"axes": "CYX"})
+    with pytest.raises(SlideError, match="channels"):
+        _Reader().read(tmp_path / "cell.tif")
+    assert len(_Reader().read(tmp_path / "cell.tif", nuclear_channel="1")) == 1
+    for wrong in ({"plane": "max"}, {"planes": "highest"}):
+        with pytest.raises(UsageError):
+            _Reader().read(tmp_path / "cell.tif", **wrong)
+
+
+class _Reader:
+    """Reads files as a model does, without weights."""
+
+    def read(self, path, **said):
+        models = SimpleNamespace(preparation=Preparation())
+        return mnbatch.api.Model(models, "cpu", None)._read([path], said)
 
 
 def test_a_setting_that_does_not_exist_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""Two slides of one donor that show the same cells, each with other pixels: focal planes or stains in folders of their own.
+"""Two slides of one donor that show the same cells with other pixels: planes or stains in folders of their own.
 
 What is compared is what two slides would not have by chance: cell after cell, or one by one wherever it is, a cell of
 one slide is more like its partner in the other slide than like all others there. So nothing needs to be known of focus,
@@ -16,8 +16,8 @@ import numpy.typing as npt
 from mnbatch.assay.near_copies import SIDE
 
 FEWEST = 8
-"""Cells of the smaller slide. Of 364 pairs of simulated slides with 8 cells that were cut from other cells, none had more
-than 5 cells in the place of their nearest partner; of planes of the same cells all have."""
+"""Cells of the smaller slide. Of 728 pairs of simulated slides with 8 other cells each, none had more than 5 that are
+nearest to the cell of their number; of planes of the same cells all are."""
 
 FEWEST_EQUAL = 3
 """Cells that are enough where both slides have the same number and each picture is almost that of its partner."""
@@ -32,7 +32,7 @@ _NEAREST, _RANK = 0.7, 0.1
 """Share of the cells whose partner is the nearest of all, seen from both sides; mean rank of partners, 0 to 1."""
 
 _GAP, _LIKE = 0.1, 0.6
-"""By which the correlation with a partner is above all others, and what it is at least, where the order is not known."""
+"""By which the correlation with a partner is above all others, and what it is at least, in any order."""
 
 _STAINED_RANK, _STAINED_ABOVE, _MAY_BE = 0.15, 0.6, 0.4
 _ALIKE = 0.93

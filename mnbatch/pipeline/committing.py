@@ -11,6 +11,7 @@ from mnbatch.assay.cells import CellScore, ScoredItem, Slide, SlideEnd, Unreadab
 from mnbatch.assay.field_records import CellsWanted, FieldReport
 from mnbatch.assay.reasons import Named, say
 from mnbatch.errors import SlideError
+from mnbatch.imaging.name_tokens import PLAIN
 from mnbatch.pipeline.planning import Stamps, model_stamp
 from mnbatch.pipeline.reading import SlideJob
 from mnbatch.results.keys import content_key, score_key, stat_key
@@ -301,6 +302,7 @@ def _common(job: SlideJob, settings: RunSettings) -> SlideRecord:
         stains=dict(sorted(job.stains.items())),
         stat_key=stat_key(slide.everything),
         input=slide.kind,
+        each_its_own=settings.stated_names == PLAIN,
         skipped=tuple(LeftOut(path=readable_text(s.path), reason=s.reason) for s in slide.skipped),
     )
 

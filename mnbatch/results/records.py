@@ -201,6 +201,8 @@ class SlideRecord(_Frozen):
         content_key: digest over path and content of the slide's files ("" where they were never read whole).
         score_key: digest of `parts`.
         waiting: newer files of the slide, or all of them, are left to the next run; None for none.
+        each_its_own: a person says that each file shows a cell or field of its own (`--names plain`), so slides are not
+            compared for scenes that come again.
     """
 
     schema_version: Literal[1] = 1
@@ -236,6 +238,7 @@ class SlideRecord(_Frozen):
     skipped: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
     waiting: Waiting | None = None
+    each_its_own: bool = False
 
     @property
     def slide_stain(self) -> SlideStain | None:

@@ -12,6 +12,7 @@ from mnbatch.errors import StorageError
 from mnbatch.results.acknowledged import Acknowledgements, acknowledged, load_acknowledgements
 from mnbatch.results.annotations import load_samples
 from mnbatch.results.records import SlideRecord
+from mnbatch.results.sibling_slides import NEXT_STEP, Sibling
 from mnbatch.results.store import Store
 
 # The call of a stored slide: one way for reports and reviews.
@@ -141,7 +142,18 @@ def open_roster(store: Store, samples: Samples | None = None) -> Roster:
     records = tuple(record for record in everything if record.status != "copy")
     copied = tuple(record for record in everything if record.status == "copy")
     donors = {record.slide_id: donor for record in records if (donor := donor_of(record, sheet))}
-    return Roster(store, records, copied, store.copies(records, donors), load_acknowledgements(store.paths))
+    siblings = store.siblings(records, donors)
+    copies = store.copies(records, donors, failed=siblings.keys())
+    compared = tuple(_without_siblings(record, siblings) for record in records)
+    return Roster(store, compared, copied, copies, load_acknowledgements(store.paths))
+
+
+def _without_siblings(record: SlideRecord, siblings: Mapping[str, Sibling]) -> SlideRecord:
+    """The record; failed where another slide of the donor shows the same cells."""
+    sibling = siblings.get(record.slide_id)
+    if sibling is None:
+        return record
+    return record.model_copy(update={"status": "failed", "reason": sibling.reason(), "next_step": NEXT_STEP})
 
 
 def donor_of(record: SlideRecord, samples: Samples) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,6 +39,7 @@ from mnbatch.results.lock import check_still_held
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
+from mnbatch.results.sibling_slides import Sibling, find_siblings
 from mnbatch.results.stored_crops import MAPS, StoredCrops, thumbnail_of
 from mnbatch.results.writer import COLUMNS, SlideWriter
 
@@ -61,6 +62,7 @@ class Store:
         self._looked_at: dict[tuple[str, bool], tuple[object, str]] = {}
         # Kept from the last call: a review server asks again with every decision.
         self._near: tuple[object, list[tuple[CellAt, CellAt]]] | None = None
+        self._siblings: tuple[object, Mapping[str, Sibling]] | None = None
         # Of one slide alone: a batch would not fit into memory.
         self._latest: tuple[object, _Stored] | None = None
 
@@ -188,8 +190,36 @@ class Store:
         """Whether near copies of a scored slide's cells can be found; not of one that an earlier version scored."""
         return self._generation(record).spectra.name in record.sizes
 
+    def thumbnails(self, record: SlideRecord) -> Callable[[int], npt.NDArray[np.uint8]]:
+        """Gives the small grey picture (64, 64) of a cell of a scored slide by its row; zeros where it has none."""
+        crops, kept = self._crops_of(record), self._generation(record).thumbnails
+        if crops is not None:
+            return lambda row: thumbnail_of(crops.jpeg(row) or b"")
+        return lambda row: np.fromfile(kept, np.uint8, THUMBNAIL_BYTES, offset=row * THUMBNAIL_BYTES).reshape(
+            SIDE, SIDE
+        )
+
+    def siblings(self, records: Sequence[SlideRecord], donors: Mapping[str, str]) -> Mapping[str, Sibling]:
+        """Slides that show the cells or fields of another slide of their donor, in another plane or stain.
+
+        Args:
+            donors: slide_id -> donor, of slides that have one.
+        """
+        usable = self._usable(records)
+        known = _known(usable), tuple(sorted(donors.items()))
+        if self._siblings is None or self._siblings[0] != known:
+            near = self._near_copies(usable, [(record.slide_id, self.digests(record)) for record in usable])
+            self._siblings = known, find_siblings(self, usable, donors, near)
+        return self._siblings[1]
+
+    def _usable(self, records: Sequence[SlideRecord]) -> list[SlideRecord]:
+        return [r for r in records if r.status == "scored" and not _too_bad(r) and not self.damage(r)]
+
     def copies(
-        self, records: Sequence[SlideRecord], donors: Mapping[str, str] | None = None
+        self,
+        records: Sequence[SlideRecord],
+        donors: Mapping[str, str] | None = None,
+        failed: Collection[str] = (),
     ) -> Mapping[str, Elsewhere]:
         """For each slide, the cells that come again, and those that are counted elsewhere or for no donor.
 
@@ -198,13 +228,15 @@ class Store:
 
         Args:
             donors: slide_id -> donor, of slides that have one.
+            failed: slides that are not counted for another reason.
         """
-        usable = [r for r in records if r.status == "scored" and not _too_bad(r) and not self.damage(r)]
+        usable = self._usable(records)
         by_id = {record.slide_id: record for record in usable}
         digests = [(record.slide_id, self.digests(record)) for record in usable]
         near = self._near_copies(usable, digests)
         shared = find_shared(digests, donors or {}, near)
         failing = {slide_id for slide_id, rows in shared.items() if any(cell.fails for cell in rows.values())}
+        failing |= set(failed)
         found = find_copies([item for item in digests if item[0] not in failing], near)
 
         @cache
@@ -226,7 +258,7 @@ class Store:
         self, records: Sequence[SlideRecord], digests: Sequence[tuple[str, npt.NDArray[np.uint8]]]
     ) -> list[tuple[CellAt, CellAt]]:
         """Pairs of cells that show the same picture with other pixels."""
-        known = tuple((record.slide_id, record.generation, *sorted(record.checksums.items())) for record in records)
+        known = _known(records)
         if self._near is not None and self._near[0] == known:
             return self._near[1]
         starts = np.concatenate([[0], np.cumsum([record.cells for record in records])])
@@ -238,17 +270,11 @@ class Store:
         again = np.ones(len(stacked), bool)
         again[np.unique(stacked, axis=0, return_index=True)[1]] = False
         spectra[again] = 0
-        kept = cache(lambda number: self._crops_of(records[number]))
+        kept = cache(lambda number: self.thumbnails(records[number]))
 
         def thumbnail(index: int) -> npt.NDArray[np.uint8]:
             number, row = locate(index, starts)
-            crops = kept(number)
-            if crops is not None:
-                return thumbnail_of(crops.jpeg(row) or b"")
-            flat = np.fromfile(
-                self._generation(records[number]).thumbnails, np.uint8, THUMBNAIL_BYTES, offset=row * THUMBNAIL_BYTES
-            )
-            return flat.reshape(SIDE, SIDE)
+            return kept(number)(row)
 
         def place(index: int) -> CellAt:
             number, row = locate(index, starts)
@@ -309,6 +335,11 @@ def _parsed(lines: Iterable[dict[str, str]]) -> _Stored:
         offset += length
         kept += bool(length)
     return _Stored(tuple(rows), tuple(offsets), tuple(positions))
+
+
+def _known(records: Sequence[SlideRecord]) -> object:
+    """What tells whether anything changed in the results of these slides."""
+    return tuple((r.slide_id, r.generation, r.each_its_own, *sorted(r.checksums.items())) for r in records)
 
 
 def _damaged(record: SlideRecord, what: str) -> StorageError:
