@@ -9,8 +9,8 @@ import numpy as np
 
 from mnbatch.assay.calls import PER, Frequency, SlideCall
 from mnbatch.assay.own_cells import Validation
-from mnbatch.assay.score_mixture import SHIFT_LEVEL, count_scores, expected_count
-from mnbatch.assay.slide_errors import estimate_fraction, predicted_spread, too_few
+from mnbatch.assay.score_mixture import SHIFT_LEVEL, SlideSpread, count_scores, expected_count
+from mnbatch.assay.slide_errors import estimate_fraction, predicted_spread, predicted_spreads, too_few
 
 NOT_BY_SLIDE = "{reason}: nothing is corrected. Rates of all cells together say nothing of one slide"
 SHIFTED_NOTE = (
@@ -87,7 +87,7 @@ def make_estimates(
         validation: how the model errs at the threshold that the frequency was counted with.
         sizes: cells of each slide; () for one slide.
     """
-    expected = _expected(score_counts, validation)
+    expected = _expected(score_counts, validation, sizes or (frequency.bn_cells,))
     shift = expected.get("shift_p")
     shifted = isinstance(shift, float) and shift < SHIFT_LEVEL
     corrected = _corrected(frequency, validation, sizes or (frequency.bn_cells,), shifted)
@@ -144,10 +144,13 @@ def _corrected(frequency: Frequency, validation: Validation, sizes: Sequence[int
     return {**values, "corrected_low": PER * found.low, "corrected_high": PER * found.high}
 
 
-def _expected(score_counts: Sequence[int], validation: Validation) -> dict[str, object]:
+def _expected(score_counts: Sequence[int], validation: Validation, sizes: Sequence[int]) -> dict[str, object]:
     if validation.scores is None:
         return {"expected_note": validation.scores_reason}
-    found = expected_count(np.array(score_counts, np.int64), validation.scores)
+    spread = None
+    if not too_few(validation.slides):
+        spread = SlideSpread(*predicted_spreads(tuple(validation.slides)), tuple(n for n in sizes if n))
+    found = expected_count(np.array(score_counts, np.int64), validation.scores, spread=spread)
     return {
         "expected": PER * found.fraction,
         "expected_low": PER * found.low,

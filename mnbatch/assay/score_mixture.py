@@ -115,7 +115,10 @@ def joined(histogram: ScoreHistogram, slide: Counts, most: int = 8) -> tuple[Cou
 # the cells' re-calibrated probabilities equals the proportion, so that the expected count is proportion times cells.
 #
 # Whether a slide is such a mixture at all is tested: the distance (Pearson) of its scores from the best mixture is
-# compared with that of slides drawn from mixtures, with both the slide and the cells of known truth drawn again.
+# compared with that of slides drawn from mixtures, with both the slide and the cells of known truth drawn again. Slides
+# have scores of their own: where validation slides show how much the share of right calls of a class differs between
+# them (standard deviation u sqrt(m (1 - m))), the drawn slides' densities are Dirichlet about those of known truth with
+# the concentration 1 / u^2 - 1. Any two parts of a Dirichlet have a beta share: that of called cells then has this u.
 
 
 DRAWS = 600
@@ -159,13 +162,31 @@ class ExpectedCount:
         return self.shift_p < SHIFT_LEVEL
 
 
-def expected_count(counts: Counts, histogram: ScoreHistogram, level: float = 0.95) -> ExpectedCount:
+@dataclass(frozen=True, slots=True, eq=False)
+class SlideSpread:
+    """How much slides differ, for the test of a shift.
+
+    Attributes:
+        mn, nomn: draws of the relative spread u over slides of the share of right calls of cells with and without a
+            micronucleus; at least one each, above 0 and below 1.
+        sizes: cells of each slide that was summed.
+    """
+
+    mn: Floats
+    nomn: Floats
+    sizes: tuple[int, ...] = (1,)
+
+
+def expected_count(
+    counts: Counts, histogram: ScoreHistogram, level: float = 0.95, spread: SlideSpread | None = None
+) -> ExpectedCount:
     """Expected MNBN cells of a slide, with an interval and the test for a shift of the scores.
 
     Args:
         counts: counted cells of the slide in the bins of `histogram` (see `count_scores`), at least one.
         histogram: cells of known truth, scored by the same model.
         level: of the interval.
+        spread: how much slides differ, for the test; None: not at all, which makes it fire too often.
 
     Raises:
         ValueError: no score.
@@ -177,7 +198,7 @@ def expected_count(counts: Counts, histogram: ScoreHistogram, level: float = 0.9
     rng = np.random.default_rng(_SEED)
     fraction = float(mixing_proportion(slide[None], _density(mn)[None], _density(nomn)[None])[0])
     low, high = _interval(rng, slide, mn, nomn, level)
-    p = _shift(rng, slide, mn, nomn, fraction)
+    p = _shift(rng, slide, mn, nomn, fraction, spread)
     return ExpectedCount(
         fraction=fraction, low=min(low, fraction), high=max(high, fraction), cells=cells, shift_p=p, bins=len(slide)
     )
@@ -232,14 +253,30 @@ def _shift(
     mn: Counts,
     nomn: Counts,
     fraction: float,
+    spread: SlideSpread | None,
 ) -> float:
     f1, f0 = _density(mn), _density(nomn)
     drawn_mn = _densities(rng.multinomial(int(mn.sum()), f1, DRAWS))
     drawn_nomn = _densities(rng.multinomial(int(nomn.sum()), f0, DRAWS))
-    drawn_slide = rng.multinomial(int(slide.sum()), fraction * f1 + (1 - fraction) * f0, DRAWS)
+    if spread is None:
+        drawn_slide = rng.multinomial(int(slide.sum()), fraction * f1 + (1 - fraction) * f0, DRAWS)
+    else:
+        own = (_own_densities(rng, f, u, spread.sizes) for f, u in ((f1, spread.mn), (f0, spread.nomn)))
+        of_mn, of_nomn = own
+        drawn_slide = rng.multinomial(int(slide.sum()), fraction * of_mn + (1 - fraction) * of_nomn)
     distances = _distance(drawn_slide, drawn_mn, drawn_nomn)
     observed = _distance(slide[None], f1[None], f0[None])[0]
     return float((1 + (distances >= observed * (1 - 1e-9)).sum()) / (DRAWS + 1))
+
+
+def _own_densities(rng: np.random.Generator, density: Floats, u: Floats, sizes: Sequence[int]) -> Floats:
+    """(DRAWS, bins): densities of new slides, weighted by their cells; a gamma variable a bin makes a Dirichlet."""
+    size = 1 / np.resize(u, DRAWS) ** 2 - 1
+    found = np.zeros((DRAWS, len(density)))
+    for n in sizes:
+        drawn = rng.standard_gamma(size[:, None] * density) + 1e-12
+        found += n * drawn / drawn.sum(axis=1, keepdims=True)
+    return np.asarray(found / found.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
 def _densities(counts: Counts) -> Floats:

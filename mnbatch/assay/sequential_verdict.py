@@ -20,13 +20,13 @@ from scipy.special import betainc, betaln, gammaln
 # Strata: cells of one slide that were called, are near the threshold, or are of the rest; each in random order. Of the
 # M cells of a stratum t were looked at and s have a micronucleus; how many of the M have one, c, is not known.
 #
-# Confidence sequence: the ratio R_t(c) = prior(c) / posterior_t(c) is a martingale (at its end a supermartingale) of mean
-# 1 under the true c, for cells drawn in random order without replacement (Waudby-Smith and Ramdas, "Confidence
-# sequences for sampling without replacement", NeurIPS 2020). So by Ville's inequality R_t exceeds 1 / e at any time with a probability of at most e.
-# The prior is beta-binomial and only decides how soon the sequence is narrow, never whether it holds. Of several strata
-# the product of the ratios is a martingale, whatever order they are looked at in, as long as that order looks at
-# nothing but what was seen before. The total T over strata is then between the least and the largest sum of c under
-# which the product is at most 1 / e (sums by min-plus convolution of the logarithms).
+# Confidence sequence: the ratio R_t(c) = prior(c) / posterior_t(c) is a martingale (at its end a supermartingale) of
+# mean 1 under the true c, for cells drawn in random order without replacement (Waudby-Smith and Ramdas, "Confidence
+# sequences for sampling without replacement", NeurIPS 2020). So by Ville's inequality R_t exceeds 1 / e at any time
+# with a probability of at most e. The prior is beta-binomial and only decides how soon the sequence is narrow, never
+# whether it holds. Of several strata the product of the ratios is a martingale, whatever order they are looked at in,
+# as long as that order looks at nothing but what was seen before. The total T over strata is then between the least
+# and the largest sum of c under which the product is at most 1 / e (sums by min-plus convolution of the logarithms).
 #
 # Verdict: the cells are a sample of the donor's. Above f_0 where P(K >= T_low | N, f_0) <= e', below where
 # P(K <= T_high | N, f_0) <= e' (binomial). Where f_0 is read off a curve, it is between two limits, each of which fails

@@ -139,8 +139,32 @@ def predicted_rates(slides: tuple[ValidationSlide, ...], sizes: tuple[int, ...])
     return se, sp
 
 
+@lru_cache(maxsize=512)
+def predicted_spreads(slides: tuple[ValidationSlide, ...]) -> tuple[Floats, Floats]:
+    """Draws of the relative spread u of the sensitivity and of the specificity over slides, (DRAWS,) each.
+
+    Raises:
+        ValueError: too few validation slides (`too_few`).
+    """
+    if too_few(slides):
+        raise ValueError(too_few(slides))
+    rng = np.random.default_rng(_SEED)
+    found = []
+    for counts in ([(s.right, s.n_mn) for s in slides if s.n_mn], [(s.spared, s.free) for s in slides if s.free]):
+        a, b = _parameters(rng, counts)
+        found.append(1 / np.sqrt(a + b + 1))
+    return found[0], found[1]
+
+
 def _draws(rng: np.random.Generator, counts: Sequence[tuple[int, int]], slides: int) -> Floats:
     """(DRAWS, slides) rates of new slides."""
+    a, b = _parameters(rng, counts)
+    found: Floats = rng.beta(a[:, None], b[:, None], size=(DRAWS, slides))
+    return found
+
+
+def _parameters(rng: np.random.Generator, counts: Sequence[tuple[int, int]]) -> tuple[Floats, Floats]:
+    """Draws of the parameters of the beta distribution of a slide's rate, (DRAWS,) each."""
     right, total = (np.array(column, float) for column in zip(*counts, strict=True))
     mean, spread = _grid(right, total)
     m, u = np.meshgrid(mean, spread, indexing="ij")
@@ -152,8 +176,7 @@ def _draws(rng: np.random.Generator, counts: Sequence[tuple[int, int]], slides: 
     # Systematic draws: each part of the posterior gets its share, to one draw.
     places = np.searchsorted(np.cumsum(p) / p.sum(), (np.arange(DRAWS) + rng.random()) / DRAWS)
     drawn = rng.permutation(np.minimum(places, len(p) - 1))
-    found: Floats = rng.beta(a.ravel()[drawn][:, None], b.ravel()[drawn][:, None], size=(DRAWS, slides))
-    return found
+    return a.ravel()[drawn], b.ravel()[drawn]
 
 
 def _grid(right: Floats, total: Floats) -> tuple[Floats, Floats]:

@@ -21,6 +21,8 @@ from mnbatch.errors import CurveError, UsageError
 from mnbatch.spelled_numbers import SpellingError, decimal_of
 
 _COLUMNS = "Columns are D (or dose_gy, dose_cgy, dose_mgy) and C0..C5, or D, N and X."
+PERSON = "donor"
+"""Column of whose blood it is; taken from a calibration table where it is there."""
 _UNNAMED_UNIT = ("d", "dose")
 
 _Rows = Sequence[tuple[int, Mapping[str, str]]]
@@ -61,7 +63,7 @@ def read_points(source: Path | bytes, endpoint: str) -> list[DosePoint]:
 def table_notes(source: Path | bytes) -> list[str]:
     """What is to be said of a calibration table that can be used: columns without a use, lines that are the same."""
     _, rows = read_rows(source)
-    notes = [unread_columns(source)]
+    notes = [unread_columns(source, also=(PERSON,))]
     notes += [f"lines {first} and {second} are the same: is one a copy?" for first, second in _pairs(rows)]
     return [note for note in notes if note]
 
@@ -85,7 +87,14 @@ def _point(row: Mapping[str, str], column: str, endpoint: str, name: str) -> Dos
     if stated < 0:
         raise RowError(f"the dose '{row[column]}' is no number of 0 Gy or more")
     case = CaseCounts.from_row(row, endpoint)
-    return DosePoint(stated / DOSE_PARTS[column], case.cells, case.events, case.counts, name)
+    return DosePoint(
+        dose=stated / DOSE_PARTS[column],
+        cells=case.cells,
+        events=case.events,
+        counts=case.counts,
+        name=name,
+        donor=row.get(PERSON, ""),
+    )
 
 
 def _refuse_open_unit(points: Sequence[DosePoint], column: str, path: str) -> None:

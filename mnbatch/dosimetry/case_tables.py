@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,9 +193,13 @@ def is_read(column: str) -> bool:
     return key in READ or key in DOSE_PARTS or bool(COUNT_COLUMN.fullmatch(key) or RATE_COLUMN.fullmatch(key))
 
 
-def unread_columns(source: Path | bytes) -> str:
-    """What is to be said of columns that nothing is taken from; "" where there are none."""
-    return unread(_table(source).columns, is_read)
+def unread_columns(source: Path | bytes, also: Sequence[str] = ()) -> str:
+    """What is to be said of columns that nothing is taken from; "" where there are none.
+
+    Args:
+        also: names of columns that this kind of table is read for besides.
+    """
+    return unread(_table(source).columns, lambda name: is_read(name) or column_key(name) in also)
 
 
 def _table(source: Path | bytes) -> Table:

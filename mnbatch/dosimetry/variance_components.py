@@ -231,7 +231,7 @@ def _largest_scatter(slides: Sequence[CountedSlide], relative: bool = False) -> 
         total += float(((same - mean) ** 2).sum()) / (mean**2 if relative else 1.0)
         df += len(same) - 1
     counting = np.mean([(s.events + 1) / s.cells**2 for s in slides]) ** 0.5
-    return 4 * (total / max(1, df)) ** 0.5 + (0.0 if relative else 2 * float(counting))
+    return float(4 * (total / max(1, df)) ** 0.5 + (0.0 if relative else 2 * float(counting)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -316,7 +316,7 @@ def _below_and_at(known: Components, q: Floats, case: CaseSlides) -> tuple[Float
     # Scaled as Garwood's interval is: x / phi events in n / phi cells.
     mean, events = q * n / case.phi, x / case.phi
     same = np.exp(xlogy(events, mean) - mean - gammaln(events + 1)) / case.phi
-    return gammaincc(events + 1, mean), np.minimum(same, 1.0)
+    return np.asarray(gammaincc(events + 1, mean), np.float64), np.asarray(np.minimum(same, 1.0), np.float64)
 
 
 def tail_above(known: Components, dose: float, case: CaseSlides, g: float = 1.0) -> float:

@@ -9,9 +9,10 @@ from mnbatch.assay.calls import SlideCall
 from mnbatch.dosimetry.calibration_curve import Endpoint
 from mnbatch.dosimetry.likelihood_fits import DosePoint
 from mnbatch.errors import CurveError, MismatchError, UsageError
+from mnbatch.results.annotations import load_samples
 from mnbatch.results.dosing_settings import scoring_mode
 from mnbatch.results.records import SlideRecord
-from mnbatch.results.roster import Roster, missing_of, open_roster
+from mnbatch.results.roster import Roster, donor_of, missing_of, open_roster
 from mnbatch.results.store import Store
 
 
@@ -44,7 +45,9 @@ def calibration_points(
         )
     scoring = _scoring(named)
     chosen: Endpoint = endpoint or ("mn" if all(call.mn is not None for _, call in calls) else "mnbn")
-    return [_point(r, call, doses[r.slide_id], chosen) for r, call in calls], chosen, scoring
+    samples = load_samples(store.paths)
+    points = [_point(r, call, doses[r.slide_id], chosen, donor_of(r, samples) or "") for r, call in calls]
+    return points, chosen, scoring
 
 
 def known_doses(samples: Mapping[str, Mapping[str, str]]) -> dict[str, float]:
@@ -82,10 +85,10 @@ def _scoring(records: Sequence[SlideRecord]) -> dict[str, Any]:
     return {"mode": mode, "model": f"{model.name} {model.version}", "model_digest": digest, "threshold": threshold}
 
 
-def _point(record: SlideRecord, call: SlideCall, dose: float, endpoint: Endpoint) -> DosePoint:
+def _point(record: SlideRecord, call: SlideCall, dose: float, endpoint: Endpoint, donor: str) -> DosePoint:
     if endpoint == "mn":
         if call.mn is None:
             raise MismatchError(f"{record.slide_id} has no counts of micronuclei: {call.mn_reason}.", "Take mnbn.")
-        return DosePoint(dose, call.mn.bn_cells, call.mn.micronuclei, call.mn.cells, record.slide_id)
+        return DosePoint(dose, call.mn.bn_cells, call.mn.micronuclei, call.mn.cells, record.slide_id, donor)
     assert call.frequency is not None
-    return DosePoint(dose, call.frequency.bn_cells, call.frequency.mnbn_cells, (), record.slide_id)
+    return DosePoint(dose, call.frequency.bn_cells, call.frequency.mnbn_cells, (), record.slide_id, donor)

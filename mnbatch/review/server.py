@@ -13,7 +13,6 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -25,7 +24,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer, create_server
 
 from mnbatch.errors import MnbatchError, StorageError
-from mnbatch.intake import parse_json
+from mnbatch.intake import parse_json, read_bytes
 from mnbatch.results.store import Store
 from mnbatch.review.decisions import Decision, parse_decision
 from mnbatch.review.queue import Queue
@@ -183,6 +182,7 @@ class DonorVerdicts(Protocol):
 
 
 VERDICT_SCRIPT = "_verdict.js"
+_SCRIPT_FILE = Path(__file__).with_name("verdict.js")
 _GALLERY = re.compile(rf"donors/{_NAME}/gallery\.html", re.ASCII)
 
 
@@ -411,7 +411,7 @@ class _Request:
     def _verdict(self, name: str, verdicts: DonorVerdicts) -> tuple[str, bytes]:
         """The script that shows verdicts, or one donor's as JSON (`_verdict/<donor>`)."""
         if name == VERDICT_SCRIPT:
-            return TYPES[".js"], resources.files("mnbatch.review").joinpath("verdict.js").read_bytes()
+            return TYPES[".js"], read_bytes(_SCRIPT_FILE)
         found = verdicts.of_donor(name.removeprefix("_verdict/"))
         if found is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "There is no such donor in OUT.")

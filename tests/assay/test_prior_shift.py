@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from mnbatch.assay.score_mixture import EDGES, ScoreHistogram, count_scores, expected_count, mixing_proportion
+from mnbatch.assay.score_mixture import (
+    EDGES,
+    ScoreHistogram,
+    SlideSpread,
+    count_scores,
+    expected_count,
+    mixing_proportion,
+)
 
 
 def made(rng, cells, prevalence, shift=0.0):
@@ -74,3 +81,24 @@ def test_the_same_scores_give_the_same_numbers():
 def test_no_score_has_no_expected_count():
     with pytest.raises(ValueError, match="no expected count"):
         expected_count(counts([]), known(np.random.default_rng(1)))
+
+
+def test_slides_that_differ_as_validation_slides_do_are_rarely_shifted():
+    rng = np.random.default_rng(5)
+    mn, nomn = np.array([0.02, 0.06, 0.12, 0.3, 0.5]), np.array([0.6, 0.25, 0.1, 0.03, 0.02])
+    edges = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    known = ScoreHistogram(
+        edges, tuple(rng.multinomial(1000, mn).tolist()), tuple(rng.multinomial(9000, nomn)), "known"
+    )
+    u = 0.15
+    fired = []
+    for _ in range(30):
+        own = [rng.dirichlet(f * (1 / u**2 - 1)) for f in (mn, nomn)]
+        counts = rng.multinomial(1000, 0.05 * own[0] + 0.95 * own[1])
+        spread = SlideSpread(np.array([u]), np.array([u]), (1000,))
+        fired.append([expected_count(counts, known, spread=s).shifted for s in (None, spread)])
+    without, with_spread = np.mean(fired, axis=0)
+    assert without > 0.3
+    assert with_spread < 0.1
+    far = rng.multinomial(1000, [0.1, 0.1, 0.6, 0.1, 0.1])
+    assert expected_count(far, known, spread=spread).shifted

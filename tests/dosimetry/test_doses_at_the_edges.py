@@ -174,3 +174,84 @@ def test_merkle_gives_no_interval_without_width():
     result = dose(curve, 1000, 0, "merkle")
     assert result.upper is None
     assert any("profile method has" in warning for warning in result.warnings)
+
+
+# Every method at every edge.
+
+METHODS = ("profile", "components", "delta", "merkle")
+CURVES = {
+    "beta = 0": {"coefficients": (0.01, 0.06, 0.0), "covariance": np.diag([1e-6, 1e-5, 0.0])},
+    "alpha = 0": {"coefficients": (0.01, 0.0, 0.02), "covariance": np.diag([1e-6, 0.0, 1e-6])},
+    "C = 0": {"coefficients": (0.0, 0.06, 0.01), "covariance": np.diag([0.0, 1e-5, 1e-6])},
+    "C = 0, known without error": {"coefficients": (0.0, 0.06, 0.01), "covariance": np.zeros((3, 3))},
+}
+
+
+def with_slides(coefficients, cells=1000):
+    """A curve fitted to slides that scatter a little, for `components`."""
+    rng, found = np.random.default_rng(2), []
+    for d in (0, 0.25, 0.5, 1, 2, 3, 4):
+        y = float(np.dot(coefficients, (1, d, d * d)))
+        found += [DosePoint(d, cells, int(rng.binomial(cells, y))) for _ in range(3)]
+    return fit_curve(found, "mnbn")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("curve", CURVES)
+@pytest.mark.parametrize("endpoint", ["mn", "mnbn"])
+def test_curves_with_a_coefficient_of_0_give_an_interval_about_the_dose(method, curve, endpoint):
+    found = dose(make_curve(endpoint=endpoint, **CURVES[curve]), 1000, 80, method)
+    assert found.status == "ok"
+    assert 0 < found.lower < found.estimate < found.upper
+    none = dose(make_curve(endpoint=endpoint, **CURVES[curve]), 1000, 0, method)
+    assert (none.estimate, none.lower) == (0, 0)
+    assert none.upper is None or none.upper > 0
+
+
+@pytest.mark.parametrize("coefficients", [(0.01, 0.06, 0.0), (0.0, 0.06, 0.01), (0.01, 0.0, 0.03)])
+def test_components_of_curves_with_a_coefficient_of_0(coefficients):
+    curve = with_slides(coefficients)
+    found = dose(curve, 1000, round(1000 * sum(coefficients)), "components")
+    assert found.method == "components"
+    assert 0 < found.lower < 1 < found.upper < 3
+    none = dose(curve, 1000, 0, "components")
+    assert none.lower == 0
+    assert none.upper > 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_method_bounds_a_dose_near_saturation(method):
+    curve = make_curve(endpoint="mnbn", coefficients=(0.01, 0.06, 0.0115), dose_range=(0.0, 7.0))
+    found = dose(curve, 1000, 990, method)
+    assert found.upper is None
+    assert any("no upper limit" in warning for warning in found.warnings)
+    all_cells = dose(curve, 1000, 1000, method)
+    assert all_cells.upper is None
+
+
+def test_components_do_not_bound_a_dose_near_saturation():
+    found = dose(with_slides((0.01, 0.06, 0.0115)), 1000, 990, "components")
+    assert (found.method, found.upper) == ("components", None)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_dose_above_the_curve_is_extrapolated_and_says_so(method):
+    found = dose(make_curve(endpoint="mnbn", dose_range=(0.0, 3.0)), 1000, 500, method)
+    assert found.above_range
+    assert found.estimate > 3
+    assert any("> 3 Gy, where the curve ends" in warning and "extrapolated" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_million_cells_are_computed_and_one_is_refused(method):
+    many = dose(make_curve(endpoint="mnbn"), 1_000_000, 72_100, method)
+    assert many.estimate == pytest.approx(1.0, abs=0.01)
+    assert many.lower < 1 < many.upper
+    assert many.upper - many.lower < 0.5
+    assert dose(make_curve(endpoint="mnbn"), 1, 1, method).status == "refused"
+
+
+def test_components_of_a_million_cells():
+    found = dose(with_slides((0.0077, 0.0459, 0.0185)), 1_000_000, 72_100, "components")
+    assert found.method == "components"
+    assert found.lower < 1 < found.upper

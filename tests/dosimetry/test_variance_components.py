@@ -149,3 +149,12 @@ def test_the_frequency_at_a_dose_is_wider_where_slides_differ(even, uneven):
         threshold_of_dose(uneven, 1.0, 0.0025)
     with pytest.raises(UsageError, match="ends at 4 Gy"):
         threshold_of_dose(even, 5.0, 0.0025)
+
+
+def test_a_column_of_donors_is_read_from_a_calibration_table_and_said_nowhere_as_unread():
+    from mnbatch.dosimetry.calibration_tables import read_points, table_notes
+
+    rows = "\n".join(f"{p.donor},{p.dose:g},{p.cells},{p.events}" for p in points(persons=4))
+    table = f"Donor,D,N,X\n{rows}\n".encode()
+    assert components_of(fit_curve(read_points(table, "mnbn"), "mnbn")).persons_known
+    assert not any("Donor" in note for note in table_notes(table))
