@@ -6,7 +6,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -184,8 +183,8 @@ def test_no_tile_shows_a_map_or_a_name_without_its_picture(page: Any, built: Sto
         const done = arguments[0], counts = [], start = performance.now();
         const look = () => {
           const tiles = [...document.querySelectorAll(".tile")];
-          counts.push(tiles.filter((t) => t.dataset.wait
-            ? getComputedStyle(t.querySelector(".map")).visibility !== "hidden" || getComputedStyle(t.querySelector(".src")).visibility !== "hidden"
+          const seen = (t, part) => getComputedStyle(t.querySelector(part)).visibility !== "hidden";
+          counts.push(tiles.filter((t) => t.dataset.wait ? seen(t, ".map") || seen(t, ".src")
             : !t.querySelector(".pic").width || t.querySelector(".pic").width === 300).length);
           if (performance.now() - start < 1000) requestAnimationFrame(look);
           else done([Math.max(...counts), tiles.filter((t) => t.dataset.wait).length, tiles.length]);
@@ -228,7 +227,8 @@ def test_a_number_that_comes_too_late_decides_nothing(page: Any, built: Store) -
     wait(lambda: ready(page))
     first = shown(page)
     script = """
-    const done = arguments[0], press = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    const done = arguments[0];
+    const press = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
     press("m");
     setTimeout(() => { press("2"); done(mnbatch.state.rows().map((r) => [r.cell_id, r.decision, r.count])); }, 250);
     """
