@@ -102,6 +102,7 @@ def test_a_server_that_dies_loses_nothing_and_the_next_one_gets_it(page: Any, bu
         wait(lambda: ready(page))
         key(page, "n")
         wait(lambda: len(read_trail(built.paths, "s1").entries) == 1)
+        wait(lambda: not js(page, "mnbatch.save.fresh().length"))
     wait(lambda: ready(page))
     key(page, "n")
     wait(lambda: not js(page, "document.getElementById('banner').hidden"))
@@ -230,7 +231,7 @@ def test_a_number_that_comes_too_late_decides_nothing(page: Any, built: Store) -
     const done = arguments[0];
     const press = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
     press("m");
-    setTimeout(() => { press("2"); done(mnbatch.state.rows().map((r) => [r.cell_id, r.decision, r.count])); }, 250);
+    setTimeout(() => { press("2"); done(mnbatch.state.rows().map((r) => [r.cell_id, r.decision, r.count])); }, 120);
     """
     assert page.execute_async_script(script) == [[first, "mn", None]]
     assert js(page, "document.getElementById('hint').textContent").startswith("Too late")

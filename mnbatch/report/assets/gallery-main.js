@@ -185,7 +185,7 @@ mnbatch.start = () => {
     held = cell;
     document.body.dataset.held = "true";
     bench.text("hint", "MN. Number of MN: 1 to 9. Enter: go on.");
-    holding = setTimeout(() => { if (held === cell) { lateUntil = performance.now() + LATE_MS; release(); next(); } }, options.wait);
+    holding = setTimeout(() => { if (held === cell) { release(); next(); lateUntil = performance.now() + LATE_MS; } }, options.wait);
   }
 
   function release() {
@@ -424,7 +424,7 @@ mnbatch.start = () => {
     if (cell) grid.repaint(cell); else { fill(); redraw(); }
     if (!cell || cell === current) bench.show(current, options);
     // The next picture comes first.
-    requestAnimationFrame(() => setTimeout(() => { count(); bench.echo(back); if (cell && mode !== "differ") differences(); }));
+    requestAnimationFrame(() => setTimeout(() => { count(); bench.echo(back); if (cell) differences(); }));
     if (!cell) count();
     if (!state.lasting) bench.text("saved", "This browser stores no decisions: save the review before you close the page.");
     save.push();
