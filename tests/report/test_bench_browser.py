@@ -6,7 +6,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +102,7 @@ def test_a_server_that_dies_loses_nothing_and_the_next_one_gets_it(page: Any, bu
         wait(lambda: ready(page))
         key(page, "n")
         wait(lambda: len(read_trail(built.paths, "s1").entries) == 1)
+        wait(lambda: not js(page, "mnbatch.save.fresh().length"))
     wait(lambda: ready(page))
     key(page, "n")
     wait(lambda: not js(page, "document.getElementById('banner').hidden"))
@@ -184,8 +184,8 @@ def test_no_tile_shows_a_map_or_a_name_without_its_picture(page: Any, built: Sto
         const done = arguments[0], counts = [], start = performance.now();
         const look = () => {
           const tiles = [...document.querySelectorAll(".tile")];
-          counts.push(tiles.filter((t) => t.dataset.wait
-            ? getComputedStyle(t.querySelector(".map")).visibility !== "hidden" || getComputedStyle(t.querySelector(".src")).visibility !== "hidden"
+          const seen = (t, part) => getComputedStyle(t.querySelector(part)).visibility !== "hidden";
+          counts.push(tiles.filter((t) => t.dataset.wait ? seen(t, ".map") || seen(t, ".src")
             : !t.querySelector(".pic").width || t.querySelector(".pic").width === 300).length);
           if (performance.now() - start < 1000) requestAnimationFrame(look);
           else done([Math.max(...counts), tiles.filter((t) => t.dataset.wait).length, tiles.length]);
@@ -228,9 +228,10 @@ def test_a_number_that_comes_too_late_decides_nothing(page: Any, built: Store) -
     wait(lambda: ready(page))
     first = shown(page)
     script = """
-    const done = arguments[0], press = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    const done = arguments[0];
+    const press = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
     press("m");
-    setTimeout(() => { press("2"); done(mnbatch.state.rows().map((r) => [r.cell_id, r.decision, r.count])); }, 250);
+    setTimeout(() => { press("2"); done(mnbatch.state.rows().map((r) => [r.cell_id, r.decision, r.count])); }, 120);
     """
     assert page.execute_async_script(script) == [[first, "mn", None]]
     assert js(page, "document.getElementById('hint').textContent").startswith("Too late")

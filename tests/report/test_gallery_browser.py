@@ -16,7 +16,7 @@ import pytest
 from mnbatch.app.signing_service import SignRequest, sign_donor
 from mnbatch.report.build import ReportOptions, build_reports
 from mnbatch.results.store import Store
-from mnbatch.review.decisions import COLUMNS, LONGEST_NAME
+from mnbatch.review.decisions import COLUMNS, LONGEST_NAME, MORE_COLUMNS
 from mnbatch.review.estimate import hypergeometric_limits
 from mnbatch.review.queue import ReviewPlan, save_plan
 from mnbatch.review.review_import import import_review, queues_of
@@ -65,12 +65,15 @@ def gallery(store: Store, slide_id: str) -> str:
 
 def press(page: Any, keys: str) -> None:
     for key in keys:
+        wait(lambda: page.execute_script("return document.body.dataset.ready !== 'false'"))
         page.switch_to.active_element.send_keys(key)
 
 
 def name(page: Any, reviewer: str) -> None:
     from selenium.webdriver.common.keys import Keys
 
+    # A decision goes on at once; tests/report/test_bench_browser.py has those that wait for a number.
+    page.execute_script("const w = document.getElementById('wait'); w.value = 0; w.dispatchEvent(new Event('input'))")
     field = page.find_element("id", "reviewer")
     field.clear()
     field.send_keys(reviewer + Keys.ENTER)
@@ -107,7 +110,7 @@ def test_a_reviewers_whole_way_by_keyboard(page: Any, built: Store, tmp_path: Pa
     path = tmp_path / "review.csv"
     wait(path.exists)
     with path.open(encoding="utf-8", newline="") as file:
-        assert tuple(next(csv.reader(file))) == COLUMNS
+        assert tuple(next(csv.reader(file))) == (*COLUMNS, *MORE_COLUMNS)
     assert import_review(built, path).added == 13
     queue = queues_of(built, {"s1": None})["s1"]
     assert queue is not None
@@ -230,14 +233,14 @@ def test_sorting_and_filters(page: Any) -> None:
 
 
 def test_pictures_show_and_the_map_switches_and_blends(page: Any) -> None:
-    script = "const i = document.querySelector('#plain img'); return i.complete && i.naturalHeight"
-    wait(lambda: page.execute_script(script) > 224)
+    script = "return !document.querySelector('#bench.nothing') && document.querySelector('#plain .pic').width"
+    wait(lambda: page.execute_script(script) == 224)
     drawn = (
-        "const c = document.querySelector('#under canvas');"
+        "const c = document.querySelector('#under .map');"
         "return c.getContext('2d').getImageData(0, 0, 13, 13).data.some((v) => v > 0)"
     )
     wait(lambda: page.execute_script(drawn))
-    canvas = page.find_element("css selector", "#under canvas")
+    canvas = page.find_element("css selector", "#under .map")
     assert canvas.is_displayed()
     press(page, "[[")
     assert canvas.value_of_css_property("opacity") == "0.8"
@@ -251,14 +254,14 @@ def test_blind_hides_score_call_and_map(page: Any) -> None:
     press(page, "b")
     assert text(page, "cell-facts") == ""
     assert text(page, "automatic") == ""
-    assert not page.find_element("css selector", "#under canvas").is_displayed()
+    assert not page.find_element("css selector", "#under .map").is_displayed()
     assert not page.find_element("id", "sort").is_displayed()
     labels = page.execute_script(
         "return [...document.querySelectorAll('.tile')].map((t) => t.ariaLabel + t.textContent)"
     )
     assert not [label for label in labels if "score" in label or "called" in label or "0.4" in label]
     press(page, "h")
-    assert not page.find_element("css selector", "#under canvas").is_displayed()
+    assert not page.find_element("css selector", "#under .map").is_displayed()
 
 
 def test_only_what_is_in_sight_is_in_the_document_and_arrows_move(page: Any) -> None:
@@ -284,7 +287,7 @@ def test_the_donors_gallery_holds_all_slides(page: Any, built: Store) -> None:
     # Firefox gives each file a storage of its own; Chromium, one to all files (docs/review.md).
     known = [] if isinstance(page, Firefox) else [("s1", "not_mn")]
     assert [(row["slide_id"], row["decision"]) for row in rows(page)] == known
-    script = "return [...document.querySelectorAll('.tile img')].every((i) => i.complete && i.naturalWidth === 224)"
+    script = "return [...document.querySelectorAll('.tile')].every((t) => !t.dataset.wait)"
     wait(lambda: page.execute_script(script))
 
 

@@ -3,7 +3,9 @@
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
+from mnbatch.review.decisions import Decision
 from mnbatch.review.estimate import agreements, cohens_kappa, disagreements
+from mnbatch.review.review_status import combined
 
 
 def test_kappa_is_cohens():
@@ -23,3 +25,35 @@ def test_only_shared_cells_are_compared_and_differences_listed():
     assert (pair.first, pair.second, pair.cells, pair.agreed) == ("Ada", "Bo", 2, 1)
     (one,) = disagreements(said)
     assert (one.cell_id, one.decisions) == ("c2", (("Ada", "mn"), ("Bo", "not_mn")))
+
+
+def test_other_numbers_of_mn_are_a_difference_and_no_number_is_none():
+    told = {"Ada": {"a": "mn × 1", "b": "mn", "c": "mn × 2"}, "Bo": {"a": "mn × 2", "b": "mn × 3", "c": "mn × 2"}}
+    assert [d.cell_id for d in disagreements(told)] == ["a"]
+
+
+def _decision(reviewer, word, look=""):
+    fixed = {"stratum": "called", "inclusion_probability": 1.0, "model_digest": "m", "result_key": "k"}
+    return Decision("s", "c", word, None, reviewer, "2026-11-23T10:00:00+00:00", **fixed, look=look)
+
+
+@pytest.mark.parametrize(
+    ("words", "together"),
+    [
+        (["mn", "mn"], "mn"),
+        (["mn", "not_mn"], "unsure"),
+        (["mn", "not_mn", "mn"], "mn"),
+        (["mn", "not_mn", "not_scorable"], "unsure"),
+        (["mn", "mn", "not_mn", "not_mn"], "unsure"),
+        (["mn", "not_mn", "not_mn!"], "not_mn"),
+        (["mn", "mn", "not_mn!"], "not_mn"),
+        (["mn", "not_mn", "mn!", "not_mn!"], "unsure"),
+    ],
+)
+def test_a_third_decides_where_two_differ(words, together):
+    """An exclamation mark: an adjudication."""
+    decisions = [
+        _decision(f"r{i}", word.rstrip("!"), "adjudication" if word.endswith("!") else "")
+        for i, word in enumerate(words)
+    ]
+    assert combined({d.reviewer: {"c": d} for d in decisions}) == {"c": together}

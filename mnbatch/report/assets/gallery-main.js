@@ -10,6 +10,7 @@ mnbatch.start = () => {
   // wanted: the cell that was asked for; current: the one whose picture is on the page. Keys decide the latter alone.
   let mode = "look", list = [], wanted = null, current = null, shownAt = 0, held = null, holding = null, lateUntil = 0, from = null;
   const KINDS = ["evidence", "attention5", "attention6"];
+  const REASONS = new Set(["apoptotic", "necrotic", "multinucleated"]);
   const AHEAD = 24, LEAST_MS = 100, LATE_MS = 600;
 
   const asked = {
@@ -170,7 +171,9 @@ mnbatch.start = () => {
     const cell = current, amend = held === cell;
     if (note) options.classes.add(note);
     const look = adjudicates(cell) ? "adjudication" : undefined;
-    state.decide(cell, d, { c, amend, look, k: [...options.classes], m: undefined });
+    // Why a cell is not scorable is not said of one that is.
+    const k = [...options.classes].filter((name) => d === "not_scorable" || !REASONS.has(name));
+    state.decide(cell, d, { c, amend, look, k });
     tell(`${cell.label}: ${mnbatch.words.said({ d, c })}. ${part("progress-text").textContent}`, false);
     const number = options.wait > 0 && d === "mn" && c === null && !amend;
     if (number) hold(cell);
@@ -182,7 +185,7 @@ mnbatch.start = () => {
     held = cell;
     document.body.dataset.held = "true";
     bench.text("hint", "MN. Number of MN: 1 to 9. Enter: go on.");
-    holding = setTimeout(() => { if (held === cell) { lateUntil = performance.now() + LATE_MS; release(); next(); } }, options.wait);
+    holding = setTimeout(() => { if (held === cell) { release(); next(); lateUntil = performance.now() + LATE_MS; } }, options.wait);
   }
 
   function release() {
@@ -421,7 +424,7 @@ mnbatch.start = () => {
     if (cell) grid.repaint(cell); else { fill(); redraw(); }
     if (!cell || cell === current) bench.show(current, options);
     // The next picture comes first.
-    requestAnimationFrame(() => setTimeout(() => { count(); bench.echo(back); if (cell && mode !== "differ") differences(); }));
+    requestAnimationFrame(() => setTimeout(() => { count(); bench.echo(back); if (cell) differences(); }));
     if (!cell) count();
     if (!state.lasting) bench.text("saved", "This browser stores no decisions: save the review before you close the page.");
     save.push();
