@@ -135,6 +135,8 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
     waiting = tuple(_waiting(r) for r in records if r.waits is not None)
     run = _latest_run(paths, held_by)
     done = sum(one.status in ("done", "partial") for one in states.values())
+    if not records and not run:
+        run = {"status": None}
     exit_code, verdict = _verdict(run, sum(not slide.acknowledged for slide in failed), waiting, max_age)
     return OutStatus(
         out=str(out),
@@ -205,8 +207,8 @@ def _verdict(
         found.append((EXIT_WAITING, f"{_slides(still)} waiting for files"))
     wrong = [one for one in found if one is not None]
     if not wrong:
-        going_on = run.get("status") == "running"
-        return EXIT_OK, "ok: a run is going on" if going_on else "ok: the latest run finished"
+        said = {"running": "a run is going on", "finished": "the latest run finished"}
+        return EXIT_OK, f"ok: {said.get(str(run.get('status')), 'there is no manifest of a run')}"
     return wrong[0][0], "look: " + "; ".join(text for _, text in wrong)
 
 
@@ -215,6 +217,9 @@ def _run_verdict(run: Mapping[str, Any]) -> tuple[int, str] | None:
     if status in ("finished", "running"):
         return None
     if not run:
+        # A copy that was shared without its manifest, which is private.
+        return None
+    if status is None:
         return EXIT_RUN_FAILED, "no run is known to have finished here"
     message = f": {run['message']}" if run.get("message") else ""
     said = {

@@ -55,7 +55,8 @@ def test_status_says_when_to_look(place) -> None:
     with hold_lock(place.out / "lock.json"):
         assert mnbatch("status", place.out, "--quiet").stdout.startswith("ok: a run is going on")
     (place.out / "manifest.json").unlink()
-    assert mnbatch("status", place.out).returncode == 6
+    assert mnbatch("status", place.out, "--quiet").stdout.startswith("ok: there is no manifest of a run")
+    assert mnbatch("status", place.out, "--max-age", "26h").returncode == 7
 
 
 def test_status_knows_a_latest_run_that_is_too_old(place) -> None:
