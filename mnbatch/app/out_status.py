@@ -135,9 +135,8 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
     waiting = tuple(_waiting(r) for r in records if r.waits is not None)
     run = _latest_run(paths, held_by)
     done = sum(one.status in ("done", "partial") for one in states.values())
-    if not records and not run:
-        run = {"status": None}
-    exit_code, verdict = _verdict(run, sum(not slide.acknowledged for slide in failed), waiting, max_age)
+    known = run or ({} if records else {"status": None})
+    exit_code, verdict = _verdict(known, sum(not slide.acknowledged for slide in failed), waiting, max_age)
     return OutStatus(
         out=str(out),
         slides=len(records) - len(copies),
