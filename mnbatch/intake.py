@@ -12,11 +12,10 @@ import errno
 import json
 import os
 import stat
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 LARGEST = 2**31
 """Bytes of the largest file that is read whole: far above any table, below what memory would not hold."""
@@ -122,7 +121,9 @@ def read_json(path: Path, *, finite: bool = True, most: int = LARGEST) -> Any:
 
 def reason(error: Exception) -> str:
     """Why something cannot be read or understood, for a sentence: one line, short, without a full stop."""
-    if isinstance(error, ValidationError):
+    # Of pydantic, which takes long to load: who raises its errors has loaded it.
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is not None and isinstance(error, pydantic.ValidationError):
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
         text = f"{place}: {first['msg']}" if place else first["msg"]

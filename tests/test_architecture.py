@@ -132,6 +132,21 @@ def test_help_imports_nothing_heavy(arguments):
     assert done.returncode == 0, done.stderr
 
 
+def test_status_loads_neither_arrays_nor_records(tmp_path):
+    (tmp_path / "batch.json").write_text("{}")
+    code = (
+        "import sys; from mnbatch.cli import main\n"
+        f"sys.argv = ['mnbatch', 'status', {str(tmp_path)!r}]\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 6, end.code\n"
+        f"heavy = {HEAVY | {'numpy', 'PIL'}!r} & set(sys.modules)\n"
+        "heavy |= {'mnbatch.results.records', 'mnbatch.cli.run'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def graph():
     """Module -> the modules it imports at its top level; what a function imports comes later and closes no circle."""
     names = {path: ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in PACKAGE.rglob("*.py")}

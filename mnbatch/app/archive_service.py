@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mnbatch.app.rebuild import Rebuilt, choose_options, make_reports, open_store
 from mnbatch.errors import StorageError
+from mnbatch.intake import read_bytes
 from mnbatch.results.archiving import drop_pictures
 from mnbatch.results.lock import hold_out
 from mnbatch.results.manifest import write_archived
@@ -53,12 +54,12 @@ def archive(out: Path, *, pictures: bool = True) -> Archived:
     store = open_store(out)
     with hold_out(store.paths):
         make_reports(store)
-        tables = {path: path.read_bytes() for path in _tables(store.paths)}
+        tables = {path: read_bytes(path) for path in _tables(store.paths)}
         before = room(store.paths.root)
         done, skipped = ((), ()) if pictures else _drop(store)
         write_archived(store.paths, pictures=pictures)
         rebuilt = make_reports(store, choose_options(store.paths).options)
-        altered = tuple(path.name for path, data in tables.items() if path.read_bytes() != data)
+        altered = tuple(path.name for path, data in tables.items() if read_bytes(path) != data)
     return Archived(
         before=before,
         after=room(store.paths.root),

@@ -22,8 +22,7 @@ from mnbatch.intake import read_json
 
 if TYPE_CHECKING:
     from mnbatch.results.paths import OutPaths
-    from mnbatch.results.records import SlideRecord
-    from mnbatch.results.store import Store
+    from mnbatch.results.record_view import RecordView
 
 REPORTED = ("done", "partial", "failed", "waiting")
 
@@ -121,23 +120,23 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
     """
     from mnbatch.results.lock import current_holder
     from mnbatch.results.paths import OutPaths
-    from mnbatch.results.store import Store
+    from mnbatch.results.record_view import read_views
 
     paths = OutPaths(out.resolve())
     if not paths.batch.exists():
         raise NoInputError(f"{out} holds no results of mnbatch.", "Give the --out directory of a run.")
     holder = current_holder(paths.lock)
     held_by = None if holder is None else f"{holder.host}:{holder.pid}"
-    store = Store(out)
-    records = store.records()
-    states = {record.slide_id: _reported(store, record) for record in records}
+    records = read_views(paths)
+    states = {record.slide_id: _reported(paths, record) for record in records}
     failed = tuple(_failed(r, states[r.slide_id]) for r in records if "failed" in (r.status, states[r.slide_id].status))
     # A copy under another donor is reported as failed, not taken once.
     copies = tuple(r.slide_id for r in records if r.status == "copy" and states[r.slide_id].status != "failed")
-    waiting = tuple(_waiting(r) for r in records if r.waiting is not None)
+    waiting = tuple(_waiting(r) for r in records if r.waits is not None)
     run = _latest_run(paths, held_by)
     done = sum(one.status in ("done", "partial") for one in states.values())
-    exit_code, verdict = _verdict(run, sum(not slide.acknowledged for slide in failed), waiting, max_age)
+    known = run or ({} if records else {"status": None})
+    exit_code, verdict = _verdict(known, sum(not slide.acknowledged for slide in failed), waiting, max_age)
     return OutStatus(
         out=str(out),
         slides=len(records) - len(copies),
@@ -152,7 +151,7 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
     )
 
 
-def _failed(record: SlideRecord, reported: _Reported) -> FailedSlide:
+def _failed(record: RecordView, reported: _Reported) -> FailedSlide:
     return FailedSlide(
         record.slide_id,
         record.name,
@@ -163,15 +162,16 @@ def _failed(record: SlideRecord, reported: _Reported) -> FailedSlide:
     )
 
 
-def _waiting(record: SlideRecord) -> WaitingSlide:
-    assert record.waiting is not None
+def _waiting(record: RecordView) -> WaitingSlide:
+    assert record.waits is not None
+    since, text, overdue = record.waits
     return WaitingSlide(
         slide_id=record.slide_id,
         slide=record.name,
-        since=record.waiting.since,
-        reason=record.waiting.text,
+        since=since,
+        reason=text,
         scored=record.status != "waiting",
-        overdue=record.waiting.overdue,
+        overdue=overdue,
     )
 
 
@@ -206,8 +206,8 @@ def _verdict(
         found.append((EXIT_WAITING, f"{_slides(still)} waiting for files"))
     wrong = [one for one in found if one is not None]
     if not wrong:
-        going_on = run.get("status") == "running"
-        return EXIT_OK, "ok: a run is going on" if going_on else "ok: the latest run finished"
+        said = {"running": "a run is going on", "finished": "the latest run finished"}
+        return EXIT_OK, f"ok: {said.get(str(run.get('status')), 'there is no manifest of a run')}"
     return wrong[0][0], "look: " + "; ".join(text for _, text in wrong)
 
 
@@ -216,6 +216,9 @@ def _run_verdict(run: Mapping[str, Any]) -> tuple[int, str] | None:
     if status in ("finished", "running"):
         return None
     if not run:
+        # A copy that was shared without its manifest, which is private.
+        return None
+    if status is None:
         return EXIT_RUN_FAILED, "no run is known to have finished here"
     message = f": {run['message']}" if run.get("message") else ""
     said = {
@@ -262,15 +265,18 @@ class _Reported:
     acknowledged: bool = False
 
 
-def _reported(store: Store, record: SlideRecord) -> _Reported:
+def _reported(paths: OutPaths, record: RecordView) -> _Reported:
     """A slide as the latest report had it, unless its result was damaged since."""
     if record.status == "waiting":
         return _Reported("waiting", record.reason)
-    wrong = store.damage(record)
+    from mnbatch.results.damage import PICTURES, damage
+
+    slide = paths.slide(record.slide_id)
+    wrong = damage(slide, record, [name for name in record.sizes if name not in PICTURES])
     if wrong:
         return _Reported("failed", f"its stored result is damaged: {wrong}")
     try:
-        summary = read_json(store.paths.slide(record.slide_id).summary, finite=False)
+        summary = read_json(slide.summary, finite=False)
         found = _Reported(summary["status"], summary.get("reason", ""), summary.get("acknowledged") is True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return _Reported("not reported yet")

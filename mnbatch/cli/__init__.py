@@ -2,62 +2,80 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 import traceback
 import warnings
-from typing import Annotated
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mnbatch import __version__
-from mnbatch.cli.ack import ack
-from mnbatch.cli.adapt import adapt
-from mnbatch.cli.archive import archive
 from mnbatch.cli.common import App
-from mnbatch.cli.compare import compare
-from mnbatch.cli.curve import curve_app
-from mnbatch.cli.dose import dose
-from mnbatch.cli.evaluate import evaluate
-from mnbatch.cli.forget import forget
-from mnbatch.cli.history import history
-from mnbatch.cli.model import model_app
-from mnbatch.cli.report import report
-from mnbatch.cli.review import review_app
-from mnbatch.cli.run import run
-from mnbatch.cli.scan import scan
-from mnbatch.cli.simulate import simulate
-from mnbatch.cli.status import status
-from mnbatch.cli.train import train
-from mnbatch.cli.verify import verify
 from mnbatch.errors import EXIT_INTERNAL, EXIT_OK, Interrupted, MnbatchError, StorageError, missing_extra
 from mnbatch.files import as_storage_error
 from mnbatch.renamed import RenamedWarning
 from mnbatch.streams import CLOSED, guarded_streams, lost_outputs, lost_text, tell
 
-app = App(
-    help="Micronucleus frequencies from slide-scanner exports: crawl, score, report, review.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("run")(run)
-app.command("scan")(scan)
-app.command("report")(report)
-app.command("status")(status)
-app.command("ack")(ack)
-app.command("forget")(forget)
-app.command("archive")(archive)
-app.command("history")(history)
-app.command("verify")(verify)
-app.add_typer(curve_app, name="curve")
-app.command("dose")(dose)
-app.add_typer(model_app, name="model")
-app.add_typer(review_app, name="review")
-app.command("train")(train)
-app.command("adapt")(adapt)
-app.command("evaluate")(evaluate)
-app.command("compare")(compare)
-app.command("simulate")(simulate)
+COMMANDS: dict[str, str] = {
+    "run": "run",
+    "scan": "scan",
+    "report": "report",
+    "status": "status",
+    "ack": "ack",
+    "forget": "forget",
+    "archive": "archive",
+    "history": "history",
+    "verify": "verify",
+    "curve": "curve_app",
+    "dose": "dose",
+    "model": "model_app",
+    "review": "review_app",
+    "train": "train",
+    "adapt": "adapt",
+    "evaluate": "evaluate",
+    "compare": "compare",
+    "simulate": "simulate",
+}
+"""Command, also the name of its module -> what it is there: a function, or an app of several commands."""
+
+if TYPE_CHECKING:
+    app: App
+
+
+def __getattr__(name: str) -> App:
+    """The whole command line as `app`, made when it is first asked for: a command needs its own module alone."""
+    if name != "app":
+        raise AttributeError(name)
+    globals()[name] = whole = _build(COMMANDS)
+    return whole
+
+
+def _build(names: Iterable[str]) -> App:
+    """The command line with some of its commands, in their order."""
+    made = App(
+        help="Micronucleus frequencies from slide-scanner exports: crawl, score, report, review.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    typer.Typer.callback(made)(_root)
+    for name in names:
+        found = getattr(importlib.import_module(f"mnbatch.cli.{name}"), COMMANDS[name])
+        if isinstance(found, App):
+            made.add_typer(found, name=name)
+        else:
+            made.command(name)(found)
+    return made
+
+
+def _needed(words: Sequence[str]) -> App:
+    """What these arguments need: one command where the first word names it, and else everything."""
+    if words and words[0] in COMMANDS and not any(name.endswith("_COMPLETE") for name in os.environ):
+        return _build([words[0]])
+    return __getattr__("app")
 
 
 def _print_version(wanted: bool) -> None:
@@ -66,7 +84,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
@@ -120,7 +137,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        app()
+        _needed(sys.argv[1:])()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Interrupted as stop:

@@ -45,8 +45,11 @@ class Reuse:
         if plan.action != "score" or (plan.record is not None and plan.record.status == "scored"):
             return plan
         old = self._old.record(plan.slide.slide_id)
-        if old is None or old.generation is None or not self._fits(plan.slide, old):
+        if old is None or old.generation is None:
             return plan
+        differs = self._difference(plan.slide, old)
+        if differs:
+            return replace(plan, why=f"{plan.why}; not taken over: {differs}")
         paths = self._store.paths.slide(plan.slide.slide_id)
         try:
             self._old.check(old, pictures=True)
@@ -59,15 +62,16 @@ class Reuse:
         why = f"scores taken over from {self._old.paths.root}"
         return Plan(replace(plan.slide, files=()), "reuse", why, record)
 
-    def _fits(self, slide: Slide, old: SlideRecord) -> bool:
+    def _difference(self, slide: Slide, old: SlideRecord) -> str:
+        """Why the old scores are not those that this run would make; "" where they are."""
         if old.status != "scored" or old.parts is None or old.unread or old.waiting is not None:
-            return False
+            return "it was not scored whole"
         if self._stamps.settings.keep_crops and GenerationPaths(Path()).crops.name not in old.sizes:
-            # An archive without pictures.
-            return False
-        if self._stamps.changed_parts(old.parts, slide, old) or old.parts.content != old.content_key:
-            return False
-        return read_content_key(slide) == old.content_key
+            return "its pictures were not kept"
+        changed = self._stamps.changed_parts(old.parts, slide, old)
+        if changed:
+            return changed
+        return "" if read_content_key(slide) == old.content_key else "its files changed"
 
     def _record(self, slide: Slide, old: SlideRecord) -> SlideRecord:
         """Where the slide is and whose it is now, and what was scored then."""

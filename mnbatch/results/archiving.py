@@ -11,11 +11,12 @@ from mnbatch.assay.near_copies import THUMBNAIL_BYTES
 from mnbatch.errors import StorageError
 from mnbatch.results.checksums import HashedFile, file_checksum
 from mnbatch.results.commit import next_generation, staging_name, sweep_slide, write_record
+from mnbatch.results.damage import PICTURES
 from mnbatch.results.lock import check_still_held
 from mnbatch.results.out_files import storage_errors, sync_folder
 from mnbatch.results.paths import GenerationPaths, SlidePaths
 from mnbatch.results.records import SlideRecord
-from mnbatch.results.store import PICTURES, Store
+from mnbatch.results.store import Store
 from mnbatch.results.stored_crops import StoredCrops, thumbnail_of
 
 

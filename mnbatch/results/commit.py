@@ -7,22 +7,33 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Any
 
-from mnbatch.assay.copies import DIGEST_BYTES
-from mnbatch.assay.near_copies import SPECTRUM_BYTES, THUMBNAIL_BYTES
-from mnbatch.csvfile import CsvError, count_rows
 from mnbatch.errors import StorageError
 from mnbatch.files import is_leftover
 from mnbatch.intake import parse_json, read_bytes, read_json, reason, short
 from mnbatch.processes import runs, this_process
-from mnbatch.results.checksums import content_checksum, file_checksum
+from mnbatch.results.checksums import content_checksum
+from mnbatch.results.damage import altered, damage
 from mnbatch.results.lock import check_still_held, run_of
 from mnbatch.results.out_files import write_atomically
-from mnbatch.results.paths import GENERATION_PREFIX, STAGING_PREFIX, GenerationPaths, SlidePaths
+from mnbatch.results.paths import GENERATION_PREFIX, STAGING_PREFIX, SlidePaths
 from mnbatch.results.records import SlideRecord
+
+__all__ = [
+    "altered",
+    "damage",
+    "has_checksum",
+    "has_leftovers",
+    "is_damaged",
+    "next_generation",
+    "parse_record",
+    "read_record",
+    "staging_name",
+    "sweep_slide",
+    "write_record",
+]
 
 DAMAGED = "damaged"
 """The `stat_key` of a record in place of a damaged one; no files give it."""
@@ -239,67 +250,9 @@ def next_generation(paths: SlidePaths) -> str:
     return f"{GENERATION_PREFIX}{number}"
 
 
-def damage(paths: SlidePaths, record: SlideRecord, names: Iterable[str]) -> str:
-    """What is wrong with a scored slide's generation; "" where nothing is.
-
-    All files must have the sizes that were written.
-
-    Args:
-        names: files whose bytes must give their checksums, too; of a record of a version that made none, sizes must do.
-    """
-    if record.generation is None:
-        return ""
-    folder = paths.generation(record.generation).root
-    for name, size in record.sizes.items():
-        try:
-            actual = (folder / name).stat().st_size
-        except OSError as error:
-            return f"{folder / name} cannot be read ({error.strerror})"
-        if actual != size:
-            return f"{folder / name} has {actual} bytes, {size} were written"
-    for name in names:
-        wrong = altered(folder / name, record.checksums.get(name, ""))
-        if wrong:
-            return wrong
-    return _torn(paths.generation(record.generation), record)
-
-
-def _torn(generation: GenerationPaths, record: SlideRecord) -> str:
-    """Whether files of two writers, or a part of one, are in the place of a slide's; "" where all have its cells."""
-    for path, bytes_a_cell in (
-        (generation.digests, DIGEST_BYTES),
-        (generation.spectra, SPECTRUM_BYTES),
-        (generation.thumbnails, THUMBNAIL_BYTES),
-    ):
-        size = record.sizes.get(path.name)
-        if size is not None and size != record.cells * bytes_a_cell:
-            return f"{path} has the size of {size / bytes_a_cell:g} cells, its record says {record.cells}"
-    if generation.scores.name not in record.sizes:
-        return ""
-    try:
-        rows = count_rows(read_bytes(generation.scores))
-    except OSError as error:
-        return f"{generation.scores} cannot be read ({reason(error)})"
-    except CsvError:
-        # Whoever reads it says what is wrong.
-        return ""
-    return "" if rows == record.cells else f"{generation.scores} has {rows} rows, its record says {record.cells} cells"
-
-
 def has_checksum(paths: SlidePaths) -> bool:
     """Whether a slide's record says what its content must give; not known of one that is no JSON."""
     try:
         return CHECKSUM in read_json(paths.record, finite=False)
     except (OSError, ValueError, TypeError):
         return False
-
-
-def altered(path: Path, stated: str) -> str:
-    """How a file differs from its checksum, in words; "" where it does not, or has none."""
-    if not stated:
-        return ""
-    try:
-        found = file_checksum(path)
-    except OSError as error:
-        return f"{path} cannot be read ({error.strerror})"
-    return "" if found == stated else f"{path} was altered after it was written: its bytes do not give its checksum"

@@ -119,7 +119,8 @@ def forgotten(paths: OutPaths) -> list[dict[str, Any]]:
 def _pending(paths: OutPaths) -> Removal | None:
     try:
         content = parse_json(read_bytes(paths.forgetting))
-        return Removal(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
+        return Removal(**fields)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, AttributeError) as error:

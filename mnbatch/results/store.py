@@ -32,7 +32,8 @@ from mnbatch.csvfile import read_stored
 from mnbatch.errors import StorageError
 from mnbatch.intake import read_bytes, reason
 from mnbatch.results.annotations import settle
-from mnbatch.results.commit import damage, has_leftovers, read_record, sweep_slide, write_record
+from mnbatch.results.commit import has_leftovers, read_record, sweep_slide, write_record
+from mnbatch.results.damage import PICTURES, damage
 from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_found
 from mnbatch.results.forgetting import complete
 from mnbatch.results.lock import check_still_held
@@ -45,9 +46,6 @@ from mnbatch.results.writer import COLUMNS, SlideWriter
 
 SCORE_COLUMNS = COLUMNS[: COLUMNS.index("q_2")]
 """What scores.csv has had from the first version on."""
-
-PICTURES = ("crops.bin", "maps.bin", "overviews.bin")
-"""Files of a generation that no number comes from."""
 
 
 class Store:

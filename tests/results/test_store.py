@@ -309,3 +309,24 @@ def test_a_generation_in_the_way_is_no_hindrance(store, make_record, make_score)
     again = writer.commit(make_record())
     assert again.generation == "g3"
     assert sorted(name for name in os.listdir(root) if name.startswith("g")) == ["g3"]
+
+
+def test_sizes_a_cell_are_those_of_who_writes_them():
+    from mnbatch.assay import copies, near_copies, row_sizes
+
+    assert row_sizes.DIGEST_BYTES == copies.DIGEST_BYTES
+    assert row_sizes.SPECTRUM_BYTES == near_copies.SPECTRUM_BYTES
+    assert row_sizes.THUMBNAIL_BYTES == near_copies.THUMBNAIL_BYTES
+
+
+def test_a_glance_sees_what_the_record_says_and_the_stand_in_of_a_damaged_one(store, make_record, make_score):
+    from mnbatch.results.record_view import read_views
+
+    record = commit(store, make_record(), [make_score(0)])
+    (view,) = read_views(store.paths)
+    for name in ("slide_id", "name", "path", "donor", "status", "generation", "sizes", "checksums", "cells"):
+        assert getattr(view, name) == getattr(record, name)
+    path = store.paths.slide(record.slide_id).record
+    path.write_text(path.read_text().replace('"cells": 1', '"cells": 2'))
+    (view,) = read_views(store.paths)
+    assert (view.status, view.reason) == ("failed", store.record(record.slide_id).reason)
