@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mnbatch.errors import MnbatchError, UsageError
 from mnbatch.files import write_atomically
+from mnbatch.intake import read_bytes
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import OutPaths
 
@@ -94,7 +95,7 @@ def _print(browser: str, page: Path, scratch: Path) -> bytes:
         why = [str(error)[:300]]
     data = b""
     with contextlib.suppress(OSError):
-        data = made.read_bytes()
+        data = read_bytes(made)
     if not data.startswith(b"%PDF") or b"%%EOF" not in data[-1024:]:
         raise NoPdfError(f"{browser} made no PDF of {page}: {why[0][:300]}.", "Print the page from a browser's window.")
     return data

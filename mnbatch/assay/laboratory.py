@@ -15,7 +15,7 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     "report": ("uncertainty", "limits"),
 }
 """Table -> its texts. `report.signatures` is a list of roles in addition."""
-DEFAULT_SIGNATURES = ("Scored by", "Checked by", "Head of the laboratory")
+DEFAULT_SIGNATURES: tuple[str, ...] = ("Scored by", "Checked by", "Head of the laboratory")
 LONGEST = 800
 MOST_SIGNATURES = 5
 

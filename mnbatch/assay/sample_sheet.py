@@ -90,10 +90,12 @@ class SampleRow:
     details: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def stored(self) -> dict[str, object]:
+    def stored(self) -> dict[str, str | int | float | None]:
         """Column -> value, as `COLUMNS` has them."""
         mark = _POSITIVE if self.positive else "yes" if self.control else ""
-        known = {name: getattr(self, name) for name in COLUMNS if name not in DETAILS}
+        known: dict[str, str | int | float | None] = {
+            name: getattr(self, name) for name in COLUMNS if name not in DETAILS
+        }
         return known | {name: self.details.get(name, "") for name in DETAILS} | {"control": mark}
 
 

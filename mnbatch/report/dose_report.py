@@ -254,6 +254,13 @@ def dose_sentence(result: DoseResult) -> str:
     return f"{highest}{result.estimate:.2f} Gy ({result.lower:.2f} to {upper})"
 
 
+def dose_number(result: DoseResult) -> str:
+    """The estimate alone, for a row of a table, never a zero where it only cannot be told from none."""
+    if result.estimate is None:
+        return ""
+    return "not shown" if result.below_detection else f"{result.estimate:.2f}"
+
+
 def dose_limits(result: DoseResult) -> str:
     """The interval alone, for a row of a table."""
     if result.lower is None:

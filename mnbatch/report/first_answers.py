@@ -12,6 +12,7 @@ from mnbatch.report.items import DonorItem
 from mnbatch.report.trust_light import TrustLight, donor_light
 
 UNKNOWN = "Cannot be said"
+THRESHOLD = "decision threshold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A line across the scale: place in percent, what it is, and its row (labels near each other take two rows)."""
+    """A line across the scale: place in percent, what it is, and the row of its label, 0 below 1."""
 
     x: float
     label: str
@@ -39,6 +40,7 @@ class DoseScale:
     Attributes:
         ticks: (place in percent, dose, yield per 1000 cells on the curve).
         mark: the estimate with its interval.
+        pointed: whether the estimate is drawn: not where it cannot be told from none.
         spoken: the same in words.
         unit: of the second row.
         thresholds: decision threshold, 1 Gy, 2 Gy.
@@ -46,6 +48,7 @@ class DoseScale:
 
     ticks: tuple[tuple[float, str, str], ...]
     mark: charts.Interval
+    pointed: bool
     spoken: str
     unit: str
     thresholds: tuple[Threshold, ...]
@@ -155,16 +158,11 @@ def _dose_scale(dose: DonorDose) -> DoseScale | None:
     mark = charts.interval(scale, r.estimate, r.lower, scale.top * 1.01 if r.upper is None else r.upper)
     lines = [("1 Gy", 1.0), ("2 Gy", 2.0)]
     if r.decision_dose is not None:
-        lines.insert(0, ("decision threshold", r.decision_dose))
+        lines.insert(0, (THRESHOLD, r.decision_dose))
     unit = "MN" if dose.curve.endpoint == "mn" else "MNBN"
-    return DoseScale(tuple(ticks), mark, dose_sentence(r), unit, _placed(scale, lines))
+    return DoseScale(tuple(ticks), mark, not r.below_detection, dose_sentence(r), unit, _placed(scale, lines))
 
 
 def _placed(scale: charts.Scale, lines: Sequence[tuple[str, float]]) -> tuple[Threshold, ...]:
-    """Labels of lines that are near each other take another row."""
-    found: list[Threshold] = []
-    for label, dose in sorted(lines, key=lambda line: line[1]):
-        x = scale.x(dose)
-        row = 1 if found and x - found[-1].x < 24 and found[-1].row == 0 else 0
-        found.append(Threshold(x, label, row))
-    return tuple(found)
+    """The decision threshold's label is a row above those of the round doses, which may be next to it."""
+    return tuple(Threshold(scale.x(dose), label, int(label == THRESHOLD)) for label, dose in lines)

@@ -13,7 +13,7 @@ from mnbatch.report import charts, provenance, views, wording
 from mnbatch.report.charts import cumulative
 from mnbatch.report.control_samples import NO_CONTROLS, BatchControls
 from mnbatch.report.donor_sheet import SheetSource, SheetView, sheet_view
-from mnbatch.report.dose_report import dose_limits, dose_view
+from mnbatch.report.dose_report import dose_limits, dose_number, dose_view
 from mnbatch.report.field_pictures import FieldsView
 from mnbatch.report.first_answers import first_screen
 from mnbatch.report.frequency_lines import (
@@ -86,6 +86,7 @@ def donor_row(item: DonorItem, up: str) -> RowView:
         reviewed=" · ".join(filter(None, (_review_words(item), short_signature(item.signatures)))),
         light=donor_light(item),
         estimate=dose.result.estimate if dose else None,
+        dose_number=dose_number(dose.result) if dose else "",
         dose_interval=dose_limits(dose.result) if dose else "",
         triage=dose.triage.category if dose and dose.triage else "",
         control=next(filter(None, (_control(slide.sample) for slide in item.slides)), ""),

@@ -34,7 +34,8 @@ class RowView:
         headline: the frequency to be shown; None without a count.
         reviewed: the reviewed frequency with its interval, or the status of the review; "" for none.
         light: how far the result can be used, and why.
-        estimate, dose_interval, triage: dose of a donor, Gy, its interval and class in words; None and "" without one.
+        estimate, dose_number, dose_interval, triage: dose of a donor, Gy, as it is shown (never a zero where it only
+            cannot be told from none), its interval and class in words; None and "" without one.
         control: negative or positive, of a control; "" for others.
     """
 
@@ -58,6 +59,7 @@ class RowView:
     reviewed: str = ""
     light: TrustLight | None = None
     estimate: float | None = None
+    dose_number: str = ""
     dose_interval: str = ""
     triage: str = ""
     control: str = ""

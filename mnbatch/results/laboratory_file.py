@@ -7,7 +7,7 @@ from pathlib import Path
 from mnbatch.assay.laboratory import NO_LABORATORY, Laboratory, parse_laboratory
 from mnbatch.errors import StorageError, UsageError
 from mnbatch.intake import read_text, reason
-from mnbatch.results import annotations
+from mnbatch.results.annotations import change, read
 from mnbatch.results.paths import OutPaths
 
 
@@ -36,8 +36,8 @@ def keep_laboratory(paths: OutPaths, path: Path) -> None:
     """
     _, content = read_laboratory(path)
     data = content.encode("utf-8")
-    if annotations.read(paths, paths.laboratory) != data:
-        annotations.change(paths, replace={paths.laboratory: data})
+    if read(paths, paths.laboratory) != data:
+        change(paths, replace={paths.laboratory: data})
 
 
 def load_laboratory(paths: OutPaths) -> Laboratory:
@@ -46,7 +46,7 @@ def load_laboratory(paths: OutPaths) -> Laboratory:
     Raises:
         StorageError: it is there and cannot be read.
     """
-    data = annotations.read(paths, paths.laboratory)
+    data = read(paths, paths.laboratory)
     if data is None:
         return NO_LABORATORY
     try:
