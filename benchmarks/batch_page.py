@@ -110,11 +110,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print(
-        f"{'page of ' + str(arguments.slides) + ' slides':>24} {'MB':>6} {'opens, s':>9} {'sorts, s':>9} {'CPU':>7} {'CPU':>7}"
-    )
+    title = f"page of {arguments.slides} slides"
+    print(f"{title:>24} {'MB':>6} {'opens, s':>9} {'sorts, s':>9} {'CPU':>7} {'CPU':>7}")
     with tempfile.TemporaryDirectory(prefix="mnbatch-batch-page-") as name:
-        for title, rows in (("in pages", views.ROWS_A_PAGE), ("whole", 10**9)):
+        for name_of_row, rows in (("in pages", views.ROWS_A_PAGE), ("whole", 10**9)):
             path = Path(name) / "index.html"
             data = rendering.render_index(made_up_page(arguments.slides, rows), "stamp")
             path.write_bytes(data)
