@@ -113,13 +113,13 @@ def main() -> None:
     title = f"page of {arguments.slides} slides"
     print(f"{title:>24} {'MB':>6} {'opens, s':>9} {'sorts, s':>9} {'CPU':>7} {'CPU':>7}")
     with tempfile.TemporaryDirectory(prefix="mnbatch-batch-page-") as name:
-        for name_of_row, rows in (("in pages", views.ROWS_A_PAGE), ("whole", 10**9)):
+        for way, rows in (("in pages", views.ROWS_A_PAGE), ("whole", 10**9)):
             path = Path(name) / "index.html"
             data = rendering.render_index(made_up_page(arguments.slides, rows), "stamp")
             path.write_bytes(data)
             opened, sorted_, *busy_for = open_and_sort(path, arguments.repeats)
             print(
-                f"{title:>24} {len(data) / 1e6:6.1f} {opened:9.2f} {sorted_:9.2f} {busy_for[0]:7.2f} {busy_for[1]:7.2f}"
+                f"{way:>24} {len(data) / 1e6:6.1f} {opened:9.2f} {sorted_:9.2f} {busy_for[0]:7.2f} {busy_for[1]:7.2f}"
             )
 
 
