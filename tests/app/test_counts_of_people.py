@@ -214,7 +214,7 @@ def test_contradictory_readings_are_named_and_count_as_called(laboratory, sheet)
     path, curve = fit(laboratory, sheet, "confirmed")
     assert curve.about["fit"]["points"][0]["x"] == 8
     (note,) = [n for n in fit_notes(laboratory.paths.root, curve) if n.startswith("g0a")]
-    assert "2 called cells are unsure, or two people differ on it" in note
+    assert "2 called cells are unsure, or two people differ on them" in note
     dose_out(laboratory.paths.root, make_dosing(str(path)))
     row = donor(laboratory, "g0a")
     assert (row["double_read_cells"], row["double_read_differing"]) == ("120", "2")
