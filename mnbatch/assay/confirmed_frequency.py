@@ -185,9 +185,9 @@ def _posterior(x: _Sums, se: Floats, slips: Slips, level: float) -> tuple[float,
     low, high = np.interp([(1 - level) / 2, (1 + level) / 2], share / share[-1], edges) ** 2
     nothing = x.c + x.f == 0
     value = 0.0 if nothing else float(middle[int(np.argmax(log_p))] ** 2)
-    if not nothing and end == 1.0 and int(np.argmax(log_p)) == len(log_p) - 1:
-        high = 1.0
-    return value, 0.0 if nothing or log_p[0] == log_p.max() else float(low), float(high)
+    everything = not nothing and end == 1.0 and int(np.argmax(log_p)) == len(log_p) - 1
+    lowest = 0.0 if nothing or log_p[0] == log_p.max() else float(low)
+    return value, lowest, 1.0 if everything else float(high)
 
 
 def _marginal(x: _Sums, se: Floats, e_called: Floats, e_others: Floats, share: Floats) -> Floats:

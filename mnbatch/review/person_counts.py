@@ -45,8 +45,9 @@ class PersonCounts:
         """What is to be said of them; "" for nothing."""
         if not self.unsure:
             return ""
-        cells = "1 called cell is" if self.unsure == 1 else f"{self.unsure} called cells are"
-        return f"{cells} unsure, or two people differ on it: counted as the model called it"
+        if self.unsure == 1:
+            return "1 called cell is unsure, or two people differ on it: counted as the model called it"
+        return f"{self.unsure} called cells are unsure, or two people differ on them: counted as the model called them"
 
 
 def person_counts(review: SlideReview, kind: CountKind) -> PersonCounts | None:

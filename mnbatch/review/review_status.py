@@ -167,7 +167,7 @@ def tally(
     for stratum in STRATA:
         drawn = [place.cell_id for place in queue.places if place.stratum == stratum]
         said = [decided[cell_id] for cell_id in drawn if cell_id in decided]
-        number = {word: said.count(word) for word in ("mn", "unsure", "not_scorable")}
+        number: dict[str, Any] = {word: said.count(word) for word in ("mn", "unsure", "not_scorable")}
         tallies.append(
             Tally(
                 stratum=stratum,
@@ -191,7 +191,7 @@ def _by_cell(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> dict[str, lis
     return found
 
 
-def _readings(cells: Sequence[Sequence[Decision]]) -> dict[str, int]:
+def _readings(cells: Sequence[Sequence[Decision]]) -> dict[str, Any]:
     """Cells that two people decided MN or not, and those of them on which they differ.
 
     Unsure is no reading, and an adjudicator knew what the others had decided.
