@@ -163,7 +163,8 @@ def test_what_is_said_of_names_and_pages_holds_in_a_scan_as_in_a_run(tmp_path):
     asked = mnbatch.scan(tmp_path / "export", input="crops", names="{cell}_{channel}")
     assert "--nuclear-channel" in asked.problem[0]
     told = mnbatch.scan(tmp_path / "export", input="crops", names="{cell}_{channel}", nuclear_channel="a")
-    assert (list(told.files), told.problem.isna().all()) == ([4], True)
+    assert list(told.files) == [4]
+    assert told.problem.isna().all()
 
 
 def test_what_is_said_of_pages_holds_for_files_that_are_scored(tmp_path):

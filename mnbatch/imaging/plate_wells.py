@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mnbatch.assay.cells import Slide, SourceFile
@@ -49,7 +50,7 @@ def _plate(folder: str) -> Mapping[str, Any] | None:
         if not os.path.isfile(path):
             continue
         try:
-            said = read_json(path, most=_LARGEST_METADATA, finite=False)
+            said = read_json(Path(path), most=_LARGEST_METADATA, finite=False)
         except (OSError, ValueError):
             return None
         said = said.get("attributes") if name == "zarr.json" and isinstance(said, Mapping) else said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -128,13 +129,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    filters: dict[str, Callable[..., object]] = {
         "whole": wording.whole,
         "rate": wording.rate,
         "probability": wording.probability,
         "tick": lambda number: f"{number:g}",
         "abbr": explained,
     }
+    environment.filters |= filters
     return environment
 
 

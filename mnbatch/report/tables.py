@@ -749,6 +749,10 @@ def _donor_counts(donor: DonorItem) -> Counts:
     return Counts(donor.call, donor.excluded_cells, donor.warnings, tuple(item.record for item in donor.slides))
 
 
+def _records_of(donor: DonorItem) -> tuple[SlideRecord, ...]:
+    return tuple(item.record for item in donor.slides)
+
+
 def _stated(donor: DonorItem, name: str) -> str:
     """What the sample sheet says of the donor's slides; every value where its lines differ."""
     return _each_once(item.sample.get(name, "") for item in donor.slides)
@@ -798,7 +802,7 @@ DONORS: Table[DonorItem] = Table(
         *of_part(_DECISION, lambda d: d.dose),
         *of_part(_CONTROLS, lambda d: d.controls),
         *of_part(_LIGHT, donor_light),
-        *of_part(_MADE, lambda d: tuple(item.record for item in d.slides)),
+        *of_part(_MADE, _records_of),
         Column("sex", "`f`, `m`", "from the sample sheet; both where its lines differ", lambda d: _stated(d, "sex")),
         Column("age", "years", "age at sampling, likewise", lambda d: _sample(_stated(d, "age"))),
         Column("control", "`yes`, `positive` or empty", "as in slides.csv", lambda d: _stated(d, "control")),

@@ -1,6 +1,7 @@
 """Curves and doses from what people saw: confirmed calls and complete reviews, and what is refused with them."""
 
 import csv
+import functools
 import json
 import shutil
 from dataclasses import replace
@@ -60,12 +61,16 @@ def index_of(cell_id):
     return int(cell_id[-8:-4])
 
 
+def word_of(cell, with_mn):
+    return "mn" if index_of(cell) < with_mn else "not_mn"
+
+
 def look(store, names, right=None, count=1, **change):
     """A person decides all of the queue: the first cells of each slide have a micronucleus, as `CURVE_SLIDES` says."""
     for name in names:
         number = right if right is not None else CURVE_SLIDES[name][2]
         queue = queues_of(store, {name: None})[name]
-        said = decide(queue, lambda cell, n=number: "mn" if index_of(cell) < n else "not_mn")
+        said = decide(queue, functools.partial(word_of, with_mn=number))
         said = [replace(d, count=count if d.decision == "mn" else None, **change) for d in said]
         save_decisions(store, said, "test")
 

@@ -243,7 +243,7 @@ def test_other_contents_models_and_damaged_results_are_not_taken_over(place) -> 
         store, stamps = Store(settings.out), Stamps(ModelSet.open(settings.model), settings)
         reuse = Reuse(place.out, store, stamps)
         slides = find_slides(settings.export, layout=settings.layout, kind="crops")
-        found = [reuse.plan(plan).action for plan in plan_slides(slides, store, stamps)]
+        found: list[str] = [reuse.plan(plan).action for plan in plan_slides(slides, store, stamps)]
         shutil.rmtree(settings.out, ignore_errors=True)
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ CELLS = 10
 def commit(
     store: Store, slide_id: str, pictures: Sequence[np.ndarray], keep_crops: bool = False, **fields: object
 ) -> None:
-    base = {"name": slide_id, "path": f"D1/{slide_id}", "donor": "D1", "layout": "donor-slide-folders"}
+    base: dict[str, Any] = {"name": slide_id, "path": f"D1/{slide_id}", "donor": "D1", "layout": "donor-slide-folders"}
     base |= {"call": call_stamp(), "scored": scoring(), "stain": "fluorescence", "score_key": "score"}
     record = SlideRecord(slide_id=slide_id, status="scored", stat_key="stat", **(base | fields))
     with store.writer(slide_id, keep_crops=keep_crops) as writer:
@@ -114,7 +115,7 @@ def test_pictures_saved_again_are_counted_once_as_before(store) -> None:
 
 
 def commit_fields(store: Store, slide_id: str, seed: int, moved: float = 0.0) -> None:
-    base = {"name": slide_id, "path": f"D1/{slide_id}", "donor": "D1", "layout": "donor-slide-folders"}
+    base: dict[str, Any] = {"name": slide_id, "path": f"D1/{slide_id}", "donor": "D1", "layout": "donor-slide-folders"}
     base |= {"call": call_stamp(), "scored": scoring(), "stain": "fluorescence", "score_key": "score"}
     record = SlideRecord(slide_id=slide_id, status="scored", stat_key="stat", input="fields", **base)
     places, pictures = np.random.default_rng(seed).uniform(60, 900, (CELLS, 2)), pictures_of(sum(slide_id.encode()))

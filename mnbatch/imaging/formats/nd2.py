@@ -8,7 +8,7 @@ they write themselves.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -42,7 +42,7 @@ class _Nd2File:
     @functools.cached_property
     def _frames(self) -> dict[tuple[int, ...], int]:
         """Number of the frame of each position, time and plane; made after their count is known to be bounded."""
-        loops = self._file.loop_indices or ({},)
+        loops: Sequence[Mapping[str, int]] = self._file.loop_indices or ({},)
         return {tuple(at.get(axis, 0) for axis in "PTZ"): index for index, at in enumerate(loops)}
 
     def size(self, position: int, channel: int) -> tuple[int, int]:

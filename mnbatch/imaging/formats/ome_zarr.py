@@ -262,7 +262,7 @@ def _series(group: Any) -> list[str]:
     listed = _ome(group["OME"]).get("series") if "OME" in group else None
     if isinstance(listed, list) and all(isinstance(name, str) and ".." not in name for name in listed):
         return listed[:MOST_POSITIONS]
-    names = []
+    names: list[str] = []
     while len(names) < MOST_POSITIONS and str(len(names)) in group:
         names.append(str(len(names)))
     return names
