@@ -73,6 +73,23 @@ RECIPES = {
     ),
 }
 
+LICENCE = (
+    "MIT for these weights; they started from ImageNet weights of torchvision's AlexNet (BSD; ImageNet's terms apply)"
+)
+NOTES = {
+    "giemsa": (
+        "Trained on synthetic cells alone (drawn, dressed and composite; nuclei and micronuclei of cell lines, pieces "
+        "of real blood smears); no real Giemsa-stained micronucleus and no cytokinesis-blocked lymphocyte was among "
+        "the training or validation cells. Threshold, temperature and the errors by slide are of simulated slides: the "
+        "errors on real slides are not measured."
+    ),
+    "fluorescence": (
+        "Trained on cultured adherent cell lines (RPE-1, U2OS, HeLa, MCC13; DAPI or H2B) and on synthetic cells; no "
+        "lymphocyte was among the training or validation cells. Threshold, temperature and the errors by slide are of "
+        "simulated slides: the errors on real slides are not measured."
+    ),
+}
+
 
 def slides_pool(folder: Path, stain: str, preparer: Preparer, slides: int) -> Pool:
     """Cells of the first validation slides."""
@@ -115,7 +132,8 @@ def main() -> None:
         serves=(asked.stain,),
         seed=31,
         network=asked.network,
-        licence="MIT",
+        licence=LICENCE,
+        note=NOTES[asked.stain],
         data_licence="mnfinder crops: MIT; nuclei of the 2018 Data Science Bowl: CC0; BCCD smears: MIT",
     )
     network, words = started(asked.network, request.init, request.seed, recipe.colour_shares, recipe.coloured)

@@ -12,6 +12,7 @@ from mnbatch.assay.estimates import pooled_estimates
 from mnbatch.assay.heterogeneity import compare_slides
 from mnbatch.assay.reader_slips import Slips
 from mnbatch.assay.sample_sheet import is_background
+from mnbatch.errors import StorageError
 from mnbatch.report import gallery_page, page_content, rendering, tables
 from mnbatch.report.confirmation import confirmed_frequency
 from mnbatch.report.control_charts import called_with, find_controls
@@ -147,8 +148,14 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
 
 
 def _export_name(paths: OutPaths) -> str:
-    """Last folder of the export's path (under pseudonyms its code); "" where OUT is bound to none."""
-    batch = read_batch(paths)
+    """Last folder of the export's path (under pseudonyms its code); "" where OUT is bound to none.
+
+    A batch.json that cannot be read is named by the next run; results can be reported without it.
+    """
+    try:
+        batch = read_batch(paths)
+    except StorageError:
+        return ""
     return "" if batch is None else batch.export.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
