@@ -212,7 +212,7 @@ _STATES: dict[str, Callable[[Stage, Path], None]] = {
 _WITHIN = {"reported": ("graded",), "reviewed": ("graded", "reported")}
 
 _SECONDS = re.compile(rb'"seconds": ?[0-9.e-]+')
-_OWN = ("lock.json", "manifest.json")
+_OWN = ("lock.json", "manifest.json", "summary.md", "serve.json")
 
 
 def contents(root: Path) -> dict[str, bytes]:

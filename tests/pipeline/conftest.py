@@ -127,12 +127,15 @@ SECONDS = re.compile(rb'"seconds": [0-9.e-]+')
 CHECKSUM = re.compile(rb'"checksum": "[0-9a-f]{32}"')
 
 
+OF_THE_RUN = ("manifest.json", "lock.json", "summary.md")
+
+
 def results_without_times(out: Path) -> dict[str, bytes]:
     """Every byte of OUT but the run's own diary, with times masked."""
     found = {}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
-        if path.is_dir() or name.startswith("runs/") or name in ("manifest.json", "lock.json"):
+        if path.is_dir() or name.startswith("runs/") or name in OF_THE_RUN:
             continue
         data = SECONDS.sub(b'"seconds": 0', TIMES.sub(b"TIME", path.read_bytes()))
         # A record's checksum holds its times, too.

@@ -166,12 +166,17 @@ def test_unexpected_errors_name_their_class_alone_and_the_log_has_the_rest(labor
 
     laboratory.slide(0, 0, seed=1)
     laboratory.slide(1, 1, seed=2)
-    known_read, known_cells = loading.read_whole, sources.read_cells
+    known_read, known_cells, known_together = loading.read_whole, sources.read_cells, sources.read_together
 
     def cells(task, *more):
         if SLIDES[0] in task.file.path:
             raise KeyError(f"{task.root}/{task.file.path}")
         return known_cells(task, *more)
+
+    def together(tasks, *more):
+        if SLIDES[0] in tasks[0].file.path:
+            raise KeyError(f"{tasks[0].root}/{tasks[0].file.path}")
+        return known_together(tasks, *more)
 
     def read(path):
         if "cell_001" in path:
@@ -180,6 +185,7 @@ def test_unexpected_errors_name_their_class_alone_and_the_log_has_the_rest(labor
 
     monkeypatch.setattr("mnbatch.pipeline.run.WorkerPool", LocalPool)
     monkeypatch.setattr(sources, "read_cells", cells)
+    monkeypatch.setattr(sources, "read_together", together)
     monkeypatch.setattr(loading, "read_whole", read)
     done = laboratory.run("--max-bad-fraction", "0.5", code=3)
     assert "Reading cell-" in done.stderr
