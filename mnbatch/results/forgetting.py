@@ -213,7 +213,8 @@ def _remove_tree(folder: Path) -> None:
 
 def _remove_pages(paths: OutPaths, removal: Removal) -> None:
     """Tables and pages of the batch, and every derived file that speaks of them: the next report makes them again."""
-    for path in (paths.index, paths.slides_csv, paths.donors_csv, paths.report_seal, paths.night):
+    tables = (paths.slides_csv, paths.donors_csv, paths.donors_xlsx)
+    for path in (paths.index, paths.index.with_suffix(".pdf"), *tables, paths.report_seal, paths.night):
         path.unlink(missing_ok=True)
     pattern = removal.mentions()
     for folder in _folders(paths.donors):

@@ -146,6 +146,8 @@ def test_a_dry_run_changes_nothing(laboratory) -> None:
 def test_a_donor_leaves_out_everywhere(laboratory) -> None:
     out = laboratory.paths.root
     anna = {p: p.read_bytes() for p in sorted(out.glob("slides/anna-*/g1/*"))}
+    for name in ("donors.xlsx", "index.pdf"):
+        (out / name).write_bytes(b"Bert")
     done = subprocess.run([*MNBATCH, "forget", out, "--donor", "Bert"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     left = everything(out)
