@@ -68,11 +68,20 @@ def test_a_carriage_return_in_a_file_name_is_counted_every_time(given, tmp_path)
         assert len(list(csv.DictReader(file))) == 6
 
 
+def tables_but_times(out) -> list[list[dict[str, str]]]:
+    """Rows of both tables without `scored_at`: a slide that is scored again was scored later."""
+    tables = []
+    for name in ("donors.csv", "slides.csv"):
+        with (out / name).open(encoding="utf-8-sig", newline="") as file:
+            tables.append([row | {"scored_at": ""} for row in csv.DictReader(file)])
+    return tables
+
+
 def test_a_damaged_record_is_listed_under_its_donor_and_scored_again(given, tmp_path) -> None:
     out = tmp_path / "out"
     argv = command(given, out)
     assert mnbatch(*argv).returncode == 0
-    before = (out / "donors.csv").read_bytes(), (out / "slides.csv").read_bytes()
+    before = tables_but_times(out)
     (record,) = out.glob("slides/*/record.json")
     whole = record.read_bytes()
     record.write_bytes(whole.replace(b'"cells": 6', b'"cells": 7'))
@@ -85,5 +94,5 @@ def test_a_damaged_record_is_listed_under_its_donor_and_scored_again(given, tmp_
     record.write_bytes(whole[: len(whole) // 2])
     assert mnbatch("report", out).returncode == 3
     assert mnbatch(*argv).returncode == 0
-    assert ((out / "donors.csv").read_bytes(), (out / "slides.csv").read_bytes()) == before
+    assert tables_but_times(out) == before
     assert os.listdir(record.parent).count("record.json") == 1
