@@ -118,7 +118,16 @@ mnbatch.state = (() => {
       if (mine.get(cell) !== value) continue;
       value.sent = true;
       put(place(cell), JSON.stringify(value));
+      inTrail(cell, value);
     }
+  }
+
+  // What was sent is in the trail from now on: a page that goes to another name and back must still show it.
+  function inTrail(cell, value) {
+    const { saved: trail } = cell.slide;
+    if (!Object.hasOwn(trail, reviewer)) Object.defineProperty(trail, reviewer, { value: {}, enumerable: true, writable: true, configurable: true });
+    if (value.d === WITHDRAWN) delete trail[reviewer][cell.at];
+    else trail[reviewer][cell.at] = [value.d, value.c, value.t, value.look || "", value.k || [], value.m || ""];
   }
 
   window.addEventListener("storage", (event) => {
