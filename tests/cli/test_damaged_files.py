@@ -182,7 +182,7 @@ def test_a_damaged_model_is_no_internal_error(tmp_path, file, way):
 def test_a_record_of_another_slide_is_damaged(out):
     shutil.copy(out / "slides/s1/record.json", out / "slides/s2/record.json")
     done = mnbatch("status", out)
-    assert done.returncode == 3
+    assert done.returncode == 6
     assert "it is of the slide s1" in done.stdout
 
 
