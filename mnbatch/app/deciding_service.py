@@ -149,15 +149,20 @@ def _urgency(found: DonorVerdict) -> tuple[int, int, str]:
     return (1, 0, found.donor) if found.expected is None else (0, found.expected, found.donor)
 
 
-def decide_donors(store: Store, limit: Limit, donor: str | None = None) -> list[DonorVerdict]:
-    """Every donor of OUT, or one of them."""
-    roster, samples = open_roster(store), load_samples(store.paths)
+def decide_donors(store: Store, limit: Limit) -> list[DonorVerdict]:
+    """Every donor of OUT."""
+    roster = open_roster(store)
+    return [_verdict(roster, name, slide_ids, limit) for name, slide_ids in _slides_of_donors(roster).items()]
+
+
+def _slides_of_donors(roster: Roster) -> dict[str, list[str]]:
+    samples = load_samples(roster.store.paths)
     slides: dict[str, list[str]] = {}
     for record in roster.records:
         name = donor_of(record, samples)
-        if name and donor in (None, name):
+        if name:
             slides.setdefault(name, []).append(record.slide_id)
-    return [_verdict(roster, name, slide_ids, limit) for name, slide_ids in slides.items()]
+    return slides
 
 
 def _verdict(roster: Roster, donor: str, slide_ids: Sequence[str], limit: Limit) -> DonorVerdict:
@@ -203,16 +208,19 @@ class ServedVerdicts:
         """The donor's verdict with `next_donor`, the first of the others in the order; None for an unknown donor."""
         if donor not in self.order:
             return None
-        found = decide_donors(self.store, self.limit, donor)
-        if not found:
+        # The slides of a large OUT are listed and compared once a question, not once a donor.
+        roster = open_roster(self.store)
+        slides = _slides_of_donors(roster)
+        if donor not in slides:
             return None
         after = self.order.index(donor) + 1
         others = (*self.order[after:], *self.order[: after - 1])
-        return {**found[0].to_json(), "next_donor": next(filter(self._is_open, others), "")}
+        waiting = (name for name in others if name in slides and self._is_open(roster, name, slides[name]))
+        return {**_verdict(roster, donor, slides[donor], self.limit).to_json(), "next_donor": next(waiting, "")}
 
-    def _is_open(self, donor: str) -> bool:
-        found = decide_donors(self.store, self.limit, donor)
-        return bool(found) and found[0].verdict.word == "open" and found[0].expected is not None
+    def _is_open(self, roster: Roster, donor: str, slide_ids: Sequence[str]) -> bool:
+        found = _verdict(roster, donor, slide_ids, self.limit)
+        return found.verdict.word == "open" and found.expected is not None
 
 
 def served_verdicts(store: Store, text: str, error: float = ERROR) -> ServedVerdicts:

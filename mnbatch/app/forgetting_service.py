@@ -6,7 +6,7 @@ import getpass
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -79,16 +79,7 @@ def forget(out: Path, *, slide: str | None = None, donor: str | None = None, dry
         begin(store.paths, removal)
         rebuilt = make_reports(store)
         left = tuple(left_mentions(store.paths, removal))
-    return Forgotten(
-        slides=found.slides,
-        donors=found.donors,
-        cells=found.cells,
-        files=found.files,
-        bytes=found.bytes,
-        still_there=found.still_there,
-        left=left,
-        rebuilt=rebuilt,
-    )
+    return replace(found, left=left, rebuilt=rebuilt)
 
 
 def _of_slide(records: Sequence[SlideRecord], name: str) -> list[SlideRecord]:

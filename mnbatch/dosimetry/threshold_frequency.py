@@ -7,6 +7,7 @@ import math
 import numpy as np
 from scipy.special import expit, logit, ndtri, stdtrit
 
+from mnbatch.assay.count_kinds import kind_of
 from mnbatch.assay.sequential_verdict import Threshold
 from mnbatch.dosimetry.calibration_curve import Curve, problems
 from mnbatch.errors import UsageError
@@ -39,7 +40,7 @@ def threshold_of_dose(curve: Curve, dose: float, error: float) -> Threshold:
 def _refuse_unfit(curve: Curve, dose: float) -> None:
     if curve.endpoint != "mnbn":
         raise UsageError("The curve counts micronuclei a cell; a review decides on cells (endpoint mnbn).", _OTHER)
-    if str(curve.scoring.get("mode", "")).casefold().startswith("automat"):
+    if kind_of(curve.scoring) == "automatic":
         raise UsageError(
             "The curve is of automatic counts: it does not say which frequency a person sees at a dose.",
             f"Fit a curve of reviewed or confirmed counts. {_OTHER}",

@@ -12,6 +12,7 @@ from typing import Literal
 
 from mnbatch.assay.intervals import TIERS
 from mnbatch.report import wording
+from mnbatch.report.dose_report import DonorDose
 from mnbatch.report.items import DonorItem, SlideItem
 
 Colour = Literal["green", "amber", "red"]
@@ -41,7 +42,7 @@ def donor_light(item: DonorItem) -> TrustLight:
     frequency = item.call.frequency
     if frequency is not None:
         dosed = item.dose is not None and item.dose.result.status == "ok"
-        reasons += _review(item, dosed)
+        reasons += _review(item, item.dose if dosed else None)
         if item.dose is not None and not dosed:
             reasons.append(("red", f"no dose can be given: {'; '.join(item.dose.result.warnings)}"))
         if dosed and item.dose is not None and item.dose.result.above_range:
@@ -61,7 +62,7 @@ def slide_light(item: SlideItem) -> TrustLight:
     """The light of a slide; a slide with few cells is amber only where no triage is possible."""
     reasons = _common(item, item.call.status, item.call.reason)
     if item.call.frequency is not None:
-        reasons += _review(item, False)
+        reasons += _review(item, None)
         if item.estimates.shifted:
             reasons.append(_shifted(item))
         reasons += _cells(item.call.frequency.bn_cells, False)
@@ -83,19 +84,23 @@ def _shifted(item: DonorItem | SlideItem) -> tuple[Colour, str]:
     return ("red", text) if item.review.number is None else ("amber", f"{text}; the frequency is a person's")
 
 
-def _review(item: DonorItem | SlideItem, dosed: bool) -> Reasons:
+def _review(item: DonorItem | SlideItem, dose: DonorDose | None) -> Reasons:
     """What a missing review means: without any frequency and dose there is nothing to use."""
     review, head = item.review, item.headline
     if review.number is not None or (head is not None and head.kind not in ("estimated", "none")):
-        return []
+        overlooked = dose is not None and dose.counts == "automatic"
+        return [("amber", "the dose rests on the model's calls, not on what a person saw")] if overlooked else []
     what = {
         "none": "no person has reviewed the calls",
         "unfinished": "the review is not finished",
         "outdated": "the review is of an earlier result",
+        "complete": "a person confirmed the called cells, and how many the model missed is not known",
     }.get(review.status, f"the review is {review.status}")
     if head is not None and head.per_1000 is not None:
         return [("amber", f"{what}: the frequency is {head.kind}")]
-    if dosed:
+    if dose is not None and dose.counts != "automatic":
+        return [("amber", f"{what}: there is a dose and no frequency")]
+    if dose is not None:
         return [("amber", f"{what}: the dose rests on the model's calls alone")]
     return [("red", f"{what}: only a count of calls is known, no frequency")]
 

@@ -267,8 +267,10 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
 
 
 def _double_open(queue: Queue, by_reviewer: Mapping[str, Mapping[str, Decision]]) -> int:
+    """Cells of the double-read sample without two readings; an adjudicator's look is none."""
+    said_of = _by_cell(by_reviewer)
     asked = [place.cell_id for place in queue.places if place.double]
-    return sum(sum(cell in said for said in by_reviewer.values()) < 2 for cell in asked)
+    return sum(sum(d.look != ADJUDICATION for d in said_of.get(cell, ())) < 2 for cell in asked)
 
 
 def _of_another_plan(queue: Queue, by_reviewer: Mapping[str, Mapping[str, Decision]]) -> int:

@@ -108,6 +108,7 @@ def test_all_calls_overturned_reach_the_dose(laboratory, sheet):
     assert (row["review_status"], row["headline_kind"], row["dose_counts"]) == ("complete", "confirmed", "automatic")
     assert "the model's calls (18 of 300 cells)" in row["dose_counts_note"]
     assert "a person found 0 of 300" in row["dose_counts_note"]
+    assert "The dose rests on the model's calls, not on what a person saw." in row["light_reasons"]
     assert "curve fit OUT --from confirmed" in row["dose_counts_note"]
     assert "made from the model&#39;s calls (18 of 300 cells)" in sheet_of(laboratory)
     before = float(row["dose_estimate_gy"])
@@ -119,6 +120,7 @@ def test_all_calls_overturned_reach_the_dose(laboratory, sheet):
     assert (result.n, result.x, result.status) == (300, 0, "ok")
     row = donor(laboratory)
     assert (row["dose_counts"], row["dose_verdict"]) == ("confirmed", "below 1 Gy")
+    assert "model's calls" not in row["light_reasons"]
     assert float(row["dose_estimate_gy"]) == 0.0 < before
     assert float(row["dose_high_gy"]) < 1.0
     assert "0 of 300, made from confirmed counts" in sheet_of(laboratory)

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from mnbatch.app import deciding_service
 from mnbatch.app.deciding_service import decide_out, limit_of, served_verdicts
 from mnbatch.dosimetry.calibration_curve import Curve
 from mnbatch.errors import UsageError
 from mnbatch.results.dosing_settings import DoseSettings, Dosing, save_dosing
+from mnbatch.results.roster import open_roster
 from mnbatch.results.store import Store
 from mnbatch.review import trail
 from mnbatch.review.queue import ReviewPlan, save_plan
@@ -114,6 +116,25 @@ def test_donors_are_listed_in_the_order_in_which_looks_help(out, monkeypatch):
     said = served_verdicts(out, "50/1000").of_donor("D1")
     assert (said["verdict"], said["next_donor"]) == ("above", "S3")
     assert served_verdicts(out, "50/1000").of_donor("nobody") is None
+    served, opened = served_verdicts(out, "50/1000"), []
+
+    def counted(store):
+        opened.append(store)
+        return open_roster(store)
+
+    monkeypatch.setattr(deciding_service, "open_roster", counted)
+    assert served.of_donor("D1")["next_donor"] == "S3"
+    assert len(opened) == 1, "the slides are listed once a question, however many donors there are"
+
+
+def test_a_curve_of_a_model_that_states_no_mode_is_automatic(out):
+    curve = make_curve(endpoint="mnbn")
+    curve = Curve(
+        curve.shape, "mnbn", curve.coefficients, curve.covariance, dose_range=(0, 5), scoring={"model_digest": "ab"}
+    )
+    save_dosing(out.paths, Dosing(curve, DoseSettings("curve.json")))
+    with pytest.raises(UsageError, match="automatic counts"):
+        limit_of(out, "1.0")
 
 
 def test_the_command_says_it_in_lines_and_as_json(out):
