@@ -112,12 +112,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that draw cells beside the network")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--cells", type=int)
+    parser.add_argument("--size", type=int, help="width of the network's input, pixels")
     parser.add_argument("--validation-cells", type=int, default=120)
     parser.add_argument("--validation-slides", type=int, default=12)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     recipe = RECIPES[asked.stain]
-    changes = {"epochs": asked.epochs, "cells_per_epoch": asked.cells}
+    changes = {"epochs": asked.epochs, "cells_per_epoch": asked.cells, "size": asked.size}
     recipe = recipe.model_copy(update={name: value for name, value in changes.items() if value})
     preparation, say = preparation_of(recipe), lambda text: print(text, flush=True)
     crops = asked.data / "mnfinder" / "crops"
