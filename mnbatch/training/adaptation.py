@@ -296,8 +296,6 @@ def recipe_for(
 
 def _shares(base: VerifiedModel) -> tuple[float, float, float] | None:
     """The mixture of colours that the model's network sees; None where it tells them apart."""
-    if base.card.preparation.polarity == "stains":
-        return None
     network, _ = started(base.card.architecture, str(base.path / "model.safetensors"), 0, None)
     return tied_shares(network)
 

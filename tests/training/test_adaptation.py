@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from mnbatch.errors import StorageError, TrainingError
 from mnbatch.evaluation.labelled_cells import LabelledCell, read_labels
@@ -22,6 +24,7 @@ from mnbatch.training.adaptation import (
     rates_of_slides,
     recipe_for,
 )
+from mnbatch.training.initial_weights import started
 from tests.training.conftest import draw_cell
 
 SMALL = (("epochs", 1), ("cells_per_epoch", 8), ("synthetic_cells", 4), ("minibatch", 8))
@@ -119,6 +122,17 @@ def test_the_recipe_keeps_the_preparation_of_the_model(base):
 
 def test_the_mixture_of_colours_is_read_from_the_weights(base):
     assert adaptation._shares(base) == pytest.approx((0.4, 0.4, 0.2), abs=1e-3)
+    assert adaptation._shares(ModelSet.open("attention-alexnet").for_stain("giemsa")) is None
+
+
+@pytest.mark.parametrize("stain", ["fluorescence", "giemsa"])
+def test_an_adaptation_starts_with_the_weights_of_the_model(stain):
+    model = ModelSet.open("attention-alexnet").for_stain(stain)
+    weights = str(model.path / "model.safetensors")
+    recipe = recipe_for(model.card, stain, adaptation._shares(model), SMALL)
+    network, _ = started(model.card.architecture, weights, 1, recipe.colour_shares, recipe.coloured)
+    held = load_file(weights)
+    assert all(torch.allclose(tensor, held[name], atol=1e-6) for name, tensor in network.state_dict().items())
 
 
 def test_cells_that_were_drawn_with_a_chance_count_for_those_that_were_not():
