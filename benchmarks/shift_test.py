@@ -15,7 +15,7 @@ import numpy as np
 from coverage_chain import RATES
 
 from mnbatch.assay.score_mixture import EDGES, SHIFT_LEVEL, ScoreHistogram, SlideSpread, expected_count
-from mnbatch.assay.slide_errors import ValidationSlide, estimate_fraction, predicted_spreads
+from mnbatch.assay.slide_errors import ValidationSlide, estimate_fraction, score_spreads
 
 BINS = len(EDGES) - 1
 CALLED = BINS // 2
@@ -58,11 +58,14 @@ def main() -> None:
                     known = [slide(rng, stain, 1000, 65, 1.0) for _ in range(16)]
                     card = ScoreHistogram(EDGES, *(tuple(sum(k[j] for k in known).tolist()) for j in (0, 1)), "card")
                     counts = [
-                        ValidationSlide(1000, 65, int((m + f)[CALLED:].sum()), int(m[CALLED:].sum())) for m, f in known
+                        ValidationSlide(
+                            1000, 65, int((m + f)[CALLED:].sum()), int(m[CALLED:].sum()), tuple(m), tuple(f)
+                        )
+                        for m, f in known
                     ]
                     mn, nomn = slide(rng, stain, 1000, with_mn, spread)
                     seen = mn + nomn
-                    own = SlideSpread(*predicted_spreads(tuple(counts)), (1000,))
+                    own = SlideSpread(*score_spreads(tuple(counts), CALLED), (1000,))
                     fired = [expected_count(seen, card, spread=s).shift_p < SHIFT_LEVEL for s in (None, own)]
                     e = estimate_fraction(int(seen[CALLED:].sum()), [1000], counts)
                     held = e.low is not None and e.high is not None and e.low <= with_mn / 1000 <= e.high

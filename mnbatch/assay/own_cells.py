@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnbatch.assay.classifier_error import CountedRate, ErrorRates
-from mnbatch.assay.score_mixture import ScoreHistogram
+from mnbatch.assay.score_mixture import EDGES, ScoreHistogram, count_scores
 from mnbatch.assay.slide_errors import ValidationSlide
 from mnbatch.csvfile import CsvError
 from mnbatch.errors import StorageError, UsageError
@@ -105,6 +105,8 @@ def _by_slide(cells: Sequence[ValidatedCell], threshold: float) -> tuple[Validat
             n_mn=sum(cell.truth for cell in same),
             called=sum(cell.p_mn >= threshold for cell in same),
             right=sum(cell.truth and cell.p_mn >= threshold for cell in same),
+            mn_scores=tuple(count_scores([cell.p_mn for cell in same if cell.truth], EDGES).tolist()),
+            nomn_scores=tuple(count_scores([cell.p_mn for cell in same if not cell.truth], EDGES).tolist()),
         )
         for _, same in sorted(slides.items())
     )

@@ -96,6 +96,12 @@ def joined(histogram: ScoreHistogram, slide: Counts, most: int = 8) -> tuple[Cou
         Cells with MN, cells without, and the slide's cells, in the joined bins.
     """
     mn, nomn = np.array(histogram.mn), np.array(histogram.nomn)
+    starts = _starts(mn, nomn, most)
+    return tuple(np.add.reduceat(counts, starts) for counts in (mn, nomn, slide))  # type: ignore[return-value]
+
+
+def _starts(mn: Counts, nomn: Counts, most: int = 8) -> list[int]:
+    """First bins of the joined bins of `joined`."""
     weight = (mn / mn.sum() + nomn / nomn.sum()) / 2
     starts, held = [0], 0.0
     for i in range(len(weight)):
@@ -103,7 +109,7 @@ def joined(histogram: ScoreHistogram, slide: Counts, most: int = 8) -> tuple[Cou
         if held >= 1 / most and float(weight[i + 1 :].sum()) >= 1 / most:
             starts.append(i + 1)
             held = 0.0
-    return tuple(np.add.reduceat(counts, starts) for counts in (mn, nomn, slide))  # type: ignore[return-value]
+    return starts
 
 
 # How many cells of a slide have a micronucleus, from all its scores instead of from the calls.
@@ -119,11 +125,18 @@ def joined(histogram: ScoreHistogram, slide: Counts, most: int = 8) -> tuple[Cou
 # have scores of their own: where validation slides show how much the share of right calls of a class differs between
 # them (standard deviation u sqrt(m (1 - m))), the drawn slides' densities are Dirichlet about those of known truth with
 # the concentration 1 / u^2 - 1. Any two parts of a Dirichlet have a beta share: that of called cells then has this u.
+# Where the scores of each validation slide are known, the share of scores from 0.5 on, and the scores below and from
+# there on, each have a spread of their own: on most slides cells without a micronucleus have scores near 0, and how
+# near differs far more between slides than how many are called.
 
 
 DRAWS = 600
 SHIFT_LEVEL = 0.01
 """Below it a slide's scores are reported as outside what the model was validated on."""
+SURE = 0.9
+"""Scores from it on are one bin of the test: cells with several micronuclei, common at high doses, come nearer to 1."""
+SPLIT = 0.5
+"""Scores below it and from it on have spreads over slides of their own."""
 
 _SEED = 20020114
 _HALVINGS = 28
@@ -163,17 +176,31 @@ class ExpectedCount:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ClassSpread:
+    """How much the scores of the cells of one class differ between slides.
+
+    Attributes:
+        share: draws of the relative spread u over slides of the share of scores from `SPLIT` on (or of right calls); at
+            least one, above 0 and below 1.
+        below, above: draws of u of the scores below `SPLIT` and from it on, each part for itself; None: `share` holds
+            for all bins.
+    """
+
+    share: Floats
+    below: Floats | None = None
+    above: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SlideSpread:
     """How much slides differ, for the test of a shift.
 
     Attributes:
-        mn, nomn: draws of the relative spread u over slides of the share of right calls of cells with and without a
-            micronucleus; at least one each, above 0 and below 1.
-        sizes: cells of each slide that was summed.
+        mn, nomn: of cells with and without a micronucleus; sizes: cells of each slide that was summed.
     """
 
-    mn: Floats
-    nomn: Floats
+    mn: ClassSpread
+    nomn: ClassSpread
     sizes: tuple[int, ...] = (1,)
 
 
@@ -198,7 +225,7 @@ def expected_count(
     rng = np.random.default_rng(_SEED)
     fraction = float(mixing_proportion(slide[None], _density(mn)[None], _density(nomn)[None])[0])
     low, high = _interval(rng, slide, mn, nomn, level)
-    p = _shift(rng, slide, mn, nomn, fraction, spread)
+    p = _shift(rng, histogram, counts, fraction, spread)
     return ExpectedCount(
         fraction=fraction, low=min(low, fraction), high=max(high, fraction), cells=cells, shift_p=p, bins=len(slide)
     )
@@ -248,35 +275,56 @@ def _interval(
 
 
 def _shift(
-    rng: np.random.Generator,
-    slide: Counts,
-    mn: Counts,
-    nomn: Counts,
-    fraction: float,
-    spread: SlideSpread | None,
+    rng: np.random.Generator, histogram: ScoreHistogram, counts: Counts, fraction: float, spread: SlideSpread | None
 ) -> float:
+    """Share of slides drawn from mixtures that are at least as far from their best mixture as the slide."""
+    tables = np.array(histogram.mn), np.array(histogram.nomn)
+    starts = [start for start in _starts(*tables) if histogram.edges[start] <= SURE]
+    mn, nomn, slide = (np.add.reduceat(counts, starts) for counts in (*tables, counts))
     f1, f0 = _density(mn), _density(nomn)
     drawn_mn = _densities(rng.multinomial(int(mn.sum()), f1, DRAWS))
     drawn_nomn = _densities(rng.multinomial(int(nomn.sum()), f0, DRAWS))
     if spread is None:
-        drawn_slide = rng.multinomial(int(slide.sum()), fraction * f1 + (1 - fraction) * f0, DRAWS)
+        drawn_slides = rng.multinomial(int(slide.sum()), fraction * f1 + (1 - fraction) * f0, DRAWS)
     else:
-        own = (_own_densities(rng, f, u, spread.sizes) for f, u in ((f1, spread.mn), (f0, spread.nomn)))
-        of_mn, of_nomn = own
-        drawn_slide = rng.multinomial(int(slide.sum()), fraction * of_mn + (1 - fraction) * of_nomn)
-    distances = _distance(drawn_slide, drawn_mn, drawn_nomn)
+        split = int(np.searchsorted(histogram.edges, SPLIT))
+        own1, own0 = (
+            np.add.reduceat(_own_densities(rng, _density(table), of_class, split, spread.sizes), starts, axis=1)
+            for table, of_class in zip(tables, (spread.mn, spread.nomn), strict=True)
+        )
+        drawn_slides = rng.multinomial(int(slide.sum()), fraction * own1 + (1 - fraction) * own0)
+    distances = _distance(drawn_slides, drawn_mn, drawn_nomn)
     observed = _distance(slide[None], f1[None], f0[None])[0]
     return float((1 + (distances >= observed * (1 - 1e-9)).sum()) / (DRAWS + 1))
 
 
-def _own_densities(rng: np.random.Generator, density: Floats, u: Floats, sizes: Sequence[int]) -> Floats:
-    """(DRAWS, bins): densities of new slides, weighted by their cells; a gamma variable a bin makes a Dirichlet."""
-    size = 1 / np.resize(u, DRAWS) ** 2 - 1
+def _own_densities(
+    rng: np.random.Generator, density: Floats, spread: ClassSpread, split: int, sizes: Sequence[int]
+) -> Floats:
+    """(DRAWS, bins): densities of new slides, weighted by their cells."""
     found = np.zeros((DRAWS, len(density)))
     for n in sizes:
-        drawn = rng.standard_gamma(size[:, None] * density) + 1e-12
-        found += n * drawn / drawn.sum(axis=1, keepdims=True)
+        found += n * _own_density(rng, density, spread, split)
     return np.asarray(found / found.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _own_density(rng: np.random.Generator, density: Floats, spread: ClassSpread, split: int) -> Floats:
+    """(DRAWS, bins): densities of one new slide each."""
+    if spread.below is None or spread.above is None:
+        return _dirichlet(rng, density, spread.share)
+    parts = density[:split], density[split:]
+    shares = _dirichlet(rng, np.array([part.sum() for part in parts]), spread.share)
+    below, above = (
+        _dirichlet(rng, part / part.sum(), u) for part, u in zip(parts, (spread.below, spread.above), strict=True)
+    )
+    return np.hstack([shares[:, :1] * below, shares[:, 1:] * above])
+
+
+def _dirichlet(rng: np.random.Generator, mean: Floats, u: Floats) -> Floats:
+    """(DRAWS, len(mean)) about the mean with relative spreads u; a gamma variable a bin makes a Dirichlet."""
+    size = 1 / np.resize(u, DRAWS) ** 2 - 1
+    drawn = rng.standard_gamma(size[:, None] * mean) + 1e-12
+    return np.asarray(drawn / drawn.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
 def _densities(counts: Counts) -> Floats:

@@ -16,6 +16,8 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import betainc, betaln, expit, gammaln, logit, xlog1py, xlogy
 
+from mnbatch.assay.score_mixture import ClassSpread
+
 # A rate (Se or Sp) of slide j is r_j ~ beta with mean m and standard deviation u sqrt(m (1 - m)); its right calls are
 # binomial, so beta-binomial over slides. Prior: flat in logit m and flat in u, the relative spread (flat in a standard
 # deviation is what Gelman, Bayesian Analysis 1:515, 2006, advises for five groups and more). The posterior on a grid is
@@ -31,8 +33,8 @@ FEWEST_SLIDES = 6
 DRAWS = 1500
 _SEED = 20060601
 _MEANS, _SPREADS = 61, 48
-_WIDEST = 0.7
-"""Largest relative spread: a beta distribution beyond it has its mass at both ends, all or nothing."""
+_NARROWEST, _WIDEST = 0.004, 0.7
+"""Relative spreads that are considered: a beta distribution beyond it has its mass at both ends, all or nothing."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,12 +45,16 @@ class ValidationSlide:
 
     Attributes:
         n: cells; n_mn: of these, with a micronucleus; called: called MN; right: of the called, with a micronucleus.
+        mn_scores, nomn_scores: cells with and without a micronucleus in the bins of a `ScoreHistogram`; () where the
+            scores of each slide are not known.
     """
 
     n: int
     n_mn: int
     called: int
     right: int
+    mn_scores: tuple[int, ...] = ()
+    nomn_scores: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.right <= min(self.called, self.n_mn) or max(self.called, self.n_mn) > self.n:
@@ -140,8 +146,15 @@ def predicted_rates(slides: tuple[ValidationSlide, ...], sizes: tuple[int, ...])
 
 
 @lru_cache(maxsize=512)
-def predicted_spreads(slides: tuple[ValidationSlide, ...]) -> tuple[Floats, Floats]:
-    """Draws of the relative spread u of the sensitivity and of the specificity over slides, (DRAWS,) each.
+def score_spreads(slides: tuple[ValidationSlide, ...], split: int) -> tuple[ClassSpread, ClassSpread]:
+    """How much the scores of cells with and without a micronucleus differ over slides.
+
+    Where the slides carry their scores, counts in bins are Dirichlet-multinomial over slides about the pooled density,
+    for the share from `split` on and for the bins on each side of it; u with a flat prior, as for the rates. Where they
+    do not, the spread of right calls holds for all bins.
+
+    Args:
+        split: first bin of the scores from `score_mixture.SPLIT` on.
 
     Raises:
         ValueError: too few validation slides (`too_few`).
@@ -149,11 +162,46 @@ def predicted_spreads(slides: tuple[ValidationSlide, ...]) -> tuple[Floats, Floa
     if too_few(slides):
         raise ValueError(too_few(slides))
     rng = np.random.default_rng(_SEED)
-    found = []
-    for counts in ([(s.right, s.n_mn) for s in slides if s.n_mn], [(s.spared, s.free) for s in slides if s.free]):
-        a, b = _parameters(rng, counts)
-        found.append(1 / np.sqrt(a + b + 1))
-    return found[0], found[1]
+    if not all(slide.mn_scores and slide.nomn_scores for slide in slides):
+        right = [(s.right, s.n_mn) for s in slides if s.n_mn], [(s.spared, s.free) for s in slides if s.free]
+        return tuple(ClassSpread(_relative_spread(*_parameters(rng, counts))) for counts in right)  # type: ignore[return-value]
+    tables = (np.array([getattr(slide, name) for slide in slides], float) for name in ("mn_scores", "nomn_scores"))
+    return tuple(_class_spread(rng, table, split) for table in tables)  # type: ignore[return-value]
+
+
+def _class_spread(rng: np.random.Generator, table: Floats, split: int) -> ClassSpread:
+    """Of the counts of one class, (slides, bins)."""
+    parts = table[:, :split], table[:, split:]
+    share, below, above = (
+        _spread_draws(rng, counts) for counts in (np.stack([part.sum(axis=1) for part in parts], axis=1), *parts)
+    )
+    return ClassSpread(share, below, above)
+
+
+def _spread_draws(rng: np.random.Generator, table: Floats) -> Floats:
+    """Draws of u of Dirichlet-multinomial counts, (slides, bins), about their pooled density, (DRAWS,)."""
+    table = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
+    spread = np.linspace(_NARROWEST, _WIDEST, _SPREADS)
+    if table.size == 0 or table.shape[1] < 2:
+        return np.full(DRAWS, _WIDEST)  # nothing is known of how this part differs
+    n, mean = table.sum(axis=1), table.sum(axis=0) / table.sum()
+    size = (1 / spread**2 - 1)[:, None]
+    log_p = (gammaln(size) - gammaln(size + n)).sum(axis=1)
+    bins = size * mean
+    log_p += sum((gammaln(bins + row) - gammaln(bins)).sum(axis=1) for row in table)
+    return spread[_systematic(rng, log_p)]
+
+
+def _relative_spread(a: Floats, b: Floats) -> Floats:
+    """u of beta distributions."""
+    return np.asarray(1 / np.sqrt(a + b + 1), dtype=np.float64)
+
+
+def _systematic(rng: np.random.Generator, log_p: Floats) -> npt.NDArray[np.int64]:
+    """(DRAWS,) positions, each part of a posterior as often as its share, to one draw."""
+    p = np.exp(log_p - np.max(log_p))
+    places = np.searchsorted(np.cumsum(p) / p.sum(), (np.arange(DRAWS) + rng.random()) / DRAWS)
+    return rng.permutation(np.minimum(places, len(p) - 1))
 
 
 def _draws(rng: np.random.Generator, counts: Sequence[tuple[int, int]], slides: int) -> Floats:
@@ -172,10 +220,7 @@ def _parameters(rng: np.random.Generator, counts: Sequence[tuple[int, int]]) -> 
     a, b = m * size, (1 - m) * size
     wrong = total - right
     log_p = sum(betaln(a + x, b + y) - betaln(a, b) for x, y in zip(right, wrong, strict=True))
-    p = np.exp(log_p - np.max(log_p)).ravel()
-    # Systematic draws: each part of the posterior gets its share, to one draw.
-    places = np.searchsorted(np.cumsum(p) / p.sum(), (np.arange(DRAWS) + rng.random()) / DRAWS)
-    drawn = rng.permutation(np.minimum(places, len(p) - 1))
+    drawn = _systematic(rng, np.asarray(log_p).ravel())
     return a.ravel()[drawn], b.ravel()[drawn]
 
 
@@ -186,7 +231,7 @@ def _grid(right: Floats, total: Floats) -> tuple[Floats, Floats]:
     wrong = float(min(right.sum(), (total - right).sum()))
     half = 8 * float(np.std(logits)) / len(right) ** 0.5 + 6 / (wrong + 1) ** 0.5
     mean = expit(centre + half * np.linspace(-1, 1, _MEANS))
-    return np.asarray(mean, dtype=np.float64), np.linspace(0.004, _WIDEST, _SPREADS)
+    return np.asarray(mean, dtype=np.float64), np.linspace(_NARROWEST, _WIDEST, _SPREADS)
 
 
 def _invert(called: int, cells: int, se: Floats, sp: Floats, tail: float) -> tuple[float | None, float | None]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from mnbatch.assay.score_mixture import ScoreHistogram
+from mnbatch.assay.score_mixture import EDGES, ScoreHistogram, count_scores
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.metrics import (
     Labels,
@@ -36,8 +36,8 @@ class ScoredSlide:
     scores: Scores
     labels: Labels
 
-    def counts(self, threshold: float) -> dict[str, int | str]:
-        """As `mnbatch.inference.card.SlideCounts` holds them."""
+    def counts(self, threshold: float) -> dict[str, object]:
+        """As `mnbatch.inference.card.SlideCounts` holds them, scores in the bins of `score_mixture.EDGES`."""
         called = self.scores >= threshold
         return {
             "slide": self.name,
@@ -45,6 +45,8 @@ class ScoredSlide:
             "n_mn": int(self.labels.sum()),
             "called": int(called.sum()),
             "right": int((called & self.labels).sum()),
+            "mn_scores": count_scores(self.scores[self.labels], EDGES).tolist(),
+            "nomn_scores": count_scores(self.scores[~self.labels], EDGES).tolist(),
         }
 
 

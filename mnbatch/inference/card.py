@@ -180,6 +180,8 @@ class SlideCounts(_Frozen):
     Attributes:
         slide: its name; n: its cells; n_mn: of these, cells with a micronucleus.
         called: cells called MN; right: of these, cells with a micronucleus.
+        mn_scores, nomn_scores: its cells with and without a micronucleus in the bins of `validation_scores`; empty on
+            cards of earlier versions.
     """
 
     slide: Text
@@ -187,6 +189,8 @@ class SlideCounts(_Frozen):
     n_mn: Whole
     called: Whole
     right: Whole
+    mn_scores: tuple[Whole, ...] = ()
+    nomn_scores: tuple[Whole, ...] = ()
 
     @model_validator(mode="after")
     def _parts_within_the_whole(self) -> Self:
@@ -194,6 +198,8 @@ class SlideCounts(_Frozen):
             raise ValueError(
                 f"{self.slide}: {self.right} right of {self.called} called and {self.n_mn} with MN of {self.n}"
             )
+        if self.mn_scores and (sum(self.mn_scores), sum(self.nomn_scores)) != (self.n_mn, self.n - self.n_mn):
+            raise ValueError(f"{self.slide}: its scores are not those of {self.n_mn} cells with MN of {self.n}")
         return self
 
 
@@ -248,6 +254,15 @@ class ModelCard(_Frozen):
     weights_sha256: Sha256
     created: AwareDatetime
     software: dict[str, str]
+
+    @model_validator(mode="after")
+    def _slides_in_the_bins_of_all(self) -> Self:
+        bins = {len(scores) for slide in self.validation_slides for scores in (slide.mn_scores, slide.nomn_scores)} - {
+            0
+        }
+        if bins and (self.validation_scores is None or bins != {len(self.validation_scores.mn)}):
+            raise ValueError("the scores of each validation slide are counted in the bins of validation_scores")
+        return self
 
     @model_validator(mode="after")
     def _counting_with_its_endpoint(self) -> Self:

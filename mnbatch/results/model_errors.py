@@ -90,7 +90,7 @@ def validation_of(record: SlideRecord, cells: Sequence[ValidatedCell]) -> Valida
     elif card.sensitivity is not None and card.specificity is not None:
         rates = ErrorRates(_counted(card.sensitivity), _counted(card.specificity), _named(card.sensitivity.data))
         reason = ""
-    slides = tuple(ValidationSlide(s.n, s.n_mn, s.called, s.right) for s in card.slides) if rates else ()
+    slides = tuple(ValidationSlide(**s.model_dump()) for s in card.slides) if rates else ()
     if card.scores is None:
         return Validation(rates, reason, None, NO_SCORES, slides)
     s = card.scores

@@ -49,6 +49,8 @@ class SlideCountsStamp(_Frozen):
     n_mn: int
     called: int
     right: int
+    mn_scores: tuple[int, ...] = ()
+    nomn_scores: tuple[int, ...] = ()
 
 
 class ValidationStamp(_Frozen):

@@ -3,6 +3,7 @@ import pytest
 
 from mnbatch.assay.score_mixture import (
     EDGES,
+    ClassSpread,
     ScoreHistogram,
     SlideSpread,
     count_scores,
@@ -95,10 +96,21 @@ def test_slides_that_differ_as_validation_slides_do_are_rarely_shifted():
     for _ in range(30):
         own = [rng.dirichlet(f * (1 / u**2 - 1)) for f in (mn, nomn)]
         counts = rng.multinomial(1000, 0.05 * own[0] + 0.95 * own[1])
-        spread = SlideSpread(np.array([u]), np.array([u]), (1000,))
+        spread = SlideSpread(ClassSpread(np.array([u])), ClassSpread(np.array([u])), (1000,))
         fired.append([expected_count(counts, known, spread=s).shifted for s in (None, spread)])
     without, with_spread = np.mean(fired, axis=0)
     assert without > 0.3
     assert with_spread < 0.1
     far = rng.multinomial(1000, [0.1, 0.1, 0.6, 0.1, 0.1])
     assert expected_count(far, known, spread=spread).shifted
+
+
+def test_cells_with_several_micronuclei_are_no_shift_but_many_undecided_cells_are():
+    rng = np.random.default_rng(8)
+    table = known(rng)
+    clear = np.concatenate([rng.uniform(0.9, 1.0, 60), made(rng, 940, 0.0)[0]])
+    surest = np.concatenate([np.full(60, 0.9995), clear[60:]])
+    undecided = np.concatenate([rng.uniform(0.3, 0.6, 250), clear[250:]])
+    found = [expected_count(counts(scores), table).shift_p for scores in (clear, surest, undecided)]
+    assert found[0] == pytest.approx(found[1], abs=0.05)
+    assert found[2] < 0.01

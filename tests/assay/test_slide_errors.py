@@ -1,9 +1,18 @@
 """A frequency from calls, with errors that differ from slide to slide."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from mnbatch.assay.slide_errors import FEWEST_SLIDES, ValidationSlide, estimate_fraction, predicted_rates, too_few
+from mnbatch.assay.slide_errors import (
+    FEWEST_SLIDES,
+    ValidationSlide,
+    estimate_fraction,
+    predicted_rates,
+    score_spreads,
+    too_few,
+)
 
 
 def slides(number, sd_se=0.04, sd_sp=0.022, seed=1):
@@ -82,3 +91,31 @@ def test_few_slides_and_none_are_refused_with_the_reason():
         estimate_fraction(5, [3], slides(8))
     with pytest.raises(ValueError, match="cannot be"):
         ValidationSlide(10, 3, 5, 4)
+
+
+def scored_slides(rng, below, share, slides=60):
+    """Slides of 200 cells without and 20 with a micronucleus; where scores below the split are differs as `below`."""
+    found = []
+    for _ in range(slides):
+        first = rng.beta(*(np.array([0.7, 0.3]) * (1 / below**2 - 1)))
+        high = rng.beta(*(np.array([0.02, 0.98]) * (1 / share**2 - 1)))
+        nomn = rng.multinomial(200, [(1 - high) * first, (1 - high) * (1 - first), high / 2, high / 2])
+        mn = rng.multinomial(20, [0.05, 0.05, 0.3, 0.6])
+        right = int(mn[2:].sum())
+        found.append(ValidationSlide(220, 20, right + int(nomn[2:].sum()), right, tuple(mn), tuple(nomn)))
+    return tuple(found)
+
+
+def test_scores_near_0_may_differ_more_between_slides_than_how_many_are_called():
+    spread = score_spreads(scored_slides(np.random.default_rng(2), below=0.4, share=0.1), 2)[1]
+    assert np.median(spread.below) == pytest.approx(0.4, abs=0.08)
+    assert np.median(spread.share) == pytest.approx(0.1, abs=0.05)
+    assert np.median(spread.above) < 0.2
+
+
+def test_slides_without_their_scores_have_the_spread_of_right_calls():
+    slides = scored_slides(np.random.default_rng(2), below=0.4, share=0.1)
+    bare = tuple(replace(slide, mn_scores=(), nomn_scores=()) for slide in slides)
+    assert score_spreads(bare, 2)[1].below is None
+    with pytest.raises(ValueError, match="validation slide"):
+        score_spreads(bare[:2], 2)
