@@ -54,7 +54,14 @@ def scan(
     ] = None,
     nuclear_channel: Annotated[
         str | None,
-        typer.Option(envvar="MNBATCH_NUCLEAR_CHANNEL", help="As for `run`; also the next four."),
+        typer.Option(envvar="MNBATCH_NUCLEAR_CHANNEL", help="As for `run`; also the next five."),
+    ] = None,
+    cytoplasm_channel: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MNBATCH_CYTOPLASM_CHANNEL",
+            help="Of fields: the channel by whose cytoplasm nuclei are paired.",
+        ),
     ] = None,
     planes: Annotated[str | None, typer.Option(envvar="MNBATCH_PLANES", help="sharpest, max, or a number.")] = None,
     time: Annotated[int | None, typer.Option(envvar="MNBATCH_TIME", min=1, help="Number of a time.")] = None,
@@ -83,7 +90,8 @@ def scan(
     from mnbatch.settings import check_pages, refuse_unknown_variables
 
     refuse_unknown_variables()
-    said = PageOptions(nuclear_channel, planes, time, pages, None if names == "auto" else names)
+    stated = None if names == "auto" else names
+    said = PageOptions(nuclear_channel, planes, time, pages, names=stated, cytoplasm=cytoplasm_channel)
     check_pages(said)
     try:
         found = scan_export(

@@ -43,6 +43,7 @@ class FieldImage:
         pixel_problem: what is wrong with the pixel size that the file says; "" for nothing.
         unclear: the problem is a question to a person, without whose answer the slide cannot be counted.
         lost: the problem is that of a whole file of many fields.
+        cytoplasm: a second channel of as many pixels, by which nuclei are paired; None where none was asked for.
     """
 
     page: int | None
@@ -57,6 +58,7 @@ class FieldImage:
     pixel_problem: str = ""
     unclear: bool = False
     lost: bool = False
+    cytoplasm: Decoded | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -65,8 +65,9 @@ _WEAK_EVEN = 0.95
 _USUAL_AREA = (0.3, 2.6)
 _COMPACT = 0.5
 """The second choice, among what holds no chosen part: the least fall over the outline (a dim nucleus in the light of a
-neighbour or of its own cytoplasm), evenness, area in medians of the chosen ones (two nuclei that touch are divided later), and radius of the widest disc
-within relative to that of a disc as large (two discs that touch have 0.7, a crescent of cytoplasm below 0.4)."""
+neighbour or of its own cytoplasm), evenness, area in medians of the chosen ones (two nuclei that touch are divided
+later), and radius of the widest disc within relative to that of a disc as large (two discs that touch have 0.7, a
+crescent of cytoplasm below 0.4)."""
 
 _COMPARED = 0.3
 _LEAST_PIXELS = 6
