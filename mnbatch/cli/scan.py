@@ -157,6 +157,12 @@ def _print_explanation(found: ScannedExport) -> None:
     typer.echo(f"Layout {found.layout.name}: {found.layout.explanation}.")
     if found.layout.pattern != found.layout.name:
         typer.echo(f"Its pattern is {found.layout.pattern}")
+    if kind == "fields":
+        typer.echo(
+            "Fields that overlap: by the stage positions that files state, where the same cells are in the same "
+            "places, and by their pictures, which decide where the two differ. A cell in an overlap is counted in the "
+            "first field."
+        )
     for skipped in found.skipped:
         typer.echo(f"skipped: {_printable(skipped.path)}: {_printable(skipped.reason)}")
     for slide in found.slides:
@@ -164,6 +170,8 @@ def _print_explanation(found: ScannedExport) -> None:
             typer.echo(f"scenes: {_printable(slide.path)}: {_printable(slide.scenes)}")
         if slide.pages:
             typer.echo(f"pages: {_printable(slide.path)}: {_printable(slide.pages)}")
+        if slide.stage_positions:
+            typer.echo(f"stage positions: {_printable(slide.path)}: its files state them")
         if slide.asked:
             typer.echo(f"asked: {_printable(slide.path)}: {_printable(slide.asked)}")
 

@@ -139,7 +139,7 @@ class FieldSource:
             found = FoundField(problem=reason_of(error))
         crops, cells = cut_cells(self._slide, task.file.path, image, found, self._cutting(traits, found, um))
         yield from crops
-        yield self._report(task, image, replace(found, cells=cells), digest)
+        yield replace(self._report(task, image, replace(found, cells=cells), digest), um_per_pixel=um)
 
     def _um_per_pixel(self, image: FieldImage) -> float | None:
         given = self._slide.um_per_pixel or self._options.um_per_pixel
@@ -179,6 +179,7 @@ class FieldSource:
             transient=image.transient,
             file_digest=digest,
             overview=overview_jpeg(image.pixels) if keep and image.pixels is not None else b"",
+            stage=image.stage,
             detail=details_of(image.pixels).tobytes() if image.core is None and image.pixels is not None else b"",
         )
 
