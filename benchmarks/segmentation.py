@@ -19,7 +19,8 @@
   fields without haze. Pixel sizes 0.2, 0.25, 0.325 and 0.35 um in turn, 8 and 16 bits in turn. Fragments of
   apoptotic cells, micronuclei, and nuclei of which the border leaves less than half are neither wanted nor false.
 * cytoplasm: binucleated cells as above on simulated fluorescence fields, without and with their cytoplasm channel
-  (`segment_field(..., cytoplasm=)`), without haze (at 400 and 800 cells per mm2) and with haze 0.1.
+  (`segment_field(..., cytoplasm=)`), without haze (at 400 and 800 cells per mm2), with haze 0.1, and where all cells are
+  mononucleated, at 1200 per mm2, so that each binucleated cell that is reported is false.
 * survey: median nucleus diameter of simulated slides as `Survey` measures it on four fields, beside the median of the
   truth's whole main nuclei, the fragments of apoptotic cells left out.
 """
@@ -287,11 +288,17 @@ def cytoplasm(fields: int, seed: int) -> None:
     """Print binucleated cells that are found, invented and missed, without and with a cytoplasm channel."""
     head = f"{'recall':>8s} {'precision':>10s} {'found':>6s} {'false':>6s} {'missed':>7s}"
     print(f"\n{'binucleated cells':40s} {head}")
-    for name, density, haze in (("no haze", 400, None), ("no haze", 800, None), ("haze 0.1", 400, Haze(0.1))):
+    kinds: list[tuple[str, float, dict[str, Any]]] = [
+        ("no haze", 400, {}),
+        ("no haze", 800, {}),
+        ("haze 0.1", 400, {"haze": Haze(0.1)}),
+        ("mononucleated", 1200, {"mixture": {"mononucleated": 1.0}}),
+    ]
+    for name, density, said in kinds:
         without, with_channel = Tally(), Tally()
         for number in range(fields):
             export = ExportPlan(donors=1, slides=1, seed=seed * 1000 + 700 + number)
-            plan = FieldPlan(export=export, density=density, width=1100, height=832, haze=haze)
+            plan = FieldPlan(export=export, density=density, width=1100, height=832, **said)
             drawing = draw_field(plan, next(iter(slide_jobs(export))), 1)
             rows = truth_rows(drawing.scene, Where("slide", "donor", 0, "field", "fluorescence"))
             truth = [dict(zip(TRUTH_COLUMNS, row, strict=True)) for row in rows]
