@@ -19,8 +19,8 @@
   fields without haze. Pixel sizes 0.2, 0.25, 0.325 and 0.35 um in turn, 8 and 16 bits in turn. Fragments of
   apoptotic cells, micronuclei, and nuclei of which the border leaves less than half are neither wanted nor false.
 * cytoplasm: binucleated cells as above on simulated fluorescence fields, without and with their cytoplasm channel
-  (`segment_field(..., cytoplasm=)`), without haze (at 400 and 800 cells per mm2), with haze 0.1, and where all cells are
-  mononucleated, at 1200 per mm2, so that each binucleated cell that is reported is false.
+  (`segment_field(..., cytoplasm=)`), without haze (at 400 and 800 cells per mm2), with haze 0.1, and where all cells
+  are mononucleated, at 1200 per mm2, so that each binucleated cell that is reported is false.
 * survey: median nucleus diameter of simulated slides as `Survey` measures it on four fields, beside the median of the
   truth's whole main nuclei, the fragments of apoptotic cells left out.
 """

@@ -263,6 +263,19 @@ class Group:
     cell_class: CellClass
 
 
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """Lengths of the lines that divide the bodies of two nuclei, px.
+
+    Attributes:
+        usual: by the field's level; None where no cytoplasm can be seen.
+        faint: by levels that follow dim cells down; they pair what is single otherwise. Empty outside hazy fields.
+    """
+
+    usual: dict[Pair, float] | None
+    faint: dict[Pair, float]
+
+
 def outline_gaps(labels: Labels, regions: Regions, largest: float) -> dict[Pair, float]:
     """Distance between the outlines of each two nuclei that are at most `largest` px apart; 0 where they touch."""
     # What is beyond the edge is no nucleus, so pixels on the edge belong to the outline.
@@ -299,20 +312,30 @@ def _near(regions: Regions, largest: float) -> list[tuple[int, int]]:
 def group_nuclei(
     regions: Regions,
     gaps: dict[Pair, float],
-    seams: dict[Pair, float] | None,
+    seams: Seams,
     diameter: float,
     settings: SegmentationSettings,
 ) -> list[Group]:
     """Group nuclei into cells.
 
     Args:
-        seams: length of the line that divides the bodies of two nuclei; None where no cytoplasm can be seen.
+        gaps: distance between the outlines of two nuclei, px.
     """
-    if seams is None:
+    if seams.usual is None:
         links = _links_by_distance(gaps, settings.pair_gap_close * diameter)
     else:
-        links = [pair for pair in sorted(gaps) if _one_body(pair, gaps[pair] / diameter, seams, regions)]
+        usual = seams.usual
+        links = [pair for pair in sorted(gaps) if _one_body(pair, gaps[pair] / diameter, usual, regions)]
+        linked = {label for pair in links for label in pair}
+        faint = [pair for pair in sorted(gaps) if _one_body(pair, gaps[pair] / diameter, seams.faint, regions)]
+        links += [pair for pair in _alone(faint) if not linked & set(pair) and alike(pair, regions, settings)]
     return [group_within_body(members, regions, settings) for members in _connected(len(regions.area), links)]
+
+
+def _alone(pairs: list[Pair]) -> list[Pair]:
+    """The pairs of which neither is in another one."""
+    labels = [label for pair in pairs for label in pair]
+    return [pair for pair in pairs if labels.count(pair[0]) == labels.count(pair[1]) == 1]
 
 
 def _links_by_distance(gaps: dict[Pair, float], close: float) -> list[Pair]:

@@ -18,6 +18,7 @@ from mnbatch.imaging.segmentation.cytoplasm import (
     BodyMask,
     BodyRule,
     Group,
+    Seams,
     body_mask,
     group_nuclei,
     group_within_body,
@@ -371,7 +372,9 @@ def with_cells(
     if settings.cells == "all":
         groups = [Group((label,), "mononucleated") for label in range(1, len(regions.area) + 1)]
     else:
-        groups = group_nuclei(regions, *_neighbours(nuclei, regions, mask, settings), nuclei.diameter, settings)
+        gaps, seams = _neighbours(nuclei, regions, mask, settings)
+        faint = _faint_seams(signal, nuclei) if nuclei.hazy and cytoplasm is None and mask is not None else {}
+        groups = group_nuclei(regions, gaps, Seams(seams, faint), nuclei.diameter, settings)
     bodies = None if mask is None else mask.bodies(_markers(groups, nuclei.main, len(regions.area)))
     cells = cells_of_groups(groups, regions, bodies, nuclei, settings)
     return SegmentedField(
@@ -388,11 +391,20 @@ def _bodies(signal: StainSignal, nuclei: Nuclei, cytoplasm: FieldImage | None) -
     """Where there is cytoplasm, or None where none can be seen."""
     nuclear = (nuclei.main > 0) | (nuclei.small > 0)
     if cytoplasm is None:
-        rule = BodyRule(glare=signal.stain == "fluorescence", lower=nuclei.hazy)
-        return body_mask(signal.total, nuclear, nuclei.diameter, rule)
+        return body_mask(signal.total, nuclear, nuclei.diameter, BodyRule(glare=signal.stain == "fluorescence"))
     # Of a dye that only cytoplasm takes up there is no glare of the nuclei, and each cell takes up its own share.
     total = stain_signal(cytoplasm, signal.stain).total
     return body_mask(total, nuclear, nuclei.diameter, BodyRule(glare=False, lower=True, higher=True))
+
+
+def _faint_seams(signal: StainSignal, nuclei: Nuclei) -> dict[Pair, float]:
+    """Lengths of the lines between nuclei where bodies end by each cell's own cytoplasm, which may be a dim one."""
+    nuclear = (nuclei.main > 0) | (nuclei.small > 0)
+    mask = body_mask(signal.total, nuclear, nuclei.diameter, BodyRule(glare=True, lower=True))
+    if mask is None:
+        return {}
+    seams = seams_between(mask.divided(nuclei.main), mask.stain)
+    return {pair: mask.factor * seam.length for pair, seam in seams.items()}
 
 
 def _neighbours(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
-from mnbatch.imaging.segmentation import SegmentationSettings, nuclei, segment_field
+from mnbatch.imaging.segmentation import SegmentationSettings, field_segmentation, hazy_nuclei, nuclei, segment_field
 from mnbatch.simulate.export_plan import ExportPlan, SlideJob
 from mnbatch.simulate.fields.field_files import cells_shown, label_images
 from mnbatch.simulate.fields.field_plan import FieldPlan
@@ -134,3 +134,31 @@ def test_a_dense_nucleus_is_no_sign_of_apoptosis_where_brightness_differs_anyway
     places.append((60 + 110 * 3 + 37, 60 + 220, 17, levels[11]))
     found = segment_field(discs((400, 500), places, noise=1.0), PAIRS).counts()
     assert found == {"mononucleated": 11, "binucleated": 1}
+
+
+def test_a_dim_nucleus_in_the_light_of_a_cell_out_of_focus_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    sharp = [(x, y, 18) for x in (60, 160, 260, 360) for y in (60, 160, 260)]
+    image = discs((440, 420), sharp).astype(np.float64)
+    rows, columns = np.mgrid[:440, :420]
+    for x in (110, 310):
+        image += 120 * np.exp(-((columns - x) ** 2 + (rows - 370) ** 2) / (2 * 30**2))
+    image += 30 * np.clip(12.5 - np.hypot(columns - 310, rows - 370), 0, 1)
+    field = np.clip(image, 0, 255).astype(np.uint8)
+    found = segment_field(field, PAIRS)
+    assert found.nuclei[370, 310]
+    assert not found.nuclei[370, 110]
+    assert found.nuclei.max() == len(sharp) + 1
+    monkeypatch.setattr(hazy_nuclei, "_with_weak", lambda first, *_: first)
+    assert segment_field(field, PAIRS).nuclei.max() == len(sharp)
+
+
+def test_the_nuclei_of_a_dim_cell_are_paired_within_its_dim_cytoplasm(monkeypatch: pytest.MonkeyPatch) -> None:
+    bright = [((x, 70), (x + 32, 70)) for x in (60, 190, 320)] + [((x, 190), (x + 32, 190)) for x in (60, 190, 320)]
+    nuclei_at = [(x, y, 12) for pair in bright for x, y in pair]
+    bodies = [((a[0] + b[0]) / 2, a[1], 42, 75.0) for a, b in bright]
+    dim = [(90, 320, 12, 75.0), (130, 320, 12, 75.0)]
+    places = [*bodies, *((x, y, r, 230.0) for x, y, r in nuclei_at), (110, 320, 42, 36.0), *dim]
+    image = discs((400, 420), places, noise=1.5)
+    assert segment_field(image, PAIRS).counts() == {"binucleated": 7}
+    monkeypatch.setattr(field_segmentation, "_faint_seams", lambda *_: {})
+    assert segment_field(image, PAIRS).counts() == {"binucleated": 6, "mononucleated": 2}
