@@ -62,7 +62,7 @@ class FieldOptions:
     @property
     def page_options(self) -> PageOptions:
         """What is said of the pages of files."""
-        return PageOptions(self.channel, self.planes, self.time, self.pages, self.names, self.cytoplasm)
+        return PageOptions(self.channel, self.planes, self.time, self.pages, names=self.names, cytoplasm=self.cytoplasm)
 
     def key(self, slide_um: float | None) -> str:
         """Digest (16 hex digits) over all that decides which cells there are and how they are cut.

@@ -231,7 +231,7 @@ def _tree(coarse: _Coarse, cuts: FloatArray, inside: IntArray) -> list[_Level]:
             parent[0] = 0
         evenness = _evenness(own, count, values, coarse.noise)
         area = np.bincount(own, minlength=count + 1).astype(np.float64)
-        levels.append(_Level(own, _worth(area, edge, evenness), parent, area, edge, evenness))
+        levels.append(_Level(own, _worth(area, edge, evenness), parent, area=area, edge=edge, evenness=evenness))
     return levels
 
 

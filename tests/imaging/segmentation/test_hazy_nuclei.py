@@ -136,20 +136,29 @@ def test_a_dense_nucleus_is_no_sign_of_apoptosis_where_brightness_differs_anyway
     assert found == {"mononucleated": 11, "binucleated": 1}
 
 
-def test_a_dim_nucleus_in_the_light_of_a_cell_out_of_focus_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    sharp = [(x, y, 18) for x in (60, 160, 260, 360) for y in (60, 160, 260)]
-    image = discs((440, 420), sharp).astype(np.float64)
-    rows, columns = np.mgrid[:440, :420]
-    for x in (110, 310):
-        image += 120 * np.exp(-((columns - x) ** 2 + (rows - 370) ** 2) / (2 * 30**2))
-    image += 30 * np.clip(12.5 - np.hypot(columns - 310, rows - 370), 0, 1)
-    field = np.clip(image, 0, 255).astype(np.uint8)
-    found = segment_field(field, PAIRS)
-    assert found.nuclei[370, 310]
-    assert not found.nuclei[370, 110]
-    assert found.nuclei.max() == len(sharp) + 1
-    monkeypatch.setattr(hazy_nuclei, "_with_weak", lambda first, *_: first)
-    assert segment_field(field, PAIRS).nuclei.max() == len(sharp)
+def test_a_second_choice_takes_compact_parts_with_a_weak_outline_and_no_crescents() -> None:
+    rows, columns = np.mgrid[:40, :60]
+
+    def disc(x: float, y: float, radius: float) -> npt.NDArray[np.bool_]:
+        return np.asarray(np.hypot(columns - x, rows - y) < radius)
+
+    chosen, dim, lump = disc(10, 10, 6), disc(30, 10, 5), disc(31, 10, 1.5)
+    crescent = disc(15, 28, 9) & ~disc(17, 28, 8)
+    upper = (1 * chosen + 2 * dim + 3 * crescent).astype(np.int32).ravel()
+    areas = np.bincount(upper).astype(np.float64)
+    nothing, parents = np.zeros(4), np.array([0, 1, 1, 1])
+    edges, even = np.array([0, 0.6, 0.3, 0.3]), np.full(4, 0.99)
+    whole = hazy_nuclei._Level(
+        np.ones(2400, np.int32), nothing[:2], parents[:2], np.array([0, 2400.0]), edges[:2], even[:2] * 0.6
+    )
+    level = hazy_nuclei._Level(upper, nothing, parents, areas, edges, even)
+    coarse = hazy_nuclei._Coarse(*(np.zeros((40, 60), np.float32),) * 3, 0.0, 1, 2)
+    first = (1 * chosen + 2 * lump).astype(np.int32).ravel()
+    found = hazy_nuclei._with_weak(first, [whole, level], coarse, np.arange(2400)).reshape(40, 60)
+    assert (found[chosen] == 1).all()
+    assert len(np.unique(found[dim])) == 1
+    assert found[10, 30] > 2
+    assert not found[crescent].any()
 
 
 def test_the_nuclei_of_a_dim_cell_are_paired_within_its_dim_cytoplasm(monkeypatch: pytest.MonkeyPatch) -> None:
