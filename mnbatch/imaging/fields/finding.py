@@ -145,7 +145,7 @@ def look_at(image: FieldImage, labels: Decoded | None, options: FieldOptions) ->
     if image.pixels is None:
         return Seen()
     settings = SegmentationSettings(cells=options.cells)
-    segmented = _segmented(image.pixels, labels, settings, options.stain, None)
+    segmented = _segmented(image, labels, settings, options.stain, None)
     inside = [cell for cell in segmented.cells if cell.cell_class not in _NO_MAIN_NUCLEI]
     areas = [area for cell in inside for area in cell.nucleus_areas]
     return Seen(tuple(2 * math.sqrt(area / math.pi) for area in areas), segmented.stain)

@@ -47,6 +47,7 @@ def read(root: Path, **said: str) -> list[FieldReport]:
 def read_slide(slide: Slide, **said: str) -> list[FieldReport]:
     source = FieldSource(slide, Preparation(), FieldOptions(**said))
     traits = Survey(source.tasks(), source.look).traits()
+    assert traits.nucleus_diameter == pytest.approx(24, abs=2)
     return [one for task in source.tasks() for one in source.read(task, traits) if isinstance(one, FieldReport)]
 
 
