@@ -327,12 +327,20 @@ class Segmentation:
     problem: str
 
 
-def segment(image: npt.NDArray[Any], *, um_per_pixel: float | None = None, **settings: Any) -> Segmentation:
+def segment(
+    image: npt.NDArray[Any],
+    *,
+    um_per_pixel: float | None = None,
+    cytoplasm: npt.NDArray[Any] | None = None,
+    **settings: Any,
+) -> Segmentation:
     """Find nuclei and cells in one camera field.
 
     Args:
         image: (h, w) or (h, w, 3), uint8 or uint16.
         um_per_pixel: pixel size, where known: bounds the size of what may be a nucleus.
+        cytoplasm: (h, w) or (h, w, 3), a second channel of the same field in which the cytoplasm is stained: two nuclei
+            within one cytoplasm are one cell, and nuclei whose cytoplasms are apart are not paired.
         settings: of `mnbatch.imaging.segmentation.SegmentationSettings`, such as `cells="all"`.
 
     Raises:
@@ -340,7 +348,7 @@ def segment(image: npt.NDArray[Any], *, um_per_pixel: float | None = None, **set
     """
     from mnbatch.imaging.segmentation import SegmentationSettings, segment_field
 
-    found = segment_field(image, SegmentationSettings(**settings), pixel_um=um_per_pixel)
+    found = segment_field(image, SegmentationSettings(**settings), pixel_um=um_per_pixel, cytoplasm=cytoplasm)
     return Segmentation(
         cells=_found_cells(found),
         nuclei=found.nuclei,
@@ -393,6 +401,7 @@ def scan(
     planes: str | None = None,
     time: int | None = None,
     pages: str | None = None,
+    cytoplasm_channel: str | None = None,
 ) -> pd.DataFrame:
     """What slides an export holds; nothing is scored or written.
 
@@ -400,7 +409,8 @@ def scan(
         layout: name of a layout preset, or a pattern such as '{donor}/{slide}/{cell}.tif'.
         input: crops, fields, wsi (whole slides), or auto to recognise it.
         names: how files of one scene are named: an instrument, a pattern, plain, or auto to recognise it.
-        nuclear_channel, planes, time, pages: as `mnbatch scan` has them; None takes what the files say.
+        nuclear_channel, planes, time, pages, cytoplasm_channel: as `mnbatch scan` has them; None takes what the files
+            say, and no cytoplasm channel.
 
     Returns:
         A row a slide: slide_id, slide, donor, path, files, bytes, copy_of, problem (why a run would fail it, and what
@@ -417,7 +427,8 @@ def scan(
     from mnbatch.imaging.inputs import recognise_input
     from mnbatch.settings import check_pages
 
-    said = PageOptions(nuclear_channel, planes, time, pages, None if names == "auto" else names)
+    stated = None if names == "auto" else names
+    said = PageOptions(nuclear_channel, planes, time, pages, names=stated, cytoplasm=cytoplasm_channel)
     check_pages(said)
     kind = recognise_input(Path(export), layout).kind if input == "auto" else current_input(input)
     left_out: list[dict[str, str]] = []

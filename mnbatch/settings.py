@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from mnbatch import renamed
 from mnbatch.errors import UsageError
@@ -46,6 +46,7 @@ class RunSettings(BaseModel):
         cells: of fields and whole slides, the cells that are scored: binucleated ones, or all main nuclei.
         nuclear_channel: channel of images with several, counted from 1, or its name; None takes the one whose name says
             nuclear stain.
+        cytoplasm_channel: of fields, a second channel by whose cytoplasm nuclei are paired into cells; None for none.
         planes: of focal planes the sharpest, the brightest of each pixel (max), or the one of this number from 1.
         time: of several times the one of this number from 1.
         pages: what pages of TIFFs are that do not say it: cells (or positions), channels or planes; with commas for
@@ -87,6 +88,7 @@ class RunSettings(BaseModel):
     settle: float | None = Field(default=None, ge=0, le=_LONGEST_WAIT)
     cells: Literal["binucleated", "all"] = "binucleated"
     nuclear_channel: str | None = None
+    cytoplasm_channel: str | None = Field(default=None, min_length=1)
     planes: str | None = Field(default=None, pattern=r"^(sharpest|max|[1-9][0-9]{0,4})$")
     time: int | None = Field(default=None, ge=1, le=65536)
     pages: str | None = Field(default=None, pattern=rf"^{_PAGES}(,{_PAGES}){{0,3}}$")
@@ -126,6 +128,13 @@ class RunSettings(BaseModel):
     @classmethod
     def _auto_is_none(cls, value: object) -> object:
         return None if value == "auto" else value
+
+    @field_validator("cytoplasm_channel")
+    @classmethod
+    def _another_channel(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and value.casefold() == (info.data.get("nuclear_channel") or "").casefold():
+            raise ValueError("it is the nuclear channel")
+        return value
 
     @property
     def stated_names(self) -> str | None:
@@ -210,6 +219,7 @@ def check_pages(options: Any) -> None:
         UsageError: a value that does not fit.
     """
     given = {"planes": options.planes, "time": options.time, "pages": options.pages}
+    given |= {"nuclear_channel": options.channel, "cytoplasm_channel": options.cytoplasm}
     resolve({"export": Path(), "out": Path(), **given}, environment={})
 
 

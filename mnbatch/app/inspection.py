@@ -66,6 +66,7 @@ class ScannedSlide:
         um_per_pixel: what its files say; None where they say nothing.
         left_out: files and folders in its place that are not counted.
         unreadable: why a picture of the few that were looked at cannot be read; "" for none.
+        stage_positions: its fields state where the stage stood.
         strip: its contact strip, where one was asked for and could be made.
     """
 
@@ -92,6 +93,7 @@ class ScannedSlide:
     left_out: int = 0
     unreadable: str = ""
     strip: str | None = None
+    stage_positions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +298,7 @@ def _with_look(
         values=look.values,
         um_per_pixel=look.um_per_pixel,
         unreadable=look.unreadable,
+        stage_positions=look.placed,
     )
     return seen if contact is None else replace(seen, strip=_strip(slide, pool, options, contact))
 

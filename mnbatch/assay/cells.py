@@ -61,11 +61,13 @@ class Companion:
     Attributes:
         of: path of the file it belongs to.
         plane: it is another focal plane of that file's scene.
+        cytoplasm: it is the cytoplasm channel of that file's scene, or one of its focal planes.
     """
 
     of: str
     file: SourceFile
     plane: bool = False
+    cytoplasm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class SceneNames:
         scenes: cells or fields.
         channels, planes, times: in the names, in order; empty or one where the names know no such thing.
         channel, time: of these, what is read; "" where nothing had to be chosen.
+        cytoplasm: of the channels, the one by which nuclei are paired; "" where none was asked for.
         well: of the plate; "" where the names have none.
     """
 
@@ -88,6 +91,7 @@ class SceneNames:
     channel: str = ""
     time: str = ""
     well: str = ""
+    cytoplasm: str = ""
 
     def described(self) -> str:
         """In words, for a person."""
@@ -98,6 +102,7 @@ class SceneNames:
                 shown = ", ".join(values[:6]) + (", ..." if len(values) > 6 else "")
                 parts.append(f"{len(values)} {name} ({shown})")
         read = [f"channel {self.channel}"] if self.channel else []
+        read += [f"channel {self.cytoplasm} for the cytoplasm"] if self.cytoplasm else []
         read += [f"time {self.time}"] if self.time else []
         return f"{' x '.join(parts)} by names ({self.by})" + (f"; read: {', '.join(read)}" if read else "")
 
@@ -168,6 +173,14 @@ class Slide:
         time = None if self.named.time else options.time
         planes = None if len(self.named.planes) > 1 and (options.planes or "").isdigit() else options.planes
         return replace(options, channel=channel, time=time, planes=planes)
+
+    def beside(self, what: Literal["plane", "cytoplasm"]) -> dict[str, tuple[SourceFile, ...]]:
+        """Further files of a scene, by the file of it that is read: other focal planes, or its cytoplasm channel."""
+        found: dict[str, tuple[SourceFile, ...]] = {}
+        for one in self.companions:
+            if one.plane if what == "plane" else one.cytoplasm:
+                found[one.of] = (*found.get(one.of, ()), one.file)
+        return found
 
     @property
     def settled(self) -> bool:

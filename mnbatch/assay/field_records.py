@@ -177,6 +177,8 @@ class FieldReport:
         overview: small JPEG of it; b"" where none is kept.
         detail: what it is compared with other fields by (see `mnbatch.imaging.fields.field_scenes`); b"" for a region,
             and once it was compared.
+        stage: where the stage stood, micrometres; None where nothing is known.
+        um_per_pixel: of the field; None where it is not known.
     """
 
     slide_id: str
@@ -194,6 +196,8 @@ class FieldReport:
     file_digest: str = ""
     overview: bytes = b""
     detail: bytes = b""
+    stage: tuple[float, float] | None = None
+    um_per_pixel: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

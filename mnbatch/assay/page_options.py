@@ -19,6 +19,7 @@ class PageOptions:
             slowest first, with commas. `cells,channels:2`: pages of two channels of each cell in turn.
         names: how files are named: an instrument, a pattern of their names, or `plain` (each file is a cell or field of
             its own); None recognises it.
+        cytoplasm: of fields, the channel by whose cytoplasm nuclei are paired, as `channel`; None for none.
     """
 
     channel: str | None = None
@@ -26,10 +27,11 @@ class PageOptions:
     time: int | None = None
     pages: str | None = None
     names: str | None = None
+    cytoplasm: str | None = None
 
     def key(self) -> str:
-        """Digest (16 hex digits) of what was said; "" where nothing was, so that older results stay valid."""
-        known = {name: value for name, value in asdict(self).items() if value is not None}
+        """Digest (16 hex digits) of what was said of crops; "" where nothing was, so that older results stay valid."""
+        known = {name: value for name, value in asdict(self).items() if value is not None and name != "cytoplasm"}
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16] if known else ""
 
 

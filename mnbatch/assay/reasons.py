@@ -220,6 +220,23 @@ TEXTS: dict[str, str] = {
     "names-planes-do": "Give --planes sharpest, --planes max, or the number of one from 1.",
     "names-missing": "By names of {names} the scene of {file} has no file of the {axis} that is read ({value}).",
     "names-missing-do": "Copy the missing files again from the instrument, or take out the other files of that scene.",
+    "names-cytoplasm": "By names of {names} its channels are {shown}, and the cytoplasm channel is {channel}: {why}.",
+    "cytoplasm-not-there": "there is none of that name or number",
+    "cytoplasm-several": "several have that name or number",
+    "cytoplasm-is-nuclear": "that is the nuclear channel",
+    "cytoplasm-missing": "The cytoplasm channel ({channel}) is missing in {file}: {why}.",
+    "cytoplasm-missing-do": (
+        "Export it again with that channel, name another one with --cytoplasm-channel, or score the slide without it "
+        "into another --out."
+    ),
+    "cytoplasm-unknown": "it has {count} channels{known}, and not one of that name or number",
+    "cytoplasm-count": "it has not as many fields as the nuclear channel",
+    "cytoplasm-size": "it is {cytoplasm} pixels and the nuclear channel {field}",
+    "cytoplasm-same": "it is the same picture as the nuclear channel",
+    "cytoplasm-unusable": "its cytoplasm channel cannot be used: {why}",
+    "cytoplasm-nothing": "in its cytoplasm channel no cytoplasm round the nuclei differs from the background",
+    "cytoplasm-scans": "Of whole slides one channel is read, so that no cytoplasm channel can be used.",
+    "cytoplasm-scans-do": "Leave --cytoplasm-channel out, or export camera fields with both channels.",
     "in-overlap": "in the overlap with an earlier field, counted there",
     "same-scene": (
         "{count} of its {fields} fields show the same scene as another one ({file} and {other}): planes, channels "

@@ -42,6 +42,13 @@ def run(
         str | None,
         typer.Option(help="Of images with several channels: number from 1, or name.", rich_help_panel=_INPUT),
     ] = None,
+    cytoplasm_channel: Annotated[
+        str | None,
+        typer.Option(
+            help="Of fields: a second channel, number from 1 or name, by whose cytoplasm nuclei are paired into cells.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
     planes: Annotated[
         str | None,
         typer.Option(help="Of focal planes: sharpest, max, or the number of one from 1.", rich_help_panel=_INPUT),
@@ -182,6 +189,7 @@ def run(
         "input": input,
         "cells": cells,
         "nuclear_channel": nuclear_channel,
+        "cytoplasm_channel": cytoplasm_channel,
         "planes": planes,
         "time": time,
         "pages": pages,

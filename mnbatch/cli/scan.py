@@ -54,7 +54,14 @@ def scan(
     ] = None,
     nuclear_channel: Annotated[
         str | None,
-        typer.Option(envvar="MNBATCH_NUCLEAR_CHANNEL", help="As for `run`; also the next four."),
+        typer.Option(envvar="MNBATCH_NUCLEAR_CHANNEL", help="As for `run`; also the next five."),
+    ] = None,
+    cytoplasm_channel: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MNBATCH_CYTOPLASM_CHANNEL",
+            help="Of fields: the channel by whose cytoplasm nuclei are paired.",
+        ),
     ] = None,
     planes: Annotated[str | None, typer.Option(envvar="MNBATCH_PLANES", help="sharpest, max, or a number.")] = None,
     time: Annotated[int | None, typer.Option(envvar="MNBATCH_TIME", min=1, help="Number of a time.")] = None,
@@ -83,7 +90,8 @@ def scan(
     from mnbatch.settings import check_pages, refuse_unknown_variables
 
     refuse_unknown_variables()
-    said = PageOptions(nuclear_channel, planes, time, pages, None if names == "auto" else names)
+    stated = None if names == "auto" else names
+    said = PageOptions(nuclear_channel, planes, time, pages, names=stated, cytoplasm=cytoplasm_channel)
     check_pages(said)
     try:
         found = scan_export(
@@ -149,6 +157,12 @@ def _print_explanation(found: ScannedExport) -> None:
     typer.echo(f"Layout {found.layout.name}: {found.layout.explanation}.")
     if found.layout.pattern != found.layout.name:
         typer.echo(f"Its pattern is {found.layout.pattern}")
+    if kind == "fields":
+        typer.echo(
+            "Fields that overlap: by the stage positions that files state, where the same cells are in the same "
+            "places, and by their pictures, which decide where the two differ. A cell in an overlap is counted in the "
+            "first field."
+        )
     for skipped in found.skipped:
         typer.echo(f"skipped: {_printable(skipped.path)}: {_printable(skipped.reason)}")
     for slide in found.slides:
@@ -156,6 +170,8 @@ def _print_explanation(found: ScannedExport) -> None:
             typer.echo(f"scenes: {_printable(slide.path)}: {_printable(slide.scenes)}")
         if slide.pages:
             typer.echo(f"pages: {_printable(slide.path)}: {_printable(slide.pages)}")
+        if slide.stage_positions:
+            typer.echo(f"stage positions: {_printable(slide.path)}: its files state them")
         if slide.asked:
             typer.echo(f"asked: {_printable(slide.path)}: {_printable(slide.asked)}")
 

@@ -73,6 +73,14 @@ def simulate(
         float,
         typer.Option("--brightness-spread", help="With --haze: brightest / dimmest nucleus.", rich_help_panel=_PANEL),
     ] = 10.0,
+    cytoplasm_channel: Annotated[
+        bool,
+        typer.Option(
+            "--cytoplasm-channel",
+            help="A second channel in which the cytoplasm is stained; with --format ome.tif.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False,
     masks: Annotated[
         str,
         typer.Option(
@@ -111,6 +119,8 @@ def simulate(
     }
     if haze and kind in ("crops", "gallery"):
         raise UsageError("--haze is for fields and whole slides.", "Leave it out, or use --kind fields.")
+    if cytoplasm_channel and kind in ("crops", "gallery"):
+        raise UsageError("--cytoplasm-channel is for fields.", "Leave it out, or use --kind fields.")
     if kind == "gallery":
         options["layout"] = "tiff-galleries"
     plan = ExportPlan(
@@ -142,6 +152,7 @@ def simulate(
             "fmt": fmt,
             "masks": _choice("masks", masks, ("none", "apart", "beside")),
             "haze": Haze(cytoplasm=haze, spread=brightness_spread) if haze else None,
+            "cytoplasm_channel": cytoplasm_channel,
             "mixture": parse_mixture(mixture) if mixture else USUAL_MIXTURE,
         }
         on_slides = FieldPlan(

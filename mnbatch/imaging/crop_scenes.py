@@ -49,6 +49,10 @@ class CropScenes:
                     self._sources.append(item.source)
         return items
 
+    def warnings(self) -> tuple[str, ...]:
+        """Nothing; as of fields."""
+        return ()
+
     def trouble(self) -> SlideError | None:
         """Why the slide cannot be counted: its crops show the same cells in turn."""
         count = len(self._rows)

@@ -184,21 +184,19 @@ def _scenes_of(slide: Slide, naming: Naming, files: list[_File], options: PageOp
         scenes.setdefault(one.tokens.scene, []).append(one)
     values = {axis: _values(axis, files) for axis in AXES}
     channel = _channel(values["channel"], len(scenes), naming, options)
+    body = _cytoplasm(slide, values["channel"], channel, naming, options)
     time = _time(values["time"], len(scenes), naming, options)
     plane = _plane(values["plane"], naming, options)
     wanted = {"channel": channel, "time": time, "plane": plane}
-    taken, planes, skipped = [], [], []
+    taken, planes, bodies, skipped = [], [], [], []
     for scene in scenes.values():
-        kept = scene
-        for axis, value in wanted.items():
-            kept = [one for one in kept if not value or one.tokens.at(axis) == value]
-            if not kept:
-                raise _missing(scene[0].file, axis, value, naming)
-        kept.sort(key=lambda one: natural_key(one.tokens.plane))
+        kept = _of_scene(scene, wanted, naming)
+        beside = _of_scene(scene, wanted | {"channel": body}, naming) if body else []
         first = kept[0].file
         taken.append(first)
         planes += [Companion(first.path, one.file, plane=True) for one in kept[1:]]
-        skipped += [_left_out(one, first, wanted) for one in scene if one not in kept]
+        bodies += [Companion(first.path, one.file, cytoplasm=True) for one in beside]
+        skipped += [_left_out(one, first, wanted) for one in scene if one not in kept and one not in beside]
     known = SceneNames(
         by=naming.name,
         scenes=len(scenes),
@@ -208,6 +206,7 @@ def _scenes_of(slide: Slide, naming: Naming, files: list[_File], options: PageOp
         channel=channel,
         time=time,
         well=files[0].tokens.well,
+        cytoplasm=body,
     )
     masks = _masks(
         slide, {one.file.path: first for first, scene in zip(taken, scenes.values(), strict=True) for one in scene}
@@ -215,10 +214,43 @@ def _scenes_of(slide: Slide, naming: Naming, files: list[_File], options: PageOp
     return replace(
         slide,
         files=tuple(taken),
-        companions=(*masks, *planes),
+        companions=(*masks, *planes, *bodies),
         skipped=(*slide.skipped, *skipped),
         named=known,
     )
+
+
+def _of_scene(scene: list[_File], wanted: dict[str, str], naming: Naming) -> list[_File]:
+    """The files of a scene that are read, in the order of their focal planes; raises SlideError where it has none."""
+    kept = scene
+    for axis, value in wanted.items():
+        kept = [one for one in kept if not value or one.tokens.at(axis) == value]
+        if not kept:
+            raise _missing(scene[0].file, axis, value, naming)
+    return sorted(kept, key=lambda one: natural_key(one.tokens.plane))
+
+
+def _cytoplasm(slide: Slide, values: Sequence[str], nuclear: str, naming: Naming, options: PageOptions) -> str:
+    """The channel by which nuclei are paired; "" where none is asked for, or where it is within the files."""
+    if options.cytoplasm is None or slide.kind != "fields" or len(values) < 2:
+        return ""
+    found = _named_so(values, options.cytoplasm)
+    if len(found) == 1 and found[0] != nuclear:
+        return found[0]
+    shown = Foreign(", ".join(values), "their names are covered")
+    why: Reason = say("cytoplasm-not-there") if not found else say("cytoplasm-is-nuclear")
+    if found and found[0] != nuclear:
+        why = say("cytoplasm-several")
+    said = say("names-cytoplasm", channel=options.cytoplasm, names=_shown(naming), shown=shown, why=why)
+    raise SlideError(said, say("cytoplasm-missing-do"))
+
+
+def _named_so(values: Sequence[str], said: str) -> list[str]:
+    """Channels that a person's name or number means."""
+    found = [value for value in values if value.casefold() == said.casefold() or _number(value) == _number(said)]
+    if not found and said.isdigit() and not any(map(_is_number, values)) and 1 <= int(said) <= len(values):
+        found = [values[int(said) - 1]]
+    return found
 
 
 def _values(axis: str, files: Sequence[_File]) -> tuple[str, ...]:
@@ -231,12 +263,7 @@ def _channel(values: Sequence[str], scenes: int, naming: Naming, options: PageOp
     if len(values) < 2:
         return ""
     said = options.channel
-    if said is None:
-        found = [value for value in values if says_nuclear(value)]
-    else:
-        found = [value for value in values if value.casefold() == said.casefold() or _number(value) == _number(said)]
-        if not found and said.isdigit() and not any(map(_is_number, values)) and 1 <= int(said) <= len(values):
-            found = [values[int(said) - 1]]
+    found = [value for value in values if says_nuclear(value)] if said is None else _named_so(values, said)
     if len(found) == 1:
         return found[0]
     what: str | Reason = "" if said is None else say("names-no-channel", channel=said)

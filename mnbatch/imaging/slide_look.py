@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,7 @@ class SlideLook:
         width, height: of the first picture that can be read, pixels; 0 where none can.
         values: type and colours of its values, such as `uint16 grey`.
         um_per_pixel: what the file says; None where it says nothing, and for crops.
+        placed: its fields state where the stage stood.
         unreadable: why the first picture that cannot be read cannot; "" for none.
     """
 
@@ -50,6 +51,7 @@ class SlideLook:
     values: str = ""
     um_per_pixel: float | None = None
     unreadable: str = ""
+    placed: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +61,7 @@ class _Seen:
     height: int = 0
     um: float | None = None
     problem: str = ""
+    placed: bool = False
 
 
 def look_at_slide(slide: Slide, options: PageOptions) -> SlideLook:
@@ -82,6 +85,7 @@ def look_at_slide(slide: Slide, options: PageOptions) -> SlideLook:
         values="" if first.pixels is None else _described(first.pixels),
         um_per_pixel=first.um,
         unreadable=next((one.problem for one in seen if one.problem), ""),
+        placed=bool(seen) and all(one.placed for one in seen),
     )
 
 
@@ -148,7 +152,8 @@ def _pictures(slide: Slide, file: SourceFile, options: PageOptions) -> Iterator[
 
         for image in load_fields(path, options)[1]:
             problem = image.problem
-            yield _Seen(None, problem=problem) if image.pixels is None else _of(image.pixels, image.um_per_pixel)
+            seen = _Seen(None, problem=problem) if image.pixels is None else _of(image.pixels, image.um_per_pixel)
+            yield replace(seen, placed=image.stage is not None)
 
 
 def _of_scans(slide: Slide, path: str, options: PageOptions) -> Iterator[_Seen]:

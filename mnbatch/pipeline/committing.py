@@ -230,7 +230,10 @@ class Committer:
             record = self._scored_record(job, job.classifier, writer)
             if tally is not None:
                 record = record.model_copy(
-                    update={"fields": tally.stamp(), "warnings": (*record.warnings, *tally.warnings())}
+                    update={
+                        "fields": tally.stamp(),
+                        "warnings": (*record.warnings, *tally.warnings(), *job.scenes.warnings()),
+                    }
                 )
             return writer.commit(record)
 

@@ -88,6 +88,7 @@ class Stamps:
             time=self.settings.time,
             pages=self.settings.pages,
             names=self.settings.stated_names,
+            cytoplasm=self.settings.cytoplasm_channel,
         )
 
     def parts(self, slide: Slide, content: str, model_digest: str) -> ScoreKeyParts:

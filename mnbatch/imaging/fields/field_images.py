@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -14,13 +14,14 @@ import tifffile
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.assay.reasons import foreign, reason_of, say
 from mnbatch.imaging.fields.pixel_sizes import pixel_size, plausible, square_problem
+from mnbatch.imaging.fields.stage_positions import Place, tiff_places
 from mnbatch.imaging.formats.colour_choice import one_colour
 from mnbatch.imaging.formats.decoding import decode_plain, kind_of, reraise_io
 from mnbatch.imaging.formats.folder_images import digest_of
 from mnbatch.imaging.formats.loading import io_reason, is_too_large, read_whole, retried
 from mnbatch.imaging.formats.page_choice import Chosen, UnclearError
 from mnbatch.imaging.formats.page_meaning import meaning_of
-from mnbatch.imaging.formats.picture_reading import read_chosen
+from mnbatch.imaging.formats.picture_reading import page_of, read_chosen
 from mnbatch.imaging.formats.pixels import DECODING_ERRORS, Decoded
 from mnbatch.imaging.formats.size_limits import UndecodableError
 from mnbatch.imaging.formats.tiff_headers import TIFF_STARTS, TiffHeader, open_tiff
@@ -43,6 +44,8 @@ class FieldImage:
         pixel_problem: what is wrong with the pixel size that the file says; "" for nothing.
         unclear: the problem is a question to a person, without whose answer the slide cannot be counted.
         lost: the problem is that of a whole file of many fields.
+        stage: where the stage stood, micrometres; None where the file says nothing.
+        cytoplasm: a second channel of as many pixels, by which nuclei are paired; None where none was asked for.
     """
 
     page: int | None
@@ -57,6 +60,8 @@ class FieldImage:
     pixel_problem: str = ""
     unclear: bool = False
     lost: bool = False
+    cytoplasm: Decoded | None = None
+    stage: Place | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -90,14 +95,16 @@ def load_fields(path: str, options: PageOptions | None) -> tuple[str, Iterator[F
 
 
 def _vendor_fields(path: str, known: VendorFormat, options: PageOptions) -> Iterator[FieldImage]:
-    for number, pixels, content in vendor_pictures(path, known, options):
+    for index, (number, pixels, content) in enumerate(vendor_pictures(path, known, options)):
+        place = content.places[index] if len(content.places) == content.positions else None
         um = content.um_across if content.um_across and plausible(content.um_across) else None
         problem = square_problem(content.um_across, content.um_down)
         if isinstance(pixels, UndecodableError):
             yield FieldImage(number, None, um, problem=reason_of(pixels))
             continue
         single = content.channels == 1
-        yield FieldImage(number, one_colour(pixels, options.channel if single else None), um, pixel_problem=problem)
+        shown = one_colour(pixels, options.channel if single else None)
+        yield FieldImage(number, shown, um, pixel_problem=problem, stage=place)
 
 
 def _fields_in(data: bytes, options: PageOptions) -> Iterator[FieldImage]:
@@ -160,11 +167,23 @@ def _fields_of(tiff: tifffile.TiffFile, header: TiffHeader, options: PageOptions
     stated = [axis for axis, _ in meaning.found.axes if axis != "unstated"]
     if lost and (stated or len(meaning.chosen) == 1):
         raise UndecodableError(say("page-missing"))
-    for one in meaning.chosen:
+    for one, place in zip(meaning.chosen, _places(tiff, header, meaning.chosen), strict=True):
         number = None if len(meaning.chosen) == 1 else one.number
-        yield replace(_field(tiff, header, one, options), page=number, um_per_pixel=size.um, pixel_problem=size.problem)
+        image = replace(_field(tiff, header, one, options), page=number, stage=place)
+        yield replace(image, um_per_pixel=size.um, pixel_problem=size.problem)
     known = len(header.directories)
     yield from (FieldImage(index, None, size.um, say("page-missing")) for index in range(known, known + lost))
+
+
+def _places(tiff: tifffile.TiffFile, header: TiffHeader, chosen: Sequence[Chosen]) -> list[Place | None]:
+    """Where the stage stood for each field; nothing where it cannot be read, since a count does without it."""
+    firsts = [one.pictures[0].directory for one in chosen]
+    known = len(header.directories)
+    try:
+        pages = [page_of(tiff, header, index) if index < known else None for index in firsts]
+        return tiff_places(tiff, pages)
+    except DECODING_ERRORS:
+        return [None] * len(chosen)
 
 
 def _field(tiff: tifffile.TiffFile, header: TiffHeader, one: Chosen, options: PageOptions) -> FieldImage:

@@ -17,7 +17,7 @@ FIELDS_VERSION = "4"
 """Raised when the same field would give other cells or other crops though segmentation did not change."""
 
 
-_PAGES = ("planes", "time", "pages", "names")
+_PAGES = ("planes", "time", "pages", "names", "cytoplasm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class FieldOptions:
         scale: of the crops.
         stain: forced stain (fluorescence, giemsa), or None to recognise each slide's.
         keep_overviews: also make a small picture of each field.
-        planes, time, pages, names: what a person says of pages and files of one scene, see `PageOptions`.
+        planes, time, pages, names, cytoplasm: what a person says of pages and files of one scene, see `PageOptions`.
     """
 
     cells: CellsWanted = "binucleated"
@@ -57,11 +57,12 @@ class FieldOptions:
     time: int | None = None
     pages: str | None = None
     names: str | None = None
+    cytoplasm: str | None = None
 
     @property
     def page_options(self) -> PageOptions:
         """What is said of the pages of files."""
-        return PageOptions(self.channel, self.planes, self.time, self.pages, self.names)
+        return PageOptions(self.channel, self.planes, self.time, self.pages, names=self.names, cytoplasm=self.cytoplasm)
 
     def key(self, slide_um: float | None) -> str:
         """Digest (16 hex digits) over all that decides which cells there are and how they are cut.
@@ -91,11 +92,13 @@ class FieldTask:
     Attributes:
         mask: label image, or None to segment.
         planes: further files that show the field in other focal planes.
+        cytoplasm: files of its cytoplasm channel, one a focal plane; none where the file itself holds it.
     """
 
     file: SourceFile
     mask: SourceFile | None = None
     planes: tuple[SourceFile, ...] = ()
+    cytoplasm: tuple[SourceFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from mnbatch.assay.cells import Slide, SourceFile
 from mnbatch.assay.page_options import PageOptions
 from mnbatch.assay.reasons import Named, reason_of, say
 from mnbatch.errors import SlideError
+from mnbatch.imaging.fields.cytoplasm_channel import with_cytoplasm
+from mnbatch.imaging.fields.field_images import load_fields
 from mnbatch.imaging.formats.loading import unclear
 from mnbatch.imaging.formats.page_choice import UnclearError
 from mnbatch.imaging.formats.page_meaning import meaning_of
@@ -26,6 +28,10 @@ def pages_of_fields(slide: Slide, file: SourceFile, options: PageOptions) -> str
     """
     path = os.path.join(slide.root, file.path)
     known = vendor_format(path)
+    if options.cytoplasm is not None:
+        # Read as a run reads it: whether there are two channels shows in the pixels alone for plain pictures.
+        images = load_fields(path, options)[1]
+        next(with_cytoplasm(images, slide, file, slide.beside("cytoplasm").get(file.path, ()), options), None)
     try:
         if known is not None:
             return vendor_described(path, known, options)[0]
@@ -53,7 +59,14 @@ def vendor_field_count(path: str, options: PageOptions) -> int:
         return 1
 
 
+def check_no_cytoplasm(options: PageOptions) -> None:
+    """Refuse a cytoplasm channel for a whole slide, of which one channel is read; raises SlideError."""
+    if options.cytoplasm is not None:
+        raise SlideError(say("cytoplasm-scans"), say("cytoplasm-scans-do"))
+
+
 def pages_of_scans(slide: Slide, file: SourceFile, options: PageOptions) -> str:
     """The same of a whole slide; raises SlideError also where it cannot be opened."""
+    check_no_cytoplasm(options)
     images = open_scans(os.path.join(slide.root, file.path), slide.name, options)
     return f"{len(images)} scans" if len(images) > 1 else ""

@@ -5,7 +5,8 @@ Names may say nothing of it. Two tests, both on what was found:
 * **The same scene.** Details of whole fields correlate without a shift, and their cells are in the same places, as in
   focal planes, channels or times of one field. Nothing says which of them is to be counted, so the slide fails.
 * **Overlap.** Pictures of scored cells of two fields correlate in their fine structure, and such pairs of two fields
-  agree in one shift. Cells of the later field that are then in the place of a cell of the earlier one are not counted.
+  agree in one shift; or the stage's positions say where two fields overlap, and the same cells are there. Cells of the
+  later field that are then in the place of a cell of the earlier one are not counted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,7 @@ from mnbatch.assay.field_records import FieldReport, FoundAt
 from mnbatch.assay.near_copies import SIDE, fine_structure
 from mnbatch.assay.reasons import Named, say
 from mnbatch.errors import SlideError
+from mnbatch.imaging.fields.stage_overlaps import StageOverlaps
 from mnbatch.imaging.formats.likeness_of_pages import FINE_SIDE, SAME_FIELD
 
 _NO_CELLS = ("small_body", "apoptotic")
@@ -79,6 +82,7 @@ class _Field:
             those that are counted.
         diameter: median of their nuclei, pixels.
         digests: of the crops of its scored cells.
+        stage, um: where the stage stood and the size of a pixel, micrometres, as far as they are known.
     """
 
     source: str
@@ -89,6 +93,8 @@ class _Field:
     scored: Places
     diameter: float
     digests: frozenset[str]
+    stage: tuple[float, float] | None = None
+    um: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,6 +158,7 @@ class FieldScenes:
         self._same: dict[int, int] = {}
         self._clear: dict[int, list[int]] = {}
         self._sparse: dict[int, int] = {}
+        self._stage = StageOverlaps()
 
     def once(self, items: Sequence[ReadItem]) -> list[ReadItem]:
         """The items of a file, without cells that an earlier field has, and with that reason in the reports."""
@@ -166,6 +173,10 @@ class FieldScenes:
             else:
                 kept.append(item)
         return [*kept, *crops]
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the slide's number must know: positions of the stage that contradict the pictures."""
+        return self._stage.warnings()
 
     def trouble(self) -> SlideError | None:
         """Why the slide cannot be counted: fields that show one scene."""
@@ -232,22 +243,19 @@ class FieldScenes:
 
     def _overlaps(self, new: _Field, pictures: Grey, cells: Sequence[FoundAt]) -> dict[int, int]:
         """Number of a cell of the report -> field that has it, too."""
-        if not len(pictures) or not self._cells:
-            return {}
-        pairs = self._pairs(pictures, cells)
+        pairs = self._pairs(pictures, cells) if len(pictures) and self._cells else {}
         shared: dict[int, int] = {}
-        for number in sorted(pairs):
+        for number in sorted({*pairs, *self._stage.neighbours(new, self._fields)}):
             other = self._fields[number]
-            found = _common_shift(pairs[number], _TOLERANCE * max(other.diameter, new.diameter, 8.0))
-            if found is None or (new.digests and new.digests <= other.digests):
+            if new.digests and new.digests <= other.digests:
                 continue
-            shift, count = found
-            if not _agree(new, other, shift):
-                continue
-            if count > 1 and _shared_area(shift, new.size, other.size) > _SAME_FRAME:
+            found = _common_shift(pairs.get(number, []), _TOLERANCE * max(other.diameter, new.diameter, 8.0))
+            seen = found[0] if found is not None and _agree(new, other, found[0]) else None
+            if found and seen and found[1] > 1 and _shared_area(seen, new.size, other.size) > _SAME_FRAME:
                 self._same.setdefault(len(self._fields), number)
                 continue
-            for i in _covered(new, other, shift):
+            shift = self._stage.shift(new, other, seen, partial(_agree, new, other))
+            for i in _covered(new, other, shift) if shift is not None else ():
                 shared.setdefault(i, number)
         return shared
 
@@ -275,6 +283,8 @@ def _known(report: FieldReport, crops: Sequence[CellCrop]) -> _Field:
         scored=_places([cell for cell in cells if not cell.reason]),
         diameter=2 * math.sqrt(float(np.median(areas)) / math.pi) if areas else 0.0,
         digests=frozenset(crop.digest for crop in crops),
+        stage=report.stage,
+        um=report.um_per_pixel,
     )
 
 

@@ -13,6 +13,7 @@ from mnbatch.assay.cells import CellCrop, FileDigest, ReadItem, Slide, SourceFil
 from mnbatch.assay.field_records import FieldReport, FoundAt
 from mnbatch.assay.reasons import Named, reason_in, reason_of, say
 from mnbatch.errors import SlideError
+from mnbatch.imaging.fields.cytoplasm_channel import with_cytoplasm
 from mnbatch.imaging.fields.field_images import FieldImage, load_fields
 from mnbatch.imaging.fields.field_options import FieldOptions, FieldTask
 from mnbatch.imaging.fields.field_survey import Seen, SlideTraits
@@ -58,13 +59,14 @@ class FieldSource:
         self._slide = slide
         self._preparation = preparation
         self._options = options
-        masks = {companion.of: companion.file for companion in slide.companions if not companion.plane}
-        planes: dict[str, list[SourceFile]] = {}
-        for companion in slide.companions:
-            if companion.plane:
-                planes.setdefault(companion.of, []).append(companion.file)
         self._pages = slide.within_files(options.page_options)
-        self._tasks = [FieldTask(file, masks.get(file.path), tuple(planes.get(file.path, ()))) for file in slide.files]
+        masks = {one.of: one.file for one in slide.companions if not one.plane and not one.cytoplasm}
+        planes = slide.beside("plane")
+        cytoplasm = slide.beside("cytoplasm") if options.cytoplasm else {}
+        self._tasks = [
+            FieldTask(file, masks.get(file.path), planes.get(file.path, ()), cytoplasm.get(file.path, ()))
+            for file in slide.files
+        ]
 
     def tasks(self) -> list[FieldTask]:
         """Pieces of work, in the order of the files."""
@@ -82,7 +84,7 @@ class FieldSource:
         """
         digest, images, planes = self._images(task)
         items: list[ReadItem] = []
-        for image in images:
+        for image in self._with_cytoplasm(task, images):
             if image.unclear or image.lost:
                 why, file = reason_in(image.problem), Named("file", task.file.path)
                 if image.lost:
@@ -90,7 +92,12 @@ class FieldSource:
                 raise SlideError(say("pages-unclear", file=file, why=why), say("pages-unclear-do"))
             items.extend(self._field(task, image, shared, digest))
             digest = ""
-        return items + planes + list(self._hashed_mask(task))
+        return items + planes + list(self._hashed_companions(task))
+
+    def _with_cytoplasm(self, task: FieldTask, images: Iterator[FieldImage]) -> Iterator[FieldImage]:
+        if self._options.cytoplasm is None:
+            return images
+        return with_cytoplasm(images, self._slide, task.file, task.cytoplasm, self._pages)
 
     def _images(self, task: FieldTask) -> tuple[str, Iterator[FieldImage], list[FileDigest]]:
         """Digest of a file and its fields; with further focal planes the one field, and the digests of their files."""
@@ -132,7 +139,7 @@ class FieldSource:
             found = FoundField(problem=reason_of(error))
         crops, cells = cut_cells(self._slide, task.file.path, image, found, self._cutting(traits, found, um))
         yield from crops
-        yield self._report(task, image, replace(found, cells=cells), digest)
+        yield replace(self._report(task, image, replace(found, cells=cells), digest), um_per_pixel=um)
 
     def _um_per_pixel(self, image: FieldImage) -> float | None:
         given = self._slide.um_per_pixel or self._options.um_per_pixel
@@ -172,12 +179,14 @@ class FieldSource:
             transient=image.transient,
             file_digest=digest,
             overview=overview_jpeg(image.pixels) if keep and image.pixels is not None else b"",
+            stage=image.stage,
             detail=details_of(image.pixels).tobytes() if image.core is None and image.pixels is not None else b"",
         )
 
-    def _hashed_mask(self, task: FieldTask) -> Iterator[FileDigest]:
+    def _hashed_companions(self, task: FieldTask) -> Iterator[FileDigest]:
         if task.mask is not None:
             yield hashed(self._slide, task.mask)
+        yield from (hashed(self._slide, file) for file in task.cytoplasm)
 
 
 def hashed(slide: Slide, file: SourceFile) -> FileDigest:

@@ -145,7 +145,7 @@ def look_at(image: FieldImage, labels: Decoded | None, options: FieldOptions) ->
     if image.pixels is None:
         return Seen()
     settings = SegmentationSettings(cells=options.cells)
-    segmented = _segmented(image.pixels, labels, settings, options.stain, None)
+    segmented = _segmented(image, labels, settings, options.stain, None)
     inside = [cell for cell in segmented.cells if cell.cell_class not in _NO_MAIN_NUCLEI]
     areas = [area for cell in inside for area in cell.nucleus_areas]
     return Seen(tuple(2 * math.sqrt(area / math.pi) for area in areas), segmented.stain)
@@ -173,7 +173,7 @@ def find_cells(
         return FoundField(problem=other, empty=other.startswith(_NOTHING))
     diameter = traits.nucleus_diameter if traits.nucleus_diameter and traits.nucleus_diameter > 2 else None
     settings = SegmentationSettings(cells=options.cells, nucleus_diameter=diameter)
-    segmented = _segmented(pixels, labels, settings, stain, um)
+    segmented = _segmented(image, labels, settings, stain, um)
     if segmented.problem:
         return FoundField(problem=segmented.problem, empty=segmented.problem.startswith(_NOTHING))
     cells = tuple(
@@ -183,11 +183,13 @@ def find_cells(
 
 
 def _segmented(
-    pixels: Decoded, labels: Decoded | None, settings: SegmentationSettings, stain: str | None, um: float | None
+    image: FieldImage, labels: Decoded | None, settings: SegmentationSettings, stain: str | None, um: float | None
 ) -> SegmentedField:
+    pixels, cytoplasm = image.pixels, image.cytoplasm
+    assert pixels is not None
     if labels is not None:
-        return segment_from_labels(pixels, labels, settings)
-    return segment_field(pixels, settings, stain, um)  # type: ignore[arg-type]
+        return segment_from_labels(pixels, labels, settings, cytoplasm=cytoplasm)
+    return segment_field(pixels, settings, stain, um, cytoplasm=cytoplasm)  # type: ignore[arg-type]
 
 
 def _other_stain(pixels: Decoded, stain: str | None) -> str:

@@ -72,7 +72,7 @@ def _sides(tiff: tifffile.TiffFile) -> tuple[float | None, float | None]:
     resolutions = [tags.valueof(name) for name in ("XResolution", "YResolution")]
     across, down = (r[0] / r[1] if r and r[0] and r[1] else None for r in resolutions)
     known: dict[str, Any] = tiff.imagej_metadata or {}
-    units = [_unit(str(known.get(name) or known.get("unit", ""))) for name in ("unit", "yunit")]
+    units = [unit_um(str(known.get(name) or known.get("unit", ""))) for name in ("unit", "yunit")]
     if units[0] is not None:
         return _over(units[0], across), _over(units[1], down)
     length = {2: 25_400.0, 3: 10_000.0}.get(int(tags.valueof("ResolutionUnit") or 0))
@@ -84,7 +84,8 @@ def _over(unit: float | None, per_unit: float | None) -> float | None:
     return None if unit is None or per_unit is None else float(unit / per_unit)
 
 
-def _unit(text: str) -> float | None:
+def unit_um(text: str) -> float | None:
+    """Micrometres in a unit of length as programs spell it; None for anything else."""
     spelled = text.replace("\\u00B5", "µ").replace("\\u00b5", "µ").replace("μ", "µ").replace("&#181;", "µ")
     return _UNITS.get(spelled.strip().casefold().replace("μ", "µ"))
 
@@ -94,7 +95,7 @@ def _ome_size(text: str, side: str) -> float | None:
     if size is None:
         return None
     unit = re.search(rf'<Pixels\b[^>]*?\bPhysicalSize{side}Unit="([^"]+)"', text)
-    factor = _unit(unit[1] if unit else "µm")
+    factor = unit_um(unit[1] if unit else "µm")
     try:
         return None if factor is None else float(size[1]) * factor
     except ValueError:

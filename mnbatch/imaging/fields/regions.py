@@ -12,6 +12,7 @@ from mnbatch.assay.field_records import FieldReport, FoundAt
 from mnbatch.assay.reasons import foreign, say
 from mnbatch.imaging.fields.field_images import FieldImage
 from mnbatch.imaging.fields.field_options import FieldOptions, RegionTask
+from mnbatch.imaging.fields.field_pages import check_no_cytoplasm
 from mnbatch.imaging.fields.field_source import FieldSource, crop_width, hashed
 from mnbatch.imaging.fields.field_survey import Seen, SlideTraits
 from mnbatch.imaging.fields.finding import look_at
@@ -84,6 +85,7 @@ class WholeSlideSource(FieldSource):
     """
 
     def __init__(self, slide: Slide, preparation: Preparation, options: FieldOptions) -> None:
+        check_no_cytoplasm(options.page_options)
         super().__init__(slide, preparation, options)
         self._scans: dict[str, tuple[WholeImage, ...]] = {
             file.path: open_scans(self._path(file), slide.name, options.page_options) for file in slide.files

@@ -39,7 +39,15 @@ class _CziFile:
             names=tuple(str(channel.get("@Name") or "") for channel in channels),
             um_across=sizes.get("X") or None,
             um_down=sizes.get("Y") or None,
+            places=self._places(sizes.get("X"), sizes.get("Y")),
         )
+
+    def _places(self, across: float | None, down: float | None) -> tuple[tuple[float, float], ...]:
+        """Left and top of each scene in the plane of all of them, micrometres."""
+        if not across or not down:
+            return ()
+        boxes = [self._scenes[number] for number in self._numbers]
+        return tuple((float(box.x) * across, float(box.y) * down) for box in boxes)
 
     def _length(self, axis: str) -> int:
         first, end = self._box.get(axis, (0, 1))

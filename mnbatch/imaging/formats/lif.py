@@ -77,7 +77,17 @@ def _content(image: Any) -> VendorContent:
         um_down=down,
         width=sizes["X"],
         height=sizes["Y"],
+        places=_places(image.xml_element),
     )
+
+
+def _places(element: Any) -> tuple[tuple[float, float] | None, ...]:
+    """Where the stage stood for each tile, micrometres; LAS X writes metres."""
+    tiles = element.findall(".//Attachment[@Name='TileScanInfo']/Tile")
+    try:
+        return tuple((float(tile.get("PosX")) * 1e6, float(tile.get("PosY")) * 1e6) for tile in tiles)
+    except (TypeError, ValueError):
+        return ()
 
 
 def _um(element: Any, dimension: str) -> float | None:

@@ -37,6 +37,7 @@ class _Nd2File:
             um_down=down,
             width=sizes.get("X", 1),
             height=sizes.get("Y", 1),
+            places=_places(file),
         )
 
     @functools.cached_property
@@ -58,6 +59,15 @@ class _Nd2File:
         check_even(values)
         # A copy: the file is mapped into memory, and closed before its pictures are used.
         return np.array(values[..., 0] if values.shape[-1] == 1 else values)
+
+
+def _places(file: Any) -> tuple[tuple[float, float] | None, ...]:
+    """Where the stage stood at each point of an XY loop, micrometres."""
+    for loop in file.experiment or ():
+        if getattr(loop, "type", "") == "XYPosLoop":
+            stood = (point.stagePositionUm for point in loop.parameters.points)
+            return tuple((float(at.x), float(at.y)) for at in stood)
+    return ()
 
 
 def _pixel_size(file: Any) -> tuple[float | None, float | None]:

@@ -32,6 +32,7 @@ class VendorContent:
         positions, times, channels, planes: lengths of the axes.
         names: of the channels, as far as they are known.
         um_across, um_down: of a pixel, micrometres; None where nothing is said.
+        places: of each position where the stage stood, micrometres; empty where the format does not say it.
         width, height: of the pictures of all positions, where the format has them of one size; else 0.
     """
 
@@ -44,6 +45,7 @@ class VendorContent:
     um_down: float | None = None
     width: int = 0
     height: int = 0
+    places: tuple[tuple[float, float] | None, ...] = ()
 
 
 class VendorFile(Protocol):
@@ -99,9 +101,10 @@ def one_description(described: Sequence[VendorContent]) -> VendorContent:
         raise UndecodableError(say("many-planes", count=positions))
     first = described[0]
     for other in described[1:]:
-        if replace(other, positions=first.positions) != first:
+        if replace(other, positions=first.positions, places=first.places) != first:
             raise UnclearError(say("images-differ", count=len(described), one=_said(first), other=_said(other)))
-    return replace(first, positions=positions)
+    places = tuple(place for one in described for place in one.places)
+    return replace(first, positions=positions, places=places if len(places) == positions else ())
 
 
 def _said(content: VendorContent) -> str:

@@ -16,7 +16,7 @@ from skimage.segmentation import watershed
 from mnbatch.assay.field_records import CellClass, division_class
 from mnbatch.imaging.segmentation.object_measures import Regions, depth_of, without_holes, without_small
 from mnbatch.imaging.segmentation.segmentation_settings import Labels, SegmentationSettings
-from mnbatch.imaging.segmentation.stain_signal import FloatImage, StainSignal
+from mnbatch.imaging.segmentation.stain_signal import FloatImage
 from mnbatch.imaging.segmentation.touching_nuclei import Pair
 
 # Whole cells: the cytoplasm round the nuclei, where the stain shows any.
@@ -48,6 +48,27 @@ _HOLE = 0.3
 
 _EDGE = 0.4
 """Where a cell ends: this share of its cytoplasm above the background."""
+
+_FAINTEST = 0.15
+"""A cell whose cytoplasm is dimmer than this share of the field's usual one does not lower its level any further."""
+
+_DARK = 0.02
+"""Where cells leave no place far from nuclei, the background is this quantile."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyRule:
+    """How bodies are sought.
+
+    Attributes:
+        glare: light round a bright nucleus is told from cytoplasm by a second ring.
+        lower: the level is each cell's own where its cytoplasm is dimmer than is usual in the field.
+        higher: likewise where it is brighter.
+    """
+
+    glare: bool
+    lower: bool = False
+    higher: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,25 +117,26 @@ def coarse_labels(labels: npt.NDArray[Number], factor: int) -> npt.NDArray[Numbe
     return columns
 
 
-def body_mask(signal: StainSignal, nuclear: BoolArray, diameter: float) -> BodyMask | None:
+def body_mask(total: FloatImage, nuclear: BoolArray, diameter: float, rule: BodyRule) -> BodyMask | None:
     """Where there is cytoplasm or nucleus, or None where no cytoplasm differs from the background.
 
-    The cytoplasm's level is the median of a ring round the nuclei; part of it above the background is its edge. In
-    fluorescence the glare round bright nuclei is told from cytoplasm by a second ring.
+    The cytoplasm's level is the median of a ring round the nuclei; part of it above the background is its edge.
 
     Args:
+        total: (h, w), stain of any kind; or of the cytoplasm alone, where it has a channel of its own.
         nuclear: (h, w), nuclei and small bodies.
         diameter: of a nucleus, px.
     """
     factor = max(1, round(diameter / _WORKING_DIAMETER))
-    stain = np.asarray(Image.fromarray(signal.total).reduce(factor), dtype=np.float32)
+    stain = np.asarray(Image.fromarray(total).reduce(factor), dtype=np.float32)
     inner = coarse_labels(nuclear, factor)
     size = diameter / factor
     smooth = ndimage.gaussian_filter(stain, max(0.6, _BLUR * size), truncate=3)
     away = ndimage.distance_transform_edt(~inner).astype(np.float32) / np.float32(size)
-    level = _level(smooth, away, signal.stain == "fluorescence")
-    if level is None:
+    found = _level(smooth, away, rule)
+    if found is None:
         return None
+    level = found.level if not (rule.lower or rule.higher) else _own_levels(smooth, away, inner, found, rule)
     mask = (smooth > level) & (away <= _REACH) | inner
     mask = _evened(mask, size) | inner
     return BodyMask(mask, stain, depth_of(mask), factor)
@@ -134,9 +156,24 @@ def _evened(mask: BoolArray, size: float) -> BoolArray:
     return np.asarray(opened[width:-width, width:-width])
 
 
-def _level(smooth: FloatImage, away: FloatImage, glare: bool) -> float | None:
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """Stain of the background and its spread, of the usual cytoplasm above it (step), and at the edge of cells."""
+
+    background: float
+    spread: float
+    step: float
+
+    @property
+    def level(self) -> float:
+        return self.background + _EDGE * self.step
+
+
+def _level(smooth: FloatImage, away: FloatImage, rule: BodyRule) -> _Level | None:
     """Stain at the edge of cells, or None."""
     ring, far = smooth[(away > _RING[0]) & (away <= _RING[1])], smooth[away > _FAR]
+    if rule.higher and ring.size and not far.size:
+        far = smooth[smooth <= np.quantile(smooth, _DARK)]
     if not ring.size or not far.size:
         return None
     background = float(np.median(far))
@@ -145,9 +182,42 @@ def _level(smooth: FloatImage, away: FloatImage, glare: bool) -> float | None:
     if step < _CLEAR * max(spread, 1e-6):
         return None
     outer = smooth[(away > _OUTER_RING[0]) & (away <= _OUTER_RING[1])]
-    if glare and (not outer.size or float(np.median(outer)) - background < _PLATEAU * step):
+    if rule.glare and (not outer.size or float(np.median(outer)) - background < _PLATEAU * step):
         return None
-    return background + _EDGE * step
+    return _Level(background, spread, step)
+
+
+def _own_levels(smooth: FloatImage, away: FloatImage, inner: BoolArray, usual: _Level, rule: BodyRule) -> FloatImage:
+    """Stain at the edge of each cell, (h, w): by the ring round the nuclei that are nearest to a pixel.
+
+    Args:
+        away: distance to the nuclei, nucleus diameters.
+        inner: nuclei and small bodies.
+        usual: of the field.
+    """
+    pieces, count = ndimage.label(inner, np.ones((3, 3), np.int8))
+    rows, columns = ndimage.distance_transform_edt(~inner, return_distances=False, return_indices=True)
+    owner = pieces[rows, columns]
+    steps = _ring_medians(smooth, owner, count, (away > _RING[0]) & (away <= _RING[1])) - usual.background
+    if rule.glare:
+        outer = _ring_medians(smooth, owner, count, (away > _OUTER_RING[0]) & (away <= _OUTER_RING[1]))
+        steps = np.where(outer - usual.background < _PLATEAU * steps, usual.step, steps)
+    steps = np.where(np.isfinite(steps), steps, usual.step)
+    least = max(_CLEAR * usual.spread, _FAINTEST * usual.step)
+    lowest, highest = least if rule.lower else usual.step, np.inf if rule.higher else usual.step
+    own = usual.background + _EDGE * np.clip(steps, min(lowest, usual.step), highest)
+    return np.asarray(own.astype(np.float32)[owner])
+
+
+def _ring_medians(
+    smooth: FloatImage, owner: npt.NDArray[np.int32], count: int, ring: BoolArray
+) -> npt.NDArray[np.float64]:
+    """Median over the ring of each of the pieces 1..count, entry i for piece i; NaN for one without a ring."""
+    found = np.full(count + 1, np.nan)
+    present = np.unique(owner[ring])
+    if present.size:
+        found[present] = ndimage.median(smooth[ring], owner[ring], present)
+    return found
 
 
 # From nuclei to cells: which main nuclei are within one cytoplasm, and what kind of cell that makes.
@@ -193,6 +263,19 @@ class Group:
     cell_class: CellClass
 
 
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """Lengths of the lines that divide the bodies of two nuclei, px.
+
+    Attributes:
+        usual: by the field's level; None where no cytoplasm can be seen.
+        faint: by levels that follow dim cells down; they pair what is single otherwise. Empty outside hazy fields.
+    """
+
+    usual: dict[Pair, float] | None
+    faint: dict[Pair, float]
+
+
 def outline_gaps(labels: Labels, regions: Regions, largest: float) -> dict[Pair, float]:
     """Distance between the outlines of each two nuclei that are at most `largest` px apart; 0 where they touch."""
     # What is beyond the edge is no nucleus, so pixels on the edge belong to the outline.
@@ -229,20 +312,30 @@ def _near(regions: Regions, largest: float) -> list[tuple[int, int]]:
 def group_nuclei(
     regions: Regions,
     gaps: dict[Pair, float],
-    seams: dict[Pair, float] | None,
+    seams: Seams,
     diameter: float,
     settings: SegmentationSettings,
 ) -> list[Group]:
     """Group nuclei into cells.
 
     Args:
-        seams: length of the line that divides the bodies of two nuclei; None where no cytoplasm can be seen.
+        gaps: distance between the outlines of two nuclei, px.
     """
-    if seams is None:
+    if seams.usual is None:
         links = _links_by_distance(gaps, settings.pair_gap_close * diameter)
     else:
-        links = [pair for pair in sorted(gaps) if _one_body(pair, gaps[pair] / diameter, seams, regions)]
+        usual = seams.usual
+        links = [pair for pair in sorted(gaps) if _one_body(pair, gaps[pair] / diameter, usual, regions)]
+        linked = {label for pair in links for label in pair}
+        faint = [pair for pair in sorted(gaps) if _one_body(pair, gaps[pair] / diameter, seams.faint, regions)]
+        links += [pair for pair in _alone(faint) if not linked & set(pair) and alike(pair, regions, settings)]
     return [group_within_body(members, regions, settings) for members in _connected(len(regions.area), links)]
+
+
+def _alone(pairs: list[Pair]) -> list[Pair]:
+    """The pairs of which neither is in another one."""
+    labels = [label for pair in pairs for label in pair]
+    return [pair for pair in pairs if labels.count(pair[0]) == labels.count(pair[1]) == 1]
 
 
 def _links_by_distance(gaps: dict[Pair, float], close: float) -> list[Pair]:

@@ -16,7 +16,9 @@ from mnbatch.assay.reasons import say
 from mnbatch.imaging.segmentation.cytoplasm import (
     REASONS,
     BodyMask,
+    BodyRule,
     Group,
+    Seams,
     body_mask,
     group_nuclei,
     group_within_body,
@@ -109,6 +111,7 @@ def segment_from_labels(
     settings: SegmentationSettings,
     stain: KnownStain | None = None,
     labels_of: LabelsOf | None = None,
+    cytoplasm: FieldImage | None = None,
 ) -> SegmentedField:
     """Find the cells of a field by a label image that another program or a person made.
 
@@ -118,11 +121,12 @@ def segment_from_labels(
             says yes or no (two values) is split into its connected parts.
         labels_of: what was labelled. None: nuclei where most of each labelled area is nuclear stain, else cells.
             Nuclei are paired as our own are; in cells the nuclei are found, and their number is the cell's class.
+        cytoplasm: as of `segment_field`; labelled cells need none.
 
     Raises:
-        ValueError: a label image of another size, or one that holds no whole numbers.
+        ValueError: a label image or cytoplasm of another size, or labels that are no whole numbers.
     """
-    check_shape(image)
+    check_shape(image, cytoplasm)
     given = _compact(labels, image.shape[:2])
     stain = stain or recognise_field_stain(image)
     problem = problem_of_pixels(image, stain) or ("" if given.any() else say("mask-empty"))
@@ -133,7 +137,7 @@ def segment_from_labels(
     kind = labels_of or _recognise(given, own)
     if kind == "nuclei":
         nuclei = by_size(given, settings.small_body, settings.nucleus_diameter)
-        return with_cells(signal, nuclei, settings)
+        return with_cells(signal, nuclei, settings, cytoplasm)
     return _within_bodies(signal, given, own, settings)
 
 
@@ -285,6 +289,8 @@ def segment_field(
     settings: SegmentationSettings,
     stain: KnownStain | None = None,
     pixel_um: float | None = None,
+    *,
+    cytoplasm: FieldImage | None = None,
 ) -> SegmentedField:
     """Find the nuclei and the cells of one field (or tile).
 
@@ -292,6 +298,8 @@ def segment_field(
         image: (h, w) or (h, w, 3), uint8 or uint16 (floating point is taken too).
         background: the stain; None recognises it. A whole slide should decide once, for all of its fields.
         pixel_um: micrometres a pixel, where known: bounds the size of what may be a nucleus.
+        cytoplasm: (h, w) or (h, w, 3), a second channel of the same field in which the cytoplasm is stained; nuclei are
+            then paired by it. Its background is that of the nuclear channel: dark in fluorescence, else light.
 
     Returns:
         The field; one of which nothing can be said has a `problem` and no cells.
@@ -299,7 +307,7 @@ def segment_field(
     Raises:
         ValueError: an array of another shape.
     """
-    check_shape(image)
+    check_shape(image, cytoplasm)
     stain = stain or recognise_field_stain(image)
     problem = problem_of_pixels(image, stain)
     if problem:
@@ -309,7 +317,7 @@ def segment_field(
     problem = problem_of_signal(signal, nuclei, pixel_um, settings)
     if problem:
         return without_cells(image, stain, problem)
-    return with_cells(signal, nuclei, settings)
+    return with_cells(signal, nuclei, settings, cytoplasm)
 
 
 def segment_tile(
@@ -337,24 +345,36 @@ def cells_in_core(cells: tuple[FoundCell, ...], core: Box) -> tuple[FoundCell, .
     return tuple(cell for cell in cells if x0 <= cell.x < x1 and y0 <= cell.y < y1)
 
 
-def check_shape(image: FieldImage) -> None:
+def check_shape(image: FieldImage, cytoplasm: FieldImage | None = None) -> None:
     """Refuse what is no field.
 
     Raises:
-        ValueError: not (h, w) or (h, w, 3), or empty.
+        ValueError: not (h, w) or (h, w, 3), or empty; a cytoplasm channel of another height or width.
     """
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
         raise ValueError(f"a field is (h, w) or (h, w, 3), not {image.shape}")
+    if cytoplasm is None:
+        return
+    check_shape(cytoplasm)
+    if cytoplasm.shape[:2] != image.shape[:2]:
+        own, other = image.shape[:2], cytoplasm.shape[:2]
+        raise ValueError(f"the cytoplasm channel has (rows, columns) {other} and the field {own}: not the same")
 
 
-def with_cells(signal: StainSignal, nuclei: Nuclei, settings: SegmentationSettings) -> SegmentedField:
-    """Group a field's nuclei into cells."""
+def with_cells(
+    signal: StainSignal, nuclei: Nuclei, settings: SegmentationSettings, cytoplasm: FieldImage | None = None
+) -> SegmentedField:
+    """Group a field's nuclei into cells, by the cytoplasm's own channel where there is one."""
     regions = measure_regions(nuclei.main, signal.nuclear)
-    mask = body_mask(signal, (nuclei.main > 0) | (nuclei.small > 0), nuclei.diameter)
+    mask = _bodies(signal, nuclei, cytoplasm)
+    if mask is None and cytoplasm is not None:
+        return without_cells(cytoplasm, signal.stain, say("cytoplasm-nothing"))
     if settings.cells == "all":
         groups = [Group((label,), "mononucleated") for label in range(1, len(regions.area) + 1)]
     else:
-        groups = group_nuclei(regions, *_neighbours(nuclei, regions, mask, settings), nuclei.diameter, settings)
+        gaps, seams = _neighbours(nuclei, regions, mask, settings)
+        faint = _faint_seams(signal, nuclei) if nuclei.hazy and cytoplasm is None and mask is not None else {}
+        groups = group_nuclei(regions, gaps, Seams(seams, faint), nuclei.diameter, settings)
     bodies = None if mask is None else mask.bodies(_markers(groups, nuclei.main, len(regions.area)))
     cells = cells_of_groups(groups, regions, bodies, nuclei, settings)
     return SegmentedField(
@@ -365,6 +385,26 @@ def with_cells(signal: StainSignal, nuclei: Nuclei, settings: SegmentationSettin
         nucleus_diameter=nuclei.diameter,
         stain=signal.stain,
     )
+
+
+def _bodies(signal: StainSignal, nuclei: Nuclei, cytoplasm: FieldImage | None) -> BodyMask | None:
+    """Where there is cytoplasm, or None where none can be seen."""
+    nuclear = (nuclei.main > 0) | (nuclei.small > 0)
+    if cytoplasm is None:
+        return body_mask(signal.total, nuclear, nuclei.diameter, BodyRule(glare=signal.stain == "fluorescence"))
+    # Of a dye that only cytoplasm takes up there is no glare of the nuclei, and each cell takes up its own share.
+    total = stain_signal(cytoplasm, signal.stain).total
+    return body_mask(total, nuclear, nuclei.diameter, BodyRule(glare=False, lower=True, higher=True))
+
+
+def _faint_seams(signal: StainSignal, nuclei: Nuclei) -> dict[Pair, float]:
+    """Lengths of the lines between nuclei where bodies end by each cell's own cytoplasm, which may be a dim one."""
+    nuclear = (nuclei.main > 0) | (nuclei.small > 0)
+    mask = body_mask(signal.total, nuclear, nuclei.diameter, BodyRule(glare=True, lower=True))
+    if mask is None:
+        return {}
+    seams = seams_between(mask.divided(nuclei.main), mask.stain)
+    return {pair: mask.factor * seam.length for pair, seam in seams.items()}
 
 
 def _neighbours(

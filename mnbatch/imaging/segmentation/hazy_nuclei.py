@@ -13,14 +13,14 @@ All measures are ratios, so that neither exposure nor a cell's brightness matter
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from mnbatch.imaging.segmentation.object_measures import without_small
+from mnbatch.imaging.segmentation.object_measures import largest_within, relabelled, without_small
 from mnbatch.imaging.segmentation.segmentation_settings import Labels
 from mnbatch.imaging.segmentation.stain_signal import FloatImage
 
@@ -47,8 +47,8 @@ _FULL_EDGE = 0.6
 """Mean fall of the stain over an outline, as a share of its height: less is no nucleus, more is no better one.
 The edge of a cell is a fall to nothing, so without the upper end it would beat the nucleus within."""
 
-_UNEVEN = 0.85
-_EVEN = 0.95
+_UNEVEN = 0.89
+_EVEN = 0.96
 """Squared mean / mean square of the inside: 1 is even. A nucleus with cytoplasm of 0.2 round it has 0.6; chromatin
 and a soft edge leave 0.93."""
 
@@ -59,6 +59,15 @@ _SLOW = 0.55
 _SLOWER_THAN_OTHERS = 0.75
 """Out of focus: this share of the whole step at most is within the near reach, and this share of the field's median.
 Where all nuclei are soft it is the field, and none is left out."""
+
+_WEAK_EDGE = 0.15
+_WEAK_EVEN = 0.95
+_USUAL_AREA = (0.3, 2.6)
+_COMPACT = 0.5
+"""The second choice, among what holds no chosen part: the least fall over the outline (a dim nucleus in the light of a
+neighbour or of its own cytoplasm), evenness, area in medians of the chosen ones (two nuclei that touch are divided
+later), and radius of the widest disc within relative to that of a disc as large (two discs that touch have 0.7, a
+crescent of cytoplasm below 0.4)."""
 
 _COMPARED = 0.3
 _LEAST_PIXELS = 6
@@ -123,11 +132,15 @@ class _Level:
         labels: part of each foreground pixel.
         worth: how good a nucleus each part is, by its size.
         parent: part of the next lower level that holds it.
+        area, edge, evenness: what the worth is made of: pixels, fall over the outline, squared mean / mean square.
     """
 
     labels: Labels
     worth: FloatArray
     parent: IntArray
+    area: FloatArray
+    edge: FloatArray
+    evenness: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,7 +205,9 @@ def _sharp_parts(coarse: _Coarse) -> _Parts:
     inside = np.flatnonzero(stain.ravel() > lowest)
     levels = _tree(coarse, cuts, inside)
     chosen = np.zeros(stain.size, np.int32)
-    chosen[inside] = _chosen(levels)
+    chosen[inside] = first = _chosen(levels)
+    if first.any():
+        chosen[inside] = _with_weak(first, levels, coarse, inside)
     return _in_focus(coarse, chosen.reshape(stain.shape))
 
 
@@ -214,19 +229,54 @@ def _tree(coarse: _Coarse, cuts: FloatArray, inside: IntArray) -> list[_Level]:
         if levels:
             parent[own] = levels[-1].labels
             parent[0] = 0
-        levels.append(_Level(own, _worth(own, count, values, edge, coarse.noise), parent))
+        evenness = _evenness(own, count, values, coarse.noise)
+        area = np.bincount(own, minlength=count + 1).astype(np.float64)
+        levels.append(_Level(own, _worth(area, edge, evenness), parent, area=area, edge=edge, evenness=evenness))
     return levels
 
 
-def _worth(own: Labels, count: int, values: FloatArray, edge: FloatArray, noise: float) -> FloatArray:
+def _evenness(own: Labels, count: int, values: FloatArray, noise: float) -> FloatArray:
     area = np.bincount(own, minlength=count + 1).astype(np.float64)
     total = np.bincount(own, values, minlength=count + 1)
     squares = np.bincount(own, values * values, minlength=count + 1) - area * noise**2
-    evenness = total**2 / np.maximum(area, 1) / np.maximum(squares, 1e-9)
+    return np.asarray(total**2 / np.maximum(area, 1) / np.maximum(squares, 1e-9))
+
+
+def _worth(area: FloatArray, edge: FloatArray, evenness: FloatArray) -> FloatArray:
     worth = np.maximum(0, edge - _LEAST_EDGE) * np.clip((evenness - _UNEVEN) / (_EVEN - _UNEVEN), 0, 1)
     worth[area < _LEAST_PIXELS] = 0
     worth[0] = 0
     return np.asarray(worth * area**_SIZE_POWER)
+
+
+def _with_weak(first: Labels, levels: list[_Level], coarse: _Coarse, inside: IntArray) -> Labels:
+    """The chosen parts, and those with a weaker outline that hold none of them and have a nucleus's size and form.
+
+    A chosen part too small for a nucleus (a lump of chromatin) gives way to a weaker one that holds it.
+    """
+    areas = np.bincount(first).astype(np.float64)
+    ordered = np.sort(areas[1:])
+    usual = float(ordered[np.searchsorted(np.cumsum(ordered), ordered.sum() / 2)])
+    low, high = max(_USUAL_AREA[0] * usual, _LEAST_PIXELS), _USUAL_AREA[1] * usual
+    taken = (first > 0) & (areas >= low)[first]
+    second = _chosen([_weakly(level, taken, low, high) for level in levels])
+    placed = np.zeros(coarse.stain.size, np.int32)
+    placed[inside] = second
+    deep = ndimage.distance_transform_edt(placed.reshape(coarse.stain.shape) > 0).ravel()[inside]
+    area = np.bincount(second, minlength=1)
+    widest = largest_within(second, deep, len(area) - 1)
+    keep = np.concatenate([[False], widest >= _COMPACT * np.sqrt(area[1:] / np.pi)])
+    kept = relabelled(second, keep)
+    return np.asarray(np.where(kept > 0, kept + int(first.max()), first), dtype=np.int32)
+
+
+def _weakly(level: _Level, taken: BoolArray, low: float, high: float) -> _Level:
+    """The level with the worth of the second choice."""
+    free = np.bincount(level.labels, taken, minlength=len(level.area)) == 0
+    fits = free & (level.area >= low) & (level.area <= high) & (level.evenness >= _WEAK_EVEN)
+    worth = np.where(fits, np.maximum(0, level.edge - _WEAK_EDGE), 0) * level.area**_SIZE_POWER
+    worth[0] = 0
+    return replace(level, worth=np.asarray(worth))
 
 
 def _chosen(levels: list[_Level]) -> Labels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -43,11 +43,13 @@ class Nuclei:
         main: labels of main nuclei.
         small: labels of smaller bodies.
         diameter: median of the main nuclei, px; 0.0 without any.
+        hazy: the field's cytoplasm shows, so that each nucleus was found by its own contrast.
     """
 
     main: Labels
     small: Labels
     diameter: float
+    hazy: bool = False
 
 
 def find_nuclei(signal: StainSignal, small_body: float, hint: float | None = None) -> Nuclei:
@@ -65,8 +67,8 @@ def find_nuclei(signal: StainSignal, small_body: float, hint: float | None = Non
         return Nuclei(nothing, nothing, 0.0)
     diameter = hint or typical_diameter(mask)
     hazy = None if stained else nuclei_in_haze(smooth, signal.noise, mask, diameter, known=hint is not None)
-    divided_by = smooth
-    if hazy is not None and hazy.mask.any():
+    divided_by, is_hazy = smooth, hazy is not None and bool(hazy.mask.any())
+    if hazy is not None and is_hazy:
         mask, divided_by = hazy.mask, hazy.relative
         diameter = hint or typical_diameter(mask)
     mask = without_holes(mask, 0.2 * diameter**2)
@@ -76,7 +78,7 @@ def find_nuclei(signal: StainSignal, small_body: float, hint: float | None = Non
         labels = trimmed(labels, blurred, _HALF_STAINED)
     else:
         labels = trimmed(labels, smooth, _HALF)
-    return by_size(labels, small_body, hint)
+    return replace(by_size(labels, small_body, hint), hazy=is_hazy)
 
 
 def foreground(smooth: FloatImage, noise: float, *, cytoplasm: bool) -> BoolArray:

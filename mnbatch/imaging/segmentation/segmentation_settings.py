@@ -14,7 +14,7 @@ from mnbatch.assay.field_records import CellClass
 # Version of segmentation: raised when the same field would give other cells.
 
 
-SEGMENTATION_VERSION = "2"
+SEGMENTATION_VERSION = "3"
 
 
 # What may be chosen about segmentation; lengths are shares of the field's own median nucleus diameter.

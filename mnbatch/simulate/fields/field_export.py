@@ -25,6 +25,7 @@ from mnbatch.simulate.fields.field_files import (
     label_images,
     tile_counts,
     truth_rows,
+    write_channels,
     write_field,
     write_labels,
     write_pyramid,
@@ -87,7 +88,10 @@ def simulate_field(out: Path, plan: FieldPlan, job: SlideJob, number: int) -> li
     (out / "export" / folder).mkdir(parents=True, exist_ok=True)
     bits = 8 if plan.fmt == "jpg" else plan.export.bits
     file = f"{folder}/{name}.{plan.fmt}"
-    write_field(out / "export" / file, drawing.whole(bits), plan.fmt, plan.um_per_px)
+    if plan.cytoplasm_channel:
+        write_channels(out / "export" / file, (drawing.whole(bits), drawing.cytoplasm(bits)), plan.um_per_px)
+    else:
+        write_field(out / "export" / file, drawing.whole(bits), plan.fmt, plan.um_per_px)
     if plan.masks != "none":
         images = label_images(drawing.scene, drawing.slide)
         if plan.masks == "beside":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -64,15 +64,28 @@ def _write_tiff(path: Path, pixels: Pixels, um_per_px: float) -> None:
     tifffile.imwrite(path, pixels, photometric=photometric, compression="lzw", metadata=None, software=False, **options)
 
 
-def _write_ome(path: Path, pixels: Pixels, um_per_px: float) -> None:
-    rgb = pixels.ndim == 3
-    metadata = {
-        "axes": "YXS" if rgb else "YX",
+CHANNELS = ("DAPI", "Cytoplasm")
+
+
+def write_channels(path: Path, channels: Sequence[Pixels], um_per_px: float) -> None:
+    """Write a field of two channels, nuclei and cytoplasm, as LZW OME-TIFF; both (h, w)."""
+    metadata = {"axes": "CYX", "Channel": {"Name": list(CHANNELS)}, **_ome_pixel_size(um_per_px)}
+    stack = np.stack(channels)
+    tifffile.imwrite(path, stack, ome=True, photometric="minisblack", compression="lzw", metadata=metadata)
+
+
+def _ome_pixel_size(um_per_px: float) -> dict[str, Any]:
+    return {
         "PhysicalSizeX": um_per_px,
         "PhysicalSizeXUnit": "µm",
         "PhysicalSizeY": um_per_px,
         "PhysicalSizeYUnit": "µm",
     }
+
+
+def _write_ome(path: Path, pixels: Pixels, um_per_px: float) -> None:
+    rgb = pixels.ndim == 3
+    metadata = {"axes": "YXS" if rgb else "YX", **_ome_pixel_size(um_per_px)}
     photometric = "rgb" if rgb else "minisblack"
     tifffile.imwrite(path, pixels, ome=True, photometric=photometric, compression="lzw", metadata=metadata)
 

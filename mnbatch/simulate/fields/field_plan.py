@@ -49,6 +49,7 @@ class FieldPlan:
         defocus: share of the slide that lies in patches out of focus.
         debris: amount of debris relative to that around the cells of `--kind crops`, which is meant to be hard.
         haze: cytoplasm that shows, nuclei of different brightness, cells far out of focus; None: as stains usually are.
+        cytoplasm_channel: OME-TIFFs of two channels, DAPI and Cytoplasm; fluorescence.
         fmt: of fields; a whole slide is a tiled pyramid in TIFF.
         masks: label images of fields: none, apart from the export, or beside the fields as a
             segmentation tool leaves them.
@@ -66,6 +67,7 @@ class FieldPlan:
     defocus: float = 0.04
     debris: float = 0.5
     haze: Haze | None = None
+    cytoplasm_channel: bool = False
     fmt: FieldFormat = "tif"
     masks: Masks = "none"
 
@@ -103,6 +105,7 @@ class FieldPlan:
         self._check_mixture()
         self._check_files()
         self._check_haze()
+        self._check_channels()
 
     def _check_mixture(self) -> None:
         unknown = sorted(set(self.mixture) - set(CLASSES))
@@ -115,6 +118,15 @@ class FieldPlan:
     def _check_files(self) -> None:
         if self.kind == "wsi" and self.masks != "none":
             raise UsageError("Masks are written for fields only.", "Leave --masks out, or use --kind fields.")
+
+    def _check_channels(self) -> None:
+        if not self.cytoplasm_channel:
+            return
+        if self.kind != "fields" or self.fmt != "ome.tif" or self.export.stain != "fluorescence":
+            raise UsageError(
+                "A cytoplasm channel is drawn for fields in fluorescence, as OME-TIFF.",
+                "Use --cytoplasm-channel with --kind fields --format ome.tif --stain fluorescence.",
+            )
 
     def _check_haze(self) -> None:
         if self.haze is None:

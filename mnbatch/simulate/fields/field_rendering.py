@@ -28,7 +28,7 @@ from mnbatch.simulate.fields.field_scene import (
 )
 from mnbatch.simulate.fields.haze import HazySlide, draw_hazy_slide, hazy_appearance
 from mnbatch.simulate.optics import absorb, absorbances, expose, illumination_at, shine
-from mnbatch.simulate.painting import LAYERS, NUCLEUS
+from mnbatch.simulate.painting import CYTOPLASM, LAYERS, NUCLEUS
 from mnbatch.simulate.slide_appearance import SlideAppearance, draw_slide_appearance
 
 # From a scene to pixels, window by window: a field is one window, a whole slide many.
@@ -40,6 +40,9 @@ SCANNER_FRAME = 2048
 """Width of the camera's picture of which a scanner puts a whole slide together, px."""
 
 _SCANNER_SHADING = 0.15
+_CYTOPLASM_DYE, _BLEED = 0.6, 0.01
+"""Light of a cytoplasm's dye relative to that of nuclei in their channel (assumed), and what of the latter comes
+through."""
 _KEPT_CELLS, _KEPT_BLOCKS = 48, 200
 # Haze is made on every fourth pixel: windows begin at multiples of four, so that it has no seams.
 _ALIGN = 4
@@ -92,6 +95,24 @@ class Renderer:
         wide = _aligned((box[0] - halo, box[1] - halo, box[2] + halo, box[3] + halo))
         rng = np.random.default_rng([*self._key, 6, number + 1])
         exposed = expose(self._light(wide), rng, self._slide.camera, 0.0)
+        inner = exposed[:, box[1] - wide[1] : box[3] - wide[1], box[0] - wide[0] : box[2] - wide[0]]
+        return self._digitised(inner, bits)
+
+    def cytoplasm(self, box: Box, number: int, bits: int) -> Pixels:
+        """The same window in the light of a dye of the cytoplasm, with a hundredth of the nuclei's.
+
+        Its sensor noise has a stream of its own, so that `window` gives the same bytes with and without it.
+        """
+        stain = self._slide.fluorescence
+        if stain is None:
+            raise ValueError("a channel of its own for the cytoplasm is a matter of fluorescence")
+        halo = self._halo()
+        wide = _aligned((box[0] - halo, box[1] - halo, box[2] + halo, box[3] + halo))
+        layers = self.layers(wide)
+        glow = _CYTOPLASM_DYE * layers[CYTOPLASM] + _BLEED * layers[NUCLEUS]
+        light = (stain.exposure * glow + stain.background) * self._lamp(wide)
+        rng = np.random.default_rng([*self._key, 15, number + 1])
+        exposed = expose(np.asarray(light[None], dtype=np.float32), rng, self._slide.camera, 0.0)
         inner = exposed[:, box[1] - wide[1] : box[3] - wide[1], box[0] - wide[0] : box[2] - wide[0]]
         return self._digitised(inner, bits)
 
@@ -248,9 +269,16 @@ class Drawing:
 
     def whole(self, bits: int) -> Pixels:
         """All of it in one picture: Giemsa (h, w, 3) uint8, fluorescence (h, w) uint8 or uint16."""
+        return self._strips(self.renderer.window, bits)
+
+    def cytoplasm(self, bits: int) -> Pixels:
+        """All of its cytoplasm channel, (h, w); of fluorescence alone."""
+        return self._strips(self.renderer.cytoplasm, bits)
+
+    def _strips(self, draw: Callable[[Box, int, int], Pixels], bits: int) -> Pixels:
         width, height = self.scene.width, self.scene.height
         tops = range(0, height, _STRIP)
-        strips = [self.renderer.window((0, top, width, min(top + _STRIP, height)), top, bits) for top in tops]
+        strips = [draw((0, top, width, min(top + _STRIP, height)), top, bits) for top in tops]
         return cast(Pixels, np.concatenate(strips))
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
-from mnbatch.imaging.segmentation import SegmentationSettings, nuclei, segment_field
+from mnbatch.imaging.segmentation import SegmentationSettings, field_segmentation, hazy_nuclei, nuclei, segment_field
 from mnbatch.simulate.export_plan import ExportPlan, SlideJob
 from mnbatch.simulate.fields.field_files import cells_shown, label_images
 from mnbatch.simulate.fields.field_plan import FieldPlan
@@ -134,3 +134,40 @@ def test_a_dense_nucleus_is_no_sign_of_apoptosis_where_brightness_differs_anyway
     places.append((60 + 110 * 3 + 37, 60 + 220, 17, levels[11]))
     found = segment_field(discs((400, 500), places, noise=1.0), PAIRS).counts()
     assert found == {"mononucleated": 11, "binucleated": 1}
+
+
+def test_a_second_choice_takes_compact_parts_with_a_weak_outline_and_no_crescents() -> None:
+    rows, columns = np.mgrid[:40, :60]
+
+    def disc(x: float, y: float, radius: float) -> npt.NDArray[np.bool_]:
+        return np.asarray(np.hypot(columns - x, rows - y) < radius)
+
+    chosen, dim, lump = disc(10, 10, 6), disc(30, 10, 5), disc(31, 10, 1.5)
+    crescent = disc(15, 28, 9) & ~disc(17, 28, 8)
+    upper = (1 * chosen + 2 * dim + 3 * crescent).astype(np.int32).ravel()
+    areas = np.bincount(upper).astype(np.float64)
+    nothing, parents = np.zeros(4), np.array([0, 1, 1, 1])
+    edges, even = np.array([0, 0.6, 0.3, 0.3]), np.full(4, 0.99)
+    whole = hazy_nuclei._Level(
+        np.ones(2400, np.int32), nothing[:2], parents[:2], np.array([0, 2400.0]), edges[:2], even[:2] * 0.6
+    )
+    level = hazy_nuclei._Level(upper, nothing, parents, areas, edges, even)
+    coarse = hazy_nuclei._Coarse(*(np.zeros((40, 60), np.float32),) * 3, 0.0, 1, 2)
+    first = (1 * chosen + 2 * lump).astype(np.int32).ravel()
+    found = hazy_nuclei._with_weak(first, [whole, level], coarse, np.arange(2400)).reshape(40, 60)
+    assert (found[chosen] == 1).all()
+    assert len(np.unique(found[dim])) == 1
+    assert found[10, 30] > 2
+    assert not found[crescent].any()
+
+
+def test_the_nuclei_of_a_dim_cell_are_paired_within_its_dim_cytoplasm(monkeypatch: pytest.MonkeyPatch) -> None:
+    bright = [((x, 70), (x + 32, 70)) for x in (60, 190, 320)] + [((x, 190), (x + 32, 190)) for x in (60, 190, 320)]
+    nuclei_at = [(x, y, 12) for pair in bright for x, y in pair]
+    bodies = [((a[0] + b[0]) / 2, a[1], 42, 75.0) for a, b in bright]
+    dim = [(90, 320, 12, 75.0), (130, 320, 12, 75.0)]
+    places = [*bodies, *((x, y, r, 230.0) for x, y, r in nuclei_at), (110, 320, 42, 36.0), *dim]
+    image = discs((400, 420), places, noise=1.5)
+    assert segment_field(image, PAIRS).counts() == {"binucleated": 7}
+    monkeypatch.setattr(field_segmentation, "_faint_seams", lambda *_: {})
+    assert segment_field(image, PAIRS).counts() == {"binucleated": 6, "mononucleated": 2}
