@@ -1,4 +1,4 @@
-"""Two slides of one donor that show the same cells with other pixels: planes or stains in folders of their own.
+"""Two slides that show the same cells with other pixels: planes or stains in folders of their own, or of two donors.
 
 What is compared is what two slides would not have by chance: cell after cell, or one by one wherever it is, a cell of
 one slide is more like its partner in the other slide than like all others there. So nothing needs to be known of focus,
@@ -8,7 +8,7 @@ stain or light, which all cells of a slide share. Figures: tests/assay/test_same
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,9 @@ _NEAREST, _RANK = 0.7, 0.1
 _GAP, _LIKE = 0.1, 0.6
 """By which the correlation with a partner is above all others, and what it is at least, in any order."""
 
+_TRIED, _LEAST_TRIED = 12, 2
+"""Cells that are tried first, and of them the least that have a partner by far."""
+
 _STAINED_RANK, _STAINED_ABOVE, _MAY_BE = 0.15, 0.6, 0.4
 _ALIKE = 0.93
 """Median correlation of two pictures of one cell, as in `mnbatch.imaging.crop_scenes`."""
@@ -44,12 +47,12 @@ _LEAST_SHARE = 0.5
 _MARGIN = 16
 _STEPS = (8, 16)
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 Pairs = tuple[tuple[int, int], ...]
 Thumbnail = Callable[[int], npt.NDArray[np.uint8]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SlideCells:
     """What is known of the cells of a slide, in its order.
 
@@ -57,11 +60,18 @@ class SlideCells:
         rows: numbers of the cells that are compared.
         spectra: (len(rows), SPECTRUM_BYTES), see `mnbatch.assay.near_copies.Likeness`; none is zero.
         thumbnail: gives the picture (64, 64) of a cell by its number in `rows`.
+        centred: (len(rows), SPECTRUM_BYTES), the spectra without what all of them share, as unit vectors.
     """
 
     rows: npt.NDArray[np.int64]
     spectra: npt.NDArray[np.uint8]
     thumbnail: Thumbnail
+    centred: npt.NDArray[np.float32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Once a slide, which is compared with many."""
+        values = _centred(self.spectra) if len(self.spectra) else np.zeros(self.spectra.shape)
+        object.__setattr__(self, "centred", values.astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -88,7 +98,7 @@ def same_cells(one: SlideCells, other: SlideCells) -> Pairs:
 
 def _in_order(one: SlideCells, other: SlideCells) -> Pairs:
     chosen = np.unique(np.linspace(0, len(one) - 1, min(MOST, len(one))).astype(int))
-    products = _centred(one.spectra[chosen]) @ _centred(other.spectra[chosen]).T
+    products = one.centred[chosen] @ other.centred[chosen].T
     rank, nearest = _ranks(products)
     pairs = tuple((int(i), int(i)) for i in chosen)
     if len(chosen) < FEWEST:
@@ -154,8 +164,10 @@ def _in_any_order(one: SlideCells, other: SlideCells) -> Pairs:
         theirs = np.arange(max(0, first - _MARGIN), min(len(other), first + MOST + missing + _MARGIN))
     else:
         return ()
-    products = _centred(one.spectra[ours]) @ _centred(other.spectra[theirs]).T
-    pairs = _mutual(products)
+    few = ours[:: -(-len(ours) // _TRIED)]
+    if _clear(one.centred[few] @ other.centred[theirs].T).sum() < _LEAST_TRIED:
+        return ()  # of slides of other cells, which most are, a few cells tell it
+    pairs = _mutual(one.centred[ours] @ other.centred[theirs].T)
     if len(pairs) < _NEAREST * len(ours):
         return ()
     return tuple((int(ours[i]), int(theirs[j])) for i, j in pairs)
@@ -163,9 +175,14 @@ def _in_any_order(one: SlideCells, other: SlideCells) -> Pairs:
 
 def _mutual(products: Floats) -> list[tuple[int, int]]:
     nearest, back = products.argmax(axis=1), products.argmax(axis=0)
-    best = np.sort(products, axis=1)[:, -2:]
-    clear = (best[:, 1] - best[:, 0] >= _GAP) & (best[:, 1] >= _LIKE) & (back[nearest] == np.arange(len(products)))
+    clear = _clear(products) & (back[nearest] == np.arange(len(products)))
     return [(int(i), int(nearest[i])) for i in np.flatnonzero(clear)]
+
+
+def _clear(products: Floats) -> npt.NDArray[np.bool_]:
+    """Cells (rows) that are like one of the others, and like no second one."""
+    best = np.sort(products, axis=1)[:, -2:]
+    return np.asarray((best[:, 1] - best[:, 0] >= _GAP) & (best[:, 1] >= _LIKE))
 
 
 def _centred(rows: npt.NDArray[np.generic]) -> Floats:

@@ -24,7 +24,16 @@ from mnbatch.imaging.companions import (
     whole_slide_companions,
 )
 from mnbatch.imaging.copied_names import copies_among, is_copy_folder
-from mnbatch.imaging.foreign_files import is_one_of_many, readable_field_files, refusal, what_it_is
+from mnbatch.imaging.foreign_files import (
+    ARCHIVES,
+    CAMERAS,
+    NAMELESS,
+    is_nameless_image,
+    is_one_of_many,
+    readable_field_files,
+    refusal,
+    what_it_is,
+)
 from mnbatch.imaging.formats.folder_images import is_folder_image, state_of
 from mnbatch.imaging.identity import slide_id
 from mnbatch.imaging.layouts import (
@@ -63,7 +72,7 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     return parts, name
 
 
-_PICTURE_LIKE = ("gif", "webp")
+_PICTURE_LIKE = CAMERAS | {"gif", "webp", "jxl", "avif", "heic"}
 _FAMILIES = {"tif": "tiff", "tiff": "tiff", "jpg": "jpeg", "jpeg": "jpeg", "png": "png", "bmp": "bmp"}
 _WHOLE_LAYOUTS = {name: parse_layout(name, "wsi") for name in WHOLE_SLIDE_PRESETS}
 
@@ -253,7 +262,7 @@ class Walk:
         if what_it_is(name, self._kind):
             return _FOREIGN
         if not self._is_taken(name):
-            return "not an image file by its extension"
+            return _FOREIGN if is_nameless_image(entry.path) else "not an image file by its extension"
         return ""
 
     def _why_not_folder(self, entry: os.DirEntry[str]) -> str:
@@ -380,11 +389,13 @@ class Walk:
         """Files of formats or kinds that are not read: with the images beside them, else slides of their own."""
         held = {self._stem(entry.name) for entry in listing.files}
         for entry in listing.foreign:
-            path, what = _join(folder, entry.name), what_it_is(entry.name, self._kind)
+            path, what = _join(folder, entry.name), what_it_is(entry.name, self._kind) or NAMELESS
             if self._kind == "wsi" and what == "pictures" and held:
                 reason = "picture beside a whole slide, which is taken"
             elif path.rpartition(".")[2].lower() in _PICTURE_LIKE and copies_among([self._stem(entry.name)], held):
-                reason = "by its name a small version of an image beside it"
+                reason = "by its name a small or raw version of an image beside it"
+            elif _extension(entry.name) in ARCHIVES and held:
+                reason = "an archive beside images, which is not unpacked"
             else:
                 place = self._place_of_foreign(folder, entry.name, what, alone=len(listing.foreign) == 1)
                 self._open.setdefault(place.path, _Group(place)).foreign.append(_source_file(entry.path, path))
