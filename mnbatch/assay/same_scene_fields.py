@@ -25,6 +25,9 @@ _NEAR = 0.4
 FEWEST_SHIFTED, _SHIFTED_SHARE = 12, 0.7
 """As `FEWEST_MET` and its share, of the cells of two fields that lie where both fields are after the best shift."""
 
+_ONCE = 1.25
+"""Times that the cells of a field may meet others: once, and some near the seam of two fields."""
+
 _LEAST_OVERLAP = 0.15
 """Of a field's area; in less there are too few cells to know a shift by."""
 
@@ -77,8 +80,11 @@ def _unshifted(one: Sequence[FieldCells], other: Sequence[FieldCells]) -> tuple[
 
 
 def _shifted(one: Sequence[FieldCells], other: Sequence[FieldCells]) -> tuple[tuple[int, int], ...]:
-    """Fields of which most cells meet after a shift, and fewer when one of them is mirrored."""
-    found = []
+    """Fields of which most cells meet after a shift, and fewer when one of them is mirrored.
+
+    None where cells of a field meet those of more fields than they can lie in: such places say nothing.
+    """
+    found: dict[tuple[int, int], int] = {}
     for i, ours in enumerate(one):
         for j, theirs in enumerate(other):
             if min(len(ours.places), len(theirs.places)) < FEWEST_SHIFTED:
@@ -88,7 +94,10 @@ def _shifted(one: Sequence[FieldCells], other: Sequence[FieldCells]) -> tuple[tu
                 continue
             mirrored = (_mirrored(theirs, down=down, right=right) for down, right in _MIRRORS)
             if max(_met_shifted(ours, theirs, places)[0] for places in mirrored) <= _CONTROL * met:
-                found.append((i, j))
+                found[i, j] = met
+    for i, ours in enumerate(one):
+        if sum(met for (number, _), met in found.items() if number == i) > _ONCE * len(ours.places):
+            return ()
     return tuple(found)
 
 

@@ -83,9 +83,9 @@ def is_overview(name: str) -> bool:
 
 
 def overviews_among(names: list[str]) -> set[str]:
-    """Images of a folder that show the slide; none where all of them are named so: then it is a name like any other."""
+    """Images of a folder that show the slide; where all are named so it is a name like any other, but `thumbnail`."""
     found = {name for name in names if is_overview(name)}
-    return set() if len(found) == len(names) else found
+    return {name for name in found if _SMALL.fullmatch(field_stem(name))} if len(found) == len(names) else found
 
 
 def images_below(folder: Path) -> Iterator[Path]:

@@ -134,7 +134,7 @@ class _Seen:
             if scenes and not _are_copies(self._store, one, other):
                 return ours[scenes[0][0]].name, theirs[scenes[0][1]].name
             return None
-        pairs = same_cells(self._cells_of(one), self._cells_of(other))
+        pairs = same_cells(self._cells_of(one), self._cells_of(other), one_donor=one_donor)
         if pairs and not _saved_again(self._store, (one, other), pairs, self._copied):
             return _cell_name(self._store, one, pairs[0][0]), _cell_name(self._store, other, pairs[0][1])
         return None
