@@ -36,7 +36,7 @@ _STAINS = (
     r"(?:DAPI|Hoechst[ -]?\d*|DRAQ[57]|FITC|TRITC|Cy[2357](?:[.-]?5)?|[EGRYC]?GFP|[RYC]FP|m?Cherry|TexasRed|TxRed|"
     r"(?:Alexa(?:Fluor)?|AF|ATTO)[ -]?\d{3}|Sp(?:ectrum)?(?:O|G|R|A|Or|Gr|Aq|Orange|Green|Red|Aqua)|Rhod(?:amine)?|"
     r"PI|propidium|AO|acridine|BF|bright[-_ ]?field|phase|DIC|trans(?:mitted)?|blue|green|red|cyan|magenta|"
-    r"merged?|overlay|composite|(?:ex|em|w)?\d{3}[-_ ]?nm)"
+    r"merged?|overlay|composite|(?:ex|em|w)?\d{3}[-_ ]?nm|Ch(?:annel)?[-_ ]?\d{1,2})"
 )
 """What people and programs call channels; of these alone no name is made up that means something else."""
 

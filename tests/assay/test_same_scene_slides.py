@@ -38,7 +38,7 @@ def taken(cells: Sequence[np.ndarray], seed: int, blur: float = 0.6) -> SlideCel
 @pytest.mark.parametrize("count", [FEWEST_EQUAL, FEWEST, 40])
 def test_planes_of_the_same_cells_are_found_cell_by_cell(count) -> None:
     cells = drawn(1, count)
-    pairs = same_cells(taken(cells, 2), taken(cells, 3, blur=1.6))
+    pairs = same_cells(taken(cells, 2), taken(cells, 3, blur=1.6), one_donor=True)
     assert len(pairs) >= 0.7 * count
     assert all(i == j for i, j in pairs)
 
@@ -70,6 +70,9 @@ def test_of_one_donor_fewer_cells_of_two_stains_are_enough() -> None:
     both = taken(cells, 15), taken([body(image) for image in cells], 16)
     assert same_cells(*both, one_donor=True)
     assert same_cells(*both) == ()
+    few = taken(cells[:FEWEST_EQUAL], 15), taken(cells[:FEWEST_EQUAL], 16, blur=1.6)
+    assert same_cells(*few, one_donor=True)
+    assert same_cells(*few) == ()
 
 
 @pytest.mark.parametrize("count", [FEWEST_EQUAL, 5, FEWEST, FEWEST_STAINED, 40])
