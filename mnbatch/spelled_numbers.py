@@ -19,6 +19,11 @@ _DATE = re.compile(
     r"[0-9]{1,4}[-./ ]+[^\W\d_]{3,9}\.?(?:[-./ ]+[0-9]{2,4})?|[^\W\d_]{3,9}\.?[- ][0-9]{2,4}"
     r"|[0-9]{1,4}[-/][0-9]{1,2}(?:[-/][0-9]{1,4})?|[0-9]{1,2}\.[0-9]{1,2}\.(?:[0-9]{2,4})?"
 )
+_MONTHS = tuple(
+    ["jan", "gen", "ene", "ian", "feb", "fev", "fév", "mar", "mär", "mrz", "apr", "abr", "avr", "may", "mai", "maj", "mag", "mei", "jun", "giu", "juin", "jul", "lug", "juil", "aug", "ago", "aoû", "aou", "sep", "set", "oct", "okt", "ott", "out", "nov", "dec", "dez", "dic", "déc", "янв", "фев", "мар", "апр", "май", "июн", "июл", "авг", "сен", "окт", "ноя", "дек"]
+)
+"""How names of months begin."""
+
 _SPOILED = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]{2}")
 _WRITTEN_PLAINLY = "write it without marks between digits, such as 1000"
 
@@ -117,4 +122,8 @@ def spoiled_name(text: str) -> str:
 
 
 def _date_hint(text: str) -> str:
-    return "; a spreadsheet makes dates of numbers: format the column as text" if _DATE.fullmatch(text) else ""
+    """A date is written in many languages, but no unit and no `cells` begins as its months do."""
+    words = re.findall(r"[^\W\d_]{3,9}", text)
+    if not _DATE.fullmatch(text) or any(not word.casefold().startswith(_MONTHS) for word in words):
+        return ""
+    return "; a spreadsheet makes dates of numbers: format the column as text"

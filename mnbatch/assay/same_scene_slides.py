@@ -87,8 +87,8 @@ def same_cells(one: SlideCells, other: SlideCells, *, one_donor: bool = False) -
     At most `MOST` cells of each slide are compared, so the pairs are a sample in large slides.
 
     Args:
-        one_donor: they are of one donor, which has few slides: fewer cells are enough (3; 8 of two stains, not 8 and 12). Of
-            1770 pairs of drawn slides of 3 other cells one is taken for the same, so all pairs of a batch need more.
+        one_donor: they are of one donor, which has few slides: fewer cells are enough (3, of two stains 8; else 8 and
+            12). Of 1770 pairs of drawn slides of 3 other cells one is taken for the same, too many for a whole batch.
     """
     fewer, more = sorted((len(one), len(other)))
     if fewer < (FEWEST_EQUAL if one_donor else FEWEST) or fewer < _LEAST_SHARE * more:

@@ -235,6 +235,7 @@ def _channel(values: Sequence[str], scenes: int, naming: Naming, options: PageOp
         found = [value for value in values if says_nuclear(value)]
     else:
         found = [value for value in values if value.casefold() == said.casefold() or _number(value) == _number(said)]
+        found = found or [value for value in values if said.casefold() in re.split(r"[^\w]+", value.casefold())]
         if not found and said.isdigit() and not any(map(_is_number, values)) and 1 <= int(said) <= len(values):
             found = [values[int(said) - 1]]
     if len(found) == 1:

@@ -64,7 +64,7 @@ class Tree:
         options: what a person says.
     """
 
-    files: dict[str, bytes]
+    files: dict[str, bytes] = field(repr=False)
     cells: dict[str, int]
     doubtful: frozenset[str] = frozenset()
     options: PageOptions = field(default_factory=PageOptions)
