@@ -163,6 +163,8 @@ TEXTS: dict[str, str] = {
     # A slide that is refused for what its files are.
     "vendor-file": "{files}: a format of {maker} that mnbatch does not read.",
     "vendor-file-do": "{step}, and use that in its place; see docs/exports.md.",
+    "folder-unreadable": "The folder {folder} cannot be read ({error}): which slides it holds is not known.",
+    "folder-unreadable-do": "Give this user the right to read it, or check the share and the disk; then run again.",
     "nameless-files": "{files}: images by their content, in files whose names have no extension of images.",
     "nameless-files-do": "Give them the extension of their format (.tif, .png, .jpg; .dcm for --input wsi).",
     "vendor-install-do": (

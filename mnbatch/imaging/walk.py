@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mnbatch.assay.cells import Companion, Skipped, Slide, SourceFile
 from mnbatch.assay.field_records import InputKind
-from mnbatch.assay.reasons import Named, say
+from mnbatch.assay.reasons import Named, foreign_os, say
 from mnbatch.assay.sample_sheet import composed
 from mnbatch.errors import StorageError
 from mnbatch.imaging.companions import (
@@ -213,9 +213,21 @@ class Walk:
                     f"The export {self.root} cannot be read: {error.strerror}.",
                     "Check that the share is mounted and that this user may read it.",
                 ) from error
-            self._skip(folder, f"folder cannot be read: {error.strerror}")
+            if isinstance(error, FileNotFoundError):
+                self._skip(folder, "vanished while the export was read")
+            else:
+                self._refuse_folder(folder, error)
             return None
         return self._sorted(folder, found)
+
+    def _refuse_folder(self, folder: str, error: OSError) -> None:
+        """A folder that cannot be read may hold slides: it is one, and failed."""
+        name = folder.rpartition("/")[2]
+        group = self._open.setdefault(folder, _Group(Place(name, None, folder, folder)))
+        group.files = [SourceFile(folder, 0, 0)]
+        why = say("folder-unreadable", folder=Named("folder", folder), error=foreign_os(error))
+        group.refused = (why, say("folder-unreadable-do"))
+        self._skip(folder, f"folder cannot be read: {error.strerror}")
 
     def _sorted(self, folder: str, entries: list[os.DirEntry[str]]) -> _Listing:
         listing = _Listing()
