@@ -216,9 +216,17 @@ TEXTS: dict[str, str] = {
     "names-no-channel": ": there is no channel '{channel}'",
     "names-times": "Its files show {scenes} scenes at {count} times by their names ({names}).",
     "names-times-do": "Give the number of one, from 1, with --time.",
-    "names-folders": "{folder} is one of {count} folders that are named as times or focal planes of the same scenes.",
+    "names-folders": (
+        "{folder} is one of {count} folders that are named as channels, times or focal planes of the same scenes."
+    ),
     "names-folders-do": (
         "Give --layout with a pattern that says what they are (docs/exports.md), or --names plain if each is a slide."
+    ),
+    "names-galleries": (
+        "By their names {file} and {other} beside it show the same cells in two channels, planes or times."
+    ),
+    "names-galleries-do": (
+        "Take out all but the nuclear channel at best focus, or give --names plain if each is a slide of other cells."
     ),
     "names-planes": "Its files show {count} focal planes by their names ({names}), and none is number {said}.",
     "names-planes-do": "Give --planes sharpest, --planes max, or the number of one from 1.",

@@ -32,13 +32,20 @@ class Instrument:
 
 _WELL = r"(?P<well>[A-P][0-9]{1,2})"
 
-_STAINS = (
+STAINS = (
     r"(?:DAPI|Hoechst[ -]?\d*|DRAQ[57]|FITC|TRITC|Cy[2357](?:[.-]?5)?|[EGRYC]?GFP|[RYC]FP|m?Cherry|TexasRed|TxRed|"
     r"(?:Alexa(?:Fluor)?|AF|ATTO)[ -]?\d{3}|Sp(?:ectrum)?(?:O|G|R|A|Or|Gr|Aq|Orange|Green|Red|Aqua)|Rhod(?:amine)?|"
     r"PI|propidium|AO|acridine|BF|bright[-_ ]?field|phase|DIC|trans(?:mitted)?|blue|green|red|cyan|magenta|"
     r"merged?|overlay|composite|(?:ex|em|w)?\d{3}[-_ ]?nm|Ch(?:annel)?[-_ ]?\d{1,2})"
 )
 """What people and programs call channels; of these alone no name is made up that means something else."""
+
+FOLDERS: tuple[str, ...] = (
+    r"(timepoint|zstep|zplane|zslice|z|plane|focus)[_ -]?[0-9]+",
+    rf"(?:{STAINS}(?:[-_ ](?:images?|channel|tifs?))?)()",
+)
+"""How folders are named that hold times, focal planes or channels of the same scenes, where several are next to each
+other. What a group takes is the same in them."""
 
 INSTRUMENTS: tuple[Instrument, ...] = (
     Instrument(
@@ -143,7 +150,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     ),
     Instrument(
         "stain-names",
-        rf"(?P<field>.*?)[-_ .(]+(?P<channel>{_STAINS})\)?|(?P<channel_>{_STAINS})[-_ .]+(?P<field_>.+)",
+        rf"(?P<field>.*?)[-_ .(]+(?P<channel>{STAINS})\)?|(?P<channel_>{STAINS})[-_ .]+(?P<field_>.+)",
         "field 3_DAPI.tif",
         "names that end or begin with a stain, a colour or a wavelength",
     ),

@@ -222,8 +222,10 @@ class Walk:
 
     def _refuse_folder(self, folder: str, error: OSError) -> None:
         """A folder that cannot be read may hold slides: it is one, and failed."""
-        name = folder.rpartition("/")[2]
-        group = self._open.setdefault(folder, _Group(Place(name, None, folder, folder)))
+        place = self.layout.place(_join(folder, "0.tif"), self.root.name)
+        if place is None or place.path != folder:
+            place = Place(folder.rpartition("/")[2], None, folder, folder)
+        group = self._open.setdefault(folder, _Group(place))
         group.files = [SourceFile(folder, 0, 0)]
         why = say("folder-unreadable", folder=Named("folder", folder), error=foreign_os(error))
         group.refused = (why, say("folder-unreadable-do"))
@@ -433,7 +435,7 @@ class Walk:
 
     def _place_of_foreign(self, folder: str, name: str, what: str, *, alone: bool) -> Place:
         """Where the layout would put an image of this name; a slide named after the file where it has no place."""
-        stem = name.rpartition(".")[0].removesuffix(".ome")
+        stem = (name.rpartition(".")[0] or name).removesuffix(".ome")
         as_image = self.layout.place(_join(folder, f"{stem}.{'svs' if self._kind == 'wsi' else 'tif'}"), self.root.name)
         together = is_one_of_many(name, what) or (alone and folder != "")
         if as_image is not None and (as_image.path in self._open or together):

@@ -188,6 +188,8 @@ def _levels(draw: st.DrawFn, tree: Tree, slide: str) -> Tree:
     if not path.endswith(".tif"):
         return tree
     large = tifffile.imread(io.BytesIO(tree.files[path]))
+    if large.ndim != 2:
+        return tree
     stream = io.BytesIO()
     if draw(st.booleans()):
         with tifffile.TiffWriter(stream) as tiff:
@@ -226,14 +228,15 @@ LITTER = (
     *("overview.png", "label.png", "macro.jpg", "S1_overview.png", "._1.png", "Thumbs.db", "index.xml", "info.txt"),
 )
 VENDOR = ("a.vsi", "a.oir", "a.c01", "a.daf", "a.zip", "a.tif.gz", "a.nef", "a.jfif", "IM0001", "a.xlef")
-CHANGES: tuple[Change, ...] = (_litter, _litter, _mask, _vendor, _torn, _unfinished, _copy, _levels, _decomposed)
+CHANGES: tuple[Change, ...] = (_litter, _litter, _mask, _vendor, _unfinished, _copy, _levels, _torn, _decomposed)
 
 
 @st.composite
 def trees(draw: st.DrawFn) -> Tree:
     """Slides with up to three things beside them."""
     tree = draw(slides())
-    for change in draw(st.lists(st.sampled_from(CHANGES), max_size=3)):
+    chosen = draw(st.lists(st.sampled_from(CHANGES), max_size=3))
+    for change in sorted(chosen, key=CHANGES.index):  # what is torn cannot be changed any more
         places = sorted(path for path, count in tree.cells.items() if count > 0)
         tree = change(draw, tree, draw(st.sampled_from(places)))
     return tree
