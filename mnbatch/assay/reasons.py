@@ -165,6 +165,8 @@ TEXTS: dict[str, str] = {
     "vendor-file-do": "{step}, and use that in its place; see docs/exports.md.",
     "folder-unreadable": "The folder {folder} cannot be read ({error}): which slides it holds is not known.",
     "folder-unreadable-do": "Give this user the right to read it, or check the share and the disk; then run again.",
+    "archive-files": "{files}: an archive, which mnbatch does not unpack.",
+    "archive-files-do": "Unpack it, and take it out of the export.",
     "nameless-files": "{files}: images by their content, in files whose names have no extension of images.",
     "nameless-files-do": "Give them the extension of their format (.tif, .png, .jpg; .dcm for --input wsi).",
     "vendor-install-do": (

@@ -44,7 +44,6 @@ _STEPS = {
     "IDEAS": "In IDEAS, create TIFs (TIFF files) from the data file (raw, 16 bits, no masks)",
     "MetaMorph": "In MetaMorph, save it as TIFF",
     "a camera": "Save it as TIFF in the program of the camera, without changes of contrast",
-    "an archive": "Unpack it",
     "a slide scanner": "In its viewer, export it as SVS or as tiled OME-TIFF",
 }
 """What to do in the program of a maker; menus differ between versions."""
@@ -155,6 +154,8 @@ def refusal(files: list[SourceFile], images: int, kind: InputKind) -> tuple[Reas
     if whats == {""}:
         return say("nameless-files", files=seen), say("nameless-files-do")
     makers = sorted({VENDOR_FORMATS.get(extension_of(file.path), "") for file in files} - {""})
+    if makers == ["an archive"]:
+        return say("archive-files", files=seen), say("archive-files-do")
     readable = {extension for known in VENDORS for extension in known.extensions}
     installable = {extension_of(file.path) for file in files} <= readable
     advice = say("vendor-install-do", install=INSTALL) if installable else say("vendor-file-do", step=_step(makers))
