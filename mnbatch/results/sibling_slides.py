@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations, takewhile
 from typing import Protocol
 
@@ -156,7 +157,9 @@ class _Seen:
 def _cells(store: Stored, record: SlideRecord) -> SlideCells:
     spectra = store.spectra(record)
     rows = np.flatnonzero(spectra.any(axis=1))
-    return SlideCells(rows, spectra[rows], store.thumbnails(record))
+    # Few comparisons need pictures, and for them all scores of the slide are parsed.
+    pictures = cache(lambda: store.thumbnails(record))
+    return SlideCells(rows, spectra[rows], lambda row: pictures()(row))
 
 
 def _cell_name(store: Stored, record: SlideRecord, row: int) -> str:
