@@ -41,7 +41,7 @@ STAINS = (
 """What people and programs call channels; of these alone no name is made up that means something else."""
 
 FOLDERS: tuple[str, ...] = (
-    r"(timepoint|zstep|zplane|zslice|z|plane|focus)[_ -]?[0-9]+",
+    r"(timepoint|zstep|zplane|zslice|(?-i:z)|plane|focus)[_ -]?[0-9]+",  # Z1, Z2 may be samples
     rf"(?:{STAINS}(?:[-_ ](?:images?|channel|tifs?))?)()",
 )
 """How folders are named that hold times, focal planes or channels of the same scenes, where several are next to each
@@ -131,8 +131,8 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     ),
     Instrument(
         "zen",
-        r"(?=.*c\d)(?P<field>.+?)_(?:_?(?:s(?P<cell>\d+)|z(?P<plane>\d+)|t(?P<time>\d+)|m\d+|c(?P<channel>\d{1,2}))){1,5}"
-        r"(?:_ORG)?",
+        r"(?P<field>.+?)_(?:_?(?:s(?P<cell>\d+)|z(?P<plane>\d+)|t(?P<time>\d+)|m\d+|c(?P<channel>\d{1,2}))){1,5}(?:_ORG)?"
+        r"(?(channel)|(?!))",
         "Experiment-01_s1c2_ORG.tif",
         "ZEN, Image Export",
     ),

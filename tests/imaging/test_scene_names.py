@@ -106,7 +106,7 @@ def test_folders_of_channels_or_planes_beside_each_other_are_asked_about(
     assert len(found) == len(folders)
 
 
-@pytest.mark.parametrize("folders", [("DAPI", "S2"), ("z1", "S2"), ("S1", "S2"), ("c1", "c2"), ("slice", "z")])
+@pytest.mark.parametrize("folders", [("DAPI", "S2"), ("z1", "S2"), ("S1", "S2"), ("c1", "c2"), ("Z1", "Z2")])
 def test_other_folders_are_slides(tmp_path: Path, folders: tuple[str, ...]) -> None:
     found = slides(tmp_path, [f"{folder}/{n}.png" for folder in folders for n in (1, 2)], kind="crops")
     assert [slide.refused for slide in found] == [None, None]
