@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,7 @@ _LEAST_SHARE = 0.5
 _MARGIN = 16
 _STEPS = (8, 16)
 
-Floats = npt.NDArray[np.float64] | npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 Pairs = tuple[tuple[int, int], ...]
 Thumbnail = Callable[[int], npt.NDArray[np.uint8]]
 
@@ -70,7 +71,7 @@ class SlideCells:
     rows: npt.NDArray[np.int64]
     spectra: npt.NDArray[np.uint8]
     thumbnail: Thumbnail
-    centred: npt.NDArray[np.float32] = field(init=False)
+    centred: Floats = field(init=False)
 
     def __post_init__(self) -> None:
         """Once a slide, which is compared with many."""

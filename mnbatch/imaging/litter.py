@@ -71,7 +71,7 @@ def finished_name(name: str) -> str:
     "" for a name that is none of a copy in progress. Whether the result names an image is for the caller to say.
     """
     if (match := _BEGUN.fullmatch(name)) and not (match["rsync"] and _UNFINISHED.fullmatch(name)):
-        return next(filter(None, match.groups()))
+        return str(next(filter(None, match.groups())))
     if _UNFINISHED.fullmatch(name):
         return name.removeprefix(".").rpartition(".")[0]
     return name.removeprefix(".").removesuffix("~") if name.endswith("~") else ""
