@@ -206,6 +206,8 @@ def check_header(header: Sequence[str]) -> None:
 
 def decoded_text(data: bytes) -> str:
     """The text of a file in UTF-8, or in UTF-16 with its mark; a CsvError names the line that is neither."""
+    if data.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
+        raise CsvError("it is a workbook of a spreadsheet program (or an archive), whatever its name says")
     utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = data.decode("utf-16" if utf16 else "utf-8-sig")

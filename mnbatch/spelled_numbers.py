@@ -19,6 +19,13 @@ _DATE = re.compile(
     r"[0-9]{1,4}[-./ ]+[^\W\d_]{3,9}\.?(?:[-./ ]+[0-9]{2,4})?|[^\W\d_]{3,9}\.?[- ][0-9]{2,4}"
     r"|[0-9]{1,4}[-/][0-9]{1,2}(?:[-/][0-9]{1,4})?|[0-9]{1,2}\.[0-9]{1,2}\.(?:[0-9]{2,4})?"
 )
+_MONTH = re.compile(
+    r"jan|[gei][ea]n|feb|f[eé]v|m[aä]r|mrz|a[pbv]r|ma[yijg]|mei|jui?[nl]|giu|lug|a[uvg][go]|ao[uû]|se[pt]|o[ckt]t|out|nov|"
+    r"d[eéi][cz]|янв|фев|мар|апр|май|июн|июл|авг|сен|окт|ноя|дек",
+    re.IGNORECASE,
+)
+"""How names of months begin."""
+
 _SPOILED = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]{2}")
 _WRITTEN_PLAINLY = "write it without marks between digits, such as 1000"
 
@@ -117,4 +124,8 @@ def spoiled_name(text: str) -> str:
 
 
 def _date_hint(text: str) -> str:
-    return "; a spreadsheet makes dates of numbers: format the column as text" if _DATE.fullmatch(text) else ""
+    """A date is written in many languages, but no unit and no `cells` begins as its months do."""
+    words = re.findall(r"[^\W\d_]{3,9}", text)
+    if not _DATE.fullmatch(text) or not all(map(_MONTH.match, words)):
+        return ""
+    return "; a spreadsheet makes dates of numbers: format the column as text"

@@ -43,6 +43,7 @@ def test_thousands_are_no_count_and_no_fraction(text):
         ("\u0661\u0660", "not a number"),
         ("0x10", "not a number"),
         ("25 %", "not a number"),
+        ("25 cells", "is not a number$"),
         ("25. Jan", "makes dates of numbers"),
         ("5-Jan", "makes dates of numbers"),
         ("01.05.2026", "makes dates of numbers"),

@@ -163,6 +163,12 @@ TEXTS: dict[str, str] = {
     # A slide that is refused for what its files are.
     "vendor-file": "{files}: a format of {maker} that mnbatch does not read.",
     "vendor-file-do": "{step}, and use that in its place; see docs/exports.md.",
+    "folder-unreadable": "The folder {folder} cannot be read ({error}): which slides it holds is not known.",
+    "folder-unreadable-do": "Give this user the right to read it, or check the share and the disk; then run again.",
+    "archive-files": "{files}: an archive, which mnbatch does not unpack.",
+    "archive-files-do": "Unpack it, and take it out of the export.",
+    "nameless-files": "{files}: images by their content, in files whose names have no extension of images.",
+    "nameless-files-do": "Give them the extension of their format (.tif, .png, .jpg; .dcm for --input wsi).",
     "vendor-install-do": (
         "Install its reader ({install}) and run again with --input fields; or export it as OME-TIFF (docs/exports.md)."
     ),
@@ -212,9 +218,17 @@ TEXTS: dict[str, str] = {
     "names-no-channel": ": there is no channel '{channel}'",
     "names-times": "Its files show {scenes} scenes at {count} times by their names ({names}).",
     "names-times-do": "Give the number of one, from 1, with --time.",
-    "names-folders": "{folder} is one of {count} folders that are named as times or focal planes of the same scenes.",
+    "names-folders": (
+        "{folder} is one of {count} folders that are named as channels, times or focal planes of the same scenes."
+    ),
     "names-folders-do": (
         "Give --layout with a pattern that says what they are (docs/exports.md), or --names plain if each is a slide."
+    ),
+    "names-galleries": (
+        "By their names {file} and {other} beside it show the same cells in two channels, planes or times."
+    ),
+    "names-galleries-do": (
+        "Take out all but the nuclear channel at best focus, or give --names plain if each is a slide of other cells."
     ),
     "names-planes": "Its files show {count} focal planes by their names ({names}), and none is number {said}.",
     "names-planes-do": "Give --planes sharpest, --planes max, or the number of one from 1.",

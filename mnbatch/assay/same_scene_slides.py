@@ -1,4 +1,4 @@
-"""Two slides of one donor that show the same cells with other pixels: planes or stains in folders of their own.
+"""Two slides that show the same cells with other pixels: planes or stains in folders of their own, or of two donors.
 
 What is compared is what two slides would not have by chance: cell after cell, or one by one wherever it is, a cell of
 one slide is more like its partner in the other slide than like all others there. So nothing needs to be known of focus,
@@ -8,7 +8,8 @@ stain or light, which all cells of a slide share. Figures: tests/assay/test_same
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,10 @@ FEWEST_EQUAL = 3
 FEWEST_STAINED = 12
 """Cells that it takes where the pictures are of two stains, and the slides have the same number of cells."""
 
+FEWEST_STAINED_OF_ONE, _FEW_STAINED_RANK = 8, 0.065
+"""Cells that are enough for two stains where the slides are of one donor, and the rank that it takes. Of 2340 pairs of
+drawn slides of 8 other cells the lowest rank was 0.089, of 40 pairs of the same cells the highest 0.063."""
+
 MOST = 64
 """Cells of a slide that are compared with those of another one."""
 
@@ -33,6 +38,9 @@ _NEAREST, _RANK = 0.7, 0.1
 
 _GAP, _LIKE = 0.1, 0.6
 """By which the correlation with a partner is above all others, and what it is at least, in any order."""
+
+_TRIED, _LEAST_TRIED = 12, 2
+"""Cells that are tried first, and of them the least that have a partner by far."""
 
 _STAINED_RANK, _STAINED_ABOVE, _MAY_BE = 0.15, 0.6, 0.4
 _ALIKE = 0.93
@@ -44,12 +52,12 @@ _LEAST_SHARE = 0.5
 _MARGIN = 16
 _STEPS = (8, 16)
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 Pairs = tuple[tuple[int, int], ...]
 Thumbnail = Callable[[int], npt.NDArray[np.uint8]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SlideCells:
     """What is known of the cells of a slide, in its order.
 
@@ -57,27 +65,38 @@ class SlideCells:
         rows: numbers of the cells that are compared.
         spectra: (len(rows), SPECTRUM_BYTES), see `mnbatch.assay.near_copies.Likeness`; none is zero.
         thumbnail: gives the picture (64, 64) of a cell by its number in `rows`.
+        centred: (len(rows), SPECTRUM_BYTES), the spectra without what all of them share, as unit vectors.
     """
 
     rows: npt.NDArray[np.int64]
     spectra: npt.NDArray[np.uint8]
     thumbnail: Thumbnail
+    centred: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Once a slide, which is compared with many."""
+        values = _centred(self.spectra) if len(self.spectra) else np.zeros(self.spectra.shape)
+        object.__setattr__(self, "centred", values.astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.rows)
 
 
-def same_cells(one: SlideCells, other: SlideCells) -> Pairs:
+def same_cells(one: SlideCells, other: SlideCells, *, one_donor: bool = False) -> Pairs:
     """Pairs of cells (rows of both slides) that were found to be the same ones; none where the slides are of others.
 
     At most `MOST` cells of each slide are compared, so the pairs are a sample in large slides.
+
+    Args:
+        one_donor: they are of one donor, which has few slides: fewer cells are enough (3, of two stains 8; else 8 and
+            12). Of 1770 pairs of drawn slides of 3 other cells one is taken for the same, too many for a whole batch.
     """
     fewer, more = sorted((len(one), len(other)))
-    if fewer < FEWEST_EQUAL or fewer < _LEAST_SHARE * more:
+    if fewer < (FEWEST_EQUAL if one_donor else FEWEST) or fewer < _LEAST_SHARE * more:
         return ()
     found: Pairs = ()
     if fewer == more:
-        found = _in_order(one, other)
+        found = _in_order(one, other, FEWEST_STAINED_OF_ONE if one_donor else FEWEST_STAINED)
     if not found and fewer >= FEWEST:
         found = _in_any_order(one, other)
     return tuple((int(one.rows[i]), int(other.rows[j])) for i, j in found)
@@ -86,16 +105,16 @@ def same_cells(one: SlideCells, other: SlideCells) -> Pairs:
 # Slides with the same number of cells, in the same order.
 
 
-def _in_order(one: SlideCells, other: SlideCells) -> Pairs:
+def _in_order(one: SlideCells, other: SlideCells, fewest_stained: int) -> Pairs:
     chosen = np.unique(np.linspace(0, len(one) - 1, min(MOST, len(one))).astype(int))
-    products = _centred(one.spectra[chosen]) @ _centred(other.spectra[chosen]).T
+    products = one.centred[chosen] @ other.centred[chosen].T
     rank, nearest = _ranks(products)
     pairs = tuple((int(i), int(i)) for i in chosen)
     if len(chosen) < FEWEST:
         return pairs if nearest == 1.0 and _all_alike(one, other, chosen) else ()
     if nearest >= _NEAREST and rank <= _RANK:
         return pairs
-    if len(chosen) >= FEWEST_STAINED and rank <= _MAY_BE and _stained(one, other, chosen):
+    if len(chosen) >= fewest_stained and rank <= _MAY_BE and _stained(one, other, chosen):
         return pairs
     return ()
 
@@ -111,8 +130,9 @@ def _stained(one: SlideCells, other: SlideCells, chosen: npt.NDArray[np.intp]) -
     """Whether forms agree, cell after cell, though what is bright in one picture may be dark in the other."""
     ours, theirs = (_centred(_pictures(slide, chosen, _STEPS[0])) for slide in (one, other))
     products = ours @ theirs.T
+    highest = _STAINED_RANK if len(chosen) >= FEWEST_STAINED else _FEW_STAINED_RANK
     for signed in (products, -products):
-        if _ranks(signed)[0] <= _STAINED_RANK and _above_neighbours(signed) >= _STAINED_ABOVE:
+        if _ranks(signed)[0] <= highest and _above_neighbours(signed) >= _STAINED_ABOVE:
             return True
     return False
 
@@ -154,8 +174,10 @@ def _in_any_order(one: SlideCells, other: SlideCells) -> Pairs:
         theirs = np.arange(max(0, first - _MARGIN), min(len(other), first + MOST + missing + _MARGIN))
     else:
         return ()
-    products = _centred(one.spectra[ours]) @ _centred(other.spectra[theirs]).T
-    pairs = _mutual(products)
+    few = ours[:: -(-len(ours) // _TRIED)]
+    if _clear(one.centred[few] @ other.centred[theirs].T).sum() < _LEAST_TRIED:
+        return ()  # of slides of other cells, which most are, a few cells tell it
+    pairs = _mutual(one.centred[ours] @ other.centred[theirs].T)
     if len(pairs) < _NEAREST * len(ours):
         return ()
     return tuple((int(ours[i]), int(theirs[j])) for i, j in pairs)
@@ -163,9 +185,14 @@ def _in_any_order(one: SlideCells, other: SlideCells) -> Pairs:
 
 def _mutual(products: Floats) -> list[tuple[int, int]]:
     nearest, back = products.argmax(axis=1), products.argmax(axis=0)
-    best = np.sort(products, axis=1)[:, -2:]
-    clear = (best[:, 1] - best[:, 0] >= _GAP) & (best[:, 1] >= _LIKE) & (back[nearest] == np.arange(len(products)))
+    clear = _clear(products) & (back[nearest] == np.arange(len(products)))
     return [(int(i), int(nearest[i])) for i in np.flatnonzero(clear)]
+
+
+def _clear(products: Floats) -> npt.NDArray[np.bool_]:
+    """Cells (rows) that are like one of the others, and like no second one."""
+    best = np.sort(products, axis=1)[:, -2:]
+    return np.asarray((best[:, 1] - best[:, 0] >= _GAP) & (best[:, 1] >= _LIKE))
 
 
 def _centred(rows: npt.NDArray[np.generic]) -> Floats:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mnbatch.cli.page_questions import Names, NuclearChannel, Pages, Planes, Time, page_options
+
 if TYPE_CHECKING:
     from mnbatch.evaluation.evaluation_records import Evaluation
 
@@ -39,6 +41,11 @@ def evaluate(
         Literal["auto", "fluorescence", "giemsa"],
         typer.Option("--stain", help="auto recognises each slide's stain, as in a run."),
     ] = "auto",
+    nuclear_channel: NuclearChannel = None,
+    planes: Planes = None,
+    time: Time = None,
+    pages: Pages = None,
+    names: Names = "auto",
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of the scoring; 0: all cores.")] = 0,
     bootstrap: Annotated[int, typer.Option("--bootstrap", min=0, help="Resamples for the intervals; 0: none.")] = 2000,
@@ -63,6 +70,7 @@ def evaluate(
         threads=threads or None,
         bootstrap=bootstrap,
         seed=seed,
+        options=page_options(nuclear_channel, planes, time, pages, names),
     )
     found = evaluate_model(request, lambda line: typer.echo(line, err=True))
     if out is not None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnbatch.cli.page_questions import Names, NuclearChannel, Pages, Planes, Time, page_options
+
 if TYPE_CHECKING:
     from mnbatch.training.recipe import Recipe
     from mnbatch.training.training_request import Request
@@ -31,6 +33,11 @@ def train(
             help="Share of DATA to hold out, whole donors or slides.",
         ),
     ] = 0.2,
+    nuclear_channel: NuclearChannel = None,
+    planes: Planes = None,
+    time: Time = None,
+    pages: Pages = None,
+    names: Names = "auto",
     network: Annotated[
         str, typer.Option("--network", help="attention-alexnet, resnet18-att, ...: the names of docs/networks.md.")
     ] = "attention-alexnet",
@@ -111,6 +118,7 @@ def train(
     from mnbatch.training.training_request import Request
     from mnbatch.training.training_run import train_model
 
+    said = page_options(nuclear_channel, planes, time, pages, names)
     sources, counting = Sources(nuclei, smears), {} if synthetic_cells is None else {"synthetic_cells": synthetic_cells}
     extension = ExtendRequest(
         model=extend or out,
@@ -122,6 +130,7 @@ def train(
         data_licence=data_licence,
         seed=seed,
         threads=threads,
+        options=said,
         **counting,
     )
     if extend is not None:
@@ -153,6 +162,7 @@ def train(
         device=device,
         restart=restart,
         network=network,
+        options=said,
     )
     if cross_validation:
         _cross_validate(request, chosen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mnbatch.assay.cells import CellCrop, ReadTask, Slide, SourceFile, Stain, UInt8Array, UnreadableCell
+from mnbatch.assay.cells import CellCrop, Slide, SourceFile, Stain, UInt8Array
 from mnbatch.assay.map_grid import positions
 from mnbatch.assay.stains import SlideStain, likely_stain, mixture, slide_stain
 from mnbatch.errors import ModelError, SlideError
-from mnbatch.evaluation.labelled_cells import LabelledCell
+from mnbatch.evaluation.labelled_cells import LabelledCell, task_of, why_no_cell
+from mnbatch.imaging.pages_of_slide import check_pages
 from mnbatch.imaging.preparation import Preparation, network_input
 from mnbatch.imaging.readers import read_cells, slide_range
 from mnbatch.inference.catalogue import ModelSet
@@ -149,7 +150,7 @@ class Scorer:
             slides[cell.slide].append(place)
         result = _Result(len(cells), cam_for, positions(self.models.preparation.size))
         for name, places in slides.items():
-            self._score_slide(name, [cells[place].path for place in places], places, result)
+            self._score_slide(name, [cells[place] for place in places], places, result)
         thresholds = {stain: self._classifiers[stain].model.card.threshold for stain in self._classifiers}
         return ScoredCells(
             scores=result.scores,
@@ -182,11 +183,11 @@ class Scorer:
             self._classifiers[stain] = Classifier(self.models.load(stain), self._device, threads=self._threads)
         return self._classifiers[stain]
 
-    def _score_slide(self, name: str, paths: list[Path], places: list[int], result: _Result) -> None:
+    def _score_slide(self, name: str, cells: list[LabelledCell], places: list[int], result: _Result) -> None:
         """All cells with the model of the slide's stain, as all of its cells together show it."""
         stains: dict[int, Stain] = {}
         first = self._pass(
-            name=name, paths=paths, places=places, result=result, stains=stains, asked=lambda _: self._stain
+            name=name, cells=cells, places=places, result=result, stains=stains, asked=lambda _: self._stain
         )
         counts = Counter(stains.values())
         if self._stain:
@@ -198,15 +199,15 @@ class Scorer:
             result.note(f"The cells show two stains ({seen}); each is scored by the model for its stain.")
             others = likely_stain(counts)
             own = {place: others if stain == "unknown" else stain for place, stain in stains.items()}
-            self._pass(name=name, paths=paths, places=places, result=result, stains={}, asked=own.get)
+            self._pass(name=name, cells=cells, places=places, result=result, stains={}, asked=own.get)
         elif first != (stain := slide_stain(counts)):
             result.clear(list(stains), "")
-            self._pass(name=name, paths=paths, places=places, result=result, stains={}, asked=lambda _: stain)
+            self._pass(name=name, cells=cells, places=places, result=result, stains={}, asked=lambda _: stain)
 
     def _pass(
         self,
         name: str,
-        paths: list[Path],
+        cells: list[LabelledCell],
         places: list[int],
         result: _Result,
         stains: dict[int, Stain],
@@ -230,7 +231,7 @@ class Scorer:
             waiting.clear()
             return chosen
 
-        for place, item in zip(places, read_files(name, paths, self.models.preparation), strict=True):
+        for place, item in zip(places, read_files(name, cells, self.models.preparation), strict=True):
             if isinstance(item, str):
                 result.reasons[place] = item
                 continue
@@ -307,31 +308,26 @@ class _Result:
             self.cams[[place for place, _ in asked]] = cams
 
 
-def read_files(name: str, paths: Sequence[Path], preparation: Preparation) -> Iterator[CellCrop | str]:
-    """Crops of files in their order, each prepared as in a run; the reason where a file is not one readable crop.
+def read_files(name: str, cells: Sequence[LabelledCell], preparation: Preparation) -> Iterator[CellCrop | str]:
+    """Crops of labelled cells in their order, prepared as in a run; the reason where a file is not one readable crop.
 
     Args:
         name: of their slide; with the contrast rule `per_slide` all files are taken as this slide.
+
+    Raises:
+        SlideError: what the pages of the files are has to be said by a person, as in a run.
     """
-    root = Path(paths[0].anchor or ".").resolve()
-    files = tuple(_source(path) for path in paths)
+    root = Path(cells[0].path.anchor or ".").resolve()
+    files = tuple(SourceFile(os.path.abspath(cell.path), 0, 0) for cell in cells)
     slide = Slide(
         slide_id=name or "evaluation", name=name, path="", donor=None, root=root, files=files, layout="labels"
     )
-    limits = slide_range(slide, preparation)
+    options = cells[0].options
+    check_pages(slide, options)
+    limits = slide_range(slide, preparation, options)
 
-    def read(file: SourceFile) -> CellCrop | str:
-        return _only(read_cells(ReadTask(slide.slide_id, root, file, hash_file=False), preparation, limits))
+    def read(cell: LabelledCell) -> CellCrop | str:
+        found = read_cells(replace(task_of(cell), slide_id=slide.slide_id), preparation, limits)
+        return found[0] if len(found) == 1 and isinstance(found[0], CellCrop) else why_no_cell(found)
 
-    return ordered_map(read, iter(files), 2, _AHEAD)
-
-
-def _source(path: Path) -> SourceFile:
-    # Size and time serve the bookkeeping of a run; reading needs neither.
-    return SourceFile(os.path.abspath(path), 0, 0)
-
-
-def _only(found: list[CellCrop | UnreadableCell]) -> CellCrop | str:
-    if len(found) != 1:
-        return f"{len(found)} images in one file"
-    return found[0].reason if isinstance(found[0], UnreadableCell) else found[0]
+    return ordered_map(read, iter(cells), 2, _AHEAD)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnbatch.assay.cells import Stain
+from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.errors import UsageError
 from mnbatch.evaluation.cell_scoring import ScoredCells
 from mnbatch.evaluation.count_quality import CountsMeasured
@@ -27,6 +28,7 @@ class Request:
         prevalence: share of cells with MN for which AP, precision and F1 are given again.
         masks: a folder of masks or a CSV that places crops in field masks; the pointing game is played then.
         bootstrap: resamples; seed: of the bootstrap.
+        options: what a person said of channels, planes, times, pages and names, as for a run.
     """
 
     model: str
@@ -40,6 +42,7 @@ class Request:
     threads: int | None = None
     bootstrap: int = 2000
     seed: int = 1
+    options: PageOptions = NO_OPTIONS
 
     def __post_init__(self) -> None:
         if self.prevalence is not None and not 0 < self.prevalence < 1:

@@ -27,10 +27,11 @@ def evaluate(request: Request, say: Say = lambda line: None) -> Evaluation:
         ModelError: a model is missing, altered or does not fit.
         TrainingError: labels, masks or classes from which nothing can be measured.
         UsageError: an option that does not fit the data.
+        SlideError: what files and their pages hold has to be said by a person.
     """
     models = ModelSet.open(request.model)
     others = ModelSet.open(request.against) if request.against else None
-    data = read_labelled_set(request.data)
+    data = read_labelled_set(request.data, request.options)
     names = data.column(request.group_by) if request.group_by else ()
     say(f"{len(data.cells)} labelled cells in {data.path}.")
     masked = masked_cells(data, request.masks, models.preparation.size) if request.masks else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.errors import StorageError, UsageError
 from mnbatch.evaluation.labelled_cells import LabelledCell, distinct_cells, read_label_table, read_labels
 from mnbatch.evaluation.performance import Units, units_of
@@ -56,15 +57,15 @@ class LabelledSet:
         return Units("cell", None, len(kept))
 
 
-def read_labelled_set(data: Path) -> LabelledSet:
+def read_labelled_set(data: Path, options: PageOptions = NO_OPTIONS) -> LabelledSet:
     """Cells of a folder with mn/ and nomn/, or of a CSV, as `mnbatch train` reads them; all columns are kept.
 
     Raises:
-        TrainingError: as `read_labels`; or the CSV is not text in UTF-8.
+        TrainingError, SlideError: as `read_labels`; or the CSV is not text in UTF-8.
         StorageError: the path cannot be read.
     """
     try:
-        cells = tuple(read_labels(data))
+        cells = tuple(read_labels(data, options))
         if data.is_dir():
             all_of_it = LabelledSet(data, cells, tuple(cell.path.relative_to(data).as_posix() for cell in cells))
         else:

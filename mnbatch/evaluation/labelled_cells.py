@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mnbatch.assay.cells import CellCrop, ReadTask, SourceFile
+from mnbatch.assay.cells import CellCrop, ReadTask, SourceFile, UnreadableCell
+from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.csvfile import CsvError
 from mnbatch.errors import StorageError, TrainingError
+from mnbatch.evaluation.labelled_folders import cells_below
 from mnbatch.handed_table import Table, column_key, needs, parse_table
 from mnbatch.imaging.copied_names import copies_among
-from mnbatch.imaging.litter import images_below
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells
 from mnbatch.intake import is_there, read_bytes, reason, short
@@ -45,6 +47,8 @@ class LabelledCell:
         slide, donor: "" where the labels do not say.
         chance: probability with which the cell was drawn for its review (column inclusion_probability); 1 where
             the labels do not say.
+        planes: files that show it in other focal planes.
+        options: what a person said of the pages of its file.
     """
 
     path: Path
@@ -53,6 +57,8 @@ class LabelledCell:
     donor: str = ""
     n_mn: int | None = None
     chance: float = 1.0
+    planes: tuple[Path, ...] = ()
+    options: PageOptions = NO_OPTIONS
 
     @property
     def group(self) -> str:
@@ -60,20 +66,25 @@ class LabelledCell:
         return self.donor or self.slide
 
 
-def read_labels(data: Path) -> list[LabelledCell]:
+def read_labels(data: Path, options: PageOptions = NO_OPTIONS) -> list[LabelledCell]:
     """Cells of a folder with `mn/` and `nomn/`, or of a CSV with file, label or mn_count (or both), slide, donor.
 
     `n_mn` is another name of the column mn_count.
 
+    Args:
+        options: what a person said of channels, planes, times and pages; of folders also of the files' names. Each file
+            that a CSV lists is a cell.
+
     Raises:
         TrainingError: neither of the two, a missing file, a label that is not one or contradicts the count, or a class
             without a cell.
+        SlideError: which files of a folder are one cell, and which of them is read, has to be said by a person.
     """
     try:
         if data.is_dir():
-            cells = _from_folders(data)
+            cells = _from_folders(data, options)
         elif is_there(data):
-            cells = _from_csv(data)
+            cells = [replace(cell, options=options) for cell in _from_csv(data)]
         else:
             raise TrainingError(f"There is nothing at {data}.", "Give a folder with mn/ and nomn/, or a CSV of labels.")
     except OSError as error:
@@ -96,14 +107,14 @@ def checked_classes(cells: list[LabelledCell], where: str) -> list[LabelledCell]
     return cells
 
 
-def _from_folders(data: Path) -> list[LabelledCell]:
+def _from_folders(data: Path, options: PageOptions) -> list[LabelledCell]:
     missing = [name for name in FOLDERS if not (data / name).is_dir()]
     if missing:
         raise TrainingError(f"{data} has no folder {missing[0]}.", "Sort the crops into mn/ and nomn/, or give a CSV.")
     return [
-        LabelledCell(path, label, n_mn=None if label else 0)
+        LabelledCell(file.path, label, n_mn=None if label else 0, planes=file.planes, options=file.options)
         for name, label in FOLDERS.items()
-        for path in sorted(images_below(data / name))
+        for file in sorted(cells_below(data / name, options), key=lambda file: file.path)
     ]
 
 
@@ -242,18 +253,38 @@ def load_crops(cells: Sequence[LabelledCell], preparation: Preparation) -> tuple
         TrainingError: an image that cannot be read, or a file that is not one crop.
     """
     with ThreadPoolExecutor(4) as threads:
-        pixels = list(threads.map(lambda cell: _crop(cell.path, preparation), cells))
+        pixels = list(threads.map(lambda cell: _crop(cell, preparation), cells))
     return np.stack(pixels), np.array([cell.has_mn for cell in cells])
 
 
-def _crop(path: Path, preparation: Preparation) -> UInt8Array:
-    status = path.stat()
-    file = SourceFile(path.name, status.st_size, status.st_mtime_ns)
-    found = read_cells(ReadTask("training", path.parent, file, hash_file=False), preparation)
+def _crop(cell: LabelledCell, preparation: Preparation) -> UInt8Array:
+    found = read_cells(task_of(cell), preparation)
     if len(found) == 1 and isinstance(found[0], CellCrop):
         return found[0].pixels
-    reason = f"{len(found)} images in one file" if len(found) != 1 else getattr(found[0], "reason", "")
-    raise TrainingError(f"The training image {path} cannot be used: {reason}.", "Repair it or take it out of the data.")
+    raise TrainingError(
+        f"The training image {cell.path} cannot be used: {why_no_cell(found)}.", "Repair it or take it out of the data."
+    )
+
+
+_OF_PAGES = (
+    "if they are of one cell, give --pages channels (with --nuclear-channel) or --pages planes (with --planes), as for "
+    "a run"
+)
+
+
+def task_of(cell: LabelledCell) -> ReadTask:
+    """What is read of a labelled cell."""
+    # Size and time serve the bookkeeping of a run; reading needs neither.
+    root = cell.path.parent.absolute()
+    file, *planes = (SourceFile(os.path.relpath(path, cell.path.parent), 0, 0) for path in (cell.path, *cell.planes))
+    return ReadTask("labels", root, file, hash_file=False, options=cell.options, planes=tuple(planes))
+
+
+def why_no_cell(found: Sequence[CellCrop | UnreadableCell]) -> str:
+    """Why what was read of a file is not one crop."""
+    if len(found) != 1:
+        return f"{len(found)} images in one file: {_OF_PAGES}"
+    return found[0].reason if isinstance(found[0], UnreadableCell) else ""
 
 
 # One picture, one labelled cell: copies flatter a validation and weigh double in a training.
@@ -317,13 +348,13 @@ def first_places(cells: Sequence[LabelledCell], contents: Sequence[str]) -> list
     return places
 
 
-def told_cells(data: Path, say: Callable[[str], None]) -> list[LabelledCell]:
+def told_cells(data: Path, say: Callable[[str], None], options: PageOptions = NO_OPTIONS) -> list[LabelledCell]:
     """Labelled cells of a folder or a CSV without copies; `say` is told what was left out.
 
     Raises:
-        TrainingError: as `read_labels` and `distinct_cells`.
+        TrainingError, SlideError: as `read_labels` and `distinct_cells`.
     """
-    cells = read_labels(data)
+    cells = read_labels(data, options)
     found = distinct_cells(cells, named=data.is_dir())
     if found.note:
         say(f"warning: {found.note}")

@@ -12,6 +12,7 @@ from mnbatch.assay.cells import CellCrop, ReadItem
 from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.near_copies import SIDE, is_near_copy
 from mnbatch.assay.reasons import Named, say
+from mnbatch.assay.same_scene_slides import FEWEST_STAINED, SlideCells, same_cells
 from mnbatch.errors import SlideError
 
 _SMALL = 16
@@ -34,6 +35,7 @@ class CropScenes:
 
     kind: InputKind
     _rows: list[Floats] = field(default_factory=list)
+    _spectra: list[bytes] = field(default_factory=list)
     _digests: list[str] = field(default_factory=list)
     _thumbnails: list[bytes] = field(default_factory=list)
     _sources: list[str] = field(default_factory=list)
@@ -44,6 +46,7 @@ class CropScenes:
             for item in items:
                 if isinstance(item, CellCrop) and item.page is None and item.likeness is not None:
                     self._rows.append(_coarse(item.likeness.thumbnail))
+                    self._spectra.append(item.likeness.spectrum)
                     self._digests.append(item.digest)
                     self._thumbnails.append(item.likeness.thumbnail)
                     self._sources.append(item.source)
@@ -61,7 +64,9 @@ class CropScenes:
                 continue
             for step, starts in ((1, range(0, count, turn)), (count // turn, range(count // turn))):
                 pairs = [(i, i + step) for i in starts if self._digests[i] != self._digests[i + step]]
-                if len(pairs) < max(_FEWEST, count // turn // 2) or self._alike(pairs) < _ALIKE:
+                if len(pairs) < max(_FEWEST, count // turn // 2):
+                    continue
+                if self._alike(pairs) < _ALIKE and not self._of_two_stains(pairs):
                     continue
                 if 2 * sum(self._is_copy(*pair) for pair in pairs[:_LOOKED_AT]) < len(pairs[:_LOOKED_AT]):
                     return self._error(pairs[0], turn)
@@ -73,6 +78,20 @@ class CropScenes:
 
     def _alike(self, pairs: Sequence[tuple[int, int]]) -> float:
         return float(np.median([float(self._rows[i] @ self._rows[j]) for i, j in pairs]))
+
+    def _of_two_stains(self, pairs: Sequence[tuple[int, int]]) -> bool:
+        """Whether forms agree pair by pair, as those of two slides that show the same cells."""
+        if len(pairs) < FEWEST_STAINED:
+            return False
+        return bool(same_cells(*(self._as_slide([pair[side] for pair in pairs]) for side in (0, 1))))
+
+    def _as_slide(self, places: Sequence[int]) -> SlideCells:
+        rows = np.array([place for place in places if any(self._spectra[place])], np.int64)
+        spectra = np.array([np.frombuffer(self._spectra[place], np.uint8) for place in rows.tolist()], np.uint8)
+        return SlideCells(rows, spectra.reshape(len(rows), -1), self._thumbnail)
+
+    def _thumbnail(self, place: int) -> npt.NDArray[np.uint8]:
+        return np.frombuffer(self._thumbnails[place], np.uint8).reshape(SIDE, SIDE)
 
     def _error(self, pair: tuple[int, int], turn: int) -> SlideError:
         file, other = (Named("file", self._sources[i]) for i in pair)

@@ -14,16 +14,22 @@ from mnbatch.imaging.layouts import EXTENSIONS, WHOLE_SLIDES
 VENDOR_FORMATS: dict[str, str] = {
     **dict.fromkeys(("czi", "zvi", "lsm"), "ZEN"),
     **dict.fromkeys(("nd2",), "NIS-Elements"),
-    **dict.fromkeys(("lif", "lof"), "LAS X"),
+    **dict.fromkeys(("lif", "lof", "xlif", "xlef"), "LAS X"),
     **dict.fromkeys(("vsi", "oir", "oib", "oif", "poir"), "CellSens or FluoView"),
     **dict.fromkeys(("dicom",), "DICOM"),
     **dict.fromkeys(("zarr", "n5"), "OME-Zarr"),
     **dict.fromkeys(("c01", "dib"), "Cellomics"),
     **dict.fromkeys(("cif", "daf", "rif"), "IDEAS"),
     **dict.fromkeys(("stk",), "MetaMorph"),
-    **dict.fromkeys(("flex", "ims", "ics", "sld", "sldy", "mvd2", "dv", "r3d", "dm3", "dm4"), "a microscope"),
+    **dict.fromkeys(("flex", "ims", "ics", "ids", "sld", "sldy", "mvd2", "dv", "r3d", "dm3", "dm4"), "a microscope"),
+    **dict.fromkeys(("msr", "obf", "cxd", "sif", "spe", "ipw", "al3d", "mrc", "fits"), "a microscope"),
+    **dict.fromkeys(("nef", "nrw", "cr2", "cr3", "arw", "orf", "rw2", "raf"), "a camera"),
     **dict.fromkeys(("isyntax", "qptiff", "kfb", "sdpc", "tmap", "mds", "eslide", "vff"), "a slide scanner"),
-    **dict.fromkeys(("btf", "tf8", "jp2", "j2k", "jpx", "gif", "webp", "dng", "heic", "avif"), "other software"),
+    **dict.fromkeys(
+        ("btf", "tf8", "jp2", "j2k", "jpx", "jxl", "jxr", "gif", "webp", "dng", "heic", "avif"), "other software"
+    ),
+    **dict.fromkeys(("jfif", "jpe", "pgm", "ppm", "pnm", "tga", "pcx", "psd", "xcf"), "other software"),
+    **dict.fromkeys(("zip", "7z", "rar", "tar", "tgz", "gz", "bz2", "xz", "zst"), "an archive"),
 }
 """Extension -> who writes it. Those of `VENDORS` are read as fields where their reader is installed.
 Index files beside images (`.nd`, `.xdce`, `.xml`) are none."""
@@ -37,11 +43,43 @@ _STEPS = {
     "Cellomics": "In HCS Studio, export its images as TIFF (16 bits)",
     "IDEAS": "In IDEAS, create TIFs (TIFF files) from the data file (raw, 16 bits, no masks)",
     "MetaMorph": "In MetaMorph, save it as TIFF",
+    "a camera": "Save it as TIFF in the program of the camera, without changes of contrast",
     "a slide scanner": "In its viewer, export it as SVS or as tiled OME-TIFF",
 }
 """What to do in the program of a maker; menus differ between versions."""
 
-_PER_FIELD = frozenset(("c01", "dib", "dcm", "dicom", "oir", "oib", "oif", "flex", "stk", "gif", "webp", "jp2"))
+ARCHIVES = frozenset(extension for extension, maker in VENDOR_FORMATS.items() if maker == "an archive")
+CAMERAS = frozenset(extension for extension, maker in VENDOR_FORMATS.items() if maker == "a camera")
+_PACKED_FILES = ("gz", "bz2", "xz", "zst")
+"""Archives of one file; what is in it is told by the name (`a.tif.gz`)."""
+
+NAMELESS = "nameless"
+"""An image by its content, in a file whose name has no extension, as DICOM files often have."""
+
+_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG\r\n", b"\xff\xd8\xff")
+_DICOM_AT = 128
+
+_PER_FIELD = CAMERAS | {
+    *(
+        "c01",
+        "dib",
+        "dcm",
+        "dicom",
+        "oir",
+        "oib",
+        "oif",
+        "flex",
+        "stk",
+        "gif",
+        "webp",
+        "jp2",
+        "jxl",
+        "jxr",
+        "jfif",
+        "jpe",
+    ),
+    *("pgm", "ppm", "pnm", "tga", "pcx", *_PACKED_FILES),
+}
 """Formats of which a slide has many files: those of a folder are one slide."""
 
 _SHOWN = 3
@@ -64,7 +102,7 @@ def what_it_is(name: str, kind: InputKind) -> str:
     if extension in readable_field_files():
         return "" if kind == "fields" else "fields"
     if extension in VENDOR_FORMATS:
-        return "vendor"
+        return "vendor" if extension not in _PACKED_FILES or _packs_images(name) else ""
     if kind != "wsi" and extension in WHOLE_SLIDES:
         return "wsi"
     if kind == "wsi" and extension in EXTENSIONS and extension not in ("tif", "tiff"):
@@ -72,9 +110,27 @@ def what_it_is(name: str, kind: InputKind) -> str:
     return ""
 
 
+def _packs_images(name: str) -> bool:
+    inside = name.rpartition(".")[0].rpartition(".")[2].lower()
+    return inside == "tar" or inside in EXTENSIONS or inside in WHOLE_SLIDES or inside in VENDOR_FORMATS
+
+
+def is_nameless_image(path: str) -> bool:
+    """Whether a file without an extension (or with a number for one) begins as TIFF, PNG, JPEG or DICOM do."""
+    extension = extension_of(path.rpartition("/")[2])
+    if extension and not extension.isdigit():
+        return False
+    try:
+        with open(path, "rb") as stream:
+            first = stream.read(_DICOM_AT + 4)
+    except OSError:
+        return False
+    return first.startswith(_BEGINNINGS) or first[_DICOM_AT:] == b"DICM"
+
+
 def is_one_of_many(name: str, what: str) -> bool:
     """Whether a slide has many such files, so that those of a folder are one slide."""
-    return what == "pictures" or extension_of(name) in _PER_FIELD
+    return what in ("pictures", NAMELESS) or extension_of(name) in _PER_FIELD
 
 
 def refusal(files: list[SourceFile], images: int, kind: InputKind) -> tuple[Reason, Reason]:
@@ -95,7 +151,11 @@ def refusal(files: list[SourceFile], images: int, kind: InputKind) -> tuple[Reas
         return say("other-kind", files=seen, kind="images", other=_WORDS[kind]), say("other-kind-do", kind="crops")
     if whats == {"fields"}:
         return say("other-kind", files=seen, kind="fields", other=_WORDS[kind]), say("other-kind-do", kind="fields")
+    if whats == {""}:
+        return say("nameless-files", files=seen), say("nameless-files-do")
     makers = sorted({VENDOR_FORMATS.get(extension_of(file.path), "") for file in files} - {""})
+    if makers == ["an archive"]:
+        return say("archive-files", files=seen), say("archive-files-do")
     readable = {extension for known in VENDORS for extension in known.extensions}
     installable = {extension_of(file.path) for file in files} <= readable
     advice = say("vendor-install-do", install=INSTALL) if installable else say("vendor-file-do", step=_step(makers))

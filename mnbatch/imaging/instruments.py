@@ -32,6 +32,21 @@ class Instrument:
 
 _WELL = r"(?P<well>[A-P][0-9]{1,2})"
 
+STAINS = (
+    r"(?:DAPI|Hoechst[ -]?\d*|DRAQ[57]|FITC|TRITC|Cy[2357](?:[.-]?5)?|[EGRYC]?GFP|[RYC]FP|m?Cherry|TexasRed|TxRed|"
+    r"(?:Alexa(?:Fluor)?|AF|ATTO)[ -]?\d{3}|Sp(?:ectrum)?(?:O|G|R|A|Or|Gr|Aq|Orange|Green|Red|Aqua)|Rhod(?:amine)?|"
+    r"PI|propidium|AO|acridine|BF|bright[-_ ]?field|phase|DIC|trans(?:mitted)?|blue|green|red|cyan|magenta|"
+    r"merged?|overlay|composite|(?:ex|em|w)?\d{3}[-_ ]?nm|Ch(?:annel)?[-_ ]?\d{1,2})"
+)
+"""What people and programs call channels; of these alone no name is made up that means something else."""
+
+FOLDERS: tuple[str, ...] = (
+    r"(timepoint|zstep|zplane|zslice|(?-i:z)|plane|focus)[_ -]?[0-9]+",  # Z1, Z2 may be samples
+    rf"(?:{STAINS}(?:[-_ ](?:images?|channel|tifs?))?)()",
+)
+"""How folders are named that hold times, focal planes or channels of the same scenes, where several are next to each
+other. What a group takes is the same in them."""
+
 INSTRUMENTS: tuple[Instrument, ...] = (
     Instrument(
         "operetta",
@@ -78,6 +93,25 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "Micro-Manager, one file an image",
     ),
     Instrument(
+        "yokogawa",
+        rf"(?:(?P<name>.+)_)?{_WELL}_T(?P<time>\d+)F(?P<field>\d+)L\d+A\d+Z(?P<plane>\d+)C(?P<channel>\d+)",
+        "Plate_B03_T0001F001L01A01Z01C01.tif",
+        "CellVoyager CV7000, CV8000, CQ1 (Yokogawa)",
+    ),
+    Instrument(
+        "scanr",
+        r"(?:(?P<name>.+)--)?W(?P<well>\d+)--P(?P<field>\d+)--Z(?P<plane>\d+)--T(?P<time>\d+)--(?P<channel>.+)",
+        "scanR--W00001--P00001--Z00000--T00000--DAPI.tif",
+        "scanR (Evident/Olympus)",
+    ),
+    Instrument(
+        "incell",
+        r"(?:(?P<name>.+)_)?(?P<well>[A-P] - \d{1,2})\(fld (?P<field>\d+)(?: wv (?P<channel>[^()]+?))?"
+        r"(?: z (?P<plane>\d+))?(?: time (?P<time>\d+)[^()]*)?\)",
+        "A - 01(fld 1 wv DAPI - DAPI).tif",
+        "IN Cell Analyzer (Cytiva, GE)",
+    ),
+    Instrument(
         "lasx",
         r"(?P<field>.+?)(?:_t(?P<time>\d+))?(?:_z(?P<plane>\d+))?_ch(?P<channel>\d{2})",
         "Series001_z00_ch01.tif",
@@ -88,6 +122,37 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         r"(?P<field>.*?)(?:[_-]?(?:c(?P<channel>\d{3,4})|z(?P<plane>\d{3,4})|t(?P<time>\d{3,4}))){1,3}",
         "name_c0001_z0001_t0001.tif",
         "ImageJ, image sequence of a hyperstack",
+    ),
+    Instrument(
+        "keyence",
+        r"(?P<field>.+?)(?:_Z(?P<plane>\d+))?_(?:CH(?P<channel>\d)|(?P<thumbnail>Overlay))",
+        "Image_00001_CH1.tif",
+        "BZ-X (Keyence); _Overlay is left out",
+    ),
+    Instrument(
+        "zen",
+        r"(?P<field>.+?)_(?:_?(?:s(?P<cell>\d+)|z(?P<plane>\d+)|t(?P<time>\d+)|m\d+|c(?P<channel>\d{1,2}))){1,5}(?:_ORG)?"
+        r"(?(channel)|(?!))",
+        "Experiment-01_s1c2_ORG.tif",
+        "ZEN, Image Export",
+    ),
+    Instrument(
+        "nis",
+        r"(?P<field>.*?)(?:t(?P<time>\d{1,4}))?(?:xy(?P<cell>\d{1,4}))?(?:z(?P<plane>\d{1,4}))?(?<=\d)c(?P<channel>\d{1,2})",
+        "run1xy01z3c2.tif",
+        "NIS-Elements, Export ND document",
+    ),
+    Instrument(
+        "imagej-split",
+        r"C(?P<channel>\d)-(?P<field>.+)",
+        "C1-name.tif",
+        "ImageJ, Fiji: Split Channels",
+    ),
+    Instrument(
+        "stain-names",
+        rf"(?P<field>.*?)[-_ .(]+(?P<channel>{STAINS})\)?|(?P<channel_>{STAINS})[-_ .]+(?P<field_>.+)",
+        "field 3_DAPI.tif",
+        "names that end or begin with a stain, a colour or a wavelength",
     ),
     Instrument(
         "imagej-planes",

@@ -32,10 +32,16 @@ _SMALL = re.compile(
     re.IGNORECASE,
 )
 _UNFINISHED = re.compile(
-    r".*\.(?:part|partial|tmp|temp|crdownload|filepart|download|opdownload|!ut|!sync|rsync-tmp|incomplete|unfinished)",
+    r".*\.(?:part|partial|tmp|temp|crdownload|filepart|download|opdownload|!ut|!sync|!qb|rsync-tmp|incomplete|unfinished|"
+    r"aria2|lftp-pget-status|icloud)",
     re.IGNORECASE | re.DOTALL,
 )
-_RSYNC = re.compile(r"\.(?P<of>.+)\.[A-Za-z0-9]{6}", re.DOTALL)
+_BEGUN = re.compile(
+    r"\.(?P<rsync>.+)\.[A-Za-z0-9]{6}|\.(?P<owncloud>.+)\.~[0-9A-Fa-f]+|(?:\.syncthing\.|~syncthing~)(?P<syncthing>.+)\.tmp|"
+    r"\.(?P<icloud>.+)\.icloud",
+    re.IGNORECASE | re.DOTALL,
+)
+"""How programs that copy or synchronise name what they have not fetched yet."""
 _OVERVIEW = re.compile(
     r"(?:.*[-_ .])?(?:over[-_ ]?view|[üu]bersicht|macro|makro|macro[-_ ]?image|barcode|slide[-_ ]?(?:label|map|"
     r"overview|thumbnail|preview)|label[-_ ]?image|map[-_ ]?image)|label|etikett|thumb(?:nail)?|preview|vorschau",
@@ -60,14 +66,14 @@ def litter_reason(name: str, *, folder: bool) -> str:
 
 
 def finished_name(name: str) -> str:
-    """Name that a file gets when its copy is finished (`a.tif.part`, rsync's `.a.tif.X4kQ9z`, `a.tif~`: `a.tif`).
+    """Name that a file gets when its copy is finished (`a.tif.part`, `.a.tif.X4kQ9z`, `.a.tif.icloud`: `a.tif`).
 
     "" for a name that is none of a copy in progress. Whether the result names an image is for the caller to say.
     """
+    if (match := _BEGUN.fullmatch(name)) and not (match["rsync"] and _UNFINISHED.fullmatch(name)):
+        return str(next(filter(None, match.groups())))
     if _UNFINISHED.fullmatch(name):
         return name.removeprefix(".").rpartition(".")[0]
-    if match := _RSYNC.fullmatch(name):
-        return match["of"]
     return name.removeprefix(".").removesuffix("~") if name.endswith("~") else ""
 
 
@@ -77,9 +83,9 @@ def is_overview(name: str) -> bool:
 
 
 def overviews_among(names: list[str]) -> set[str]:
-    """Images of a folder that show the slide; none where all of them are named so: then it is a name like any other."""
+    """Images of a folder that show the slide; where all are named so it is a name like any other, but `thumbnail`."""
     found = {name for name in names if is_overview(name)}
-    return set() if len(found) == len(names) else found
+    return {name for name in found if _SMALL.fullmatch(field_stem(name))} if len(found) == len(names) else found
 
 
 def images_below(folder: Path) -> Iterator[Path]:

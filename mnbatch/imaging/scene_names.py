@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from mnbatch.assay.cells import Companion, SceneNames, Skipped, Slide, SourceFile
 from mnbatch.assay.page_options import PageOptions
@@ -14,6 +15,8 @@ from mnbatch.assay.reasons import Foreign, Named, Reason, say
 from mnbatch.errors import SlideError
 from mnbatch.imaging.formats.page_choice import says_nuclear
 from mnbatch.imaging.identity import slide_id
+from mnbatch.imaging.instruments import FOLDERS
+from mnbatch.imaging.layouts import EXTENSIONS
 from mnbatch.imaging.name_tokens import AXES, PLAIN, Naming, Tokens, instruments, naming_of
 from mnbatch.imaging.walk import natural_key
 
@@ -22,8 +25,7 @@ _MOST = 0.5
 """With a larger share of names that fit an instrument, one that does not is asked about."""
 
 _LOOKED_AT = 8
-_PLANE_FOLDER = re.compile(r"(timepoint|zstep|zplane|zslice)[_ -]?[0-9]+", re.IGNORECASE)
-"""Folders in which MetaXpress and others write the times and focal planes of one plate."""
+_FOLDERS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in FOLDERS)
 
 Explain = Callable[[Skipped], None]
 
@@ -50,6 +52,9 @@ def slides_by_names(slide: Slide, options: PageOptions, explain: Explain, layout
     if layout is None and (alike := _folders_of_scene(slide)):
         why = say("names-folders", folder=Named("folder", slide.path), count=alike)
         return [replace(slide, refused=(why, say("names-folders-do")))]
+    if layout is None and options.names is None and (other := _gallery_of_scene(slide)):
+        why = say("names-galleries", file=Named("file", slide.path), other=Named("file", other))
+        return [replace(slide, refused=(why, say("names-galleries-do")))]
     stated = layout or (None if options.names is None else naming_of(options.names))
     try:
         named = _parsed(slide, stated) if stated else _recognised(slide)
@@ -61,16 +66,60 @@ def slides_by_names(slide: Slide, options: PageOptions, explain: Explain, layout
 def _folders_of_scene(slide: Slide) -> int:
     """Number of folders of focal planes or times next to each other, of which this slide is one; 0 for none."""
     parent, name = os.path.split(slide.path)
-    match = _PLANE_FOLDER.fullmatch(name)
-    if match is None:
+    kind = _kind_of_folder(name)
+    if kind is None:
         return 0
     try:
         names = [entry.name for entry in os.scandir(os.path.join(slide.root, parent)) if entry.is_dir()]
     except OSError:
         return 0
-    others = [found for other in names if (found := _PLANE_FOLDER.fullmatch(other)) is not None]
-    alike = sum(found[1].casefold() == match[1].casefold() for found in others)
+    alike = sum(_kind_of_folder(other) == kind for other in names)
     return alike if alike > 1 else 0
+
+
+def _kind_of_folder(name: str) -> tuple[int, str] | None:
+    """Which of `FOLDERS` a name is, and what is the same in those beside it."""
+    for number, pattern in enumerate(_FOLDERS):
+        if match := pattern.fullmatch(name):
+            return number, match[1].casefold()
+    return None
+
+
+def _gallery_of_scene(slide: Slide) -> str:
+    """Name of another file beside a slide of one file that shows the same scene by its name; "" for none."""
+    if len(slide.files) != 1 or slide.files[0].path != slide.path:
+        return ""
+    folder = os.path.join(slide.root, os.path.dirname(slide.path))
+    try:
+        changed = os.stat(folder).st_mtime_ns
+    except OSError:
+        return ""
+    return _namesakes_by_scene(folder, changed).get(os.path.basename(slide.path), "")
+
+
+@lru_cache(maxsize=4)
+def _namesakes_by_scene(folder: str, changed: int) -> Mapping[str, str]:
+    """Name of an image -> name of another one of the folder that an instrument would write of the same scene.
+
+    Args:
+        changed: when the folder changed; asked with another one it is read again.
+    """
+    try:
+        names = [name for name in os.listdir(folder) if name.rpartition(".")[2].lower() in EXTENSIONS]
+    except OSError:
+        return {}
+    found: dict[str, str] = {}
+    for naming in instruments():
+        scenes: dict[tuple[str, ...], dict[tuple[str, ...], str]] = {}
+        for name in sorted(names) if naming.recognised else ():
+            if (tokens := naming.parse(name)) is not None and not tokens.thumbnail:
+                axes = tuple(tokens.at(axis) for axis in AXES)
+                scenes.setdefault((tokens.well, *tokens.scene), {}).setdefault(axes, name)
+        for same in scenes.values():
+            first, *others = same.values()
+            if 0 < len(others) < MOST_CHANNELS:
+                found |= dict.fromkeys(others, first) | {first: others[0]}
+    return found
 
 
 def _parsed(slide: Slide, naming: Naming) -> tuple[Naming, list[_File]]:
@@ -101,6 +150,7 @@ def _recognised(slide: Slide) -> tuple[Naming, list[_File]] | None:
     if len(slide.files) < 2:
         return None
     sample = slide.files[:: max(1, len(slide.files) // _LOOKED_AT)]
+    most: tuple[Naming, list[_File]] | None = None
     for naming in instruments():
         if not naming.recognised or not any(naming.parse(file.path) for file in sample):
             continue
@@ -109,10 +159,12 @@ def _recognised(slide: Slide) -> tuple[Naming, list[_File]] | None:
             continue
         if len(fitting) == len(slide.files):
             return naming, fitting
-        if len(fitting) > _MOST * len(slide.files):
-            known = {one.file.path for one in fitting}
-            odd = next(file.path for file in slide.files if file.path not in known)
-            raise SlideError(say("names-most", names=_shown(naming), file=Named("file", odd)), say("names-most-do"))
+        if most is None and len(fitting) > _MOST * len(slide.files):
+            most = naming, fitting
+    if most is not None:
+        known = {one.file.path for one in most[1]}
+        odd = next(file.path for file in slide.files if file.path not in known)
+        raise SlideError(say("names-most", names=_shown(most[0]), file=Named("file", odd)), say("names-most-do"))
     return None
 
 
@@ -125,7 +177,10 @@ def _is_plausible(found: Sequence[Tokens], slide: Slide) -> bool:
     if len(full) < 2 or len(set(full)) < len(full):
         return False
     scenes = {(tokens.well, tokens.scene) for tokens in full}
-    if len({tokens.channel for tokens in full}) > MOST_CHANNELS or (slide.kind == "crops" and len(scenes) < 2):
+    channels = {tokens.channel for tokens in full}
+    # Of one cell alone, names of stains say that these are its channels; numbers may be those of cells.
+    few = slide.kind == "crops" and len(scenes) < 2 and not any(map(says_nuclear, channels))
+    if len(channels) > MOST_CHANNELS or few:
         return False
     several = len(scenes) < len(full)
     return several or len({tokens.well for tokens in full}) > 1 or len(full) < len(found)
@@ -248,6 +303,7 @@ def _cytoplasm(slide: Slide, values: Sequence[str], nuclear: str, naming: Naming
 def _named_so(values: Sequence[str], said: str) -> list[str]:
     """Channels that a person's name or number means."""
     found = [value for value in values if value.casefold() == said.casefold() or _number(value) == _number(said)]
+    found = found or [value for value in values if said.casefold() in re.split(r"[^\w]+", value.casefold())]
     if not found and said.isdigit() and not any(map(_is_number, values)) and 1 <= int(said) <= len(values):
         found = [values[int(said) - 1]]
     return found

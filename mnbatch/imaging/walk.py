@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mnbatch.assay.cells import Companion, Skipped, Slide, SourceFile
 from mnbatch.assay.field_records import InputKind
-from mnbatch.assay.reasons import Named, say
+from mnbatch.assay.reasons import Named, foreign_os, say
 from mnbatch.assay.sample_sheet import composed
 from mnbatch.errors import StorageError
 from mnbatch.imaging.companions import (
@@ -24,7 +24,16 @@ from mnbatch.imaging.companions import (
     whole_slide_companions,
 )
 from mnbatch.imaging.copied_names import copies_among, is_copy_folder
-from mnbatch.imaging.foreign_files import is_one_of_many, readable_field_files, refusal, what_it_is
+from mnbatch.imaging.foreign_files import (
+    ARCHIVES,
+    CAMERAS,
+    NAMELESS,
+    is_nameless_image,
+    is_one_of_many,
+    readable_field_files,
+    refusal,
+    what_it_is,
+)
 from mnbatch.imaging.formats.folder_images import is_folder_image, state_of
 from mnbatch.imaging.identity import slide_id
 from mnbatch.imaging.layouts import (
@@ -63,7 +72,7 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     return parts, name
 
 
-_PICTURE_LIKE = ("gif", "webp")
+_PICTURE_LIKE = CAMERAS | {"gif", "webp", "jxl", "avif", "heic"}
 _FAMILIES = {"tif": "tiff", "tiff": "tiff", "jpg": "jpeg", "jpeg": "jpeg", "png": "png", "bmp": "bmp"}
 _WHOLE_LAYOUTS = {name: parse_layout(name, "wsi") for name in WHOLE_SLIDE_PRESETS}
 
@@ -204,9 +213,23 @@ class Walk:
                     f"The export {self.root} cannot be read: {error.strerror}.",
                     "Check that the share is mounted and that this user may read it.",
                 ) from error
-            self._skip(folder, f"folder cannot be read: {error.strerror}")
+            if isinstance(error, FileNotFoundError):
+                self._skip(folder, "vanished while the export was read")
+            else:
+                self._refuse_folder(folder, error)
             return None
         return self._sorted(folder, found)
+
+    def _refuse_folder(self, folder: str, error: OSError) -> None:
+        """A folder that cannot be read may hold slides: it is one, and failed."""
+        place = self.layout.place(_join(folder, "0.tif"), self.root.name)
+        if place is None or place.path != folder:
+            place = Place(folder.rpartition("/")[2], None, folder, folder)
+        group = self._open.setdefault(folder, _Group(place))
+        group.files = [SourceFile(folder, 0, 0)]
+        why = say("folder-unreadable", folder=Named("folder", folder), error=foreign_os(error))
+        group.refused = (why, say("folder-unreadable-do"))
+        self._skip(folder, f"folder cannot be read: {error.strerror}")
 
     def _sorted(self, folder: str, entries: list[os.DirEntry[str]]) -> _Listing:
         listing = _Listing()
@@ -253,7 +276,7 @@ class Walk:
         if what_it_is(name, self._kind):
             return _FOREIGN
         if not self._is_taken(name):
-            return "not an image file by its extension"
+            return _FOREIGN if is_nameless_image(entry.path) else "not an image file by its extension"
         return ""
 
     def _why_not_folder(self, entry: os.DirEntry[str]) -> str:
@@ -380,11 +403,13 @@ class Walk:
         """Files of formats or kinds that are not read: with the images beside them, else slides of their own."""
         held = {self._stem(entry.name) for entry in listing.files}
         for entry in listing.foreign:
-            path, what = _join(folder, entry.name), what_it_is(entry.name, self._kind)
+            path, what = _join(folder, entry.name), what_it_is(entry.name, self._kind) or NAMELESS
             if self._kind == "wsi" and what == "pictures" and held:
                 reason = "picture beside a whole slide, which is taken"
             elif path.rpartition(".")[2].lower() in _PICTURE_LIKE and copies_among([self._stem(entry.name)], held):
-                reason = "by its name a small version of an image beside it"
+                reason = "by its name a small or raw version of an image beside it"
+            elif _extension(entry.name) in ARCHIVES and held:
+                reason = "an archive beside images, which is not unpacked"
             else:
                 place = self._place_of_foreign(folder, entry.name, what, alone=len(listing.foreign) == 1)
                 self._open.setdefault(place.path, _Group(place)).foreign.append(_source_file(entry.path, path))
@@ -410,7 +435,7 @@ class Walk:
 
     def _place_of_foreign(self, folder: str, name: str, what: str, *, alone: bool) -> Place:
         """Where the layout would put an image of this name; a slide named after the file where it has no place."""
-        stem = name.rpartition(".")[0].removesuffix(".ome")
+        stem = (name.rpartition(".")[0] or name).removesuffix(".ome")
         as_image = self.layout.place(_join(folder, f"{stem}.{'svs' if self._kind == 'wsi' else 'tif'}"), self.root.name)
         together = is_one_of_many(name, what) or (alone and folder != "")
         if as_image is not None and (as_image.path in self._open or together):

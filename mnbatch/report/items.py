@@ -97,7 +97,7 @@ class DonorItem:
         dose: from the curve in force; None where there is none.
         basis: what a sign-off of the donor would be about; None until it is known.
         signatures: who signed the donor's result, in the order in which they did.
-        alike: codes of other donors that differ in case, blanks or invisible letters alone.
+        alike: codes of other donors that are hardly told from this one (`mnbatch.assay.alike_names`).
         confirmed: what complete confirmations of its slides say; None without them.
         slips: what double readings in the whole OUT say of the reviewers' slips.
         torn_signatures: lines of OUT's trail of sign-offs that cannot be read, whosever they were.

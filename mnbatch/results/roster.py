@@ -12,7 +12,7 @@ from mnbatch.errors import StorageError
 from mnbatch.results.acknowledged import Acknowledgements, acknowledged, load_acknowledgements
 from mnbatch.results.annotations import load_samples
 from mnbatch.results.records import SlideRecord
-from mnbatch.results.sibling_slides import NEXT_STEP, Sibling
+from mnbatch.results.sibling_slides import Sibling
 from mnbatch.results.store import Store
 
 # The call of a stored slide: one way for reports and reviews.
@@ -149,11 +149,11 @@ def open_roster(store: Store, samples: Samples | None = None) -> Roster:
 
 
 def _without_siblings(record: SlideRecord, siblings: Mapping[str, Sibling]) -> SlideRecord:
-    """The record; failed where another slide of the donor shows the same cells."""
+    """The record; failed where another slide shows the same cells."""
     sibling = siblings.get(record.slide_id)
     if sibling is None:
         return record
-    return record.model_copy(update={"status": "failed", "reason": sibling.reason(), "next_step": NEXT_STEP})
+    return record.model_copy(update={"status": "failed", "reason": sibling.reason(), "next_step": sibling.next_step})
 
 
 def donor_of(record: SlideRecord, samples: Samples) -> str | None:

@@ -1,10 +1,14 @@
-"""Slides of one donor that show the same cells or fields, in another focal plane or stain: neither is counted."""
+"""Slides that show the same cells or fields, in another focal plane or stain: neither is counted.
+
+Of one donor they would be counted twice; of two donors it is not known whose cells they are.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations, takewhile
 from typing import Protocol
 
@@ -23,6 +27,11 @@ NEXT_STEP = (
     "Export one focal plane or stain alone; or say what the folders are with --layout, such as "
     "'{slide}/{plane}/{cell}.png' or with {channel} (docs/exports.md), in a new --out; or give --names plain, if these "
     "are slides of different cells."
+)
+
+DONORS_NEXT_STEP = (
+    "Find out whose slide it is; take the wrong one out of the export, or correct the sample sheet. If these are "
+    "slides of different cells, give --names plain."
 )
 
 _NO_CELLS = ("small_body", "apoptotic")
@@ -50,14 +59,26 @@ class Sibling:
         slide_id: of the other slide.
         what: a cell (or field) of this slide and the one of the other slide that shows it, by their names.
         kind: what was compared.
+        donors: of this slide and of the other one, where they are two; else "" and "".
     """
 
     slide_id: str
     what: tuple[str, str]
     kind: str
+    donors: tuple[str, str] = ("", "")
+
+    @property
+    def next_step(self) -> str:
+        """What a person can do."""
+        return DONORS_NEXT_STEP if any(self.donors) else NEXT_STEP
 
     def reason(self) -> str:
         """Why the slide fails."""
+        if any(self.donors):
+            return (
+                f"it shows the same {self.kind}s as slide {self.slide_id} of donor {self.donors[1]} ({self.what[0]} "
+                f"and {self.what[1]}), so they cannot be donor {self.donors[0]}'s as well"
+            )
         return (
             f"it shows the same {self.kind}s as slide {self.slide_id} of the same donor ({self.what[0]} and "
             f"{self.what[1]}), in another focal plane or stain: they would be counted twice"
@@ -67,45 +88,67 @@ class Sibling:
 def find_siblings(
     store: Stored, records: Sequence[SlideRecord], donors: Mapping[str, str], near: Sequence[tuple[CellAt, CellAt]]
 ) -> dict[str, Sibling]:
-    """Slides that show what another slide of their donor shows, each with the first such slide.
+    """Slides that show what another slide shows, each with the first such slide: of its donor, else of another one.
 
     Args:
         records: slides with a usable result.
         donors: slide_id -> donor, of slides that have one.
         near: pairs of cells that show the same picture saved again; those are counted once by another rule.
     """
-    groups: dict[str, list[SlideRecord]] = {}
-    for record in records:
-        if record.slide_id in donors and not record.each_its_own:
-            groups.setdefault(donors[record.slide_id], []).append(record)
+    slides = [record for record in records if record.slide_id in donors and not record.each_its_own]
+    seen = _Seen(store, {frozenset(pair) for pair in near})
     found: dict[str, Sibling] = {}
-    copied = {frozenset(pair) for pair in near}
-    for slides in groups.values():
-        if len(slides) > 1:
-            _compare(store, slides, copied, found)
+    pairs = list(combinations(slides, 2))
+    # Those of one donor first, so that they are named where a slide has both.
+    for one, other in sorted(pairs, key=lambda pair: donors[pair[0].slide_id] != donors[pair[1].slide_id]):
+        ids = one.slide_id, other.slide_id
+        both = donors[ids[0]], donors[ids[1]]
+        names = seen.same(one, other, one_donor=both[0] == both[1])
+        if names is None:
+            continue
+        kind = "field" if one.input == "fields" else "cell"
+        of = ("", "") if both[0] == both[1] else both
+        found.setdefault(ids[0], Sibling(ids[1], names, kind, of))
+        found.setdefault(ids[1], Sibling(ids[0], names[::-1], kind, of[::-1]))
     return found
 
 
-def _compare(
-    store: Stored, slides: Sequence[SlideRecord], copied: set[frozenset[CellAt]], found: dict[str, Sibling]
-) -> None:
-    cells = {one.slide_id: _cells(store, one) for one in slides if one.input != "fields"}
-    fields = {one.slide_id: _fields(store, one) for one in slides if one.input == "fields"}
-    for one, other in combinations(slides, 2):
-        ids = one.slide_id, other.slide_id
-        names: tuple[str, str] | None = None
-        if one.slide_id in fields and other.slide_id in fields:
-            scenes = same_scenes(*(fields[slide_id] for slide_id in ids))
-            if scenes and not _are_copies(store, one, other):
-                names = fields[ids[0]][scenes[0][0]].name, fields[ids[1]][scenes[0][1]].name
-        elif one.slide_id in cells and other.slide_id in cells:
-            pairs = same_cells(*(cells[slide_id] for slide_id in ids))
-            if pairs and not _saved_again(store, (one, other), pairs, copied):
-                names = _cell_name(store, one, pairs[0][0]), _cell_name(store, other, pairs[0][1])
-        if names is not None:
-            kind = "field" if one.slide_id in fields else "cell"
-            found.setdefault(ids[0], Sibling(ids[1], names, kind))
-            found.setdefault(ids[1], Sibling(ids[0], names[::-1], kind))
+class _Seen:
+    """What is known of slides, read once of each.
+
+    Args:
+        copied: pairs of cells that are one picture.
+    """
+
+    def __init__(self, store: Stored, copied: set[frozenset[CellAt]]) -> None:
+        self._store, self._copied = store, copied
+        self._cells: dict[str, SlideCells] = {}
+        self._fields: dict[str, list[FieldCells]] = {}
+
+    def same(self, one: SlideRecord, other: SlideRecord, *, one_donor: bool) -> tuple[str, str] | None:
+        """Names of a cell or field of one slide and of what shows it in the other one; None for slides of others."""
+        if one.input != other.input and "fields" in (one.input, other.input):
+            return None
+        if one.input == "fields":
+            ours, theirs = self._fields_of(one), self._fields_of(other)
+            scenes = same_scenes(ours, theirs, shifted=one_donor)
+            if scenes and not _are_copies(self._store, one, other):
+                return ours[scenes[0][0]].name, theirs[scenes[0][1]].name
+            return None
+        pairs = same_cells(self._cells_of(one), self._cells_of(other), one_donor=one_donor)
+        if pairs and not _saved_again(self._store, (one, other), pairs, self._copied):
+            return _cell_name(self._store, one, pairs[0][0]), _cell_name(self._store, other, pairs[0][1])
+        return None
+
+    def _cells_of(self, record: SlideRecord) -> SlideCells:
+        if record.slide_id not in self._cells:
+            self._cells[record.slide_id] = _cells(self._store, record)
+        return self._cells[record.slide_id]
+
+    def _fields_of(self, record: SlideRecord) -> list[FieldCells]:
+        if record.slide_id not in self._fields:
+            self._fields[record.slide_id] = _fields(self._store, record)
+        return self._fields[record.slide_id]
 
 
 # Crops, and cells of whole slides.
@@ -114,7 +157,9 @@ def _compare(
 def _cells(store: Stored, record: SlideRecord) -> SlideCells:
     spectra = store.spectra(record)
     rows = np.flatnonzero(spectra.any(axis=1))
-    return SlideCells(rows, spectra[rows], store.thumbnails(record))
+    # Few comparisons need pictures, and for them all scores of the slide are parsed.
+    pictures = cache(lambda: store.thumbnails(record))
+    return SlideCells(rows, spectra[rows], lambda row: pictures()(row))
 
 
 def _cell_name(store: Stored, record: SlideRecord, row: int) -> str:

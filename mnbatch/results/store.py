@@ -198,7 +198,7 @@ class Store:
         )
 
     def siblings(self, records: Sequence[SlideRecord], donors: Mapping[str, str]) -> Mapping[str, Sibling]:
-        """Slides that show the cells or fields of another slide of their donor, in another plane or stain.
+        """Slides that show the cells or fields of another slide, in another plane or stain.
 
         Args:
             donors: slide_id -> donor, of slides that have one.

@@ -70,7 +70,7 @@ def cross_validate(request: Request, recipe: Recipe, say: Callable[[str], None])
         TrainingError: fewer than two groups, a folder that holds the cross-validation of something else, or training
             data that cannot give a model.
     """
-    cells = told_cells(request.data, say)
+    cells = told_cells(request.data, say, request.options)
     groups = sorted({cell.group for cell in cells})
     if len(groups) < 2 or "" in groups:
         raise TrainingError(

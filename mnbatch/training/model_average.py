@@ -70,7 +70,7 @@ def average_models(ingredients: Ingredients, request: Request, recipe: Recipe, s
     models = [_without_counter(load_model(path)) for path in ingredients.models]
     _check(models, ingredients, recipe)
     network = _average(models, ingredients.shares)
-    crops = Labelled(*load_crops(told_cells(request.data, say), preparation_of(recipe)))
+    crops = Labelled(*load_crops(told_cells(request.data, say, request.options), preparation_of(recipe)))
     sets = _validation(
         crops=crops, ingredients=ingredients, request=request, recipe=recipe, card=models[0].card, say=say
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.training.training_pools import Sources
 
 
@@ -25,6 +26,7 @@ class Request:
         workers: processes that make cells; threads: of torch (0: its own choice); device: as torch names it, or `auto`.
         network: a name in `mnbatch.networks.ARCHITECTURES`.
         restart: give up a training that is kept beside `out`.
+        options: what a person said of channels, planes, times, pages and names of the labelled crops, as for a run.
     """
 
     data: Path
@@ -46,3 +48,4 @@ class Request:
     device: str = "auto"
     network: str = "attention-alexnet"
     restart: bool = False
+    options: PageOptions = NO_OPTIONS

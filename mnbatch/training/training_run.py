@@ -64,9 +64,9 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         if flattering:
             say(f"warning: {flattering}")
             request = replace(request, note=f"{request.note} {flattering}".strip())
-    network, started_from = started(request.network, request.init, request.seed, recipe.colour_shares, recipe.coloured)
     own = Labelled(*load_crops(training_cells, preparation))
     held_out = Labelled(*load_crops(validation_cells, preparation))
+    network, started_from = started(request.network, request.init, request.seed, recipe.colour_shares, recipe.coloured)
     stains = asked_stains(request.serves, served_stains(list(own.crops), recipe.has_synthetic_stained))
     checkpoint, key = Checkpoint(request.out, request.restart), training_key(request, recipe, network, own, held_out)
     checkpoint.check(key)
@@ -254,9 +254,9 @@ def describe(epoch: Epoch, epochs: int) -> str:
 
 
 def _cells(request: Request, say: Callable[[str], None]) -> tuple[list[LabelledCell], list[LabelledCell]]:
-    cells = told_cells(request.data, say)
+    cells = told_cells(request.data, say, request.options)
     if request.validation is not None:
-        return cells, told_cells(request.validation, say)
+        return cells, told_cells(request.validation, say, request.options)
     return split_cells(cells, request.validation_share, request.seed)
 
 

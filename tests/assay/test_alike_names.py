@@ -12,6 +12,20 @@ def test_names_that_read_the_same_are_found(other: str) -> None:
     assert alike_names(["D01", "D02", other]) == (("D01", other),)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("D-1", "D\u20131"),
+        ("D-1", "D\u20111"),
+        ("AB", "\u0410B"),
+        ("MAX", "\u039c\u0391\u03a7"),
+        ("pop", "\u0440\u043e\u0440"),
+    ],
+)
+def test_dashes_and_letters_that_look_alike_are_found(one: str, other: str) -> None:
+    assert alike_names([one, other]) == ((one, other),)
+
+
 @pytest.mark.parametrize("other", ["D02", "D1", "D01a", "D-01", "DO1"])
 def test_other_names_are_not(other: str) -> None:
     assert alike_names(["D01", other]) == ()

@@ -9,7 +9,14 @@ import pytest
 
 from mnbatch.assay.near_copies import SIDE, likeness_of
 from mnbatch.assay.same_scene_fields import FieldCells, same_scenes
-from mnbatch.assay.same_scene_slides import FEWEST, FEWEST_EQUAL, FEWEST_STAINED, SlideCells, same_cells
+from mnbatch.assay.same_scene_slides import (
+    FEWEST,
+    FEWEST_EQUAL,
+    FEWEST_STAINED,
+    FEWEST_STAINED_OF_ONE,
+    SlideCells,
+    same_cells,
+)
 from tests.assay.drawn_thumbnails import body, cell, photographed
 
 
@@ -31,7 +38,7 @@ def taken(cells: Sequence[np.ndarray], seed: int, blur: float = 0.6) -> SlideCel
 @pytest.mark.parametrize("count", [FEWEST_EQUAL, FEWEST, 40])
 def test_planes_of_the_same_cells_are_found_cell_by_cell(count) -> None:
     cells = drawn(1, count)
-    pairs = same_cells(taken(cells, 2), taken(cells, 3, blur=1.6))
+    pairs = same_cells(taken(cells, 2), taken(cells, 3, blur=1.6), one_donor=True)
     assert len(pairs) >= 0.7 * count
     assert all(i == j for i, j in pairs)
 
@@ -58,6 +65,16 @@ def test_a_stain_of_the_whole_cell_is_found_bright_or_dark() -> None:
     assert same_cells(taken(cells, 12), taken([255 - image for image in stained], 13))
 
 
+def test_of_one_donor_fewer_cells_of_two_stains_are_enough() -> None:
+    cells = drawn(14, FEWEST_STAINED_OF_ONE)
+    both = taken(cells, 15), taken([body(image) for image in cells], 16)
+    assert same_cells(*both, one_donor=True)
+    assert same_cells(*both) == ()
+    few = taken(cells[:FEWEST_EQUAL], 15), taken(cells[:FEWEST_EQUAL], 16, blur=1.6)
+    assert same_cells(*few, one_donor=True)
+    assert same_cells(*few) == ()
+
+
 @pytest.mark.parametrize("count", [FEWEST_EQUAL, 5, FEWEST, FEWEST_STAINED, 40])
 def test_slides_of_other_cells_are_never_taken_for_the_same(count) -> None:
     slides = [taken(drawn(100 + seed, count), seed) for seed in range(10)]
@@ -68,7 +85,7 @@ def test_slides_of_other_cells_are_never_taken_for_the_same(count) -> None:
         for group in (slides, ordered)
         for i, one in enumerate(group)
         for j, other in enumerate(group)
-        if i < j and same_cells(one, other)
+        if i < j and same_cells(one, other, one_donor=True)
     ]
     assert wrong == []
 
@@ -105,6 +122,25 @@ def test_fields_of_other_scenes_of_the_same_names_are_not() -> None:
     for seed in range(200):
         ours, theirs = ([field(places_of(1000 * side + 2 * seed + i), f"f{i}") for i in range(2)] for side in (1, 2))
         assert same_scenes(ours, theirs) == ()
+
+
+def test_an_area_that_was_cut_into_fields_at_other_places_is_found() -> None:
+    everything = np.random.default_rng(3).uniform(0, (2400, 2000), (160, 2))
+
+    def cut(left: float, top: float, name: str) -> FieldCells:
+        inside = ((everything >= (left, top)) & (everything < (left + 1200, top + 1000))).all(axis=1)
+        return field(everything[inside] - (left, top) + np.random.default_rng(4).normal(0, 2, (inside.sum(), 2)), name)
+
+    ours = [cut(x, y, f"a{x}{y}") for x in (0, 1200) for y in (0, 1000)]
+    theirs = [cut(x, y, f"b{x}{y}") for x in (500, 1100) for y in (300,)]
+    assert (0, 0) in same_scenes(ours, theirs)
+    assert same_scenes(ours, theirs, shifted=False) == ()
+
+
+@pytest.mark.parametrize("count", [20, 80])
+def test_fields_of_other_scenes_are_not_found_at_any_shift(count) -> None:
+    slides = [[field(places_of(40 * i + j, count), f"{i}{j}") for j in range(3)] for i in range(6)]
+    assert not any(same_scenes(one, other) for i, one in enumerate(slides) for other in slides[:i])
 
 
 def test_cells_on_a_grid_say_nothing() -> None:

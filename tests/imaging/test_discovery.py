@@ -269,7 +269,7 @@ def test_a_folder_that_cannot_be_read_is_said(export: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(walk.os, "scandir", guarded)
     slides, skipped = found(export)
-    assert [slide.name for slide in slides] == ["open"]
+    assert [(slide.name, slide.refused is None) for slide in slides] == [("closed", False), ("open", True)]
     assert "Permission denied" in skipped["closed"]
 
 

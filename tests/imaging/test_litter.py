@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import unicodedata
 from pathlib import Path
@@ -35,6 +36,8 @@ COMPANIONS = (
     *("1_mask.png", "1_seg.tif", "1_cp_masks.png", "1_cp_outlines.png", "mask_1.png", "masks/1.png", "labels/1.tif"),
     *("overview.png", "label.jpg", "macro.jpg", "S1_overview.png", "Thumbs/x.jpg", "previews/y.png"),
 )
+UNFINISHED = (".3.png.icloud", ".3.png.~1a2b", "~syncthing~3.png.tmp", ".syncthing.3.png.tmp", "3.png.part")
+UNREAD = ("S2.zip", "S2/crops.7z", "S2/1.tif.gz", "S2/1.nef", "S2/1.jfif", "S2/a.xlef", "S2/1.pgm")
 VENDOR = ("czi", "nd2", "lif", "vsi", "oir", "dicom", "c01", "cif", "daf")
 
 
@@ -80,6 +83,68 @@ def test_a_vendor_file_is_a_failed_slide_with_a_next_step(export: Path, extensio
         return
     assert "mnbatch does not read" in refused[0]
     assert "TIFF" in refused[1]
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_what_may_hold_cells_and_is_not_read_is_a_failed_slide(export: Path, name: str) -> None:
+    put(export, "S1/1.png")
+    put(export, name, b"PK\3\4")
+    slides = slides_of(export)[0]
+    assert len(slides) == 2
+    assert [path for path, slide in slides.items() if not slide.refused] == ["S1"]
+
+
+@pytest.mark.parametrize("content", [b"II*\0image", b"\x89PNG\r\n\x1a\n", bytes(128) + b"DICM"])
+@pytest.mark.parametrize("name", ["IM0001", "img.001", "1.2.840.113619.2"])
+def test_images_without_an_extension_are_a_failed_slide(export: Path, name: str, content: bytes) -> None:
+    put(export, "S1/1.png")
+    put(export, "S1/notes", b"text")
+    put(export, f"S2/{name}", content)
+    slides = slides_of(export)[0]
+    assert slides["S1"].refused is None
+    assert "images by their content" in (slides["S2"].refused or ("", ""))[0]
+    assert "extension" in (slides["S2"].refused or ("", ""))[1]
+
+
+def test_an_archive_and_raw_files_beside_images_are_left_out_and_said(export: Path) -> None:
+    for name in ("S1/1.tif", "S1/1.nef", "S1/backup.zip"):
+        put(export, name, b"II*\0")
+    slides, said = slides_of(export)
+    assert (slides["S1"].refused, len(slides["S1"].files)) == (None, 1)
+    assert said == ["S1/1.nef", "S1/backup.zip"]
+
+
+@pytest.mark.parametrize("name", UNFINISHED)
+def test_what_is_not_fetched_yet_makes_its_slide_wait(export: Path, name: str) -> None:
+    put(export, "S1/1.png")
+    put(export, f"S1/{name}", b"")
+    assert slides_of(export)[0]["S1"].waits is not None
+
+
+def test_a_lone_thumbnail_is_no_slide(export: Path) -> None:
+    put(export, "S1/1.png")
+    put(export, "S1/data/1/thumbnail.jpg", seed=1)
+    put(export, "S1/preview.png", seed=2)
+    assert list(slides_of(export)[0]) == ["S1"]
+
+
+def test_a_folder_that_cannot_be_read_is_a_failed_slide_of_its_donor(
+    export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("D1/S1/1.png", "D2/S2/1.png", "D3/S3/1.png"):
+        put(export, name)
+    scandir = os.scandir
+
+    def refused(path: str | Path = ".") -> object:
+        if str(path).endswith(("D2/S2", "D3")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    slides = slides_of(export, layout="donor-slide-folders")[0]
+    assert {path: slide.donor for path, slide in slides.items()} == {"D1/S1": "D1", "D2/S2": "D2", "D3": None}
+    assert "cannot be read (Permission denied)" in (slides["D2/S2"].refused or ("", ""))[0]
+    assert slides["D3"].refused
 
 
 def test_a_zarr_folder_is_a_failed_slide(export: Path) -> None:

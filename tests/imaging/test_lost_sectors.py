@@ -39,7 +39,9 @@ def whole_pictures(stain, number):
     height, width = picture.shape[:2]
     yield picture
     for part in (slice(0, 40), slice(height - 37, height)):
-        yield np.concatenate([picture[: part.start], np.zeros_like(picture[part]), picture[part.stop :]])
+        for value in (0, 37):
+            filled = np.full_like(picture[part], value)
+            yield np.concatenate([picture[: part.start], filled, picture[part.stop :]])
     for part in (np.s_[:, :52], np.s_[:, width - 45 :]):  # type: ignore[assignment]
         filled = picture.copy()
         filled[part] = 255
@@ -48,6 +50,16 @@ def whole_pictures(stain, number):
     masked = picture.copy()
     masked[np.hypot(rows - height / 2, columns - width / 2) > 0.45 * height] = 0
     yield masked
+
+
+@pytest.mark.parametrize("filling", ["fe", "cc", "ff", "noise"])
+def test_a_tail_of_any_value_and_half_a_picture_of_noise_are_damage(filling):
+    data = written(crops("fluorescence", 1))
+    start = 512 * (len(data) * 2 // 5 // 512) + (0 if filling == "noise" else 37)
+    noise = np.random.default_rng(1).bytes(len(data) - start)
+    data[start:] = noise if filling == "noise" else bytes.fromhex(filling) * (len(data) - start)
+    with pytest.raises(DamageError):
+        check(data)
 
 
 @pytest.mark.parametrize("stain", ["fluorescence", "giemsa"])

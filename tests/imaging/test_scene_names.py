@@ -73,6 +73,60 @@ def test_a_channel_that_says_nuclear_stain_needs_no_option(tmp_path: Path) -> No
     assert (slide.refused, files(slide)) == (None, ["A1_02_1_1_DAPI_001.tif", "A1_02_1_2_DAPI_001.tif"])
 
 
+def test_a_word_of_a_channel_chooses_it(tmp_path: Path) -> None:
+    names = [f"A - 01(fld {f} wv {c}).tif" for f in (1, 2) for c in ("UV - blue", "GFP - green")]
+    (slide,) = slides(tmp_path, names, channel="UV")
+    assert (slide.refused, files(slide)) == (None, [names[0], names[2]])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("7_DAPI", "7_FITC"),
+        ("Hoechst-7", "Cy3-7"),
+        ("7 (DAPI)", "7 (green)"),
+        ("7_BF", "7_dapi"),
+        ("7.DAPI", "7.merged"),
+    ],
+)
+def test_names_that_end_or_begin_with_a_stain_are_channels_of_one_cell(tmp_path: Path, one: str, other: str) -> None:
+    names = [name.replace("7", str(number)) + ".png" for number in (7, 8) for name in (one, other)]
+    (slide,) = slides(tmp_path, names, kind="crops")
+    assert slide.refused is None
+    assert len(slide.files) == 2
+    assert all("dapi" in name.lower() or "hoechst" in name.lower() for name in files(slide))
+
+
+@pytest.mark.parametrize("folders", [("DAPI", "FITC"), ("z0", "z1", "z2"), ("ch1", "Ch2"), ("plane_1", "plane_2")])
+def test_folders_of_channels_or_planes_beside_each_other_are_asked_about(
+    tmp_path: Path, folders: tuple[str, ...]
+) -> None:
+    found = slides(tmp_path, [f"{folder}/{n}.png" for folder in folders for n in (1, 2)], kind="crops")
+    assert all("named as channels, times or focal planes" in (slide.refused or ("", ""))[0] for slide in found)
+    assert len(found) == len(folders)
+
+
+@pytest.mark.parametrize("folders", [("DAPI", "S2"), ("z1", "S2"), ("S1", "S2"), ("c1", "c2"), ("Z1", "Z2")])
+def test_other_folders_are_slides(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    found = slides(tmp_path, [f"{folder}/{n}.png" for folder in folders for n in (1, 2)], kind="crops")
+    assert [slide.refused for slide in found] == [None, None]
+
+
+def test_galleries_of_two_channels_are_asked_about(tmp_path: Path) -> None:
+    names = ["S1_DAPI.tif", "S1_FITC.tif", "C1-S2.tif", "C2-S2.tif", "S3_DAPI.tif", "S4.tif"]
+    found = {slide.path: slide for slide in slides(tmp_path, names, kind="crops", layout="tiff-galleries")}
+    assert [path for path in names if found[path].refused is None] == ["S3_DAPI.tif", "S4.tif"]
+    assert "S1_FITC.tif" in (found["S1_DAPI.tif"].refused or ("", ""))[0]
+    said = slides(tmp_path, names, kind="crops", layout="tiff-galleries", names="plain")
+    assert [slide.refused for slide in said] == [None] * 6
+
+
+def test_an_overlay_of_keyence_is_left_out(tmp_path: Path) -> None:
+    names = [f"Image_0000{f}_{part}.tif" for f in (1, 2) for part in ("CH1", "CH2", "Overlay")]
+    (slide,) = slides(tmp_path, names, channel="1")
+    assert files(slide) == ["Image_00001_CH1.tif", "Image_00002_CH1.tif"]
+
+
 def test_a_well_is_a_slide_and_thumbnails_are_left_out(tmp_path: Path) -> None:
     guid = "A1B2C3D4-1234-1234-1234-123456789ABC"
     names = [

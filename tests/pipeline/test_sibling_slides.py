@@ -67,19 +67,29 @@ def test_planes_of_crops_in_sibling_folders_fail_and_name_each_other(settings, n
     before = {name: row["bn_cells"] for name, row in rows_of(tmp_path / "out").items()}
     assert before == {"bottom": "8", "other": "8", "A": "8"}
     sibling("D1/bottom", "D1/top", refocused)
+    sibling("D2/A", "D3/B", refocused)
     assert run(settings(export=root, keep_crops=False)).exit_code == 3
     found = rows_of(tmp_path / "out")
     assert {name: row["status"] for name, row in found.items()} == {
         "bottom": "failed",
         "other": "done",
         "top": "failed",
-        "A": "done",
+        "A": "failed",
+        "B": "failed",
     }
     assert f"as slide {found['top']['slide_id']} of the same donor" in found["bottom"]["reason"]
+    assert f"as slide {found['B']['slide_id']} of donor D3" in found["A"]["reason"]
+    assert f"as slide {found['A']['slide_id']} of donor D2" in found["B"]["reason"]
+    for donor, other in (("D2", "D3"), ("D3", "D2")):
+        (page,) = (tmp_path / "out/donors").glob(f"{donor}*/index.html")
+        assert f"of donor {other}" in page.read_text(encoding="utf-8")
+    batch = (tmp_path / "out/index.html").read_text(encoding="utf-8")
+    assert "of donor D2" in batch
+    assert "of donor D3" in batch
     assert f"as slide {found['bottom']['slide_id']} of the same donor" in found["top"]["reason"]
-    page = (tmp_path / "out/slides" / found["bottom"]["slide_id"] / "index.html").read_text(encoding="utf-8")
-    assert found["top"]["slide_id"] in page
-    assert "--names plain" in page
+    text = (tmp_path / "out/slides" / found["bottom"]["slide_id"] / "index.html").read_text(encoding="utf-8")
+    assert found["top"]["slide_id"] in text
+    assert "--names plain" in text
 
 
 def test_planes_of_fields_in_sibling_folders_fail_and_replicates_are_counted(settings, tmp_path) -> None:

@@ -88,20 +88,37 @@ def test_three_planes_all_fail(store) -> None:
     assert statuses(store) == {"a": "failed", "b": "done", "x": "failed", "y": "failed"}
 
 
-def test_slides_of_other_donors_and_those_a_person_spoke_for_are_left_alone(store) -> None:
-    commit(store, "c", pictures_of(ord("b"), 1, 1.6), donor="D2")
+def test_the_same_cells_under_two_donors_fail_both_and_are_said_on_every_page(store, tmp_path) -> None:
+    commit(store, "c", pictures_of(ord("b"), 1, 1.6), donor="D2", path="D2/c")
+    commit(store, "e", pictures_of(ord("e")), donor="D2", path="D2/e")
+    assert statuses(store) == {"a": "done", "b": "failed", "c": "failed", "e": "done"}
+    roster = open_roster(Store(store.paths.root))
+    assert [missing.slide_id for missing in roster.missing()] == ["b", "c"]
+    for slide_id, other, donors in (("b", "c", ("D2", "D1")), ("c", "b", ("D1", "D2"))):
+        record = roster.record(slide_id)
+        assert f"same cells as slide {other} of donor {donors[0]}" in record.reason
+        assert f"cannot be donor {donors[1]}'s as well" in record.reason
+        assert "sample sheet" in record.next_step
+
+
+def test_a_slide_that_shows_cells_of_its_own_donor_and_of_another_one_names_its_own_first(store) -> None:
+    commit(store, "0", pictures_of(ord("a"), 1, 1.6), donor="D2", path="D2/0")
+    commit(store, "z", pictures_of(ord("a"), 2, 2.0))
+    roster = open_roster(store)
+    assert "slide z of the same donor" in roster.record("a").reason
+    assert "slide a of donor D1" in roster.record("0").reason
+
+
+def test_slides_a_person_spoke_for_are_left_alone(store) -> None:
+    commit(store, "c", pictures_of(ord("b"), 1, 1.6), donor="D2", each_its_own=True)
     commit(store, "d", pictures_of(ord("a"), 2, 1.6), each_its_own=True)
     assert set(statuses(store).values()) == {"done"}
 
 
 def test_the_sample_sheet_says_whose_slides_are_compared(store) -> None:
     commit(store, "c", pictures_of(ord("b"), 1, 1.6), donor="D2")
-    roster = open_roster(store, {"c": {"donor": "D1"}})
-    assert {record.slide_id: record.status for record in roster.records} == {
-        "a": "scored",
-        "b": "failed",
-        "c": "failed",
-    }
+    assert "donor D2" in open_roster(store).record("b").reason
+    assert "the same donor" in open_roster(store, {"c": {"donor": "D1"}}).record("b").reason
 
 
 def test_pictures_saved_again_are_counted_once_as_before(store) -> None:

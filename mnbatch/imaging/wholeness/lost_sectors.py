@@ -127,9 +127,11 @@ def _sectors(values: Bytes, offset: int) -> tuple[int, Bytes]:
 
 
 def _constant_runs(values: Bytes, offset: int) -> Iterator[_Run]:
-    """Runs of 0 or of 255 that hold a whole sector, as long as they really are."""
+    """Runs of 0 or of 255 that hold a whole sector, as long as they really are; and one of any value at the end."""
     first, sectors = _sectors(values, offset)
-    for value in (0, 255):
+    last = int(values[-1])
+    filled = bool((values[-SECTOR:] == last).all())
+    for value in (0, 255, last) if filled and last not in (0, 255) else (0, 255):
         hits = np.flatnonzero((sectors == value).all(axis=1))
         if not len(hits):
             continue
@@ -142,7 +144,8 @@ def _constant_runs(values: Bytes, offset: int) -> Iterator[_Run]:
             after = int(np.searchsorted(others, place))
             start = int(others[after - 1]) + 1 if after else 0
             known = int(others[after]) if after < len(others) else len(values)
-            yield _Run(start, known, value)
+            if value in (0, 255) or known == len(values):
+                yield _Run(start, known, value)
 
 
 def _foreign(run: _Run, values: Bytes, piece: Piece, even: bool) -> bool:
@@ -274,7 +277,8 @@ def _noisy_sectors(sizes: Numbers, length: int, top: float) -> int:
     if count < 4:
         return 0
     means = sizes[: count * length].reshape(count, length).mean(axis=1)
-    usual = float(np.median(means[means > 0])) if means.any() else 0.0
+    # The quieter half may be all that is left of the picture.
+    usual = float(np.quantile(means[means > 0], 0.25)) if means.any() else 0.0
     return int(np.count_nonzero((means > _NOISE * top) & (means > _TIMES_NOISE * usual)))
 
 

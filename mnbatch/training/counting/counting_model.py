@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy.special import expit
 
+from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.count_figures import Counted, called_counts, confusion, error_interval, mean_absolute_error
 from mnbatch.evaluation.labelled_cells import LabelledCell, UInt8Array, load_crops, split_cells, told_cells
@@ -169,6 +170,7 @@ class ExtendRequest:
         sources: building blocks of synthetic cells. synthetic_cells: of each synthetic source, 0 for none.
         check_cells: likewise, for the checks; no more than `synthetic_cells`.
         data_licence: for the card. threads: of torch; 0 is its own choice.
+        options: what a person said of channels, planes, times, pages and names, as for a run.
     """
 
     model: Path
@@ -182,6 +184,7 @@ class ExtendRequest:
     data_licence: str = ""
     seed: int = 1
     threads: int = 0
+    options: PageOptions = NO_OPTIONS
 
 
 def extend_model(request: ExtendRequest, say: Say = lambda line: None) -> ModelCard:
@@ -229,9 +232,9 @@ def counted_cells(request: ExtendRequest, say: Say) -> tuple[list[LabelledCell],
     Raises:
         TrainingError: as `read_labels`, or no cell has a count.
     """
-    cells = told_cells(request.data, say)
+    cells = told_cells(request.data, say, request.options)
     if request.validation is not None:
-        held_out = told_cells(request.validation, say)
+        held_out = told_cells(request.validation, say, request.options)
     else:
         cells, held_out = split_cells(cells, request.validation_share, request.seed)
     for part, where in ((cells, request.data), (held_out, request.validation or request.data)):
