@@ -17,21 +17,18 @@ from mnbatch.assay.count_kinds import PLURAL, kind_of, other_kind
 from mnbatch.assay.mn_counts import U_LIMIT, Distribution
 from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, problems
 from mnbatch.dosimetry.case_tables import SEPARATOR, CaseCounts, Row, RowError, read_rows
-from mnbatch.dosimetry.detection_limits import ALPHA, BETA, Limits, limits_of_estimated_rate
-from mnbatch.dosimetry.dose_intervals import Counts, Doses, Profile, delta, merkle, point_estimate, profile
-from mnbatch.dosimetry.likelihood_fits import Floats
-from mnbatch.dosimetry.plausible_curves import implausible
-from mnbatch.dosimetry.variance_components import (
+from mnbatch.dosimetry.component_doses import (
     SEARCH_TO,
-    CaseSlides,
-    Components,
-    components_of,
     decision_threshold,
     detection_dose,
     dose_limits,
     tail_above,
-    unknown_components,
 )
+from mnbatch.dosimetry.detection_limits import ALPHA, BETA, Limits, limits_of_estimated_rate
+from mnbatch.dosimetry.dose_intervals import Counts, Doses, Profile, delta, merkle, point_estimate, profile
+from mnbatch.dosimetry.likelihood_fits import Floats
+from mnbatch.dosimetry.plausible_curves import implausible
+from mnbatch.dosimetry.variance_components import CaseSlides, Components, components_of, unknown_components
 from mnbatch.spelled_numbers import SpellingError, decimal_of, spoiled_name
 
 # Records of dosing: what goes in, how it is to be done, and what comes out.
