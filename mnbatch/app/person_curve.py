@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mnbatch.assay.count_kinds import PLURAL, CountKind
 from mnbatch.dosimetry.calibration_curve import Endpoint
-from mnbatch.dosimetry.dose_estimation import FEWEST_BACKGROUND
 from mnbatch.dosimetry.likelihood_fits import DosePoint
 from mnbatch.errors import CurveError
 from mnbatch.results.store import Store
@@ -44,6 +44,12 @@ def person_points(store: Store, automatic: Sequence[DosePoint], endpoint: Endpoi
     return points
 
 
+LEAST_BACKGROUND = (5, 1000)
+"""Events and cells at 0 Gy without which there is no curve of a person's counts. With 5 to 9 events every dose has a
+warning (`dose_estimation.FEWEST_BACKGROUND`); with fewer than 5, 4 of 10 unexposed donors were above the decision
+threshold in simulated laboratories (docs/statistics.md)."""
+
+
 def refuse_thin_background(points: Sequence[DosePoint], kind: CountKind) -> None:
     """A curve of a person's counts needs a background: its doses are only as good as what was found at 0 Gy.
 
@@ -52,7 +58,7 @@ def refuse_thin_background(points: Sequence[DosePoint], kind: CountKind) -> None
     """
     zero = [point for point in points if point.dose == 0]
     events, cells = sum(p.events for p in zero), sum(p.cells for p in zero)
-    least, of_cells = FEWEST_BACKGROUND
+    least, of_cells = LEAST_BACKGROUND
     if events < least or cells < of_cells:
         raise CurveError(
             f"The curve of {PLURAL[kind]} would rest on {events} events in {cells} cells at 0 Gy; {least} events in "
@@ -77,5 +83,5 @@ def _reviews(store: Store, names: Sequence[str]) -> dict[str, SlideReview]:
 
 def _point(point: DosePoint, found: PersonCounts, endpoint: Endpoint) -> DosePoint:
     if endpoint == "mn":
-        return DosePoint(point.dose, found.cells, found.micronuclei, found.classes, point.name)
-    return DosePoint(point.dose, found.cells, found.mnbn, (), point.name)
+        return replace(point, cells=found.cells, events=found.micronuclei, counts=found.classes)
+    return replace(point, cells=found.cells, events=found.mnbn, counts=())

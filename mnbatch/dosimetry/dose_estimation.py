@@ -340,7 +340,7 @@ METHODS = {"profile": profile, "merkle": merkle, "delta": delta}
 NO_COMPONENTS = "no components of variance: {reason}; the interval is that of the profile method"
 PERSONS_UNKNOWN = "how persons differ is not in the interval: the curve's slides do not name four persons or more"
 PERSONS_GUESSED = (
-    "how the backgrounds of persons differ is guessed from how the curve's slides scatter: they do not name four persons"
+    "how persons' backgrounds differ is guessed from the scatter of the curve's slides: they do not name four persons"
 )
 BY_COMPONENTS: tuple[CountKind, ...] = ("automatic", "confirmed")
 """Counts of cells for which intervals by components of variance were measured to hold the dose."""
