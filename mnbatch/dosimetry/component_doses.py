@@ -24,9 +24,6 @@ from mnbatch.dosimetry.variance_components import CaseSlides, Components
 
 SEARCH_TO = 100.0
 """Gy; a limit beyond it is none."""
-INDUCED_SKEW = -0.8
-"""Of what slides find of the induced micronuclei: at most all, so that a slide may find far less than most, and not far
-more. Beta distributions with the spread of simulated slides (0.92 +- 0.04, 0.79 +- 0.12) have -0.9 and -0.8."""
 _NODES = 1024
 _DENSE, _FAR = 72, 16
 _DENSE_TO = 12.0
@@ -63,19 +60,12 @@ def yields_of(known: Components, dose: Floats, slides_share: float, g: float = 1
         mu = np.minimum(mu, 1 - 1e-9)
         slide = slide * ((1 - mu) / (1 - np.minimum(c, 0.9))) ** 2
     at_background = slide * (1.0 if known.of_person else slides_share)
-    induced = slides_share * (known.induced * (mu - c)) ** 2
-    variance = at_background + induced + known.person**2
-    z = _skewed(known.z, INDUCED_SKEW * slides_share**0.5 * (induced / np.maximum(variance, 1e-300)) ** 1.5)
+    variance = at_background + slides_share * (known.induced * (mu - c)) ** 2 + known.person**2
     if known.endpoint == "mnbn":
         sigma2 = np.log1p(variance / (mu * (1 - mu)) ** 2)
-        return np.asarray(expit(logit(mu) - sigma2 / 2 * (1 - 2 * mu) + np.sqrt(sigma2) * z), dtype=np.float64)
+        return np.asarray(expit(logit(mu) - sigma2 / 2 * (1 - 2 * mu) + np.sqrt(sigma2) * known.z), dtype=np.float64)
     sigma2 = np.log1p(variance / mu**2)
-    return np.asarray(np.exp(np.log(mu) - sigma2 / 2 + np.sqrt(sigma2) * z), dtype=np.float64)
-
-
-def _skewed(z: Floats, skew: Floats) -> Floats:
-    """Standard normal values with this skewness (first term of Cornish and Fisher, Rev Int Stat Inst 5:307, 1938)."""
-    return np.asarray(z + skew / 6 * (z**2 - 1), dtype=np.float64)
+    return np.asarray(np.exp(np.log(mu) - sigma2 / 2 + np.sqrt(sigma2) * known.z), dtype=np.float64)
 
 
 def _yields(known: Components, case: CaseSlides, g: float) -> _Yields:
