@@ -45,7 +45,7 @@ FEWEST_PERSONS = 4
 """Persons of a curve that show how persons differ."""
 LEAST_REPLICATES = 4
 """Slides beyond the first of their dose: without them a bent curve would pass for slides that differ."""
-INDUCED_SCALE = 0.15
+INDUCED_SCALE = 0.2
 """Of the prior of b (half normal): how much slides differ in the share of induced micronuclei that is found. Few slides
 at high doses say little of it; simulated ones differ by 0.045 (fluorescence) and 0.15 (Giemsa)."""
 PERSONS_SCALE = 0.6
