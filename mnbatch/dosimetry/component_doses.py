@@ -19,7 +19,7 @@ from mnbatch.dosimetry.variance_components import CaseSlides, Components
 # limits: Cowan, Cranmer, Gross and Vitells, arXiv:1105.3166, 2011): a count far below background would have no dose.
 #
 # The yields of all draws at all doses depend on a case only through how its cells are divided among its slides. They
-# are counted once (`_Yields`), on nodes of arcsin(root(yield)) or root(yield), with the mean kept; a count then needs
+# are counted once (`_Yields`), on nodes of arcsin(root(yield)) or, for mn, its fourth root, with the mean kept; a count then needs
 # one binomial (gamma) tail a node. Between doses the tails are interpolated as normal quantiles.
 
 SEARCH_TO = 100.0
@@ -77,11 +77,11 @@ def _counted_yields(known: Components, slides_share: float, g: float) -> _Yields
     near = _DENSE_TO * np.linspace(0, 1, _DENSE) ** 1.5
     doses = np.concatenate([near, np.geomspace(_DENSE_TO, SEARCH_TO, _FAR + 1)[1:]])
     q = yields_of(known, doses, slides_share, g)
-    root = np.arcsin(np.sqrt(q)) if known.endpoint == "mnbn" else np.sqrt(q)
+    root = np.arcsin(np.sqrt(q)) if known.endpoint == "mnbn" else q**0.25
     place = root / root.max() * (_NODES - 1)
     first = np.minimum(place.astype(np.int64), _NODES - 2)
     nodes = np.linspace(0, root.max(), _NODES)
-    values = np.sin(nodes) ** 2 if known.endpoint == "mnbn" else nodes**2
+    values = np.sin(nodes) ** 2 if known.endpoint == "mnbn" else nodes**4
     # Divided between the two nodes beside it so that its mean stays.
     upper = np.clip((q - values[first]) / (values[first + 1] - values[first]), 0, 1)
     share = np.zeros((len(doses), _NODES))

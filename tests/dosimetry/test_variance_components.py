@@ -189,8 +189,10 @@ def test_people_differ_whoever_counts_and_slides_do_not_make_up_for_it():
 
 
 def test_interpolated_tails_are_those_of_the_draws(uneven):
-    known = components_of(uneven)
-    for case in (CaseSlides(30, (1000,)), CaseSlides(300, (500, 500)), CaseSlides(30_000, (1_000_000,))):
-        for limit, target in zip(dose_limits(known, case, 0.95), (0.025, 0.975), strict=True):
-            if limit > 0:
-                assert tail_above(known, limit, case) == pytest.approx(target, abs=2e-3)
+    of_mn = fit_curve(points(), "mn", scoring={"mode": "automated"})
+    counts = [(30, (1000,)), (300, (500, 500)), (30_000, (1_000_000,))]
+    for known in (components_of(uneven), components_of(of_mn)):
+        for case in (CaseSlides(events, cells) for events, cells in counts):
+            for limit, target in zip(dose_limits(known, case, 0.95), (0.025, 0.975), strict=True):
+                if limit > 0:
+                    assert tail_above(known, limit, case) == pytest.approx(target, abs=2e-3)
