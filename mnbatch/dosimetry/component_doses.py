@@ -19,8 +19,8 @@ from mnbatch.dosimetry.variance_components import CaseSlides, Components
 # limits: Cowan, Cranmer, Gross and Vitells, arXiv:1105.3166, 2011): a count far below background would have no dose.
 #
 # The yields of all draws at all doses depend on a case only through how its cells are divided among its slides. They
-# are counted once (`_Yields`), on nodes of arcsin(root(yield)) or, for mn, its fourth root, with the mean kept; a count then needs
-# one binomial (gamma) tail a node. Between doses the tails are interpolated as normal quantiles.
+# are counted once (`_Yields`), on nodes of arcsin(root(yield)), of mn of its fourth root, with the mean kept. A count
+# then needs one binomial (gamma) tail a node. Between doses the tails are interpolated as normal quantiles.
 
 SEARCH_TO = 100.0
 """Gy; a limit beyond it is none."""
