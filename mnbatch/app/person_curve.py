@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mnbatch.assay.count_kinds import PLURAL, CountKind
 from mnbatch.dosimetry.calibration_curve import Endpoint
+from mnbatch.dosimetry.dose_estimation import FEWEST_BACKGROUND
 from mnbatch.dosimetry.likelihood_fits import DosePoint
 from mnbatch.errors import CurveError
 from mnbatch.results.store import Store
@@ -44,12 +45,6 @@ def person_points(store: Store, automatic: Sequence[DosePoint], endpoint: Endpoi
     return points
 
 
-LEAST_BACKGROUND = (5, 1000)
-"""Events and cells at 0 Gy without which there is no curve of a person's counts. With 5 to 9 events every dose has a
-warning (`dose_estimation.FEWEST_BACKGROUND`); with fewer than 5, 4 of 10 unexposed donors were above the decision
-threshold in simulated laboratories (docs/statistics.md)."""
-
-
 def refuse_thin_background(points: Sequence[DosePoint], kind: CountKind) -> None:
     """A curve of a person's counts needs a background: its doses are only as good as what was found at 0 Gy.
 
@@ -58,7 +53,7 @@ def refuse_thin_background(points: Sequence[DosePoint], kind: CountKind) -> None
     """
     zero = [point for point in points if point.dose == 0]
     events, cells = sum(p.events for p in zero), sum(p.cells for p in zero)
-    least, of_cells = LEAST_BACKGROUND
+    least, of_cells = FEWEST_BACKGROUND
     if events < least or cells < of_cells:
         raise CurveError(
             f"The curve of {PLURAL[kind]} would rest on {events} events in {cells} cells at 0 Gy; {least} events in "

@@ -25,7 +25,7 @@ from mnbatch.dosimetry.variance_components import CaseSlides, Components
 SEARCH_TO = 100.0
 """Gy; a limit beyond it is none."""
 _NODES = 1024
-_DENSE, _FAR = 72, 16
+_DENSE, _FAR = 96, 16
 _DENSE_TO = 12.0
 _UNLIKELY = 0.16
 _TINY = 1e-12
@@ -74,7 +74,7 @@ def _yields(known: Components, case: CaseSlides, g: float) -> _Yields:
 
 @lru_cache(maxsize=64)
 def _counted_yields(known: Components, slides_share: float, g: float) -> _Yields:
-    near = _DENSE_TO * np.linspace(0, 1, _DENSE) ** 1.5
+    near = _DENSE_TO * np.linspace(0, 1, _DENSE) ** 2
     doses = np.concatenate([near, np.geomspace(_DENSE_TO, SEARCH_TO, _FAR + 1)[1:]])
     q = yields_of(known, doses, slides_share, g)
     root = np.arcsin(np.sqrt(q)) if known.endpoint == "mnbn" else q**0.25

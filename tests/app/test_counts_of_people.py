@@ -191,7 +191,7 @@ def test_a_curve_needs_every_slide_and_events_at_zero(laboratory, sheet):
     look(laboratory, ["g2"])
     look(laboratory, ["g0a"], right=1, time="2026-11-23T11:00:00+00:00")
     look(laboratory, ["g0b"], right=1, time="2026-11-23T11:00:00+00:00")
-    with pytest.raises(CurveError, match=r"2 events in 1040 cells at 0 Gy; 5 events in 1000 cells are needed"):
+    with pytest.raises(CurveError, match=r"2 events in 1040 cells at 0 Gy; 10 events in 1000 cells are needed"):
         fit(laboratory, sheet, "confirmed")
     with pytest.raises(UsageError, match="is a table"):
         fit_and_write(sheet, sheet.parent / "c.json", counts="confirmed")
