@@ -1,12 +1,14 @@
 """Doses of simulated donors by several methods: coverage, widths, false alarms, detection limit, as Markdown.
 
     python benchmarks/method_coverage.py [--labs 300] [--seed 911] [--stain fluorescence] [--counts confirmed]
-        [--people 0.0] [--slides 2] [--slide-cells 500] [--zero-slides 2] [--least 0] [--methods profile,components]
+        [--people 0.0] [--slides 2] [--slide-cells 500] [--zero-slides 2] [--least 0] [--named]
+        [--methods profile,components]
 
 A laboratory has a curve of two slides of 1000 cells at each of eight doses (--zero-slides at 0 Gy) and a donor of
 --slides slides at each of six doses, all counted alike: the model's calls (automatic), or those a person confirmed.
 Errors of slides are those of `coverage_chain.py`; each slide of the curve is of a person of its own, whom the curve
-does not name, and --people is the log-sd of the persons' backgrounds. Curves with fewer than --least events at 0 Gy are
+does not name (--named: the slides of one dose are of one person, who is named, as in an OUT of which every donor has
+one dose), and --people is the log-sd of the persons' backgrounds. Curves with fewer than --least events at 0 Gy are
 refused; the last lines divide unexposed donors by how many events their curve had there. Simulated throughout.
 """
 
@@ -32,25 +34,29 @@ GROUPS = ((0, 4), (5, 9), (10, 10_000))
 
 
 def laboratory(
-    rng: np.random.Generator, plan: Plan, zero_slides: int
+    rng: np.random.Generator, plan: Plan, zero_slides: int, named: bool
 ) -> tuple[list[tuple[float, Slide]], list[list[Slide]]]:
     """Slides of the curve with their dose, and a donor's slides at each dose."""
-    made = [
-        (d, score(rng, plan, plan.curve_cells, frequency(d, _background(rng, plan)), plan.spread))
-        for d in CURVE_DOSES
-        for _ in range(2 if d else zero_slides)
-    ]
+    made = []
+    for d in CURVE_DOSES:
+        person = _background(rng, plan) if named else 0.0
+        for _ in range(2 if d else zero_slides):
+            background = person or _background(rng, plan)
+            made.append((d, score(rng, plan, plan.curve_cells, frequency(d, background), plan.spread)))
     true = [frequency(d, _background(rng, plan)) for d in DOSES]
     return made, [[score(rng, plan, plan.slide_cells, t, plan.spread) for _ in range(plan.slides)] for t in true]
 
 
-def fitted(made: list[tuple[float, Slide]], counts: str, least: int) -> tuple[Curve | None, int]:
+def fitted(made: list[tuple[float, Slide]], options: argparse.Namespace) -> tuple[Curve | None, int]:
     """The curve, None where it is refused, and the events at 0 Gy."""
-    events = [EVENTS[counts](s) for _, s in made]
+    counts, events = options.counts, [EVENTS[options.counts](s) for _, s in made]
     at_zero = sum(x for (d, _), x in zip(made, events, strict=True) if d == 0)
-    if at_zero < least:
+    if at_zero < options.least:
         return None, at_zero
-    points = [DosePoint(d, s.cells, x) for (d, s), x in zip(made, events, strict=True)]
+    points = [
+        DosePoint(d, s.cells, x, donor=f"{d} Gy" if options.named else "")
+        for (d, s), x in zip(made, events, strict=True)
+    ]
     try:
         return fit_curve(points, "mnbn", scoring={"mode": MODES[counts]}), at_zero
     except CurveError:
@@ -72,8 +78,8 @@ def simulate(plan: Plan, options: argparse.Namespace) -> tuple[dict[str, dict[fl
     refused = 0
     for lab in range(plan.labs):
         rng = np.random.default_rng([plan.seed, lab, 77])
-        made, donors = laboratory(rng, plan, options.zero_slides)
-        curve, at_zero = fitted(made, options.counts, options.least)
+        made, donors = laboratory(rng, plan, options.zero_slides, options.named)
+        curve, at_zero = fitted(made, options)
         if curve is None:
             refused += 1
             continue
@@ -118,6 +124,7 @@ def main() -> None:
     parser.add_argument("--curve-cells", type=int, default=1000)
     parser.add_argument("--zero-slides", type=int, default=2)
     parser.add_argument("--least", type=int, default=0)
+    parser.add_argument("--named", action="store_true")
     parser.add_argument("--methods", default="profile,components")
     options = parser.parse_args()
     plan = Plan(
