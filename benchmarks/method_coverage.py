@@ -8,8 +8,9 @@ A laboratory has a curve of two slides of 1000 cells at each of eight doses (--z
 --slides slides at each of six doses, all counted alike: the model's calls (automatic), or those a person confirmed.
 Errors of slides are those of `coverage_chain.py`; each slide of the curve is of a person of its own, whom the curve
 does not name (--named: the slides of one dose are of one person, who is named, as in an OUT of which every donor has
-one dose), and --people is the log-sd of the persons' backgrounds. Curves with fewer than --least events at 0 Gy are
-refused; the last lines divide unexposed donors by how many events their curve had there. Simulated throughout.
+one dose; they are then taken as not named), and --people is the log-sd of the persons' backgrounds. Curves with fewer
+than --least events at 0 Gy are refused; the last lines divide unexposed donors by how many events their curve had
+there. Simulated throughout.
 """
 
 from __future__ import annotations

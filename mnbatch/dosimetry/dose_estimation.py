@@ -338,9 +338,12 @@ def background_over_suspected(curve: Curve, counts: Counts, suspected: float, g:
 METHODS = {"profile": profile, "merkle": merkle, "delta": delta}
 """All but `components`, which needs the case's slides."""
 NO_COMPONENTS = "no components of variance: {reason}; the interval is that of the profile method"
-PERSONS_UNKNOWN = "how persons differ is not in the interval: the curve's slides do not name four persons or more"
+PERSONS_UNKNOWN = (
+    "how persons differ is not in the interval: the curve's slides do not name four persons or more who share doses"
+)
 PERSONS_GUESSED = (
-    "how persons' backgrounds differ is guessed from the scatter of the curve's slides: they do not name four persons"
+    "how persons' backgrounds differ is guessed from the scatter of the curve's slides, which do not name four persons "
+    "who share doses"
 )
 BY_COMPONENTS: tuple[CountKind, ...] = ("automatic", "confirmed")
 """Counts of cells for which intervals by components of variance were measured to hold the dose."""

@@ -157,9 +157,14 @@ def unknown_components(curve: Curve) -> str:
 
 
 def persons_of(slides: Sequence[CountedSlide]) -> tuple[int, ...]:
-    """The person of each slide where enough persons are known to show how they differ, else ()."""
+    """The person of each slide where enough persons are known to show how they differ, else ().
+
+    Persons who have a dose of their own each (the donors of an OUT) do not: what they differ by would be told from the
+    shape of the curve alone.
+    """
     persons = {slide.person for slide in slides if slide.person}
-    known = all(slide.person for slide in slides)
+    beside = len({(slide.dose, slide.person) for slide in slides}) - len({slide.dose for slide in slides})
+    known = all(slide.person for slide in slides) and beside >= FEWEST_PERSONS - 1
     return tuple(slide.person for slide in slides) if known and len(persons) >= FEWEST_PERSONS else ()
 
 

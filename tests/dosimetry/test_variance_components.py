@@ -1,6 +1,7 @@
 """Doses by components of variance: what a curve's slides show, and limits from it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,8 @@ def test_persons_are_known_where_the_curve_names_four():
     assert not components_of(two).persons_known
     said = [any("is guessed from the scatter" in w for w in dose(curve, 1000, 60).warnings) for curve in (named, two)]
     assert said == [False, True]
+    own_dose = [replace(p, donor=f"Person {p.dose}") for p in points(slides=2)]
+    assert not components_of(fit_curve(own_dose, "mnbn", scoring={"mode": "automated"})).persons_known
 
 
 def test_a_curve_file_has_numbers_for_persons_and_no_names():
