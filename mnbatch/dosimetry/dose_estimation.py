@@ -360,7 +360,10 @@ def assess(cases: Sequence[Case], curve: Curve, options: DoseOptions) -> list[Do
     """
     faults = problems(curve)
     refusals = [_refusal(case, curve, faults, options) for case in cases]
-    method, note = ("profile", "") if faults else chosen_method(curve, options.method)
+    method: Method = "profile"
+    note = ""
+    if not faults:
+        method, note = chosen_method(curve, options.method)
     options = replace(options, method=method)
     results = [_counted(case, curve, refusal, options) for case, refusal in zip(cases, refusals, strict=True)]
     good = [i for i, refusal in enumerate(refusals) if not refusal]
@@ -382,7 +385,7 @@ def chosen_method(curve: Curve, asked: Choice) -> tuple[Method, str]:
     if asked == "automatic" and not measured:
         return "profile", ""
     if asked not in ("automatic", "components"):
-        return asked, ""
+        return cast("Method", asked), ""
     reason = unknown_components(curve)
     return ("profile", NO_COMPONENTS.format(reason=reason)) if reason else ("components", "")
 
