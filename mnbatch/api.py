@@ -29,7 +29,7 @@ from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, load_curve
 from mnbatch.dosimetry.calibration_tables import read_points, table_notes
 from mnbatch.dosimetry.curve_fitting import Family, ModelChoice
 from mnbatch.dosimetry.curve_fitting import fit_curve as fit_points
-from mnbatch.dosimetry.dose_estimation import DoseOptions, Method, assess, read_cases
+from mnbatch.dosimetry.dose_estimation import Choice, DoseOptions, assess, read_cases
 from mnbatch.dosimetry.plausible_curves import implausible
 from mnbatch.dosimetry.triage import triage
 from mnbatch.errors import StorageError, UsageError
@@ -675,7 +675,7 @@ def estimate_dose(
     counts: Counts,
     curve: Curve | str | Path,
     *,
-    method: Method = "profile",
+    method: Choice = "automatic",
     level: float = 0.95,
     g: float = 1.0,
     allow_mismatch: bool = False,

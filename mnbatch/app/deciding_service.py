@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mnbatch.app.rebuild import open_store
+from mnbatch.assay.count_kinds import kind_of
 from mnbatch.assay.sequential_verdict import ERROR, Looks, Threshold, Verdict, decide, expected_looks
 from mnbatch.dosimetry.threshold_frequency import threshold_of_dose
 from mnbatch.errors import NoInputError, UsageError
@@ -122,7 +123,7 @@ def limit_of(store: Store, text: str, error: float = ERROR) -> Limit:
         )
     dose = float(typed[1])
     threshold = threshold_of_dose(dosing.seen, dose, CURVE_SHARE * error)
-    confirmed = str(dosing.curve.scoring.get("mode", "")).casefold().startswith("confirm")
+    confirmed = kind_of(dosing.curve.scoring) == "confirmed"
     return Limit(f"{dose:g} Gy", threshold, ("called",) if confirmed else STRATA, error)
 
 

@@ -104,7 +104,7 @@ def check_level(level: float) -> None:
 def make_dosing(
     curve: str,
     *,
-    method: str = "profile",
+    method: str = "automatic",
     level: float = 0.95,
     exposure_hours: float = 0.0,
     allow_mismatch: bool = False,

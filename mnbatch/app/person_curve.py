@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mnbatch.assay.count_kinds import PLURAL, CountKind
 from mnbatch.dosimetry.calibration_curve import Endpoint
@@ -77,5 +78,5 @@ def _reviews(store: Store, names: Sequence[str]) -> dict[str, SlideReview]:
 
 def _point(point: DosePoint, found: PersonCounts, endpoint: Endpoint) -> DosePoint:
     if endpoint == "mn":
-        return DosePoint(point.dose, found.cells, found.micronuclei, found.classes, point.name)
-    return DosePoint(point.dose, found.cells, found.mnbn, (), point.name)
+        return replace(point, cells=found.cells, events=found.micronuclei, counts=found.classes)
+    return replace(point, cells=found.cells, events=found.mnbn, counts=())

@@ -33,9 +33,12 @@ def dose(
         Path | None, typer.Option(help="Table of counts: columns id and C0..C5, or id, N and X.", show_default=False)
     ] = None,
     method: Annotated[
-        Literal["profile", "components", "merkle", "delta"],
-        typer.Option(help="How the interval is made; see docs/statistics.md."),
-    ] = "profile",
+        Literal["automatic", "profile", "components", "merkle", "delta"],
+        typer.Option(
+            help="How the interval is made; automatic: by components for curves of mnbatch's counts of cells, else by "
+            "profile. See docs/statistics.md."
+        ),
+    ] = "automatic",
     level: Annotated[float, typer.Option(help="Confidence of the interval, above 0 and below 1.")] = 0.95,
     exposure_hours: Annotated[
         float, typer.Option(min=0, help="Duration of a protracted exposure; 0 is an acute one.")

@@ -7,37 +7,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import chdtri, ndtri, stdtrit, xlog1py, xlogy
 
-from mnbatch.assay.count_kinds import PLURAL, kind_of, other_kind
+from mnbatch.assay.count_kinds import PLURAL, CountKind, kind_of, other_kind
 from mnbatch.assay.mn_counts import U_LIMIT, Distribution
 from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, problems
 from mnbatch.dosimetry.case_tables import SEPARATOR, CaseCounts, Row, RowError, read_rows
-from mnbatch.dosimetry.detection_limits import ALPHA, BETA, Limits, limits_of_estimated_rate
-from mnbatch.dosimetry.dose_intervals import Counts, Doses, Profile, delta, merkle, point_estimate, profile
-from mnbatch.dosimetry.likelihood_fits import Floats
-from mnbatch.dosimetry.plausible_curves import implausible
-from mnbatch.dosimetry.variance_components import (
+from mnbatch.dosimetry.component_doses import (
     SEARCH_TO,
-    CaseSlides,
-    Components,
-    components_of,
     decision_threshold,
     detection_dose,
     dose_limits,
     tail_above,
-    unknown_components,
 )
+from mnbatch.dosimetry.detection_limits import ALPHA, BETA, Limits, limits_of_estimated_rate
+from mnbatch.dosimetry.dose_intervals import Counts, Doses, Profile, delta, merkle, point_estimate, profile
+from mnbatch.dosimetry.likelihood_fits import Floats
+from mnbatch.dosimetry.plausible_curves import implausible
+from mnbatch.dosimetry.variance_components import CaseSlides, Components, components_of, unknown_components
 from mnbatch.spelled_numbers import SpellingError, decimal_of, spoiled_name
 
 # Records of dosing: what goes in, how it is to be done, and what comes out.
 
 
 Method = Literal["profile", "components", "merkle", "delta"]
+"""How an interval is made; what a result has."""
+Choice = Literal["automatic", "profile", "components", "merkle", "delta"]
+"""What may be asked for; `automatic` is `chosen_method`'s."""
 Status = Literal["ok", "failed", "refused"]
 """`failed`: the row gives no count; `refused`: it does, and case and curve do not go together."""
 
@@ -67,12 +67,13 @@ class DoseOptions:
     """How doses are computed.
 
     Attributes:
+        method: `automatic` takes what holds doses best on the curve at hand (`chosen_method`).
         level: confidence of the interval.
         g: protraction factor of the exposure, 1 for an acute one.
         allow_mismatch: give a dose although case and curve were scored differently, and say so.
     """
 
-    method: Method = "profile"
+    method: Choice = "automatic"
     level: float = 0.95
     g: float = 1.0
     allow_mismatch: bool = False
@@ -337,7 +338,15 @@ def background_over_suspected(curve: Curve, counts: Counts, suspected: float, g:
 METHODS = {"profile": profile, "merkle": merkle, "delta": delta}
 """All but `components`, which needs the case's slides."""
 NO_COMPONENTS = "no components of variance: {reason}; the interval is that of the profile method"
-PERSONS_UNKNOWN = "how persons differ is not in the interval: the curve's slides do not name four persons or more"
+PERSONS_UNKNOWN = (
+    "how persons differ is not in the interval: the curve's slides do not name four persons or more who share doses"
+)
+PERSONS_GUESSED = (
+    "how persons' backgrounds differ is guessed from the scatter of the curve's slides, which do not name four persons "
+    "who share doses"
+)
+BY_COMPONENTS: tuple[CountKind, ...] = ("automatic", "confirmed")
+"""Counts of cells for which intervals by components of variance were measured to hold the dose."""
 COMPARED = ("mode", "model_digest", "threshold")
 """What of `scoring` must agree between a case and its curve, where both state it."""
 
@@ -351,13 +360,34 @@ def assess(cases: Sequence[Case], curve: Curve, options: DoseOptions) -> list[Do
     """
     faults = problems(curve)
     refusals = [_refusal(case, curve, faults, options) for case in cases]
+    method: Method = "profile"
+    note = ""
+    if not faults:
+        method, note = chosen_method(curve, options.method)
+    options = replace(options, method=method)
     results = [_counted(case, curve, refusal, options) for case, refusal in zip(cases, refusals, strict=True)]
     good = [i for i, refusal in enumerate(refusals) if not refusal]
     if good:
-        dosed = _dosed([cases[i] for i in good], [results[i] for i in good], curve, options)
+        dosed = _dosed([cases[i] for i in good], [results[i] for i in good], curve, options, note)
         for i, result in zip(good, dosed, strict=True):
             results[i] = result
     return results
+
+
+def chosen_method(curve: Curve, asked: Choice) -> tuple[Method, str]:
+    """The method that is used, and what must be said of it.
+
+    `automatic` is `components` where the curve is made of counts for which it was measured to hold the dose at least as
+    often as `profile` (`BY_COMPONENTS`; docs/statistics.md), else `profile`. Where the curve's slides do not show how
+    slides differ it is `profile` as well, and that is said.
+    """
+    measured = curve.endpoint == "mnbn" and kind_of(curve.scoring) in BY_COMPONENTS
+    if asked == "automatic" and not measured:
+        return "profile", ""
+    if asked not in ("automatic", "components"):
+        return cast("Method", asked), ""
+    reason = unknown_components(curve)
+    return ("profile", NO_COMPONENTS.format(reason=reason)) if reason else ("components", "")
 
 
 def mismatches(case: Case, curve: Curve) -> list[str]:
@@ -437,7 +467,7 @@ def _counted(case: Case, curve: Curve, reason: str, options: DoseOptions) -> Dos
         yield_=x / n if n and x is not None else None,
         dispersion_index=spread.dispersion_index if spread else None,
         u=spread.u() if spread else None,
-        method=options.method,
+        method=cast("Method", options.method),
         level=options.level,
         warnings=(reason,) if reason else (),
         scatter=1.0 if case.counts is None else curve.scatter_of(_slide_size(case)),
@@ -452,15 +482,11 @@ def _slide_size(case: Case) -> float:
 
 
 def _dosed(
-    cases: Sequence[Case], counted: Sequence[DoseResult], curve: Curve, options: DoseOptions
+    cases: Sequence[Case], counted: Sequence[DoseResult], curve: Curve, options: DoseOptions, note: str
 ) -> list[DoseResult]:
-    counts, note = counts_of(counted, curve), ""
     if options.method == "components":
-        reason = unknown_components(curve)
-        if not reason:
-            return _dosed_by_components(cases, counted, curve, options)
-        options, note = replace(options, method="profile"), NO_COMPONENTS.format(reason=reason)
-        counted = [replace(result, method="profile") for result in counted]
+        return _dosed_by_components(cases, counted, curve, options)
+    counts = counts_of(counted, curve)
     read = _Read(
         doses=METHODS[options.method](curve, counts, options.level, options.g),
         limits=[_background_limits(curve, result.n or 0, round(result.scatter, 6)) for result in counted],
@@ -491,7 +517,7 @@ def _dosed_by_components(
         limits=[_component_limits(known, case, curve, options.g) for case in slides],
         below=np.array([1 - tail_above(known, 0.0, case) < (1 - options.level) / 2 for case in slides]),
     )
-    note = "" if known.persons_known else PERSONS_UNKNOWN
+    note = PERSONS_GUESSED if known.of_person else "" if known.persons_known else PERSONS_UNKNOWN
     return _with_doses(cases=cases, counted=counted, curve=curve, read=read, g=options.g, note=note)
 
 

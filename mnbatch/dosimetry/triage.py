@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from mnbatch.dosimetry.calibration_curve import Curve
+from mnbatch.dosimetry.component_doses import log_likelihoods
 from mnbatch.dosimetry.dose_estimation import DoseResult, counts_of
 from mnbatch.dosimetry.dose_intervals import Profile
 from mnbatch.dosimetry.likelihood_fits import Floats
-from mnbatch.dosimetry.variance_components import components_of, log_likelihoods
+from mnbatch.dosimetry.variance_components import components_of
 
 CLASSES = ("< 1 Gy", "1 to 2 Gy", "> 2 Gy")
 BORDERS = (1.0, 2.0)

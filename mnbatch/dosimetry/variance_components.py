@@ -9,14 +9,14 @@ its slides, its one person.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import bdtr, expit, gammaincc, gammaln, logit, ndtri, xlog1py, xlogy
+from scipy.special import betaln, gammaln, ndtri, xlogy
 
+from mnbatch.assay.count_kinds import kind_of
 from mnbatch.dosimetry.likelihood_fits import Floats, Shape, design
 
 if TYPE_CHECKING:
@@ -30,17 +30,13 @@ if TYPE_CHECKING:
 #               + b^2 (mu - C)^2                          slides, of what the dose induced (missed calls)
 #               + p^2                                     persons: their backgrounds; shared by the slides of one
 #
-# Prior: flat in a and p (flat in a standard deviation: Gelman, Bayesian Analysis 1:515, 2006), half normal in b, flat
-# in the coefficients. On a grid of (a, b, p) the coefficients have a normal posterior (generalised least squares), and
-# the grid the weights of the restricted likelihood (Patterson and Thompson, Biometrika 58:545, 1971). From this
-# posterior DRAWS points are taken, evenly spread (a Kronecker sequence) and always the same. Few slides give it long
-# tails.
-#
-# A case of x events: p(x or more | D) averaged over the draws, each with a yield of its own about its mu(D) (normal in
-# logit or, for mn, in log; with these moments). The interval holds all D for which neither tail is below
-# (1 - level) / 2, with half of the probability of x in each (mid-p: Lancaster, J Am Stat Assoc 56:223, 1961). An upper
-# limit is not let fall below that of the count which 16 of 100 unexposed cases are below (power-constrained limits:
-# Cowan, Cranmer, Gross and Vitells, arXiv:1105.3166, 2011): a count far below background would have no dose at all.
+# Prior: flat in a and p (flat in a standard deviation: Gelman, Bayesian Analysis 1:515, 2006), half normal in b; for
+# counts of a person also in a, whose scale is a share of C (below); Jeffreys' in C (1 / root), flat in the others, none
+# negative. On a grid of (a, b, p) the coefficients are drawn from a normal (generalised least squares), and the grid
+# with the weights of the restricted likelihood (Patterson and Thompson, Biometrika 58:545, 1971). Each of the DRAWS
+# points (a Kronecker sequence: evenly spread, and always the same) then has the weight of importance sampling: the
+# beta-binomial (mn: negative binomial) likelihood of the slides' counts, of the moments above, over that normal. So few
+# events at 0 Gy have the long tail upwards that they should have. Few slides give long tails.
 
 DRAWS = 1024
 FEWEST_SLIDES = 10
@@ -49,14 +45,18 @@ FEWEST_PERSONS = 4
 """Persons of a curve that show how persons differ."""
 LEAST_REPLICATES = 4
 """Slides beyond the first of their dose: without them a bent curve would pass for slides that differ."""
-SEARCH_TO = 100.0
-INDUCED_SCALE = 0.15
+INDUCED_SCALE = 0.2
 """Of the prior of b (half normal): how much slides differ in the share of induced micronuclei that is found. Few slides
 at high doses say little of it; simulated ones differ by 0.045 (fluorescence) and 0.15 (Giemsa)."""
+PERSONS_SCALE = 0.6
+"""Of the prior of a, as a share of C, where people made the counts: then slides have no false calls of a model, and
+what differs at background is the person (HUMN project: log-sd of persons about 0.6 to 1, laboratories included)."""
+HIGHEST_INDUCED = 0.6
 _SLIDE_STEPS, _PERSON_STEPS = 12, 9
 _ROUNDS = 6
-_UNLIKELY = 0.16
-_TOLERANCE = 5e-4
+_WIDER = 1.25
+"""Of the normal that coefficients are drawn from: it must reach where the likelihood does."""
+_LEAST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,10 @@ class Components:
         coefficients: (DRAWS, p), none negative.
         slide, induced, person: a, b and p of each draw, (DRAWS,).
         z: of a case's own yield, standard normal, (DRAWS,).
+        weight: of each draw; 1 together, (DRAWS,).
         persons_known: whether p was learnt; 0 otherwise.
+        of_person: a is what persons differ by, which all slides of a case share: people made the counts, and the slides
+            do not name enough persons.
     """
 
     shape: Shape
@@ -94,7 +97,9 @@ class Components:
     induced: Floats
     person: Floats
     z: Floats
+    weight: Floats
     persons_known: bool
+    of_person: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +157,14 @@ def unknown_components(curve: Curve) -> str:
 
 
 def persons_of(slides: Sequence[CountedSlide]) -> tuple[int, ...]:
-    """The person of each slide where enough persons are known to show how they differ, else ()."""
+    """The person of each slide where enough persons are known to show how they differ, else ().
+
+    Persons who have a dose of their own each (the donors of an OUT) do not: what they differ by would be told from the
+    shape of the curve alone.
+    """
     persons = {slide.person for slide in slides if slide.person}
-    known = all(slide.person for slide in slides)
+    beside = len({(slide.dose, slide.person) for slide in slides}) - len({slide.dose for slide in slides})
+    known = all(slide.person for slide in slides) and beside >= FEWEST_PERSONS - 1
     return tuple(slide.person for slide in slides) if known and len(persons) >= FEWEST_PERSONS else ()
 
 
@@ -169,27 +179,31 @@ def components_of(curve: Curve) -> Components:
         raise ValueError(reason)
     coefficients = curve.coefficients
     held = tuple(bool(v == 0 and e == 0) for v, e in zip(coefficients, curve.standard_errors, strict=True))
-    return _components(slides_of(curve), curve.shape, curve.endpoint, held)
+    of_people = kind_of(curve.scoring) != "automatic"
+    return _components(slides_of(curve), curve.shape, curve.endpoint, held, of_people)
 
 
 @lru_cache(maxsize=64)
 def _components(
-    slides: tuple[CountedSlide, ...], shape: Shape, endpoint: Endpoint, held: tuple[bool, ...]
+    slides: tuple[CountedSlide, ...], shape: Shape, endpoint: Endpoint, held: tuple[bool, ...], of_people: bool
 ) -> Components:
     """Posterior draws; `held` says which coefficients are 0 in this curve (C without any event stays free)."""
     free = [i for i in range(len(held)) if i == 0 or not held[i]]
-    persons = persons_of(slides)
-    grid = _grid(slides, endpoint, bool(persons))
-    posterior = _on_grid(slides, design([s.dose for s in slides], shape)[:, free], endpoint, persons, grid)
+    data = _Counted.of(slides, design([s.dose for s in slides], shape)[:, free], endpoint, of_people)
+    grid = _grid(slides, bool(data.persons))
+    posterior = _on_grid(data, grid)
     u = _evenly_spread(len(free) + 2)
     place = np.minimum(np.searchsorted(np.cumsum(posterior.weight), u[:, 0]), len(posterior.weight) - 1)
     z = ndtri(u[:, 1:])
     root = np.linalg.cholesky(posterior.covariance[place])
-    drawn = posterior.mean[place] + np.einsum("dij,dj->di", root, z[:, :-1])
+    drawn = posterior.mean[place] + _WIDER * np.einsum("dij,dj->di", root, z[:, :-1])
+    log_w = _exact_over_normal(data, drawn, grid.points[place], posterior.own[place])
+    log_w -= (_WIDER**2 - 1) * (z[:, :-1] ** 2).sum(axis=1) / 2
+    weight = np.exp(log_w - log_w.max())
     coefficients = np.zeros((DRAWS, len(held)))
     coefficients[:, free] = np.maximum(drawn, 0.0)
-    coefficients[:, 0] = np.maximum(coefficients[:, 0], 1e-6)
-    a, b, p = grid[place].T
+    coefficients[:, 0] = np.maximum(coefficients[:, 0], _LEAST)
+    a, b, p = grid.points[place].T
     return Components(
         shape=shape,
         endpoint=endpoint,
@@ -198,8 +212,29 @@ def _components(
         induced=b,
         person=p,
         z=z[:, -1],
-        persons_known=bool(persons),
+        weight=weight / weight.sum(),
+        persons_known=bool(data.persons),
+        of_person=of_people and not data.persons,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Counted:
+    """A curve's slides as arrays, (slides,), and their design matrix."""
+
+    x: Floats
+    cells: Floats
+    events: Floats
+    endpoint: Endpoint
+    persons: tuple[int, ...]
+    of_people: bool
+
+    @classmethod
+    def of(cls, slides: Sequence[CountedSlide], x: Floats, endpoint: Endpoint, of_people: bool) -> _Counted:
+        """Counts over their dispersion: one for all slides, since that of a slide with few events is mostly chance."""
+        phi = max(1.0, sum(s.phi * s.events for s in slides) / max(1, sum(s.events for s in slides)))
+        cells, events = (np.array([getattr(s, key) for s in slides]) / phi for key in ("cells", "events"))
+        return cls(x, cells, events, endpoint, persons_of(slides), of_people)
 
 
 def _evenly_spread(dimensions: int) -> Floats:
@@ -211,15 +246,24 @@ def _evenly_spread(dimensions: int) -> Floats:
     return np.asarray(np.clip((0.5 + np.outer(np.arange(1, DRAWS + 1), steps)) % 1, 1e-6, 1 - 1e-6), dtype=np.float64)
 
 
-def _grid(slides: Sequence[CountedSlide], endpoint: Endpoint, persons: bool) -> Floats:
-    """(points, 3) of a, b, p: each from 0 to far above what the slides scatter."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Grid:
+    """Points (points, 3) of a, b, p, and the logarithm of the volume of each."""
+
+    points: Floats
+    log_volume: Floats
+
+
+def _grid(slides: Sequence[CountedSlide], persons: bool) -> _Grid:
+    """Each from 0 to far above what the slides scatter, closer near 0 (squares of even steps)."""
     low = min(slide.dose for slide in slides)
     scatter = _largest_scatter([s for s in slides if s.dose == low]), _largest_scatter(slides, relative=True)
-    top_a, top_b = max(scatter[0], 0.005), min(1.0, max(scatter[1], 0.05))
+    top_a, top_b = max(scatter[0], 0.005), min(HIGHEST_INDUCED, max(scatter[1], 0.05))
     steps = (np.arange(_SLIDE_STEPS) + 0.5) / _SLIDE_STEPS
-    of_persons = top_a * (np.arange(_PERSON_STEPS) + 0.5) / _PERSON_STEPS if persons else np.zeros(1)
-    axes = np.meshgrid(top_a * steps, top_b * steps, of_persons, indexing="ij")
-    return np.stack([axis.ravel() for axis in axes], axis=1)
+    of_persons = (np.arange(_PERSON_STEPS) + 0.5) / _PERSON_STEPS if persons else np.zeros(1)
+    axes = np.meshgrid(steps, steps, of_persons, indexing="ij")
+    t = np.stack([axis.ravel() for axis in axes], axis=1)
+    return _Grid(t**2 * [top_a, top_b, top_a], np.log(np.where(t > 0, t, 1.0)).sum(axis=1))
 
 
 def _largest_scatter(slides: Sequence[CountedSlide], relative: bool = False) -> float:
@@ -236,33 +280,55 @@ def _largest_scatter(slides: Sequence[CountedSlide], relative: bool = False) -> 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Posterior:
+    """Of each point of the grid: normal of the coefficients, weight, and the slides' variances, (points, slides)."""
+
     mean: Floats
     covariance: Floats
     weight: Floats
+    own: Floats
 
 
-def _on_grid(
-    slides: Sequence[CountedSlide], x: Floats, endpoint: Endpoint, persons: Sequence[int], grid: Floats
-) -> _Posterior:
+def _on_grid(data: _Counted, grid: _Grid) -> _Posterior:
     """Coefficients given each point of the grid, and the weight of the point."""
-    y = np.array([s.events / s.cells for s in slides])
-    # One dispersion for all slides: that of a slide with few events is mostly chance.
-    phi = sum(s.phi * s.events for s in slides) / max(1, sum(s.events for s in slides))
-    cells = np.array([s.cells for s in slides], dtype=np.float64) / max(1.0, phi)
-    same = np.equal.outer(persons, persons).astype(np.float64) if persons else np.zeros((len(y), len(y)))
-    theta = np.tile(_start(x, y, cells), (len(grid), 1))
+    x, y, points = data.x, data.events / data.cells, grid.points
+    theta = np.tile(_start(x, y, data.cells), (len(points), 1))
     for _ in range(_ROUNDS):
-        sigma = _covariance_of_yields(theta @ x.T, theta[:, :1], cells, same, endpoint, grid)
-        weighted = np.linalg.solve(sigma, np.broadcast_to(x, (len(grid), *x.shape)))
+        sigma = _covariance_of_yields(theta @ x.T, theta[:, :1], data, points)
+        weighted = np.linalg.solve(sigma, np.broadcast_to(x, (len(points), *x.shape)))
         information = np.einsum("ij,gik->gjk", x, weighted)
         covariance = np.linalg.inv(information)
         theta = np.einsum("gjk,gik,i->gj", covariance, weighted, y)
     off = y - theta @ x.T
     distance = np.einsum("gi,gi->g", off, np.linalg.solve(sigma, off[..., None])[..., 0])
     log_p = -(distance + np.linalg.slogdet(sigma)[1] + np.linalg.slogdet(information)[1]) / 2
-    log_p -= (grid[:, 1] / INDUCED_SCALE) ** 2 / 2
+    log_p -= (points[:, 1] / INDUCED_SCALE) ** 2 / 2
+    if data.of_people:
+        scale = PERSONS_SCALE * np.maximum(theta[:, 0], 0.5 / data.cells.max())
+        log_p -= (np.hypot(points[:, 0], points[:, 2]) / scale) ** 2 / 2
+    log_p += grid.log_volume
     weight = np.exp(log_p - log_p.max())
-    return _Posterior(theta, covariance, weight / weight.sum())
+    return _Posterior(theta, covariance, weight / weight.sum(), np.einsum("gii->gi", sigma))
+
+
+def _exact_over_normal(data: _Counted, theta: Floats, points: Floats, own: Floats) -> Floats:
+    """Log of likelihood times prior of C over the normal of the grid, (draws,); minus infinity where one is negative.
+
+    Slides of one person are weighted as if they were of several: what they share is in the normal already.
+    """
+    n, k, c = data.cells, data.events, np.maximum(theta[:, :1], _LEAST)
+    fitted = theta @ data.x.T
+    mu, (a, b, p) = np.maximum(fitted, _LEAST), (points[:, i : i + 1] for i in range(3))
+    off = (k / n - fitted) ** 2 / own
+    if data.endpoint == "mnbn":
+        mu = np.minimum(mu, 1 - _LEAST)
+        variance = (a * (1 - mu) / (1 - np.minimum(c, 0.9))) ** 2 + (b * (mu - c)) ** 2 + p**2
+        size = 1 / np.clip(variance / (mu * (1 - mu)), 1e-7, 0.5) - 1
+        log_l = betaln(k + mu * size, n - k + (1 - mu) * size) - betaln(mu * size, (1 - mu) * size)
+    else:
+        size = mu**2 / np.maximum(a**2 + (b * (mu - c)) ** 2 + p**2, 1e-7 * mu**2)
+        log_l = gammaln(k + size) - gammaln(size) + xlogy(k, n * mu / (n * mu + size)) - size * np.log1p(n * mu / size)
+    log_w = (log_l + (off + np.log(own)) / 2).sum(axis=1) - np.log(c[:, 0]) / 2
+    return np.asarray(np.where((theta < 0).any(axis=1), -np.inf, log_w), dtype=np.float64)
 
 
 def _start(x: Floats, y: Floats, cells: Floats) -> Floats:
@@ -270,132 +336,19 @@ def _start(x: Floats, y: Floats, cells: Floats) -> Floats:
     return np.asarray(np.linalg.lstsq(root[:, None] * x, root * y, rcond=None)[0], dtype=np.float64)
 
 
-def _covariance_of_yields(
-    mu: Floats, background: Floats, cells: Floats, same: Floats, endpoint: Endpoint, grid: Floats
-) -> Floats:
+def _covariance_of_yields(mu: Floats, background: Floats, data: _Counted, points: Floats) -> Floats:
     """(points, slides, slides)."""
+    cells = data.cells
     least = 0.5 / cells.max()
     mu = np.maximum(mu, least)
     c = np.maximum(background, least)
-    a, b, p = (grid[:, i : i + 1] for i in range(3))
-    if endpoint == "mnbn":
+    a, b, p = (points[:, i : i + 1] for i in range(3))
+    if data.endpoint == "mnbn":
         mu = np.minimum(mu, 1 - least)
         own = mu * (1 - mu) / cells + (a * (1 - mu) / (1 - np.minimum(c, 0.9))) ** 2
     else:
         own = mu / cells + a**2
     own = own + (b * np.maximum(mu - c, 0.0)) ** 2
-    return np.asarray(own[:, :, None] * np.eye(len(cells)) + (p**2)[..., None] * same, dtype=np.float64)
-
-
-# A case on these draws.
-
-
-def yields_of(known: Components, dose: Floats, case: CaseSlides, g: float = 1.0) -> Floats:
-    """(doses, DRAWS) yields that a case with these slides may have at each dose, without its counting."""
-    mu = design(dose, known.shape, g) @ known.coefficients.T
-    c = known.coefficients[:, 0]
-    share = case.slides_share
-    slide = known.slide**2
-    if known.endpoint == "mnbn":
-        mu = np.minimum(mu, 1 - 1e-9)
-        slide = slide * ((1 - mu) / (1 - np.minimum(c, 0.9))) ** 2
-    variance = share * (slide + (known.induced * (mu - c)) ** 2) + known.person**2
-    if known.endpoint == "mnbn":
-        sigma2 = np.log1p(variance / (mu * (1 - mu)) ** 2)
-        return np.asarray(expit(logit(mu) - sigma2 / 2 * (1 - 2 * mu) + np.sqrt(sigma2) * known.z), dtype=np.float64)
-    sigma2 = np.log1p(variance / mu**2)
-    return np.asarray(np.exp(np.log(mu) - sigma2 / 2 + np.sqrt(sigma2) * known.z), dtype=np.float64)
-
-
-def _below_and_at(known: Components, q: Floats, case: CaseSlides) -> tuple[Floats, Floats]:
-    """P(x or fewer) and P(x) of each yield."""
-    n, x = case.total, case.events
-    if known.endpoint == "mnbn":
-        ways = gammaln(n + 1) - gammaln(x + 1) - gammaln(n - x + 1)
-        return bdtr(x, n, q), np.exp(ways + xlogy(x, q) + xlog1py(n - x, -q))
-    # Scaled as Garwood's interval is: x / phi events in n / phi cells.
-    mean, events = q * n / case.phi, x / case.phi
-    same = np.exp(xlogy(events, mean) - mean - gammaln(events + 1)) / case.phi
-    return np.asarray(gammaincc(events + 1, mean), np.float64), np.asarray(np.minimum(same, 1.0), np.float64)
-
-
-def tail_above(known: Components, dose: float, case: CaseSlides, g: float = 1.0) -> float:
-    """P(more events) + P(as many) / 2 at a dose: rises with it."""
-    at_most, same = _below_and_at(known, yields_of(known, np.array([dose]), case, g), case)
-    return float(1 - (at_most - same / 2).mean())
-
-
-def log_likelihoods(known: Components, doses: Floats, case: CaseSlides, g: float = 1.0) -> Floats:
-    """Log of the probability of the case's count at each dose, averaged over the draws, (doses,)."""
-    _, same = _below_and_at(known, yields_of(known, doses, case, g), case)
-    return np.asarray(np.log(np.maximum(same.mean(axis=1), 1e-300)), dtype=np.float64)
-
-
-def dose_limits(known: Components, case: CaseSlides, level: float, g: float = 1.0) -> tuple[float, float]:
-    """Lower and upper limit in Gy; the upper one is infinite where no dose below `SEARCH_TO` is too high."""
-    tail = (1 - level) / 2
-    lower = _dose_where(known, case, tail, g)
-    unlikely = replace(case, events=unexposed_count(known, case.cells, case.phi, _UNLIKELY))
-    upper = _dose_where(known, case, 1 - tail, g)
-    return lower, upper if case.events >= unlikely.events else max(upper, _dose_where(known, unlikely, 1 - tail, g))
-
-
-def _dose_where(known: Components, case: CaseSlides, target: float, g: float) -> float:
-    """The dose at which `tail_above` reaches a target: 0 where it starts above, infinite where it never does."""
-
-    def off(dose: float) -> float:
-        return tail_above(known, dose, case, g) - target
-
-    if off(0.0) >= 0:
-        return 0.0
-    low, high = 0.0, 0.25
-    while off(high) < 0:
-        if high >= SEARCH_TO:
-            return float("inf")
-        low, high = high, min(2 * high, SEARCH_TO)
-    return float(brentq(off, low, high, xtol=_TOLERANCE))
-
-
-@lru_cache(maxsize=4096)
-def unexposed_count(known: Components, cells: tuple[int, ...], phi: float, share: float) -> int:
-    """The smallest count that at least `share` of unexposed cases are at or below."""
-    return _count_at(known, 0.0, CaseSlides(0, cells, phi), share)
-
-
-def decision_threshold(known: Components, cells: tuple[int, ...], phi: float, alpha: float) -> int:
-    """The largest count that is no alarm: an unexposed case exceeds it with at most `alpha`."""
-    return _count_at(known, 0.0, CaseSlides(0, cells, phi), 1 - alpha)
-
-
-def detection_dose(
-    known: Components, cells: tuple[int, ...], phi: float, threshold: int, beta: float, g: float
-) -> float:
-    """The dose at which all but `beta` of the cases are above a count; infinite where there is none."""
-    case = CaseSlides(threshold, cells, phi)
-
-    def off(dose: float) -> float:
-        at_most, _ = _below_and_at(known, yields_of(known, np.array([dose]), case, g), case)
-        return float(at_most.mean()) - beta
-
-    low, high = 0.0, 0.25
-    while off(high) > 0:
-        if high >= SEARCH_TO:
-            return float("inf")
-        low, high = high, min(2 * high, SEARCH_TO)
-    return float(brentq(off, low, high, xtol=_TOLERANCE))
-
-
-def _count_at(known: Components, dose: float, case: CaseSlides, share: float) -> int:
-    """The smallest count k with P(k or fewer) >= share."""
-    q = yields_of(known, np.array([dose]), case)
-
-    def enough(events: int) -> bool:
-        return bool(_below_and_at(known, q, replace(case, events=events))[0].mean() >= share)
-
-    low, high = -1, 1
-    while not enough(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    same = np.equal.outer(data.persons, data.persons) if data.persons else np.zeros((len(cells), len(cells)))
+    shared = (p**2)[..., None] * same
+    return np.asarray(own[:, :, None] * np.eye(len(cells)) + shared, dtype=np.float64)

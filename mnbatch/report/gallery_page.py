@@ -246,6 +246,7 @@ def _content(record: SlideRecord, cells: Sequence[CalledCell], queue: Queue, tra
         "stratum": "".join(str(STRATUM_CODES[place.stratum]) for place in queue.places),
         "rank": {str(i): p.rank for i, p in enumerate(queue.places) if p.rank is not None},
         "blind": {str(i): p.blind_rank for i, p in enumerate(queue.places) if p.blind_rank is not None},
+        **({"twice": twice} if (twice := [i for i, p in enumerate(queue.places) if p.double]) else {}),
         "saved": saved_decisions(queue, trail),
         **({"mode": queue.mode} if queue.mode != "complete" else {}),
     }

@@ -660,7 +660,7 @@ DOSE: Columns[DonorDose] = (
         "number",
     ),
     Column("dose_level", "0 to 1", "of the limits", lambda d: d.result.level, "number"),
-    Column("dose_method", "`profile`, `merkle`, `delta`", "of the limits", lambda d: d.result.method),
+    Column("dose_method", "`profile`, `components`, `merkle`, `delta`", "of the limits", lambda d: d.result.method),
     Column(
         *("dose_class", "`< 1 Gy`, `1 to 2 Gy`, `> 2 Gy`", "triage class: the likeliest of the three"),
         lambda d: d.triage.category if d.triage else None,

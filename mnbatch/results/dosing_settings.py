@@ -18,7 +18,7 @@ from mnbatch.results.annotations import change, read
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 
-METHODS = ("profile", "components", "merkle", "delta")
+METHODS = ("automatic", "profile", "components", "merkle", "delta")
 MODE = "automated (mnbatch)"
 MODE_ALL_CELLS = "automated (mnbatch --cells all)"
 """The scoring modes of what mnbatch counts itself: binucleated cells, or every nucleus."""

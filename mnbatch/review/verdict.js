@@ -12,6 +12,7 @@
     if (!answer || !answer.ok) return;
     const said = await answer.json();
     line.textContent = said.text;
+    if (window.mnbatch) window.mnbatch.advice = said.next_cells;
     if (said.verdict !== "open" && said.next_donor) {
       const link = document.createElement("a");
       link.href = `../${encodeURIComponent(said.next_donor)}/gallery.html`;

@@ -202,6 +202,7 @@ def test_micronuclei_as_typed_make_a_curve_and_a_dose_of_micronuclei(laboratory,
     look(laboratory, ["x"], right=6, count=2)
     path, curve = fit(laboratory, sheet, "confirmed", endpoint="mn")
     assert curve.endpoint == "mn"
+    assert [point["donor"] for point in curve.about["fit"]["points"]] == [1, 2, 3, 4, 5, 6]
     done = dose_out(laboratory.paths.root, make_dosing(str(path)))
     result = next(r for r in done.results if r.id == "X")
     assert (result.n, result.x, result.status) == (300, 12, "ok")

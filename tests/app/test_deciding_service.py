@@ -12,7 +12,7 @@ from mnbatch.results.dosing_settings import DoseSettings, Dosing, save_dosing
 from mnbatch.results.roster import open_roster
 from mnbatch.results.store import Store
 from mnbatch.review import trail
-from mnbatch.review.queue import ReviewPlan, save_plan
+from mnbatch.review.queue import STRATA, ReviewPlan, save_plan
 from mnbatch.review.review_import import queues_of
 from tests.dosimetry.dose_helpers import make_curve
 from tests.in_process import mnbatch
@@ -86,6 +86,8 @@ def test_a_dose_is_read_off_a_curve_of_what_a_person_sees(out):
     limit = limit_of(out, "1 Gy")
     assert limit.strata == ("called", "band", "rest")
     assert limit.threshold.low < 0.0721 < limit.threshold.high
+    use_curve(out, "confirmed by eye")
+    assert limit_of(out, "1 Gy").strata == STRATA
     use_curve(out, "confirmed (mnbatch)")
     assert limit_of(out, "1.0").strata == ("called",)
     take(out, 25)

@@ -1,25 +1,20 @@
 """Doses by components of variance: what a curve's slides show, and limits from it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mnbatch.dosimetry.calibration_curve import CurveFile, dump_curve
 from mnbatch.dosimetry.case_tables import CaseCounts
+from mnbatch.dosimetry.component_doses import decision_threshold, dose_limits, tail_above
 from mnbatch.dosimetry.curve_fitting import fit_curve
-from mnbatch.dosimetry.dose_estimation import Case, DoseOptions, assess
+from mnbatch.dosimetry.dose_estimation import Case, DoseOptions, assess, chosen_method
 from mnbatch.dosimetry.likelihood_fits import DosePoint
 from mnbatch.dosimetry.threshold_frequency import threshold_of_dose
 from mnbatch.dosimetry.triage import triage
-from mnbatch.dosimetry.variance_components import (
-    CaseSlides,
-    components_of,
-    decision_threshold,
-    dose_limits,
-    tail_above,
-    unknown_components,
-)
+from mnbatch.dosimetry.variance_components import CaseSlides, components_of, unknown_components
 from mnbatch.errors import UsageError
 from tests.dosimetry.dose_helpers import make_curve
 
@@ -39,7 +34,7 @@ def points(cells=1000, slides=3, spread=0.0, persons=0, seed=5, induced=0.0):
 
 @pytest.fixture(scope="module")
 def even():
-    return fit_curve(points(), "mnbn", scoring={"mode": "confirmed"})
+    return fit_curve(points(), "mnbn", scoring={"mode": "confirmed (mnbatch)"})
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +94,10 @@ def test_persons_are_known_where_the_curve_names_four():
     two = fit_curve(points(persons=2), "mnbn", scoring={"mode": "confirmed"})
     assert components_of(named).persons_known
     assert not components_of(two).persons_known
-    assert any("how persons differ" in warning for warning in dose(two, 1000, 60).warnings)
-    assert not any("how persons differ" in warning for warning in dose(named, 1000, 60).warnings)
+    said = [any("is guessed from the scatter" in w for w in dose(curve, 1000, 60).warnings) for curve in (named, two)]
+    assert said == [False, True]
+    own_dose = [replace(p, donor=f"Person {p.dose}") for p in points(slides=2)]
+    assert not components_of(fit_curve(own_dose, "mnbn", scoring={"mode": "automated"})).persons_known
 
 
 def test_a_curve_file_has_numbers_for_persons_and_no_names():
@@ -158,3 +155,47 @@ def test_a_column_of_donors_is_read_from_a_calibration_table_and_said_nowhere_as
     table = f"Donor,D,N,X\n{rows}\n".encode()
     assert components_of(fit_curve(read_points(table, "mnbn"), "mnbn")).persons_known
     assert not any("Donor" in note for note in table_notes(table))
+
+
+def test_automatic_takes_components_where_they_were_measured(even, uneven):
+    by_eye = fit_curve(points(), "mnbn", scoring={"mode": "manual"})
+    of_mn = fit_curve(points(), "mn", scoring={"mode": "automated"})
+    chosen = [chosen_method(curve, "automatic") for curve in (even, uneven, by_eye, of_mn)]
+    assert chosen == [("components", ""), ("components", ""), ("profile", ""), ("profile", "")]
+    few = fit_curve(points(slides=1), "mnbn", scoring={"mode": "confirmed (mnbatch)"})
+    method, note = chosen_method(few, "automatic")
+    assert (method, "8 slides at 8 doses" in note) == ("profile", True)
+    assert chosen_method(even, "profile") == ("profile", "")
+
+
+def test_few_events_at_background_leave_a_long_tail_upwards_and_nothing_below_zero():
+    rare = [DosePoint(p.dose, p.cells, 3 if p.dose == 0 else p.events) for p in points(slides=2)]
+    known = components_of(fit_curve(rare, "mnbn", scoring={"mode": "confirmed (mnbatch)"}))
+    order = np.argsort(known.coefficients[:, 0])
+    c, at_most = known.coefficients[order, 0], np.cumsum(known.weight[order])
+    low, middle, high = c[np.searchsorted(at_most, [0.05, 0.5, 0.95])]
+    assert high - middle > 1.2 * (middle - low) > 0
+    assert known.weight[(known.coefficients < 1e-5).any(axis=1)].sum() < 1e-6
+
+
+def test_people_differ_whoever_counts_and_slides_do_not_make_up_for_it():
+    """Of confirmed counts what differs at background is the person; of a model's calls it is the slide."""
+    counted = points(spread=0.01, slides=2)
+    confirmed, calls = (
+        fit_curve(counted, "mnbn", scoring={"mode": mode}) for mode in ("confirmed (mnbatch)", "automated")
+    )
+    gain = []
+    for curve in (confirmed, calls):
+        one, four = (decision_threshold(components_of(curve), cells, 1.0, 0.05) for cells in ((2000,), (500,) * 4))
+        gain.append(one - four)
+    assert gain[0] == 0 < gain[1]
+
+
+def test_interpolated_tails_are_those_of_the_draws(uneven):
+    of_mn = fit_curve(points(), "mn", scoring={"mode": "automated"})
+    counts = [(30, (1000,)), (300, (500, 500)), (30_000, (1_000_000,))]
+    for known in (components_of(uneven), components_of(of_mn)):
+        for case in (CaseSlides(events, cells) for events, cells in counts):
+            for limit, target in zip(dose_limits(known, case, 0.95), (0.025, 0.975), strict=True):
+                if limit > 0:
+                    assert tail_above(known, limit, case) == pytest.approx(target, abs=2e-3)

@@ -436,3 +436,39 @@ def test_from_the_first_cell_to_the_signed_donor_report(page: Any, served: tuple
     page.get((folder / "index.html").as_uri())
     assert not page.find_element("id", "sign").is_displayed()
     assert page.find_elements("id", "signatures")
+
+
+class Advice:
+    """Verdicts that are open, with the cells that are looked at next."""
+
+    def __init__(self, *cells: str) -> None:
+        self.cells = cells
+
+    def of_donor(self, donor: str) -> dict[str, Any]:
+        return {"text": "open", "verdict": "open", "next_donor": "", "next_cells": list(self.cells)}
+
+
+def test_the_queue_follows_the_verdict_and_a_second_reader_has_one(
+    page: Any, served: tuple[Store, ReviewServer]
+) -> None:
+    store, server = served
+    save_plan(store.paths, ReviewPlan(band=0.05, sample=0.1, least_band=2, least_sample=3, double=0.5))
+    server.make_report()
+    queues = [queue for queue in queues_of(store, {"s1": None, "s2": None}).values() if queue]
+    twice = sum(place.double for queue in queues for place in queue.places)
+    last = max((p for p in queues[1].places if p.rank is not None), key=lambda p: p.rank or 0)
+    server.verdicts = Advice(last.cell_id)
+    (folder,) = store.paths.donors.iterdir()
+    page.get(server.address.replace("index.html", f"donors/{folder.name}/gallery.html"))
+    name(page, "Ada")
+    wait(lambda: page.execute_script("return Boolean(mnbatch.advice)"))
+    press(page, "rn")
+    assert [row["cell_id"] for row in rows(page)] == [last.cell_id]
+    press(page, "n" * 12)
+    assert text(page, "progress-text") == "13 of 13 cells of the queue decided"
+    name(page, "Ben")
+    page.find_element("id", "second-mode").click()
+    assert (0 < twice < 13, text(page, "second-label")) == (True, f"Second reading ({twice})")
+    press(page, "n" * twice)
+    assert text(page, "second-label") == "Second reading (0)"
+    wait(lambda: not any(slide_review(q, read_trail(store.paths, q.slide_id)).double_open for q in queues))

@@ -11,6 +11,7 @@ window.mnbatch = (() => {
     const known = slides.get(data.id);
     if (!known || known.cells) return;
     Object.assign(known, data, { cells: [] });
+    const twice = new Set(data.twice || []);
     let strip = 0, within = 0;
     for (let at = 0; at < data.cell.length; at++) {
       if (within === data.strips[strip][0]) { strip++; within = 0; }
@@ -21,7 +22,7 @@ window.mnbatch = (() => {
         p: data.p[at], mn: data.mn[at] === "1",
         flags: (data.flags[at] || []).map((k) => data.flagNames[k]),
         stratum: Number(data.stratum[at]),
-        rank: data.rank[at] ?? null, blind: data.blind[at] ?? null,
+        rank: data.rank[at] ?? null, blind: data.blind[at] ?? null, twice: twice.has(at),
       };
       known.cells.push(cell);
       cells.push(cell);

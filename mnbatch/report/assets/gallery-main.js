@@ -33,13 +33,18 @@ mnbatch.start = () => {
   };
   const rank = (cell) => (options.blind ? cell.blind : cell.rank);
   const adjudicated = (cell) => state.everyone(cell).some(([, value]) => value.look === "adjudication");
+  // What two people are to decide, in an order that does not tell the stratum; what two others decided is done.
+  const second = (cell) => cell.twice && state.everyone(cell).filter(([who, value]) => who !== state.reviewer && value.look !== "adjudication").length < 2;
+  // Under `review serve --decide`: the cells that bring the verdict nearest, in the order of the plan; none in a blind review.
+  const advised = () => (mode === "review" && !options.blind ? mnbatch.advice || [] : [])
+    .map((id) => mnbatch.cells.find((cell) => cell.id === id)).filter((cell) => cell && !state.of(cell));
   const contested = () => mnbatch.cells.filter((cell) => state.differs(state.everyone(cell)));
 
   function fill() {
-    if (mode === "review") {
-      list = mnbatch.cells.filter((cell) => cell.rank !== null);
+    if (mode === "review" || mode === "second") {
+      list = mnbatch.cells.filter(mode === "second" ? second : (cell) => cell.rank !== null);
       const order = new Map(mnbatch.page.slides.map((slide, at) => [slide, at]));
-      list.sort((a, b) => order.get(a.slide) - order.get(b.slide) || rank(a) - rank(b));
+      list.sort((a, b) => order.get(a.slide) - order.get(b.slide) || (mode === "second" ? a.blind - b.blind : rank(a) - rank(b)));
     } else if (mode === "differ") {
       list = contested();
     } else {
@@ -54,6 +59,9 @@ mnbatch.start = () => {
 
   function differences() {
     const all = mode === "differ" ? list : contested(), open = all.filter((cell) => !adjudicated(cell)).length;
+    const twice = mnbatch.cells.filter(second), unread = twice.filter((cell) => !state.of(cell)).length;
+    part("second-mode").hidden = !mnbatch.cells.some((cell) => cell.twice);
+    part("second-label").textContent = `Second reading (${unread})`;
     part("differ-label").textContent = all.length ? `Differences (${open})` : "Differences";
     bench.text("differ-text", mode !== "differ" ? "" : all.length
       ? `${all.length} cell${all.length > 1 ? "s" : ""} on which reviewers differ, ${open} open. A third person's decision here is valid for the cell.`
@@ -98,7 +106,7 @@ mnbatch.start = () => {
   }
 
   function ahead(cell) {
-    const at = list.indexOf(cell), found = [];
+    const at = list.indexOf(cell), found = advised().filter((next) => next !== cell);
     for (let i = 1; i < list.length && found.length < AHEAD; i++) {
       const next = list[(at + i) % list.length];
       if (mode === "differ" || !state.of(next)) found.push(next);
@@ -140,9 +148,9 @@ mnbatch.start = () => {
     if (mode === "look") { if (at < list.length - 1) select(list[at + 1], true); return; }
     const around = [...list.slice(at + 1), ...list.slice(0, at + 1)];
     const open = mode === "differ" ? around.find((cell) => !adjudicated(cell))
-      : around.find((cell) => !state.of(cell)) || around.find(state.unconfirmed);
+      : advised()[0] || around.find((cell) => !state.of(cell)) || around.find(state.unconfirmed);
     if (open) { if (open !== current) select(open, true); return; }
-    tell(mode === "differ" ? "Every difference is adjudicated." : "Every cell of the queue is decided, and every MN is confirmed. Save the review.");
+    tell(mode === "differ" ? "Every difference is adjudicated." : mode === "second" ? "You decided every cell that two people are to decide." : "Every cell of the queue is decided, and every MN is confirmed. Save the review.");
   }
 
   function count() { bench.progress(mnbatch.estimate.tallies(state.of), options); }
@@ -292,7 +300,7 @@ mnbatch.start = () => {
 
   function open() {
     const first = mode === "differ" ? list.find((cell) => !adjudicated(cell)) || list[0] || null
-      : list.find((cell) => !state.of(cell)) || list.find(state.unconfirmed) || list[0] || null;
+      : advised()[0] || list.find((cell) => !state.of(cell)) || list.find(state.unconfirmed) || list[0] || null;
     select(first, false);
   }
 
@@ -452,7 +460,7 @@ mnbatch.start = () => {
   state.load(part("reviewer").value);
   select(list[0] || null);
   turn("heat", options.heat);
-  const begun = location.hash === "#differences" ? "differ" : location.hash === "#review" ? "review" : "";
+  const begun = location.hash === "#differences" ? "differ" : location.hash === "#review" ? "review" : location.hash === "#second" ? "second" : "";
   if (begun) change(begun);
   save.pull().then(() => { if (mode !== "look") { fill(); open(); } ready(); });
   requestAnimationFrame(() => setTimeout(mnbatch.loadMaps));
