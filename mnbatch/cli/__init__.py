@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "run": "run",
     "scan": "scan",
     "report": "report",
+    "validate": "validate",
     "status": "status",
     "ack": "ack",
     "forget": "forget",
@@ -97,6 +98,7 @@ WORK_IS_KEPT = frozenset(
         *(
             "run",
             "report",
+            "validate",
             "history",
             "ack",
             "forget",
