@@ -331,6 +331,7 @@ class ScoreRow:
         zoom: as in `CellCrop`.
         found: where it was found in its field; None for a crop that came as a file.
         stain: as in `CellCrop`; "unknown", too, for a cell that could not be read.
+        crop_px: longer side of the crop in its file, pixels; None where it was not kept.
     """
 
     cell_id: str
@@ -343,6 +344,7 @@ class ScoreRow:
     zoom: float = 1.0
     found: FoundAt | None = None
     stain: Stain = "unknown"
+    crop_px: int | None = None
 
 
 # How an evidence map is shown: one definition for the pages and for the figures about it.
