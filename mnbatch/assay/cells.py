@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from mnbatch.assay.field_records import FieldReport, FoundAt, InputKind
-from mnbatch.assay.near_copies import Likeness
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.errors import SlideError
+
+if TYPE_CHECKING:
+    from mnbatch.assay.near_copies import Likeness
 
 # The records that travel along the pipeline: Slide -> ReadTask -> CellCrop -> CellScore.
 #
