@@ -121,18 +121,19 @@ def test_the_bar_is_as_long_as_it_says_and_the_key_shows_the_field(browser: Any,
     text, part = browser.execute_script(share)
     assert text == "5 µm"
     assert part == pytest.approx(5 / 20, abs=0.01)
-    key = "document.dispatchEvent(new KeyboardEvent('keydown', { key: 'y', bubbles: true }))"
     shown = """const mark = document.getElementById('context-mark').getBoundingClientRect(),
       field = document.getElementById('context-picture').getBoundingClientRect(), cell = mnbatch.cells.find(
         (one) => one.id === document.getElementById('bench').dataset.shown);
       const middle = (mark.left + mark.width / 2 - field.left) / field.width;
       return [document.getElementById('context').open, cell.place[1], middle]"""
-    browser.execute_script(key)
+    browser.find_element("css selector", "body").send_keys("y")
     browser.execute_async_script("document.getElementById('context-picture').decode().then(arguments[0], arguments[0])")
     is_open, x, middle = browser.execute_script(shown)
     assert is_open
     assert middle == pytest.approx(x / 800, abs=0.01)
-    browser.execute_script("document.getElementById('context').close(); localStorage.clear()")
+    browser.switch_to.active_element.send_keys("y")
+    assert not browser.execute_script("return document.getElementById('context').open")
+    browser.execute_script("localStorage.clear()")
 
 
 def test_classes_that_people_noted_are_counted(
