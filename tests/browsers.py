@@ -203,7 +203,7 @@ def axe_source() -> str:
 
 
 def accessibility_faults(browser: Any, address: str, source: str, prepare: str = "") -> list[str]:
-    """What axe-core finds on a page in Chromium: every rule in light colours, contrast in dark ones.
+    """What axe-core finds on a page in Chromium: every rule in light colours, contrast in dark ones, tables on a phone.
 
     Args:
         source: from `axe_source`.
@@ -211,12 +211,16 @@ def accessibility_faults(browser: Any, address: str, source: str, prepare: str =
     """
     faults: set[str] = set()
     browser.set_script_timeout(600)
-    for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+    narrow = {"runOnly": ["scrollable-region-focusable"]}
+    ways = (("light", 1280, {}), ("dark", 1280, {"runOnly": ["color-contrast"]}), ("light", 375, narrow))
+    for scheme, width, rules in ways:
+        set_width(browser, width)
         features = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
         browser.get(address)
         browser.execute_script(prepare)
         browser.execute_script(source)
-        faults |= {f"{scheme}: {fault}" for fault in browser.execute_async_script(AXE, rules)}
+        faults |= {f"{scheme}, {width} px: {fault}" for fault in browser.execute_async_script(AXE, rules)}
+    set_width(browser, None)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     return sorted(faults)
