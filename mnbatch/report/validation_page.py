@@ -131,7 +131,17 @@ def _errors(errors: Errors) -> Part:
     tables = [
         PartTable(
             "Errors of each slide at the threshold in force",
-            ("Slide", "Se, found of true", "Se", "95 % interval", "", "Sp, spared of free", "Sp", "95 % interval", ""),
+            (
+                "Slide",
+                "Se, found of true",
+                "Se",
+                "95 % interval",
+                "0 to 1",
+                "Sp, spared of free",
+                "Sp",
+                "95 % interval",
+                "0 to 1",
+            ),
             tuple(rows),
         )
     ]
