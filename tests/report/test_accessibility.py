@@ -16,6 +16,7 @@ from mnbatch.review.review_import import queues_of, save_decisions
 from tests.browsers import accessibility_faults, axe_source
 from tests.in_process import mnbatch
 from tests.report.test_dose_pages import CURVE
+from tests.report.test_surroundings import add_field_slide
 from tests.review.conftest import decide
 
 pytestmark = pytest.mark.browser
@@ -30,6 +31,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, module_add_slide: Callable[.
     store = Store(folder / "out")
     module_add_slide(store, "a1", [0.9] * 6 + [0.55] * 2 + [None] + [0.1] * 31)
     module_add_slide(store, "a2", [0.9] * 40 + [0.1] * 160, keep_crops=False, first_digest=1000, donor="D2")
+    add_field_slide(store)
     queue = queues_of(store, {"a1": None})["a1"]
     assert queue is not None
     for who, right in (("Ada", 6), ("Ben", 5)):
@@ -48,11 +50,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory, module_add_slide: Callable[.
         "sheet": donor / "sheet.html",
         "slide": slide / "index.html",
         "gallery": slide / "gallery.html",
+        "fields": store.paths.slide("f1").root / "index.html",
         "validation": write_dossier(dossier, store.paths.root, folder / "dossier"),
     }
 
 
-@pytest.mark.parametrize("kind", ["batch", "donor", "sheet", "slide", "gallery", "validation"])
+@pytest.mark.parametrize("kind", ["batch", "donor", "sheet", "slide", "gallery", "fields", "validation"])
 def test_nothing_is_found(browser: Any, pages: dict[str, Path], kind: str) -> None:
     assert accessibility_faults(browser, pages[kind].as_uri(), axe_source(), OPEN) == []
 
