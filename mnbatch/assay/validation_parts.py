@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mnbatch.assay.acceptance import Measured
 from mnbatch.assay.calls import PER
@@ -126,7 +127,7 @@ def _mean_of(counts: tuple[ValidationSlide, ...]) -> tuple[Measured, Measured]:
     return Measured(*se), Measured(*sp)
 
 
-def _middle(drawn: np.ndarray) -> tuple[float, float]:
+def _middle(drawn: npt.NDArray[np.float64]) -> tuple[float, float]:
     low, high = np.quantile(drawn, (0.025, 0.975))
     return float(low), float(high)
 

@@ -186,7 +186,8 @@ def _new_slide(errors: Errors) -> PartTable:
 
 
 def _repeatability(found: Repeatability) -> Part:
-    tables, missing = [], []
+    tables: list[PartTable] = []
+    missing: list[str] = []
     if found.replicates:
         rows = tuple(
             (
@@ -255,7 +256,8 @@ def _repeat_figures(found: Repeatability) -> PartTable:
 
 
 def _scorers(found: ScorerAgreement) -> Part:
-    tables, missing = [], []
+    tables: list[PartTable] = []
+    missing: list[str] = []
     if found.slides:
         rows = [
             (
@@ -322,7 +324,7 @@ _MISSED = (
 
 def _doses(found: DoseAccuracy) -> Part:
     missing = [f"{found.none[0].upper()}{found.none[1:]}."] if found.none else []
-    tables = []
+    tables: list[PartTable] = []
     if found.samples:
         rows = tuple(
             (
