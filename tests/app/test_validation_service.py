@@ -233,6 +233,11 @@ def test_page_and_json_have_the_same_verdicts_and_no_dossier_goes_into_out(out, 
     content = json.loads((tmp_path / "dossier" / "validation.json").read_text())
     assert [one["verdict"] for one in content["limits"]] == ["met", "not met", "met"]
     assert "2 met, 1 not met" in page
+    # Paper and phones leave the bars out: heads and cells alike, or numbers would be under other heads.
+    table = page[page.index("Errors of each slide") :].split("</table>")[0]
+    rows = [re.findall(r'<t[hd][^>]*?(?: class="(\w+)")?>', row) for row in table.split("<tr>")[1:]]
+    assert len({tuple(name == "wide" for name in row) for row in rows}) == 1
+    assert rows[0].count("wide") == 2
     assert "<script>" not in page.split("<script>", 1)[0].split("<h1>")[-1]
     assert "Trial &lt;script&gt;" in page
     with pytest.raises(UsageError, match="is in OUT"):
