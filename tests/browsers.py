@@ -7,6 +7,7 @@ interface as the tests use, so that a test is written once.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import shutil
 import socket
 import tempfile
@@ -182,3 +183,44 @@ class _Switch:
 
     def window(self, handle: str) -> None:
         self._client.switch_to_window(handle)
+
+
+AXE = """
+const done = arguments[arguments.length - 1];
+const told = (node) => `${node.target.join(" ")} ${node.html.slice(0, 160)}`;
+axe.run(document, { resultTypes: ["violations"], ...arguments[0] }).then(
+  (found) => done(found.violations.map((rule) => `${rule.id}: ${rule.nodes.slice(0, 3).map(told).join(" | ")}`)),
+  (error) => done([String(error)]));
+"""
+
+
+def axe_source() -> str:
+    """The script of axe-core, of the package that ships it for tests; skips where it is not installed."""
+    found = importlib.util.find_spec("axe_core_python")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("axe-core is not installed: pip install axe-core-python (it is in the extra dev)")
+    return (Path(found.submodule_search_locations[0]) / "axe.min.js").read_text(encoding="utf-8")
+
+
+def accessibility_faults(browser: Any, address: str, source: str, prepare: str = "") -> list[str]:
+    """What axe-core finds on a page in Chromium: every rule in light colours, contrast in dark ones, tables on a phone.
+
+    Args:
+        source: from `axe_source`.
+        prepare: script that is run in the page before, to open what is hidden at first.
+    """
+    faults: set[str] = set()
+    browser.set_script_timeout(600)
+    narrow = {"runOnly": ["scrollable-region-focusable"]}
+    ways = (("light", 1280, {}), ("dark", 1280, {"runOnly": ["color-contrast"]}), ("light", 375, narrow))
+    for scheme, width, rules in ways:
+        set_width(browser, width)
+        features = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
+        browser.get(address)
+        browser.execute_script(prepare)
+        browser.execute_script(source)
+        faults |= {f"{scheme}, {width} px: {fault}" for fault in browser.execute_async_script(AXE, rules)}
+    set_width(browser, None)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    return sorted(faults)

@@ -139,9 +139,21 @@ def test_status_loads_neither_arrays_nor_records(tmp_path):
         f"sys.argv = ['mnbatch', 'status', {str(tmp_path)!r}]\n"
         "try: main()\n"
         "except SystemExit as end: assert end.code == 6, end.code\n"
-        f"heavy = {HEAVY | {'numpy', 'PIL'}!r} & set(sys.modules)\n"
+        f"heavy = {HEAVY | {'numpy', 'PIL', 'typer', 'pydantic'}!r} & set(sys.modules)\n"
         "heavy |= {'mnbatch.results.records', 'mnbatch.cli.run'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_scan_loads_no_statistics():
+    """Its own process; what looks at pictures is another one."""
+    modules = ("app.inspection", "imaging.discovery", "imaging.inputs", "pipeline.workers")
+    code = (
+        f"import sys, {', '.join(f'mnbatch.{name}' for name in modules)}\n"
+        "heavy = {'scipy', 'torch', 'pandas', 'skimage', 'mnbatch.results.store', 'mnbatch.report'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnbatch.app.rebuild import open_store
 from mnbatch.errors import NoInputError, UsageError
 from mnbatch.renamed import current_input
-from mnbatch.results.roster import Missing
 
 if TYPE_CHECKING:
     from mnbatch.assay.cells import Skipped, Slide
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from mnbatch.pipeline.workers import WorkerPool
     from mnbatch.report.control_charts import BatchPoint
     from mnbatch.report.verifying import Verified
+    from mnbatch.results.roster import Missing
 
 RECOGNISING_SECONDS, RECOGNISING_GIB = 60.0, 4.0
 """What looking at one file may take."""
@@ -127,6 +126,7 @@ def verify_results(out: Path) -> Verified:
     Raises:
         NoInputError: OUT holds no results.
     """
+    from mnbatch.app.rebuild import open_store
     from mnbatch.report.verifying import verify_out
 
     return verify_out(open_store(out).paths)

@@ -106,7 +106,7 @@ class CalledCell:
     """One cell as reported; p_mn, mn and count are None for an excluded cell, whose reason is then given.
 
     `count` is None, too, where the model answers yes or no; `found` where the cell came as a crop. `zoom`: see
-    `mnbatch.assay.cells.CellCrop`.
+    `mnbatch.assay.cells.CellCrop`; `crop_px`: see `mnbatch.assay.cells.ScoreRow`.
     """
 
     cell_id: str
@@ -119,6 +119,16 @@ class CalledCell:
     count: CellCount | None = None
     zoom: float = 1.0
     found: FoundAt | None = None
+    crop_px: int | None = None
+
+    def um_of_picture(self, um_per_pixel: float | None) -> float | None:
+        """Width of what its picture shows, um; None where it is not known.
+
+        Args:
+            um_per_pixel: pixel size that a person gave for the slide; None takes that of its field.
+        """
+        um = um_per_pixel or (self.found.um_per_pixel if self.found is not None else None)
+        return None if um is None or self.crop_px is None else um * self.crop_px / self.zoom
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +380,7 @@ def _call_cell(
         count=count,
         zoom=row.zoom,
         found=row.found,
+        crop_px=row.crop_px,
     )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from mnbatch.assay.field_records import FieldReport, FoundAt, InputKind
-from mnbatch.assay.near_copies import Likeness
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.errors import SlideError
+
+if TYPE_CHECKING:
+    from mnbatch.assay.near_copies import Likeness
 
 # The records that travel along the pipeline: Slide -> ReadTask -> CellCrop -> CellScore.
 #
@@ -344,6 +346,7 @@ class ScoreRow:
         zoom: as in `CellCrop`.
         found: where it was found in its field; None for a crop that came as a file.
         stain: as in `CellCrop`; "unknown", too, for a cell that could not be read.
+        crop_px: longer side of the crop in its file, pixels; None where it was not kept.
     """
 
     cell_id: str
@@ -356,6 +359,7 @@ class ScoreRow:
     zoom: float = 1.0
     found: FoundAt | None = None
     stain: Stain = "unknown"
+    crop_px: int | None = None
 
 
 # How an evidence map is shown: one definition for the pages and for the figures about it.

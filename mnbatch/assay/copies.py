@@ -13,8 +13,6 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 DIGEST_BYTES = 16
 
@@ -183,6 +181,9 @@ def _runs(slides: Sequence[tuple[str, Digests]], near: Sequence[tuple[CellAt, Ce
 
 def _joined(stacked: Digests, near: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
     """A number for each cell, the same for cells of one picture: by digest, and along chains of near copies."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     _, keys = np.unique(stacked.view(np.dtype((np.void, DIGEST_BYTES))).ravel(), return_inverse=True)
     if not near:
         return np.asarray(keys, np.int64)

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage
-from scipy.spatial import cKDTree
 
 SIDE = 64
 THUMBNAIL_BYTES = SIDE * SIDE
@@ -75,11 +74,19 @@ def _frequencies() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
 
 _WINDOW = _window()
 _WIDE_WINDOW = np.kron(_WINDOW, np.ones((2, 2), np.float32))
-# As matrices: a filter of a picture this small costs more in calls than in arithmetic.
-_BLURS = {
-    side: ndimage.gaussian_filter1d(np.eye(side, dtype=np.float32), _FINE, axis=0, mode="nearest")
-    for side in (_SMALL, SIDE)
-}
+
+
+@cache
+def _blur(side: int) -> Floats:
+    """What gives the coarse structure of a line of `side` pixels, (side, side).
+
+    As a matrix: a filter of a picture this small costs more in calls than in arithmetic.
+    """
+    from scipy import ndimage
+
+    return np.asarray(ndimage.gaussian_filter1d(np.eye(side, dtype=np.float32), _FINE, axis=0, mode="nearest"))
+
+
 _ROWS, _COLUMNS = _frequencies()
 
 SPECTRUM_BYTES = len(_ROWS)
@@ -101,6 +108,8 @@ class Likeness:
 
 def likeness_of(thumbnail: Grey) -> Likeness:
     """What a thumbnail (64, 64) of a scored picture is found by."""
+    from scipy import fft
+
     fine = _fine(_halved(thumbnail))
     values = np.zeros(SPECTRUM_BYTES, np.float32)
     if float(np.sqrt(np.mean(fine**2))) >= _LEAST_STRUCTURE:
@@ -142,6 +151,8 @@ def _candidates(spectra: npt.NDArray[np.uint8]) -> Iterator[Pairs]:
 
     Nearest ones only: thousands of pictures of nothing but noise are all alike.
     """
+    from scipy.spatial import cKDTree
+
     usable = np.flatnonzero(spectra.any(axis=1))
     if len(usable) < 2:
         return
@@ -176,11 +187,13 @@ def _halved(thumbnails: npt.NDArray[np.generic]) -> Floats:
 def _fine(thumbnails: npt.NDArray[np.generic]) -> Floats:
     """What is left of thumbnails (..., side, side) without their coarse structure."""
     values = thumbnails.astype(np.float32)
-    blur = _BLURS[thumbnails.shape[-1]]
+    blur = _blur(thumbnails.shape[-1])
     return np.asarray(values - blur @ values @ blur.T)
 
 
 def _alike(pairs: Pairs, thumbnails: Callable[[int], Grey]) -> npt.NDArray[np.bool_]:
+    from scipy import fft
+
     one = np.stack([thumbnails(int(index)) for index in pairs[:, 0]])
     other = _oriented(np.stack([thumbnails(int(index)) for index in pairs[:, 1]]))
     ours, theirs = _fine(_halved(one)) * _WINDOW, _fine(_halved(other)) * _WINDOW
@@ -236,10 +249,14 @@ def _same_picture(one: Grey, other: Grey, shift: tuple[float, float]) -> bool:
 
 
 def _moved(picture: Grey, down: float, right: float) -> Floats:
+    from scipy import ndimage
+
     return np.asarray(ndimage.shift(picture.astype(np.float32), (down, right), order=3, mode="nearest"))
 
 
 def _blurred(values: Floats) -> Floats:
+    from scipy import ndimage
+
     return np.asarray(ndimage.gaussian_filter(values, _NOISE_SIGMA))
 
 

@@ -99,16 +99,18 @@ def _by_slide(cells: Sequence[ValidatedCell], threshold: float) -> tuple[Validat
     for cell in cells:
         if cell.cell_id:
             slides.setdefault(cell.cell_id.split(":", 1)[0], []).append(cell)
-    return tuple(
-        ValidationSlide(
-            n=len(same),
-            n_mn=sum(cell.truth for cell in same),
-            called=sum(cell.p_mn >= threshold for cell in same),
-            right=sum(cell.truth and cell.p_mn >= threshold for cell in same),
-            mn_scores=tuple(count_scores([cell.p_mn for cell in same if cell.truth], EDGES).tolist()),
-            nomn_scores=tuple(count_scores([cell.p_mn for cell in same if not cell.truth], EDGES).tolist()),
-        )
-        for _, same in sorted(slides.items())
+    return tuple(slide_counts(same, threshold) for _, same in sorted(slides.items()))
+
+
+def slide_counts(cells: Sequence[ValidatedCell], threshold: float) -> ValidationSlide:
+    """Counts of one slide's cells at one threshold."""
+    return ValidationSlide(
+        n=len(cells),
+        n_mn=sum(cell.truth for cell in cells),
+        called=sum(cell.p_mn >= threshold for cell in cells),
+        right=sum(cell.truth and cell.p_mn >= threshold for cell in cells),
+        mn_scores=tuple(count_scores([cell.p_mn for cell in cells if cell.truth], EDGES).tolist()),
+        nomn_scores=tuple(count_scores([cell.p_mn for cell in cells if not cell.truth], EDGES).tolist()),
     )
 
 

@@ -31,7 +31,7 @@ COLUMNS: tuple[str, ...] = (
     *DETAILS,
 )
 REQUIRED: tuple[str, ...] = ("slide", "donor")
-_DOSE_PARTS = {"dose_gy": 1, "dose_cgy": 100, "dose_mgy": 1000}
+DOSE_COLUMNS = {"dose_gy": 1, "dose_cgy": 100, "dose_mgy": 1000}
 """Columns of the known dose, and how many of their units a Gy has."""
 _WITHOUT_UNIT = ("dose", "d")
 _OF_NUMBERS = ("dose_gy", "control", "um_per_pixel", *TARGETS)
@@ -130,7 +130,7 @@ def unread_columns(path: Path) -> str:
 
 
 def _is_read(column: str) -> bool:
-    return column_key(column) in (*COLUMNS, *_DOSE_PARTS)
+    return column_key(column) in (*COLUMNS, *DOSE_COLUMNS)
 
 
 def _is_needed(column: str) -> bool:
@@ -226,7 +226,7 @@ def _read(path: Path) -> bytes:
 
 def _header(path: Path, cells: Sequence[str]) -> list[str]:
     header = [column_key(cell) for cell in cells]
-    doses = [column for column in header if column in _DOSE_PARTS]
+    doses = [column for column in header if column in DOSE_COLUMNS]
     problem = ""
     for column in REQUIRED:
         if column not in header:
@@ -245,7 +245,7 @@ def _header(path: Path, cells: Sequence[str]) -> list[str]:
 
 def _misspelled(header: Sequence[str]) -> str:
     for column in header:
-        if column in COLUMNS or column in _DOSE_PARTS:
+        if column in COLUMNS or column in DOSE_COLUMNS:
             continue
         if column in _WITHOUT_UNIT:
             return f"has an unknown column '{column}': say the unit, dose_gy, dose_cgy or dose_mgy"
@@ -269,7 +269,7 @@ def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> Sample
     return SampleRow(
         slide=cells["slide"],
         donor=composed(cells["donor"]),
-        dose_gy=_dose(path, line, cells, separator),
+        dose_gy=stated_dose(path, line, cells, separator),
         culture=cells.get("culture", ""),
         sex=_SEXES[sex],
         age=_number(path=path, line=line, column="age", cells=cells, separator=separator, largest=_OLDEST),
@@ -337,10 +337,18 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def _dose(path: Path, line: int, cells: dict[str, str], separator: str) -> float | None:
-    column = next((name for name in _DOSE_PARTS if name in cells), "dose_gy")
+def stated_dose(path: Path, line: int, cells: dict[str, str], separator: str) -> float | None:
+    """The known dose of a line, Gy; None where it is empty.
+
+    Args:
+        cells: column key -> text; one of `DOSE_COLUMNS` is read.
+
+    Raises:
+        UsageError: no number of 0 or more; names the line.
+    """
+    column = next((name for name in DOSE_COLUMNS if name in cells), "dose_gy")
     stated = _number(path=path, line=line, column=column, cells=cells, separator=separator, largest=math.inf)
-    return None if stated is None else stated / _DOSE_PARTS[column]
+    return None if stated is None else stated / DOSE_COLUMNS[column]
 
 
 def _pixel_size(path: Path, line: int, cells: dict[str, str], separator: str) -> float | None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import typer
-
-from mnbatch import __version__
-from mnbatch.cli.common import App
+from mnbatch.cli.status_text import quick_status
 from mnbatch.errors import EXIT_INTERNAL, EXIT_OK, Interrupted, MnbatchError, StorageError, missing_extra
 from mnbatch.files import as_storage_error
 from mnbatch.renamed import RenamedWarning
@@ -23,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "run": "run",
     "scan": "scan",
     "report": "report",
+    "validate": "validate",
     "status": "status",
     "ack": "ack",
     "forget": "forget",
@@ -42,6 +39,8 @@ COMMANDS: dict[str, str] = {
 """Command, also the name of its module -> what it is there: a function, or an app of several commands."""
 
 if TYPE_CHECKING:
+    from mnbatch.cli.common import App
+
     app: App
 
 
@@ -49,47 +48,19 @@ def __getattr__(name: str) -> App:
     """The whole command line as `app`, made when it is first asked for: a command needs its own module alone."""
     if name != "app":
         raise AttributeError(name)
-    globals()[name] = whole = _build(COMMANDS)
+    from mnbatch.cli.building import build
+
+    globals()[name] = whole = build(COMMANDS, COMMANDS)
     return whole
-
-
-def _build(names: Iterable[str]) -> App:
-    """The command line with some of its commands, in their order."""
-    made = App(
-        help="Micronucleus frequencies from slide-scanner exports: crawl, score, report, review.",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    typer.Typer.callback(made)(_root)
-    for name in names:
-        found = getattr(importlib.import_module(f"mnbatch.cli.{name}"), COMMANDS[name])
-        if isinstance(found, App):
-            made.add_typer(found, name=name)
-        else:
-            made.command(name)(found)
-    return made
 
 
 def _needed(words: Sequence[str]) -> App:
     """What these arguments need: one command where the first word names it, and else everything."""
     if words and words[0] in COMMANDS and not any(name.endswith("_COMPLETE") for name in os.environ):
-        return _build([words[0]])
+        from mnbatch.cli.building import build
+
+        return build(COMMANDS, [words[0]])
     return __getattr__("app")
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"mnbatch {__version__}")
-        raise typer.Exit
-
-
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    """Hold the options of mnbatch itself."""
 
 
 WORK_IS_KEPT = frozenset(
@@ -97,6 +68,7 @@ WORK_IS_KEPT = frozenset(
         *(
             "run",
             "report",
+            "validate",
             "history",
             "ack",
             "forget",
@@ -137,6 +109,9 @@ def main() -> None:
 
 def _run() -> int:
     try:
+        quick = quick_status(sys.argv[1:])
+        if quick is not None:
+            return quick
         _needed(sys.argv[1:])()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-from mnbatch.cli.common import counted
-
-if TYPE_CHECKING:
-    from mnbatch.app.out_status import OutStatus
 
 
 def status(
@@ -29,28 +22,6 @@ def status(
     --max-age, or has been going on for longer; 3 slides failed or wait for too long; 8 slides wait for files; 4 OUT
     holds no results. The first of these that is true is given, and the line names all of them.
     """
-    from mnbatch.app.out_status import out_status, seconds_of
+    from mnbatch.cli.status_text import print_status
 
-    found = out_status(out, max_age=None if max_age is None else seconds_of(max_age))
-    if as_json:
-        typer.echo(json.dumps(asdict(found), indent=1))
-    else:
-        typer.echo(found.verdict if quiet else _as_text(found))
-    raise typer.Exit(found.exit_code)
-
-
-def _as_text(found: OutStatus) -> str:
-    run = found.latest_run
-    new = sum(not slide.scored for slide in found.waiting)
-    more = f", {new} waiting" if new else ""
-    lines = [
-        found.verdict,
-        f"{found.out}: {counted(found.slides, 'slide')}, {found.done} done, {len(found.failed)} failed{more}",
-        f"latest run: {run.get('status', 'unknown')}, started {run.get('started')}, exit code {run.get('exit_code')}",
-    ]
-    if found.held_by:
-        lines.append(f"held by {found.held_by}")
-    lines += [f"failed: {slide.slide_id}: {slide.reason}" for slide in found.failed]
-    lines += [f"{'newer files' if s.scored else 'waiting'}: {s.slide_id}: {s.reason}" for s in found.waiting]
-    lines += [f"copy, counted once: {slide_id}" for slide_id in found.copies]
-    return "\n".join(lines)
+    raise typer.Exit(print_status(out, as_json=as_json, max_age=max_age, quiet=quiet))

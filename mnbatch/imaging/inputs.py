@@ -16,7 +16,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy import ndimage
 
 from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.reasons import Named, say
@@ -176,6 +175,8 @@ def count_nuclei(values: npt.NDArray[Any]) -> int:
     Args:
         values: (height, width) or (height, width, channels).
     """
+    from scipy import ndimage
+
     grey = values.astype(np.float32)
     grey = grey.mean(axis=2) if grey.ndim == 3 else grey
     grey = ndimage.uniform_filter(grey, 3)[::2, ::2]

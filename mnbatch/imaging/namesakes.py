@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy import ndimage
 
 from mnbatch.assay.cells import FileDigest, SourceFile
 from mnbatch.assay.reasons import Named, Reason, foreign, foreign_os, reason_in, say
@@ -115,6 +114,8 @@ def _fitted(one: Floats, other: Floats) -> Floats:
 
 
 def _fine(small: Floats) -> Floats:
+    from scipy import ndimage
+
     return np.asarray(small - ndimage.gaussian_filter(small, _FINE), np.float64)
 
 

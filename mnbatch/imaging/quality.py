@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy import ndimage
 
 from mnbatch.assay.cells import Quality, UInt8Array
 from mnbatch.imaging.stain_recognition import Background, background_of, thinned
@@ -175,6 +174,8 @@ def _main_nuclei(mask: BoolArray) -> Nuclei:
 
     The mask is eroded by one pixel first: noise and debris vanish, nuclei that just touch come apart.
     """
+    from scipy import ndimage
+
     core = mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
     labels, _ = ndimage.label(core)
     areas = np.bincount(labels.ravel(), minlength=1)

@@ -115,7 +115,7 @@ def review_view(review: SlideReview, gallery: str) -> ReviewView:
         text += f" {wording.plural(review.torn, 'line')} of its trail cannot be read."
     if review.ahead:
         text += f" {wording.plural(review.ahead, 'decision')} with a time later than the time of saving."
-    text += _planned(review)
+    text += _planned(review) + _cytome(review)
     people = tuple(
         Person(s.reviewer, s.looked, s.missing, s.outside, f"{wording.moment(s.first)} to {wording.moment(s.last)}")
         for s in review.reviewers
@@ -158,6 +158,21 @@ def _planned(review: SlideReview) -> str:
             f"{wording.plural(review.double_open, 'cell')} of the double-read sample wait for a second person."
         )
     return "".join(f" {text}" for text in found)
+
+
+CYTOME_WORDS = ("with a nucleoplasmic bridge", "with a nuclear bud", "apoptotic", "necrotic", "multinucleated")
+"""Of `mnbatch.review.decisions.CLASSES`."""
+
+
+def _cytome(review: SlideReview) -> str:
+    """What reviewers noted in addition to micronuclei; "" where nobody noted any."""
+    if not review.cytome:
+        return ""
+    seen = ", ".join(f"{n} {words}" for n, words in zip(review.cytome, CYTOME_WORDS, strict=True) if n)
+    return (
+        f" Noted with the decisions (cytome), cells: {seen}. These are counts of cells that were reviewed, and no "
+        "frequencies: called cells were reviewed first."
+    )
 
 
 def short_review(review: SlideReview) -> str:

@@ -18,6 +18,7 @@ from mnbatch.assay.cells import spread
 from mnbatch.assay.map_grid import map_box
 from mnbatch.intake import read_bytes
 from mnbatch.report import page_pictures, wording
+from mnbatch.report.field_context import NOWHERE, Surroundings
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.stored_crops import StoredCrops, map_record
 from mnbatch.review.queue import OUTSIDE, STRATA, Queue
@@ -197,12 +198,24 @@ class CellPage:
 
 
 def slide_files(
-    record: SlideRecord, cells: Sequence[CalledCell], pictures: StoredCrops, queue: Queue, trail: Trail
+    record: SlideRecord,
+    cells: Sequence[CalledCell],
+    pictures: StoredCrops,
+    queue: Queue,
+    trail: Trail,
+    *,
+    around: Surroundings = NOWHERE,
+    um_per_pixel: float | None = None,
 ) -> dict[str, bytes]:
     """The files of one slide's gallery, by their names in the slide's folder.
 
+    Args:
+        around: the fields of the cells.
+        um_per_pixel: pixel size that a person gave for the slide; None takes that of the fields.
+
     Returns:
-        `gallery/data.js`, `gallery/maps.js` and `gallery/s<k>.jpg`; empty where no counted cell has a picture.
+        `gallery/data.js`, `gallery/maps.js`, `gallery/s<k>.jpg`, and `gallery/f<k>.jpg` of fields; empty where no
+        counted cell has a picture.
     """
     rows = [place.row for place in queue.places]
     crops = read_bytes(pictures.crops)
@@ -213,6 +226,8 @@ def slide_files(
     files = {f"{FOLDER}/s{number:04d}.jpg": strip.data for number, strip in enumerate(joined)}
     maps = _map_records(pictures, rows)
     content = _content(record, cells, queue, trail)
+    content |= around.data(rows) | _widths([cells[row].um_of_picture(um_per_pixel) for row in rows])
+    files |= {f"{FOLDER}/{name}": picture for name, picture in around.pictures.items()}
     content["strips"] = [[strip.number, strip.width, strip.height, strip.pitch] for strip in joined]
     content["limit"] = _limit(maps)
     content["given"] = list(pictures.given)
@@ -250,6 +265,11 @@ def _content(record: SlideRecord, cells: Sequence[CalledCell], queue: Queue, tra
         "saved": saved_decisions(queue, trail),
         **({"mode": queue.mode} if queue.mode != "complete" else {}),
     }
+
+
+def _widths(known: Sequence[float | None]) -> dict[str, Any]:
+    """What each picture is wide, um, for the scale bar; nothing where no pixel size is known."""
+    return {"um": [None if um is None else round(um, 2) for um in known]} if any(known) else {}
 
 
 def _map_records(pictures: StoredCrops, rows: Sequence[int]) -> npt.NDArray[np.void]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -19,6 +20,9 @@ from mnbatch.report import wording
 from mnbatch.report.donor_sheet import SheetView
 from mnbatch.report.gallery_page import CellPage
 from mnbatch.report.views import DonorPage, IndexPage, SlidePage
+
+if TYPE_CHECKING:
+    from mnbatch.report.validation_page import ValidationPage
 
 GALLERY_SCRIPTS = ("data", "state", "estimate", "pictures", "grid", "bench", "save", "keys", "main")
 """In the order in which they build on each other."""
@@ -83,12 +87,17 @@ def render_sheet(page: SheetView, stamp: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
+def render_validation(page: ValidationPage, stamp: str) -> bytes:
+    """index.html of a validation's dossier."""
+    return _render("validation.html.j2", page, stamp)
+
+
 def href(path: str) -> str:
     """A relative path as it may be used in a link."""
     return quote(path, safe="/.")
 
 
-def _render(template: str, page: SlidePage | DonorPage | IndexPage | CellPage, stamp: str) -> bytes:
+def _render(template: str, page: SlidePage | DonorPage | IndexPage | CellPage | ValidationPage, stamp: str) -> bytes:
     text = (
         _environment()
         .get_template(template)

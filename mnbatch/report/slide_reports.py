@@ -23,6 +23,7 @@ from mnbatch.report.confirmation import ConfirmedFrequency, confirmed_frequency
 from mnbatch.report.control_charts import called_with
 from mnbatch.report.control_samples import NO_CONTROLS, BatchControls
 from mnbatch.report.derived_files import SlideSummary, digest, files_match, read_summary, remove_files, write_if_changed
+from mnbatch.report.field_context import surroundings
 from mnbatch.report.field_exports import FOLDER, geojson_files, write_label_masks
 from mnbatch.report.field_exports import MASKS_FOLDER as MASKS
 from mnbatch.report.field_pictures import fields_view
@@ -206,7 +207,16 @@ class SlideBuilder:
         record = item.record
         if queue is None or data.crops is None:
             return {}
-        files = gallery_page.slide_files(record, item.call.cells, data.crops, queue, data.trail)
+        given = self._context.samples.get(record.slide_id, {}).get("um_per_pixel", "")
+        files = gallery_page.slide_files(
+            record,
+            item.call.cells,
+            data.crops,
+            queue,
+            data.trail,
+            around=surroundings(self._store, record, item.call.cells, geojson=self._options.geojson),
+            um_per_pixel=float(given) if is_number(given) else None,
+        )
         if not files:
             return {}
         shown = ((record.slide_id, record.name, f"{gallery_page.FOLDER}/"),)

@@ -7,7 +7,7 @@ a zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -342,6 +342,26 @@ _DOUBLE: Columns[SlideReview] = (
     ),
 )
 
+
+def _noted(place: int) -> Callable[[SlideReview], Value]:
+    return lambda r: r.cytome[place] if r.cytome else None
+
+
+_CYTOME: Columns[SlideReview] = tuple(
+    Column(
+        *(f"noted_{name}", "cells", f"reviewed cells that people noted as {words}; empty where nothing was noted"),
+        _noted(place),
+        "count",
+    )
+    for place, (name, words) in enumerate(
+        zip(
+            ("bridge", "bud", "apoptotic", "necrotic", "multinucleated"),
+            ("having a nucleoplasmic bridge", "having a nuclear bud", "apoptotic", "necrotic", "multinucleated"),
+            strict=True,
+        )
+    )
+)
+
 _REVIEWED: Columns[Estimate] = (
     Column(
         *("reviewed_mnbn_cells", "cells, estimated"),
@@ -642,6 +662,7 @@ SLIDES: Table[SlideLine] = Table(
         *of_part(_MADE, lambda s: (s.item.record,)),
         *of_part(_CONFIRMED, lambda s: s.item.confirmed),
         *of_part(_DOUBLE, lambda s: s.item.review),
+        *of_part(_CYTOME, lambda s: s.item.review),
     ),
 )
 
@@ -809,6 +830,7 @@ DONORS: Table[DonorItem] = Table(
         *of_part(_CONFIRMED, lambda d: d.confirmed),
         *of_part(_DOUBLE, lambda d: d.review),
         *of_part(_DOSE_COUNTS, lambda d: d.dose),
+        *of_part(_CYTOME, lambda d: d.review),
     ),
 )
 

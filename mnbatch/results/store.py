@@ -399,6 +399,7 @@ def _score_row(fields: Mapping[str, str]) -> ScoreRow:
         zoom=zoom,
         found=found,
         stain=stain,
+        crop_px=int(fields.get("crop_px") or 0) or None,
     )
 
 

@@ -40,7 +40,9 @@ COLUMNS = (
     "zoom",
     "stain",
     *FOUND_COLUMNS,
+    "crop_px",
 )
+"""`crop_px`: longer side of the crop in its file, pixels."""
 _NOT_FOUND = ("",) * len(FOUND_COLUMNS)
 
 
@@ -87,7 +89,7 @@ class SlideWriter:
                 page = "" if item.page is None else item.page
                 found = _NOT_FOUND if item.found is None else found_fields(item.found)
                 names = map(readable, (item.cell_id, item.source))
-                self._rows.row([*names, page, "", readable(item.reason), *[""] * 10, *found])
+                self._rows.row([*names, page, "", readable(item.reason), *[""] * 10, *found, ""])
                 return
             self._digests.append(bytes.fromhex(item.crop.digest))
             self._add_likeness(item.crop.likeness)
@@ -189,4 +191,5 @@ def _score_fields(item: CellScore, jpeg_bytes: int) -> list[Value]:
         f"{crop.zoom:.4g}",
         crop.stain,
         *(_NOT_FOUND if crop.found is None else found_fields(crop.found)),
+        "" if crop.size is None else max(crop.size),
     ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any, Literal
 
-from mnbatch.review.decisions import ADJUDICATION, FAULTS_SHOWN, WITHDRAWN, Decision
+from mnbatch.review.decisions import ADJUDICATION, CLASSES, FAULTS_SHOWN, WITHDRAWN, Decision
 from mnbatch.review.estimate import (
     COUNT,
     Agreement,
@@ -61,6 +61,8 @@ class SlideReview:
         double_open: cells of the plan's double-read sample that fewer than two people decided.
         other_plan: valid decisions that were taken under another plan or mode; those on cells that the present plan
             draws are used, as part of its sample.
+        cytome: cells that people noted each of `CLASSES` of, in its order; () where nobody noted any. A cell counts
+            where the adjudicator noted it, else where any reviewer did; cells outside of the queue count, too.
     """
 
     status: Status
@@ -79,6 +81,7 @@ class SlideReview:
     mode: Mode = "complete"
     double_open: int = 0
     other_plan: int = 0
+    cytome: tuple[int, ...] = ()
 
     @property
     def looked(self) -> int:
@@ -263,6 +266,7 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
         mode=queue.mode,
         double_open=_double_open(queue, by_reviewer),
         other_plan=_of_another_plan(queue, by_reviewer),
+        cytome=_cytome(by_reviewer),
     )
 
 
@@ -271,6 +275,15 @@ def _double_open(queue: Queue, by_reviewer: Mapping[str, Mapping[str, Decision]]
     said_of = _by_cell(by_reviewer)
     asked = [place.cell_id for place in queue.places if place.double]
     return sum(sum(d.look != ADJUDICATION for d in said_of.get(cell, ())) < 2 for cell in asked)
+
+
+def _cytome(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> tuple[int, ...]:
+    """Cells with each class; () where nobody noted any."""
+    noted: Counter[str] = Counter()
+    for said in _by_cell(by_reviewer).values():
+        final = [d for d in said if d.look == ADJUDICATION] or said
+        noted.update({name for d in final for name in d.classes})
+    return tuple(noted[name] for name in CLASSES) if noted else ()
 
 
 def _of_another_plan(queue: Queue, by_reviewer: Mapping[str, Mapping[str, Decision]]) -> int:
@@ -339,6 +352,7 @@ def _planned(reviews: Sequence[SlideReview]) -> dict[str, Any]:
         "mode": _mode(reviews),
         "double_open": sum(review.double_open for review in reviews),
         "other_plan": sum(review.other_plan for review in reviews),
+        "cytome": tuple(map(sum, zip(*(review.cytome for review in reviews if review.cytome), strict=True))),
     }
 
 

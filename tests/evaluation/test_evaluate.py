@@ -18,6 +18,7 @@ from mnbatch.evaluation.evaluation_records import Request
 from mnbatch.evaluation.evaluation_run import evaluate
 from mnbatch.evaluation.evaluation_tables import metrics_csv, metrics_json, scores_csv
 from mnbatch.evaluation.labelled_cells import read_labels
+from tests.browsers import accessibility_faults, axe_source, chromium
 
 
 def run(labelled, models, **options):
@@ -198,3 +199,12 @@ def test_page_loads_and_runs_nothing(labelled, model_directories):
     assert "default-src 'none'" in page
     assert not re.search(r"<script|\son\w+=|\sstyle=|https?://", page)
     assert page.count("<svg") == 3
+
+
+@pytest.mark.browser
+def test_accessibility_of_the_page(labelled, model_directories, tmp_path):
+    options = {"group_by": "cell_line", "against": str(model_directories["two"])}
+    (tmp_path / "index.html").write_bytes(render_page(run(labelled, model_directories, **options)))
+    source = axe_source()
+    with chromium() as browser:
+        assert accessibility_faults(browser, (tmp_path / "index.html").as_uri(), source) == []

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from mnbatch.imaging.formats.pixels import Decoded
 
@@ -55,6 +54,8 @@ class Glimpse:
 
 def glimpse(picture: Decoded) -> Glimpse:
     """Of a picture (height, width) or (height, width, channels)."""
+    from scipy import ndimage
+
     grey = picture.astype(np.float64)
     grey = np.nan_to_num(grey.mean(axis=2) if grey.ndim == 3 else grey, posinf=0, neginf=0)
     smooth = ndimage.gaussian_filter(grey, 1)
@@ -77,6 +78,8 @@ def details_of(picture: Decoded) -> npt.NDArray[np.float16]:
 
 
 def _details(grey: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    from scipy import ndimage
+
     fine = np.arcsinh(_standard(_reduced(grey, FINE_SIDE)))
     return np.asarray(fine - ndimage.gaussian_filter(fine, 6))
 
@@ -133,6 +136,8 @@ def other_focus(pictures: Sequence[Glimpse]) -> bool:
 
 
 def _reduced(grey: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float64]:
+    from scipy import ndimage
+
     rows, columns = (np.linspace(0, length, min(side, length) + 1).astype(int)[:-1] for length in grey.shape)
     sums = np.add.reduceat(np.add.reduceat(grey, rows, axis=0), columns, axis=1)
     counts = np.outer(np.diff([*rows, grey.shape[0]]), np.diff([*columns, grey.shape[1]]))

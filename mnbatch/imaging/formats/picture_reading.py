@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import tifffile
-from scipy import ndimage
 
 from mnbatch.assay.reasons import say
 from mnbatch.imaging.formats.decoding import decode_page, glimpse_of, page_values
@@ -105,6 +104,8 @@ def _light_ground(plane: Decoded) -> bool:
 
 def _sharpness(plane: Decoded) -> float:
     """Mean squared slope, of which noise of single pixels was taken out."""
+    from scipy import ndimage
+
     values = plane.astype(np.float64)
     smooth = ndimage.gaussian_filter(values.mean(axis=2) if values.ndim == 3 else values, 1)
     return float(sum(np.square(slope).mean() for slope in np.gradient(smooth)))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from mnbatch.assay.reasons import say
 
@@ -292,6 +291,8 @@ def check_tiles(picture: npt.NDArray[np.generic], tile: tuple[int, int]) -> None
     Raises:
         DamageError: at least a fiftieth of the picture, without blank rows and columns along its sides.
     """
+    from scipy import ndimage
+
     if picture.dtype.kind != "u" or picture.dtype.itemsize > 2 or not picture.size:
         return
     for value in (0, 2 ** (8 * picture.dtype.itemsize) - 1):
@@ -313,6 +314,8 @@ def _cut_off(picture: npt.NDArray[np.generic], blank: npt.NDArray[np.bool_], val
 
     No lens draws such an edge.
     """
+    from scipy import ndimage
+
     away = np.abs(picture.mean(axis=-1, dtype=np.float64) - value)
     far = away > away.max() / 4
     edges = range(tile[1], picture.shape[1], tile[1])

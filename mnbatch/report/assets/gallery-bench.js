@@ -22,6 +22,14 @@ mnbatch.bench = (() => {
   const plain = mnbatch.pictures.make(false), under = mnbatch.pictures.make(true);
   part("plain").append(plain.frame);
   part("under").append(under.frame);
+  // One on each picture: a phone shows one of them.
+  const bars = [part("plain"), part("under")].map((pane) => {
+    const bar = document.createElement("span");
+    bar.className = "scale";
+    bar.hidden = true;
+    pane.append(bar);
+    return bar;
+  });
 
   function text(id, words) { if (part(id).textContent !== words) part(id).textContent = words; }
 
@@ -77,13 +85,32 @@ mnbatch.bench = (() => {
   // A bar of a round length; only where the size of a pixel is known.
   function scale(options) {
     const shown = mnbatch.cells.find((cell) => cell.id === part("bench").dataset.shown);
-    const um = shown && shown.slide.um;
-    part("scale").hidden = !um;
-    if (!um) return;
-    const width = plain.picture.width * um / options.zoom;
+    const width = shown && shown.um ? shown.um / options.zoom : 0;
     const length = [50, 20, 10, 5, 2, 1, 0.5].find((number) => number <= width / 3) || 0.2;
-    part("scale").style.width = `${(100 * length) / width}%`;
-    text("scale", `${length} µm`);
+    for (const bar of bars) {
+      bar.hidden = !width;
+      if (!width) continue;
+      bar.style.width = `${(100 * length) / width}%`;
+      bar.textContent = `${length} µm`;
+    }
+  }
+
+  // The field round the cell, with a box round it; closed by the same key.
+  function context(cell) {
+    const box = part("context"), [at, x, y, left, top, wide, high] = cell.place;
+    const [name, fieldLeft, fieldTop, fieldWidth, fieldHeight, file, drawn] = cell.slide.fields[at];
+    part("context-picture").src = cell.slide.base + file;
+    part("context-picture").alt = `Field ${name}`;
+    const mark = part("context-mark").style;
+    mark.left = `${(100 * (left - fieldLeft)) / fieldWidth}%`;
+    mark.top = `${(100 * (top - fieldTop)) / fieldHeight}%`;
+    mark.width = `${(100 * wide) / fieldWidth}%`;
+    mark.height = `${(100 * high) / fieldHeight}%`;
+    text("context-name", `${name}: x ${Math.round(x)}, y ${Math.round(y)} px`);
+    text("context-script", `getCurrentViewer().setCenterPixelLocation(${x}, ${y})`);
+    part("context-geojson").hidden = !drawn;
+    part("context-geojson").lastElementChild.textContent = drawn;
+    box.showModal();
   }
 
   // The last decisions, newest first; a click goes back to the cell.
@@ -141,5 +168,5 @@ mnbatch.bench = (() => {
     text("automatic", options.blind || !counted ? "" : `Automatic: ${((1000 * called) / counted).toFixed(1)}`);
   }
 
-  return { show, empty, zoom, echo, banner, progress, text };
+  return { show, empty, zoom, context, echo, banner, progress, text };
 })();

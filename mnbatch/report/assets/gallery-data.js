@@ -23,6 +23,7 @@ window.mnbatch = (() => {
         flags: (data.flags[at] || []).map((k) => data.flagNames[k]),
         stratum: Number(data.stratum[at]),
         rank: data.rank[at] ?? null, blind: data.blind[at] ?? null, twice: twice.has(at),
+        um: data.um ? data.um[at] : null, place: data.place ? data.place[at] : null,
       };
       known.cells.push(cell);
       cells.push(cell);

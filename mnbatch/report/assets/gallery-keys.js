@@ -10,9 +10,10 @@ mnbatch.keys = (() => {
     darker: ["d", "darker"], brighter: ["l", "brighter"], contrastDown: ["j", "less contrast"], contrastUp: ["o", "more contrast"],
     invert: ["i", "invert"], channel: ["t", "next colour channel"], blind: ["b", "blind"], review: ["r", "review"],
     look: ["g", "gallery"], differ: ["v", "cells on which reviewers differ"], full: ["f", "full screen"], criteria: ["?", "scoring criteria"],
+    context: ["y", "the field round the cell"],
   };
   const PRESETS = {
-    "m / n": {}, "f = MN, j = not MN": { mn: "f", not_mn: "j", full: "y", contrastDown: "m" },
+    "m / n": {}, "f = MN, j = not MN": { mn: "f", not_mn: "j", full: "y", contrastDown: "m", context: "n" },
     "a = MN, l = not MN": { mn: "a", not_mn: "l", apoptotic: "n", brighter: "m" },
   };
   const ALSO = { Backspace: "undo", "[": "blendDown", "]": "blendUp", "=": "zoomIn", _: "zoomOut" };

@@ -102,6 +102,7 @@ mnbatch.start = () => {
     shownAt = performance.now();
     ready();
     legend();
+    part("context-open").hidden = !cell || !cell.place;
     if (cell) pictures.preload(mode === "look" ? list.slice(list.indexOf(cell) + 1, list.indexOf(cell) + 5) : ahead(cell));
   }
 
@@ -337,6 +338,7 @@ mnbatch.start = () => {
     invert: () => adjust({ invert: !adjusted().invert }),
     channel: () => adjust({ channel: pictures.CHANNELS[(pictures.CHANNELS.indexOf(adjusted().channel) + 1) % pictures.CHANNELS.length] }),
     look: () => change("look"), review: () => change("review"), differ: () => change("differ"), full, criteria: () => part("criteria").showModal(),
+    context: () => { if (current && current.place) bench.context(current); else tell("The place of this cell in a field is not known."); },
   };
   const moves = {
     ArrowLeft: () => step(-1), ArrowRight: () => step(1),
@@ -365,6 +367,9 @@ mnbatch.start = () => {
     if (/^[0-9]$/.test(action)) digit(Number(action)); else acts[action]();
   });
 
+  part("context").addEventListener("keydown", (event) => {
+    if (mnbatch.keys.of(event) === "context" && !event.repeat) { event.preventDefault(); part("context").close(); }
+  });
   for (const id of ["sort", "f-call", "f-low", "f-high", "f-flag", "f-review", "f-slide"]) {
     part(id).addEventListener("input", () => { fill(); if (!list.includes(wanted)) select(list[0] || null); });
   }

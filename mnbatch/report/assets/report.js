@@ -3,6 +3,16 @@
 (() => {
   for (const part of document.querySelectorAll("[data-js]")) part.hidden = false;
 
+  // A table that is wider than its place can be moved with the keys, and only such a one is a stop of the Tab key.
+  function stops() {
+    for (const box of document.querySelectorAll(".scroll")) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0; else box.removeAttribute("tabindex");
+    }
+  }
+  stops();
+  addEventListener("resize", stops);
+  document.addEventListener("toggle", stops, true);
+
   const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
   function value(row, column) {

@@ -1,0 +1,81 @@
+"""What `mnbatch status` prints, and its way past typer, whose start takes longer than reading an OUT."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mnbatch.app.out_status import OutStatus
+
+
+def quick_status(words: Sequence[str]) -> int | None:
+    """`status` in the shapes that monitors use: prints, and gives the exit code.
+
+    Returns:
+        None for everything else (another command, --help, --config, a slip): typer reads the words then.
+    """
+    if list(words[:1]) != ["status"] or "MNBATCH_CONFIG" in os.environ:
+        return None
+    if any(name.endswith("_COMPLETE") for name in os.environ):
+        return None
+    flags: set[str] = set()
+    given: list[str] = []
+    max_age: str | None = None
+    left = list(words[1:])
+    while left:
+        word = left.pop(0)
+        if word in ("--json", "--quiet", "-q"):
+            flags.add(word)
+        elif word == "--max-age" and left and not left[0].startswith("-"):
+            max_age = left.pop(0)
+        elif word.startswith("-") or not word:
+            return None
+        else:
+            given.append(word)
+    if len(given) != 1:
+        return None
+    quiet = bool(flags & {"--quiet", "-q"})
+    return print_status(Path(given[0]), as_json="--json" in flags, max_age=max_age, quiet=quiet)
+
+
+def print_status(out: Path, *, as_json: bool, max_age: str | None, quiet: bool) -> int:
+    """Print the status of OUT; returns the exit code.
+
+    Raises:
+        NoInputError: OUT holds no results.
+        UsageError: `max_age` is no time.
+    """
+    from mnbatch.app.out_status import out_status, seconds_of
+
+    found = out_status(out, max_age=None if max_age is None else seconds_of(max_age))
+    text = json.dumps(asdict(found), indent=1) if as_json else found.verdict if quiet else _as_text(found)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+    return found.exit_code
+
+
+def _as_text(found: OutStatus) -> str:
+    run = found.latest_run
+    new = sum(not slide.scored for slide in found.waiting)
+    more = f", {new} waiting" if new else ""
+    lines = [
+        found.verdict,
+        f"{found.out}: {_counted(found.slides, 'slide')}, {found.done} done, {len(found.failed)} failed{more}",
+        f"latest run: {run.get('status', 'unknown')}, started {run.get('started')}, exit code {run.get('exit_code')}",
+    ]
+    if found.held_by:
+        lines.append(f"held by {found.held_by}")
+    lines += [f"failed: {slide.slide_id}: {slide.reason}" for slide in found.failed]
+    lines += [f"{'newer files' if s.scored else 'waiting'}: {s.slide_id}: {s.reason}" for s in found.waiting]
+    lines += [f"copy, counted once: {slide_id}" for slide_id in found.copies]
+    return "\n".join(lines)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
