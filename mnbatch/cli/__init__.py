@@ -22,6 +22,7 @@ from mnbatch.streams import CLOSED, guarded_streams, lost_outputs, lost_text, te
 COMMANDS: dict[str, str] = {
     "run": "run",
     "scan": "scan",
+    "score": "score",
     "report": "report",
     "status": "status",
     "ack": "ack",

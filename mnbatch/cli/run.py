@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -246,17 +244,15 @@ def _print_settings(resolved: ResolvedSettings) -> None:
 
 
 def _print_plan(resolved: ResolvedSettings, plan_only: bool, as_json: bool) -> None:
-    from mnbatch.app.run_service import plan_of_run
+    from mnbatch.app.run_service import plan_of_run, plan_text
 
     if not plan_only:
         raise UsageError("--json is for --plan-only.", "`mnbatch status OUT --json` is about a run that was made.")
-    plans = plan_of_run(resolved)
     if as_json:
-        typer.echo(
-            json.dumps({"out": str(resolved.settings.out), "slides": [asdict(plan) for plan in plans]}, indent=1)
-        )
+        for piece in plan_text(resolved):
+            typer.echo(piece, nl=False)
         return
-    for plan in plans:
+    for plan in plan_of_run(resolved):
         typer.echo(f"{plan.action}: {plan.slide_id}{f': {plan.why}' if plan.why else ''}")
 
 
