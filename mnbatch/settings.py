@@ -74,6 +74,8 @@ class RunSettings(BaseModel):
         reuse: another OUT, whose scores are taken over where contents, model and settings are the same.
         on_finish: shell command that gets a summary of the run as JSON when the run has ended, however it did.
         on_finish_seconds: then it is ended.
+        cluster: score on the workers of a Dask cluster: address of its scheduler, local:N, or a TOML file of jobs.
+        cluster_timeout: seconds without any worker after which the run ends.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -113,6 +115,8 @@ class RunSettings(BaseModel):
     reuse: Path | None = None
     on_finish: str | None = None
     on_finish_seconds: float = Field(default=60.0, ge=1, le=86400)
+    cluster: str | None = None
+    cluster_timeout: float = Field(default=300.0, ge=1, le=_LONGEST_WAIT)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -98,7 +98,7 @@ def plan_text(resolved: ResolvedSettings) -> Iterator[str]:
     from mnbatch.pipeline.run import plan_only
 
     plans = plan_only(resolved.settings)
-    return plan_lines(plans, resolved.settings, ModelSet.open(resolved.settings.model).digest)
+    return plan_lines(plans, resolved.settings, ModelSet.open(resolved.settings.model))
 
 
 def _finish(

@@ -155,6 +155,19 @@ def run(
         float | None,
         typer.Option(help="Then it is ended (default: 60).", rich_help_panel=_OPERATION),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Score on a Dask cluster: tcp://host:8786, local:N (N processes here), or a file such as slurm.toml.",
+            rich_help_panel=_OPERATION,
+        ),
+    ] = None,
+    cluster_timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds without a worker after which the run ends (default: 300).", rich_help_panel=_OPERATION
+        ),
+    ] = None,
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="Print every setting and where it comes from; do nothing.")
     ] = False,
@@ -211,6 +224,8 @@ def run(
         "reuse": reuse,
         "on_finish": on_finish,
         "on_finish_seconds": on_finish_seconds,
+        "cluster": cluster,
+        "cluster_timeout": cluster_timeout,
     }
     resolved = resolve(options, config=config_file())
     if show_settings:

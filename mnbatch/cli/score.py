@@ -18,9 +18,7 @@ def score(
         typer.Option("--run", help="Token that all jobs of one run share (default: the plan's)."),
     ] = None,
     part: Annotated[str | None, typer.Option("--part", help="K/N: the K-th of N parts of the plan, from 1.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda or cuda:N, in place of the plan's.")
-    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N, in place of the plan's.")] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Processes that decode, in place of the plan's.")
     ] = None,

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from mnbatch.assay.cells import Companion, SceneNames, Skipped, Slide, SourceFile, Waits
 from mnbatch.assay.field_records import InputKind
 from mnbatch.errors import MismatchError, UsageError
+from mnbatch.inference.catalogue import ModelSet, models_directory
 from mnbatch.intake import read_json, reason, short
 from mnbatch.pipeline.planning import Plan
 from mnbatch.results.manifest import versions
@@ -77,12 +78,19 @@ def state_of(record: SlideRecord | None) -> str:
     return "" if record is None else hashlib.blake2b(record.model_dump_json().encode()).hexdigest()[:_LETTERS]
 
 
-def plan_lines(plans: Sequence[Plan], settings: RunSettings, model: str) -> Iterator[str]:
+def settings_elsewhere(settings: RunSettings, models: ModelSet) -> RunSettings:
+    """The same settings for a process with another working directory, or of another machine with the same shares."""
+    bundled = models.path.parent == models_directory()
+    model = settings.model if bundled else str(models.path.resolve())
+    return settings.model_copy(update={"export": settings.export.resolve(), "model": model})
+
+
+def plan_lines(plans: Sequence[Plan], settings: RunSettings, models: ModelSet) -> Iterator[str]:
     """The JSON text of a plan, slide by slide: with all their files they need not be in memory as text."""
     head: dict[str, Any] = {"plan": PLAN_VERSION, "out": str(settings.out), "pseudonymised": settings.pseudonymise}
     if not settings.pseudonymise:
-        known = settings.model_dump(mode="json") | {"export": str(settings.export.resolve())}
-        head |= {"run": secrets.token_hex(16), "model": model, "versions": versions(), "settings": known}
+        known = settings_elsewhere(settings, models).model_dump(mode="json")
+        head |= {"run": secrets.token_hex(16), "model": models.digest, "versions": versions(), "settings": known}
     yield json.dumps(head, indent=1)[:-2] + ',\n "slides": ['
     for number, plan in enumerate(plans):
         yield (",\n" if number else "\n") + json.dumps(_planned(plan, whole=not settings.pseudonymise))

@@ -91,7 +91,11 @@ def score_planned(out: Path, plan_path: Path, share: Share, progress: RunProgres
         log = RunLog.start(store.paths)
         done = Scored(log=log.path)
         try:
-            _score(_pending(plan.slides, store, done), Stamps(models, settings), _Job(store, pool, stop, log, done, progress))
+            _score(
+                _pending(plan.slides, store, done),
+                Stamps(models, settings),
+                _Job(store, pool, stop, log, done, progress),
+            )
         finally:
             log.close()
         stop.check()
@@ -154,7 +158,9 @@ def _score(pending: list[Plan], stamps: Stamps, job: _Job) -> None:
     def loaded(classifier: Classifier) -> None:
         progress.message(f"model {classifier.model.card.name} on {classifier.device_name}, {classifier.precision}")
 
-    for slide_job, record in score_slides(pending, job.store, stamps, Tools(progress, None, job.stop, loaded, job.pool)):
+    for slide_job, record in score_slides(
+        pending, job.store, stamps, Tools(progress, None, job.stop, loaded, job.pool)
+    ):
         _note(slide_job, record, job, progress)
 
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnbatch.assay.alike_names import alike_names, alike_warning
 from mnbatch.assay.cells import Skipped, Slide
@@ -113,6 +113,11 @@ def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunO
 def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> RunOutcome:
     settings = resolved.settings
     refuse_out_in_export(settings.export, settings.out)
+    if settings.cluster is not None and settings.pseudonymise:
+        raise UsageError(
+            "--cluster cannot be used with --pseudonymise: the key and the names of OUT stay with one process.",
+            "Leave out one of them.",
+        )
     if not os.path.isdir(settings.export):
         raise NoInputError(
             f"The export {settings.export} is not a directory that can be read.",
@@ -417,12 +422,40 @@ class _Run:
             )
 
     def _score(self, pending: list[Plan]) -> None:
+        if self.settings.cluster is not None:
+            self._score_on_cluster(pending)
+            return
         # torch takes seconds to load, which a run with nothing to score need not spend.
         from mnbatch.pipeline.scoring import Tools, score_slides
 
         tools = Tools(self.progress, self.pseudonyms, self.stop, self._note_classifier, self.pool)
         for job, record in score_slides(pending, self.store, self.stamps, tools):
             self._note_finished(job, record)
+
+    def _score_on_cluster(self, pending: list[Plan]) -> None:
+        from mnbatch.pipeline.cluster import ClusterTools, score_on_cluster
+
+        tools = ClusterTools(self.progress, self.stop, self._note_workers, self.settings.cluster_timeout)
+        for job, record in score_on_cluster(pending, self.store, self.stamps, tools):
+            self._note_model(record)
+            self._note_finished(job, record)
+        # Processes that share OUT remove no generation that another of them may have made.
+        self.store.sweep()
+
+    def _note_workers(self, workers: list[dict[str, Any]]) -> None:
+        """For `mnbatch status`, and for whoever reads the log."""
+        kinds = sorted({worker["device"] for worker in workers})
+        if kinds:
+            self.manifest.content["device"] = f"cluster of {', '.join(kinds)}"
+        self.manifest.content["workers"] = workers
+        self.manifest.write()
+        self.log.write("workers", workers=workers)
+
+    def _note_model(self, record: SlideRecord) -> None:
+        if record.model is not None:
+            known = {"name": record.model.name, "version": record.model.version, "digest": record.model.digest}
+            if known not in self.manifest.content["models"]:
+                self.manifest.content["models"].append(known)
 
     def _note_classifier(self, classifier: Classifier) -> None:
         card, digest = classifier.model.card, classifier.model.digest

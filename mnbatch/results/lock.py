@@ -225,7 +225,11 @@ def current_holder(path: Path, *, stale_seconds: float = STALE_SECONDS) -> Holde
 
 
 def take_lock(
-    file: IO[bytes], path: Path, stale_seconds: float = STALE_SECONDS, look_seconds: float = LOOK_SECONDS, over: str = ""
+    file: IO[bytes],
+    path: Path,
+    stale_seconds: float = STALE_SECONDS,
+    look_seconds: float = LOOK_SECONDS,
+    over: str = "",
 ) -> None:
     """Return where the lock is free; LockHeldError where it is not."""
     kernel_says_free = try_kernel_lock(file)
@@ -397,7 +401,17 @@ def write_me(file: IO[bytes], path: Path, token: str = "") -> Holder:
         shared=shared,
         joined=shared,
     )
-    names = ["host", "pid", "start", "token", "boot", "space", "process_start", "inode", *(["shared"] if shared else [])]
+    names = [
+        "host",
+        "pid",
+        "start",
+        "token",
+        "boot",
+        "space",
+        "process_start",
+        "inode",
+        *(["shared"] if shared else []),
+    ]
     _write(file, {name: getattr(me, name) for name in names})
     return me
 

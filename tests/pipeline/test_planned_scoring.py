@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from mnbatch.assay.cells import Companion, SceneNames, Skipped, Slide, SourceFile
+from mnbatch.inference.catalogue import ModelSet
 from mnbatch.pipeline.plan_file import different_versions, plan_lines, read_plan
 from mnbatch.pipeline.planning import Plan
 from mnbatch.results.paths import OutPaths
@@ -179,7 +180,7 @@ def test_a_slide_comes_back_from_a_plan_as_it_was(settings, tmp_path):
     resolved = settings()
     path = tmp_path / "plan.json"
     plans = [Plan(slide, "score", "new", None), Plan(slide, "keep", "", None)]
-    path.write_text("".join(plan_lines(plans, resolved.settings, "m")))
+    path.write_text("".join(plan_lines(plans, resolved.settings, ModelSet.open(resolved.settings.model))))
     found = read_plan(path)
     assert [one.slide for one in found.slides] == [slide]
     assert found.settings == resolved.settings
@@ -191,7 +192,9 @@ def test_parts_are_alike_and_whole(settings, tmp_path):
         for n in range(17)
     ]
     path = tmp_path / "plan.json"
-    path.write_text("".join(plan_lines([Plan(s, "score", "", None) for s in slides], settings().settings, "m")))
+    known = settings().settings
+    plans = [Plan(one, "score", "", None) for one in slides]
+    path.write_text("".join(plan_lines(plans, known, ModelSet.open(known.model))))
     plan = read_plan(path)
     parts = [plan.part(k, 4).slides for k in range(1, 5)]
     assert sorted(one.slide.slide_id for part in parts for one in part) == sorted(s.slide_id for s in slides)
@@ -202,6 +205,7 @@ def test_parts_are_alike_and_whole(settings, tmp_path):
 def test_versions_are_compared_by_name():
     here = {"python": "3.11.7", "torch": "2.14", "numpy": "1"}
     assert different_versions({"python": "3.11.2", "torch": "2.13", "numpy": "1"}, here) == ["torch 2.14, not 2.13"]
-    assert different_versions({"python": "3.12.1", "torch": "2.14"}, here) == ["numpy 1, not none", "python 3.11, not 3.12"]
-
-
+    assert different_versions({"python": "3.12.1", "torch": "2.14"}, here) == [
+        "numpy 1, not none",
+        "python 3.11, not 3.12",
+    ]
