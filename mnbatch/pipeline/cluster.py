@@ -1,4 +1,4 @@
-"""Slides scored by the workers of a Dask cluster. This process holds OUT, gives out slides and gathers their records."""
+"""Slides scored by the workers of a Dask cluster: this process holds OUT, gives slides out, gathers their records."""
 
 from __future__ import annotations
 
@@ -296,7 +296,7 @@ class _Coordinator:
         try:
             finished: list[Finished] = future.result(timeout=LOST_SECONDS)
         except (StorageError, LockHeldError, ModelError) as error:
-            # Of this worker: if OUT itself is full or taken, no other can do better, and the last one's words end the run.
+            # Of this worker. Where OUT itself is full no other can do better, and the words of the last end the run.
             check_still_held(self.store.paths.lock)
             self._refuse(worker, type(error)(error.message.rstrip("."), error.next_step))
             yield from self._noted(shard, {})

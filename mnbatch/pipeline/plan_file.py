@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 
-from mnbatch.assay.cells import Companion, SceneNames, Skipped, Slide, SourceFile, Waits
+from mnbatch.assay.cells import Companion, SceneNames, Skipped, Slide, SourceFile
 from mnbatch.assay.field_records import InputKind
 from mnbatch.errors import MismatchError, UsageError
 from mnbatch.inference.catalogue import ModelSet, models_directory
@@ -24,8 +24,8 @@ from mnbatch.results.manifest import versions
 from mnbatch.results.records import SlideRecord
 from mnbatch.settings import RunSettings
 
-# Of every slide a few plain fields are for people and for scripts that share slides out; `slide` is for `mnbatch score`,
-# which trusts none of it further than a path that a person typed.
+# Of every slide a few plain fields are for people, and for scripts that share slides out; `slide` is for
+# `mnbatch score`, which trusts none of it further than a path that a person typed.
 
 
 PLAN_VERSION = 1
@@ -67,7 +67,7 @@ class PlanFile:
     slides: tuple[PlannedScore, ...]
 
     def part(self, number: int, parts: int) -> PlanFile:
-        """The `number`th (from 1) of so many parts: slides in turn, those with most files first, so that parts are alike."""
+        """The `number`th (from 1) of so many parts that are about alike: slides in turn, the largest first."""
         order = sorted(range(len(self.slides)), key=lambda i: (-len(self.slides[i].slide.files), i))
         mine = sorted(order[number - 1 :: parts])
         return dataclasses.replace(self, slides=tuple(self.slides[i] for i in mine))
@@ -230,8 +230,10 @@ def _whole(value: Any) -> int:
 
 
 def different_versions(wanted: Mapping[str, str], here: Mapping[str, str] | None = None) -> list[str]:
-    """What another process runs that is not what runs here: "torch 2.11, not 2.12", sorted by name; of Python the first two
-    numbers count."""
+    """What runs here and is not what is wanted: "torch 2.11, not 2.12", sorted by name.
+
+    Of Python the first two numbers count.
+    """
     here = versions() if here is None else here
     found = []
     for name in sorted(wanted.keys() | here.keys()):

@@ -19,7 +19,7 @@ SMALLEST, LARGEST = 400, 20_000
 
 MOST_SLIDES = 64
 SHARDS_A_WORKER = 6
-"""So many shards for each worker at the least, where there are enough cells, so that none ends long before the others."""
+"""For each worker, where there are enough cells: so that none ends long before the others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,10 +81,9 @@ def share_out(paths: OutPaths, token: str) -> Iterator[Holder]:
             try:
                 yield me
             finally:
-                if alone():
-                    # Nobody else on this machine, and on no other.
-                    if try_kernel_lock(file) is not False:
-                        release(file, me)
+                # Nobody else on another machine, and on this one.
+                if alone() and try_kernel_lock(file) is not False:
+                    release(file, me)
 
 
 def _enter(file: IO[bytes], path: Path, token: str) -> Holder | None:

@@ -106,7 +106,7 @@ with share_out(OutPaths(Path(sys.argv[1])), "array-79"):
 
 
 def test_another_process_of_a_token_that_lost_out_commits_nothing(planned, arguments):
-    out, plan = planned
+    out, _ = planned
     paths = OutPaths(out)
     with share_out(paths, "array-80"):
         content = json.loads(paths.lock.read_text())
