@@ -56,6 +56,8 @@ class RunSettings(BaseModel):
         model: name of a bundled model or path of a model directory.
         stain: force the model for this stain, or None to recognise each slide's stain.
         device: auto, cpu, cuda or cuda:N.
+        precision: of the convolutions: fp32, bf16 (attention-alexnet, on processors and GPUs that have it; slides that
+            were scored in the other are scored again), or auto: bf16 on a GPU where it was measured, else fp32.
         minibatch: cells a minibatch, or None to choose.
         workers: processes that decode, or None to choose.
         file_deadline: seconds that a file (a region of a whole slide) may take to be read; then it is unreadable.
@@ -97,6 +99,7 @@ class RunSettings(BaseModel):
     model: str = DEFAULT_MODEL
     stain: Literal["fluorescence", "giemsa"] | None = None
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     minibatch: int | None = Field(default=None, ge=1, le=65536)
     workers: int | None = Field(default=None, ge=1, le=256)
     file_deadline: float = Field(default=120.0, ge=1, le=86400)

@@ -99,6 +99,14 @@ def run(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda or cuda:N (default: auto).", rich_help_panel=_OPERATION)
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the convolutions: auto (default: bf16 on a GPU, fp32 elsewhere), fp32 or bf16. Slides scored in "
+            "another than the given one are scored again.",
+            rich_help_panel=_OPERATION,
+        ),
+    ] = None,
     minibatch: Annotated[
         str | None, typer.Option(help="Cells a minibatch, or auto (default).", rich_help_panel=_OPERATION)
     ] = None,
@@ -207,6 +215,7 @@ def run(
         "max_bad_fraction": max_bad_fraction,
         "min_cells": min_cells,
         "device": device,
+        "precision": precision,
         "minibatch": minibatch,
         "workers": workers,
         "file_deadline": file_deadline,

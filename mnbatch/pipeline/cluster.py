@@ -18,6 +18,7 @@ from mnbatch.errors import (
     ModelError,
     SlideError,
     StorageError,
+    UsageError,
 )
 from mnbatch.pipeline.cluster_opening import open_cluster
 from mnbatch.pipeline.cluster_worker import Finished, Order, describe_worker, score_shard
@@ -295,7 +296,7 @@ class _Coordinator:
             return
         try:
             finished: list[Finished] = future.result(timeout=LOST_SECONDS)
-        except (StorageError, LockHeldError, ModelError) as error:
+        except (StorageError, LockHeldError, ModelError, UsageError) as error:
             # Of this worker. Where OUT itself is full no other can do better, and the words of the last end the run.
             check_still_held(self.store.paths.lock)
             self._refuse(worker, type(error)(error.message.rstrip("."), error.next_step))

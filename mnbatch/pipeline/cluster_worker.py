@@ -152,7 +152,7 @@ def _kit(settings: RunSettings, threads: int) -> _Kit:
     from mnbatch.pipeline.scoring import Classifiers
 
     models = ModelSet.open(settings.model)
-    key = (models.digest, settings.device, settings.minibatch, threads)
+    key = (models.digest, settings.device, settings.precision, settings.minibatch, threads)
     if _kits and _kits[0].key == key:
         return _kits[0]
     for old in _kits:

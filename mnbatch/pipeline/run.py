@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -260,6 +261,7 @@ class _Run:
     pool: WorkerPool
     outcome: RunOutcome = field(default_factory=RunOutcome)
     pseudonyms: Pseudonyms | None = None
+    precisions: Counter[str] = field(default_factory=Counter)
     regrouped: Regrouped = field(init=False)
 
     @property
@@ -355,6 +357,8 @@ class _Run:
         """Do what needs no scoring; say why the rest is scored."""
         slide_id = plan.slide.slide_id
         self.manifest.slide(slide_id, action=plan.action, why=plan.why)
+        if plan.action in ("keep", "call", "touch", "reuse"):
+            self._note_precision(plan.record)
         if plan.action == "score":
             self.manifest.attempt(slide_id)
             return
@@ -377,6 +381,17 @@ class _Run:
                 self.store.put_record(plan.record.model_copy(update=known))
             elif plan.record.waiting is not None:
                 self.store.put_record(plan.record.model_copy(update={"waiting": None}))
+
+    def _note_precision(self, record: SlideRecord | None) -> None:
+        if record is not None and record.status == "scored" and record.scored is not None:
+            self.precisions[record.scored.precision] += 1
+
+    def _warn_of_two_precisions(self) -> None:
+        """Scores of both differ a little, so a batch that has both says so."""
+        if len(self.precisions) > 1:
+            counts = ", ".join(f"{number} in {name}" for name, number in sorted(self.precisions.items()))
+            self.log.write("precisions", level="warning", **self.precisions)
+            self.progress.warning(f"slides were scored in two precisions: {counts}; --precision fp32 makes them alike")
 
     def _leave(self, plan: Plan) -> None:
         """Note in OUT that a slide waits and since when; say it, the louder the longer it does."""
@@ -469,6 +484,7 @@ class _Run:
     def _note_finished(self, job: SlideJob, record: SlideRecord) -> None:
         failed = record.status == "failed"
         self.outcome.scored.append(record.slide_id)
+        self._note_precision(record)
         known = {"status": record.status, "cells": record.cells, "reason": record.reason}
         times = record.scored.model_dump(include={"started", "finished", "seconds"}) if record.scored else {}
         self.manifest.slide(record.slide_id, unreadable=record.unreadable, **known, **times)
@@ -504,6 +520,7 @@ class _Run:
         report = self.outcome.report
         assert report is not None
         self._warn_of_alike_donors(report)
+        self._warn_of_two_precisions()
         for slide in report.slides:
             self.manifest.slide(slide.slide_id, status=slide.status, reason=slide.reason)
         failed = any(slide.status == "failed" and not slide.acknowledged for slide in report.slides)

@@ -102,7 +102,11 @@ class Classifiers:
         if digest not in self._by_digest:
             model, settings = self._models.load(stain), self._settings
             self._by_digest[digest] = Classifier(
-                model, device=settings.device, minibatch=settings.minibatch, threads=self._threads
+                model,
+                device=settings.device,
+                minibatch=settings.minibatch,
+                threads=self._threads,
+                precision=settings.precision,
             )
             self._on_new(self._by_digest[digest])
         return self._by_digest[digest]
