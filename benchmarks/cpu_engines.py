@@ -1,10 +1,10 @@
-"""Ways to run the network on a processor, side by side in one run: torch in float32 and bfloat16, compiled, ONNX Runtime.
+"""Ways to run the network on a processor, in one run: torch in float32 and bfloat16, compiled, ONNX Runtime.
 
     python benchmarks/cpu_engines.py [--cells 256] [--repeats 3] [--model attention-alexnet] [--stain fluorescence]
 
-Simulated crops in memory, minibatches of 16, one thread each, one a core. Printed are cells per second (median), processor
-milliseconds a cell (which other programs disturb less), the largest difference of p_mn from float32, and how many cells are called
-otherwise at the card's threshold. Rows whose package or instructions are missing say so.
+Simulated crops in memory, minibatches of 16, one thread each, one a core. Printed are cells per second (median),
+processor milliseconds a cell (which other programs disturb less), the largest difference of p_mn from float32, and how
+many cells are called otherwise at the card's threshold. Rows whose package or instructions are missing are left out.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def compiled(model: LoadedModel, crops: UInt8Array) -> Scorer | None:
 
 
 def onnx(model: LoadedModel, crops: UInt8Array) -> Scorer | None:
-    """One session of one thread a core; logits and probability without the maps, which flatters it by a few per cent."""
+    """One session, one thread a call; it gives no maps, which flatters it by a few per cent."""
     try:
         import onnxruntime
 

@@ -138,7 +138,7 @@ class Stamps:
         }
         found = [text for part, text in reasons.items() if getattr(old, part) != getattr(new, part)]
         asked, known = self.settings.precision, record.scored
-        # It is no part of the key, since auto takes what each device is good at; who asks for one gets all slides in it.
+        # No part of the key, since auto takes what each device is good at; who asks for one gets all slides in it.
         if asked != "auto" and known is not None and known.precision != asked:
             found.append(f"--precision {asked} was asked for, it was scored in {known.precision}")
         return "; ".join(found)
