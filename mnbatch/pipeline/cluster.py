@@ -127,8 +127,7 @@ class _Coordinator:
         self.shards = Shards(self.pending, max(len(self.workers), 1))
         while self.shards.left and not self.tools.stop():
             check_still_held(self.store.paths.lock)
-            self._look()
-            yield from self._bury_dead()
+            yield from self._bury(self._look())
             self._refuse_to_wait_for_ever()
             for worker in self.workers.values():
                 if worker.idle and self.shards.waiting:
@@ -145,11 +144,14 @@ class _Coordinator:
             self._refuse_to_wait_for_ever()
             self._pause([worker.asked for worker in self.workers.values()])
 
-    def _look(self) -> None:
-        """See which workers are connected, and ask new ones what they are."""
+    def _look(self) -> list[_Worker]:
+        """See which workers are connected, and ask new ones what they are; returns those that are gone."""
         there = self._connected()
         if there is None:
-            return
+            return []
+        gone = [worker for address, worker in self.workers.items() if address not in there]
+        for worker in gone:
+            del self.workers[worker.address]
         for address, known in there.items():
             if address not in self.workers and address not in self.refused:
                 worker = _Worker(address, int(known.get("nthreads", 1)), self._ask(address))
@@ -159,6 +161,9 @@ class _Coordinator:
                 self._judge(worker)
         for address in [address for address in self.refused if address not in there]:
             del self.refused[address]
+        if gone:
+            self._tell_workers()
+        return gone
 
     def _connected(self) -> dict[str, Any] | None:
         """None where the scheduler does not answer now."""
@@ -312,15 +317,9 @@ class _Coordinator:
         else:
             self.shards.back(shard, self._committed)
 
-    def _bury_dead(self) -> Iterator[tuple[SlideJob, SlideRecord]]:
+    def _bury(self, gone: list[_Worker]) -> Iterator[tuple[SlideJob, SlideRecord]]:
         """Shards of workers that are no longer connected."""
-        there = self._connected()
-        if there is None:
-            return
-        gone = [worker for address, worker in self.workers.items() if address not in there]
         for worker in gone:
-            del self.workers[worker.address]
-            self._tell_workers()
             if worker.future is not None and worker.shard is not None:
                 # What it had sent back is of no use without its memory; what it committed is on the disk.
                 worker.future.cancel()
