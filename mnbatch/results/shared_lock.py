@@ -41,8 +41,8 @@ from mnbatch.results.paths import OutPaths
 # Between two of them OUT is free, and another run may take it: what they commit is whole slides, so nothing is lost.
 
 
-OPENING_SECONDS = 5.0
-"""The first process of a token needs a moment between the kernel's lock and the text."""
+OPENING_SECONDS = 1.0
+"""The first process of a token needs a moment between the kernel's lock and the text; the others wait for it."""
 
 PRESENCE = ".sharing-"
 _TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -102,8 +102,6 @@ def _enter(file: IO[bytes], path: Path, token: str) -> Holder | None:
                 me = write_me(file, path, token)
             if try_kernel_lock(file, shared=True) is not False:
                 return me
-        elif time.monotonic() > end:
-            raise held_by(found, path)
         if time.monotonic() > end:
             raise held_by(look_at(path), path)
         time.sleep(PAUSE_SECONDS)
