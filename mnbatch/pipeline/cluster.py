@@ -168,7 +168,9 @@ class _Coordinator:
     def _connected(self) -> dict[str, Any] | None:
         """None where the scheduler does not answer now."""
         try:
-            found: dict[str, Any] = self.client.scheduler_info()["workers"]
+            # Not `scheduler_info`: its answer is overwritten now and then by one that names no worker.
+            identity = self.client.sync(self.client.scheduler.identity, n_workers=-1)
+            found: dict[str, Any] = identity["workers"]
             if self.client.status != "running":
                 raise OSError("closed")
         except Exception as error:
