@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.5
 """Between two looks at the workers, where nothing comes back."""
 
+RESULT_SECONDS = 300.0
+"""For an answer that is ready, on its way from a worker; a few kilobytes."""
+
 LOST_SECONDS = 60.0
 """A scheduler that does not answer for so long is gone."""
 
@@ -209,7 +212,7 @@ class _Coordinator:
         assert worker.asked is not None
         future, worker.asked = worker.asked, None
         try:
-            answer = future.result(timeout=LOST_SECONDS)
+            answer = future.result(timeout=RESULT_SECONDS)
             wrong = self._differences(answer)
         except Exception as error:  # noqa: BLE001 - what cannot be loaded there may say so in any words
             wrong = ModelError(f"it cannot run mnbatch: {type(error).__name__}: {error}", "Install it there.")
@@ -302,7 +305,7 @@ class _Coordinator:
             self.shards.back(shard, self._committed)
             return
         try:
-            finished: list[Finished] = future.result(timeout=LOST_SECONDS)
+            finished: list[Finished] = future.result(timeout=RESULT_SECONDS)
         except (StorageError, LockHeldError, ModelError, UsageError) as error:
             # Of this worker. Where OUT itself is full no other can do better, and the words of the last end the run.
             check_still_held(self.store.paths.lock)

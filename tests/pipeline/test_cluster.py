@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
 from mnbatch.pipeline import cluster as coordinator  # noqa: E402
@@ -194,7 +195,8 @@ def test_a_scheduler_that_vanishes_ends_the_run_and_finished_slides_stay(place, 
         out, stop = tmp_path / "out", threading.Event()
         killer = threading.Thread(target=kill_when_committed, args=(scheduler, out, stop))
         killer.start()
-        done = run_on(address, place, out)
+        with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+            done = run_on(address, place, out)
         stop.set()
         killer.join()
     finally:
