@@ -97,6 +97,7 @@ def test_a_killed_job_is_done_again_and_its_hold_is_taken_over_at_once(planned):
 
 HOLD = """
 import sys, time
+from pathlib import Path
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.shared_lock import share_out
 with share_out(OutPaths(Path(sys.argv[1])), "array-79"):
