@@ -70,7 +70,8 @@ def test_a_run_on_a_cluster_gives_the_bytes_of_a_plain_run(place, cluster, tmp_p
     assert contents(tmp_path / "out") == contents(place[0] / "plain")
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert (manifest["device"], len(manifest["workers"])) == ("cluster of cpu", 2)
-    assert "8 unchanged" in run_on("tcp://127.0.0.1:1", place, tmp_path / "out").stdout  # nothing to do: nobody asked
+    again = run_on("tcp://127.0.0.1:1", place, tmp_path / "out")
+    assert "nothing to do, 8 slides" in again.stdout  # and nobody asked for a worker
 
 
 @pytest.mark.parametrize("moment", [r"/slides/.*/\.staging-[^/]*$", r"/slides/.*/g1$", r"/slides/.*/record\.json$"])

@@ -49,7 +49,7 @@ def test_jobs_one_after_the_other_and_a_report_give_the_bytes_of_a_run(planned, 
     plain = tmp_path / "plain"
     assert mnbatch("run", *arguments, "--out", plain).returncode == 0
     assert results_without_times(out) == results_without_times(plain)
-    assert "0 unchanged" not in mnbatch("run", *arguments, "--out", out).stdout
+    assert "nothing to do, 4 slides" in mnbatch("run", *arguments, "--out", out).stdout
 
 
 def test_two_jobs_at_once_share_out_and_a_run_is_refused_meanwhile(planned, arguments, tmp_path):
