@@ -228,6 +228,14 @@ def test_two_coordinators_and_pseudonyms_are_refused(place, tmp_path):
     assert not (tmp_path / "coded").exists()
 
 
+def test_status_says_how_many_workers_there_are(tmp_path):
+    (tmp_path / "batch.json").write_text("{}")
+    (tmp_path / "manifest.json").write_text(json.dumps({"status": "running", "workers": [{}, {}]}))
+    with hold_out(OutPaths(tmp_path)):
+        assert "workers of the cluster: 2\n" in mnbatch("status", tmp_path).stdout
+    assert "workers of the cluster" not in mnbatch("status", tmp_path).stdout
+
+
 def test_an_address_nobody_answers_at_and_one_that_is_none(place, tmp_path, monkeypatch):
     monkeypatch.setattr("mnbatch.pipeline.cluster_opening.CONNECT_SECONDS", 1.0)
     assert run_on("tcp://127.0.0.1:1", place, tmp_path / "out").returncode == 10
