@@ -223,7 +223,7 @@ def test_where_the_system_cannot_tell_no_process_is_touched(lock, monkeypatch):
 
 
 def test_a_disk_that_takes_half_of_the_lock_blocks_nobody_afterwards(lock, monkeypatch):
-    real = locks._opened
+    real = locks.open_lock
 
     class Half:
         def __init__(self, file):
@@ -241,7 +241,7 @@ def test_a_disk_that_takes_half_of_the_lock_blocks_nobody_afterwards(lock, monke
         def __exit__(self, *error):
             self._file.close()
 
-    monkeypatch.setattr(locks, "_opened", lambda path: Half(real(path)))
+    monkeypatch.setattr(locks, "open_lock", lambda path: Half(real(path)))
     with pytest.raises(StorageError, match="is full"), hold_lock(lock):
         pass
     monkeypatch.undo()
