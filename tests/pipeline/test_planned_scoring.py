@@ -83,11 +83,13 @@ def test_a_job_that_two_were_given_commits_whole_slides(planned, tmp_path):
 
 def test_a_killed_job_is_done_again_and_its_hold_is_taken_over_at_once(planned):
     out, plan = planned
-    lines = [sys.executable, "-c", HOLD, str(out)]
-    with subprocess.Popen(lines, stdout=subprocess.PIPE) as job:
-        assert job.stdout.readline() == b"held\n"
-        assert mnbatch("report", out, "--after", "array-79").returncode == 11  # the kernel knows that it lives
-        job.send_signal(signal.SIGKILL)
+    assert mnbatch("score", out, "--slides", plan, "--run", "array-79", "--part", "1/4").returncode == 0
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE) as job:
+        try:
+            assert job.stdout.readline() == b"held\n"
+            assert mnbatch("report", out, "--after", "array-79").returncode == 11  # the kernel knows that it lives
+        finally:
+            job.send_signal(signal.SIGKILL)
     lock = json.loads((out / "lock.json").read_text())
     (out / "lock.json").write_text(json.dumps(lock | {"host": "node17", "boot": "another"}))
     assert mnbatch("score", out, "--slides", plan, "--run", "other").returncode == 11  # node17 may live
