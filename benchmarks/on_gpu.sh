@@ -11,6 +11,9 @@ out=$1
 mkdir -p "$out"
 python3 -m pytest -m gpu -p no:cacheprovider 2>&1 | tee "$out/gpu-tests.txt"
 python3 benchmarks/throughput.py --device cuda --cells 20000 2>&1 | tee "$out/throughput-gpu.txt"
+python3 benchmarks/throughput.py --device cuda --cells 20000 --precision fp32 2>&1 | tee "$out/throughput-gpu-fp32.txt"
+python3 benchmarks/throughput.py --device cuda --cells 20000 --format jpg 2>&1 | tee "$out/throughput-gpu-jpg.txt"
+python3 benchmarks/cpu_engines.py 2>&1 | tee "$out/cpu-engines.txt"
 if [ $# -ge 2 ]; then
   for stain in giemsa fluorescence; do
     python3 benchmarks/validation_slides.py draw "$out/slides" --stain $stain

@@ -4,6 +4,7 @@ All four see the same cells on the same machine in the same run, several times i
 the machine does meets all of them. Printed are median, smallest and largest, and the ratios of the medians.
 
     python benchmarks/throughput.py [--cells 2000] [--format png] [--data DIR] [--model NAME] [--device cuda]
+        [--precision fp32]
 
 * end to end: `mnbatch.pipeline.run.run`: crawl, hash, decode, prepare, measure quality, score, JPEGs and maps
   for the gallery, commit, reports.
@@ -74,6 +75,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--model", default="attention-alexnet")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of mnbatch's own rows")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mnbatch-throughput-") as name:
         folder = Path(name)
@@ -113,15 +115,15 @@ def model_path(name: str, folder: Path) -> Path:
 
 def measure(export: Path, model: LoadedModel, arguments: argparse.Namespace, folder: Path) -> None:
     """Run every way `--repeats` times in turn and print the table."""
-    device, repeats = arguments.device, arguments.repeats
+    device, precision, repeats = arguments.device, arguments.precision, arguments.repeats
     slides = list(find_slides(export))
     tasks = [task for slide in slides for task in read_tasks(slide)]
-    with Classifier(model, device=device) as classifier:
-        minibatch, engine = classifier.minibatch, classifier.device_name
+    with Classifier(model, device=device, precision=precision) as classifier:
+        minibatch, engine = classifier.minibatch, f"{classifier.device_name}, {classifier.precision}"
     numbers = iter(range(1_000_000))
     ways: dict[str, Callable[[], int]] = {
-        "end to end": lambda: end_to_end(export, model.path, folder / f"out{next(numbers)}", device),
-        **bare_ways(model, tasks, minibatch, device),
+        "end to end": lambda: end_to_end(export, model.path, folder / f"out{next(numbers)}", device, precision),
+        **bare_ways(model, tasks, minibatch, (device, precision)),
         "decoding": lambda: decoding(tasks, model.card.preparation),
         "user's loop": lambda: users_loop(export, model, device),
     }
@@ -132,11 +134,13 @@ def measure(export: Path, model: LoadedModel, arguments: argparse.Namespace, fol
     print_table(measured, slides, f"{engine}, minibatches of {minibatch}")
 
 
-def bare_ways(model: LoadedModel, tasks: list[ReadTask], minibatch: int, device: str) -> dict[str, Callable[[], int]]:
-    """The network on arrays in memory."""
-    if device != "cpu":
+def bare_ways(
+    model: LoadedModel, tasks: list[ReadTask], minibatch: int, where: tuple[str, str]
+) -> dict[str, Callable[[], int]]:
+    """The network on arrays in memory; `where` is device and precision."""
+    if where != ("cpu", "auto"):
         crops = np.stack(some_crops(tasks, model.card, len(tasks)))
-        return {"bare network": lambda: in_memory(model, crops, device)}
+        return {"bare network": lambda: in_memory(model, crops, *where)}
     inputs = prepared(tasks, model.card, minibatch)
     network = model.network.requires_grad_(False).to(memory_format=torch.channels_last)
     return {
@@ -176,18 +180,19 @@ def some_crops(tasks: list[ReadTask], card: ModelCard, count: int) -> list[UInt8
     return crops
 
 
-def end_to_end(export: Path, model: Path, out: Path, device: str) -> int:
+def end_to_end(export: Path, model: Path, out: Path, device: str, precision: str) -> int:
     """A whole run, reports included; returns the cells scored."""
-    outcome = run(resolve({"export": export, "out": out, "model": str(model), "device": device}))
+    settings = {"export": export, "out": out, "model": str(model), "device": device, "precision": precision}
+    outcome = run(resolve(settings))
     if outcome.exit_code:
         raise SystemExit(f"the run ended with exit code {outcome.exit_code}")
     with (out / "slides.csv").open(encoding="utf-8-sig", newline="") as stream:
         return sum(int(row["bn_cells"]) for row in csv.DictReader(stream))
 
 
-def in_memory(model: LoadedModel, crops: UInt8Array, device: str) -> int:
+def in_memory(model: LoadedModel, crops: UInt8Array, device: str, precision: str) -> int:
     """The engine on prepared crops in memory."""
-    with Classifier(model, device=device) as classifier:
+    with Classifier(model, device=device, precision=precision) as classifier:
         return len(classifier.score(crops))
 
 

@@ -65,6 +65,7 @@ EXTRAS = {
     **dict.fromkeys(("matplotlib", "sklearn"), "train"),
     **dict.fromkeys(("openslide", "pylibCZIrw", "nd2", "liffile", "zarr"), "vendor"),
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
+    **dict.fromkeys(("dask", "distributed", "dask_jobqueue"), "cluster"),
 }
 """Packages that only some commands need -> the extra that brings them."""
 
@@ -81,6 +82,12 @@ def missing_extra(error: ModuleNotFoundError) -> UsageError | None:
 
 class StorageError(MnbatchError):
     """A path that cannot be read or written, or a full disk."""
+
+    exit_code = 10
+
+
+class ClusterError(MnbatchError):
+    """A cluster without workers that could be used, or whose scheduler is gone; what was committed is kept."""
 
     exit_code = 10
 

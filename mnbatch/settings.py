@@ -25,7 +25,7 @@ CONFIG_VARIABLE = "MNBATCH_CONFIG"
 COMMANDS = frozenset(
     {
         *("ack", "adapt", "archive", "compare", "curve", "dose", "evaluate", "forget", "history", "model", "report"),
-        *("review", "run", "scan", "simulate", "status", "train", "verify"),
+        *("review", "run", "scan", "score", "simulate", "status", "train", "verify"),
     }
 )
 """Tables that a settings file may have: one a command."""
@@ -57,6 +57,8 @@ class RunSettings(BaseModel):
         model: name of a bundled model or path of a model directory.
         stain: force the model for this stain, or None to recognise each slide's stain.
         device: auto, cpu, cuda or cuda:N.
+        precision: of the convolutions: fp32, bf16 (attention-alexnet, on processors and GPUs that have it; slides that
+            were scored in the other are scored again), or auto: bf16 on a GPU where it was measured, else fp32.
         minibatch: cells a minibatch, or None to choose.
         workers: processes that decode, or None to choose.
         file_deadline: seconds that a file (a region of a whole slide) may take to be read; then it is unreadable.
@@ -75,6 +77,8 @@ class RunSettings(BaseModel):
         reuse: another OUT, whose scores are taken over where contents, model and settings are the same.
         on_finish: shell command that gets a summary of the run as JSON when the run has ended, however it did.
         on_finish_seconds: then it is ended.
+        cluster: score on the workers of a Dask cluster: address of its scheduler, local:N, or a TOML file of jobs.
+        cluster_timeout: seconds without any worker after which the run ends.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -97,6 +101,7 @@ class RunSettings(BaseModel):
     model: str = DEFAULT_MODEL
     stain: Literal["fluorescence", "giemsa"] | None = None
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     minibatch: int | None = Field(default=None, ge=1, le=65536)
     workers: int | None = Field(default=None, ge=1, le=256)
     file_deadline: float = Field(default=120.0, ge=1, le=86400)
@@ -115,6 +120,8 @@ class RunSettings(BaseModel):
     reuse: Path | None = None
     on_finish: str | None = None
     on_finish_seconds: float = Field(default=60.0, ge=1, le=86400)
+    cluster: str | None = None
+    cluster_timeout: float = Field(default=300.0, ge=1, le=_LONGEST_WAIT)
 
     @field_validator("*", mode="before")
     @classmethod

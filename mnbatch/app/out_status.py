@@ -77,7 +77,7 @@ class OutStatus:
         copies: slide_ids that are counted once, as another slide.
         held_by: host and process of the run that holds OUT; None for none.
         latest_run: status, exit_code, started, finished, host and message; empty without a manifest. A run that ended
-            before it could take OUT has the status `not started`.
+            before it could take OUT has the status `not started`. Of one that goes on with --cluster also its workers.
         waiting: slides that are not scored yet, and those of which newer files are not.
         exit_code: 0 when nobody has to look; as in docs/operations.md.
         verdict: the same in one line.
@@ -182,6 +182,9 @@ def _latest_run(paths: OutPaths, held_by: str | None) -> dict[str, Any]:
     run: dict[str, Any] = {}
     if manifest is not None:
         run = {name: manifest.get(name) for name in ("status", "exit_code", "started", "finished", "host")}
+        workers = manifest.get("workers")
+        if run["status"] == "running" and isinstance(workers, list):
+            run["workers"] = len(workers)
         run["message"] = str(manifest.get("message") or "")
         if run["status"] == "running" and held_by is None:
             run["status"] = "killed"

@@ -160,6 +160,7 @@ def rebuild(
     validation: Path | None = None,
     laboratory: Path | None = None,
     contact_sheets: bool = False,
+    after: str = "",
 ) -> Rebuilt:
     """Make the reports of OUT again, from the stored results alone.
 
@@ -168,6 +169,7 @@ def rebuild(
         validation: table of own scored cells, which is kept: frequencies are corrected with them from now on.
         laboratory: laboratory.toml, which is kept and printed on donors' sheets from now on.
         contact_sheets: also write a contact sheet of each slide.
+        after: token of a run that is over; what its processes left of their hold is taken over.
 
     Raises:
         LockHeldError: another command holds OUT.
@@ -177,7 +179,7 @@ def rebuild(
     from mnbatch.report.page_pictures import write_contact_sheets
     from mnbatch.results.model_errors import keep_validation
 
-    with hold_out(store.paths):
+    with hold_out(store.paths, over=after):
         if laboratory is not None:
             keep_laboratory(store.paths, laboratory)
         kept = None if validation is None else tuple(keep_validation(store, validation))

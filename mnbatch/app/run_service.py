@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,6 +85,20 @@ def plan_of_run(resolved: ResolvedSettings) -> list[PlannedSlide]:
         )
         for plan in plan_only(resolved.settings)
     ]
+
+
+def plan_text(resolved: ResolvedSettings) -> Iterator[str]:
+    """The same as one JSON document, in pieces, with all that `mnbatch score` needs.
+
+    Raises:
+        MnbatchError: what would stop the run before its first slide.
+    """
+    from mnbatch.inference.catalogue import ModelSet
+    from mnbatch.pipeline.plan_file import plan_lines
+    from mnbatch.pipeline.run import plan_only
+
+    plans = plan_only(resolved.settings)
+    return plan_lines(plans, resolved.settings, ModelSet.open(resolved.settings.model))
 
 
 def _finish(

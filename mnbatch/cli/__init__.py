@@ -18,6 +18,7 @@ from mnbatch.streams import CLOSED, guarded_streams, lost_outputs, lost_text, te
 COMMANDS: dict[str, str] = {
     "run": "run",
     "scan": "scan",
+    "score": "score",
     "report": "report",
     "validate": "validate",
     "status": "status",

@@ -55,6 +55,10 @@ def report(
             help="Also make PDFs of the batch page and of donors' reports, with an installed Chromium or Chrome.",
         ),
     ] = False,
+    after: Annotated[
+        str | None,
+        typer.Option(help="Token of jobs of `mnbatch score` that have all ended: OUT is taken over from them at once."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Make everything again, not only what is outdated.")] = False,
 ) -> None:
     """Make tables and pages of OUT again, from the stored results: no model, no export and no GPU is needed.
@@ -72,7 +76,14 @@ def report(
         store.paths, gallery=gallery, min_cells=min_cells, geojson=geojson, label_masks=label_masks, force=force
     )
     say_notes(chosen.notes)
-    done = rebuild(store, chosen.options, validation=validation, laboratory=laboratory, contact_sheets=contact_sheet)
+    done = rebuild(
+        store,
+        chosen.options,
+        validation=validation,
+        laboratory=laboratory,
+        contact_sheets=contact_sheet,
+        after=after or "",
+    )
     if pdf:
         typer.echo(f"PDFs: {len(write_pdfs(store.paths, browser))}")
     _say(done)

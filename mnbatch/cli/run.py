@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,6 +106,14 @@ def run(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda or cuda:N (default: auto).", rich_help_panel=_OPERATION)
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the convolutions: auto (default: bf16 on a GPU, fp32 elsewhere), fp32 or bf16. Slides scored in "
+            "another than the given one are scored again.",
+            rich_help_panel=_OPERATION,
+        ),
+    ] = None,
     minibatch: Annotated[
         str | None, typer.Option(help="Cells a minibatch, or auto (default).", rich_help_panel=_OPERATION)
     ] = None,
@@ -164,6 +170,19 @@ def run(
         float | None,
         typer.Option(help="Then it is ended (default: 60).", rich_help_panel=_OPERATION),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Score on a Dask cluster: tcp://host:8786, local:N (N processes here), or a file such as slurm.toml.",
+            rich_help_panel=_OPERATION,
+        ),
+    ] = None,
+    cluster_timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds without a worker after which the run ends (default: 300).", rich_help_panel=_OPERATION
+        ),
+    ] = None,
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="Print every setting and where it comes from; do nothing.")
     ] = False,
@@ -204,6 +223,7 @@ def run(
         "max_bad_fraction": max_bad_fraction,
         "min_cells": min_cells,
         "device": device,
+        "precision": precision,
         "minibatch": minibatch,
         "workers": workers,
         "file_deadline": file_deadline,
@@ -221,6 +241,8 @@ def run(
         "reuse": reuse,
         "on_finish": on_finish,
         "on_finish_seconds": on_finish_seconds,
+        "cluster": cluster,
+        "cluster_timeout": cluster_timeout,
     }
     resolved = resolve(options, config=config_file())
     if show_settings:
@@ -254,17 +276,15 @@ def _print_settings(resolved: ResolvedSettings) -> None:
 
 
 def _print_plan(resolved: ResolvedSettings, plan_only: bool, as_json: bool) -> None:
-    from mnbatch.app.run_service import plan_of_run
+    from mnbatch.app.run_service import plan_of_run, plan_text
 
     if not plan_only:
         raise UsageError("--json is for --plan-only.", "`mnbatch status OUT --json` is about a run that was made.")
-    plans = plan_of_run(resolved)
     if as_json:
-        typer.echo(
-            json.dumps({"out": str(resolved.settings.out), "slides": [asdict(plan) for plan in plans]}, indent=1)
-        )
+        for piece in plan_text(resolved):
+            typer.echo(piece, nl=False)
         return
-    for plan in plans:
+    for plan in plan_of_run(resolved):
         typer.echo(f"{plan.action}: {plan.slide_id}{f': {plan.why}' if plan.why else ''}")
 
 

@@ -69,6 +69,8 @@ def _as_text(found: OutStatus) -> str:
         f"{found.out}: {_counted(found.slides, 'slide')}, {found.done} done, {len(found.failed)} failed{more}",
         f"latest run: {run.get('status', 'unknown')}, started {run.get('started')}, exit code {run.get('exit_code')}",
     ]
+    if "workers" in run:
+        lines.append(f"workers of the cluster: {run['workers']}")
     if found.held_by:
         lines.append(f"held by {found.held_by}")
     lines += [f"failed: {slide.slide_id}: {slide.reason}" for slide in found.failed]

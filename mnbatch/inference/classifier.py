@@ -12,7 +12,7 @@ from mnbatch.assay.cells import UInt8Array
 from mnbatch.errors import UsageError
 from mnbatch.inference.engines import CpuEngine, DeviceEngine, Engine, Pending
 from mnbatch.inference.model_directory import LoadedModel
-from mnbatch.inference.network_scores import Scores, maps_of
+from mnbatch.inference.network_scores import Scores, convolutions_for, maps_of
 
 __all__ = ["Classifier", "Pending", "Scores", "pick_device"]
 
@@ -28,9 +28,11 @@ class Classifier:
         device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
         minibatch: cells a pass; None for the device's own choice.
         threads: worker threads; None for all cores that this process may use.
+        precision: of the convolutions: fp32, bf16, or auto (bf16 of attention-AlexNet on a GPU, else fp32).
 
     Raises:
-        UsageError: unknown or absent device, or a minibatch or number of threads below 1.
+        UsageError: unknown or absent device, a minibatch or number of threads below 1, or a precision that the
+            network or the processor has not.
         MnbatchError: the GPU has no room for the model.
     """
 
@@ -40,13 +42,15 @@ class Classifier:
         device: str = "auto",
         minibatch: int | None = None,
         threads: int | None = None,
+        precision: str = "auto",
     ) -> None:
         for name, value in (("--minibatch", minibatch), ("threads", threads)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}.", "Give a whole number of at least 1, or auto.")
         self.model = model
         chosen = pick_device(device)
-        self._engine = ENGINES[chosen.type](model, chosen, minibatch, threads)
+        convolutions = convolutions_for(model.network, chosen, precision)
+        self._engine = ENGINES[chosen.type](model, chosen, minibatch, threads, convolutions)
 
     @property
     def minibatch(self) -> int:
@@ -134,11 +138,12 @@ def pick_device(device: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-Opening = Callable[[LoadedModel, torch.device, int | None, int | None], Engine]
-"""Makes an engine from the model, the device, `minibatch` and `threads`; None is the engine's own choice."""
+Opening = Callable[[LoadedModel, torch.device, int | None, int | None, torch.dtype], Engine]
+"""Makes an engine from the model, the device, `minibatch`, `threads` (None is the engine's own choice) and the type of
+the convolutions."""
 
 ENGINES: dict[str, Opening] = {
-    "cpu": lambda model, _, minibatch, threads: CpuEngine(model, minibatch, threads),
+    "cpu": lambda model, _, minibatch, threads, convolutions: CpuEngine(model, minibatch, threads, convolutions),
     "cuda": DeviceEngine,
 }
 """Type of the device -> what runs on it. A new engine is a module next to `engines` and a line here."""

@@ -12,7 +12,7 @@ from scipy.special import expit
 from torch import Tensor, nn
 
 from mnbatch.assay.map_grid import ORIGIN, STEP, positions
-from mnbatch.errors import ModelError
+from mnbatch.errors import ModelError, UsageError
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.networks.attention_alexnet import AttentionAlexNet, Explained
@@ -142,17 +142,49 @@ def network_of(model: LoadedModel) -> Network:
     return model.network
 
 
-def gpu_precision(network: nn.Module) -> torch.dtype:
-    """In what a GPU runs the convolutions: bfloat16 where its effect on p_mn was measured, float32 elsewhere."""
-    return torch.bfloat16 if isinstance(network, AttentionAlexNet) else torch.float32
+PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16"}
+"""Type of the convolutions -> how it is recorded."""
+
+
+def convolutions_for(network: nn.Module, device: torch.device, asked: str) -> torch.dtype:
+    """In what a device runs the convolutions of a network.
+
+    Args:
+        asked: fp32; bf16, which only attention-AlexNet has, since its effect on p_mn was measured there alone; or auto:
+            bfloat16 where that is so and the device is a GPU, float32 elsewhere.
+
+    Raises:
+        UsageError: bf16 for another network, or on a processor without it, where it would be slow.
+    """
+    measured = isinstance(network, AttentionAlexNet)
+    if asked == "auto":
+        return torch.bfloat16 if measured and device.type == "cuda" else torch.float32
+    if asked == "fp32":
+        return torch.float32
+    if asked != "bf16":
+        raise UsageError(f"Unknown precision {asked!r}.", "Use auto, fp32 or bf16.")
+    if not measured:
+        raise UsageError(
+            f"--precision bf16: what it changes was measured for attention-alexnet, not for {type(network).__name__}.",
+            "Use --precision fp32 or auto.",
+        )
+    if device.type == "cpu" and not cpu_has_bfloat16():
+        raise UsageError("--precision bf16: this processor has no instructions for it.", "Use fp32 or auto.")
+    return torch.bfloat16
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 by itself (AVX512-BF16 or AMX)."""
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, name, bool)()) for name in asked)
 
 
 def explained(network: Network, x: Tensor, convolutions: torch.dtype = torch.float32) -> Explained:
     """(B, 3, S, S) normalised input -> logits and maps; maps that the network does not give are NaN.
 
     Args:
-        convolutions: bfloat16 for attention-AlexNet on a GPU. Its attention modules and its linear layer are a few per
-            cent of the work; in bfloat16 they would cost the probabilities most of their digits.
+        convolutions: bfloat16 for attention-AlexNet where that was chosen. Its attention modules and its linear layer
+            are a few per cent of the work; in bfloat16 they would cost the probabilities most of their digits.
     """
     if isinstance(network, AttentionAlexNet):
         return _attention_alexnet(network, x, convolutions)

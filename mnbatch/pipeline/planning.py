@@ -137,7 +137,12 @@ class Stamps:
             "crops": "--no-crops was given or left out",
             "fields": "the settings for fields or pages changed",
         }
-        return "; ".join(text for part, text in reasons.items() if getattr(old, part) != getattr(new, part))
+        found = [text for part, text in reasons.items() if getattr(old, part) != getattr(new, part)]
+        asked, known = self.settings.precision, record.scored
+        # No part of the key, since auto takes what each device is good at; who asks for one gets all slides in it.
+        if asked != "auto" and known is not None and known.precision != asked:
+            found.append(f"--precision {asked} was asked for, it was scored in {known.precision}")
+        return "; ".join(found)
 
     def _crop_scale(self) -> CropScale:
         """The one scale that all models of a set ask for; neither width is given where they state none, or several."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnbatch.assay.alike_names import alike_names, alike_warning
 from mnbatch.assay.cells import Skipped, Slide
@@ -113,6 +114,11 @@ def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunO
 def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> RunOutcome:
     settings = resolved.settings
     refuse_out_in_export(settings.export, settings.out)
+    if settings.cluster is not None and settings.pseudonymise:
+        raise UsageError(
+            "--cluster cannot be used with --pseudonymise: the key and the names of OUT stay with one process.",
+            "Leave out one of them.",
+        )
     if not os.path.isdir(settings.export):
         raise NoInputError(
             f"The export {settings.export} is not a directory that can be read.",
@@ -255,6 +261,7 @@ class _Run:
     pool: WorkerPool
     outcome: RunOutcome = field(default_factory=RunOutcome)
     pseudonyms: Pseudonyms | None = None
+    precisions: Counter[str] = field(default_factory=Counter)
     regrouped: Regrouped = field(init=False)
 
     @property
@@ -350,6 +357,8 @@ class _Run:
         """Do what needs no scoring; say why the rest is scored."""
         slide_id = plan.slide.slide_id
         self.manifest.slide(slide_id, action=plan.action, why=plan.why)
+        if plan.action in ("keep", "call", "touch", "reuse"):
+            self._note_precision(plan.record)
         if plan.action == "score":
             self.manifest.attempt(slide_id)
             return
@@ -372,6 +381,17 @@ class _Run:
                 self.store.put_record(plan.record.model_copy(update=known))
             elif plan.record.waiting is not None:
                 self.store.put_record(plan.record.model_copy(update={"waiting": None}))
+
+    def _note_precision(self, record: SlideRecord | None) -> None:
+        if record is not None and record.status == "scored" and record.scored is not None:
+            self.precisions[record.scored.precision] += 1
+
+    def _warn_of_two_precisions(self) -> None:
+        """Scores of both differ a little, so a batch that has both says so."""
+        if len(self.precisions) > 1:
+            counts = ", ".join(f"{number} in {name}" for name, number in sorted(self.precisions.items()))
+            self.log.write("precisions", level="warning", **self.precisions)
+            self.progress.warning(f"slides were scored in two precisions: {counts}; --precision fp32 makes them alike")
 
     def _leave(self, plan: Plan) -> None:
         """Note in OUT that a slide waits and since when; say it, the louder the longer it does."""
@@ -417,12 +437,40 @@ class _Run:
             )
 
     def _score(self, pending: list[Plan]) -> None:
+        if self.settings.cluster is not None:
+            self._score_on_cluster(pending)
+            return
         # torch takes seconds to load, which a run with nothing to score need not spend.
         from mnbatch.pipeline.scoring import Tools, score_slides
 
         tools = Tools(self.progress, self.pseudonyms, self.stop, self._note_classifier, self.pool)
         for job, record in score_slides(pending, self.store, self.stamps, tools):
             self._note_finished(job, record)
+
+    def _score_on_cluster(self, pending: list[Plan]) -> None:
+        from mnbatch.pipeline.cluster import ClusterTools, score_on_cluster
+
+        tools = ClusterTools(self.progress, self.stop, self._note_workers, self.settings.cluster_timeout)
+        for job, record in score_on_cluster(pending, self.store, self.stamps, tools):
+            self._note_model(record)
+            self._note_finished(job, record)
+        # Processes that share OUT remove no generation that another of them may have made.
+        self.store.sweep()
+
+    def _note_workers(self, workers: list[dict[str, Any]]) -> None:
+        """For `mnbatch status`, and for whoever reads the log."""
+        kinds = sorted({worker["device"] for worker in workers})
+        if kinds:
+            self.manifest.content["device"] = f"cluster of {', '.join(kinds)}"
+        self.manifest.content["workers"] = workers
+        self.manifest.write()
+        self.log.write("workers", workers=workers)
+
+    def _note_model(self, record: SlideRecord) -> None:
+        if record.model is not None:
+            known = {"name": record.model.name, "version": record.model.version, "digest": record.model.digest}
+            if known not in self.manifest.content["models"]:
+                self.manifest.content["models"].append(known)
 
     def _note_classifier(self, classifier: Classifier) -> None:
         card, digest = classifier.model.card, classifier.model.digest
@@ -436,6 +484,7 @@ class _Run:
     def _note_finished(self, job: SlideJob, record: SlideRecord) -> None:
         failed = record.status == "failed"
         self.outcome.scored.append(record.slide_id)
+        self._note_precision(record)
         known = {"status": record.status, "cells": record.cells, "reason": record.reason}
         times = record.scored.model_dump(include={"started", "finished", "seconds"}) if record.scored else {}
         self.manifest.slide(record.slide_id, unreadable=record.unreadable, **known, **times)
@@ -471,6 +520,7 @@ class _Run:
         report = self.outcome.report
         assert report is not None
         self._warn_of_alike_donors(report)
+        self._warn_of_two_precisions()
         for slide in report.slides:
             self.manifest.slide(slide.slide_id, status=slide.status, reason=slide.reason)
         failed = any(slide.status == "failed" and not slide.acknowledged for slide in report.slides)

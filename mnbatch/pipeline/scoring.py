@@ -29,6 +29,7 @@ class Tools:
         stop: asked before each piece of work.
         pool: the processes that decode.
         on_classifier: told of each model that is put on a device.
+        classifiers: models that stay on their device from call to call; None opens them and closes them.
     """
 
     progress: RunProgress
@@ -36,6 +37,7 @@ class Tools:
     stop: Callable[[], bool]
     on_classifier: Callable[[Classifier], None]
     pool: WorkerPool
+    classifiers: Classifiers | None = None
 
 
 def score_slides(
@@ -47,7 +49,7 @@ def score_slides(
     tools.progress.start(len(pending), sum(len(plan.slide.files) for plan in pending) if known else None)
     jobs: dict[str, SlideJob] = {}
     committer = Committer(store, stamps, jobs, tools.pseudonyms)
-    classifiers = _Classifiers(models, settings, tools.on_classifier)
+    classifiers = tools.classifiers or Classifiers(models, settings, tools.on_classifier)
     reading = Reading(
         preparation=models.preparation,
         classifier_for=classifiers.for_stain,
@@ -74,13 +76,21 @@ def score_slides(
             todo = committer.again()
     finally:
         committer.abandon()
-        classifiers.close()
+        if tools.classifiers is None:
+            classifiers.close()
 
 
-class _Classifiers:
+class Classifiers:
     """Each model on the device once, and only those that some slide needs."""
 
-    def __init__(self, models: ModelSet, settings: RunSettings, on_new: Callable[[Classifier], None]) -> None:
+    def __init__(
+        self,
+        models: ModelSet,
+        settings: RunSettings,
+        on_new: Callable[[Classifier], None],
+        threads: int | None = None,
+    ) -> None:
+        self._threads = threads
         self._models = models
         self._settings = settings
         self._on_new = on_new
@@ -91,7 +101,13 @@ class _Classifiers:
         digest = self._models.digest_for(stain)
         if digest not in self._by_digest:
             model, settings = self._models.load(stain), self._settings
-            self._by_digest[digest] = Classifier(model, device=settings.device, minibatch=settings.minibatch)
+            self._by_digest[digest] = Classifier(
+                model,
+                device=settings.device,
+                minibatch=settings.minibatch,
+                threads=self._threads,
+                precision=settings.precision,
+            )
             self._on_new(self._by_digest[digest])
         return self._by_digest[digest]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from mnbatch.intake import parse_json, read_bytes, read_json, reason, short
 from mnbatch.processes import runs, this_process
 from mnbatch.results.checksums import content_checksum
 from mnbatch.results.damage import altered, damage
-from mnbatch.results.lock import check_still_held, run_of
+from mnbatch.results.lock import check_still_held, is_joined, run_of
 from mnbatch.results.out_files import write_atomically
 from mnbatch.results.paths import GENERATION_PREFIX, STAGING_PREFIX, SlidePaths
 from mnbatch.results.records import SlideRecord
@@ -44,6 +45,7 @@ _STAGED = re.compile(
     + r"(?P<machine>[0-9a-f]{8})-(?P<pid>\d{1,10})-(?P<started>\d{1,20})-(?P<run>[0-9a-f]{1,12})-[0-9a-f]{8}"
 )
 RUN_LETTERS = 12
+_HEX = re.compile(r"[0-9a-f]*")
 _LONGEST_NAME = 1000
 _MOST_CELLS = 10**9
 
@@ -179,16 +181,30 @@ def staging_name(paths: SlidePaths) -> str:
     Process ids are the same in two containers that share OUT, and are given out again.
     """
     me = this_process()
-    run = run_of(paths.lock)[:RUN_LETTERS] or "0"
+    run = _run_letters(paths) or "0"
     return f"{STAGING_PREFIX}{me.machine}-{me.pid}-{me.started or 0}-{run}-{secrets.token_hex(4)}"
 
 
-def sweep_slide(paths: SlidePaths, record: SlideRecord | None, *, others: bool = False) -> None:
+def _run_letters(paths: SlidePaths) -> str:
+    """Of this process's run, for the name of what it stages; "" without a run."""
+    run = run_of(paths.lock)
+    # A token that a person chose may have letters that no such name has.
+    return run[:RUN_LETTERS] if _HEX.fullmatch(run) else hashlib.blake2b(run.encode()).hexdigest()[:RUN_LETTERS]
+
+
+def sweep_slide(
+    paths: SlidePaths, record: SlideRecord | None, *, others: bool = False, superseded: str | None = None
+) -> None:
     """Remove superseded generations, and what this process or a dead one of this machine left staged.
+
+    A process that joined a run removes no generation but `superseded`: another one of that run may have made it a
+    moment ago, and be about to commit it.
 
     Args:
         others: also what every other run staged; for the one command that holds OUT.
+        superseded: the generation that this process has just replaced.
     """
+    joined = is_joined(paths.lock)
     keep = record.generation if record is not None else None
     for entry in list(os.scandir(paths.root)):
         if entry.name.startswith(STAGING_PREFIX):
@@ -201,6 +217,8 @@ def sweep_slide(paths: SlidePaths, record: SlideRecord | None, *, others: bool =
             # It cannot say which generation is true: all are kept for whoever restores it.
             continue
         stale_generation = entry.name.startswith(GENERATION_PREFIX) and entry.name[1:].isdigit() and entry.name != keep
+        if joined and entry.name != superseded:
+            stale_generation = False
         if entry.is_dir(follow_symlinks=False) and stale_generation:
             shutil.rmtree(entry.path, ignore_errors=True)
         elif entry.name.startswith(".tmp-") and (others or is_leftover(entry)):
@@ -224,7 +242,7 @@ def _is_over(name: str) -> bool:
 
 
 def _of_other_run(name: str, paths: SlidePaths) -> bool:
-    match, run = _STAGED.fullmatch(name), run_of(paths.lock)[:RUN_LETTERS]
+    match, run = _STAGED.fullmatch(name), _run_letters(paths)
     return match is None or not run or match["run"] != run
 
 

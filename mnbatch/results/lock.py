@@ -41,6 +41,7 @@ LAST_YEAR = 4e9
 """Seconds since the epoch; a later start is no time."""
 
 _held: dict[Path, Holder] = {}
+"""What this process holds, or joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Holder:
         boot, space, process_start: of the process, as in `ProcessIdentity`.
         inode: number of the lock's file; another one in a copy of OUT. 0 where it is unknown.
         path: of the lock's file, where this process holds it.
+        shared: several processes of one run hold it together (`mnbatch.results.shared_lock`); one of them is named.
+        joined: this process writes for a run that others hold or share, so it removes nothing that they may have made.
     """
 
     host: str
@@ -66,6 +69,8 @@ class Holder:
     process_start: str = ""
     inode: int = 0
     path: Path | None = None
+    shared: bool = False
+    joined: bool = False
 
     @property
     def process(self) -> ProcessIdentity:
@@ -82,41 +87,58 @@ class Holder:
 
 @contextlib.contextmanager
 def hold_lock(
-    path: Path, *, stale_seconds: float = STALE_SECONDS, look_seconds: float | None = None
+    path: Path, *, stale_seconds: float = STALE_SECONDS, look_seconds: float | None = None, over: str = ""
 ) -> Iterator[Holder]:
     """Hold the lock at `path` while the block runs.
 
     A dead holder on this machine is taken over at once; one on another when its heartbeat is older than
     `stale_seconds` by the clock of the share, and did not move between two looks `look_seconds` apart.
 
+    Args:
+        over: token of a run that is known to be over: its hold is taken over at once, also from another machine.
+
     Raises:
         LockHeldError: another run holds it; the message says who, where and since when.
         StorageError: the lock cannot be written.
     """
     with storage_errors(path):
-        file = _opened(path)
+        file = open_lock(path)
     with file:
-        _take(file, path, stale_seconds, LOOK_SECONDS if look_seconds is None else look_seconds)
+        take_lock(file, path, stale_seconds, LOOK_SECONDS if look_seconds is None else look_seconds, over=over)
         with storage_errors(path):
-            me = _write_me(file, path)
-        _held[path.absolute()] = me
-        stop = threading.Event()
-        beat = threading.Thread(target=_beat, args=(me, stop), name="mnbatch-heartbeat", daemon=True)
-        beat.start()
-        try:
-            yield me
-        finally:
-            stop.set()
-            beat.join()
-            _held.pop(path.absolute(), None)
-            # The file stays and says it is free: removing it would let two runs lock two different files.
-            with contextlib.suppress(OSError):
-                if me.still_mine():
-                    _write(file, {"released": True})
+            me = write_me(file, path)
+        with holding(me):
+            try:
+                yield me
+            finally:
+                release(file, me)
 
 
 @contextlib.contextmanager
-def wait_for_lock(path: Path, seconds: float) -> Iterator[Holder]:
+def holding(me: Holder) -> Iterator[None]:
+    """What this process writes in the block it writes as `me`, whose heartbeat goes on meanwhile."""
+    assert me.path is not None
+    stop = threading.Event()
+    beats = threading.Thread(target=_beat, args=(me, stop), name="mnbatch-heartbeat", daemon=True)
+    _held[me.path] = me
+    beats.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        beats.join()
+        _held.pop(me.path, None)
+
+
+def release(file: IO[bytes], me: Holder) -> None:
+    """Let the lock say that it is free. The file stays: removing it would let two runs lock two different files."""
+    with contextlib.suppress(OSError):
+        if me.still_mine():
+            _write(file, {"released": True})
+
+
+@contextlib.contextmanager
+def wait_for_lock(path: Path, seconds: float, over: str = "") -> Iterator[Holder]:
     """As `hold_lock`; another holder is waited for.
 
     Raises:
@@ -126,7 +148,7 @@ def wait_for_lock(path: Path, seconds: float) -> Iterator[Holder]:
     while True:
         with contextlib.ExitStack() as stack:
             try:
-                holder = stack.enter_context(hold_lock(path))
+                holder = stack.enter_context(hold_lock(path, over=over))
             except LockHeldError:
                 if time.monotonic() >= end:
                     raise
@@ -165,7 +187,7 @@ def join_run(path: Path, token: str) -> Iterator[None]:
             f"No run with this token holds {path.parent}.", "Give the token of the run that waits for these slides."
         )
     # Whose process it is does not matter here: the token is compared, and nothing else.
-    _held[path.absolute()] = dataclasses.replace(holder, path=path.absolute())
+    _held[path.absolute()] = dataclasses.replace(holder, path=path.absolute(), joined=True)
     try:
         yield
     finally:
@@ -178,9 +200,15 @@ def run_of(path: Path) -> str:
     return "" if me is None else me.token
 
 
+def is_joined(path: Path) -> bool:
+    """Whether other processes may write to OUT under the same token as this one."""
+    me = _held.get(path.absolute())
+    return me is not None and me.joined
+
+
 def read_holder(path: Path) -> Holder | None:
     """Who the lock's text names; None where it is absent, released or unreadable."""
-    found = _look(path)
+    found = look_at(path)
     return found if isinstance(found, Holder) else None
 
 
@@ -196,13 +224,19 @@ def current_holder(path: Path, *, stale_seconds: float = STALE_SECONDS) -> Holde
     return holder if _age(path) < stale_seconds else None
 
 
-def _take(file: IO[bytes], path: Path, stale_seconds: float, look_seconds: float) -> None:
+def take_lock(
+    file: IO[bytes],
+    path: Path,
+    stale_seconds: float = STALE_SECONDS,
+    look_seconds: float = LOOK_SECONDS,
+    over: str = "",
+) -> None:
     """Return where the lock is free; LockHeldError where it is not."""
-    kernel_says_free = _try_kernel_lock(file)
-    found = _look(path)
+    kernel_says_free = try_kernel_lock(file)
+    found = look_at(path)
     if kernel_says_free is False:
-        raise _held_by(found, path)
-    if found is None:
+        raise held_by(found, path)
+    if found is None or (over and isinstance(found, Holder) and found.token == over):
         return
     if isinstance(found, Holder):
         if _is_copy(found, path) or (kernel_says_free and _same_kernel_lock(found, file)):
@@ -211,13 +245,13 @@ def _take(file: IO[bytes], path: Path, stale_seconds: float, look_seconds: float
         if alive is False or (alive and found.pid == os.getpid()):
             return
         if alive and not kernel_says_free:
-            raise _held_by(found, path)
+            raise held_by(found, path)
     with storage_errors(path):
         # A text that names nobody is what a kill left in the middle of writing it: whoever lives on this machine would
         # be known to the kernel, and elsewhere the text would be finished, or the heartbeat move, between two looks.
         torn = isinstance(found, str) and kernel_says_free
         if (not torn and _age(path) < stale_seconds) or _beats(path, look_seconds):
-            raise _held_by(found, path)
+            raise held_by(found, path)
 
 
 def _same_kernel_lock(holder: Holder, file: IO[bytes]) -> bool:
@@ -240,7 +274,9 @@ def _is_copy(holder: Holder, path: Path) -> bool:
 
 
 def _alive(holder: Holder) -> bool | None:
-    """None: of another machine, or nobody can tell."""
+    """None: of another machine, shared with processes that the text does not name, or nobody can tell."""
+    if holder.shared:
+        return None
     return runs(holder.pid, holder.process_start) if holder.process.same_machine(this_process()) else None
 
 
@@ -258,26 +294,27 @@ def _age(path: Path) -> float:
 
 def _beats(path: Path, look_seconds: float) -> bool:
     """Whether the heartbeat moves between two looks."""
-    first = _look(path), path.stat().st_mtime_ns
+    first = look_at(path), path.stat().st_mtime_ns
     time.sleep(look_seconds)
-    return (_look(path), path.stat().st_mtime_ns) != first
+    return (look_at(path), path.stat().st_mtime_ns) != first
 
 
-def _opened(path: Path) -> IO[bytes]:
+def open_lock(path: Path) -> IO[bytes]:
+    """The lock's file, made where it is absent; StorageError where something else is in its place."""
     if path.exists() and not path.is_file():
         raise StorageError(f"{path} is not a file, so no run can hold {path.parent}.", "Remove it and run again.")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     return os.fdopen(descriptor, "r+b", buffering=0)
 
 
-def _try_kernel_lock(file: IO[bytes]) -> bool | None:
+def try_kernel_lock(file: IO[bytes], *, shared: bool = False) -> bool | None:
     """True: locked; False: held by another process; None: this file system or platform cannot tell."""
     try:
         import fcntl
     except ImportError:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
@@ -285,7 +322,7 @@ def _try_kernel_lock(file: IO[bytes]) -> bool | None:
     return True
 
 
-def _look(path: Path) -> Holder | str | None:
+def look_at(path: Path) -> Holder | str | None:
     """What the lock says: a holder; None where it is absent or free; a text that says why it cannot be understood."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -322,10 +359,12 @@ def _parse(data: object) -> Holder | None:
         space=str(data.get("space", "")),
         process_start=str(data.get("process_start", "")),
         inode=inode if isinstance(inode, int) else 0,
+        shared=data.get("shared") is True,
     )
 
 
-def _held_by(found: Holder | str | None, path: Path) -> LockHeldError:
+def held_by(found: Holder | str | None, path: Path) -> LockHeldError:
+    """The error that says who holds it."""
     wait = "Wait for that run to end, or stop it; then run again."
     if isinstance(found, str):
         return LockHeldError(
@@ -340,8 +379,14 @@ def _held_by(found: Holder | str | None, path: Path) -> LockHeldError:
     return LockHeldError(f"{path.parent} is held by process {found.pid} on host {found.host}{since}.", wait)
 
 
-def _write_me(file: IO[bytes], path: Path) -> Holder:
-    process, token, start = this_process(), secrets.token_hex(16), round(time.time(), 3)
+def write_me(file: IO[bytes], path: Path, token: str = "") -> Holder:
+    """Let the lock name this process; with a token, as one of several that share it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    shared, token = bool(token), token or secrets.token_hex(16)
+    process, start = this_process(), round(time.time(), 3)
     inode = _inode(file.fileno())
     me = Holder(
         host=process.host,
@@ -353,8 +398,20 @@ def _write_me(file: IO[bytes], path: Path) -> Holder:
         process_start=process.started,
         inode=inode,
         path=path.absolute(),
+        shared=shared,
+        joined=shared,
     )
-    names = ("host", "pid", "start", "token", "boot", "space", "process_start", "inode")
+    names = [
+        "host",
+        "pid",
+        "start",
+        "token",
+        "boot",
+        "space",
+        "process_start",
+        "inode",
+        *(["shared"] if shared else []),
+    ]
     _write(file, {name: getattr(me, name) for name in names})
     return me
 
@@ -391,13 +448,16 @@ def _beat(me: Holder, stop: threading.Event) -> None:
 
 
 @contextlib.contextmanager
-def hold_out(paths: OutPaths, seconds: float = 0.0) -> Iterator[Holder]:
+def hold_out(paths: OutPaths, seconds: float = 0.0, over: str = "") -> Iterator[Holder]:
     """Hold OUT while the block runs; another holder is waited for, not longer than `seconds`.
+
+    Args:
+        over: as of `hold_lock`.
 
     Raises:
         LockHeldError: another run holds it.
         StorageError: the lock cannot be written.
     """
-    with wait_for_lock(paths.lock, seconds) as holder:
+    with wait_for_lock(paths.lock, seconds, over) as holder:
         sweep_out(paths.root)
         yield holder

@@ -36,7 +36,7 @@ from mnbatch.results.commit import has_leftovers, read_record, sweep_slide, writ
 from mnbatch.results.damage import PICTURES, damage
 from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_found
 from mnbatch.results.forgetting import complete
-from mnbatch.results.lock import check_still_held
+from mnbatch.results.lock import check_still_held, is_joined
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
@@ -77,8 +77,10 @@ class Store:
         paths = self.paths.slide(record.slide_id)
         with storage_errors(paths.root):
             paths.root.mkdir(parents=True, exist_ok=True)
+        before = read_record(paths) if is_joined(paths.lock) else None
         write_record(paths, record)
-        sweep_slide(paths, record)
+        superseded = None if before is None or before.generation == record.generation else before.generation
+        sweep_slide(paths, record, superseded=superseded)
 
     def forget(self, slide_id: str) -> None:
         """Remove a slide without scores: it was never scored, or its files belong to other slides now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -115,14 +116,27 @@ class SlideWriter:
             self._close()
             sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._staged.root)}
             checksums = {name: file.checksum for name, file in sorted(self._hashed.items())}
-            name = next_generation(self._paths)
-            self._staged.root.rename(self._paths.root / name)
+            name = self._place()
             sync_folder(self._paths.root)
         known = {"generation": name, "sizes": dict(sorted(sizes.items())), "checksums": checksums, "status": "scored"}
         whole = record.model_copy(update=known | {"cells": self.cells, "unreadable": self.unreadable})
+        before = read_record(self._paths)
         write_record(self._paths, whole)
-        sweep_slide(self._paths, whole)
+        sweep_slide(self._paths, whole, superseded=before.generation if before else None)
         return whole
+
+    def _place(self) -> str:
+        """Rename what is staged to the next generation; its name."""
+        while True:
+            name = next_generation(self._paths)
+            try:
+                self._staged.root.rename(self._paths.root / name)
+            except OSError as error:
+                # Another process of the same run took this name a moment ago (a slide that was given to two).
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                continue
+            return name
 
     def abandon(self) -> None:
         """Drop what was staged; on a full disk, too, where closing a file fails."""

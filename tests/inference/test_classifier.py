@@ -14,7 +14,7 @@ from mnbatch.imaging.preparation import Preparation, network_input
 from mnbatch.inference.classifier import Classifier, Scores, pick_device
 from mnbatch.inference.engines import DeviceEngine
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
-from mnbatch.inference.network_scores import Normaliser
+from mnbatch.inference.network_scores import Normaliser, convolutions_for, cpu_has_bfloat16
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
 from tests.inference.inference_helpers import card_fields, crops
 
@@ -50,6 +50,50 @@ def test_score_follows_the_written_rule(model: LoadedModel, classifier: Classifi
     assert scores.p_mn.dtype == np.float64
     assert scores.maps.dtype == np.float32
     assert scores.maps.shape == (3, 3, 13, 13)
+
+
+@pytest.fixture(scope="module")
+def half(model: LoadedModel) -> Iterator[Classifier]:
+    if not cpu_has_bfloat16():
+        pytest.skip("this processor has no bfloat16")
+    with Classifier(model, device="cpu", minibatch=4, threads=2, precision="bf16") as classifier:
+        yield classifier
+
+
+def test_bfloat16_of_a_processor_is_another_number_and_a_near_one(half: Classifier, classifier: Classifier) -> None:
+    pixels = crops(8)
+    difference = np.abs(half.score(pixels).p_mn - classifier.score(pixels).p_mn)
+    assert half.precision == "bf16"
+    assert classifier.precision == "fp32"
+    assert 0 < difference.max() < P_TOLERANCE
+
+
+def test_bfloat16_gives_the_same_bits_at_every_place_beside_any_neighbours(half: Classifier, model) -> None:
+    pixels, strangers = crops(4), crops(4, seed=99)
+    reference = half.score(pixels)
+    for shift in range(1, 4):
+        rolled = half.score(np.roll(pixels, shift, axis=0))
+        for index in range(4):
+            assert _same_bits(_row(rolled, (index + shift) % 4), _row(reference, index))
+    for place in range(4):
+        mixed = strangers.copy()
+        mixed[place] = pixels[0]
+        assert _same_bits(_row(half.score(mixed), place), _row(reference, 0))
+    assert _same_bits(half.score(pixels[:1]), _row(reference, 0))
+    with Classifier(model, device="cpu", minibatch=4, threads=1, precision="bf16") as alone:
+        assert _same_bits(alone.score(pixels), reference)
+
+
+def test_a_precision_that_cannot_be_had_is_refused(model: LoadedModel, monkeypatch) -> None:
+    with pytest.raises(UsageError, match="Unknown precision"):
+        Classifier(model, device="cpu", precision="fp16")
+    monkeypatch.setattr("mnbatch.inference.network_scores.cpu_has_bfloat16", lambda: False)
+    with pytest.raises(UsageError, match="no instructions"):
+        Classifier(model, device="cpu", precision="bf16")
+    with pytest.raises(UsageError, match="not for Linear"):
+        convolutions_for(torch.nn.Linear(1, 1), torch.device("cuda"), "bf16")
+    assert convolutions_for(model.network, torch.device("cuda"), "auto") == torch.bfloat16
+    assert convolutions_for(model.network, torch.device("cuda"), "fp32") == torch.float32
 
 
 def _normalisation(model: LoadedModel) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from mnbatch.console import SilentProgress
 from mnbatch.pipeline.run import run
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.store import Store
@@ -72,6 +73,31 @@ def test_content_changed_behind_an_unchanged_time_is_found_with_verify(settings,
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert len(run(settings()).kept) == 4
     assert len(run(settings(verify=True)).scored) == 1
+
+
+def test_a_stated_precision_scores_again_what_has_another_and_both_in_one_out_are_warned_of(settings, tmp_path):
+    """As after nights on a GPU: one record says bf16."""
+    run(settings())
+    store = Store(tmp_path / "out")
+    record = next(iter(store.records()))
+    on_gpu = record.model_copy(update={"scored": record.scored.model_copy(update={"precision": "bf16"})})
+    store.put_record(on_gpu)
+    said = Said()
+    assert len(run(settings(), said).kept) == 4
+    assert [text for text in said.warnings if "two precisions: 1 in bf16, 3 in fp32" in text] != []
+    said = Said()
+    assert run(settings(precision="fp32"), said).scored == [record.slide_id]
+    assert said.warnings == []
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert "--precision fp32" in manifest["slides"][record.slide_id]["why"]
+
+
+class Said(SilentProgress):
+    def __init__(self):
+        self.warnings = []
+
+    def warning(self, text):
+        self.warnings.append(text)
 
 
 def test_a_new_threshold_calls_anew_without_scoring(settings, no_scoring, tmp_path):

@@ -74,7 +74,7 @@ def test_another_host_is_waited_for_until_its_heartbeat_stops(lock):
 
 
 def test_a_dead_process_of_this_host_is_taken_over_without_kernel_locks(lock, monkeypatch):
-    monkeypatch.setattr("mnbatch.results.lock._try_kernel_lock", lambda file: None)
+    monkeypatch.setattr("mnbatch.results.lock.try_kernel_lock", lambda file: None)
     lock.write_text(json.dumps({"host": socket.gethostname(), "pid": 2**22 + 1, "start": 0}))
     with hold_lock(lock):
         pass
@@ -127,7 +127,7 @@ def test_a_heartbeat_that_moves_between_two_looks_is_alive_whatever_its_date(loc
 def test_a_process_number_that_is_used_again_holds_nothing(lock, monkeypatch, kernel):
     me = this_process()
     known = {"host": me.host, "boot": me.boot, "space": me.space, "pid": os.getppid(), "start": 1e9}
-    monkeypatch.setattr(locks, "_try_kernel_lock", lambda file: kernel)
+    monkeypatch.setattr(locks, "try_kernel_lock", lambda file: kernel)
     lock.write_text(json.dumps(known | {"process_start": "1"}))
     assert current_holder(lock) is None
     with hold_lock(lock) as holder:
@@ -147,7 +147,7 @@ NOBODY = ["[", "[]", "3", '{"pid": 3}', '{"host": "a", "pid": "x"}', "[" * 5000,
 
 @pytest.mark.parametrize("text", NOBODY)
 def test_a_lock_that_names_nobody_is_said_and_lapses_where_the_kernel_cannot_tell(lock, text, monkeypatch):
-    monkeypatch.setattr(locks, "_try_kernel_lock", lambda file: None)
+    monkeypatch.setattr(locks, "try_kernel_lock", lambda file: None)
     lock.write_text(text)
     with pytest.raises(LockHeldError, match="cannot be understood"), hold_lock(lock, look_seconds=0):
         pass
@@ -218,12 +218,12 @@ def test_where_the_system_cannot_tell_no_process_is_touched(lock, monkeypatch):
     monkeypatch.setattr("mnbatch.processes.os.name", "nt")
     monkeypatch.setattr("mnbatch.processes.started", lambda pid: None)
     monkeypatch.setattr("mnbatch.processes.os.kill", lambda *a: pytest.fail("a signal was sent"))
-    monkeypatch.setattr(locks, "_try_kernel_lock", lambda file: None)
+    monkeypatch.setattr(locks, "try_kernel_lock", lambda file: None)
     assert locks.runs(4, "") is None
 
 
 def test_a_disk_that_takes_half_of_the_lock_blocks_nobody_afterwards(lock, monkeypatch):
-    real = locks._opened
+    real = locks.open_lock
 
     class Half:
         def __init__(self, file):
@@ -241,7 +241,7 @@ def test_a_disk_that_takes_half_of_the_lock_blocks_nobody_afterwards(lock, monke
         def __exit__(self, *error):
             self._file.close()
 
-    monkeypatch.setattr(locks, "_opened", lambda path: Half(real(path)))
+    monkeypatch.setattr(locks, "open_lock", lambda path: Half(real(path)))
     with pytest.raises(StorageError, match="is full"), hold_lock(lock):
         pass
     monkeypatch.undo()

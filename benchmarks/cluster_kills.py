@@ -1,0 +1,116 @@
+"""SIGKILL at random moments, of workers of a cluster and of its run: are the bytes those of a plain run?
+
+    python benchmarks/cluster_kills.py [--workers 50] [--runs 50] [--slides 24] [--cells 12] [--seed 1]
+
+Simulated crops, the bundled model, a cluster of two processes of this machine. Worker kills: while one run goes on, a
+random worker is killed after a random time, again and again, until the run ends; runs are made until there were enough
+kills. Coordinator kills: `mnbatch run --cluster local:2` is killed at a random moment and started again, until it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from mnbatch.simulate.export_plan import ExportPlan
+from mnbatch.simulate.simulated_export import simulate_export
+
+MASKED = re.compile(
+    rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\+00:00|Z| UTC)?|cpu \(\d+ threads\)"
+    rb"|\"seconds\": [0-9.e-]+|\"checksum\": \"[0-9a-f]{32}\"|\"generation\": \"g\d+\""
+)
+
+
+def main() -> None:
+    """Kill and compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=50, help="kills of workers")
+    parser.add_argument("--runs", type=int, default=50, help="kills of the run")
+    parser.add_argument("--slides", type=int, default=24)
+    parser.add_argument("--cells", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    random.seed(arguments.seed)
+    with tempfile.TemporaryDirectory(prefix="mnbatch-kills-") as name:
+        folder = Path(name)
+        plan = ExportPlan(donors=arguments.slides // 2, slides=2, cells=arguments.cells, fmt="png", bits=8)
+        simulate_export(folder / "made", plan, workers=1)
+        start = time.perf_counter()
+        mnbatch(folder, "plain", []).wait()
+        seconds = time.perf_counter() - start
+        expected = contents(folder / "plain")
+        print(f"{arguments.slides} slides of {arguments.cells} cells; plain run {seconds:.0f} s", flush=True)
+        kill_workers(folder, arguments.workers, seconds, expected)
+        kill_runs(folder, arguments.runs, seconds, expected)
+
+
+def mnbatch(folder: Path, out: str, options: list[str]) -> subprocess.Popen[bytes]:
+    """A run, as a process group of its own."""
+    command = [sys.executable, "-m", "mnbatch", "run", str(folder / "made/export"), "--out", str(folder / out)]
+    return subprocess.Popen([*command, "--device", "cpu", "--quiet", *options], start_new_session=True)
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """Tables and generations without times; a generation's number counts the attempts that were committed."""
+    found = {}
+    for path in sorted([*out.glob("*.csv"), *out.glob("slides/*/record.json"), *out.glob("slides/*/g*/*")]):
+        name = re.sub(r"/g\d+/", "/g/", path.relative_to(out).as_posix())
+        assert name not in found, f"{name} is there twice"
+        found[name] = MASKED.sub(b"", path.read_bytes())
+    return found
+
+
+def kill_workers(folder: Path, wanted: int, seconds: float, expected: dict[str, bytes]) -> None:
+    """Runs whose workers are killed while they work."""
+    import distributed
+
+    kills = runs = same = 0
+    while kills < wanted:
+        options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+        with distributed.LocalCluster(memory_limit=0, silence_logs=50, **options) as cluster:
+            process = mnbatch(folder, "killed", ["--cluster", cluster.scheduler_address])
+            ended = threading.Event()
+            while not ended.wait(random.uniform(0.1, 0.5) * seconds) and kills < wanted and process.poll() is None:
+                nanny = random.choice(list(cluster.workers.values()))
+                if nanny.process is not None and nanny.process.pid is not None:
+                    os.kill(nanny.process.pid, signal.SIGKILL)
+                    kills += 1
+            process.wait()
+        # A slide that was at three workers when they were killed is left to the next run, as it should be.
+        mnbatch(folder, "killed", []).wait()
+        runs, same = runs + 1, same + (contents(folder / "killed") == expected)
+        shutil.rmtree(folder / "killed")
+    print(f"workers: {kills} kills in {runs} runs; the bytes of a plain run in {same} of {runs}", flush=True)
+
+
+def kill_runs(folder: Path, wanted: int, seconds: float, expected: dict[str, bytes]) -> None:
+    """The run and its workers are killed at a random moment; then it goes on."""
+    kills = runs = same = 0
+    while kills < wanted:
+        while True:
+            process = mnbatch(folder, "killed", ["--cluster", "local:2"])
+            try:
+                process.wait(random.uniform(0.3, 1.5) * seconds + 5 if kills < wanted else None)
+                break
+            except subprocess.TimeoutExpired:
+                os.kill(process.pid, signal.SIGKILL)
+                kills += 1
+                process.wait()
+        runs, same = runs + 1, same + (contents(folder / "killed") == expected)
+        shutil.rmtree(folder / "killed")
+    print(f"runs: {kills} kills in {runs} batches; the bytes of a plain run in {same} of {runs}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,383 @@
+"""Slides scored by the workers of a Dask cluster: this process holds OUT, gives slides out, gathers their records."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mnbatch.assay.reasons import Named, say
+from mnbatch.console import RunProgress
+from mnbatch.errors import (
+    ClusterError,
+    LockHeldError,
+    MismatchError,
+    MnbatchError,
+    ModelError,
+    SlideError,
+    StorageError,
+    UsageError,
+)
+from mnbatch.pipeline.cluster_opening import open_cluster
+from mnbatch.pipeline.cluster_worker import Finished, Order, describe_worker, score_shard
+from mnbatch.pipeline.committing import failed_record
+from mnbatch.pipeline.plan_file import different_versions, settings_elsewhere
+from mnbatch.pipeline.planning import Plan, Stamps
+from mnbatch.pipeline.reading import SlideJob
+from mnbatch.pipeline.sharding import MOST_DEATHS, Shard, Shards
+from mnbatch.results.commit import is_damaged
+from mnbatch.results.lock import check_still_held, run_of
+from mnbatch.results.manifest import versions
+from mnbatch.results.records import SlideRecord
+from mnbatch.results.store import Store
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+LOOK_SECONDS = 0.5
+"""Between two looks at the workers, where nothing comes back."""
+
+RESULT_SECONDS = 300.0
+"""For an answer that is ready, on its way from a worker; a few kilobytes."""
+
+LOST_SECONDS = 60.0
+"""A scheduler that does not answer for so long is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterTools:
+    """What a run lends to its cluster.
+
+    Attributes:
+        stop: asked between two looks.
+        on_workers: told, by their addresses, which workers take part when that changes.
+        timeout: seconds without any worker after which the run ends.
+    """
+
+    progress: RunProgress
+    stop: Callable[[], bool]
+    on_workers: Callable[[list[dict[str, Any]]], None]
+    timeout: float
+
+
+def score_on_cluster(
+    pending: list[Plan], store: Store, stamps: Stamps, tools: ClusterTools
+) -> Iterator[tuple[SlideJob, SlideRecord]]:
+    """Score slides on the workers of `settings.cluster`; yields each finished slide with its record.
+
+    A worker that dies costs what it had not committed: those slides go out again, each alone. A slide at which
+    `MOST_DEATHS` workers died fails, as one that a later run tries again.
+
+    Raises:
+        ClusterError: no worker came within the timeout, or the scheduler is gone.
+        MismatchError: all workers that came run something else.
+        LockHeldError: another run took OUT over.
+    """
+    known = all(plan.slide.kind == "crops" for plan in pending)
+    tools.progress.start(len(pending), sum(len(plan.slide.files) for plan in pending) if known else None)
+    said = stamps.settings.cluster
+    assert said is not None
+    with open_cluster(said) as client:
+        yield from _Coordinator(client, pending, store, stamps, tools).go()
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A worker as the coordinator knows it.
+
+    Attributes:
+        asked: its answer to what it is, under way; None once it is known.
+        device: of it, once it may be used.
+        shard, future: what it is at.
+    """
+
+    address: str
+    threads: int
+    asked: Future[Any] | None
+    device: str = ""
+    host: str = ""
+    shard: Shard | None = None
+    future: Future[Any] | None = None
+
+    @property
+    def idle(self) -> bool:
+        return self.asked is None and self.shard is None
+
+
+@dataclass(slots=True)
+class _Coordinator:
+    client: Client
+    pending: list[Plan]
+    store: Store
+    stamps: Stamps
+    tools: ClusterTools
+    shards: Shards = field(init=False)
+    token: str = field(init=False)
+    digest: str = field(init=False)
+    workers: dict[str, _Worker] = field(default_factory=dict)
+    refused: dict[str, MnbatchError] = field(default_factory=dict)
+    noted: set[str] = field(default_factory=set)
+    device: str = ""
+    since: float = field(default_factory=time.monotonic)
+    answered: float = field(default_factory=time.monotonic)
+
+    def go(self) -> Iterator[tuple[SlideJob, SlideRecord]]:
+        self.token = run_of(self.store.paths.lock)
+        self.digest = self.stamps.models.digest
+        self._wait_for_the_first()
+        self.shards = Shards(self.pending, max(len(self.workers), 1))
+        while self.shards.left and not self.tools.stop():
+            check_still_held(self.store.paths.lock)
+            yield from self._bury(self._look())
+            self._refuse_to_wait_for_ever()
+            for worker in self.workers.values():
+                if worker.idle and self.shards.waiting:
+                    self._send(worker)
+            yield from self._gather()
+        if not self.tools.stop():
+            yield from self._read_again()
+
+    # Workers: who is there, and who may take part.
+
+    def _wait_for_the_first(self) -> None:
+        while not any(worker.asked is None for worker in self.workers.values()) and not self.tools.stop():
+            self._look()
+            self._refuse_to_wait_for_ever()
+            self._pause([worker.asked for worker in self.workers.values()])
+
+    def _look(self) -> list[_Worker]:
+        """See which workers are connected, and ask new ones what they are; returns those that are gone."""
+        there = self._connected()
+        if there is None:
+            return []
+        gone = [worker for address, worker in self.workers.items() if address not in there]
+        for worker in gone:
+            del self.workers[worker.address]
+        for address, known in there.items():
+            if address not in self.workers and address not in self.refused:
+                worker = _Worker(address, int(known.get("nthreads", 1)), self._ask(address))
+                self.workers[address] = worker
+        for worker in list(self.workers.values()):
+            if worker.asked is not None and worker.asked.done():
+                self._judge(worker)
+        for address in [address for address in self.refused if address not in there]:
+            del self.refused[address]
+        if gone:
+            self._tell_workers()
+        return gone
+
+    def _connected(self) -> dict[str, Any] | None:
+        """None where the scheduler does not answer now."""
+        try:
+            # Not `scheduler_info`: its answer is overwritten now and then by one that names no worker.
+            identity = self.client.sync(self.client.scheduler.identity, n_workers=-1)
+            found: dict[str, Any] = identity["workers"]
+            if self.client.status != "running":
+                raise OSError("closed")
+        except Exception as error:
+            # Whatever a library says about a connection that broke.
+            if time.monotonic() - self.answered > LOST_SECONDS or self.client.status == "closed":
+                raise _scheduler_gone() from error
+            time.sleep(LOOK_SECONDS)
+            return None
+        self.answered = time.monotonic()
+        return found
+
+    def _ask(self, address: str) -> Future[Any]:
+        settings = settings_elsewhere(self.stamps.settings, self.stamps.models)
+        question = {
+            "out": str(self.store.paths.root),
+            "export": str(settings.export),
+            "token": self.token,
+            "model": settings.model,
+            "device": settings.device,
+        }
+        return self._submit(describe_worker, question, address)
+
+    def _submit(self, function: Callable[[Any], Any], argument: object, address: str) -> Future[Any]:
+        return self.client.submit(
+            function,
+            argument,
+            key=f"mnbatch-{secrets.token_hex(8)}",
+            workers=[address],
+            allow_other_workers=False,
+            pure=False,
+            retries=0,
+        )
+
+    def _judge(self, worker: _Worker) -> None:
+        """Let it take part, or refuse it and say why."""
+        assert worker.asked is not None
+        future, worker.asked = worker.asked, None
+        try:
+            answer = future.result(timeout=RESULT_SECONDS)
+            wrong = self._differences(answer)
+        except Exception as error:  # noqa: BLE001 - what cannot be loaded there may say so in any words
+            wrong = ModelError(f"it cannot run mnbatch: {type(error).__name__}: {error}", "Install it there.")
+            answer = {}
+        if wrong is not None:
+            self._refuse(worker, wrong)
+            return
+        worker.device, worker.host = answer["device"], answer["host"]
+        self.device = worker.device
+        self._tell_workers()
+
+    def _differences(self, answer: dict[str, Any]) -> MnbatchError | None:
+        """What keeps a worker from taking part; the message is of the worker alone."""
+        other = different_versions(versions(), answer["versions"])
+        if answer["model"] != self.digest:
+            other.append(f"model {answer['model'][:12]}, not {self.digest[:12]}")
+        if self.device and answer["device"] != self.device:
+            other.append(f"device {answer['device']}, not {self.device}")
+        if other:
+            return MismatchError("; ".join(other), "Use the same installation, model and kind of device everywhere.")
+        unseen = [name for name in ("out", "export") if not answer[name]]
+        if unseen:
+            where = {"out": self.store.paths.root, "export": self.stamps.settings.export.resolve()}
+            paths = " and ".join(str(where[name]) for name in unseen)
+            return StorageError(f"it does not see {paths}", "Mount the share there, under the same path.")
+        return None
+
+    def _refuse(self, worker: _Worker, wrong: MnbatchError) -> None:
+        self.workers.pop(worker.address, None)
+        self.refused[worker.address] = wrong
+        self.tools.progress.warning(f"worker {worker.address} takes no part: {wrong.message}. {wrong.next_step}")
+        self._tell_workers()
+
+    def _tell_workers(self) -> None:
+        there = sorted((w for w in self.workers.values() if w.asked is None), key=lambda w: w.address)
+        self.tools.on_workers([{"address": w.address, "host": w.host, "device": w.device} for w in there])
+
+    def _refuse_to_wait_for_ever(self) -> None:
+        if any(worker.asked is None for worker in self.workers.values()):
+            self.since = time.monotonic()
+        elif time.monotonic() - self.since > self.tools.timeout:
+            seconds = f"{self.tools.timeout:.0f} seconds"
+            if not self.refused:
+                raise ClusterError(
+                    f"No worker of the cluster {self.stamps.settings.cluster} came within {seconds}.",
+                    "Start workers and run again: finished slides are kept. --cluster-timeout waits longer.",
+                )
+            wrong = next(iter(self.refused.values()))
+            text = f"None of {len(self.refused)} workers can take part: {wrong.message}."
+            raise type(wrong)(text, wrong.next_step)
+
+    # Shards: out, back, lost.
+
+    def _send(self, worker: _Worker) -> None:
+        shard = self.shards.give()
+        settings = settings_elsewhere(self.stamps.settings, self.stamps.models)
+        slides = tuple((plan.slide, plan.why) for plan in shard.plans)
+        order = Order(self.store.paths.root, self.token, settings, slides, worker.threads)
+        worker.shard, worker.future = shard, self._submit(score_shard, order, worker.address)
+
+    def _gather(self) -> Iterator[tuple[SlideJob, SlideRecord]]:
+        """Wait a moment for what comes back."""
+        self._pause([worker.future or worker.asked for worker in self.workers.values()])
+        for worker in list(self.workers.values()):
+            if worker.future is not None and worker.future.done():
+                yield from self._take(worker)
+
+    def _pause(self, futures: list[Future[Any] | None]) -> None:
+        from distributed import wait
+
+        waiting = [future for future in futures if future is not None]
+        if not waiting:
+            time.sleep(LOOK_SECONDS)
+            return
+        try:
+            wait(waiting, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            return
+        except Exception:  # noqa: BLE001 - a cancelled future, a broken connection: the next look tells
+            time.sleep(LOOK_SECONDS)
+
+    def _take(self, worker: _Worker) -> Iterator[tuple[SlideJob, SlideRecord]]:
+        shard, future = worker.shard, worker.future
+        assert shard is not None
+        assert future is not None
+        worker.shard = worker.future = None
+        if future.status in ("cancelled", "lost"):
+            # The scheduler forgot it (it was started again, perhaps); neither worker nor slides are at fault.
+            yield from self._noted(shard, {})
+            self.shards.back(shard, self._committed)
+            return
+        try:
+            finished: list[Finished] = future.result(timeout=RESULT_SECONDS)
+        except (StorageError, LockHeldError, ModelError, UsageError) as error:
+            # Of this worker. Where OUT itself is full no other can do better, and the words of the last end the run.
+            check_still_held(self.store.paths.lock)
+            self._refuse(worker, type(error)(error.message.rstrip("."), error.next_step))
+            yield from self._noted(shard, {})
+            self.shards.back(shard, self._committed)
+            return
+        except Exception as error:  # noqa: BLE001 - the worker died, or something in it did
+            yield from self._lost(worker, shard, f"{type(error).__name__}: {error}")
+            return
+        yield from self._noted(shard, {one.slide_id: one.cause for one in finished})
+        if all(self._committed(plan) for plan in shard.plans):
+            self.shards.done(shard)
+        else:
+            self.shards.back(shard, self._committed)
+
+    def _bury(self, gone: list[_Worker]) -> Iterator[tuple[SlideJob, SlideRecord]]:
+        """Shards of workers that are no longer connected."""
+        for worker in gone:
+            if worker.future is not None and worker.shard is not None:
+                # What it had sent back is of no use without its memory; what it committed is on the disk.
+                worker.future.cancel()
+                yield from self._lost(worker, worker.shard, "it is not connected any more")
+
+    def _lost(self, worker: _Worker, shard: Shard, why: str) -> Iterator[tuple[SlideJob, SlideRecord]]:
+        yield from self._noted(shard, {})
+        left = [plan for plan in shard.plans if not self._committed(plan)]
+        self.tools.progress.message(f"worker {worker.address} was lost ({why}); {len(left)} slides go out again")
+        for plan in self.shards.lost(shard, self._committed):
+            said = say("workers-died", slide=Named("slide", plan.slide.name), number=MOST_DEATHS)
+            yield self._fail(plan, SlideError(said, say("workers-died-do"), transient=True))
+
+    def _fail(self, plan: Plan, error: SlideError) -> tuple[SlideJob, SlideRecord]:
+        job = SlideJob(plan.slide, plan.why)
+        record = failed_record(job, error, self.stamps)
+        self.store.put_record(record)
+        self.noted.add(plan.slide.slide_id)
+        return job, record
+
+    # Records: what is true is what is on the disk.
+
+    def _committed(self, plan: Plan) -> bool:
+        record = self.store.record(plan.slide.slide_id)
+        return record is not None and not is_damaged(record) and record != plan.record
+
+    def _noted(self, shard: Shard, causes: dict[str, str]) -> Iterator[tuple[SlideJob, SlideRecord]]:
+        """What a shard committed, read from the disk, once."""
+        for plan in shard.plans:
+            slide_id = plan.slide.slide_id
+            if slide_id in self.noted or not self._committed(plan):
+                continue
+            record = self.store.record(slide_id)
+            assert record is not None
+            self.noted.add(slide_id)
+            job = SlideJob(plan.slide, plan.why)
+            cause = causes.get(slide_id, "")
+            job.cause = RuntimeError(cause) if cause else None
+            self.tools.progress.cells(record.cells)
+            yield job, record
+
+    def _read_again(self) -> Iterator[tuple[SlideJob, SlideRecord]]:
+        """Before anything is reported: every slide that was to be scored is whole on the disk, or fails."""
+        for plan in self.pending:
+            record = self.store.record(plan.slide.slide_id)
+            whole = record is not None and not is_damaged(record) and not self.store.damage(record)
+            if not whole:
+                said = say("not-committed", slide=Named("slide", plan.slide.name))
+                yield self._fail(plan, SlideError(said, say("not-committed-do"), transient=True))
+
+
+def _scheduler_gone() -> ClusterError:
+    return ClusterError(
+        "The scheduler of the cluster does not answer any more.",
+        "Start it again, and run again: finished slides are kept.",
+    )

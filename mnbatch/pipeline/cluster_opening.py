@@ -1,0 +1,149 @@
+"""The cluster that `--cluster` names: one that runs, processes of this machine, or jobs of a batch system."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnbatch.errors import ClusterError, UsageError
+from mnbatch.intake import read_text, reason, short
+from mnbatch.pipeline.reading import default_workers
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^\s]+")
+_LOCAL = re.compile(r"local:([1-9][0-9]{0,3})")
+CONNECT_SECONDS = 30.0
+MOST_JOBS = 10_000
+
+# Options of dask_jobqueue.SLURMCluster that a file may have: whatever else can be said to Dask is said in its own
+# configuration.
+_JOB_OPTIONS = {
+    "queue": str,
+    "account": str,
+    "cores": int,
+    "processes": int,
+    "memory": str,
+    "walltime": str,
+    "interface": str,
+    "local_directory": str,
+    "log_directory": str,
+    "job_script_prologue": list,
+    "job_extra_directives": list,
+    "worker_extra_args": list,
+    "python": str,
+}
+
+
+@contextlib.contextmanager
+def open_cluster(said: str) -> Iterator[Client]:
+    """A client of the cluster; what was started for it ends with the block.
+
+    Args:
+        said: address of a scheduler, `local:N`, or a TOML file that describes jobs.
+
+    Raises:
+        UsageError: it is none of these, or the file cannot be used.
+        ClusterError: no scheduler answers there.
+    """
+    with contextlib.ExitStack() as stack:
+        local = _LOCAL.fullmatch(said)
+        if local is not None:
+            target: Any = stack.enter_context(_local(int(local[1])))
+        elif _ADDRESS.fullmatch(said):
+            target = said
+        elif said.endswith(".toml"):
+            target = stack.enter_context(_jobs(Path(said)))
+        else:
+            raise UsageError(
+                f"--cluster cannot be {short(said)!r}.",
+                "Give the address of a Dask scheduler (tcp://host:8786), local:N, or a file such as slurm.toml.",
+            )
+        yield stack.enter_context(_client(target))
+
+
+@contextlib.contextmanager
+def _client(target: Any) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, TimeoutError) as error:
+        raise ClusterError(
+            f"No Dask scheduler answers at {target}: {reason(error) if isinstance(error, OSError) else 'timeout'}.",
+            "Start it (`dask scheduler`), or correct --cluster.",
+        ) from error
+    try:
+        yield client
+    finally:
+        # The scheduler may be gone: then there is nobody to say goodbye to.
+        with contextlib.suppress(Exception):
+            client.close(timeout=5)  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def _local(workers: int) -> Iterator[Any]:
+    """Processes of this machine that share its cores."""
+    import logging
+
+    from distributed import LocalCluster
+
+    cluster = LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=workers,
+        threads_per_worker=max(1, default_workers() // workers),
+        processes=True,
+        dashboard_address=None,
+        memory_limit=0,
+        silence_logs=logging.CRITICAL,
+    )
+    try:
+        yield cluster
+    finally:
+        with contextlib.suppress(Exception):
+            cluster.close(timeout=10)  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def _jobs(path: Path) -> Iterator[Any]:
+    """Jobs of Slurm, each a worker, that end with the run."""
+    options, jobs = read_jobs(path)
+    from dask_jobqueue import SLURMCluster
+
+    cluster = SLURMCluster(**options)
+    try:
+        cluster.scale(jobs=jobs)
+        yield cluster
+    finally:
+        with contextlib.suppress(Exception):
+            cluster.close(timeout=10)
+
+
+def read_jobs(path: Path) -> tuple[dict[str, Any], int]:
+    """Options of the jobs, and how many.
+
+    Raises:
+        UsageError: the file cannot be read, or holds what is no option.
+    """
+    wrong = "Write [slurm] with jobs, cores and memory; docs/operations.md has an example."
+    try:
+        table = tomllib.loads(read_text(path))
+        options = dict(table["slurm"])
+    except OSError as error:
+        raise UsageError(f"Cannot read {path}: {reason(error)}.", "Check --cluster.") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path} does not describe jobs: {reason(error)}.", wrong) from error
+    jobs = options.pop("jobs", None)
+    if not isinstance(jobs, int) or isinstance(jobs, bool) or not 1 <= jobs <= MOST_JOBS:
+        raise UsageError(f"{path}: jobs is {short(repr(jobs))}.", wrong)
+    for name, value in options.items():
+        if name not in _JOB_OPTIONS or not isinstance(value, _JOB_OPTIONS[name]):
+            raise UsageError(f"{path}: {short(name)} cannot be {short(repr(value))}.", wrong)
+    if not {"cores", "memory"} <= options.keys() or len(table) != 1:
+        raise UsageError(f"{path} does not state cores and memory of a job, or has more than [slurm].", wrong)
+    # One worker a job: it shares its cores itself.
+    return {"processes": 1} | options, jobs

@@ -1,0 +1,161 @@
+"""What runs in a worker of a cluster: it scores slides and commits each itself, under the token of the run."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnbatch.assay.cells import Slide
+from mnbatch.console import SilentProgress
+from mnbatch.inference.catalogue import ModelSet
+from mnbatch.pipeline.planning import Plan, Stamps
+from mnbatch.pipeline.workers import WorkerPool
+from mnbatch.results.lock import join_run, read_holder
+from mnbatch.results.manifest import versions
+from mnbatch.results.paths import OutPaths
+from mnbatch.results.store import Store
+from mnbatch.settings import RunSettings
+
+LOOK_SECONDS = 2.0
+"""A worker asks so often whether its run still holds OUT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Slides for one worker.
+
+    Attributes:
+        token: of the run.
+        slides: each with the reason why it is scored.
+        threads: of this worker.
+    """
+
+    out: Path
+    token: str
+    settings: RunSettings
+    slides: tuple[tuple[Slide, str], ...]
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A slide that was committed.
+
+    Attributes:
+        record: as JSON.
+        cause: traceback of an unexpected error of this slide; "" for none.
+    """
+
+    slide_id: str
+    record: str
+    cause: str
+
+
+def describe_worker(question: Mapping[str, Any]) -> dict[str, Any]:
+    """What this worker is and sees, in plain values: it may run another version.
+
+    Args:
+        question: out, export, token, model and device of the run.
+    """
+    from mnbatch.inference.classifier import pick_device
+
+    holder = read_holder(OutPaths(Path(question["out"])).lock)
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "versions": dict(versions()),
+        "model": ModelSet.open(question["model"]).digest,
+        "device": pick_device(question["device"]).type,
+        "out": holder is not None and holder.token == question["token"],
+        "export": os.path.isdir(question["export"]),
+    }
+
+
+_one_at_a_time = threading.Lock()
+_latest: dict[str, int] = {}
+"""Token of a run -> number of the newest shard that it gave to this worker."""
+
+
+def score_shard(order: Order) -> list[Finished]:
+    """Score and commit; returns the slides that are finished.
+
+    Where the scheduler lost this worker and found it again, an earlier shard may still be under way: it is stopped
+    first.
+
+    Raises:
+        MnbatchError: what would end a run here.
+    """
+    number = _latest[order.token] = _latest.get(order.token, 0) + 1
+    with _one_at_a_time:
+        held = _Held(OutPaths(order.out).lock, order.token, lambda: _latest[order.token] == number)
+        with join_run(OutPaths(order.out).lock, order.token):
+            return _score(order, held)
+
+
+class _Held:
+    """Says when to stop: the run no longer holds OUT, or another shard was given to this worker."""
+
+    def __init__(self, lock: Path, token: str, newest: Callable[[], bool]) -> None:
+        self._lock = lock
+        self._token = token
+        self._newest = newest
+        self._looked = time.monotonic()
+        self._lost = False
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._looked = time.monotonic()
+            holder = read_holder(self._lock)
+            self._lost = holder is None or holder.token != self._token
+        return self._lost or not self._newest()
+
+
+def _score(order: Order, stop: Callable[[], bool]) -> list[Finished]:
+    from mnbatch.pipeline.scoring import Tools, score_slides
+
+    settings = order.settings
+    size = settings.workers or order.threads
+    kit = _kit(settings, order.threads)
+    store = Store(order.out)
+    pending = [Plan(slide, "score", why, None) for slide, why in order.slides]
+    finished = []
+    with WorkerPool(size, settings.file_deadline, settings.file_memory) as pool:
+        tools = Tools(SilentProgress(), None, stop, lambda _: None, pool, kit.classifiers)
+        sized = Stamps(kit.models, settings.model_copy(update={"workers": size}))
+        for job, record in score_slides(pending, store, sized, tools):
+            cause = "" if job.cause is None else "".join(traceback.format_exception(job.cause))
+            finished.append(Finished(record.slide_id, record.model_dump_json(), cause))
+    return finished
+
+
+@dataclass(frozen=True, slots=True)
+class _Kit:
+    """What is kept from shard to shard: models that are verified, and on the device."""
+
+    key: object
+    models: ModelSet
+    classifiers: Any
+
+
+_kits: list[_Kit] = []
+
+
+def _kit(settings: RunSettings, threads: int) -> _Kit:
+    """Of the latest run that this process served; one alone, since a GPU holds no more."""
+    from mnbatch.pipeline.scoring import Classifiers
+
+    models = ModelSet.open(settings.model)
+    key = (models.digest, settings.device, settings.precision, settings.minibatch, threads)
+    if _kits and _kits[0].key == key:
+        return _kits[0]
+    for old in _kits:
+        old.classifiers.close()
+    _kits[:] = [_Kit(key, models, Classifiers(models, settings, lambda _: None, threads))]
+    return _kits[0]

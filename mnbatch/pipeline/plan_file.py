@@ -1,0 +1,261 @@
+"""A plan as a file: what a run would do with each slide, with all that another process needs to do it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import ValidationError
+
+from mnbatch.assay.cells import Companion, SceneNames, Skipped, Slide, SourceFile
+from mnbatch.assay.field_records import InputKind
+from mnbatch.errors import MismatchError, UsageError
+from mnbatch.inference.catalogue import ModelSet, models_directory
+from mnbatch.intake import read_json, reason, short
+from mnbatch.pipeline.planning import Plan
+from mnbatch.results.manifest import versions
+from mnbatch.results.records import SlideRecord
+from mnbatch.settings import RunSettings
+
+# Of every slide a few plain fields are for people, and for scripts that share slides out; `slide` is for
+# `mnbatch score`, which trusts none of it further than a path that a person typed.
+
+
+PLAN_VERSION = 1
+_SLIDE_ID = re.compile(r"[^/\\\0]{1,255}")
+_LETTERS = 24
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedScore:
+    """A slide that is to be scored.
+
+    Attributes:
+        why: why.
+        was: `state_of` its record when the plan was made.
+    """
+
+    slide: Slide
+    why: str
+    was: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFile:
+    """A plan that was written down.
+
+    Attributes:
+        run: token under which its slides are scored, unless another is given.
+        settings: of the run.
+        model: digest of the set of models.
+        versions: of mnbatch and of the packages that numbers may depend on.
+        slides: those to be scored.
+    """
+
+    run: str
+    settings: RunSettings
+    model: str
+    versions: Mapping[str, str]
+    slides: tuple[PlannedScore, ...]
+
+    def part(self, number: int, parts: int) -> PlanFile:
+        """The `number`th (from 1) of so many parts that are about alike: slides in turn, the largest first."""
+        order = sorted(range(len(self.slides)), key=lambda i: (-len(self.slides[i].slide.files), i))
+        mine = sorted(order[number - 1 :: parts])
+        return dataclasses.replace(self, slides=tuple(self.slides[i] for i in mine))
+
+
+def state_of(record: SlideRecord | None) -> str:
+    """What tells a record from any other of its slide; "" for none."""
+    return "" if record is None else hashlib.blake2b(record.model_dump_json().encode()).hexdigest()[:_LETTERS]
+
+
+def settings_elsewhere(settings: RunSettings, models: ModelSet) -> RunSettings:
+    """The same settings for a process with another working directory, or of another machine with the same shares."""
+    bundled = models.path.parent == models_directory()
+    model = settings.model if bundled else str(models.path.resolve())
+    return settings.model_copy(update={"export": settings.export.resolve(), "model": model})
+
+
+def plan_lines(plans: Sequence[Plan], settings: RunSettings, models: ModelSet) -> Iterator[str]:
+    """The JSON text of a plan, slide by slide: with all their files they need not be in memory as text."""
+    head: dict[str, Any] = {"plan": PLAN_VERSION, "out": str(settings.out), "pseudonymised": settings.pseudonymise}
+    if not settings.pseudonymise:
+        known = settings_elsewhere(settings, models).model_dump(mode="json")
+        head |= {"run": secrets.token_hex(16), "model": models.digest, "versions": versions(), "settings": known}
+    yield json.dumps(head, indent=1)[:-2] + ',\n "slides": ['
+    for number, plan in enumerate(plans):
+        yield (",\n" if number else "\n") + json.dumps(_planned(plan, whole=not settings.pseudonymise))
+    yield "\n ]\n}\n"
+
+
+def _planned(plan: Plan, *, whole: bool) -> dict[str, Any]:
+    slide = plan.slide
+    known: dict[str, Any] = {
+        "slide_id": slide.slide_id,
+        "path": slide.path,
+        "action": plan.action,
+        "why": plan.why,
+        "files": len(slide.files),
+        "bytes": sum(file.size for file in slide.files),
+    }
+    if plan.action == "score" and whole:
+        known |= {"was": state_of(plan.record), "slide": _plain_slide(slide)}
+    return known
+
+
+def _plain_slide(slide: Slide) -> dict[str, Any]:
+    plain = dataclasses.asdict(dataclasses.replace(slide, files=(), unfinished=()))
+    del plain["unfinished"], plain["waits"], plain["copy_of"]
+    return plain | {"root": str(slide.root), "files": [[f.path, f.size, f.mtime_ns] for f in slide.files]}
+
+
+def read_plan(path: Path) -> PlanFile:
+    """A plan that `mnbatch run --plan-only --json` wrote.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
+    try:
+        content = read_json(path)
+        return _parsed(content)
+    except OSError as error:
+        raise UsageError(f"Cannot read the plan {path}: {reason(error)}.", "Check --slides.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _no_plan(path, f"settings.{first['loc'][0] if first['loc'] else ''}: {first['msg']}") from error
+    except KeyError as error:
+        raise _no_plan(path, f"{error} is missing") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _no_plan(path, reason(error)) from error
+
+
+def _no_plan(path: Path, why: str) -> UsageError:
+    return UsageError(
+        f"{path} is no plan of this version of mnbatch: {short(why)}.",
+        "Make it with `mnbatch run EXPORT --out OUT --plan-only --json > FILE`.",
+    )
+
+
+def _parsed(content: Any) -> PlanFile:
+    if not isinstance(content, dict) or content["plan"] != PLAN_VERSION:
+        raise ValueError("it has another form")
+    if content["pseudonymised"]:
+        raise UsageError(
+            "Slides of a plan under pseudonyms cannot be scored apart: names and codes are kept by one run.",
+            "Use `mnbatch run --pseudonymise`.",
+        )
+    return PlanFile(
+        run=_text(content["run"]),
+        settings=RunSettings.model_validate(content["settings"]),
+        model=_text(content["model"]),
+        versions={_text(name): _text(version) for name, version in content["versions"].items()},
+        slides=tuple(
+            PlannedScore(_slide(one["slide"]), _text(one["why"]), _text(one["was"]))
+            for one in content["slides"]
+            if one["action"] == "score"
+        ),
+    )
+
+
+def _slide(plain: Any) -> Slide:
+    kind: InputKind = plain["kind"]
+    slide_id = _text(plain["slide_id"])
+    if kind not in get_args(InputKind):
+        raise ValueError(f"{short(str(kind))} is no kind of input")
+    if not _SLIDE_ID.fullmatch(slide_id) or slide_id.startswith("."):
+        raise ValueError(f"{short(slide_id)} is no slide_id")
+    size = plain["um_per_pixel"]
+    refused = plain["refused"]
+    return Slide(
+        slide_id=slide_id,
+        name=_text(plain["name"]),
+        path=_text(plain["path"]),
+        donor=_or_none(_text, plain["donor"]),
+        root=Path(_text(plain["root"])),
+        files=tuple(_file(one) for one in plain["files"]),
+        layout=_text(plain["layout"]),
+        skipped=tuple(Skipped(_text(one["path"]), _text(one["reason"])) for one in plain["skipped"]),
+        kind=kind,
+        companions=tuple(map(_companion, plain["companions"])),
+        namesakes=tuple(map(_companion, plain["namesakes"])),
+        um_per_pixel=None if size is None else float(size),
+        refused=None if refused is None else (_text(refused[0]), _text(refused[1])),
+        named=_or_none(_scene_names, plain["named"]),
+    )
+
+
+def _file(plain: Any) -> SourceFile:
+    path, size, mtime_ns = plain
+    return SourceFile(_text(path), _whole(size), _whole(mtime_ns))
+
+
+def _companion(plain: Any) -> Companion:
+    file = plain["file"]
+    return Companion(
+        of=_text(plain["of"]),
+        file=SourceFile(_text(file["path"]), _whole(file["size"]), _whole(file["mtime_ns"])),
+        plane=plain["plane"] is True,
+    )
+
+
+def _scene_names(plain: Any) -> SceneNames:
+    lists = {name: tuple(map(_text, plain[name])) for name in ("channels", "planes", "times")}
+    texts = {name: _text(plain[name]) for name in ("by", "channel", "time", "well")}
+    return SceneNames(scenes=_whole(plain["scenes"]), **lists, **texts)  # type: ignore[arg-type]
+
+
+def _or_none(read: Callable[[Any], T], value: Any) -> T | None:
+    return None if value is None else read(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise TypeError(f"{short(repr(value))} is no text")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{short(repr(value))} is no whole number")
+    return value
+
+
+def different_versions(wanted: Mapping[str, str], here: Mapping[str, str] | None = None) -> list[str]:
+    """What runs here and is not what is wanted: "torch 2.11, not 2.12", sorted by name.
+
+    Of Python the first two numbers count.
+    """
+    here = versions() if here is None else here
+    found = []
+    for name in sorted(wanted.keys() | here.keys()):
+        theirs, ours = wanted.get(name, "none"), here.get(name, "none")
+        if name == "python":
+            theirs, ours = (".".join(text.split(".")[:2]) for text in (theirs, ours))
+        if theirs != ours:
+            found.append(f"{name} {ours}, not {theirs}")
+    return found
+
+
+def refuse_other_versions(plan: PlanFile, model: str) -> None:
+    """The process that scores must be the one that was planned with.
+
+    Raises:
+        MismatchError: mnbatch, a package or the models differ.
+    """
+    wrong = different_versions(plan.versions)
+    if model != plan.model:
+        wrong.append(f"model {model[:12]}, not {plan.model[:12]}")
+    if wrong:
+        raise MismatchError(
+            f"This process does not run what the plan was made with: {'; '.join(wrong)}.",
+            "Use the same installation and model everywhere, or plan again.",
+        )

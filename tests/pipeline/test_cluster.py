@@ -1,0 +1,276 @@
+"""Runs on a real Dask cluster: processes of this machine that are killed, that differ, that go away."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed")
+
+from mnbatch.pipeline import cluster as coordinator  # noqa: E402
+from mnbatch.pipeline.cluster_opening import read_jobs  # noqa: E402
+from mnbatch.results.lock import hold_out  # noqa: E402
+from mnbatch.results.paths import OutPaths  # noqa: E402
+from mnbatch.results.store import Store  # noqa: E402
+from tests.in_process import mnbatch  # noqa: E402
+from tests.pipeline.conftest import results_without_times, write_random_model, write_slide  # noqa: E402
+
+THREADS = re.compile(rb"cpu \(\d+ threads\)")
+LIMIT_SECONDS = 600
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """Bytes of tables and generations; how many threads a machine has is recorded, and no result."""
+    return {name: THREADS.sub(b"cpu", data) for name, data in results_without_times(out).items()}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """An export of eight slides, a model, and what a plain run makes of them."""
+    root = tmp_path_factory.mktemp("cluster")
+    for number in range(8):
+        write_slide(root / f"export/D{number // 2}/S{number}", number, cells=4)
+    write_random_model(root / "model", 1, ("fluorescence", "giemsa"))
+    arguments = [root / "export", "--layout", "donor-slide-folders", "--model", root / "model"]
+    arguments += ["--device", "cpu", "--min-cells", 1]
+    done = mnbatch("run", *arguments, "--out", root / "plain")
+    assert done.returncode == 0, done.stderr
+    return root, arguments
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two workers of one thread, as a laboratory's own cluster would be reached: by the address of its scheduler."""
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0, silence_logs=50
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Two slides of four cells a shard."""
+    monkeypatch.setattr("mnbatch.pipeline.sharding.SMALLEST", 8)
+
+
+def run_on(address, place, out, *options):
+    return mnbatch("run", *place[1], "--out", out, "--cluster", address, *options)
+
+
+def test_a_run_on_a_cluster_gives_the_bytes_of_a_plain_run(place, cluster, tmp_path, small_shards):
+    done = run_on(cluster.scheduler_address, place, tmp_path / "out")
+    assert (done.returncode, "8 scored" in done.stdout) == (0, True), done.stderr
+    assert contents(tmp_path / "out") == contents(place[0] / "plain")
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert (manifest["device"], len(manifest["workers"])) == ("cluster of cpu", 2)
+    again = run_on("tcp://127.0.0.1:1", place, tmp_path / "out")
+    assert "nothing to do, 8 slides" in again.stdout  # and nobody asked for a worker
+
+
+@pytest.mark.parametrize("moment", [r"/slides/.*/\.staging-[^/]*$", r"/slides/.*/g1$", r"/slides/.*/record\.json$"])
+def test_a_killed_worker_costs_nothing_but_time(place, cluster, tmp_path, small_shards, moment):
+    """Killed when it stages its first slide, when that is renamed, when it is committed."""
+    out, stop = tmp_path / "out", threading.Event()
+    killer = threading.Thread(target=kill_a_worker, args=(cluster, out, re.compile(moment), stop))
+    killer.start()
+    done = run_on(cluster.scheduler_address, place, out)
+    stop.set()
+    killer.join()
+    assert done.returncode == 0, done.stderr
+    assert "was lost" in done.stderr
+    assert contents(out) == contents(place[0] / "plain")
+
+
+def kill_a_worker(cluster, out, moment, stop):
+    """SIGKILL to a worker as soon as a path of OUT looks like that."""
+    while not stop.is_set():
+        for root, folders, files in os.walk(out):
+            if any(moment.search(f"{root}/{name}") for name in (*folders, *files)):
+                os.kill(next(iter(cluster.workers.values())).process.process.pid, signal.SIGKILL)
+                return
+
+
+def patched(function):
+    """A plugin that changes what a worker does, also one that is started later."""
+
+    class Patch(distributed.WorkerPlugin):
+        def setup(self, worker):
+            function()
+
+    return Patch()
+
+
+def kill_at_one_slide():
+    import os
+    import signal
+
+    from mnbatch.pipeline import cluster_worker
+
+    def score(order, stop, original=cluster_worker._score):
+        if any(slide.name == "S3" for slide, _ in order.slides):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(order, stop)
+
+    cluster_worker._score = score
+
+
+def other_torch():
+    from mnbatch.pipeline import cluster_worker
+
+    cluster_worker.versions = lambda: {"torch": "0.1"}
+
+
+def no_share():
+    from mnbatch.pipeline import cluster_worker
+
+    cluster_worker.read_holder = lambda path: None
+
+
+@pytest.fixture
+def own_cluster():
+    """A cluster of one worker that does as the plugin says."""
+    made = []
+
+    def start(function=None):
+        cluster = distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=50
+        )
+        made.append(cluster)
+        if function is not None:
+            with distributed.Client(cluster, set_as_default=False) as client:
+                client.register_plugin(patched(function))
+        return cluster
+
+    yield start
+    for cluster in made:
+        cluster.close()
+
+
+def test_a_slide_that_kills_workers_fails_after_three_and_the_others_do_not(place, own_cluster, tmp_path, small_shards):
+    out = tmp_path / "out"
+    done = run_on(own_cluster(kill_at_one_slide).scheduler_address, place, out)
+    assert done.returncode == 3, done.stderr
+    records = {record.name: record for record in Store(out).records()}
+    assert [name for name, record in records.items() if record.status == "failed"] == ["S3"]
+    assert (records["S3"].transient, "3 workers" in records["S3"].reason) == (True, True)
+    assert mnbatch("run", *place[1], "--out", out).returncode == 0
+    assert contents(out) == contents(place[0] / "plain")
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "said"), [(other_torch, 5, "torch 0.1, not"), (no_share, 10, "Mount the share")]
+)
+def test_workers_that_differ_take_no_part(place, own_cluster, tmp_path, function, code, said):
+    done = run_on(own_cluster(function).scheduler_address, place, tmp_path / "out", "--cluster-timeout", 1)
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert list(Store(tmp_path / "out").records()) == []
+
+
+def test_a_cluster_without_workers_ends_the_run(place, tmp_path):
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as empty:
+        done = run_on(empty.scheduler_address, place, tmp_path / "out", "--cluster-timeout", 1)
+    assert (done.returncode, "No worker of the cluster" in done.stderr) == (10, True), done.stderr
+    assert json.loads((tmp_path / "out/manifest.json").read_text())["exit_code"] == 10
+
+
+def test_a_scheduler_that_vanishes_ends_the_run_and_finished_slides_stay(place, tmp_path, small_shards, monkeypatch):
+    monkeypatch.setattr(coordinator, "LOST_SECONDS", 1.0)
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    scheduler = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", tmp_path / "at.json"],
+        stderr=subprocess.DEVNULL,
+    )
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", tmp_path / "at.json"]
+    helper = subprocess.Popen([*worker, "--nthreads", "1", "--no-dashboard"], stderr=subprocess.DEVNULL)
+    try:
+        while not (tmp_path / "at.json").exists():
+            assert scheduler.poll() is None
+        address = json.loads((tmp_path / "at.json").read_text())["address"]
+        out, stop = tmp_path / "out", threading.Event()
+        killer = threading.Thread(target=kill_when_committed, args=(scheduler, out, stop))
+        killer.start()
+        with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+            done = run_on(address, place, out)
+        stop.set()
+        killer.join()
+    finally:
+        scheduler.kill()
+        helper.kill()
+        scheduler.wait(LIMIT_SECONDS)
+        helper.wait(LIMIT_SECONDS)
+    assert (done.returncode, "does not answer any more" in done.stderr) == (10, True), done.stderr
+    kept = len(list(Store(out).records()))
+    assert kept >= 1
+    assert f"{8 - kept} scored" in mnbatch("run", *place[1], "--out", out).stdout
+    assert contents(out) == contents(place[0] / "plain")
+
+
+def kill_when_committed(process, out, stop):
+    while not stop.is_set():
+        if list(out.glob("slides/*/record.json")):
+            process.kill()
+            return
+
+
+def test_two_coordinators_and_pseudonyms_are_refused(place, tmp_path):
+    (tmp_path / "out").mkdir()
+    with hold_out(OutPaths(tmp_path / "out")):
+        assert run_on("local:1", place, tmp_path / "out").returncode == 11
+    done = run_on("local:1", place, tmp_path / "coded", "--pseudonymise")
+    assert (done.returncode, "--pseudonymise" in done.stderr) == (2, True)
+    assert not (tmp_path / "coded").exists()
+
+
+def test_status_says_how_many_workers_there_are(tmp_path):
+    (tmp_path / "batch.json").write_text("{}")
+    (tmp_path / "manifest.json").write_text(json.dumps({"status": "running", "workers": [{}, {}]}))
+    with hold_out(OutPaths(tmp_path)):
+        assert "workers of the cluster: 2\n" in mnbatch("status", tmp_path).stdout
+    assert "workers of the cluster" not in mnbatch("status", tmp_path).stdout
+
+
+def test_an_address_nobody_answers_at_and_one_that_is_none(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("mnbatch.pipeline.cluster_opening.CONNECT_SECONDS", 1.0)
+    assert run_on("tcp://127.0.0.1:1", place, tmp_path / "out").returncode == 10
+    assert run_on("host:8786", place, tmp_path / "out").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[slurm]\ncores = 4\nmemory = '8GB'", "jobs is None"),
+        ("[slurm]\njobs = 2\ncores = 4", "does not state cores and memory"),
+        ("[slurm]\njobs = 2\ncores = '4'\nmemory = '8GB'", "cores cannot be"),
+        ("[slurm]\njobs = 2\ncores = 4\nmemory = '8GB'\nshebang = '/bin/rm'", "shebang cannot be"),
+        ("[pbs]\njobs = 2", "does not describe jobs"),
+        ("x", "does not describe jobs"),
+    ],
+)
+def test_files_of_jobs_that_cannot_be_used(tmp_path, text, said):
+    from mnbatch.errors import UsageError
+
+    path = tmp_path / "slurm.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        read_jobs(path)
+
+
+def test_jobs_are_one_worker_each(tmp_path):
+    path = tmp_path / "slurm.toml"
+    path.write_text("[slurm]\njobs = 3\ncores = 8\nmemory = '24GB'\nqueue = 'gpu'")
+    assert read_jobs(path) == ({"processes": 1, "cores": 8, "memory": "24GB", "queue": "gpu"}, 3)
+
+
+def test_without_a_cluster_dask_is_not_imported():
+    code = (
+        "import sys, mnbatch.cli.run, mnbatch.pipeline.run, mnbatch.pipeline.scoring\n"
+        "assert not {'dask', 'distributed'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,214 @@
+"""`mnbatch score`: jobs of a batch system score the slides of one plan beside each other."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mnbatch.assay.cells import Companion, SceneNames, Skipped, Slide, SourceFile
+from mnbatch.inference.catalogue import ModelSet
+from mnbatch.pipeline.plan_file import different_versions, plan_lines, read_plan
+from mnbatch.pipeline.planning import Plan
+from mnbatch.results.paths import OutPaths
+from mnbatch.results.records import SlideRecord
+from mnbatch.results.shared_lock import share_out
+from mnbatch.results.store import Store
+from tests.in_process import mnbatch
+from tests.pipeline.conftest import results_without_times
+
+
+@pytest.fixture
+def arguments(export, models):
+    return [export, "--layout", "donor-slide-folders", "--model", models["one"], "--device", "cpu", "--min-cells", 1]
+
+
+@pytest.fixture
+def planned(arguments, tmp_path):
+    """A plan of the four slides, written by the command; and its OUT."""
+    out, plan = tmp_path / "out", tmp_path / "plan.json"
+    done = mnbatch("run", *arguments, "--out", out, "--plan-only", "--json")
+    assert done.returncode == 0, done.stderr
+    plan.write_text(done.stdout)
+    assert not out.exists()
+    return out, plan
+
+
+def test_jobs_one_after_the_other_and_a_report_give_the_bytes_of_a_run(planned, arguments, tmp_path):
+    """With a third job that finds its part done; then a run with the same options has nothing to do."""
+    out, plan = planned
+    for part in ("1/2", "2/2"):
+        done = mnbatch("score", out, "--slides", plan, "--run", "array-77", "--part", part)
+        assert (done.returncode, done.stdout) == (0, "slides: 2 scored, 0 failed\n"), done.stderr
+    done = mnbatch("score", out, "--slides", plan, "--run", "array-77", "--part", "2/2")
+    assert done.stdout == "slides: 0 scored, 0 failed, 2 were there\n"
+    assert json.loads((out / "lock.json").read_text()) == {"released": True}
+    assert mnbatch("report", out, "--after", "array-77", "--min-cells", 1).returncode == 0
+    plain = tmp_path / "plain"
+    assert mnbatch("run", *arguments, "--out", plain).returncode == 0
+    assert results_without_times(out) == results_without_times(plain)
+    assert "nothing to do, 4 slides" in mnbatch("run", *arguments, "--out", out).stdout
+
+
+def test_two_jobs_at_once_share_out_and_a_run_is_refused_meanwhile(planned, arguments, tmp_path):
+    """Real processes; the second is started while the first holds OUT, and both are of one token."""
+    out, plan = planned
+    with share_out(OutPaths(out), "array-78"):
+        refused = mnbatch("run", *arguments, "--out", out)
+        assert (refused.returncode, "is held by process" in refused.stderr) == (11, True)
+        other = mnbatch("score", out, "--slides", plan, "--run", "another")
+        assert other.returncode == 11, other.stderr
+        command = [sys.executable, "-m", "mnbatch", "score", str(out), "--slides", str(plan), "--run", "array-78"]
+        jobs = [subprocess.Popen([*command, "--part", f"{k}/2", "-q"]) for k in (1, 2)]
+        assert [job.wait() for job in jobs] == [0, 0]
+        assert json.loads((out / "lock.json").read_text())["token"] == "array-78"
+    assert json.loads((out / "lock.json").read_text()) == {"released": True}
+    assert list((out / "runs").glob(".sharing-*")) == []
+    assert {record.generation for record in Store(out).records()} == {"g1"}
+
+
+def test_a_job_that_two_were_given_commits_whole_slides(planned, tmp_path):
+    """Requeued while the first one still ran: both score all slides at once."""
+    out, plan = planned
+    command = [sys.executable, "-m", "mnbatch", "score", str(out), "--slides", str(plan), "-q"]
+    jobs = [subprocess.Popen(command) for _ in range(2)]
+    assert [job.wait() for job in jobs] == [0, 0]
+    store = Store(out)
+    records = list(store.records())
+    assert len(records) == 4
+    assert [store.damage(record, pictures=True) for record in records] == [""] * 4
+
+
+def test_a_killed_job_is_done_again_and_its_hold_is_taken_over_at_once(planned):
+    out, plan = planned
+    assert mnbatch("score", out, "--slides", plan, "--run", "array-79", "--part", "1/4").returncode == 0
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE) as job:
+        try:
+            assert job.stdout.readline() == b"held\n"
+            assert mnbatch("report", out, "--after", "array-79").returncode == 11  # the kernel knows that it lives
+        finally:
+            job.send_signal(signal.SIGKILL)
+    lock = json.loads((out / "lock.json").read_text())
+    (out / "lock.json").write_text(json.dumps(lock | {"host": "node17", "boot": "another"}))
+    assert mnbatch("score", out, "--slides", plan, "--run", "other").returncode == 11  # node17 may live
+    assert mnbatch("score", out, "--slides", plan, "--run", "array-79").returncode == 0
+    assert mnbatch("report", out, "--after", "array-79").returncode == 0
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from mnbatch.results.paths import OutPaths
+from mnbatch.results.shared_lock import share_out
+with share_out(OutPaths(Path(sys.argv[1])), "array-79"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_another_process_of_a_token_that_lost_out_commits_nothing(planned, arguments):
+    out, _ = planned
+    paths = OutPaths(out)
+    with share_out(paths, "array-80"):
+        content = json.loads(paths.lock.read_text())
+        paths.lock.write_text(json.dumps(content | {"token": "next", "pid": 1}))
+        record = SlideRecord(slide_id="s", name="s", path="s", donor=None, layout="l", status="failed", stat_key="k")
+        from mnbatch.errors import LockHeldError
+
+        with pytest.raises(LockHeldError, match="taken over"):
+            Store(out).put_record(record)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (lambda plan: plan["versions"].update(torch="2.0"), 5, "torch"),
+        (lambda plan: plan.update(model="0" * 64), 5, "not 000000000000"),
+        (lambda plan: plan.update(plan=2), 2, "is no plan"),
+        (lambda plan: plan["slides"][0]["slide"].update(slide_id="../x"), 2, "is no slide_id"),
+        (lambda plan: plan["slides"][0]["slide"]["files"].append(["a", 1]), 2, "is no plan"),
+        (lambda plan: plan["settings"].update(threshold=7), 2, "settings.threshold"),
+        (lambda plan: plan["settings"].update(export="/nowhere/at/all"), 4, "mount the share"),
+        (lambda plan: plan.pop("run"), 2, "'run' is missing"),
+    ],
+)
+def test_what_does_not_belong_together_is_named(planned, change, code, said):
+    out, plan = planned
+    content = json.loads(plan.read_text())
+    change(content)
+    plan.write_text(json.dumps(content))
+    done = mnbatch("score", out, "--slides", plan)
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert not (out / "slides").exists()
+
+
+@pytest.mark.parametrize("options", [("--run", "a b"), ("--part", "0/2"), ("--part", "3/2"), ("--part", "x")])
+def test_wrong_options(planned, options):
+    out, plan = planned
+    assert mnbatch("score", out, "--slides", plan, *options).returncode == 2
+
+
+def test_names_do_not_leave_a_plan_under_pseudonyms(arguments, tmp_path):
+    out, plan = tmp_path / "coded", tmp_path / "plan.json"
+    assert mnbatch("run", *arguments, "--out", out, "--pseudonymise").returncode == 0
+    shutil.rmtree(next((out / "slides").iterdir()))
+    plan.write_text(mnbatch("run", *arguments, "--out", out, "--pseudonymise", "--plan-only", "--json").stdout)
+    assert "score" in plan.read_text()
+    assert "export" not in plan.read_text()
+    done = mnbatch("score", out, "--slides", plan)
+    assert (done.returncode, "under pseudonyms" in done.stderr) == (2, True)
+
+
+def test_a_slide_comes_back_from_a_plan_as_it_was(settings, tmp_path):
+    """With all that a slide can have, and a name that is no text."""
+    file = SourceFile("D1/A/z\udce4hl.png", 5, 1)
+    slide = Slide(
+        slide_id="a",
+        name="A",
+        path="D1/A",
+        donor=None,
+        root=tmp_path,
+        files=(file, SourceFile("b", 0, 2**62)),
+        layout="l",
+        skipped=(Skipped("x", "why"),),
+        kind="fields",
+        companions=(Companion("b", file, plane=True),),
+        namesakes=(Companion("b", file),),
+        um_per_pixel=0.5,
+        refused=("no", "do"),
+        named=SceneNames("lasx", 2, channels=("1", "2"), channel="1"),
+    )
+    resolved = settings()
+    path = tmp_path / "plan.json"
+    plans = [Plan(slide, "score", "new", None), Plan(slide, "keep", "", None)]
+    path.write_text("".join(plan_lines(plans, resolved.settings, ModelSet.open(resolved.settings.model))))
+    found = read_plan(path)
+    assert [one.slide for one in found.slides] == [slide]
+    assert found.settings == resolved.settings
+
+
+def test_parts_are_alike_and_whole(settings, tmp_path):
+    slides = [
+        Slide(f"s{n}", "A", "A", None, tmp_path, tuple(SourceFile(str(i), 1, 1) for i in range(n % 5 + 1)), "l")
+        for n in range(17)
+    ]
+    path = tmp_path / "plan.json"
+    known = settings().settings
+    plans = [Plan(one, "score", "", None) for one in slides]
+    path.write_text("".join(plan_lines(plans, known, ModelSet.open(known.model))))
+    plan = read_plan(path)
+    parts = [plan.part(k, 4).slides for k in range(1, 5)]
+    assert sorted(one.slide.slide_id for part in parts for one in part) == sorted(s.slide_id for s in slides)
+    files = [sum(len(one.slide.files) for one in part) for part in parts]
+    assert max(files) - min(files) <= 5
+
+
+def test_versions_are_compared_by_name():
+    here = {"python": "3.11.7", "torch": "2.14", "numpy": "1"}
+    assert different_versions({"python": "3.11.2", "torch": "2.13", "numpy": "1"}, here) == ["torch 2.14, not 2.13"]
+    assert different_versions({"python": "3.12.1", "torch": "2.14"}, here) == [
+        "numpy 1, not none",
+        "python 3.11, not 3.12",
+    ]
