@@ -172,7 +172,8 @@ class _Coordinator:
         """None where the scheduler does not answer now."""
         try:
             # Not `scheduler_info`: its answer is overwritten now and then by one that names no worker.
-            identity = self.client.sync(self.client.scheduler.identity, n_workers=-1)
+            scheduler: Any = self.client.scheduler
+            identity = self.client.sync(scheduler.identity, n_workers=-1)
             found: dict[str, Any] = identity["workers"]
             if self.client.status != "running":
                 raise OSError("closed")

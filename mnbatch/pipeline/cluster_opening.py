@@ -105,7 +105,7 @@ def _local(workers: int) -> Iterator[Any]:
         yield cluster
     finally:
         with contextlib.suppress(Exception):
-            cluster.close(timeout=10)  # type: ignore[no-untyped-call]
+            cluster.close(timeout=10)
 
 
 @contextlib.contextmanager

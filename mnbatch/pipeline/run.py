@@ -390,7 +390,8 @@ class _Run:
         """Scores of both differ a little, so a batch that has both says so."""
         if len(self.precisions) > 1:
             counts = ", ".join(f"{number} in {name}" for name, number in sorted(self.precisions.items()))
-            self.log.write("precisions", level="warning", **self.precisions)
+            fields: dict[str, Any] = dict(self.precisions)
+            self.log.write("precisions", level="warning", **fields)
             self.progress.warning(f"slides were scored in two precisions: {counts}; --precision fp32 makes them alike")
 
     def _leave(self, plan: Plan) -> None:

@@ -148,12 +148,11 @@ def _errors(errors: Errors) -> Part:
     if not errors.unknown:
         tables.append(_new_slide(errors))
     if not errors.slides:
-        missing = (NO_CELLS,)
         return Part(
             "errors",
             "Sensitivity and specificity by slide",
             _ERRORS,
-            missing,
+            (NO_CELLS,),
             (),
             tuple(filter(None, [errors.left_out])),
         )

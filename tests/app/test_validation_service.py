@@ -144,9 +144,11 @@ def test_scorers(out):
     (queue,) = queues_of(store, {"b1": None}).values()
     # The first twelve called cells are confirmed; the second person takes one of them for none.
     for who, right in (("Ada", 12), ("Ben", 11)):
-        save_decisions(
-            store, decide(queue, lambda c, n=right: "mn" if int(c[-8:-4]) < n else "not_mn", reviewer=who), "test"
-        )
+
+        def word(cell_id: str, right: int = right) -> str:
+            return "mn" if int(cell_id[-8:-4]) < right else "not_mn"
+
+        save_decisions(store, decide(queue, word, reviewer=who), "test")
     found = make_dossier(out).scorers
     (slide,) = found.slides
     assert slide.complete

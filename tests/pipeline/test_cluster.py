@@ -100,7 +100,7 @@ def kill_a_worker(cluster, out, moment, stop):
 def patched(function):
     """A plugin that changes what a worker does, also one that is started later."""
 
-    class Patch(distributed.WorkerPlugin):
+    class Patch(distributed.WorkerPlugin):  # type: ignore[name-defined, misc]
         def setup(self, worker):
             function()
 
@@ -124,7 +124,7 @@ def kill_at_one_slide():
 def other_torch():
     from mnbatch.pipeline import cluster_worker
 
-    cluster_worker.versions = lambda: {"torch": "0.1"}
+    cluster_worker.versions = lambda: {"torch": "0.1"}  # type: ignore[assignment]
 
 
 def no_share():

@@ -35,8 +35,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory, module_add_slide: Callable[.
     queue = queues_of(store, {"a1": None})["a1"]
     assert queue is not None
     for who, right in (("Ada", 6), ("Ben", 5)):
-        said = decide(queue, lambda cell, n=right: "mn" if int(cell[-8:-4]) < n else "not_mn", reviewer=who)
-        save_decisions(store, said, "test")
+
+        def word(cell_id: str, right: int = right) -> str:
+            return "mn" if int(cell_id[-8:-4]) < right else "not_mn"
+
+        save_decisions(store, decide(queue, word, reviewer=who), "test")
     (folder / "curve.json").write_text(json.dumps(CURVE))
     mnbatch("dose", store.paths.root, "--curve", folder / "curve.json")
     build_reports(store, ReportOptions(gallery=6, min_cells=100))
