@@ -72,7 +72,7 @@ def _client(target: Any) -> Iterator[Client]:
     from distributed import Client
 
     try:
-        client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError) as error:
         raise ClusterError(
             f"No Dask scheduler answers at {target}: {reason(error) if isinstance(error, OSError) else 'timeout'}.",
@@ -83,7 +83,7 @@ def _client(target: Any) -> Iterator[Client]:
     finally:
         # The scheduler may be gone: then there is nobody to say goodbye to.
         with contextlib.suppress(Exception):
-            client.close(timeout=5)  # type: ignore[no-untyped-call]
+            client.close(timeout=5)
 
 
 @contextlib.contextmanager
@@ -93,7 +93,7 @@ def _local(workers: int) -> Iterator[Any]:
 
     from distributed import LocalCluster
 
-    cluster = LocalCluster(  # type: ignore[no-untyped-call]
+    cluster = LocalCluster(
         n_workers=workers,
         threads_per_worker=max(1, default_workers() // workers),
         processes=True,
