@@ -183,7 +183,7 @@ def _latest_run(paths: OutPaths, held_by: str | None) -> dict[str, Any]:
     if manifest is not None:
         run = {name: manifest.get(name) for name in ("status", "exit_code", "started", "finished", "host")}
         workers = manifest.get("workers")
-        if run["status"] == "running" and isinstance(workers, list):
+        if run["status"] == "running" and held_by is not None and isinstance(workers, list):
             run["workers"] = len(workers)
         run["message"] = str(manifest.get("message") or "")
         if run["status"] == "running" and held_by is None:

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.5
 """Between two looks at the workers, where nothing comes back."""
 
+ANSWER_SECONDS = 120.0
+"""For a connected worker to say what it is: it imports torch first, from a slow share perhaps."""
+
 RESULT_SECONDS = 300.0
 """For an answer that is ready, on its way from a worker; a few kilobytes."""
 
@@ -252,9 +255,11 @@ class _Coordinator:
         self.tools.on_workers([{"address": w.address, "host": w.host, "device": w.device} for w in there])
 
     def _refuse_to_wait_for_ever(self) -> None:
+        # A worker that is connected loads mnbatch before it answers, which may take longer than the timeout.
+        patience = max(self.tools.timeout, ANSWER_SECONDS) if self.workers else self.tools.timeout
         if any(worker.asked is None for worker in self.workers.values()):
             self.since = time.monotonic()
-        elif time.monotonic() - self.since > self.tools.timeout:
+        elif time.monotonic() - self.since > patience:
             seconds = f"{self.tools.timeout:.0f} seconds"
             if not self.refused:
                 raise ClusterError(
