@@ -270,7 +270,7 @@ def test_geojson_has_what_qupath_reads(settings, fields, tmp_path):
     assert len(scored) == 5
     page = files[0].parents[1].joinpath("index.html").read_text(encoding="utf-8")
     assert page.count('<rect class="mn"') + page.count('<rect class="scored"') >= 10
-    anchors = set(re.findall(r'<a href="#(f\d+-\d+_\d+)">', page))
+    anchors = set(re.findall(r'<a href="#(f\d+-\d+_\d+)"[ >]', page))
     assert len(anchors) == 10
     assert anchors == set(re.findall(r'<li id="(f\d+-\d+_\d+)"', page))
 
