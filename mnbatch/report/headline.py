@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mnbatch.assay.calls import Frequency
@@ -31,6 +31,7 @@ class Headline:
         per_1000, low, high: with its 95 % interval; None for `none`.
         trust: a sentence: what the interval holds, or why there is no frequency and what would give one.
         called, cells: the calls that it comes from.
+        from_simulated: what is known of the model's errors comes from simulated slides; no real slide was among them.
     """
 
     kind: Kind
@@ -40,6 +41,7 @@ class Headline:
     trust: str
     called: int
     cells: int
+    from_simulated: bool = False
 
     @property
     def number(self) -> str:
@@ -102,9 +104,13 @@ def headline_of(
             "Automatic, not reviewed. The interval holds the counting error, the model's errors and how much they "
             f"differ between {slides} ({estimates.rates_data}). It holds for slides like those."
         )
-        return Headline(
+        simulated = "simulated" in estimates.rates_data
+        if simulated:
+            trust += " They were simulated: how the model errs on real slides is not measured."
+        head = Headline(
             "estimated", estimates.corrected, estimates.corrected_low, estimates.corrected_high, trust, *counts
         )
+        return replace(head, from_simulated=simulated)
     why = _why_none(estimates, review) if confirmed is None else confirmed.note
     return Headline("none", None, None, None, why, *counts)
 

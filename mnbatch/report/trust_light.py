@@ -97,7 +97,8 @@ def _review(item: DonorItem | SlideItem, dose: DonorDose | None) -> Reasons:
         "complete": "a person confirmed the called cells, and how many the model missed is not known",
     }.get(review.status, f"the review is {review.status}")
     if head is not None and head.per_1000 is not None:
-        return [("amber", f"{what}: the frequency is {head.kind}")]
+        known = "; the model's errors are known from simulated slides alone" if head.from_simulated else ""
+        return [("amber", f"{what}: the frequency is {head.kind}{known}")]
     if dose is not None and dose.counts != "automatic":
         return [("amber", f"{what}: there is a dose and no frequency")]
     if dose is not None:

@@ -1,5 +1,7 @@
 """What a page says of a slide or donor whose called cells were confirmed."""
 
+from dataclasses import replace
+
 import pytest
 
 from mnbatch.assay.calls import Frequency
@@ -46,6 +48,11 @@ def test_a_confirmation_is_a_headline_of_its_own_kind():
     estimated = Estimates(corrected=5.0, corrected_low=1.0, corrected_high=9.0)
     assert headline_of(FREQUENCY, estimated, pool([confirmation()]), found).kind == "confirmed"
     assert headline_of(FREQUENCY, estimated, NO_REVIEW).kind == "estimated"
+    assert not headline_of(FREQUENCY, estimated, NO_REVIEW).from_simulated
+    simulated = replace(estimated, rates_data='the model card\'s "40 simulated slides"')
+    head = headline_of(FREQUENCY, simulated, NO_REVIEW)
+    assert head.from_simulated
+    assert "how the model errs on real slides is not measured" in head.trust
 
 
 def test_a_confirmation_is_no_review():
