@@ -128,7 +128,7 @@ def test_counts_of_bundled_models_beat_one_micronucleus_a_called_cell_on_every_s
 def test_a_page_of_the_bundled_models_says_that_their_errors_are_of_simulated_slides(tmp_path):
     from mnbatch.simulate.simulated_export import simulate_export
 
-    simulate_export(tmp_path / "sim", donors=1, slides=1, cells=40, seed=78, doses=(0.0,), stain="fluorescence")
+    simulate_export(tmp_path / "sim", donors=1, slides=2, cells=60, seed=1, doses=(2.0,), stain="fluorescence")
     settings = {"export": tmp_path / "sim/export", "out": tmp_path / "out", "layout": "donor-slide-folders"}
     assert run(resolve(settings | {"device": "cpu", "min_cells": 20}, environment={})).exit_code == 0
     with (tmp_path / "out/donors.csv").open(encoding="utf-8-sig", newline="") as file:
