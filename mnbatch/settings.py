@@ -25,7 +25,7 @@ CONFIG_VARIABLE = "MNBATCH_CONFIG"
 COMMANDS = frozenset(
     {
         *("ack", "adapt", "archive", "compare", "curve", "dose", "evaluate", "forget", "history", "model", "report"),
-        *("review", "run", "scan", "score", "simulate", "status", "train", "verify"),
+        *("review", "run", "scan", "score", "simulate", "status", "train", "validate", "verify"),
     }
 )
 """Tables that a settings file may have: one a command."""
