@@ -279,7 +279,8 @@ def _shift(
 ) -> float:
     """Share of slides drawn from mixtures that are at least as far from their best mixture as the slide."""
     tables = np.array(histogram.mn), np.array(histogram.nomn)
-    starts = [start for start in _starts(*tables) if histogram.edges[start] <= SURE]
+    sure = min(int(np.searchsorted(histogram.edges, SURE)), len(tables[0]) - 1)
+    starts = [*(start for start in _starts(*tables) if start < sure), sure]
     mn, nomn, slide = (np.add.reduceat(counts, starts) for counts in (*tables, counts))
     f1, f0 = _density(mn), _density(nomn)
     drawn_mn = _densities(rng.multinomial(int(mn.sum()), f1, DRAWS))
