@@ -1,7 +1,7 @@
 """From pictures to confirmed doses: simulated slides, the bundled model, a reviewer who slips, and the truth.
 
     python benchmarks/confirmed_batch.py WORK [--stain fluorescence] [--donors 40] [--unexposed 20] [--cells 100]
-        [--calibration-cells 500] [--slip 0.02] [--double 0.2] [--seed 4713]
+        [--calibration-cells 500] [--more-unexposed 0] [--slip 0.02] [--double 0.2] [--seed 4713]
 
 Runs the commands a laboratory would run in WORK: `simulate` and `run` for calibration slides and for donors, `review
 plan --mode confirm`, `review import` of decisions that follow the simulated truth but for --slip of them (two readers;
@@ -92,12 +92,15 @@ def main() -> None:
     parser.add_argument("--calibration-cells", type=int, default=500, help="a slide; two slides a dose")
     parser.add_argument("--slip", type=float, default=0.02)
     parser.add_argument("--double", type=float, default=0.2)
+    parser.add_argument("--more-unexposed", type=int, default=0, help="calibration donors of 0 Gy, two slides each")
     parser.add_argument("--seed", type=int, default=4713)
     options = parser.parse_args()
     exposed = options.donors - options.unexposed
     doses = [0.0] * options.unexposed + [0.25 + 3.75 * i / max(1, exposed - 1) for i in range(exposed)]
     calibration, donors, curve = (options.work / name for name in ("calibration", "donors", "curve.json"))
     common: list[object] = ["--stain", options.stain, "--workers", 1]
+    if options.more_unexposed:
+        add_unexposed(calibration, options, common)
     made = scored(calibration, ["--donors", len(CALIBRATION_DOSES.split(",")), "--slides", 2, "--cells",
                   options.calibration_cells, "--seed", options.seed, "--dose", CALIBRATION_DOSES, *common])  # fmt: skip
     confirm(calibration, made, options, options.seed)
@@ -109,6 +112,30 @@ def main() -> None:
     with (out / "donors.csv").open(encoding="utf-8-sig", newline="") as file:
         headlines = {row["donor"]: row for row in csv.DictReader(file)}
     report([json.loads(line) for line in lines], headlines, true_doses(donors))
+
+
+def add_unexposed(calibration: Path, options: argparse.Namespace, common: Sequence[object]) -> None:
+    """Two more unexposed slides for each further donor, of another seed, next to the calibration slides."""
+    more = calibration.with_name("more-unexposed")
+    if more.exists() or not (calibration / "truth.csv").exists():
+        return
+    count = len(CALIBRATION_DOSES.split(","))
+    mnbatch("simulate", more, "--donors", options.more_unexposed, "--slides", 2, "--cells", options.calibration_cells,
+            "--seed", options.seed + 20, "--dose", ",".join("0" for _ in range(options.more_unexposed)), *common,
+            "--quiet")  # fmt: skip
+    (calibration / "review.csv").unlink(missing_ok=True)
+    names = {f"D{i + 1:02d}": f"D{count + i + 1:02d}" for i in range(options.more_unexposed)}
+    for table in ("truth.csv", "samples.csv"):
+        lines = (more / table).read_text(encoding="utf-8-sig").splitlines()[1:]
+        for old, new in names.items():
+            lines = [line.replace(old, new) for line in lines]
+        with (calibration / table).open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    for old, new in names.items():
+        for slide in sorted((more / "export" / old).iterdir()):
+            place = calibration / "export" / new / slide.name.replace(old, new)
+            place.parent.mkdir(exist_ok=True)
+            slide.rename(place)
 
 
 def report(results: Sequence[dict[str, object]], headlines: dict[str, dict[str, str]], truth: dict[str, float]) -> None:
