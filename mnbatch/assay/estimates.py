@@ -9,7 +9,7 @@ import numpy as np
 
 from mnbatch.assay.calls import PER, Frequency, SlideCall
 from mnbatch.assay.own_cells import Validation
-from mnbatch.assay.score_mixture import SHIFT_LEVEL, SPLIT, SlideSpread, count_scores, expected_count
+from mnbatch.assay.score_mixture import SHIFT_LEVEL, SlideSpread, count_scores, expected_count
 from mnbatch.assay.slide_errors import estimate_fraction, predicted_spread, score_spreads, too_few
 
 NOT_BY_SLIDE = "{reason}: nothing is corrected. Rates of all cells together say nothing of one slide"
@@ -149,8 +149,8 @@ def _expected(score_counts: Sequence[int], validation: Validation, sizes: Sequen
         return {"expected_note": validation.scores_reason}
     spread = None
     if not too_few(validation.slides):
-        split = int(np.searchsorted(validation.scores.edges, SPLIT))
-        spread = SlideSpread(*score_spreads(tuple(validation.slides), split), tuple(n for n in sizes if n))
+        spreads = score_spreads(tuple(validation.slides), validation.scores.split)
+        spread = SlideSpread(*spreads, tuple(n for n in sizes if n))
     found = expected_count(np.array(score_counts, np.int64), validation.scores, spread=spread)
     return {
         "expected": PER * found.fraction,

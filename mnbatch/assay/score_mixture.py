@@ -66,6 +66,11 @@ class ScoreHistogram:
         if min(*self.mn, *self.nomn) < 0 or not sum(self.mn) or not sum(self.nomn):
             raise ValueError("a score histogram has cells of both classes, and no negative count")
 
+    @property
+    def split(self) -> int:
+        """First bin of the scores from `SPLIT` on."""
+        return int(np.searchsorted(self.edges, SPLIT))
+
     @classmethod
     def of(
         cls, scores: Sequence[float], truth: Sequence[bool], data: str, edges: tuple[float, ...] = EDGES
@@ -288,9 +293,10 @@ def _shift(
     if spread is None:
         drawn_slides = rng.multinomial(int(slide.sum()), fraction * f1 + (1 - fraction) * f0, DRAWS)
     else:
-        split = int(np.searchsorted(histogram.edges, SPLIT))
         own1, own0 = (
-            np.add.reduceat(_own_densities(rng, _density(table), of_class, split, spread.sizes), starts, axis=1)
+            np.add.reduceat(
+                _own_densities(rng, _density(table), of_class, histogram.split, spread.sizes), starts, axis=1
+            )
             for table, of_class in zip(tables, (spread.mn, spread.nomn), strict=True)
         )
         drawn_slides = rng.multinomial(int(slide.sum()), fraction * own1 + (1 - fraction) * own0)

@@ -78,12 +78,8 @@ def _client(target: Any) -> Iterator[Client]:
             f"No Dask scheduler answers at {target}: {reason(error) if isinstance(error, OSError) else 'timeout'}.",
             "Start it (`dask scheduler`), or correct --cluster.",
         ) from error
-    try:
+    with _closing(client, seconds=5):
         yield client
-    finally:
-        # The scheduler may be gone: then there is nobody to say goodbye to.
-        with contextlib.suppress(Exception):
-            client.close(timeout=5)
 
 
 @contextlib.contextmanager
@@ -101,11 +97,8 @@ def _local(workers: int) -> Iterator[Any]:
         memory_limit=0,
         silence_logs=logging.CRITICAL,
     )
-    try:
+    with _closing(cluster):
         yield cluster
-    finally:
-        with contextlib.suppress(Exception):
-            cluster.close(timeout=10)
 
 
 @contextlib.contextmanager
@@ -115,12 +108,19 @@ def _jobs(path: Path) -> Iterator[Any]:
     from dask_jobqueue import SLURMCluster
 
     cluster = SLURMCluster(**options)
-    try:
+    with _closing(cluster):
         cluster.scale(jobs=jobs)
         yield cluster
+
+
+@contextlib.contextmanager
+def _closing(opened: Any, seconds: int = 10) -> Iterator[Any]:
+    """Close it at the end; it may be gone by then, and there is nobody to say goodbye to."""
+    try:
+        yield opened
     finally:
         with contextlib.suppress(Exception):
-            cluster.close(timeout=10)
+            opened.close(timeout=seconds)
 
 
 def read_jobs(path: Path) -> tuple[dict[str, Any], int]:
