@@ -20,7 +20,7 @@ from typing import IO, Any
 from mnbatch.pipeline.worker_messages import LOOKS, Answer, Known, Request, receive, send
 
 LOOKING = ("mnbatch.imaging.inputs", "mnbatch.imaging.slide_look")
-READING = (*LOOKING, "mnbatch.pipeline.opened_slides")
+READING = (*LOOKING, "mnbatch.pipeline.opened_slides", "scipy.ndimage")
 """What is loaded before the first request: not while it waits, and not of the memory that it may take."""
 
 ALARM_GRACE = 30.0
