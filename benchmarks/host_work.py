@@ -23,7 +23,7 @@ from mnbatch.imaging import preparation
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_tasks
-from mnbatch.pipeline import worker_process
+from mnbatch.pipeline import opened_slides
 from mnbatch.pipeline.sources import open_source
 from mnbatch.results.stored_crops import pack_maps
 from mnbatch.simulate.export_plan import ExportPlan
@@ -39,14 +39,9 @@ def messages(export: Path) -> list[bytes]:
     sent = []
     for slide in find_slides(export):
         source, tasks = open_source(slide, PREPARATION, FieldOptions()), list(read_tasks(slide))
-        if hasattr(worker_process, "unpacked"):
-            for first in range(0, len(tasks), 8):
-                pieces = source.read_together(tasks[first : first + 8], None)  # type: ignore[attr-defined]
-                sent.append(pickle.dumps([worker_process._packed(items, True) for items in pieces], protocol=5))
-        else:
-            for task in tasks:
-                items = [worker_process._with_jpeg(item) for item in source.read(task, None)]
-                sent.append(pickle.dumps(items, protocol=5))
+        for first in range(0, len(tasks), 8):
+            pieces = source.read_together(tasks[first : first + 8], None)  # type: ignore[attr-defined]
+            sent.append(pickle.dumps([opened_slides.packed(items, True) for items in pieces], protocol=5))
     return sent
 
 
@@ -54,10 +49,7 @@ def received(sent: list[bytes]) -> list[CellCrop]:
     """The crops as the run has them."""
     items = []
     for message in map(pickle.loads, sent):
-        if hasattr(worker_process, "unpacked"):
-            items += [item for piece in message for item in worker_process.unpacked(piece)]
-        else:
-            items += message
+        items += [item for piece in message for item in opened_slides.unpacked(piece)]
     return [item for item in items if isinstance(item, CellCrop)]
 
 

@@ -1,6 +1,7 @@
 """The work of worker processes done in this process, for tests that change what this process may do."""
 
-from mnbatch.pipeline.worker_process import Known, Request, _done
+from mnbatch.pipeline.worker_messages import Known, Request
+from mnbatch.pipeline.worker_process import done
 from mnbatch.pipeline.workers import WorkerPool
 
 
@@ -13,4 +14,4 @@ class LocalPool(WorkerPool):
 
     def ask(self, operation, *arguments, key="", opening=None):
         new = opening if opening is not None and key not in self._opened else None
-        return _done(Request(operation, key, new, arguments, self.deadline), self._opened)
+        return done(Request(operation, key, new, arguments, self.deadline), self._opened)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mnbatch.pipeline.worker_process import LOOKING
+
 PACKAGE = Path(__file__).resolve().parents[1] / "mnbatch"
 
 BASE = {"csvfile", "handed_table", "intake", "renamed", "spelled_numbers"}
@@ -147,14 +149,23 @@ def test_status_loads_neither_arrays_nor_records(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_scan_loads_no_statistics():
-    """Its own process; what looks at pictures is another one."""
-    modules = ("app.inspection", "imaging.discovery", "imaging.inputs", "pipeline.workers")
-    code = (
-        f"import sys, {', '.join(f'mnbatch.{name}' for name in modules)}\n"
-        "heavy = {'scipy', 'torch', 'pandas', 'skimage', 'mnbatch.results.store', 'mnbatch.report'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-    )
+SCAN = ("app.inspection", "imaging.discovery", "imaging.inputs", "pipeline.workers")
+REPORT = ("app.rebuild", "report.build", "report.unchanged")
+
+
+@pytest.mark.parametrize(
+    ("modules", "left_out"),
+    [
+        # A scan's own process, and the one that looks at pictures for it.
+        (SCAN, {*HEAVY - {"tifffile"}, "pydantic", "mnbatch.results.store", "mnbatch.report"}),
+        (LOOKING, {*HEAVY - {"tifffile"}, "pydantic", "mnbatch.imaging.preparation", "mnbatch.results"}),
+        (REPORT, {*HEAVY - {"scipy"}, "scipy.optimize", "scipy.ndimage", "urllib.request", "mnbatch.pipeline"}),
+    ],
+    ids=("scan", "looking", "report"),
+)
+def test_a_command_loads_what_it_needs_alone(modules, left_out):
+    names = ", ".join(name if name.startswith("mnbatch.") else f"mnbatch.{name}" for name in modules)
+    code = f"import sys, {names}\nheavy = {left_out!r} & set(sys.modules)\nassert not heavy, heavy\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -190,11 +190,12 @@ def scan_export(
     from mnbatch.assay.page_options import PageOptions
     from mnbatch.imaging.discovery import find_slides
     from mnbatch.imaging.layouts import parse_layout
-    from mnbatch.results.batch import refuse_out_in_export
 
     options = options or PageOptions()
     parse_layout(layout)  # a wrong one is refused before any image is read
     if contact is not None:
+        from mnbatch.results.batch import refuse_out_in_export
+
         refuse_out_in_export(export, contact)
     recognised = _recognised(current_input(input), export, layout)
     found = ScannedExport(str(export), parse_layout(layout, recognised.kind), recognised)
@@ -246,7 +247,7 @@ def _recognised(input: str, export: Path, layout: str) -> Recognised:
     if input == "auto":
         from mnbatch.pipeline.workers import WorkerPool
 
-        with WorkerPool(1, RECOGNISING_SECONDS, RECOGNISING_GIB) as pool:
+        with WorkerPool(1, RECOGNISING_SECONDS, RECOGNISING_GIB, looking=True) as pool:
             return recognise_input(export, layout, pool.vote)
     for kind in KINDS:
         if input == kind:
@@ -277,7 +278,7 @@ def _with_looks(
 ) -> list[ScannedSlide]:
     from mnbatch.pipeline.workers import WorkerPool
 
-    with WorkerPool(1, RECOGNISING_SECONDS, RECOGNISING_GIB) as pool:
+    with WorkerPool(1, RECOGNISING_SECONDS, RECOGNISING_GIB, looking=True) as pool:
         return [_with_look(one, slide, pool, options, contact) for one, slide in zip(slides, crawled, strict=True)]
 
 

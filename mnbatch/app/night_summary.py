@@ -45,6 +45,7 @@ def night(out: Path, outcome: RunOutcome | None, error: MnbatchError | None, exi
         "failed": [] if found is None else [asdict(slide) for slide in found.failed],
         "waiting": [] if found is None else [asdict(slide) for slide in found.waiting],
         "verdict": "" if found is None else found.verdict,
+        "controls": "" if found is None else found.controls,
     }
     return {**content, "summary": page(content)}
 
@@ -128,12 +129,15 @@ def _failed(content: Mapping[str, Any], failed: Sequence[FailedSlide], waiting: 
     if content["outcome"] == "failed" and not content["message"]:
         lines.append("* The run itself: internal error; the newest log in runs/ has it.")
     lines += [f"* {slide.slide_id}{_of(slide.donor)}: {slide.reason}" for slide in failed]
+    lines += [f"* Control samples {content['controls']}"] if content["controls"] else []
     lines += [f"* {slide.slide_id} waits: {slide.reason}" for slide in waiting]
     return _short(lines) or ["* Nothing."]
 
 
 def _to_do(content: Mapping[str, Any], failed: Sequence[FailedSlide], waiting: Sequence[WaitingSlide]) -> list[str]:
     lines = [f"* {content['next_step']}"] if content["next_step"] else []
+    if content["controls"]:
+        lines.append("* Find why control samples are out of their range before any result of this batch is used.")
     steps: dict[str, list[str]] = {}
     for slide in failed:
         if slide.acknowledged:

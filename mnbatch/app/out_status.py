@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ class OutStatus:
         waiting: slides that are not scored yet, and those of which newer files are not.
         exit_code: 0 when nobody has to look; as in docs/operations.md.
         verdict: the same in one line.
+        controls: what is wrong with the batch's control samples by the latest report; "" for nothing.
     """
 
     out: str
@@ -93,6 +95,7 @@ class OutStatus:
     waiting: tuple[WaitingSlide, ...] = ()
     exit_code: int = EXIT_OK
     verdict: str = ""
+    controls: str = ""
 
 
 def seconds_of(text: str) -> float:
@@ -136,7 +139,9 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
     run = _latest_run(paths, held_by)
     done = sum(one.status in ("done", "partial") for one in states.values())
     known = run or ({} if records else {"status": None})
-    exit_code, verdict = _verdict(known, sum(not slide.acknowledged for slide in failed), waiting, max_age)
+    controls = _controls(paths)
+    unknown = sum(not slide.acknowledged for slide in failed)
+    exit_code, verdict = _verdict(known, unknown, waiting, max_age, controls)
     return OutStatus(
         out=str(out),
         slides=len(records) - len(copies),
@@ -148,7 +153,19 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
         waiting=waiting,
         exit_code=exit_code,
         verdict=f"{verdict} ({done} of {len(records) - len(copies)} slides counted)",
+        controls=controls,
     )
+
+
+def _controls(paths: OutPaths) -> str:
+    """What slides.csv, in each of its rows, says of the batch's control samples; "" where they met their ranges."""
+    try:
+        with open(paths.slides_csv, encoding="utf-8-sig", newline="") as stream:
+            row = next(csv.DictReader(stream), {})
+    except (OSError, ValueError, csv.Error):
+        return ""
+    said = row.get("batch_controls") or ""
+    return "" if said == "met" else said
 
 
 def _failed(record: RecordView, reported: _Reported) -> FailedSlide:
@@ -195,7 +212,7 @@ def _latest_run(paths: OutPaths, held_by: str | None) -> dict[str, Any]:
 
 
 def _verdict(
-    run: Mapping[str, Any], failed: int, waiting: tuple[WaitingSlide, ...], max_age: float | None
+    run: Mapping[str, Any], failed: int, waiting: tuple[WaitingSlide, ...], max_age: float | None, controls: str
 ) -> tuple[int, str]:
     """Exit code and line: all that is wrong is said, the worst first, and the worst gives the code."""
     overdue = sum(slide.overdue for slide in waiting)
@@ -203,6 +220,8 @@ def _verdict(
     found = [_run_verdict(run), _age_verdict(run, max_age)]
     if failed:
         found.append((EXIT_SLIDES_FAILED, f"{_slides(failed)} failed"))
+    if controls:
+        found.append((EXIT_SLIDES_FAILED, f"control samples {controls.partition(':')[0]}"))
     if overdue:
         found.append((EXIT_SLIDES_FAILED, f"{_slides(overdue)} waiting for too long"))
     if still:

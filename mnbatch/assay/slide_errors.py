@@ -13,7 +13,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 from scipy.special import betainc, betaln, expit, gammaln, logit, xlog1py, xlogy
 
 from mnbatch.assay.score_mixture import ClassSpread
@@ -256,4 +255,6 @@ def _solve(rises: Callable[[float], float], target: float) -> float:
         return 0.0
     if rises(1.0) <= target:
         return 1.0
+    from scipy.optimize import brentq  # takes longer to load than a report where nothing changed
+
     return float(brentq(lambda share: rises(share) - target, 0.0, 1.0, xtol=1e-6))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -86,13 +87,16 @@ def scan(
     something has to be said or put right first.
     """
     from mnbatch.app.inspection import NothingFoundError, scan_export
-    from mnbatch.assay.page_options import PageOptions
-    from mnbatch.settings import check_pages, refuse_unknown_variables
+    from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 
-    refuse_unknown_variables()
     stated = None if names == "auto" else names
     said = PageOptions(nuclear_channel, planes, time, pages, names=stated, cytoplasm=cytoplasm_channel)
-    check_pages(said)
+    if said != NO_OPTIONS or any(name.upper().startswith("MNBATCH_") for name in os.environ):
+        # What settings are takes as long to load as the scan itself.
+        from mnbatch.settings import check_pages, refuse_unknown_variables
+
+        refuse_unknown_variables()
+        check_pages(said)
     try:
         found = scan_export(
             export,

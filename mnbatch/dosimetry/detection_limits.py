@@ -15,6 +15,7 @@ from mnbatch.assay.intervals import (
     poisson_p_greater,
     poisson_p_two_sided,
 )
+from mnbatch.dosimetry.background_by_age import AgeRegression, CountedControl, Person, fit_by_age
 
 # Characteristic limits: from how many events on a case is above its background, and what would then be seen.
 #
@@ -102,20 +103,28 @@ def limits_of_control(
 
 
 def limits_of_estimated_rate(
-    rate: float, error: float, cells: int, scatter: float = 1.0, alpha: float = 0.05, beta: float = 0.1
+    rate: float,
+    error: float,
+    cells: int,
+    scatter: float = 1.0,
+    alpha: float = 0.05,
+    beta: float = 0.1,
+    *,
+    spread: float = 0.0,
 ) -> Limits:
     """One-sided limits against a background that was itself estimated, for counts that scatter more than by counting.
 
-    A case without exposure has the mean m = cells x rate and the variance scatter x m + (cells x error)^2: its own, and
-    that of the estimate. This is the uncertainty at zero effect of ISO 11929; in place of its normal approximation the
-    counts are negative binomial with these two moments (a Poisson count whose mean has a gamma distribution), which is
-    the exact Poisson test where nothing is added. The detection limit is the mean that exceeds the threshold in
-    1 - beta of the cases, with scatter and the same error.
+    A case without exposure has the mean m = cells x rate and the variance scatter x m + spread x m^2 + (cells x
+    error)^2: its own, and that of the estimate. This is the uncertainty at zero effect of ISO 11929; in place of its
+    normal approximation the counts are negative binomial with these two moments (a Poisson count whose mean has a gamma
+    distribution), which is the exact Poisson test where nothing is added. The detection limit is the mean that exceeds
+    the threshold in 1 - beta of the cases, with scatter, spread and the same error.
 
     Args:
         rate, error: background and its standard error, events a cell.
         scatter: variance of a case's count over that of counting, at least 1.
         cells, alpha, beta: as in `limits_of_rate`.
+        spread: variance of the means of unexposed people, over the square of their common mean.
 
     Raises:
         ValueError: as there, or a negative error.
@@ -126,7 +135,7 @@ def limits_of_estimated_rate(
     of_rate = (cells * error) ** 2
 
     def p_greater(events: int, mean: float) -> float:
-        return _count_p_greater(events, mean, scatter * mean + of_rate)
+        return _count_p_greater(events, mean, scatter * mean + spread * mean**2 + of_rate)
 
     mean = cells * rate
     first = _first_significant(lambda y: p_greater(y, mean), alpha, int(mean) + 1)
@@ -187,6 +196,11 @@ HUMN_QUARTILES = (3.0, 12.0)
 """MNBN per 1000 BN cells in the general population, scored by eye (HUMN project, Bonassi et al., Environ Mol Mutagen
 37:31, 2001). People differ that much; women have 19 % more than men."""
 
+LITERATURE = "literature, all ages and both sexes"
+POOLED = "own controls, all ages and both sexes"
+TAIL = 0.025
+"""On either side of what unexposed donors have."""
+
 ALPHA, BETA = 0.05, 0.1
 """One-sided false alarms against the background, and misses at the detection limit."""
 
@@ -206,6 +220,7 @@ class Control:
         low, high: smallest and largest frequency of one of these donors, per 1000 BN cells.
         scatter: Pearson's chi2 / df of the control slides about their common frequency, at least 1.
         slide_cells: mean number of cells of a control slide.
+        by_age: what they have by age and sex, or why it cannot be said.
     """
 
     mnbn_cells: int
@@ -216,6 +231,7 @@ class Control:
     high: float
     scatter: float = 1.0
     slide_cells: float = 0.0
+    by_age: AgeRegression | str = ""
 
     @property
     def scatter_known(self) -> bool:
@@ -243,6 +259,10 @@ class Background:
             error is in it, not that people differ.
         limits: in MNBN cells among the cells counted.
         above: whether the count is above the decision threshold.
+        basis: which background it is, and where it is not that of the donor's age and sex, why.
+        by_age: it is that of the donor's age and sex.
+        low_per_1000, high_per_1000: what 95 of 100 unexposed donors like this one have in so many cells, of a
+            background by age and sex; None for others.
     """
 
     source: Source
@@ -251,6 +271,10 @@ class Background:
     limits: Limits
     above: bool
     cells: int
+    basis: str = ""
+    by_age: bool = False
+    low_per_1000: float | None = None
+    high_per_1000: float | None = None
 
     @property
     def detection_limit_per_1000(self) -> float:
@@ -258,11 +282,12 @@ class Background:
         return 1000 * self.limits.detection_limit / self.cells
 
 
-def pool_controls(donors: Sequence[Sequence[tuple[int, int]]]) -> Control | None:
+def pool_controls(donors: Sequence[Sequence[tuple[int, int]]], people: Sequence[Person | None] = ()) -> Control | None:
     """Pool control slides.
 
     Args:
         donors: for each control donor, (MNBN cells, BN cells) of each of its slides.
+        people: age and sex of each of them, as far as known; () where nothing is.
 
     Returns:
         None where no cell was counted.
@@ -276,7 +301,20 @@ def pool_controls(donors: Sequence[Sequence[tuple[int, int]]]) -> Control | None
     slides = [(k, n) for donor in donors for k, n in donor if n]
     scatter = _scatter(slides, mnbn / cells)
     sizes = (sum(map(len, donors)), len(counted))
-    return Control(mnbn, cells, *sizes, min(rates), max(rates), scatter, cells / max(1, len(slides)))
+    by_age = fit_by_age(
+        [CountedControl(k, n, person) for (k, n), person in zip(sums, people or [None] * len(sums), strict=True)]
+    )
+    return Control(
+        mnbn_cells=mnbn,
+        bn_cells=cells,
+        slides=sizes[0],
+        donors=sizes[1],
+        low=min(rates),
+        high=max(rates),
+        scatter=scatter,
+        slide_cells=cells / max(1, len(slides)),
+        by_age=by_age,
+    )
 
 
 def _scatter(slides: Sequence[tuple[int, int]], share: float) -> float:
@@ -286,15 +324,19 @@ def _scatter(slides: Sequence[tuple[int, int]], share: float) -> float:
     return max(1.0, chi2 / (len(slides) - 1))
 
 
-def compare_with_background(mnbn: int, cells: int, control: Control | None, scatter: float = 1.0) -> Background:
+def compare_with_background(
+    mnbn: int, cells: int, control: Control | None, scatter: float = 1.0, person: Person | None = None
+) -> Background:
     """Compare a count with the control, or with the literature's median where there is none.
 
-    Against a control the exact conditional test carries the control's own counting error. Both tests are those of
-    Poisson counts, which for a fraction of cells are slightly conservative.
+    Against controls that carry a regression by age and sex, with what they say of this person. Against other controls
+    the exact conditional test carries the control's own counting error. Tests against pooled controls and literature
+    are those of Poisson counts, which for a fraction of cells are slightly conservative.
 
     Args:
-        scatter: variance of a count over that of counting, from slide to slide; against a control both counts are
-            divided by it, so that the exact test has that variance.
+        scatter: variance of a count over that of counting, from slide to slide; against pooled controls both counts
+            are divided by it, so that the exact test has that variance.
+        person: age and sex of the case; None where they are not known.
 
     Raises:
         ValueError: no cells.
@@ -310,7 +352,14 @@ def compare_with_background(mnbn: int, cells: int, control: Control | None, scat
             limits=limits,
             above=mnbn > limits.decision_threshold,
             cells=cells,
+            basis=LITERATURE,
         )
+    if person is not None and isinstance(control.by_age, AgeRegression) and not control.by_age.why_not(person):
+        return _compare_by_age(mnbn, cells, control.by_age, person)
+    return _compare_with_pooled(mnbn, cells, control, scatter, _pooled_because(control, person))
+
+
+def _compare_with_pooled(mnbn: int, cells: int, control: Control, scatter: float, basis: str) -> Background:
     own, all_cells = max(1, round(cells / scatter)), max(1, round(control.bn_cells / scatter))
     events, counted = round(control.mnbn_cells / scatter), min(own, round(mnbn / scatter))
     limits = limits_of_control(events, all_cells, own, ALPHA, BETA)
@@ -320,4 +369,47 @@ def compare_with_background(mnbn: int, cells: int, control: Control | None, scat
         back = cells / own
         limits = Limits(int((limits.decision_threshold + 0.5) * back), limits.detection_limit * back)
         above = mnbn > limits.decision_threshold
-    return Background(source="control", per_1000=control.per_1000, p_greater=p, limits=limits, above=above, cells=cells)
+    return Background(
+        source="control", per_1000=control.per_1000, p_greater=p, limits=limits, above=above, cells=cells, basis=basis
+    )
+
+
+def _pooled_because(control: Control, person: Person | None) -> str:
+    """That all controls are one background, and why it is not that of the donor's age and sex."""
+    if person is None:
+        why = "age and sex of the donor are not given, or its lines of the sample sheet differ"
+    elif isinstance(control.by_age, str):
+        why = control.by_age
+    else:
+        why = control.by_age.why_not(person)
+    return f"{POOLED}: {why}" if why else POOLED
+
+
+def _compare_by_age(mnbn: int, cells: int, fitted: AgeRegression, person: Person) -> Background:
+    """The count of an unexposed person has the mean and the variance that the regression predicts."""
+    expected = fitted.expected(person)
+    limits = limits_of_estimated_rate(
+        expected.rate, expected.error, cells, alpha=ALPHA, beta=BETA, spread=fitted.spread
+    )
+    mean = cells * expected.rate
+    variance = mean + fitted.spread * mean**2 + (cells * expected.error) ** 2
+
+    def p_greater(events: int) -> float:
+        return _count_p_greater(events, mean, variance)
+
+    high = _first_significant(p_greater, TAIL, int(mean) + 1) - 1
+    low = 0
+    while p_greater(low + 1) >= 1 - TAIL:
+        low += 1
+    return Background(
+        source="control",
+        per_1000=1000 * expected.rate,
+        p_greater=p_greater(mnbn),
+        limits=limits,
+        above=mnbn > limits.decision_threshold,
+        cells=cells,
+        basis=f"own controls by age and sex: what {fitted.donors} control donors let expect of {person.text}",
+        by_age=True,
+        low_per_1000=1000 * low / cells,
+        high_per_1000=1000 * high / cells,
+    )

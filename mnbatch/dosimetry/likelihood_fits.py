@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 from scipy.special import chdtrc, digamma, gammaln, xlog1py, xlogy
 
 # The data of a calibration curve: counted cells at known doses (`calibration_tables` reads them).
@@ -303,6 +302,8 @@ def fit_negative_binomial(points: Sequence[DosePoint], shape: Shape, kind: Kind)
     # Unit scale for each parameter, so that one step length and one tolerance fit all of them.
     scale = np.maximum(np.abs(poisson.coefficients), np.sqrt(np.diag(poisson.covariance)))
     start = np.concatenate([poisson.coefficients / scale, [np.log(0.05)]])
+    from scipy.optimize import minimize  # takes long to load, and only fits need it
+
     found = minimize(_objective, start, args=(cells, scale, kind), jac=True, method="BFGS", options={"gtol": 1e-7})
     z = _polish(found.x, cells, scale, kind)
     hessian = _hessian(z, cells, scale, kind)

@@ -22,7 +22,7 @@ from mnbatch.inference.prefetch import ordered_map
 from mnbatch.pipeline.image_forms import ImageForms
 from mnbatch.pipeline.remote_source import RemoteSource
 from mnbatch.pipeline.sources import Task
-from mnbatch.pipeline.worker_process import Opening
+from mnbatch.pipeline.worker_messages import Opening
 from mnbatch.pipeline.workers import HurriedError, WorkerPool
 from mnbatch.results.pseudonyms import Pseudonyms
 

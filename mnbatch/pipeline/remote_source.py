@@ -13,7 +13,8 @@ from mnbatch.errors import SlideError, StorageError
 from mnbatch.imaging.fields.field_survey import Survey
 from mnbatch.imaging.fields.regions import RegionOverlaps
 from mnbatch.imaging.identity import cell_id
-from mnbatch.pipeline.worker_process import Opening, unpacked
+from mnbatch.pipeline.opened_slides import unpacked
+from mnbatch.pipeline.worker_messages import Opening
 from mnbatch.pipeline.workers import HurriedError, WorkerPool, WorkLostError, opening_key
 
 FILES_TOGETHER = 8

@@ -1,7 +1,7 @@
 """The process in which files are decoded: it can be ended, whatever a file does to a decoder.
 
-It reads requests from its standard input and writes answers to its standard output, one after the other, each a length
-and a pickle. Neither side believes the other more than itself: what is untrusted are the files, not the two processes.
+It reads requests from its standard input and writes answers to its standard output, one after the other. Neither side
+believes the other more than itself: what is untrusted are the files, not the two processes.
 """
 
 from __future__ import annotations
@@ -9,34 +9,19 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import struct
-import sys
 import threading
 import time
 import traceback
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
-import numpy as np
+from mnbatch.pipeline.worker_messages import LOOKS, Answer, Known, Request, receive, send
 
-from mnbatch.assay.cells import CellCrop, ReadItem, Slide
-from mnbatch.imaging.fields.field_options import FieldOptions
-from mnbatch.imaging.inputs import vote_on
-from mnbatch.imaging.preparation import Preparation
-from mnbatch.imaging.readers import read_cells  # noqa: F401 - loaded before the first request, not while it waits
-from mnbatch.imaging.slide_look import contact_strip, look_at_slide
-from mnbatch.imaging.stain_recognition import grey_of
-from mnbatch.pipeline.sources import CropSource, WorkerSource, hash_of, open_source
-from mnbatch.results.stored_crops import encode_crop
-
-LENGTH = struct.Struct("<Q")
-OPEN_SLIDES = 4
-"""Slides that a worker keeps open; reading goes from slide to slide, and a stain-ahead reaches into the next."""
-
-T = TypeVar("T")
+LOOKING = ("mnbatch.imaging.inputs", "mnbatch.imaging.slide_look")
+READING = (*LOOKING, "mnbatch.pipeline.opened_slides", "scipy.ndimage")
+"""What is loaded before the first request: not while it waits, and not of the memory that it may take."""
 
 ALARM_GRACE = 30.0
 """Seconds after a deadline at which the kernel ends a worker whose parent did not, because it is gone."""
@@ -44,110 +29,20 @@ ALARM_GRACE = 30.0
 PARENT_LOOK_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """A slide as a worker has to open it.
-
-    Attributes:
-        keep_jpeg: also encode each crop to be kept.
-    """
-
-    slide: Slide
-    preparation: Preparation
-    fields: FieldOptions
-    keep_jpeg: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One piece of work.
-
-    Attributes:
-        operation: `tasks`, `contrast_range`, `stain`, `read`, `read_together`, `hash` (of a slide), `vote` (on a
-            file), `show` or `strip` (of a slide that is not opened).
-        key: of the slide it is about; "" where it is about none.
-        opening: the slide, where this worker does not know it yet (see `Known`).
-        seconds: deadline.
-    """
-
-    operation: str
-    key: str
-    opening: Opening | None
-    arguments: tuple[Any, ...]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of a request: a value, an error of the slide or file, or `memory`: there was not enough."""
-
-    value: Any = None
-    error: BaseException | None = None
-    memory: bool = False
-
-
-class Known(OrderedDict[str, T]):
-    """What is known of the slides asked about latest. Parent and worker keep one each and do the same to it: so the
-    parent knows what the worker knows, and a slide with all its files travels once."""
-
-    def use(self, key: str, value: T) -> T:
-        """Note a use; `value` where the key is new."""
-        value = self.setdefault(key, value)
-        self.move_to_end(key)
-        while len(self) > OPEN_SLIDES:
-            self.popitem(last=False)
-        return value
-
-
-class Opened:
-    """A slide in a worker, opened when it is first needed."""
-
-    def __init__(self, opening: Opening) -> None:
-        self.opening = opening
-        self._source: WorkerSource | None = None
-
-    def source(self) -> WorkerSource:
-        """Its cells; raises SlideError where it cannot be opened."""
-        if self._source is None:
-            self._source = open_source(self.opening.slide, self.opening.preparation, self.opening.fields)
-        return self._source
-
-
-def send(stream: IO[bytes], message: object) -> None:
-    """Write one message."""
-    data = pickle.dumps(message, protocol=5)
-    stream.write(LENGTH.pack(len(data)))
-    stream.write(data)
-    stream.flush()
-
-
-def receive(stream: IO[bytes]) -> Any:
-    """Read one message.
-
-    Raises:
-        EOFError: the other side ended.
-    """
-    head = stream.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        raise EOFError
-    (length,) = LENGTH.unpack(head)
-    data = stream.read(length)
-    if len(data) < length:
-        raise EOFError
-    return pickle.loads(data)
-
-
-def main(memory_bytes: int) -> None:
+def main(memory_bytes: int, *, looking: bool = False) -> None:
     """Answer requests until the parent ends.
 
     Args:
         memory_bytes: that may be allocated beyond what the loaded program needs.
+        looking: only requests of `LOOKS` will come.
     """
     requests, answers = _own_streams()
     _let_the_parent_decide()
+    for name in LOOKING if looking else READING:
+        import_module(name)
     _limit_memory(memory_bytes)
     threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()
-    known: Known[Opened] = Known()
+    known: Known[Any] = Known()
     send(answers, "ready")
     while True:
         try:
@@ -160,9 +55,9 @@ def main(memory_bytes: int) -> None:
         send(answers, answer)
 
 
-def _answer(request: Request, known: Known[Opened]) -> Answer:
+def _answer(request: Request, known: Known[Any]) -> Answer:
     try:
-        return Answer(_done(request, known))
+        return Answer(done(request, known))
     except MemoryError:
         return Answer(memory=True)
     except Exception as error:  # noqa: BLE001 - it is raised again in the parent, where it belongs to its slide
@@ -170,44 +65,24 @@ def _answer(request: Request, known: Known[Opened]) -> Answer:
         return Answer(error=_sendable(error))
 
 
-def _done(request: Request, known: Known[Opened]) -> Any:
-    if request.operation == "vote":
-        return vote_on(*request.arguments)
-    if request.operation == "show":
-        return look_at_slide(*request.arguments)
-    if request.operation == "strip":
-        return contact_strip(*request.arguments)
-    opened = known[request.key] if request.opening is None else Opened(request.opening)
-    opened = known.use(request.key, opened)
-    if request.operation == "hash":
-        return hash_of(opened.opening.slide, *request.arguments)
-    source = opened.source()
-    if request.operation == "read":
-        return _packed(source.read(*request.arguments), opened.opening.keep_jpeg)
-    if request.operation == "read_together":
-        assert isinstance(source, CropSource)
-        return [_packed(items, opened.opening.keep_jpeg) for items in source.read_together(*request.arguments)]
-    return getattr(source, request.operation)(*request.arguments)
+def done(request: Request, known: Known[Any]) -> Any:
+    """Do a piece of work.
 
+    Args:
+        known: slides that this worker has open.
 
-def _packed(items: Sequence[ReadItem], keep_jpeg: bool) -> list[ReadItem]:
-    """As they travel: with JPEGs where they are kept, grey pixels as one channel (see `unpacked`)."""
-    return [_packed_crop(item, keep_jpeg) if isinstance(item, CellCrop) else item for item in items]
+    Raises:
+        Exception: whatever the work raises.
+    """
+    if request.operation not in LOOKS:
+        from mnbatch.pipeline.opened_slides import work_on
 
+        return work_on(request, known)
+    from mnbatch.imaging.inputs import vote_on
+    from mnbatch.imaging.slide_look import contact_strip, look_at_slide
 
-def _packed_crop(crop: CellCrop, keep_jpeg: bool) -> CellCrop:
-    jpeg = encode_crop(crop.pixels) if keep_jpeg else crop.jpeg
-    grey = grey_of(crop.pixels)
-    return replace(crop, jpeg=jpeg, pixels=crop.pixels if grey is None else grey)
-
-
-def unpacked(items: Sequence[ReadItem]) -> list[ReadItem]:
-    """Items as the source gave them, from what a worker sent."""
-    return [_unpacked_crop(item) if isinstance(item, CellCrop) and item.pixels.ndim == 2 else item for item in items]
-
-
-def _unpacked_crop(crop: CellCrop) -> CellCrop:
-    return replace(crop, pixels=np.broadcast_to(crop.pixels[..., None], (*crop.pixels.shape, 3)))
+    looks: dict[str, Callable[..., Any]] = {"vote": vote_on, "show": look_at_slide, "strip": contact_strip}
+    return looks[request.operation](*request.arguments)
 
 
 def _sendable(error: Exception) -> BaseException:
@@ -259,7 +134,3 @@ def _end_with_the_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(PARENT_LOOK_SECONDS)
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -25,7 +25,7 @@ from mnbatch.report.sign_off_basis import with_basis
 from mnbatch.report.signature_lines import short_signature, with_signatures
 from mnbatch.report.slide_reports import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
 from mnbatch.report.spreadsheet import donors_xlsx
-from mnbatch.report.statistics import ground_of, statistics_of
+from mnbatch.report.statistics import ground_of, person_of, statistics_of
 from mnbatch.report.verifying import write_seal
 from mnbatch.report.views import CopyView, Place
 from mnbatch.results.batch import read_batch
@@ -219,7 +219,8 @@ def _with_statistics(donor: DonorItem, context: Context) -> DonorItem:
     ways = {called_with(item.record) for item in done}
     control = context.controls.get(ways.pop()) if len(ways) == 1 else None
     is_control = any(is_background(item.sample) for item in donor.slides)
-    ground = ground_of(is_control, control, {scoring_mode(item.record) for item in done}, donor.review.number)
+    modes = {scoring_mode(item.record) for item in done}
+    ground = ground_of(is_control, control, modes, donor.review.number, person_of(item.sample for item in done))
     found = [item.call.frequency for item in done if item.call.frequency is not None]
     sizes = [f.bn_cells for f in found]
     estimates = pooled_estimates(call.frequency, known, sizes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from mnbatch.assay.sample_sheet import is_background
 from mnbatch.dosimetry.detection_limits import Control, pool_controls
 from mnbatch.errors import MnbatchError, StorageError
 from mnbatch.report import wording
+from mnbatch.report.statistics import person_of
 from mnbatch.results.dosing_settings import scoring_mode
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Missing, Roster, Samples, missing_of, open_roster
@@ -37,6 +38,7 @@ def find_controls(roster: Roster, samples: Samples) -> dict[str, Control]:
     as donors of their own.
     """
     groups: dict[str, dict[str, list[tuple[int, int]]]] = {}
+    rows: dict[str, list[Mapping[str, str]]] = {}
     for record in roster.records:
         row = samples.get(record.slide_id, {})
         if not is_background(row):
@@ -46,7 +48,11 @@ def find_controls(roster: Roster, samples: Samples) -> dict[str, Control]:
             donor = row.get("donor") or record.donor or record.slide_id
             counts = (frequency.mnbn_cells, frequency.bn_cells)
             groups.setdefault(called_with(record), {}).setdefault(donor, []).append(counts)
-    pooled = {key: pool_controls(list(donors.values())) for key, donors in groups.items()}
+            rows.setdefault(donor, []).append(row)
+    people = {donor: person_of(of) for donor, of in rows.items()}
+    pooled = {
+        key: pool_controls(list(donors.values()), [people[donor] for donor in donors]) for key, donors in groups.items()
+    }
     return {key: control for key, control in pooled.items() if control is not None}
 
 

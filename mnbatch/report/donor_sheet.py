@@ -202,9 +202,12 @@ def _background(source: SheetSource) -> str:
     if found is None:
         return source.no_background or wording.NOT_KNOWN
     position = "above it" if found.above else "not different from it"
+    if found.by_age:
+        of = f"{wording.rate(found.per_1000)} calls per 1000 are expected"
+        return f"{found.basis}, scored in the same way: {of}; the count is {position}"
     if found.source == "control":
         of = f"{wording.rate(found.per_1000)} calls per 1000"
-        return f"own controls, {of}, scored in the same way: the count is {position}"
+        return f"{found.basis}; {of}, scored in the same way: the count is {position}"
     low, high = HUMN_QUARTILES
     return (
         f"general population: median {HUMN_MEDIAN:g} MNBN per 1000, quartiles {low:g} and {high:g}, scored by eye "

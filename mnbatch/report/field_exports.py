@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
 from mnbatch.assay.calls import CalledCell
 from mnbatch.assay.field_records import FoundAt
@@ -204,6 +203,8 @@ def _write(path: Path, mask: _Mask, dtype: type[np.unsignedinteger], identity: u
     size = {} if mask.um is None else {"PhysicalSizeX": mask.um, "PhysicalSizeY": mask.um}
     units = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"} if size else {}
     shape = (mask.height, mask.width)
+    import tifffile  # a report without label images need not load it
+
     with (
         replacing(path) as staged,
         tifffile.TiffWriter(staged, ome=True, bigtiff=mask.height * mask.width * 4 > _BIG) as tiff,

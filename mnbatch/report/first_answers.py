@@ -103,6 +103,7 @@ def _exposed(item: DonorItem, dose: DonorDose | None) -> tuple[str, str]:
     background = item.statistics.background if item.statistics else None
     if background is not None:
         of = "own controls" if background.source == "control" else "the general population"
+        of += " of this age and sex" if background.by_age else ""
         rate = wording.rate(background.per_1000)
         if background.above:
             return (

@@ -315,7 +315,9 @@ def _background_line(_: Frequency, found: Statistics) -> Line:
         return Line("Background", wording.NOT_KNOWN, "", f"{found.no_background[0].upper()}{found.no_background[1:]}.")
     c = found.control
     where = "literature: general population, scored by eye (HUMN); not your own control"
-    if c is not None and b.source == "control":
+    if b.by_age and b.low_per_1000 is not None and b.high_per_1000 is not None:
+        where = f"{b.basis}; 95 of 100 unexposed ones have {interval_text(b.low_per_1000, b.high_per_1000)} per 1000"
+    elif c is not None and b.source == "control":
         spread = f", {wording.rate(c.low)} to {wording.rate(c.high)} a donor" if c.donors > 1 else ""
         where = f"own control: {wording.plural(c.slides, 'slide')} of {wording.plural(c.donors, 'donor')}{spread}"
     position = "is above the background" if b.above else "does not differ from the background"
@@ -325,7 +327,12 @@ def _background_line(_: Frequency, found: Statistics) -> Line:
     )
     covered += "not adjusted to this donor: frequencies rise with age, and women have 19 % more than men (HUMN 2001)."
     if b.source == "control":
-        what, covered = "The model's count", "How much the control slides differ is in the test."
+        what, covered = (
+            "The model's count",
+            f"How much the control slides differ is in the test. {b.basis[:1].upper()}{b.basis[1:]}.",
+        )
+    if b.by_age:
+        covered = "How much people of one age and sex differ, and the uncertainty of the fit, are in the test."
     note = (
         f"{where[0].upper()}{where[1:]}. {what} {position}: one-sided p {_p_text(b.p_greater)}; "
         f"above it from {wording.plural(b.limits.decision_threshold + 1, 'MNBN cell')} on; detection limit "

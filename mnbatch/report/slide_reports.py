@@ -29,7 +29,7 @@ from mnbatch.report.field_exports import MASKS_FOLDER as MASKS
 from mnbatch.report.field_pictures import fields_view
 from mnbatch.report.items import SlideItem
 from mnbatch.report.page_pictures import Candidate, gallery_view
-from mnbatch.report.statistics import ground_of, statistics_of
+from mnbatch.report.statistics import ground_of, person_of, statistics_of
 from mnbatch.results.checksums import checksum, file_checksum
 from mnbatch.results.dosing_settings import scoring_mode
 from mnbatch.results.lock import check_still_held
@@ -310,7 +310,7 @@ class SlideBuilder:
         folder = donor_folder(donor) if donor else ""
         also_found = self._context.also_found.get(record.slide_id, ())
         control = self._context.controls.get(called_with(record))
-        ground = ground_of(is_background(row), control, [scoring_mode(record)], review.number)
+        ground = ground_of(is_background(row), control, [scoring_mode(record)], review.number, person_of([row]))
         statistics = statistics_of(call.frequency, call.mn, estimates, ground)
         return SlideItem(
             record=record,

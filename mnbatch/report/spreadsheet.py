@@ -11,7 +11,7 @@ import io
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape, quoteattr
+from html import escape
 
 from mnbatch.csvfile import Number, Value
 from mnbatch.report import wording
@@ -122,7 +122,7 @@ def _cells(number: int, row: Iterable[_Cell]) -> Iterable[str]:
         if isinstance(value, int | float) or (isinstance(value, Number) and _is_plain(value)):
             yield f'<c r="{where}" s="{cell.style}"><v>{value}</v></c>'
         else:
-            text = escape("".join(map(_printable, str(value)[:_LONGEST_CELL])))
+            text = escape("".join(map(_printable, str(value)[:_LONGEST_CELL])), quote=False)
             yield f'<c r="{where}" s="{cell.style}" t="inlineStr"><is><t xml:space="preserve">{text}</t></is></c>'
 
 
@@ -148,7 +148,7 @@ def _letters(place: int) -> str:
 
 def _part(name: str, kind: str) -> str:
     content = f"application/vnd.openxmlformats-officedocument.spreadsheetml.{kind}+xml"
-    return f"<Override PartName={quoteattr(name)} ContentType={quoteattr(content)}/>"
+    return f'<Override PartName="{escape(name)}" ContentType="{escape(content)}"/>'
 
 
 _CONTENT_TYPES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnbatch.assay.calls import Frequency
@@ -11,6 +11,8 @@ from mnbatch.assay.field_records import FEWEST_FOR_INDEX, USUAL_CBPI, USUAL_NDI,
 from mnbatch.assay.heterogeneity import LEVEL
 from mnbatch.assay.intervals import Precision, precision
 from mnbatch.assay.mn_counts import Distribution, MnFrequency
+from mnbatch.csvfile import is_number
+from mnbatch.dosimetry.background_by_age import Person
 from mnbatch.dosimetry.detection_limits import FEWEST_CONTROLS, Background, Control, compare_with_background
 from mnbatch.report import wording
 from mnbatch.results.dosing_settings import MODE_ALL_CELLS
@@ -70,7 +72,8 @@ def statistics_of(
     if not ground.reason and e is not None and not ground.with_control:
         background = compare_with_background(round(e.mnbn), max(1, round(e.bn_cells)), None)
     elif not ground.reason and control is not None:
-        background = compare_with_background(mnbn, cells, control, control.scatter_of(cells / max(1, slides)))
+        scatter = control.scatter_of(cells / max(1, slides))
+        background = compare_with_background(mnbn, cells, control, scatter, ground.person)
     counts = None if mn is None else mn.distribution
     return Statistics(
         estimates=estimates,
@@ -90,21 +93,41 @@ class Ground:
         control: controls scored in the same way; with_control: they show how much slides differ, and are taken.
         reviewed: the reviewed frequency of a complete review, for the literature.
         reason: why it is compared with nothing; "" otherwise.
+        person: age and sex of the donor; None where they are not known.
     """
 
     control: Control | None
     with_control: bool
     reviewed: Estimate | None
     reason: str
+    person: Person | None = None
 
 
-def ground_of(is_control: bool, control: Control | None, modes: Collection[str], reviewed: Estimate | None) -> Ground:
+def person_of(rows: Iterable[Mapping[str, str]]) -> Person | None:
+    """Age and sex of a donor by its lines of the sample sheet; None where they do not say both, or differ."""
+    stated = [(row.get("sex", ""), str(row.get("age", ""))) for row in rows]
+    known = {(sex, float(age)) for sex, age in stated if sex and is_number(age)}
+    silent = any(bool(sex) != is_number(age) for sex, age in stated)
+    if len(known) != 1 or silent:
+        return None
+    (sex, age) = known.pop()
+    return Person("f" if sex.lower() == "f" else "m", age)
+
+
+def ground_of(
+    is_control: bool,
+    control: Control | None,
+    modes: Collection[str],
+    reviewed: Estimate | None,
+    person: Person | None = None,
+) -> Ground:
     """What a frequency is compared with, or why with nothing.
 
     Args:
         control: scored in the same way, if there is one.
         modes: `scoring_mode` of its slides.
         reviewed: of a complete review.
+        person: age and sex of the donor, where they are known.
     """
     usable = control is not None and control.scatter_known
     reason = ""
@@ -114,7 +137,7 @@ def ground_of(is_control: bool, control: Control | None, modes: Collection[str],
         reason = "none for --cells all: the literature's cells are binucleated"
     elif not usable and reviewed is None:
         reason = _why_not_compared(control)
-    return Ground(control, usable, reviewed, reason)
+    return Ground(control, usable, reviewed, reason, person)
 
 
 def _why_not_compared(control: Control | None) -> str:

@@ -488,7 +488,11 @@ _ESTIMATES: Columns[Statistics] = (
 _BACKGROUND: Columns[Background] = (
     Column("background_per_1000", RATE, "its frequency", lambda b: _rounded(b.per_1000), "number"),
     Column(
-        *("background_p", "0 to 1", "one-sided p of a count at least as high; counting error only"),
+        *(
+            "background_p",
+            "0 to 1",
+            "one-sided p of a count at least as high; without controls counting error only",
+        ),
         lambda b: _p(b.p_greater),
         "number",
     ),
@@ -502,6 +506,14 @@ _BACKGROUND: Columns[Background] = (
         "smallest frequency that this many cells distinguish from the background in 9 of 10 cases",
         lambda b: _rounded(b.detection_limit_per_1000),
         "number",
+    ),
+)
+_BASIS: Columns[Statistics] = (
+    Column(
+        *("background_basis", "text"),
+        "which background `background_per_1000` is: of the donor's age and sex by own controls, of all own controls "
+        "and why, or of the literature",
+        lambda s: s.background.basis if s.background else "",
     ),
 )
 _PRECISION: Columns[Statistics] = (
@@ -663,6 +675,7 @@ SLIDES: Table[SlideLine] = Table(
         *of_part(_CONFIRMED, lambda s: s.item.confirmed),
         *of_part(_DOUBLE, lambda s: s.item.review),
         *of_part(_CYTOME, lambda s: s.item.review),
+        *of_part(_BASIS, lambda s: s.item.statistics),
     ),
 )
 
@@ -831,6 +844,7 @@ DONORS: Table[DonorItem] = Table(
         *of_part(_DOUBLE, lambda d: d.review),
         *of_part(_DOSE_COUNTS, lambda d: d.dose),
         *of_part(_CYTOME, lambda d: d.review),
+        *of_part(_BASIS, lambda d: d.statistics),
     ),
 )
 

@@ -14,6 +14,7 @@ from mnbatch.assay.intervals import TIERS
 from mnbatch.report import wording
 from mnbatch.report.dose_report import DonorDose
 from mnbatch.report.items import DonorItem, SlideItem
+from mnbatch.report.statistics import person_of
 
 Colour = Literal["green", "amber", "red"]
 Reasons = list[tuple[Colour, str]]
@@ -55,7 +56,7 @@ def donor_light(item: DonorItem) -> TrustLight:
         if item.call.status == "partial":
             reasons.append(("amber", f"not all was counted: {item.call.reason}"))
         reasons += _cells(frequency.bn_cells, item.call.status == "insufficient")
-    return _light(reasons)
+    return _light(reasons, _background(item))
 
 
 def slide_light(item: SlideItem) -> TrustLight:
@@ -66,7 +67,7 @@ def slide_light(item: SlideItem) -> TrustLight:
         if item.estimates.shifted:
             reasons.append(_shifted(item))
         reasons += _cells(item.call.frequency.bn_cells, False)
-    return _light(reasons)
+    return _light(reasons, _background(item))
 
 
 def _common(item: DonorItem | SlideItem, status: str, reason: str) -> Reasons:
@@ -113,8 +114,20 @@ def _cells(cells: int, insufficient: bool) -> Reasons:
     return []
 
 
-def _light(reasons: Iterable[tuple[Colour, str]]) -> TrustLight:
+def _background(item: DonorItem | SlideItem) -> str:
+    """Which background was taken, of a donor whose age and sex the sheet states; it has no colour."""
+    slides = item.slides if isinstance(item, DonorItem) else (item,)
+    found = item.statistics.background if item.statistics else None
+    if found is None or person_of(slide.sample for slide in slides) is None:
+        return ""
+    return f"background: {found.basis}"
+
+
+def _light(reasons: Iterable[tuple[Colour, str]], stated: str = "") -> TrustLight:
+    """The worst reason decides; what is only stated comes last."""
     found = sorted(reasons, key=lambda pair: pair[0] != "red")
     colour: Colour = found[0][0] if found else "green"
-    texts = tuple(f"{text[0].upper()}{text[1:]}." if text[-1] not in ".!?" else text for _, text in found)
-    return TrustLight(colour, WORDS[colour], texts or ("Reviewed, enough cells, and nothing speaks against it.",))
+    texts = [text for _, text in found] or ["Reviewed, enough cells, and nothing speaks against it."]
+    texts += [stated] if stated else []
+    shown = tuple(f"{text[0].upper()}{text[1:]}." if text[-1] not in ".!?" else text for text in texts)
+    return TrustLight(colour, WORDS[colour], shown)

@@ -215,7 +215,7 @@ class ForkedWorker:
                 os.dup2(requests[0], 0)
                 os.dup2(answers[1], 1)
                 os.closerange(3, 1024)
-                worker_process.main(int(command[4]))
+                worker_process.main(int(command[4]), looking=command[5] == "looking")
             finally:
                 os._exit(0)
         os.close(requests[0])

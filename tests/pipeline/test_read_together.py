@@ -18,7 +18,7 @@ from mnbatch.imaging.preparation import Preparation, fill_input, network_input
 from mnbatch.imaging.readers import read_cells, read_tasks, read_together
 from mnbatch.pipeline import remote_source
 from mnbatch.pipeline.remote_source import FILES_TOGETHER, RemoteSource
-from mnbatch.pipeline.worker_process import Opening
+from mnbatch.pipeline.worker_messages import Opening
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.results.stored_crops import encode_crop
 from tests.imaging.imaging_helpers import draw_cell

@@ -16,7 +16,7 @@ from mnbatch.assay.cells import Slide, SourceFile
 from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.pipeline.run import run
-from mnbatch.pipeline.worker_process import Opening
+from mnbatch.pipeline.worker_messages import Opening
 from mnbatch.pipeline.workers import HurriedError, WorkerPool, WorkLostError, opening_key
 from mnbatch.results.store import Store
 from tests.stopping import LIMIT_SECONDS

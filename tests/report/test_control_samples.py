@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from mnbatch.app.night_summary import night
+from mnbatch.app.out_status import out_status
 from mnbatch.assay.sample_sheet import read_samples
 from mnbatch.report.build import ReportOptions, build_reports
 from mnbatch.report.control_samples import check_controls
@@ -117,6 +119,10 @@ def test_the_exit_code_tells(scored, tmp_path):
         done = mnbatch("report", scored.paths.root, "--gallery", "0", "--min-cells", "100")
         assert done.returncode == code, done.stderr
         assert ("out of their range" in done.stderr) == bool(code)
+        scored.paths.batch.write_text("{}")
+        found = out_status(scored.paths.root)
+        assert (found.exit_code, "control samples missed" in found.verdict) == (code, bool(code))
+        assert ("* Control samples missed: POS" in night(scored.paths.root, None, None, code)["summary"]) == bool(code)
     assert load_samples(scored.paths)["pos"]["control"] == "positive"
     assert load_samples(scored.paths)["neg"] == {"donor": "NEG", "control": "yes"}
 

@@ -134,6 +134,42 @@ def test_the_odd_slide_is_flagged_with_its_donor(two_donors, tables):
     assert "In 1 donor of 1 with several slides, slides disagree. By chance it would be at most 0.01 of them" in index
 
 
+def test_a_donor_of_known_age_and_sex_is_compared_with_what_controls_of_that_age_have(store, add_slide, tables):
+    samples = {}
+    for number in range(20):
+        slide_id = f"c{number}"
+        add_slide(store, slide_id, scores(1 + number // 4, 40), first_digest=1 + 100 * number, donor=f"C{number}",
+                  model=MODEL, keep_crops=False)  # fmt: skip
+        samples[slide_id] = {"donor": f"C{number}", "control": "yes", "sex": "F", "age": f"{20 + 3 * number}"}
+    for number, donor in enumerate(("young", "old", "nobody", "man")):
+        add_slide(store, donor, scores(5, 40), first_digest=9001 + 100 * number, donor=donor, model=MODEL,
+                  keep_crops=False)  # fmt: skip
+    stated = {"young": ("f", "22"), "old": ("f", "75"), "nobody": ("", ""), "man": ("m", "40")}
+    samples |= {name: {"donor": name, "sex": sex, "age": age} for name, (sex, age) in stated.items()}
+    slides, donors = tables(store, samples)
+    young, old, nobody, man = (donors[name] for name in stated)
+    assert float(young["background_per_1000"]) < 50 < 100 < float(old["background_per_1000"])
+    assert float(young["background_p"]) < 0.05 < float(old["background_p"])
+    assert old["background_basis"].endswith("what 20 control donors let expect of a woman of 75")
+    assert slides["old"]["background_basis"] == old["background_basis"]
+    assert old["background_basis"] in old["light_reasons"]
+    assert "of this age and sex" in untagged(page(store, "old"))
+    assert "what 20 control donors let expect of a woman of 75; 95 of 100 unexposed ones" in untagged(
+        page(store, "old")
+    )
+    sheet = next(store.paths.donors.glob("old-*/sheet.html")).read_text(encoding="utf-8")
+    assert "let expect of a woman of 75, scored in the same way" in untagged(sheet)
+    assert {young["background"], old["background"], nobody["background"]} == {"control"}
+    assert man["background_basis"].endswith("all ages and both sexes: no man is among the controls")
+    assert "no man is among the controls" in man["light_reasons"]
+    assert "age and sex of the donor are not given" in nobody["background_basis"]
+    assert "background:" not in nobody["light_reasons"].lower()
+    assert {row["background_p"] for row in (nobody, man)} == {nobody["background_p"]}
+    ageless = {name: row | {"age": "", "sex": ""} for name, row in samples.items()}
+    without, _ = tables(store, ageless)
+    assert {without[name]["background_p"] for name in stated} == {slides["nobody"]["background_p"]}
+
+
 def test_calls_are_compared_with_own_controls_and_never_with_the_literature(two_donors, add_slide, tables):
     unreviewed, _ = tables(two_donors)
     assert unreviewed["a1"]["background"].startswith("not compared: the calls were not reviewed")
