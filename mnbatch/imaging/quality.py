@@ -110,7 +110,9 @@ def _counted(values: BoolArray) -> list[int]:
     # Along the rows, in bytes: adding or counting along the last axis would go three values at a time.
     height, width, channels = values.shape
     rows = np.ascontiguousarray(values).view(np.uint8).reshape(height, width * channels)
-    columns = sum(np.add.reduce(rows[first : first + 255], axis=0, dtype=np.uint8).astype(int) for first in range(0, height, 255))
+    columns = sum(
+        np.add.reduce(rows[first : first + 255], axis=0, dtype=np.uint8).astype(int) for first in range(0, height, 255)
+    )
     return [int(count) for count in np.reshape(columns, (width, channels)).sum(axis=0)]
 
 

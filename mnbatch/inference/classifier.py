@@ -193,7 +193,7 @@ def _engine_of(
     engines: list[Engine] = []
     try:
         for device in devices:
-            engines.append(opened(device, minibatch))  # noqa: PERF401 - those that are open are closed below
+            engines.append(opened(device, minibatch))
         least = min(engine.minibatch for engine in engines)
         for place, engine in enumerate(engines):
             if engine.minibatch > least:

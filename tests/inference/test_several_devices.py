@@ -63,7 +63,7 @@ def test_a_lost_device_leaves_its_cells_to_the_other(after: int, caplog: pytest.
 
 def test_when_the_last_device_is_lost_the_run_ends_and_says_which() -> None:
     engines = [FakeEngine(device_name=f"fake:{n}", lost_after=8 + 4 * n) for n in range(2)]
-    with pytest.raises(DeviceLostError, match="fake:[01] was lost") as caught:
+    with pytest.raises(DeviceLostError, match=r"fake:[01] was lost") as caught:
         scored(SeveralDevices(engines))
     assert "start the same command again" in caught.value.next_step
 
@@ -116,7 +116,9 @@ def test_all_and_a_list_name_the_devices(two_gpus: list[str]) -> None:
     assert pick_devices("cuda:1") == both[1:]
 
 
-@pytest.mark.parametrize("device", ["cuda:0,cuda:0", "cuda,cuda:0", "cpu,cuda:0", "cuda:0,cuda:2", "cuda:0,", "all,cpu"])
+@pytest.mark.parametrize(
+    "device", ["cuda:0,cuda:0", "cuda,cuda:0", "cpu,cuda:0", "cuda:0,cuda:2", "cuda:0,", "all,cpu"]
+)
 def test_a_list_that_cannot_be_had_is_refused(device: str, two_gpus: list[str]) -> None:
     with pytest.raises(UsageError):
         pick_devices(device)
@@ -139,7 +141,9 @@ def test_a_classifier_of_two_gpus_gives_both_the_smaller_minibatch(
 ) -> None:
     made: list[FakeEngine] = []
 
-    def opened(_: LoadedModel, device: torch.device, minibatch: int | None, threads: int | None, __: object) -> FakeEngine:
+    def opened(
+        _: LoadedModel, device: torch.device, minibatch: int | None, threads: int | None, __: object
+    ) -> FakeEngine:
         assert threads == 2
         made.append(FakeEngine(minibatch or (8, 4)[device.index or 0], device_name=str(device)))
         return made[-1]

@@ -69,9 +69,9 @@ def _checked_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
 def _unpacked(data: bytes, chunks: Sequence[tuple[bytes, int, int]], size: int) -> bytes | None:
     """The same PNG with its pixels (filters and all) stored, not compressed; None where it has to be read as it is.
 
-    libdeflate unpacks in half of the time that libpng takes for it, and copying stored bytes is next to nothing. What it
-    refuses, and what does not give exactly the bytes that the header promises (interlaced pictures, damaged ones), libpng
-    decides.
+    libdeflate unpacks in half of the time that libpng takes for it, and copying stored bytes is next to nothing. What
+    it refuses, and what does not give exactly the bytes that the header promises (interlaced pictures, damaged ones),
+    is left to libpng.
 
     Args:
         size: bytes of all rows, each with its filter.
