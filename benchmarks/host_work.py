@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,25 @@ from mnbatch.simulate.simulated_export import simulate_export
 PREPARATION = Preparation(contrast={"rule": "deep_per_crop"}, zoom={"rule": "main_nucleus"}, polarity="density")  # type: ignore[arg-type]
 
 
-def messages(export: Path) -> list[bytes]:
-    """What workers would send of an export, as bytes."""
+Message = tuple[bytes, list[memoryview]]
+"""A pickle, and the memory of its arrays where they travel apart from it."""
+
+
+def message(content: object) -> Message:
+    """As a worker makes it."""
+    if not hasattr(worker_process, "_write"):
+        return pickle.dumps(content, protocol=5), []
+    arrays: list[pickle.PickleBuffer] = []
+    return pickle.dumps(content, protocol=5, buffer_callback=arrays.append), [array.raw() for array in arrays]
+
+
+def opened(sent: Message) -> Any:
+    """As the run has it: the copy stands for reading it from the pipe."""
+    return pickle.loads(sent[0], buffers=[bytearray(array) for array in sent[1]])
+
+
+def messages(export: Path) -> list[Message]:
+    """What workers would send of an export."""
     from mnbatch.imaging.fields.field_options import FieldOptions
 
     sent = []
@@ -42,22 +60,22 @@ def messages(export: Path) -> list[bytes]:
         if hasattr(worker_process, "unpacked"):
             for first in range(0, len(tasks), 8):
                 pieces = source.read_together(tasks[first : first + 8], None)  # type: ignore[attr-defined]
-                sent.append(pickle.dumps([worker_process._packed(items, True) for items in pieces], protocol=5))
+                sent.append(message([worker_process._packed(items, True) for items in pieces]))
         else:
             for task in tasks:
                 items = [worker_process._with_jpeg(item) for item in source.read(task, None)]
-                sent.append(pickle.dumps(items, protocol=5))
+                sent.append(message(items))
     return sent
 
 
-def received(sent: list[bytes]) -> list[CellCrop]:
+def received(sent: list[Message]) -> list[CellCrop]:
     """The crops as the run has them."""
     items = []
-    for message in map(pickle.loads, sent):
+    for content in map(opened, sent):
         if hasattr(worker_process, "unpacked"):
-            items += [item for piece in message for item in worker_process.unpacked(piece)]
+            items += [item for piece in content for item in worker_process.unpacked(piece)]
         else:
-            items += message
+            items += content
     return [item for item in items if isinstance(item, CellCrop)]
 
 
@@ -111,7 +129,8 @@ def main() -> None:
             "run: maps": lambda: maps(len(crops)),
         }
         print(f"{len(crops)} cells; load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        print(f"{sum(map(len, sent)) / len(crops) / 1000:.0f} KB a cell are sent")
+        size = sum(len(head) + sum(map(len, arrays)) for head, arrays in sent)
+        print(f"{size / len(crops) / 1000:.0f} KB a cell are sent")
         total = 0.0
         for title, work in parts.items():
             taken = 1000 * best(arguments.repeats, work) / len(crops)
