@@ -3,7 +3,7 @@
     python benchmarks/host_work.py [--cells 400] [--format png] [--repeats 3] [--export FOLDER]
 
 One core, processor time (`time.process_time`), the best of the repeats: other programs that use the machine still show,
-since they share its caches. To compare two versions, run it in turn with PYTHONPATH set to each.
+since they share its caches. To compare two versions, run that of each checkout in turn.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,23 @@ from mnbatch.simulate.simulated_export import simulate_export
 PREPARATION = Preparation(contrast={"rule": "deep_per_crop"}, zoom={"rule": "main_nucleus"}, polarity="density")  # type: ignore[arg-type]
 
 
-def messages(export: Path) -> list[bytes]:
-    """What workers would send of an export, as bytes."""
+Message = tuple[bytes, list[memoryview]]
+"""A pickle, and the memory of its arrays where they travel apart from it."""
+
+
+def message(content: object) -> Message:
+    """As a worker makes it."""
+    arrays: list[pickle.PickleBuffer] = []
+    return pickle.dumps(content, protocol=5, buffer_callback=arrays.append), [array.raw() for array in arrays]
+
+
+def opened(sent: Message) -> Any:
+    """As the run has it: the copy stands for reading it from the pipe."""
+    return pickle.loads(sent[0], buffers=[bytearray(array) for array in sent[1]])
+
+
+def messages(export: Path) -> list[Message]:
+    """What workers would send of an export."""
     from mnbatch.imaging.fields.field_options import FieldOptions
 
     sent = []
@@ -41,15 +57,15 @@ def messages(export: Path) -> list[bytes]:
         source, tasks = open_source(slide, PREPARATION, FieldOptions()), list(read_tasks(slide))
         for first in range(0, len(tasks), 8):
             pieces = source.read_together(tasks[first : first + 8], None)  # type: ignore[attr-defined]
-            sent.append(pickle.dumps([opened_slides.packed(items, True) for items in pieces], protocol=5))
+            sent.append(message([opened_slides.packed(items, True) for items in pieces]))
     return sent
 
 
-def received(sent: list[bytes]) -> list[CellCrop]:
+def received(sent: list[Message]) -> list[CellCrop]:
     """The crops as the run has them."""
     items = []
-    for message in map(pickle.loads, sent):
-        items += [item for piece in message for item in opened_slides.unpacked(piece)]
+    for content in map(opened, sent):
+        items += [item for piece in content for item in opened_slides.unpacked(piece)]
     return [item for item in items if isinstance(item, CellCrop)]
 
 
@@ -57,10 +73,7 @@ def inputs(crops: list[CellCrop]) -> None:
     """As an engine fills its minibatches."""
     filled = np.zeros((16, 224, 224, 3), np.uint8)
     for place, crop in enumerate(crops):
-        if hasattr(preparation, "fill_input"):
-            preparation.fill_input(filled[place % 16], crop.pixels, PREPARATION)
-        else:
-            filled[place % 16] = preparation.network_input(crop.pixels, PREPARATION)
+        preparation.fill_input(filled[place % 16], crop.pixels, PREPARATION)
 
 
 def maps(count: int) -> None:
@@ -103,7 +116,8 @@ def main() -> None:
             "run: maps": lambda: maps(len(crops)),
         }
         print(f"{len(crops)} cells; load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        print(f"{sum(map(len, sent)) / len(crops) / 1000:.0f} KB a cell are sent")
+        size = sum(len(head) + sum(map(len, arrays)) for head, arrays in sent)
+        print(f"{size / len(crops) / 1000:.0f} KB a cell are sent")
         total = 0.0
         for title, work in parts.items():
             taken = 1000 * best(arguments.repeats, work) / len(crops)

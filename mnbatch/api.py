@@ -62,7 +62,7 @@ def load_model(
 
     Args:
         name_or_path: a name of `mnbatch model list`, or the path of a model directory or of a set of them.
-        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:N", "cuda:0,cuda:1" or "all" GPUs.
         threads: worker threads on a processor; None for all cores that this process may use.
 
     Raises:

@@ -56,7 +56,7 @@ class RunSettings(BaseModel):
         um_per_pixel: pixel size of fields and whole slides; None takes the sample sheet's, or what the files say.
         model: name of a bundled model or path of a model directory.
         stain: force the model for this stain, or None to recognise each slide's stain.
-        device: auto, cpu, cuda or cuda:N.
+        device: auto, cpu, cuda, cuda:N, several as cuda:0,cuda:1, or all GPUs.
         precision: of the convolutions: fp32, bf16 (attention-alexnet, on processors and GPUs that have it; slides that
             were scored in the other are scored again), or auto: bf16 on a GPU where it was measured, else fp32.
         minibatch: cells a minibatch, or None to choose.
@@ -100,7 +100,7 @@ class RunSettings(BaseModel):
     um_per_pixel: float | None = Field(default=None, ge=0.02, le=5)
     model: str = DEFAULT_MODEL
     stain: Literal["fluorescence", "giemsa"] | None = None
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = Field(default="auto", pattern=r"^(auto|all|cpu|cuda(:\d+)?(,cuda:\d+)*)$")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     minibatch: int | None = Field(default=None, ge=1, le=65536)
     workers: int | None = Field(default=None, ge=1, le=256)

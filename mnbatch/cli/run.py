@@ -104,7 +104,11 @@ def run(
         typer.Option(help="Fewer BN cells make a donor `insufficient` (default: 200).", rich_help_panel=_MODEL),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda or cuda:N (default: auto).", rich_help_panel=_OPERATION)
+        str | None,
+        typer.Option(
+            help="auto, cpu, cuda, cuda:N, several GPUs of one kind (cuda:0,cuda:1) or all of them (default: auto).",
+            rich_help_panel=_OPERATION,
+        ),
     ] = None,
     precision: Annotated[
         str | None,

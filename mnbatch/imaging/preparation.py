@@ -22,6 +22,7 @@ Decoded = npt.NDArray[Any]
 """A decoded crop: (height, width) or (height, width, 3); uint8, uint16 or float32."""
 
 _LEVELS = np.arange(256, dtype=np.float32)
+_LOOK_STEP = 16
 
 
 class PreparationError(ValueError):
@@ -137,12 +138,14 @@ class Prepared:
 
     Attributes:
         image: what is scored and shown, "L" for a grey crop, else "RGB".
+        values: its pixels, uint8 (size, size) or (size, size, 3); not to be written to.
         limits: values of the file that became 0 and 255.
         background: background of the whole crop; found: its main nuclei.
         zoom: width of the whole crop / width of the part that `image` shows.
     """
 
     image: Image.Image
+    values: UInt8Array
     limits: tuple[float, float]
     background: Background
     found: Measured
@@ -157,13 +160,13 @@ def prepare(decoded: Decoded, preparation: Preparation, slide_range: tuple[float
     """
     single = decoded[..., 0] if _is_grey(decoded) else decoded
     limits = contrast_range(single, preparation.contrast, slide_range)
-    image = _squared(_stretched(single, limits), preparation.size)
-    background = background_of(thinned(np.asarray(image)))
-    found = find_nuclei(image, background)
+    image, values = _squared(_stretched(single, limits), preparation.size)
+    background = background_of(thinned(values))
+    found = find_nuclei(values, background)
     zoom = preparation.zoom.factor(found.nucleus_width)
     if zoom > 1:
-        image = _squared(_stretched(_middle(single, zoom), limits), preparation.size)
-    return Prepared(image, limits, background, found, zoom)
+        image, values = _squared(_stretched(_middle(single, zoom), limits), preparation.size)
+    return Prepared(image=image, values=values, limits=limits, background=background, found=found, zoom=zoom)
 
 
 def _middle(decoded: Decoded, zoom: float) -> Decoded:
@@ -220,6 +223,9 @@ def _is_grey(decoded: Decoded) -> bool:
     """Three equal channels: one is enough until the end, at a third of the cost and with the same result."""
     if decoded.ndim == 2:
         return False
+    sample = decoded[::_LOOK_STEP, ::_LOOK_STEP]
+    if not np.array_equal(sample[..., :-1], sample[..., 1:]):
+        return False
     first = decoded[..., 0]
     return np.array_equal(first, decoded[..., 1]) and np.array_equal(first, decoded[..., 2])
 
@@ -229,32 +235,35 @@ def _histogram(values: UInt8Array) -> npt.NDArray[np.int64]:
     return np.asarray(counts.reshape(-1, 256).sum(axis=0))
 
 
-def _stretched(decoded: Decoded, limits: tuple[float, float]) -> Image.Image:
+def _stretched(decoded: Decoded, limits: tuple[float, float]) -> UInt8Array:
     low, high = limits
     scale = 255.0 / (high - low) if high > low else 0.0
     if decoded.dtype != np.uint8:
         # Floating-point files may hold any number; in 32 bits their differences could overflow.
         real = np.dtype(np.float64 if decoded.dtype.kind == "f" else np.float32)
         values = (decoded.astype(real) - real.type(low)) * real.type(scale) + real.type(0.5)
-        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+        return np.clip(values, 0, 255).astype(np.uint8)
     if (low, high) == (0.0, 255.0):
-        return Image.fromarray(np.ascontiguousarray(decoded))
+        return np.ascontiguousarray(decoded)
     table = np.clip((_LEVELS - np.float32(low)) * np.float32(scale) + np.float32(0.5), 0, 255)
-    return Image.fromarray(looked_up(decoded, table.astype(np.uint8)))
+    return looked_up(decoded, table.astype(np.uint8))
 
 
-def _squared(image: Image.Image, size: int) -> Image.Image:
-    """Scale the longer side to `size` and fill the rest with the median colour of the border."""
+def _squared(values: UInt8Array, size: int) -> tuple[Image.Image, UInt8Array]:
+    """Scale the longer side to `size` and fill the rest with the median colour of the border; as image and as array."""
+    image = Image.fromarray(values)
     width, height = image.size
     longer = max(width, height)
     inner = (max(1, round(width * size / longer)), max(1, round(height * size / longer)))
+    if inner == image.size == (size, size):
+        return image, values
     if inner != image.size:
         image = image.resize(inner, Image.Resampling.BICUBIC)
     if inner == (size, size):
-        return image
+        return image, np.asarray(image)
     square = Image.new(image.mode, (size, size), _border_median(np.asarray(image)))
     square.paste(image, ((size - inner[0]) // 2, (size - inner[1]) // 2))
-    return square
+    return square, np.asarray(square)
 
 
 def _border_median(values: UInt8Array) -> tuple[int, ...]:

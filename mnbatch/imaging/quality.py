@@ -98,26 +98,38 @@ def file_scale(decoded: npt.NDArray[np.generic], limits: tuple[float, float]) ->
     top = 255
     if decoded.dtype != np.uint8:
         top = (1 << max(_LEAST_BITS, int(decoded.max()).bit_length())) - 1
-    planes = [decoded] if decoded.ndim == 2 else [decoded[..., channel] for channel in range(3)]
-    at_top = max(int(np.count_nonzero(plane == top)) for plane in planes)
-    at_bottom = int(np.count_nonzero(planes[len(planes) // 2] == 0))
-    return FileScale(span / top, at_top / planes[0].size, at_bottom / planes[0].size)
+    pixels = decoded.shape[0] * decoded.shape[1]
+    at_top, at_bottom = max(_counted(decoded == top)), _counted(decoded == 0)
+    return FileScale(span / top, at_top / pixels, at_bottom[len(at_bottom) // 2] / pixels)
+
+
+def _counted(values: BoolArray) -> list[int]:
+    """How many are True in each channel of (height, width) or (height, width, channels)."""
+    if values.ndim == 2 or not values.any():
+        return [int(np.count_nonzero(values))] * (1 if values.ndim == 2 else values.shape[2])
+    # Along the rows, in bytes: adding or counting along the last axis would go three values at a time.
+    height, width, channels = values.shape
+    rows = np.ascontiguousarray(values).view(np.uint8).reshape(height, width * channels)
+    columns = sum(
+        np.add.reduce(rows[first : first + 255], axis=0, dtype=np.uint8).astype(int) for first in range(0, height, 255)
+    )
+    return [int(count) for count in np.reshape(columns, (width, channels)).sum(axis=0)]
 
 
 def measure(crop: UInt8Array) -> Quality:
     """Measure one prepared crop as if it were the file: (size, size, 3), uint8 RGB."""
     background = background_of(thinned(crop))
-    return quality_of(find_nuclei(Image.fromarray(crop), background), background, file_scale(crop, (0.0, 255.0)))
+    return quality_of(find_nuclei(crop, background), background, file_scale(crop, (0.0, 255.0)))
 
 
-def find_nuclei(image: Image.Image, background: Background) -> Measured:
+def find_nuclei(crop: UInt8Array, background: Background) -> Measured:
     """Find the main nuclei of one prepared crop.
 
     Args:
-        image: the prepared crop, "L" or "RGB".
+        crop: uint8, (size, size) or (size, size, 3).
         background: its background.
     """
-    grey = _signal(image, background)
+    grey = _signal(crop, background)
     threshold, share, contrast = _otsu(grey)
     return Measured(grey, share, contrast, _main_nuclei(grey > threshold))
 
@@ -140,14 +152,25 @@ def quality_of(found: Measured, background: Background, scale: FileScale) -> Qua
     )
 
 
-def _signal(image: Image.Image, background: Background) -> UInt8Array:
+def _signal(crop: UInt8Array, background: Background) -> UInt8Array:
     """Grey crop at half size in which nuclei are bright: the brightest channel, or the inverted green one."""
-    small = np.asarray(image.reduce(_REDUCTION))
-    if small.ndim == 2:
-        return small if background.dark else 255 - small
-    if background.dark:
-        return np.asarray(np.maximum(np.maximum(small[..., 0], small[..., 1]), small[..., 2]))
-    return 255 - small[..., 1]
+    if not background.dark:
+        return 255 - _halved(crop if crop.ndim == 2 else crop[..., 1])
+    if crop.ndim == 2:
+        return _halved(crop)
+    red, green, blue = (_halved(crop[..., channel]) for channel in range(3))
+    return np.asarray(np.maximum(np.maximum(red, green), blue))
+
+
+def _halved(plane: UInt8Array) -> UInt8Array:
+    """Rounded means of blocks of 2 x 2, as Pillow's `reduce` gives them; it does the sides that are odd."""
+    if plane.shape[0] % _REDUCTION or plane.shape[1] % _REDUCTION:
+        return np.asarray(Image.fromarray(np.ascontiguousarray(plane)).reduce(_REDUCTION))
+    rows = np.add(plane[::2], plane[1::2], dtype=np.uint16)
+    total = rows[:, ::2] + rows[:, 1::2]
+    total += 2
+    total >>= 2
+    return total.astype(np.uint8)
 
 
 def _otsu(grey: UInt8Array) -> tuple[int, float, float]:
@@ -178,14 +201,16 @@ def _main_nuclei(mask: BoolArray) -> Nuclei:
 
     core = mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
     labels, _ = ndimage.label(core)
-    areas = np.bincount(labels.ravel(), minlength=1)
-    areas[0] = 0
+    inner = np.flatnonzero(core)
+    numbers = labels.ravel()[inner]
+    areas = np.bincount(numbers, minlength=1)
     largest = int(areas.max())
     main = areas >= max(_MAIN_SHARE * largest, _LEAST_AREA * mask.size)
     inside = main.copy()
     for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
         inside[edge] = False
-    nuclei = main[labels]
+    nuclei = np.zeros(core.shape, np.bool_)
+    nuclei.ravel()[inner] = main[numbers]
     grown = nuclei.copy()
     grown[1:] |= nuclei[:-1]
     grown[:-1] |= nuclei[1:]
@@ -204,11 +229,16 @@ def _sharpness(grey: UInt8Array, nuclei: Nuclei, contrast: float) -> float:
     is where the signal is largest against noise; the variance of the Laplacian over the whole crop follows
     the noise of the background instead. Related to the diameter because the size of micronuclei is, too.
     """
-    rows, columns = np.nonzero(nuclei.outline)
-    if not len(rows) or contrast <= 0:
+    found = np.flatnonzero(nuclei.outline)
+    if not len(found) or contrast <= 0:
         return 0.0
-    values = grey.astype(np.int16)
-    across = values[rows + 1, columns + 2] - values[rows + 1, columns]
-    down = values[rows + 2, columns + 1] - values[rows, columns + 1]
+    side, values = grey.shape[1], grey.ravel()
+    # Place of the pixel up and left of each, in `grey`, which has two columns more.
+    corner = found + 2 * (found // nuclei.outline.shape[1])
+
+    def along(first: int, last: int) -> npt.NDArray[np.int16]:
+        return np.subtract(values[corner + last], values[corner + first], dtype=np.int16)
+
+    across, down = along(side, side + 2), along(1, 2 * side + 1)
     gradient = np.sort(np.hypot(across, down, dtype=np.float32))
     return float(gradient[int(0.9 * (len(gradient) - 1))]) / (2 * contrast) * nuclei.diameter

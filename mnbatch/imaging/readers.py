@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mnbatch.assay.cells import CellCrop, ReadTask, Slide, SourceFile, UInt8Array, UnreadableCell
-from mnbatch.assay.near_copies import SIDE, likeness_of
+from mnbatch.assay.near_copies import SIDE, likenesses_of
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.assay.reasons import reason_in, reason_of, say
 from mnbatch.imaging.formats.loading import DecodedPage, load, page_count
@@ -204,10 +204,9 @@ def make_cells(
     qualities = iter(
         [quality_of(one.found, one.background, scale) for (one, _), scale in zip(usable, scales, strict=True)]
     )
-    thumbnails = [thumbnail(prepared.image) for prepared, _ in usable]
-    likenesses = iter([likeness_of(small) for small in thumbnails])
+    likenesses = iter(likenesses_of([thumbnail(prepared.image) for prepared, _ in usable]))
     labels = iter([holds_labels(decoded) for _, decoded in usable])
-    pixels = iter([rgb_of(prepared.image) for prepared, _ in usable])
+    pixels = iter([rgb_of(prepared.values) for prepared, _ in usable])
     return [
         one
         if isinstance(one, UnreadableCell)
@@ -240,9 +239,8 @@ def _prepared(
         return replace(known, reason=reason_of(error))
 
 
-def rgb_of(image: Image.Image) -> UInt8Array:
+def rgb_of(values: UInt8Array) -> UInt8Array:
     """A prepared crop as uint8 (size, size, 3); of a grey one all channels are the same memory (`grey_of`)."""
-    values = np.asarray(image)
     return values if values.ndim == 3 else np.broadcast_to(values[..., None], (*values.shape, 3))
 
 
@@ -254,16 +252,17 @@ def holds_labels(decoded: Decoded) -> bool:
     if decoded.ndim != 2 or decoded.dtype.kind not in "iub":
         return False
     filled: npt.NDArray[np.bool_] = decoded != 0
-    if not 0.005 * decoded.size < int(filled.sum()) < 0.9 * decoded.size:
+    if not 0.005 * decoded.size < int(np.count_nonzero(filled)) < 0.9 * decoded.size:
         return False
     both: npt.NDArray[np.bool_] = filled[:, 1:] & filled[:, :-1]
     even: npt.NDArray[np.bool_] = (decoded[:, 1:] == decoded[:, :-1]) & both
-    return int(even.sum()) >= _EVEN_LABELS * max(1, int(both.sum()))
+    return int(np.count_nonzero(even)) >= _EVEN_LABELS * max(1, int(np.count_nonzero(both)))
 
 
 def thumbnail(image: Image.Image) -> UInt8Array:
     """What is scored, grey and small: means over its parts, uint8 (64, 64)."""
-    return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
+    grey = image if image.mode == "L" else image.convert("L")
+    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
 def pixel_digest(decoded: Decoded) -> str:

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.assay.cells import UInt8Array
-from mnbatch.imaging.stain_recognition import Background, background_of, density, thinned
+from mnbatch.imaging.stain_recognition import Background, background_of, density, grey_of, thinned
 
 Vector = npt.NDArray[np.float32]
 
@@ -82,16 +82,30 @@ def stain_channels(crop: UInt8Array) -> UInt8Array:
     Args:
         crop: (size, size, 3), uint8 RGB, as `preparation.prepare_crop` gives it.
     """
+    grey = grey_of(crop)
+    if grey is not None and background_of(thinned(grey)).dark:
+        return density(crop)
     grid = thinned(crop)
     background = background_of(grid)
     if background.dark:
         return density(crop)
     tables = _density_tables(background)
     vectors = stain_vectors(np.stack([tables[channel][grid[channel]] for channel in range(3)]))
-    optical = np.stack([tables[channel][crop[..., channel]] for channel in range(3)], axis=-1)
-    levels = optical.reshape(-1, 3) @ _to_levels(vectors)
-    levels += np.array([0.5, ZERO_LEVEL + 0.5, ZERO_LEVEL + 0.5], np.float32)
-    return np.clip(levels, 0, 255, out=levels).astype(np.uint8).reshape(crop.shape)
+    result = np.empty(crop.shape, np.uint8)
+    for channel, plane in enumerate(_planes(crop, tables, _to_levels(vectors))):
+        result[..., channel] = plane
+    return result
+
+
+def _planes(crop: UInt8Array, tables: Vector, to_levels: Vector) -> UInt8Array:
+    """(3, size, size): a channel after the other, so that every step runs over long rows."""
+    optical = np.empty((3, crop.shape[0] * crop.shape[1]), np.float32)
+    for channel in range(3):
+        np.take(tables[channel], crop[..., channel].ravel(), out=optical[channel], mode="clip")
+    levels = to_levels.T @ optical
+    for plane, lift in zip(levels, (0.5, ZERO_LEVEL + 0.5, ZERO_LEVEL + 0.5), strict=True):
+        plane += np.float32(lift)
+    return np.clip(levels, 0, 255, out=levels).astype(np.uint8).reshape(3, *crop.shape[:2])
 
 
 def stain_vectors(optical: Vector) -> StainVectors:

@@ -65,10 +65,16 @@ def background_of(grid: UInt8Array) -> Background:
     middle = border[:, border.shape[1] // 2].astype(np.float32)
     ordered = np.sort(grid, axis=1, kind="stable")  # radix sort: three times as fast for 8 bit
     low, dim, bright, high = (ordered[:, int(share * (count - 1))] for share in _SHARES)
-    lowest, highest, level = float(low.mean()), float(high.mean()), float(middle.mean())
+    lowest, highest, level = _mean(low), _mean(high), _mean(middle)
     dark = highest - level >= level - lowest
     colour = np.minimum(middle, dim) if dark else np.maximum(middle, bright)
-    return Background(colour, float(colour.mean()), lowest, highest, dark)
+    return Background(colour, _mean(colour), lowest, highest, dark)
+
+
+def _mean(levels: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> float:
+    """`levels.mean()` of whole levels of one or three channels, without what a call of it costs; rounded as it does."""
+    total, count = sum(levels.tolist()), len(levels)
+    return float(np.float32(total) / np.float32(count)) if levels.dtype == np.float32 else total / count
 
 
 @lru_cache(maxsize=8)
@@ -130,11 +136,16 @@ def _optical_tables(colour: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def _scaled(tables: npt.NDArray[np.float32], grid: UInt8Array) -> UInt8Array:
     """Scale tables (channels, 256) so that a high percentile of the mean density on `grid` becomes 230."""
-    density = np.zeros(grid.shape[1], np.float32)
-    for table, channel in zip(tables, grid, strict=True):
-        density += table[channel]
-    density.sort()
-    top = float(density[int(_DENSITY_PERCENTILE / 100 * (len(density) - 1))]) / len(tables)
+    place = int(_DENSITY_PERCENTILE / 100 * (grid.shape[1] - 1))
+    if len(tables) == 1 and bool((np.diff(tables[0]) >= 0).all()):
+        # A table that never falls keeps the order of the levels, and bytes are sorted several times as fast.
+        top = float(tables[0][np.sort(grid[0], kind="stable")[place]])
+    else:
+        density = np.zeros(grid.shape[1], np.float32)
+        for table, channel in zip(tables, grid, strict=True):
+            density += table[channel]
+        density.sort()
+        top = float(density[place]) / len(tables)
     scale = np.float32(DENSITY_TOP / top if top > 0 else 0.0)
     return np.asarray(np.clip(tables * scale + np.float32(0.5), 0, 255), dtype=np.uint8)
 

@@ -10,9 +10,10 @@ import torch
 
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.errors import UsageError
-from mnbatch.inference.engines import CpuEngine, DeviceEngine, Engine, Pending
+from mnbatch.inference.engines import CpuEngine, DeviceEngine, Engine, Pending, available_cores
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.network_scores import Scores, convolutions_for, maps_of
+from mnbatch.inference.several_devices import SeveralDevices
 
 __all__ = ["Classifier", "Pending", "Scores", "pick_device"]
 
@@ -25,7 +26,8 @@ class Classifier:
 
     Args:
         model: verified model; it is copied, so that it may serve several devices.
-        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:N", several of one kind as "cuda:0,cuda:1", or
+            "all" GPUs.
         minibatch: cells a pass; None for the device's own choice.
         threads: worker threads; None for all cores that this process may use.
         precision: of the convolutions: fp32, bf16, or auto (bf16 of attention-AlexNet on a GPU, else fp32).
@@ -48,9 +50,9 @@ class Classifier:
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}.", "Give a whole number of at least 1, or auto.")
         self.model = model
-        chosen = pick_device(device)
-        convolutions = convolutions_for(model.network, chosen, precision)
-        self._engine = ENGINES[chosen.type](model, chosen, minibatch, threads, convolutions)
+        chosen = pick_devices(device)
+        convolutions = convolutions_for(model.network, chosen[0], precision)
+        self._engine = _engine_of(model, chosen, minibatch, threads, convolutions)
 
     @property
     def minibatch(self) -> int:
@@ -115,8 +117,34 @@ class Classifier:
         self.close()
 
 
+def pick_devices(device: str) -> list[torch.device]:
+    """The torch devices for an option's text: `all`, several with commas between, or one (see `pick_device`).
+
+    Raises:
+        UsageError: not a device, not there, named twice, or GPUs of several kinds: a cell's score would depend on which
+            of them was free.
+    """
+    if device == "all":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if not count:
+            raise UsageError("--device all: this machine offers no CUDA device to torch.", "Use --device cpu or auto.")
+        device = ",".join(f"cuda:{index}" for index in range(count))
+    chosen = [pick_device(name.strip()) for name in device.split(",")]
+    if len(chosen) == 1:
+        return chosen
+    if len(set(chosen)) < len(chosen) or any(one.type != "cuda" for one in chosen):
+        raise UsageError(f"--device {device}: give different GPUs.", "For example --device cuda:0,cuda:1, or all.")
+    kinds = {torch.cuda.get_device_name(one) for one in chosen}
+    if len(kinds) > 1:
+        raise UsageError(
+            f"--device {device}: these are GPUs of several kinds ({', '.join(sorted(kinds))}), whose scores differ.",
+            "Name GPUs of one kind.",
+        )
+    return chosen
+
+
 def pick_device(device: str) -> torch.device:
-    """The torch device for an option's text.
+    """The torch device for an option's text that names one.
 
     Raises:
         UsageError: not a device, or not there; nothing is put in its place.
@@ -147,3 +175,32 @@ ENGINES: dict[str, Opening] = {
     "cuda": DeviceEngine,
 }
 """Type of the device -> what runs on it. A new engine is a module next to `engines` and a line here."""
+
+
+def _engine_of(
+    model: LoadedModel,
+    devices: Sequence[torch.device],
+    minibatch: int | None,
+    threads: int | None,
+    convolutions: torch.dtype,
+) -> Engine:
+    """One engine a device; several share one size of minibatches, the smallest that one of them chose."""
+
+    def opened(device: torch.device, size: int | None) -> Engine:
+        return ENGINES[device.type](model, device, size, share, convolutions)
+
+    share = threads if len(devices) == 1 else max(1, (threads or available_cores()) // len(devices))
+    engines: list[Engine] = []
+    try:
+        for device in devices:
+            engines.append(opened(device, minibatch))
+        least = min(engine.minibatch for engine in engines)
+        for place, engine in enumerate(engines):
+            if engine.minibatch > least:
+                engine.close()
+                engines[place] = opened(devices[place], least)
+    except BaseException:
+        for engine in engines:
+            engine.close()
+        raise
+    return engines[0] if len(engines) == 1 else SeveralDevices(engines)

@@ -46,6 +46,10 @@ _GPU_SHARE = 1 / 3
 _log = logging.getLogger(__name__)
 
 
+class DeviceLostError(MnbatchError):
+    """A device that stopped answering; what it was computing is not known."""
+
+
 class Pending(Protocol):
     """Scores that are being computed."""
 
@@ -59,10 +63,16 @@ class Pending(Protocol):
 class Engine(Protocol):
     """Runs minibatches of one fixed size."""
 
-    minibatch: int
-    in_flight: int
     device_name: str
     precision: str
+
+    @property
+    def minibatch(self) -> int:
+        """Cells a pass."""
+
+    @property
+    def in_flight(self) -> int:
+        """Minibatches that may be submitted before the first result is taken."""
 
     def submit(self, crops: Sequence[UInt8Array]) -> Pending:
         """Start scoring crops (S, S, 3) uint8, at most `minibatch` of them for one pass."""
@@ -162,14 +172,18 @@ class _Slot:
 class _OnDevice:
     """One minibatch under way in a slot; its scores are taken out once, before the slot is used again."""
 
-    def __init__(self, slot: _Slot, count: int, temperature: float) -> None:
+    def __init__(self, slot: _Slot, count: int, temperature: float, device_name: str) -> None:
         self._slot = slot
+        self._device_name = device_name
         self._count = count
         self._temperature = temperature
         self._scores: Scores | None = None
 
     def done(self) -> bool:
-        return self._scores is not None or self._slot.event is None or self._event_passed(self._slot.event)
+        try:
+            return self._scores is not None or self._slot.event is None or self._event_passed(self._slot.event)
+        except torch.AcceleratorError as error:
+            raise lost_device(self._device_name, error) from error
 
     @staticmethod
     def _event_passed(event: torch.cuda.Event) -> bool:
@@ -177,8 +191,11 @@ class _OnDevice:
 
     def result(self) -> Scores:
         if self._scores is None:
-            if self._slot.event is not None:
-                self._slot.event.synchronize()
+            try:
+                if self._slot.event is not None:
+                    self._slot.event.synchronize()
+            except torch.AcceleratorError as error:
+                raise lost_device(self._device_name, error) from error
             assert self._slot.values is not None
             self._scores = unpacked(self._slot.values.numpy()[: self._count], self._temperature)
         return self._scores
@@ -243,6 +260,8 @@ class DeviceEngine:
             except torch.OutOfMemoryError as error:
                 if self.minibatch == 1:
                     raise self._no_memory() from error
+            except torch.AcceleratorError as error:
+                raise lost_device(self.device_name, error) from error
             self._halve()
 
     def _launch(self, crops: Sequence[UInt8Array]) -> _OnDevice:
@@ -254,7 +273,7 @@ class DeviceEngine:
         with torch.inference_mode():
             x = self._normalise(slot.crops.to(self._device, non_blocking=True))
             slot.fetch(packed(explained(self._network, x, self._convolutions)))
-        slot.occupant = _OnDevice(slot, len(crops), self._card.temperature)
+        slot.occupant = _OnDevice(slot, len(crops), self._card.temperature, self.device_name)
         self._slots = [*self._slots[1:], slot]
         return slot.occupant
 
@@ -289,6 +308,15 @@ class DeviceEngine:
     def close(self) -> None:
         """See `Engine`."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def lost_device(name: str, error: Exception) -> DeviceLostError:
+    """What is said of a device that fails while it computes."""
+    why = (str(error).splitlines() or ["no reason given"])[0]
+    return DeviceLostError(
+        f"{name} was lost: {why}.",
+        "Finished slides are kept. Check the device (nvidia-smi, the system's log), then start the same command again.",
+    )
 
 
 def _device_name(device: torch.device) -> str:

@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -34,9 +35,9 @@ def encode_crop(pixels: UInt8Array) -> bytes:
     """The crop (S, S, 3) as a JPEG; grey crops are stored grey, which halves their size."""
     one_channel = pixels.strides[-1] == 0
     grey = one_channel or bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all())
-    buffer = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if grey else pixels).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
+    if grey:
+        return bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(pixels[..., 0]), level=JPEG_QUALITY))
+    return bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(pixels), level=JPEG_QUALITY, subsampling="420"))
 
 
 def thumbnail_of(jpeg: bytes) -> npt.NDArray[np.uint8]:

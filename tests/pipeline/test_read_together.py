@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tempfile
+import threading
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from mnbatch.imaging.preparation import Preparation, fill_input, network_input
 from mnbatch.imaging.readers import read_cells, read_tasks, read_together
 from mnbatch.pipeline import remote_source
 from mnbatch.pipeline.remote_source import FILES_TOGETHER, RemoteSource
-from mnbatch.pipeline.worker_messages import Opening
+from mnbatch.pipeline.worker_messages import Opening, receive, send
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.results.stored_crops import encode_crop
 from tests.imaging.imaging_helpers import draw_cell
@@ -131,3 +134,41 @@ def test_a_grey_crop_in_one_channel_is_scored_and_kept_as_one_in_three(polarity:
     assert np.array_equal(filled, network_input(three, preparation))
     assert np.array_equal(network_input(one[None], preparation)[0], filled)
     assert encode_crop(one) == encode_crop(three)
+
+
+MESSAGE = [{"pixels": np.arange(60_000, dtype=np.float32), "none": np.empty((0, 3), np.uint8)}, "text", [1, 2]]
+
+
+def sent(message: object) -> bytes:
+    """What a worker writes of a message."""
+    with tempfile.TemporaryFile() as stream:
+        send(stream, message)
+        stream.seek(0)
+        return stream.read()
+
+
+def test_a_message_comes_as_it_was_sent_in_memory_of_its_own() -> None:
+    (first, *rest) = receive(io.BytesIO(sent(MESSAGE)))
+    assert np.array_equal(first["pixels"], MESSAGE[0]["pixels"])  # type: ignore[index]
+    assert first["pixels"].flags.aligned
+    assert first["pixels"].flags.writeable
+    assert first["none"].shape == (0, 3)
+    assert rest == MESSAGE[1:]
+
+
+def test_a_message_larger_than_the_pipe_arrives_whole() -> None:
+    ends = os.pipe()
+    with os.fdopen(ends[0], "rb") as reader, os.fdopen(ends[1], "wb") as writer:
+        many = [np.full(100_000, number, np.uint8) for number in range(100)]
+        writing = threading.Thread(target=send, args=(writer, many))
+        writing.start()
+        found = receive(reader)
+        writing.join()
+    assert all(np.array_equal(one, other) for one, other in zip(found, many, strict=True))
+
+
+@pytest.mark.parametrize("place", [0, 7, 8, 20, 60, -1, -1000])
+def test_a_worker_that_ends_while_it_writes_is_a_lost_one_wherever_it_was(place: int) -> None:
+    whole = sent(MESSAGE)
+    with pytest.raises(EOFError):
+        receive(io.BytesIO(whole[:place]))
