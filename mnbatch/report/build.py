@@ -96,6 +96,8 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         StorageError: a file cannot be written. A slide whose stored scores cannot be read is reported as
         failed.
     """
+    if options.force:
+        store.compare_anew()
     roster = open_roster(store, samples or {})
     records, copied = roster.records, roster.copied
     controls = find_controls(roster, samples or {})
@@ -130,6 +132,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         options=options,
     )
     write_seal(store.paths)
+    store.keep_compared()
     return ReportSummary(
         slides=tuple(
             ReportedSlide(i.record.slide_id, i.call.status, i.call.reason, i.call.acknowledged) for i in items

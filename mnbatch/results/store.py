@@ -33,6 +33,7 @@ from mnbatch.errors import StorageError
 from mnbatch.intake import read_bytes, reason
 from mnbatch.results.annotations import settle
 from mnbatch.results.commit import has_leftovers, read_record, sweep_slide, write_record
+from mnbatch.results.compared_slides import ComparedSlides, read_compared
 from mnbatch.results.damage import PICTURES, damage
 from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_found
 from mnbatch.results.forgetting import complete
@@ -61,6 +62,7 @@ class Store:
         # Kept from the last call: a review server asks again with every decision.
         self._near: tuple[object, list[tuple[CellAt, CellAt]]] | None = None
         self._siblings: tuple[object, Mapping[str, Sibling]] | None = None
+        self._compared: ComparedSlides | None = None
         # Of one slide alone: a batch would not fit into memory.
         self._latest: tuple[object, _Stored] | None = None
 
@@ -209,8 +211,18 @@ class Store:
         known = _known(usable), tuple(sorted(donors.items()))
         if self._siblings is None or self._siblings[0] != known:
             near = self._near_copies(usable, [(record.slide_id, self.digests(record)) for record in usable])
-            self._siblings = known, find_siblings(self, usable, donors, near)
+            self._compared = read_compared(self.paths) if self._compared is None else self._compared
+            self._siblings = known, find_siblings(self, usable, donors, near, self._compared)
         return self._siblings[1]
+
+    def compare_anew(self) -> None:
+        """Forget which slides were compared with each other."""
+        self._compared, self._siblings = ComparedSlides(changed=True), None
+
+    def keep_compared(self) -> None:
+        """Keep which slides were compared with each other, for the next report. The caller holds OUT."""
+        if self._compared is not None:
+            self._compared.keep(self.paths)
 
     def _usable(self, records: Sequence[SlideRecord]) -> list[SlideRecord]:
         return [r for r in records if r.status == "scored" and not _too_bad(r) and not self.damage(r)]
