@@ -181,7 +181,8 @@ class SlideBuilder:
             trail_digest(self._store.paths, slide_id) if slide_id in self._reviewed else "",
             self._validated,
             repr(context.controls.get(called_with(record))),
-            damage,
+            # Not where OUT is on this machine.
+            damage.replace(f"{self._store.paths.root}{os.sep}", ""),
             *((asdict(context.roster.known[slide_id]),) if slide_id in context.roster.known else ()),
             *filter(None, [context.batch_controls.state]),
         )
