@@ -1,4 +1,4 @@
-"""What the coordinator of a cluster costs: its share of a core and its memory, over thousands of slides and many workers.
+"""What the coordinator of a cluster costs: its share of a core and its memory, over thousands of slides.
 
 The workers are processes of this machine, and fake: each waits as long as scoring would take at the pace that is asked
 for, then commits a stored result that was made before (random scores) as every slide's. All else is what a run does:

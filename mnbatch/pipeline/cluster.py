@@ -342,7 +342,7 @@ class _Coordinator:
                 self._refuse(worker, lost)
             return
         yield from self._noted(shard, {one.slide_id: one.cause for one in finished})
-        if all(self._committed(plan) for plan in shard.plans):
+        if all(plan.slide.slide_id in self.noted for plan in shard.plans):
             self.shards.done(shard)
         else:
             self.shards.back(shard, self._committed)
@@ -373,17 +373,19 @@ class _Coordinator:
     # Records: what is true is what is on the disk.
 
     def _committed(self, plan: Plan) -> bool:
+        return self._new_record(plan) is not None
+
+    def _new_record(self, plan: Plan) -> SlideRecord | None:
         record = self.store.record(plan.slide.slide_id)
-        return record is not None and not is_damaged(record) and record != plan.record
+        return None if record is None or is_damaged(record) or record == plan.record else record
 
     def _noted(self, shard: Shard, causes: dict[str, str]) -> Iterator[tuple[SlideJob, SlideRecord]]:
         """What a shard committed, read from the disk, once."""
         for plan in shard.plans:
             slide_id = plan.slide.slide_id
-            if slide_id in self.noted or not self._committed(plan):
+            record = None if slide_id in self.noted else self._new_record(plan)
+            if record is None:
                 continue
-            record = self.store.record(slide_id)
-            assert record is not None
             self.noted.add(slide_id)
             job = SlideJob(plan.slide, plan.why)
             cause = causes.get(slide_id, "")

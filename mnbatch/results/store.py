@@ -66,6 +66,7 @@ class Store:
         # Kept from the last call: a review server asks again with every decision.
         self._near: tuple[object, list[tuple[CellAt, CellAt]]] | None = None
         self._siblings: tuple[object, Mapping[str, Sibling]] | None = None
+        self._asked: tuple[Sequence[SlideRecord], list[SlideRecord]] | None = None
         self._compared: ComparedSlides | None = None
         self.whole: WholeFiles | None = None
         # Of one slide alone: a batch would not fit into memory.
@@ -241,7 +242,11 @@ class Store:
             self.whole.keep(self.paths)
 
     def _usable(self, records: Sequence[SlideRecord]) -> list[SlideRecord]:
-        return [r for r in records if r.status == "scored" and not _too_bad(r) and not self.damage(r)]
+        """Those that are counted as they are; of records that were asked about last, the same answer."""
+        if self._asked is None or self._asked[0] is not records or not isinstance(records, tuple):
+            usable = [r for r in records if r.status == "scored" and not _too_bad(r) and not self.damage(r)]
+            self._asked = records, usable
+        return self._asked[1]
 
     def copies(
         self,

@@ -16,7 +16,7 @@ SIZES = (7, 8, 8, 9, 12, 12, 12, 16, 23, 24, 64, 64, 65, 65, 127, 128, 128, 129,
 
 
 def batch() -> list[SlideCells]:
-    """Slides of many sizes: some of cells of their own, some of the same cells as another one, all or a part of them."""
+    """Slides of many sizes: of cells of their own, and of all or a part of the cells of another one."""
     rng = np.random.default_rng(5)
     slides = []
     for number, size in enumerate(SIZES):
