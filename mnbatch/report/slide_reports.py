@@ -162,7 +162,9 @@ class SlideBuilder:
         return found
 
     def candidates(self, record: SlideRecord) -> list[Candidate]:
-        """The slide's counted cells for a donor's gallery."""
+        """The slide's counted cells for a donor's gallery; none, and nothing is read, where no cells are shown."""
+        if not self._options.gallery:
+            return []
         call, _ = self._context.roster.call(record, pictures=True)
         href = rendering.href(f"../../slides/{record.slide_id}/index.html")
         return self._candidates(record, call, self._crops(record, call), record.name, href) if call.frequency else []
