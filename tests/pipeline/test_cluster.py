@@ -222,9 +222,6 @@ def test_a_full_disk_ends_the_run_at_once_and_is_named(place, own_cluster, tmp_p
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     cluster, out = own_cluster(full_disk), tmp_path / "out"
-    # A disk that is full on the worker alone: another worker may come.
-    done = run_on(cluster.scheduler_address, place, out, "--cluster-timeout", 1)
-    assert (done.returncode, "None of 1 workers can take part: The disk" in done.stderr) == (10, True), done.stderr
     monkeypatch.setattr(coordinator.tempfile, "TemporaryFile", full)
     monkeypatch.setattr(coordinator, "ANSWER_SECONDS", 10**6)
     done = run_on(cluster.scheduler_address, place, out, "--cluster-timeout", 3600)
@@ -233,7 +230,8 @@ def test_a_full_disk_ends_the_run_at_once_and_is_named(place, own_cluster, tmp_p
 
 def test_a_worker_whose_gpu_is_lost_and_clocks_that_are_off_cost_nothing(place, own_cluster, tmp_path, small_shards):
     broken = functools.partial(lose_one_device_with_wrong_clocks, str(tmp_path / "lost"))
-    done = run_on(own_cluster(broken, workers=2).scheduler_address, place, tmp_path / "out")
+    address = own_cluster(broken, workers=2).scheduler_address
+    done = run_on(address, place, tmp_path / "out", "--cluster-timeout", 3600)
     assert (done.returncode, "8 scored" in done.stdout) == (0, True), done.stderr
     assert done.stderr.count("takes no part: its device was lost (CUDA error") == 1
     assert contents(tmp_path / "out") == contents(place[0] / "plain")
