@@ -36,10 +36,10 @@ MOST = 64
 _NEAREST, _RANK = 0.7, 0.1
 """Share of the cells whose partner is the nearest of all, seen from both sides; mean rank of partners, 0 to 1."""
 
-_GAP, _LIKE = 0.1, 0.6
+GAP, LIKE = 0.1, 0.6
 """By which the correlation with a partner is above all others, and what it is at least, in any order."""
 
-_TRIED, _LEAST_TRIED = 12, 2
+_TRIED, LEAST_TRIED = 12, 2
 """Cells that are tried first, and of them the least that have a partner by far."""
 
 _STAINED_RANK, _STAINED_ABOVE, _MAY_BE = 0.15, 0.6, 0.4
@@ -53,6 +53,7 @@ _MARGIN = 16
 _STEPS = (8, 16)
 
 Floats = npt.NDArray[np.floating[Any]]
+Indices = npt.NDArray[np.int64]
 Pairs = tuple[tuple[int, int], ...]
 Thumbnail = Callable[[int], npt.NDArray[np.uint8]]
 
@@ -105,8 +106,18 @@ def same_cells(one: SlideCells, other: SlideCells, *, one_donor: bool = False) -
 # Slides with the same number of cells, in the same order.
 
 
+def in_order(count: int) -> Indices:
+    """Numbers of the cells that are compared one by one, of slides with this number of cells each."""
+    return np.unique(np.linspace(0, count - 1, min(MOST, count)).astype(int))
+
+
+def highest_rank(count: int) -> float:
+    """Mean rank of partners above which no two slides of two donors, with this number of cells each, are the same."""
+    return _MAY_BE if len(in_order(count)) >= FEWEST_STAINED else _RANK
+
+
 def _in_order(one: SlideCells, other: SlideCells, fewest_stained: int) -> Pairs:
-    chosen = np.unique(np.linspace(0, len(one) - 1, min(MOST, len(one))).astype(int))
+    chosen = in_order(len(one))
     products = one.centred[chosen] @ other.centred[chosen].T
     rank, nearest = _ranks(products)
     pairs = tuple((int(i), int(i)) for i in chosen)
@@ -161,21 +172,45 @@ def _above_neighbours(products: Floats) -> float:
 # Slides whose cells are in any order, or not all in both.
 
 
+def is_large(more: int) -> bool:
+    """Whether of a slide with so many cells a run is compared, in place of all."""
+    return more > 2 * MOST
+
+
+def may_be_in(fewer: int, more: int) -> bool:
+    """Whether slides with these numbers of cells are compared at all."""
+    return fewer >= _LEAST_SHARE * more and (not is_large(more) or more - fewer <= MOST)
+
+
+def ours_in_any_order(fewer: int, more: int) -> Indices:
+    """Numbers of the cells that are compared, of the slide with fewer cells (or as many)."""
+    if not is_large(more):
+        return np.arange(fewer)
+    first = (fewer - MOST) // 2
+    return np.arange(first, first + MOST)
+
+
+def theirs_in_any_order(fewer: int, more: int) -> Indices:
+    """The same of the other slide."""
+    if not is_large(more):
+        return np.arange(more)
+    first = (fewer - MOST) // 2
+    return np.arange(max(0, first - _MARGIN), min(more, first + MOST + more - fewer + _MARGIN))
+
+
+def tried(ours: Indices) -> Indices:
+    """Those of them that are tried first: `LEAST_TRIED` must have a partner by far."""
+    return ours[:: -(-len(ours) // _TRIED)]
+
+
 def _in_any_order(one: SlideCells, other: SlideCells) -> Pairs:
     """Cells that are nearest to each other by far; in large slides of a run of cells and of the same run, and some."""
     if len(one) > len(other):
         return tuple((i, j) for j, i in _in_any_order(other, one))
-    missing = len(other) - len(one)
-    if len(other) <= 2 * MOST:
-        ours, theirs = np.arange(len(one)), np.arange(len(other))
-    elif missing <= MOST:
-        first = (len(one) - MOST) // 2
-        ours = np.arange(first, first + MOST)
-        theirs = np.arange(max(0, first - _MARGIN), min(len(other), first + MOST + missing + _MARGIN))
-    else:
+    if not may_be_in(len(one), len(other)):
         return ()
-    few = ours[:: -(-len(ours) // _TRIED)]
-    if _clear(one.centred[few] @ other.centred[theirs].T).sum() < _LEAST_TRIED:
+    ours, theirs = ours_in_any_order(len(one), len(other)), theirs_in_any_order(len(one), len(other))
+    if _clear(one.centred[tried(ours)] @ other.centred[theirs].T).sum() < LEAST_TRIED:
         return ()  # of slides of other cells, which most are, a few cells tell it
     pairs = _mutual(one.centred[ours] @ other.centred[theirs].T)
     if len(pairs) < _NEAREST * len(ours):
@@ -192,7 +227,7 @@ def _mutual(products: Floats) -> list[tuple[int, int]]:
 def _clear(products: Floats) -> npt.NDArray[np.bool_]:
     """Cells (rows) that are like one of the others, and like no second one."""
     best = np.sort(products, axis=1)[:, -2:]
-    return np.asarray((best[:, 1] - best[:, 0] >= _GAP) & (best[:, 1] >= _LIKE))
+    return np.asarray((best[:, 1] - best[:, 0] >= GAP) & (best[:, 1] >= LIKE))
 
 
 def _centred(rows: npt.NDArray[np.generic]) -> Floats:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnbatch.assay.reasons import Named, say
@@ -20,6 +24,8 @@ from mnbatch.errors import (
     StorageError,
     UsageError,
 )
+from mnbatch.files import storage_errors
+from mnbatch.intake import short
 from mnbatch.pipeline.cluster_opening import open_cluster
 from mnbatch.pipeline.cluster_worker import Finished, Order, describe_worker, score_shard
 from mnbatch.pipeline.committing import failed_record
@@ -47,6 +53,13 @@ RESULT_SECONDS = 300.0
 
 LOST_SECONDS = 60.0
 """A scheduler that does not answer for so long is gone."""
+
+
+ROOM_BYTES = 1 << 20
+"""A disk with less room than this is full."""
+
+_DEVICE_LOST = re.compile(r"CUDA (driver )?error|cuDNN error|CUBLAS_STATUS|device-side assert|AcceleratorError")
+"""In what torch says of a GPU that answers nothing any more, until its process is started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,17 +326,23 @@ class _Coordinator:
         try:
             finished: list[Finished] = future.result(timeout=RESULT_SECONDS)
         except (StorageError, LockHeldError, ModelError, UsageError) as error:
-            # Of this worker. Where OUT itself is full no other can do better, and the words of the last end the run.
+            # Of this worker. Where OUT itself is full no other can do better: that ends the run at once.
             check_still_held(self.store.paths.lock)
+            if isinstance(error, StorageError):
+                check_room(self.store.paths.root)
             self._refuse(worker, type(error)(error.message.rstrip("."), error.next_step))
             yield from self._noted(shard, {})
             self.shards.back(shard, self._committed)
             return
         except Exception as error:  # noqa: BLE001 - the worker died, or something in it did
             yield from self._lost(worker, shard, f"{type(error).__name__}: {error}")
+            if _DEVICE_LOST.search(str(error)) and worker.address in self.workers:
+                # Whatever it is given next fails as well, and sooner than others finish theirs.
+                lost = ClusterError(f"its device was lost ({short(str(error))})", "Start that worker again")
+                self._refuse(worker, lost)
             return
         yield from self._noted(shard, {one.slide_id: one.cause for one in finished})
-        if all(self._committed(plan) for plan in shard.plans):
+        if all(plan.slide.slide_id in self.noted for plan in shard.plans):
             self.shards.done(shard)
         else:
             self.shards.back(shard, self._committed)
@@ -354,17 +373,19 @@ class _Coordinator:
     # Records: what is true is what is on the disk.
 
     def _committed(self, plan: Plan) -> bool:
+        return self._new_record(plan) is not None
+
+    def _new_record(self, plan: Plan) -> SlideRecord | None:
         record = self.store.record(plan.slide.slide_id)
-        return record is not None and not is_damaged(record) and record != plan.record
+        return None if record is None or is_damaged(record) or record == plan.record else record
 
     def _noted(self, shard: Shard, causes: dict[str, str]) -> Iterator[tuple[SlideJob, SlideRecord]]:
         """What a shard committed, read from the disk, once."""
         for plan in shard.plans:
             slide_id = plan.slide.slide_id
-            if slide_id in self.noted or not self._committed(plan):
+            record = None if slide_id in self.noted else self._new_record(plan)
+            if record is None:
                 continue
-            record = self.store.record(slide_id)
-            assert record is not None
             self.noted.add(slide_id)
             job = SlideJob(plan.slide, plan.why)
             cause = causes.get(slide_id, "")
@@ -380,6 +401,18 @@ class _Coordinator:
             if not whole:
                 said = say("not-committed", slide=Named("slide", plan.slide.name))
                 yield self._fail(plan, SlideError(said, say("not-committed-do"), transient=True))
+
+
+def check_room(out: Path) -> None:
+    """Whether this process can write a little to OUT.
+
+    Raises:
+        StorageError: its disk is full, or it cannot be written.
+    """
+    with storage_errors(out), tempfile.TemporaryFile(dir=out) as file:
+        file.write(secrets.token_bytes(ROOM_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _scheduler_gone() -> ClusterError:

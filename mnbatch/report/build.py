@@ -21,7 +21,7 @@ from mnbatch.report.derived_files import digest, page_stamp, remove_files, write
 from mnbatch.report.dose_report import CountedDonor, DonorDose, donor_doses
 from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.page_pictures import gallery_view
-from mnbatch.report.sign_off_basis import with_basis
+from mnbatch.report.sign_off_basis import Bases, basis_of, with_basis
 from mnbatch.report.signature_lines import short_signature, with_signatures
 from mnbatch.report.slide_reports import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
 from mnbatch.report.spreadsheet import donors_xlsx
@@ -96,6 +96,8 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         StorageError: a file cannot be written. A slide whose stored scores cannot be read is reported as
         failed.
     """
+    if options.force:
+        store.compare_anew()
     roster = open_roster(store, samples or {})
     records, copied = roster.records, roster.copied
     controls = find_controls(roster, samples or {})
@@ -115,7 +117,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         sweep_gallery(store.paths.slide(record.slide_id).root, ())
         remove_files(store.paths.slide(record.slide_id).root, DERIVED)
     pooled = _with_doses(store.paths, _pool(items, options, context, _slips(items)))
-    donors = with_signatures(store.paths, [with_basis(donor) for donor in pooled])
+    donors = with_signatures(store.paths, pooled, basis_of)
     donors_built = sum(_write_donor(store.paths, donor, slides, options) for donor in donors)
     _sweep_donors(store.paths, {donor.folder for donor in donors})
     _write_tables(store.paths, items, donors)
@@ -130,6 +132,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         options=options,
     )
     write_seal(store.paths)
+    store.keep_for_next()
     return ReportSummary(
         slides=tuple(
             ReportedSlide(i.record.slide_id, i.call.status, i.call.reason, i.call.acknowledged) for i in items
@@ -140,7 +143,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         donors_built=donors_built,
         index_built=index_built,
         doses=tuple(donor.dose for donor in donors if donor.dose),
-        bases={donor.call.donor: donor.basis for donor in donors if donor.basis},
+        bases=Bases(donors),
         alike_donors=alike_names(donor.call.donor for donor in donors),
         controls=context.batch_controls,
         damaged=slides.damaged or any(map(is_damaged, roster.records)),
@@ -260,7 +263,7 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
         options.min_cells,
         options.gallery,
         doses,
-        donor.basis.digest if donor.basis else "",
+        _numbers(donor),
         signed,
         donor.torn_signatures,
         donor.alike,
@@ -271,6 +274,7 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
     page_path, sheet_path = folder / "index.html", folder / "sheet.html"
     if not options.force and page_stamp(page_path) == page_stamp(sheet_path) == stamp:
         return False
+    donor = with_basis(donor)
     candidates = [cell for item in donor.slides for cell in slides.candidates(item.record)]
     gallery = _donor_gallery(paths, donor)
     page = page_content.donor_page(
@@ -289,6 +293,12 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
     write_atomically(sheet_path, rendering.render_sheet(page_content.donor_sheet(donor), stamp))
     write_atomically(page_path, rendering.render_donor(page, stamp))
     return True
+
+
+def _numbers(donor: DonorItem) -> str:
+    """All that a donor's pages show beyond its slides, sign-offs and what the laboratory states."""
+    pooled = (donor.call, donor.statistics, donor.heterogeneity, donor.dose, donor.confirmed, donor.slips, donor.review)
+    return repr((*pooled, [(item.record.slide_id, item.call, item.statistics) for item in donor.slides]))
 
 
 def _donor_gallery(paths: OutPaths, donor: DonorItem) -> gallery_page.CellPage | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from mnbatch.assay.alike_names import alike_warning
 from mnbatch.assay.calls import DonorCall, SlideCall
@@ -28,7 +29,10 @@ CHECK_SLIDE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+# No slots: what a page and three tables ask for is worked out once.
+
+
+@dataclass(frozen=True)
 class SlideItem:
     """A slide as every page knows it: its record, its call (without cells) and its row of the sample sheet.
 
@@ -55,7 +59,7 @@ class SlideItem:
     controls: BatchControls = NO_CONTROLS
     confirmed: ConfirmedFrequency | None = None
 
-    @property
+    @cached_property
     def warnings(self) -> tuple[str, ...]:
         """Warnings of the scoring, of the call, of the statistics, and of what was taken once."""
         twice = (f"also found as {name}; counted once" for name in self.also_found)
@@ -64,22 +68,22 @@ class SlideItem:
         waits = (self.record.waiting.text,) if newer and self.record.waiting else ()
         return (*waits, *self.record.warnings, *self.call.warnings, *stated, *twice)
 
-    @property
+    @cached_property
     def headline(self) -> Headline | None:
         """The frequency for the top of its page; None where nothing was counted."""
         return headline_of(self.call.frequency, self.estimates, self.review, self.confirmed)
 
-    @property
+    @cached_property
     def fields(self) -> FieldCounts | None:
         """What its fields held; None for crops."""
         return None if self.record.fields is None else self.record.fields.counts()
 
-    @property
+    @cached_property
     def excluded_cells(self) -> int | None:
         """Cells that left the denominator; None for a slide of which no cell was read."""
         return self.call.excluded_cells if self.record.status == "scored" else None
 
-    @property
+    @cached_property
     def next_step(self) -> str:
         """What to do about a failure, or a slide that waits; "" for one that is done."""
         if self.call.status not in ("failed", "waiting"):
@@ -87,7 +91,7 @@ class SlideItem:
         return self.record.next_step or self.call_next_step or CHECK_SLIDE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DonorItem:
     """A donor with the pooled call and its slides, failed ones too.
 
@@ -95,7 +99,7 @@ class DonorItem:
         statistics: what accompanies the pooled frequency; None where there is none.
         heterogeneity: comparison of the slides with status done; None for fewer than two.
         dose: from the curve in force; None where there is none.
-        basis: what a sign-off of the donor would be about; None until it is known.
+        basis: what a sign-off of the donor would be about; None until it is needed.
         signatures: who signed the donor's result, in the order in which they did.
         alike: codes of other donors that are hardly told from this one (`mnbatch.assay.alike_names`).
         confirmed: what complete confirmations of its slides say; None without them.
@@ -120,17 +124,17 @@ class DonorItem:
     confirmed: ConfirmedFrequency | None = None
     slips: Slips = NO_SLIPS
 
-    @property
+    @cached_property
     def done(self) -> tuple[SlideItem, ...]:
         """The slides that were counted, in the order of `heterogeneity`."""
         return tuple(slide for slide in self.slides if slide.call.frequency is not None)
 
-    @property
+    @cached_property
     def disagreeing(self) -> tuple[SlideItem, ...]:
         """Slides that disagree with the donor's others."""
         return tuple(self.done[i] for i in self.heterogeneity.disagreeing) if self.heterogeneity else ()
 
-    @property
+    @cached_property
     def warnings(self) -> tuple[str, ...]:
         """Warnings of the pooling, of the statistics and of slides that disagree."""
         stated = self.statistics.warnings if self.statistics else ()
@@ -149,19 +153,19 @@ class DonorItem:
             *(division_warnings(counts) if counts else ()),
         )
 
-    @property
+    @cached_property
     def fields(self) -> FieldCounts | None:
         """What the fields of its slides held; None for crops."""
         known = [slide.fields for slide in self.slides if slide.fields is not None]
         return FieldCounts.pooled(known) if known else None
 
-    @property
+    @cached_property
     def headline(self) -> Headline | None:
         """The frequency for the top of its pages; None where nothing was counted."""
         estimates = self.statistics.estimates if self.statistics else None
         return headline_of(self.call.frequency, estimates, self.review, self.confirmed, self.slips)
 
-    @property
+    @cached_property
     def review(self) -> SlideReview:
         """The review of the slides that are counted, pooled; its interval holds the reviewers' slips."""
         found = pool([slide.review for slide in self.slides if slide.call.frequency is not None])
@@ -169,7 +173,7 @@ class DonorItem:
             return found
         return replace(found, estimate=with_slips(found.estimate, found.tallies, self.slips))
 
-    @property
+    @cached_property
     def excluded_cells(self) -> int | None:
         """Cells that left the denominator; None where no slide was ever read."""
         return self.call.excluded_cells if any(slide.excluded_cells is not None for slide in self.slides) else None

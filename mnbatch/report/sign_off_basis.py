@@ -30,6 +30,22 @@ def with_basis(donor: DonorItem) -> DonorItem:
     return replace(donor, basis=basis_of(donor))
 
 
+class Bases(Mapping[str, Basis]):
+    """What sign-offs of the donors would be about, by donor: worked out when it is asked for."""
+
+    def __init__(self, donors: Sequence[DonorItem]) -> None:
+        self._donors = {donor.call.donor: donor for donor in donors}
+
+    def __getitem__(self, donor: str) -> Basis:
+        return basis_of(self._donors[donor])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._donors)
+
+    def __len__(self) -> int:
+        return len(self._donors)
+
+
 def basis_of(donor: DonorItem) -> Basis:
     """What a sign-off of this donor is about."""
     f, e, m = donor.call.frequency, donor.review.number, donor.call.mn

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mnbatch.report import wording
 from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.results.paths import OutPaths
-from mnbatch.review.sign_offs import Signed, compare, read_signatures
+from mnbatch.review.sign_offs import Basis, Signed, compare, read_signatures
 
 NOT_QUALIFIED = (
     "A record in this batch's trail, bound to results, review and dose by a digest. It is not a qualified electronic "
@@ -59,13 +59,19 @@ class SignView:
     note: str = NOT_QUALIFIED
 
 
-def with_signatures(paths: OutPaths, donors: Sequence[DonorItem]) -> list[DonorItem]:
-    """The donors with their sign-offs, each against its basis, which must be known."""
+def with_signatures(
+    paths: OutPaths, donors: Sequence[DonorItem], basis_of: Callable[[DonorItem], Basis]
+) -> list[DonorItem]:
+    """The donors with their sign-offs, each against its basis, which is asked for where there are any."""
     trail = read_signatures(paths)
+    signed = {entry.donor for entry in trail.entries}
     return [
-        replace(d, signatures=compare(trail, d.call.donor, d.basis), torn_signatures=trail.torn)
-        for d in donors
-        if d.basis is not None
+        replace(
+            donor,
+            signatures=compare(trail, donor.call.donor, basis_of(donor)) if donor.call.donor in signed else (),
+            torn_signatures=trail.torn,
+        )
+        for donor in donors
     ]
 
 

@@ -35,13 +35,15 @@ from mnbatch.results.dosing_settings import scoring_mode
 from mnbatch.results.lock import check_still_held
 from mnbatch.results.model_errors import validation_of
 from mnbatch.results.out_files import storage_errors, write_atomically
+from mnbatch.results.paths import SlidePaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Roster, Samples
 from mnbatch.results.store import Store
 from mnbatch.results.stored_crops import StoredCrops
+from mnbatch.results.whole_files import state_of
 from mnbatch.review.queue import Queue, draw_queue, load_plan
 from mnbatch.review.review_status import SlideReview, review_without_result, slide_review
-from mnbatch.review.trail import Trail, read_trail, trail_digest
+from mnbatch.review.trail import Trail, read_trail, reviewed_slides, trail_digest
 
 DONOR_LETTERS = 48
 DERIVED = ("cells.csv", "index.html", "summary.json")
@@ -126,6 +128,8 @@ class SlideBuilder:
         self._options = options
         self._context = context
         self._plan = load_plan(store.paths)
+        self._planned = asdict(self._plan)
+        self._reviewed = frozenset(reviewed_slides(store.paths))
         self._validated = digest([asdict(cell) for cell in context.validated])
         self.built = 0
         self.stamps: dict[str, str] = {}
@@ -142,12 +146,25 @@ class SlideBuilder:
         stamp = self._stamp(record)
         self.stamps[record.slide_id] = stamp
         known = None if self._options.force else read_summary(paths.summary)
-        if known is not None and known.stamp == stamp and files_match(paths.root, known.sizes, known.checksums):
+        if known is not None and known.stamp == stamp and self._match(paths, known):
             return self._item(record, known.call(), known.next_step, known.review, known.estimates, known.confirmed)
         return self._build(record, stamp)
 
+    def _match(self, paths: SlidePaths, known: SlideSummary) -> bool:
+        """Whether the slide's files are those that were written."""
+        whole, name, stated = self._store.whole, f"pages/{paths.root.name}", [known.sizes, known.checksums]
+        state = state_of(paths.root, known.sizes)
+        if whole is not None and whole.has(name, stated, state):
+            return True
+        found = files_match(paths.root, known.sizes, known.checksums)
+        if found and whole is not None:
+            whole.add(name, stated, state)
+        return found
+
     def candidates(self, record: SlideRecord) -> list[Candidate]:
-        """The slide's counted cells for a donor's gallery."""
+        """The slide's counted cells for a donor's gallery; none, and nothing is read, where no cells are shown."""
+        if not self._options.gallery:
+            return []
         call, _ = self._context.roster.call(record, pictures=True)
         href = rendering.href(f"../../slides/{record.slide_id}/index.html")
         return self._candidates(record, call, self._crops(record, call), record.name, href) if call.frequency else []
@@ -162,11 +179,12 @@ class SlideBuilder:
             dict(context.samples.get(slide_id, {})),
             context.also_found.get(slide_id, ()),
             [self._options.gallery, *self._options.more] if self._options.more else self._options.gallery,
-            asdict(self._plan),
-            trail_digest(self._store.paths, slide_id),
+            self._planned,
+            trail_digest(self._store.paths, slide_id) if slide_id in self._reviewed else "",
             self._validated,
             repr(context.controls.get(called_with(record))),
-            damage,
+            # Not where OUT is on this machine.
+            damage.replace(f"{self._store.paths.root}{os.sep}", ""),
             *((asdict(context.roster.known[slide_id]),) if slide_id in context.roster.known else ()),
             *filter(None, [context.batch_controls.state]),
         )

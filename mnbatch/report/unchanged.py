@@ -64,6 +64,8 @@ def bring_up_to_date(store: Store, options: ReportOptions, samples: Samples) -> 
     known = None if before is None else _known(store.paths, key, before)
     if known is not None:
         return known
+    if not options.force:
+        store.trust_states()
     made = build_reports(store, options, samples)
     if before is not None:
         _remember(store.paths, key, before, made)

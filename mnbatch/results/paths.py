@@ -189,6 +189,16 @@ class OutPaths:
         return self.runs / "report-state.json"
 
     @property
+    def compared(self) -> Path:
+        """Which slides were compared with each other; no part of the results."""
+        return self.runs / "compared-slides.json"
+
+    @property
+    def whole_files(self) -> Path:
+        """States of files that were found whole; of this machine alone, and no part of the results."""
+        return self.runs / "whole-files.json"
+
+    @property
     def slides(self) -> Path:
         """One directory a slide."""
         return self.root / "slides"

@@ -6,7 +6,7 @@ Of one donor they would be counted twice; of two donors it is not known whose ce
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, takewhile
@@ -20,6 +20,8 @@ from mnbatch.assay.copies import CellAt
 from mnbatch.assay.field_records import FoundAt
 from mnbatch.assay.same_scene_fields import MOST_FIELDS, FieldCells, same_scenes
 from mnbatch.assay.same_scene_slides import SlideCells, same_cells
+from mnbatch.assay.slide_pairs import pairs_to_compare
+from mnbatch.results.compared_slides import ComparedSlides, compared_as
 from mnbatch.results.field_rows import StoredField
 from mnbatch.results.records import SlideRecord
 
@@ -86,7 +88,11 @@ class Sibling:
 
 
 def find_siblings(
-    store: Stored, records: Sequence[SlideRecord], donors: Mapping[str, str], near: Sequence[tuple[CellAt, CellAt]]
+    store: Stored,
+    records: Sequence[SlideRecord],
+    donors: Mapping[str, str],
+    near: Sequence[tuple[CellAt, CellAt]],
+    known: ComparedSlides | None = None,
 ) -> dict[str, Sibling]:
     """Slides that show what another slide shows, each with the first such slide: of its donor, else of another one.
 
@@ -94,23 +100,59 @@ def find_siblings(
         records: slides with a usable result.
         donors: slide_id -> donor, of slides that have one.
         near: pairs of cells that show the same picture saved again; those are counted once by another rule.
+        known: what earlier comparisons found; two slides that were compared are not compared again. It is brought up
+            to date.
     """
     slides = [record for record in records if record.slide_id in donors and not record.each_its_own]
     seen = _Seen(store, {frozenset(pair) for pair in near})
+    known = ComparedSlides() if known is None else known
+    keys = {record.slide_id: compared_as(record, donors[record.slide_id]) for record in slides}
+    fresh = np.array([not known.has(slide_id, key) for slide_id, key in keys.items()], bool)
+    pairs = sorted({*_pairs(seen, slides, donors, fresh), *_known_pairs(slides, known.alike)})
     found: dict[str, Sibling] = {}
-    pairs = list(combinations(slides, 2))
+    alike: set[tuple[str, str]] = set()
     # Those of one donor first, so that they are named where a slide has both.
-    for one, other in sorted(pairs, key=lambda pair: donors[pair[0].slide_id] != donors[pair[1].slide_id]):
+    for i, j in sorted(pairs, key=lambda pair: donors[slides[pair[0]].slide_id] != donors[slides[pair[1]].slide_id]):
+        one, other = slides[i], slides[j]
         ids = one.slide_id, other.slide_id
         both = donors[ids[0]], donors[ids[1]]
-        names = seen.same(one, other, one_donor=both[0] == both[1])
+        what, names = seen.same(one, other, one_donor=both[0] == both[1])
+        if what:
+            alike.add(ids)
         if names is None:
             continue
         kind = "field" if one.input == "fields" else "cell"
         of = ("", "") if both[0] == both[1] else both
         found.setdefault(ids[0], Sibling(ids[1], names, kind, of))
         found.setdefault(ids[1], Sibling(ids[0], names[::-1], kind, of[::-1]))
+    known.replace(keys, alike)
     return found
+
+
+def _pairs(
+    seen: _Seen, slides: Sequence[SlideRecord], donors: Mapping[str, str], fresh: npt.NDArray[np.bool_]
+) -> Iterator[tuple[int, int]]:
+    """Numbers of slides that are to be compared: all that may show the same, of which one at least is fresh."""
+    if not fresh.any():
+        return
+    groups: dict[str, list[int]] = {}
+    for number, record in enumerate(slides):
+        groups.setdefault(donors[record.slide_id], []).append(number)
+    for members in groups.values():
+        yield from ((i, j) for i, j in combinations(members, 2) if fresh[i] or fresh[j])
+    fields = [number for number, record in enumerate(slides) if record.input == "fields"]
+    yield from ((i, j) for i, j in combinations(fields, 2) if fresh[i] or fresh[j])
+    cells = [number for number, record in enumerate(slides) if record.input != "fields"]
+    for i, j in pairs_to_compare([seen.cells(slides[number]) for number in cells], fresh[cells]):
+        yield cells[i], cells[j]
+
+
+def _known_pairs(slides: Sequence[SlideRecord], alike: Iterable[tuple[str, str]]) -> Iterator[tuple[int, int]]:
+    """Those that showed the same before: whether they are copies may be another matter now."""
+    numbers = {record.slide_id: number for number, record in enumerate(slides)}
+    for ids in alike:
+        if all(slide_id in numbers for slide_id in ids):
+            yield min(numbers[ids[0]], numbers[ids[1]]), max(numbers[ids[0]], numbers[ids[1]])
 
 
 class _Seen:
@@ -125,22 +167,27 @@ class _Seen:
         self._cells: dict[str, SlideCells] = {}
         self._fields: dict[str, list[FieldCells]] = {}
 
-    def same(self, one: SlideRecord, other: SlideRecord, *, one_donor: bool) -> tuple[str, str] | None:
-        """Names of a cell or field of one slide and of what shows it in the other one; None for slides of others."""
+    def same(self, one: SlideRecord, other: SlideRecord, *, one_donor: bool) -> tuple[bool, tuple[str, str] | None]:
+        """Whether they show the same, and the names of a cell or field of one slide and of what shows it in the other.
+
+        None in place of the names where they are copies, which are counted once by another rule.
+        """
         if one.input != other.input and "fields" in (one.input, other.input):
-            return None
+            return False, None
         if one.input == "fields":
             ours, theirs = self._fields_of(one), self._fields_of(other)
             scenes = same_scenes(ours, theirs, shifted=one_donor)
             if scenes and not _are_copies(self._store, one, other):
-                return ours[scenes[0][0]].name, theirs[scenes[0][1]].name
-            return None
-        pairs = same_cells(self._cells_of(one), self._cells_of(other), one_donor=one_donor)
+                return True, (ours[scenes[0][0]].name, theirs[scenes[0][1]].name)
+            return bool(scenes), None
+        pairs = same_cells(self.cells(one), self.cells(other), one_donor=one_donor)
         if pairs and not _saved_again(self._store, (one, other), pairs, self._copied):
-            return _cell_name(self._store, one, pairs[0][0]), _cell_name(self._store, other, pairs[0][1])
-        return None
+            names = _cell_name(self._store, one, pairs[0][0]), _cell_name(self._store, other, pairs[0][1])
+            return True, names
+        return bool(pairs), None
 
-    def _cells_of(self, record: SlideRecord) -> SlideCells:
+    def cells(self, record: SlideRecord) -> SlideCells:
+        """The cells of a slide that is not of fields."""
         if record.slide_id not in self._cells:
             self._cells[record.slide_id] = _cells(self._store, record)
         return self._cells[record.slide_id]

@@ -33,6 +33,7 @@ from mnbatch.errors import StorageError
 from mnbatch.intake import read_bytes, reason
 from mnbatch.results.annotations import settle
 from mnbatch.results.commit import has_leftovers, read_record, sweep_slide, write_record
+from mnbatch.results.compared_slides import ComparedSlides, read_compared
 from mnbatch.results.damage import PICTURES, damage
 from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_found
 from mnbatch.results.forgetting import complete
@@ -42,6 +43,7 @@ from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.sibling_slides import Sibling, find_siblings
 from mnbatch.results.stored_crops import MAPS, StoredCrops, thumbnail_of
+from mnbatch.results.whole_files import WholeFiles, read_whole, state_of
 from mnbatch.results.writer import COLUMNS, SlideWriter
 
 SCORE_COLUMNS = COLUMNS[: COLUMNS.index("q_2")]
@@ -53,6 +55,9 @@ class Store:
 
     Args:
         out: the output directory.
+
+    Attributes:
+        whole: files that need not be read to know that they are whole; None: all are read.
     """
 
     def __init__(self, out: Path) -> None:
@@ -61,6 +66,9 @@ class Store:
         # Kept from the last call: a review server asks again with every decision.
         self._near: tuple[object, list[tuple[CellAt, CellAt]]] | None = None
         self._siblings: tuple[object, Mapping[str, Sibling]] | None = None
+        self._asked: tuple[Sequence[SlideRecord], list[SlideRecord]] | None = None
+        self._compared: ComparedSlides | None = None
+        self.whole: WholeFiles | None = None
         # Of one slide alone: a batch would not fit into memory.
         self._latest: tuple[object, _Stored] | None = None
 
@@ -108,10 +116,15 @@ class Store:
             return ""
         paths = self.paths.slide(record.slide_id)
         names = [name for name in record.sizes if pictures or name not in PICTURES]
-        state = (record.checksums, record.cells, _state(paths.generation(record.generation).root, record.sizes))
+        files = state_of(paths.generation(record.generation).root, record.sizes)
+        stated = [record.generation, record.cells, record.sizes, record.checksums]
         known = self._looked_at.get((record.slide_id, pictures))
-        if known is None or known[0] != state:
-            known = (state, damage(paths, record, names))
+        if known is None or known[0] != (stated, files.lines):
+            kept = f"results/{record.slide_id}"
+            whole = not pictures and self.whole is not None and self.whole.has(kept, stated, files)
+            known = ((stated, files.lines), "" if whole else damage(paths, record, names))
+            if self.whole is not None and not pictures and not known[1]:
+                self.whole.add(kept, stated, files)
             self._looked_at[record.slide_id, pictures] = known
         return known[1]
 
@@ -209,11 +222,31 @@ class Store:
         known = _known(usable), tuple(sorted(donors.items()))
         if self._siblings is None or self._siblings[0] != known:
             near = self._near_copies(usable, [(record.slide_id, self.digests(record)) for record in usable])
-            self._siblings = known, find_siblings(self, usable, donors, near)
+            self._compared = read_compared(self.paths) if self._compared is None else self._compared
+            self._siblings = known, find_siblings(self, usable, donors, near, self._compared)
         return self._siblings[1]
 
+    def compare_anew(self) -> None:
+        """Forget which slides were compared with each other."""
+        self._compared, self._siblings = ComparedSlides(changed=True), None
+
+    def trust_states(self) -> None:
+        """Do not read files again that were whole when an earlier report read them, and have not changed since."""
+        self.whole = read_whole(self.paths)
+
+    def keep_for_next(self) -> None:
+        """Keep what the next report need not do again. The caller holds OUT."""
+        if self._compared is not None:
+            self._compared.keep(self.paths)
+        if self.whole is not None:
+            self.whole.keep(self.paths)
+
     def _usable(self, records: Sequence[SlideRecord]) -> list[SlideRecord]:
-        return [r for r in records if r.status == "scored" and not _too_bad(r) and not self.damage(r)]
+        """Those that are counted as they are; of records that were asked about last, the same answer."""
+        if self._asked is None or self._asked[0] is not records or not isinstance(records, tuple):
+            usable = [r for r in records if r.status == "scored" and not _too_bad(r) and not self.damage(r)]
+            self._asked = records, usable
+        return self._asked[1]
 
     def copies(
         self,
@@ -304,7 +337,8 @@ class Store:
     def _stored(self, record: SlideRecord) -> _Stored:
         """What scores.csv of a slide holds, parsed once for all that ask for it one after the other."""
         generation = self._generation(record)
-        state = (record.slide_id, record.generation, _state(generation.scores.parent, [generation.scores.name]))
+        files = state_of(generation.scores.parent, [generation.scores.name])
+        state = (record.slide_id, record.generation, files.lines)
         if self._latest is None or self._latest[0] != state:
             try:
                 self._latest = state, _parsed(read_stored(read_bytes(generation.scores), SCORE_COLUMNS))
@@ -347,19 +381,6 @@ def _damaged(record: SlideRecord, what: str) -> StorageError:
         f"The stored result of slide {record.slide_id} is damaged: {what}.",
         "Run again to score it again, or restore OUT from a copy.",
     )
-
-
-def _state(folder: Path, names: Iterable[str]) -> list[object]:
-    """What tells a file that was touched since it was read."""
-    found: list[object] = []
-    for name in names:
-        try:
-            stat = (folder / name).stat()
-        except OSError as error:
-            found.append((name, error.errno))
-        else:
-            found.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
-    return found
 
 
 def _too_bad(record: SlideRecord) -> bool:

@@ -1,5 +1,7 @@
 """Runs on a real Dask cluster: processes of this machine that are killed, that differ, that go away."""
 
+import errno
+import functools
 import json
 import os
 import re
@@ -149,14 +151,56 @@ def no_share():
     cluster_worker.read_holder = lambda path: None
 
 
+def full_disk():
+    from mnbatch.errors import StorageError
+    from mnbatch.pipeline import cluster_worker
+
+    def score(order, stop):
+        raise StorageError(f"The disk that holds {order.out}/slides/x is full.", "Free some space.")
+
+    cluster_worker._score = score
+
+
+def lose_one_device_with_wrong_clocks(marker):
+    """Clocks are 10 minutes off; the first worker that is given slides loses its GPU, for good."""
+    import contextlib
+    import os
+    import time
+    from datetime import UTC, datetime, timedelta
+
+    from mnbatch.pipeline import cluster_worker
+    from mnbatch.results import manifest
+
+    off = 600 if os.getpid() % 2 else -600
+    time.time = lambda real=time.time: real() + off
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=UTC):
+            return datetime.now(tz) + timedelta(seconds=off)
+
+    manifest.datetime = Clock
+
+    def score(order, stop, original=cluster_worker._score):
+        mine = f"{marker}-{os.getpid()}"
+        open(mine, "w").close()
+        with contextlib.suppress(FileExistsError):
+            os.link(mine, marker)
+        if os.path.samefile(mine, marker):
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return original(order, stop)
+
+    cluster_worker._score = score
+
+
 @pytest.fixture
 def own_cluster():
     """A cluster of one worker that does as the plugin says."""
     made = []
 
-    def start(function=None):
+    def start(function=None, workers=1):
         cluster = distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=50
+            n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=50
         )
         made.append(cluster)
         if function is not None:
@@ -187,6 +231,26 @@ def test_workers_that_differ_take_no_part(place, own_cluster, tmp_path, function
     done = run_on(own_cluster(function).scheduler_address, place, tmp_path / "out", "--cluster-timeout", 1)
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     assert list(Store(tmp_path / "out").records()) == []
+
+
+def test_a_full_disk_ends_the_run_at_once_and_is_named(place, own_cluster, tmp_path, monkeypatch):
+    def full(dir):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    cluster, out = own_cluster(full_disk), tmp_path / "out"
+    monkeypatch.setattr(coordinator.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(coordinator, "ANSWER_SECONDS", 10**6)
+    done = run_on(cluster.scheduler_address, place, out, "--cluster-timeout", 3600)
+    assert (done.returncode, f"The disk that holds {out} is full" in done.stderr) == (10, True), done.stderr
+
+
+def test_a_worker_whose_gpu_is_lost_and_clocks_that_are_off_cost_nothing(place, own_cluster, tmp_path, small_shards):
+    broken = functools.partial(lose_one_device_with_wrong_clocks, str(tmp_path / "lost"))
+    address = own_cluster(broken, workers=2).scheduler_address
+    done = run_on(address, place, tmp_path / "out", "--cluster-timeout", 3600)
+    assert (done.returncode, "8 scored" in done.stdout) == (0, True), done.stderr
+    assert done.stderr.count("takes no part: its device was lost (CUDA error") == 1
+    assert contents(tmp_path / "out") == contents(place[0] / "plain")
 
 
 def test_a_cluster_without_workers_ends_the_run(place, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from mnbatch.assay.cells import CellCrop, CellScore, Quality
 from mnbatch.assay.field_records import FieldReport, FoundAt
 from mnbatch.assay.near_copies import likeness_of
+from mnbatch.assay.same_scene_slides import same_cells
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import open_roster
 from mnbatch.results.store import Store
@@ -126,6 +127,37 @@ def test_pictures_saved_again_are_counted_once_as_before(store) -> None:
     roster = open_roster(store)
     assert all(record.status == "scored" for record in roster.records)
     assert len(roster.copies["c"]) == CELLS - 1
+
+
+def test_two_slides_are_compared_once_and_a_new_one_with_all(store, monkeypatch) -> None:
+    compared = []
+
+    def seen(one, other, **options):
+        compared.append((one, other))
+        return same_cells(one, other, **options)
+
+    def roster(samples=None):
+        compared.clear()
+        fresh = Store(store.paths.root)
+        found = open_roster(fresh, samples)
+        fresh.keep_for_next()
+        return found.records
+
+    monkeypatch.setattr("mnbatch.results.sibling_slides.same_cells", seen)
+    first = roster()
+    assert (len(compared), roster(), len(compared)) == (1, first, 0)
+    commit(store, "c", pictures_of(ord("b"), 1, 1.6), donor="D2", path="D2/c")
+    for sheet in (None, {"c": {"donor": "D1"}}, {"c": {"donor": "D3"}}):
+        kept = roster(sheet)
+        assert [record.status for record in kept] == ["scored", "failed", "failed"]
+        assert (roster(sheet), len(compared)) == (kept, 1), "what was found is looked at again: it may be a copy now"
+        state = store.paths.compared.read_bytes()
+        store.paths.compared.write_bytes(state.replace(b'"alike": [["b", "c"]]', b'"alike": []'))
+        assert roster(sheet) == kept, "an edited file is not believed"
+        store.paths.compared.unlink()
+        assert roster(sheet) == kept
+    commit(store, "b", pictures_of(ord("x")))
+    assert {record.status for record in roster()} == {"scored"}
 
 
 # Fields.
