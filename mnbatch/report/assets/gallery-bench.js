@@ -116,7 +116,7 @@ mnbatch.bench = (() => {
   // The last decisions, newest first; a click goes back to the cell.
   function echo(choose) {
     const box = part("echo");
-    box.replaceChildren(...mnbatch.state.recent(8).map(([cell, value]) => {
+    box.replaceChildren(...mnbatch.state.recent().map(([cell, value]) => {
       const item = document.createElement("li"), button = document.createElement("button");
       const parts = mnbatch.pictures.make(false), words = document.createElement("span");
       button.type = "button";
@@ -135,10 +135,17 @@ mnbatch.bench = (() => {
     part("echo-none").hidden = box.childElementCount > 0;
   }
 
-  function banner(words) {
+  function banner(words, refused) {
     part("banner").hidden = !words;
-    text("banner", words);
-    document.body.dataset.blocked = String(Boolean(words));
+    text("banner-text", words);
+    part("unsaved").hidden = !refused;
+  }
+
+  // From disk: whose decisions are in this browser alone. Of a file there is one a name.
+  function loose(some, name) {
+    const number = some.reduce((sum, pair) => sum + pair[1], 0), others = some.filter((pair) => pair[0] !== name);
+    text("loose", !number ? "" : `In this browser alone, in no file yet: ${number} decision${number > 1 ? "s" : ""} (${some.map(([who, n]) => `${n} of ${who}`).join(", ")}).`
+      + (others.length ? ` A file holds those of the reviewer named above: for ${others.map((pair) => pair[0]).join(", ")} take that name and save again.` : ""));
   }
 
   function progress(strata, options) {
@@ -168,5 +175,5 @@ mnbatch.bench = (() => {
     text("automatic", options.blind || !counted ? "" : `Automatic: ${((1000 * called) / counted).toFixed(1)}`);
   }
 
-  return { show, empty, zoom, context, echo, banner, progress, text };
+  return { show, empty, zoom, context, echo, banner, loose, progress, text };
 })();

@@ -72,7 +72,9 @@ mnbatch.start = () => {
   // Whether a key decides now.
   const ready = () => {
     const early = LEAST_MS - (performance.now() - shownAt);
-    document.body.dataset.ready = String(Boolean(current) && early <= 0 && !save.blocked(current));
+    const why = save.blocked(current);
+    document.body.dataset.blocked = String(Boolean(why && save.fault));
+    document.body.dataset.ready = String(Boolean(current) && early <= 0 && !why);
     if (current && early > 0) setTimeout(ready, early + 1);
   };
 
@@ -439,10 +441,13 @@ mnbatch.start = () => {
     // The next picture comes first.
     requestAnimationFrame(() => setTimeout(() => { count(); bench.echo(back); if (cell) differences(); }));
     if (!cell) count();
+    if (!save.served) bench.loose(state.loose(), state.reviewer);
     if (!state.lasting) bench.text("saved", "This browser stores no decisions: save the review before you close the page.");
     save.push();
   });
-  save.onChange(() => { bench.banner(save.fault); ready(); });
+  save.onChange(() => { bench.banner(save.fault, save.refused); ready(); });
+  part("unsaved-file").addEventListener("click", save.rescue);
+  part("unsaved-drop").addEventListener("click", save.discard);
   addEventListener("beforeunload", (event) => {
     if ((!state.lasting && state.all().size) || (save.served && save.fresh().length)) event.preventDefault();
   });
@@ -460,7 +465,7 @@ mnbatch.start = () => {
   }
   for (const element of document.querySelectorAll("[data-js]")) element.hidden = false;
   mnbatch.keys.label();
-  part("reviewer").value = state.prefs.get("mnbatch|reviewer") || "";
+  part("reviewer").value = state.remembered();
   change("look");
   state.load(part("reviewer").value);
   select(list[0] || null);
