@@ -89,7 +89,7 @@ mnbatch.grid = (() => {
   }
 
   function repaint(cell) {
-    const element = tiles.get(cell);
+    const element = box.hidden ? null : tiles.get(cell);
     if (element && place.has(cell)) paint(element, cell);
   }
 

@@ -37,8 +37,15 @@ mnbatch.start = () => {
   const second = (cell) => cell.twice && state.everyone(cell).filter(([who, value]) => who !== state.reviewer && value.look !== "adjudication").length < 2;
   // Under `review serve --decide`: the cells that bring the verdict nearest, in the order of the plan; none in a blind review.
   const advised = () => (mode === "review" && !options.blind ? mnbatch.advice || [] : [])
-    .map((id) => mnbatch.cells.find((cell) => cell.id === id)).filter((cell) => cell && !state.of(cell));
-  const contested = () => mnbatch.cells.filter((cell) => state.differs(state.everyone(cell)));
+    .map((id) => mnbatch.byId.get(id)).filter((cell) => cell && !state.of(cell));
+  // Looked up in all cells once, then in the one that was decided: nothing after a key may grow with the number of cells.
+  let differing = null;
+  const differs = (cell) => state.differs(state.everyone(cell));
+  function contested() {
+    differing ??= new Set(mnbatch.cells.filter(differs));
+    return [...differing].sort((a, b) => a.index - b.index);
+  }
+  const doubles = mnbatch.cells.filter((cell) => cell.twice);
 
   function fill() {
     if (mode === "review" || mode === "second") {
@@ -59,8 +66,8 @@ mnbatch.start = () => {
 
   function differences() {
     const all = mode === "differ" ? list : contested(), open = all.filter((cell) => !adjudicated(cell)).length;
-    const twice = mnbatch.cells.filter(second), unread = twice.filter((cell) => !state.of(cell)).length;
-    part("second-mode").hidden = !mnbatch.cells.some((cell) => cell.twice);
+    const twice = doubles.filter(second), unread = twice.filter((cell) => !state.of(cell)).length;
+    part("second-mode").hidden = !doubles.length;
     part("second-label").textContent = `Second reading (${unread})`;
     part("differ-label").textContent = all.length ? `Differences (${open})` : "Differences";
     bench.text("differ-text", mode !== "differ" ? "" : all.length
@@ -436,6 +443,8 @@ mnbatch.start = () => {
 
   const back = (cell) => { from = from || wanted; const start = from; select(cell, true); from = start; };
   state.onChange((cell) => {
+    if (!cell) differing = null;
+    else if (differing) { if (differs(cell)) differing.add(cell); else differing.delete(cell); }
     if (cell) grid.repaint(cell); else { fill(); redraw(); }
     if (!cell || cell === current) bench.show(current, options);
     // The next picture comes first.
