@@ -42,7 +42,7 @@ from mnbatch.simulate.slide_appearance import draw_slide_appearance
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 DONORS = {"D01": 0.004, "D02": 0.03, "D03": 0.08}
 """Share of cells with a micronucleus."""
-CELLS = 1000
+CELLS = 500
 FIELD, PART, UM = (1200, 1600), 160, 0.325
 """Height and width of a field, width of a cell's crop, px; um a pixel."""
 CURVE = {

@@ -86,7 +86,7 @@ mnbatch.state = (() => {
       const there = cell.slide.saved[waiting.reviewer][cell.at];
       if (!there || !when({ t: waiting.time }) || !later(saved(there), { t: waiting.time })) continue;
       if (there[2] !== waiting.time) older++;
-      sent([waiting]);
+      sent([waiting], false);
     }
     return older;
   }
@@ -103,6 +103,7 @@ mnbatch.state = (() => {
   }
 
   function filed() {
+    if (served) return;
     const t = new Date().toISOString();
     for (const slide of mnbatch.page.slides) if (slide.cells) put(filedKey(slide, reviewer), t);
     loose.delete(reviewer);

@@ -100,7 +100,7 @@
     const root = location.pathname.split("/").slice(0, 2).join("/"), link = document.createElement("a");
     link.href = `${root}/slides/${encodeURIComponent([...slides][0])}/gallery.html`;
     link.textContent = "Open a gallery: it sends them";
-    line.replaceChildren(`Decisions in this browser that are not saved, and not in this page: ${[...found].map(([who, n]) => `${n} of ${who}`).join(", ")}. `, link);
+    line.replaceChildren(`Decisions in this browser that OUT has not confirmed, and that this page may lack: ${[...found].map(([who, n]) => `${n} of ${who}`).join(", ")}. `, link);
   }
   if (location.protocol === "http:") {
     try { warn(); addEventListener("storage", warn); } catch { /* a browser that keeps nothing has nothing unsaved */ }
