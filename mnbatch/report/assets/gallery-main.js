@@ -423,6 +423,7 @@ mnbatch.start = () => {
     begin(name);
   }
   function begin(name) {
+    state.remember(name);
     state.load(name);
     save.push();
     part("reviewer").blur();
@@ -476,6 +477,7 @@ mnbatch.start = () => {
   mnbatch.keys.label();
   part("reviewer").value = state.remembered();
   change("look");
+  if (part("reviewer").value) state.remember(part("reviewer").value);
   state.load(part("reviewer").value);
   select(list[0] || null);
   turn("heat", options.heat);

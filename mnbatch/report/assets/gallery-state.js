@@ -31,6 +31,10 @@ mnbatch.state = (() => {
     try { own = sessionStorage.getItem("mnbatch|reviewer"); } catch { /* the last one, then */ }
     return own ?? get("mnbatch|reviewer") ?? "";
   }
+  function remember(name) {
+    put("mnbatch|reviewer", name.trim());
+    try { sessionStorage.setItem("mnbatch|reviewer", name.trim()); } catch { /* a reload takes the last one, then */ }
+  }
   const parsed = (text) => { try { return JSON.parse(text); } catch { return null; } };
   // A time in the future does not give the order: a clock was wrong.
   const when = (value) => { const t = Date.parse(value.t); return t > Date.now() + 600000 ? 0 : t; };
@@ -42,8 +46,6 @@ mnbatch.state = (() => {
     reviewer = name.trim();
     mine = new Map();
     newest = null;
-    put("mnbatch|reviewer", reviewer);
-    try { sessionStorage.setItem("mnbatch|reviewer", reviewer); } catch { /* a reload asks for the name, then */ }
     const keys = reviewer ? allKeys() : [];
     for (const slide of mnbatch.page.slides) {
       if (!slide.cells || !reviewer) continue;
@@ -268,7 +270,7 @@ mnbatch.state = (() => {
   }
 
   return {
-    load, of, decide, undo, recent, sent, adopt, filed, rows, csv, json, row, everyone, differs, names, remembered, prefs: { get, put },
+    load, of, decide, undo, recent, sent, adopt, filed, rows, csv, json, row, everyone, differs, names, remember, remembered, prefs: { get, put },
     unconfirmed: (cell) => { const value = of(cell); return Boolean(value) && value.d === "mn" && !value.look; },
     loose: () => [...loose].map(([who, places]) => [who, places.size]).filter((pair) => pair[1]),
     all: () => mine, onChange: (heard) => listeners.push(heard),
