@@ -2,9 +2,9 @@
 
     python benchmarks/docs_pictures.py [--only NAME] [--keep OUT]
 
-A small OUT of simulated cells with made-up scores: four donors, two of them reviewed by two people, doses from a made-up
-curve, a slide of fields, a slide that failed. Its pages are shown in headless Chromium, as a person finds them, and kept as
-WebP in docs/images. Chromium and its driver must be installed; nothing needs a network or a window.
+A small OUT of simulated cells with made-up scores: four donors, two of them reviewed by two people, doses from a
+made-up curve, a slide of fields, a slide that failed. Its pages are shown in headless Chromium, as a person finds them,
+and kept as WebP in docs/images. Chromium and its driver must be installed; nothing needs a network or a window.
 """
 
 from __future__ import annotations
@@ -90,22 +90,32 @@ def make_out(folder: Path) -> Store:
             truth[slide] = has
     add_field_slide(store)
     broken = record("D05-a", "D05").model_copy(update={"status": "failed", "call": None, "scored": None, "model": None})
-    store.put_record(broken.model_copy(update={"reason": "412 of 1000 cells cannot be read", "next_step": "Scan it again."}))
+    store.put_record(
+        broken.model_copy(update={"reason": "412 of 1000 cells cannot be read", "next_step": "Scan it again."})
+    )
     save_plan(store.paths, ReviewPlan(band=0.02, sample=0.05))
     for donor in ("D02", "D03"):
         review(store, donor, truth)
     (folder / "curve.json").write_text(json.dumps(CURVE))
     (folder / "laboratory.toml").write_text(LABORATORY, encoding="utf-8")
-    lines = [f"{slide}:{slide[:3]}/{slide}/cell_{i:05d}.tif,{int(has)}" for slide, all_ in truth.items() for i, has in enumerate(all_)]
+    lines = [
+        f"{slide}:{slide[:3]}/{slide}/cell_{i:05d}.tif,{int(has)}"
+        for slide, all_ in truth.items()
+        for i, has in enumerate(all_)
+    ]
     (folder / "cells.csv").write_text("\n".join(["cell_id,truth", *lines]) + "\n")
-    mnbatch("report", store.paths.root, "--laboratory", folder / "laboratory.toml", "--validation", folder / "cells.csv")
+    mnbatch(
+        "report", store.paths.root, "--laboratory", folder / "laboratory.toml", "--validation", folder / "cells.csv"
+    )
     mnbatch("dose", store.paths.root, "--curve", folder / "curve.json")
     return store
 
 
 def mnbatch(*arguments: object) -> None:
     """A command; that something failed (exit 3) belongs to the picture."""
-    done = subprocess.run([sys.executable, "-m", "mnbatch", *map(str, arguments)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "mnbatch", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
     if done.returncode not in (0, 3):
         raise SystemExit(f"mnbatch {arguments[0]}: exit code {done.returncode}: {done.stderr}")
 
@@ -127,11 +137,17 @@ def add_field_slide(store: Store) -> None:
 def _add_field(writer: Any, made: SlideRecord, at: int, rng: np.random.Generator, stain: Any) -> None:
     source, (height, width) = f"D04/fields/field_{at:03d}.tif", FIELD
     picture = rng.normal(14, 3, FIELD)
-    places = [(int(200 + 300 * c + rng.integers(-60, 60)), int(250 + 450 * r + rng.integers(-90, 90))) for r in range(2) for c in range(5)]
+    places = [
+        (int(200 + 300 * c + rng.integers(-60, 60)), int(250 + 450 * r + rng.integers(-90, 90)))
+        for r in range(2)
+        for c in range(5)
+    ]
     drawn = []
     for x, y in places:
         has = rng.random() < 0.15
-        cell = as_rgb(simulate_cell(rng, CellSpec(stain="fluorescence", n_mn=int(has), size=PART, neighbours=0), stain).image)[..., 0]
+        cell = as_rgb(
+            simulate_cell(rng, CellSpec(stain="fluorescence", n_mn=int(has), size=PART, neighbours=0), stain).image
+        )[..., 0]
         part = picture[y - PART // 2 : y + PART // 2, x - PART // 2 : x + PART // 2]
         np.maximum(part, cell, out=part)
         drawn.append(has)
@@ -142,7 +158,9 @@ def _add_field(writer: Any, made: SlideRecord, at: int, rng: np.random.Generator
         crop = Image.fromarray(seen[y - PART // 2 : y + PART // 2, x - PART // 2 : x + PART // 2]).resize((224, 224))
         pixels = np.repeat(np.asarray(crop)[..., None], 3, axis=2)
         name, digest = f"{made.slide_id}:{source}{cell.mark}", f"{1000 * at + number + 1:032x}"
-        scored = CellCrop(made.slide_id, name, source, None, pixels, digest, "fluorescence", QUALITY, found=cell, size=(PART, PART))
+        scored = CellCrop(
+            made.slide_id, name, source, None, pixels, digest, "fluorescence", QUALITY, found=cell, size=(PART, PART)
+        )
         p, maps = float(scores_of(np.array([has]), rng)[0]), np.abs(rng.normal(0, 0.05, (3, 13, 13))).astype(np.float32)
         writer.add(CellScore(scored, p, maps))
     overview = io.BytesIO()
@@ -152,14 +170,22 @@ def _add_field(writer: Any, made: SlideRecord, at: int, rng: np.random.Generator
 
 
 def _found(x: int, y: int) -> FoundAt:
-    known: dict[str, Any] = {"cell_class": "binucleated", "reason": "", "nuclei": 2, "nucleus_area": 2400, "cell_area": 9000}
+    known: dict[str, Any] = {
+        "cell_class": "binucleated",
+        "reason": "",
+        "nuclei": 2,
+        "nucleus_area": 2400,
+        "cell_area": 9000,
+    }
     box = {"left": x - 60, "top": y - 60, "width": 120, "height": 120}
     return FoundAt(x=x, y=y, **box, **known, at_border=False, um_per_pixel=UM)
 
 
 def review(store: Store, donor: str, truth: dict[str, Any]) -> None:
     """Two people decide the queue of a donor's slides; each slips in one of fifty cells."""
-    queues = [queue for queue in queues_of(store, dict.fromkeys(f"{donor}-{letter}" for letter in "ab")).values() if queue]
+    queues = [
+        queue for queue in queues_of(store, dict.fromkeys(f"{donor}-{letter}" for letter in "ab")).values() if queue
+    ]
     for seed, who in enumerate(("Ada Muster", "Ben Beispiel")):
         rng = np.random.default_rng(seed)
         for queue in queues:
@@ -172,9 +198,11 @@ def _decisions(queue: Queue, who: str, truth: Any, rng: np.random.Generator) -> 
             continue
         has = bool(truth[int(place.cell_id[-9:-4])]) != (rng.random() < 0.02)
         yield Decision(
-            slide_id=queue.slide_id, cell_id=place.cell_id, decision="mn" if has else "not_mn", count=1 if has else None,
+            slide_id=queue.slide_id, cell_id=place.cell_id, decision="mn" if has else "not_mn",
+            count=1 if has else None,
             reviewer=who, time="2026-11-02T09:30:00+00:00", stratum=place.stratum,
-            inclusion_probability=place.inclusion_probability, model_digest=queue.model_digest, result_key=queue.result_key,
+            inclusion_probability=place.inclusion_probability, model_digest=queue.model_digest,
+            result_key=queue.result_key,
         )  # fmt: skip
 
 
@@ -196,12 +224,17 @@ NAMED = "const w = document.getElementById('reviewer'); w.value = 'Cy Test'; w.d
 PRESS = "const press = (key) => document.body.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));"
 READY = "document.body.dataset.ready === 'true'"
 WORK = f"""{NAMED}{PRESS} press('r'); let left = 9;
-const go = () => {{ if ({READY}) {{ press(left % 3 ? 'n' : '1'); left--; }} if (left) setTimeout(go, 60); else window.worked = true; }}; go();"""
+const go = () => {{
+  if ({READY}) {{ press(left % 3 ? 'n' : '1'); left--; }}
+  if (left) setTimeout(go, 60); else window.worked = true;
+}};
+go();"""
+WORKED = f"window.worked && {READY}"
 FIELDS = "slides/D04-fields/gallery.html"
 SHOTS = (
     Shot("review-look", "slides/D02-a/gallery.html", (1366, 768), until=READY),
-    Shot("review-bench", "slides/D02-a/gallery.html", (1366, 768), dark=True, before=WORK, until=f"window.worked && {READY}"),
-    Shot("review-phone", "slides/D02-a/gallery.html", (375, 760), dark=True, before=WORK, until=f"window.worked && {READY}"),
+    Shot("review-bench", "slides/D02-a/gallery.html", (1366, 768), dark=True, before=WORK, until=WORKED),
+    Shot("review-phone", "slides/D02-a/gallery.html", (375, 760), dark=True, before=WORK, until=WORKED),
     Shot("review-scale", FIELDS, (1366, 768), before=f"{NAMED}{PRESS} press('r'); press('h');", until=READY),
     Shot("review-context", FIELDS, (1366, 768), before=f"{NAMED}{PRESS} press('r'); press('y');",
          until="document.getElementById('context-picture').complete && document.getElementById('context').open"),
@@ -237,8 +270,8 @@ def page_of(store: Store, name: str) -> Path:
 def show(driver: Any, store: Store, shot: Shot) -> bytes:
     """The page in the state that is asked for, as PNG."""
     width, height = shot.size
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                           {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500})  # fmt: skip
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if shot.dark else "light"}]}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
     with contextlib.ExitStack() as until:
@@ -294,7 +327,10 @@ def main() -> None:
                     picture = Image.open(io.BytesIO(show(driver, store, shot))).convert("RGB")
                     path = IMAGES / f"{shot.name}.webp"
                     picture.save(path, "WEBP", quality=70, method=6)
-                    print(f"{path.name} {picture.width} x {picture.height}, {path.stat().st_size / 1000:.0f} kB", flush=True)
+                    print(
+                        f"{path.name} {picture.width} x {picture.height}, {path.stat().st_size / 1000:.0f} kB",
+                        flush=True,
+                    )
         finally:
             driver.quit()
 
@@ -304,7 +340,16 @@ def make_all(folder: Path) -> Store:
     store = make_out(folder)
     (folder / "limits.toml").write_text(LIMITS, encoding="utf-8")
     (folder / "blind.csv").write_text("donor,dose_gy\nD01,0\nD02,0.8\nD03,1.9\n")
-    mnbatch("validate", store.paths.root, "--out", folder / "dossier", "--protocol", folder / "limits.toml", "--blind", folder / "blind.csv")
+    mnbatch(
+        "validate",
+        store.paths.root,
+        "--out",
+        folder / "dossier",
+        "--protocol",
+        folder / "limits.toml",
+        "--blind",
+        folder / "blind.csv",
+    )
     return store
 
 

@@ -1,14 +1,14 @@
-"""The gallery page of a slide with many cells in Chromium: first paint, tiles, key to screen, scrolling, and what it weighs.
+"""The gallery page of a slide with many cells in Chromium: paint, tiles, key to screen, scrolling, and what it weighs.
 
     python benchmarks/gallery.py --cells 5000
     python benchmarks/gallery.py --cells 5000 --served
 
-Headless, no GPU; from disk, or under the local server with every decision saved in OUT. Key to next picture: from the key
-event to the frame after the one in which the next cell of the queue is on the page, its crop decoded. A person who knows
-the truth decides with one key each, as soon as the page takes keys; the decisions are compared with the truth cell by
-cell. The tool's own time is the sum of these waits: what remains of a reviewer's time is looking. Tiles: from the first
-frame of the page on, in each of which the tiles in the window without a picture are counted. Weight: all files of the
-page against crops.bin and maps.bin.
+Headless, no GPU; from disk, or under the local server with every decision saved in OUT. Key to next picture: from the
+key event to the frame after the one in which the next cell of the queue is on the page, its crop decoded. A person who
+knows the truth decides with one key each, as soon as the page takes keys; the decisions are compared with the truth
+cell by cell. The tool's own time is the sum of these waits: what remains of a reviewer's time is looking. Tiles: from
+the first frame of the page on, in each of which the tiles in the window without a picture are counted. Weight: all
+files of the page against crops.bin and maps.bin.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from mnbatch.review.trail import read_trail
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--window-size=1280,900")
 
 KEYS = """
-const [number, numbers, done] = arguments, truth = new Set(numbers), times = [], bench = document.getElementById("bench");
+const [number, numbers, done] = arguments, truth = new Set(numbers), times = [];
+const bench = document.getElementById("bench");
 const frame = () => new Promise((next) => requestAnimationFrame(next));
 let keys = 0, refused = 0, decided = 0;
 const press = (key) => { keys++; document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })); };
@@ -42,7 +43,7 @@ const press = (key) => { keys++; document.body.dispatchEvent(new KeyboardEvent("
 async function one() {
   const asked = performance.now();
   while (document.body.dataset.ready !== "true") {
-    if (performance.now() - asked > 30000) throw new Error(document.getElementById("hint").textContent || "the page takes no keys");
+    if (performance.now() - asked > 30000) throw new Error(`the page takes no keys: ${bench.textContent}`);
     await frame();
   }
   const shown = bench.dataset.shown, cell = mnbatch.cells.find((one) => one.id === shown), start = performance.now();
@@ -59,7 +60,8 @@ async function one() {
 }
 (async () => {
   while (decided < number) await one();
-  const wrong = mnbatch.state.rows().filter((row) => (row.decision === "mn") !== truth.has(Number(row.cell_id.slice(-9, -4)))).length;
+  const has = (row) => truth.has(Number(row.cell_id.slice(-9, -4)));
+  const wrong = mnbatch.state.rows().filter((row) => (row.decision === "mn") !== has(row)).length;
   done({ times, keys, refused, decided, wrong });
 })().catch((error) => done({ error: String(error) }));
 """
