@@ -106,7 +106,9 @@ mnbatch.save = (() => {
       }
     } catch (error) { failed(error); return false; } finally { clearTimeout(slow); }
     away = "";
-    refused = said;
+    // What was removed meanwhile is no longer refused.
+    const left = new Set(fresh().map(outbox.group));
+    refused = new Map([...said].filter((pair) => left.has(pair[0])));
     if (refused.size) later(); else pause = AGAIN;
     if (before || refused.size) tell();
     return !refused.size;
