@@ -24,7 +24,7 @@ from mnbatch.report.views import DonorPage, IndexPage, SlidePage
 if TYPE_CHECKING:
     from mnbatch.report.validation_page import ValidationPage
 
-GALLERY_SCRIPTS = ("data", "state", "estimate", "pictures", "grid", "bench", "save", "keys", "main")
+GALLERY_SCRIPTS = ("data", "outbox", "state", "estimate", "pictures", "grid", "bench", "save", "keys", "main")
 """In the order in which they build on each other."""
 
 

@@ -71,7 +71,7 @@ def js(page: Any, script: str) -> Any:
 
 def begin(page: Any, address: str, hold: int = 0, reviewer: str = "Ada") -> None:
     page.get(address)
-    page.execute_script("localStorage.clear()")
+    page.execute_script("localStorage.clear(); sessionStorage.clear()")
     page.execute_script(f"localStorage.setItem('mnbatch|wait', {hold})")
     page.execute_script(f"localStorage.setItem('mnbatch|reviewer', '{reviewer}')")
     page.get(address + "#review")
@@ -107,7 +107,7 @@ def test_a_server_that_dies_loses_nothing_and_the_next_one_gets_it(page: Any, bu
     key(page, "n")
     wait(lambda: not js(page, "document.getElementById('banner').hidden"))
     words = js(page, "document.getElementById('banner').textContent")
-    assert words.startswith("1 decision is not saved: the server of this page does not answer.")
+    assert words.startswith("1 decision of Ada is not saved: the server of this page does not answer.")
     # The warning is next to the picture, in sight on a laptop.
     top = js(page, "document.getElementById('banner').getBoundingClientRect().top")
     assert 0 <= top < 300
@@ -123,6 +123,93 @@ def test_a_server_that_dies_loses_nothing_and_the_next_one_gets_it(page: Any, bu
         begin(page, again)
         wait(lambda: len(decided(page)) == 2)
         assert [row[:2] for row in decided(page)] == [row[:2] for row in before]
+
+
+def trail(store: Store) -> list[tuple[str, str]]:
+    return [(entry.reviewer, entry.cell_id) for entry in read_trail(store.paths, "s1").entries]
+
+
+def banner(page: Any) -> str:
+    hidden = js(page, "document.getElementById('banner').hidden")
+    return "" if hidden else str(js(page, "document.getElementById('banner-text').textContent"))
+
+
+def take_name(page: Any, reviewer: str) -> None:
+    field = page.find_element("id", "reviewer")
+    field.clear()
+    field.send_keys(reviewer + "\n")
+
+
+def test_decisions_stay_with_who_took_them_whoever_is_named_when_they_are_sent(page: Any, built: Store) -> None:
+    """The name changes while the server is away, the page is closed, and another page tells of them and sends them."""
+    with serving(built) as address:
+        begin(page, address)
+        wait(lambda: ready(page))
+    cell = shown(page)
+    key(page, "n")
+    wait(lambda: banner(page).startswith("1 decision of Ada is not saved"))
+    take_name(page, "Bo")
+    assert decided(page) == []
+    assert banner(page).startswith("1 decision of Ada is not saved")
+    page.get("about:blank")
+    with serving(built):
+        page.get(address.replace("gallery.html", "index.html"))
+        line = page.find_element("id", "unsaved-decisions")
+        assert "this page may lack: 1 of Ada. " in line.text
+        line.find_element("css selector", "a").click()
+        wait(lambda: trail(built) == [("Ada", cell)])
+        wait(lambda: js(page, "mnbatch.save.fresh().length === 0 && mnbatch.state.reviewer") == "Bo")
+        assert (decided(page), banner(page)) == ([], "")
+        page.get(address.replace("gallery.html", "index.html"))
+        assert not page.find_elements("id", "unsaved-decisions")
+
+
+def test_two_tabs_have_a_reviewer_each_and_one_tells_and_sends_what_the_other_could_not(
+    page: Any, built: Store
+) -> None:
+    first = page.current_window_handle
+    with serving(built) as address:
+        begin(page, address)
+        wait(lambda: ready(page))
+        page.switch_to.new_window("tab")
+        page.get(address + "#review")
+        take_name(page, "Bo")
+        wait(lambda: ready(page))
+        page.switch_to.window(first)
+        page.refresh()
+        assert js(page, "mnbatch.state.reviewer") == "Ada"
+        wait(lambda: ready(page))
+    key(page, "n")
+    wait(lambda: banner(page).startswith("1 decision of Ada is not saved"))
+    page.close()
+    (second,) = page.window_handles
+    page.switch_to.window(second)
+    wait(lambda: banner(page).startswith("1 decision of Ada is not saved"))
+    with serving(built):
+        wait(lambda: banner(page) == "")
+        wait(lambda: ready(page))
+        key(page, "u")
+        wait(lambda: [who for who, _ in trail(built)] == ["Ada", "Bo"])
+
+
+def test_what_the_server_refuses_holds_nobody_else_back_and_stays_in_sight(page: Any, built: Store) -> None:
+    with serving(built) as address:
+        begin(page, address)
+        wait(lambda: ready(page))
+        page.execute_script(
+            "const cell = mnbatch.cells[0], value = { d: 'mn', c: null, t: new Date().toISOString() };"
+            "mnbatch.outbox.put({ ...mnbatch.state.row(cell, value, 'Cy'), result_key: 'earlier' }, 'none')"
+        )
+        page.refresh()
+        wait(lambda: "1 decision of Cy is not saved" in banner(page) and "earlier result" in banner(page))
+        wait(lambda: ready(page))
+        key(page, "n")
+        wait(lambda: [who for who, _ in trail(built)] == ["Ada"])
+        page.execute_script("window.confirm = () => true")
+        page.find_element("id", "unsaved-drop").click()
+        wait(lambda: banner(page) == "")
+        # Ada's own may still be waiting for the server's answer.
+        wait(lambda: not js(page, "Object.keys(localStorage).filter((k) => k.startsWith('mnbatch-unsent')).length"))
 
 
 def test_what_was_decided_while_the_page_was_closed_is_shown(page: Any, built: Store) -> None:
@@ -275,9 +362,7 @@ def test_names_that_differ_in_case_are_asked_about(page: Any, built: Store) -> N
         wait(lambda: ready(page))
         key(page, "n")
         wait(lambda: len(read_trail(built.paths, "s1").entries) == 1)
-        field = page.find_element("id", "reviewer")
-        field.clear()
-        field.send_keys("hold\n")
+        take_name(page, "hold")
         assert not js(page, "document.getElementById('who').hidden")
         page.execute_script("document.getElementById('who-same').click()")
         assert js(page, "mnbatch.state.reviewer") == "Hold"

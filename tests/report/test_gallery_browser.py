@@ -50,7 +50,7 @@ def page(any_browser: Any, built: Store) -> Iterator[Any]:
     """The first slide's gallery, with nothing kept from the test before."""
     browser = any_browser
     browser.get(gallery(built, "s1"))
-    browser.execute_script("localStorage.clear()")
+    browser.execute_script("localStorage.clear(); sessionStorage.clear()")
     browser.get(gallery(built, "s1"))
     browser.get_log("browser")
     yield browser
@@ -182,8 +182,13 @@ def test_reviewers_are_kept_apart(page: Any) -> None:
     name(page, "Bo")
     assert rows(page) == []
     press(page, "nn")
+    alone = "In this browser alone, in no file yet: "
+    assert text(page, "loose").startswith(alone + "3 decisions (1 of Ada, 2 of Bo). A file holds those of the reviewer")
     name(page, "Ada")
     assert [row["decision"] for row in rows(page)] == ["mn"]
+    page.refresh()
+    page.execute_script("mnbatch.state.filed()")
+    assert text(page, "loose").startswith(alone + "2 decisions (2 of Bo).")
 
 
 def test_hostile_names_are_text(page: Any, built: Store, hostile_name: str) -> None:

@@ -84,7 +84,7 @@ mnbatch.bench = (() => {
 
   // A bar of a round length; only where the size of a pixel is known.
   function scale(options) {
-    const shown = mnbatch.cells.find((cell) => cell.id === part("bench").dataset.shown);
+    const shown = mnbatch.byId.get(part("bench").dataset.shown);
     const width = shown && shown.um ? shown.um / options.zoom : 0;
     const length = [50, 20, 10, 5, 2, 1, 0.5].find((number) => number <= width / 3) || 0.2;
     for (const bar of bars) {
@@ -113,40 +113,61 @@ mnbatch.bench = (() => {
     box.showModal();
   }
 
-  // The last decisions, newest first; a click goes back to the cell.
+  // The last decisions, newest first; a click goes back to the cell. What is there already is moved, not made again.
+  let echoed = new Map();
   function echo(choose) {
-    const box = part("echo");
-    box.replaceChildren(...mnbatch.state.recent(8).map(([cell, value]) => {
-      const item = document.createElement("li"), button = document.createElement("button");
-      const parts = mnbatch.pictures.make(false), words = document.createElement("span");
-      button.type = "button";
-      button.dataset.cell = cell.index;
-      button.dataset.said = value.d;
-      words.textContent = mnbatch.words.said(value);
-      button.setAttribute("aria-label", `${cell.label}: ${mnbatch.words.said(value)}. Show it again`);
-      const both = () => { mnbatch.pictures.show(parts.picture, cell); button.classList.remove("late"); };
-      button.append(parts.frame, words);
-      if (mnbatch.pictures.ready(cell)) both();
-      else { button.classList.add("late"); mnbatch.pictures.load(cell).then(both).catch(() => {}); }
-      button.addEventListener("click", () => choose(cell));
-      item.append(button);
-      return item;
+    const box = part("echo"), before = echoed;
+    echoed = new Map(mnbatch.state.recent().map(([cell, value]) => {
+      const words = mnbatch.words.said(value), known = before.get(cell);
+      return [cell, known && known.words === words ? known : { words, item: echoItem(cell, value, words, choose) }];
     }));
-    part("echo-none").hidden = box.childElementCount > 0;
+    const items = [...echoed.values()].map((one) => one.item);
+    for (const old of [...box.children]) if (!items.includes(old)) old.remove();
+    items.forEach((item, at) => { if (box.children[at] !== item) box.insertBefore(item, box.children[at] || null); });
+    part("echo-none").hidden = items.length > 0;
   }
 
-  function banner(words) {
-    part("banner").hidden = !words;
-    text("banner", words);
-    document.body.dataset.blocked = String(Boolean(words));
+  function echoItem(cell, value, said, choose) {
+    const item = document.createElement("li"), button = document.createElement("button");
+    const parts = mnbatch.pictures.make(false), words = document.createElement("span");
+    button.type = "button";
+    button.dataset.cell = cell.index;
+    button.dataset.said = value.d;
+    words.textContent = said;
+    button.setAttribute("aria-label", `${cell.label}: ${said}. Show it again`);
+    const both = () => { mnbatch.pictures.show(parts.picture, cell); button.classList.remove("late"); };
+    button.append(parts.frame, words);
+    if (mnbatch.pictures.ready(cell)) both();
+    else { button.classList.add("late"); mnbatch.pictures.load(cell).then(both).catch(() => {}); }
+    button.addEventListener("click", () => choose(cell));
+    item.append(button);
+    return item;
   }
+
+  function banner(words, refused) {
+    part("banner").hidden = !words;
+    text("banner-text", words);
+    part("unsaved").hidden = !refused;
+  }
+
+  // From disk: whose decisions are in this browser alone. Of a file there is one a name.
+  function loose(some, name) {
+    const number = some.reduce((sum, pair) => sum + pair[1], 0), others = some.filter((pair) => pair[0] !== name);
+    text("loose", !number ? "" : `In this browser alone, in no file yet: ${number} decision${number > 1 ? "s" : ""} (${some.map(([who, n]) => `${n} of ${who}`).join(", ")}).`
+      + (others.length ? ` A file holds those of the reviewer named above: for ${others.map((pair) => pair[0]).join(", ")} take that name and save again.` : ""));
+  }
+
+  // What does not change while a page is open is made once.
+  const once = (make) => { let made; return () => (made ??= make()); };
+  const queue = once(() => mnbatch.cells.filter((cell) => cell.rank !== null));
+  const automatic = once(() => ((1000 * mnbatch.cells.filter((cell) => cell.mn).length) / mnbatch.cells.length).toFixed(1));
 
   function progress(strata, options) {
     const drawn = strata.reduce((sum, t) => sum + t.drawn, 0), looked = strata.reduce((sum, t) => sum + t.looked, 0);
     const bar = part("progress");
     bar.max = Math.max(1, drawn);
     bar.value = looked;
-    const again = mnbatch.cells.filter((cell) => cell.rank !== null && mnbatch.state.unconfirmed(cell)).length;
+    const again = queue().filter(mnbatch.state.unconfirmed).length;
     text("progress-text", `${looked} of ${drawn} cells of the queue decided`
       + (looked === drawn && again ? `; ${again} decided MN to be checked a second time` : ""));
     const names = ["called MN", "near the threshold", "random sample"];
@@ -164,9 +185,8 @@ mnbatch.bench = (() => {
     const done = looked === drawn ? "Reviewed" : "So far";
     text("frequency", f ? `${done}: ${f.per1000.toFixed(1)} MNBN per 1000 cells (${f.low.toFixed(1)} to ${f.high.toFixed(1)})`
       : "No reviewed frequency yet: a part of the queue has no decision.");
-    const counted = mnbatch.cells.length, called = mnbatch.cells.filter((cell) => cell.mn).length;
-    text("automatic", options.blind || !counted ? "" : `Automatic: ${((1000 * called) / counted).toFixed(1)}`);
+    text("automatic", options.blind || !mnbatch.cells.length ? "" : `Automatic: ${automatic()}`);
   }
 
-  return { show, empty, zoom, context, echo, banner, progress, text };
+  return { show, empty, zoom, context, echo, banner, loose, progress, text };
 })();

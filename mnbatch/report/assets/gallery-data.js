@@ -4,7 +4,7 @@
 window.mnbatch = (() => {
   const page = JSON.parse(document.getElementById("page-data").textContent);
   const slides = new Map(page.slides.map((slide) => [slide.id, slide]));
-  const cells = [];
+  const cells = [], byId = new Map();
   const listeners = [];
 
   function slide(data) {
@@ -27,6 +27,7 @@ window.mnbatch = (() => {
       };
       known.cells.push(cell);
       cells.push(cell);
+      byId.set(cell.id, cell);
     }
   }
 
@@ -46,5 +47,5 @@ window.mnbatch = (() => {
     }
   }
 
-  return { page, cells, slide, maps, loadMaps, onMaps: (heard) => listeners.push(heard) };
+  return { page, cells, byId, slide, maps, loadMaps, onMaps: (heard) => listeners.push(heard) };
 })();

@@ -44,9 +44,9 @@ mnbatch.estimate = (() => {
     for (const slide of mnbatch.page.slides) {
       if (!slide.cells) continue;
       const strata = slide.sizes.map((size, s) => ({ size, drawn: 0, looked: 0, mn: 0, unsure: 0, not_scorable: 0, called: s === 0, s }));
-      for (const cell of slide.cells) {
+      slide.drawn ??= slide.cells.filter((cell) => strata[cell.stratum]);
+      for (const cell of slide.drawn) {
         const tally = strata[cell.stratum];
-        if (!tally) continue;
         tally.drawn++;
         const said = decision(cell);
         if (!said) continue;

@@ -29,6 +29,7 @@ mnbatch.grid = (() => {
   function put(element, at) {
     element.style.width = `${width}px`;
     element.style.transform = `translate(${(at % columns) * (width + GAP)}px, ${Math.floor(at / columns) * (width + CAPTION + GAP)}px)`;
+    element.style.order = at; // on paper
     element.setAttribute("aria-posinset", at + 1);
     element.setAttribute("aria-setsize", list.length);
   }
@@ -89,7 +90,7 @@ mnbatch.grid = (() => {
   }
 
   function repaint(cell) {
-    const element = tiles.get(cell);
+    const element = box.hidden ? null : tiles.get(cell);
     if (element && place.has(cell)) paint(element, cell);
   }
 

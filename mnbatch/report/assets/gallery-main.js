@@ -37,8 +37,15 @@ mnbatch.start = () => {
   const second = (cell) => cell.twice && state.everyone(cell).filter(([who, value]) => who !== state.reviewer && value.look !== "adjudication").length < 2;
   // Under `review serve --decide`: the cells that bring the verdict nearest, in the order of the plan; none in a blind review.
   const advised = () => (mode === "review" && !options.blind ? mnbatch.advice || [] : [])
-    .map((id) => mnbatch.cells.find((cell) => cell.id === id)).filter((cell) => cell && !state.of(cell));
-  const contested = () => mnbatch.cells.filter((cell) => state.differs(state.everyone(cell)));
+    .map((id) => mnbatch.byId.get(id)).filter((cell) => cell && !state.of(cell));
+  // Looked up in all cells once, then in the one that was decided: nothing after a key may grow with the number of cells.
+  let differing = null;
+  const differs = (cell) => state.differs(state.everyone(cell));
+  function contested() {
+    differing ??= new Set(mnbatch.cells.filter(differs));
+    return [...differing].sort((a, b) => a.index - b.index);
+  }
+  const doubles = mnbatch.cells.filter((cell) => cell.twice);
 
   function fill() {
     if (mode === "review" || mode === "second") {
@@ -59,8 +66,8 @@ mnbatch.start = () => {
 
   function differences() {
     const all = mode === "differ" ? list : contested(), open = all.filter((cell) => !adjudicated(cell)).length;
-    const twice = mnbatch.cells.filter(second), unread = twice.filter((cell) => !state.of(cell)).length;
-    part("second-mode").hidden = !mnbatch.cells.some((cell) => cell.twice);
+    const twice = doubles.filter(second), unread = twice.filter((cell) => !state.of(cell)).length;
+    part("second-mode").hidden = !doubles.length;
     part("second-label").textContent = `Second reading (${unread})`;
     part("differ-label").textContent = all.length ? `Differences (${open})` : "Differences";
     bench.text("differ-text", mode !== "differ" ? "" : all.length
@@ -72,7 +79,9 @@ mnbatch.start = () => {
   // Whether a key decides now.
   const ready = () => {
     const early = LEAST_MS - (performance.now() - shownAt);
-    document.body.dataset.ready = String(Boolean(current) && early <= 0 && !save.blocked(current));
+    const why = save.blocked(current);
+    document.body.dataset.blocked = String(Boolean(why && save.fault));
+    document.body.dataset.ready = String(Boolean(current) && early <= 0 && !why);
     if (current && early > 0) setTimeout(ready, early + 1);
   };
 
@@ -414,6 +423,7 @@ mnbatch.start = () => {
     begin(name);
   }
   function begin(name) {
+    state.remember(name);
     state.load(name);
     save.push();
     part("reviewer").blur();
@@ -434,15 +444,20 @@ mnbatch.start = () => {
 
   const back = (cell) => { from = from || wanted; const start = from; select(cell, true); from = start; };
   state.onChange((cell) => {
+    if (!cell) differing = null;
+    else if (differing) { if (differs(cell)) differing.add(cell); else differing.delete(cell); }
     if (cell) grid.repaint(cell); else { fill(); redraw(); }
     if (!cell || cell === current) bench.show(current, options);
     // The next picture comes first.
     requestAnimationFrame(() => setTimeout(() => { count(); bench.echo(back); if (cell) differences(); }));
     if (!cell) count();
+    if (!save.served) bench.loose(state.loose(), state.reviewer);
     if (!state.lasting) bench.text("saved", "This browser stores no decisions: save the review before you close the page.");
     save.push();
   });
-  save.onChange(() => { bench.banner(save.fault); ready(); });
+  save.onChange(() => { bench.banner(save.fault, save.refused); ready(); });
+  part("unsaved-file").addEventListener("click", save.rescue);
+  part("unsaved-drop").addEventListener("click", save.discard);
   addEventListener("beforeunload", (event) => {
     if ((!state.lasting && state.all().size) || (save.served && save.fresh().length)) event.preventDefault();
   });
@@ -460,8 +475,9 @@ mnbatch.start = () => {
   }
   for (const element of document.querySelectorAll("[data-js]")) element.hidden = false;
   mnbatch.keys.label();
-  part("reviewer").value = state.prefs.get("mnbatch|reviewer") || "";
+  part("reviewer").value = state.remembered();
   change("look");
+  if (part("reviewer").value) state.remember(part("reviewer").value);
   state.load(part("reviewer").value);
   select(list[0] || null);
   turn("heat", options.heat);

@@ -2,14 +2,18 @@
 // Decisions of one reviewer: kept in the browser, one entry a cell, so that two tabs never overwrite each other.
 //
 // Under the server the trail in OUT is the truth (`slide.saved`, asked for when the page opens): the browser keeps what
-// was not saved yet, and what an undo needs.
+// an undo needs, and in its outbox (gallery-outbox.js) what was not saved yet.
 mnbatch.state = (() => {
   const WITHDRAWN = "withdrawn";
   const served = location.protocol === "http:";
   const memory = new Map();
   const listeners = [];
+  const RECENT = 8;
   let mine = new Map();
   let reviewer = "";
+  let newest = null;
+  // From disk: what is in no file yet, by name, as the places of the decisions.
+  const loose = new Map();
   let lasting = true;
   try { localStorage.setItem("mnbatch|probe", "1"); localStorage.removeItem("mnbatch|probe"); } catch { lasting = false; }
 
@@ -19,7 +23,18 @@ mnbatch.state = (() => {
     if (!lasting) return;
     try { localStorage.setItem(key, value); } catch { lasting = false; tell(null); }
   }
-  const prefix = (slide) => ["mnbatch", slide.id, slide.key, encodeURIComponent(reviewer), ""].join("|");
+  const prefix = (slide, who = reviewer) => ["mnbatch", slide.id, slide.key, encodeURIComponent(who), ""].join("|");
+  const allKeys = () => (lasting ? Object.keys(localStorage) : [...memory.keys()]);
+  // Each tab has a reviewer of its own, also after a reload; a new tab begins with the last one.
+  function remembered() {
+    let own = null;
+    try { own = sessionStorage.getItem("mnbatch|reviewer"); } catch { /* the last one, then */ }
+    return own ?? get("mnbatch|reviewer") ?? "";
+  }
+  function remember(name) {
+    put("mnbatch|reviewer", name.trim());
+    try { sessionStorage.setItem("mnbatch|reviewer", name.trim()); } catch { /* a reload takes the last one, then */ }
+  }
   const parsed = (text) => { try { return JSON.parse(text); } catch { return null; } };
   // A time in the future does not give the order: a clock was wrong.
   const when = (value) => { const t = Date.parse(value.t); return t > Date.now() + 600000 ? 0 : t; };
@@ -30,15 +45,70 @@ mnbatch.state = (() => {
   function load(name) {
     reviewer = name.trim();
     mine = new Map();
-    put("mnbatch|reviewer", reviewer);
+    newest = null;
+    const keys = reviewer ? allKeys() : [];
     for (const slide of mnbatch.page.slides) {
       if (!slide.cells || !reviewer) continue;
       const known = Object.hasOwn(slide.saved, reviewer) ? slide.saved[reviewer] : {};
       for (const [at, value] of Object.entries(known)) if (slide.cells[at]) mine.set(slide.cells[at], saved(value));
       const start = prefix(slide);
-      const keys = lasting ? Object.keys(localStorage) : [...memory.keys()];
       for (const key of keys) if (key.startsWith(start)) take(slide.cells[Number(key.slice(start.length))], parsed(get(key)));
     }
+    unfiled();
+    tell(null);
+  }
+
+  const parts = (slide, key) => key.slice(slide.start.length).split("|");
+  // Every decision that this browser keeps of the page's slides, whoever took it: [slide, name, at, value, key].
+  function* stored() {
+    const keys = allKeys();
+    for (const slide of mnbatch.page.slides) {
+      if (!slide.cells) continue;
+      slide.start = ["mnbatch", slide.id, slide.key, ""].join("|");
+      for (const key of keys) {
+        if (!key.startsWith(slide.start)) continue;
+        const [who, at] = parts(slide, key), value = parsed(get(key));
+        if (value && value.d && slide.cells[Number(at)]) yield [slide, decodeURIComponent(who), Number(at), value, key];
+      }
+    }
+  }
+
+  // What a page of before, or one that was closed meanwhile, could not send goes into the outbox, whoever decided it; what
+  // the same person decided later elsewhere stays. Says how many were left out as older ones.
+  function adopt() {
+    for (const [slide, who, at, value, key] of stored()) {
+      if (value.sent || value.kept || slide.stale) continue;
+      const made = row(slide.cells[at], value, who);
+      if (!mnbatch.outbox.has(made)) mnbatch.outbox.put(made, key);
+    }
+    let older = 0;
+    for (const waiting of mnbatch.outbox.all()) {
+      const cell = mnbatch.byId.get(waiting.cell_id);
+      if (!cell || cell.slide.key !== waiting.result_key || !Object.hasOwn(cell.slide.saved, waiting.reviewer)) continue;
+      const there = cell.slide.saved[waiting.reviewer][cell.at];
+      if (!there || !when({ t: waiting.time }) || !later(saved(there), { t: waiting.time })) continue;
+      if (there[2] !== waiting.time) older++;
+      sent([waiting], false);
+    }
+    return older;
+  }
+
+  const filedKey = (slide, who) => `mnbatch|filed|${prefix(slide, who)}`;
+  function unfiled() {
+    loose.clear();
+    if (served) return;
+    for (const [slide, who, at, value, key] of stored()) {
+      const known = Object.hasOwn(slide.saved, who) ? slide.saved[who][at] : null;
+      const done = value.d === WITHDRAWN || (known && known[2] === value.t) || value.t <= (get(filedKey(slide, who)) || "");
+      if (!done) { if (!loose.has(who)) loose.set(who, new Set()); loose.get(who).add(key); }
+    }
+  }
+
+  function filed() {
+    if (served) return;
+    const t = new Date().toISOString();
+    for (const slide of mnbatch.page.slides) if (slide.cells) put(filedKey(slide, reviewer), t);
+    loose.delete(reviewer);
     tell(null);
   }
 
@@ -60,6 +130,13 @@ mnbatch.state = (() => {
   function keep(cell, value) {
     mine.set(cell, value);
     put(place(cell), JSON.stringify(value));
+    if (served) {
+      if (!mnbatch.outbox.put(row(cell, value), place(cell)) && lasting) { lasting = false; tell(null); }
+    } else {
+      if (!loose.has(reviewer)) loose.set(reviewer, new Set());
+      if (value.d === WITHDRAWN) loose.get(reviewer).delete(place(cell)); else loose.get(reviewer).add(place(cell));
+    }
+    if (newest) newest = value.d === WITHDRAWN ? null : [[cell, value], ...newest.filter((pair) => pair[0] !== cell)].slice(0, RECENT);
   }
 
   const bare = (value) => (value ? { d: value.d, c: value.c, look: value.look || "", k: value.k || [], m: value.m || "" } : null);
@@ -101,33 +178,32 @@ mnbatch.state = (() => {
     return last[0];
   }
 
-  function recent(number) {
-    const found = [];
-    for (const pair of mine) {
-      if (pair[1].d === WITHDRAWN) continue;
-      if (found.length === number && when(pair[1]) <= when(found[number - 1][1])) continue;
-      found.push(pair);
-      found.sort((a, b) => when(b[1]) - when(a[1]));
-      if (found.length > number) found.pop();
-    }
-    return found;
+  // The last decisions, newest first; sorted once and kept, since it is asked for after every key.
+  function recent() {
+    newest ??= [...mine].filter((pair) => pair[1].d !== WITHDRAWN).map((pair) => [when(pair[1]), pair])
+      .sort((a, b) => b[0] - a[0]).slice(0, RECENT).map((found) => found[1]);
+    return newest;
   }
 
-  function sent(pairs) {
-    for (const [cell, value] of pairs) {
-      if (mine.get(cell) !== value) continue;
+  // Rows of the outbox that OUT has now, whoever decided them; or that a person gave up.
+  function sent(rows, given = true) {
+    for (const one of rows) {
+      mnbatch.outbox.drop(one);
+      const cell = mnbatch.byId.get(one.cell_id), here = cell && cell.slide.key === one.result_key;
+      const value = here && one.reviewer === reviewer ? mine.get(cell) : parsed(get(one.place));
+      if (!value || value.t !== one.time) continue;
       value.sent = true;
-      put(place(cell), JSON.stringify(value));
-      inTrail(cell, value);
+      put(one.place, JSON.stringify(value));
+      if (here && given) inTrail(cell, value, one.reviewer);
     }
   }
 
   // What was sent is in the trail from now on: a page that goes to another name and back must still show it.
-  function inTrail(cell, value) {
+  function inTrail(cell, value, who) {
     const { saved: trail } = cell.slide;
-    if (!Object.hasOwn(trail, reviewer)) Object.defineProperty(trail, reviewer, { value: {}, enumerable: true, writable: true, configurable: true });
-    if (value.d === WITHDRAWN) delete trail[reviewer][cell.at];
-    else trail[reviewer][cell.at] = [value.d, value.c, value.t, value.look || "", value.k || [], value.m || ""];
+    if (!Object.hasOwn(trail, who)) Object.defineProperty(trail, who, { value: {}, enumerable: true, writable: true, configurable: true });
+    if (value.d === WITHDRAWN) delete trail[who][cell.at];
+    else trail[who][cell.at] = [value.d, value.c, value.t, value.look || "", value.k || [], value.m || ""];
   }
 
   window.addEventListener("storage", (event) => {
@@ -139,14 +215,15 @@ mnbatch.state = (() => {
       if (!cell || !value || !value.d) return;
       const before = mine.get(cell);
       if (!before || later(value, before)) mine.set(cell, value);
+      newest = null;
       tell(cell);
     }
   });
 
-  function row(cell, value) {
+  function row(cell, value, who = reviewer) {
     const slide = cell.slide;
     return {
-      slide_id: slide.id, cell_id: cell.id, decision: value.d, count: value.c, reviewer, time: value.t,
+      slide_id: slide.id, cell_id: cell.id, decision: value.d, count: value.c, reviewer: who, time: value.t,
       stratum: mnbatch.page.strata[cell.stratum], inclusion_probability: slide.probability[cell.stratum],
       model_digest: slide.model, result_key: slide.key,
       look: value.look || "", classes: (value.k || []).join(" "), comment: value.m || "",
@@ -188,17 +265,14 @@ mnbatch.state = (() => {
 
   function names() {
     const known = new Set(mnbatch.page.slides.flatMap((slide) => Object.keys(slide.saved || {})));
-    const keys = lasting ? Object.keys(localStorage) : [...memory.keys()];
-    for (const slide of mnbatch.page.slides) {
-      const start = ["mnbatch", slide.id, slide.key, ""].join("|");
-      for (const key of keys) if (key.startsWith(start)) known.add(decodeURIComponent(key.slice(start.length).split("|")[0]));
-    }
+    for (const [, who] of stored()) known.add(who);
     return [...known];
   }
 
   return {
-    load, of, decide, undo, recent, sent, rows, csv, json, row, everyone, differs, names, prefs: { get, put },
+    load, of, decide, undo, recent, sent, adopt, filed, rows, csv, json, row, everyone, differs, names, remember, remembered, prefs: { get, put },
     unconfirmed: (cell) => { const value = of(cell); return Boolean(value) && value.d === "mn" && !value.look; },
+    loose: () => [...loose].map(([who, places]) => [who, places.size]).filter((pair) => pair[1]),
     all: () => mine, onChange: (heard) => listeners.push(heard),
     get reviewer() { return reviewer; }, get lasting() { return lasting; },
   };

@@ -74,6 +74,38 @@
     }
   }
 
+  // Under `mnbatch review serve`: what a gallery could not save yet is in this browser, and not in what this page says.
+  function unsaved() {
+    const found = new Map(), slides = new Set();
+    for (const key of Object.keys(localStorage)) {
+      if (!key.startsWith("mnbatch-unsent|")) continue;
+      const [who, slide] = JSON.parse(key.slice(15));
+      found.set(who, (found.get(who) || 0) + 1);
+      slides.add(slide);
+    }
+    return [found, slides];
+  }
+  function warn() {
+    const [found, slides] = unsaved();
+    let line = document.getElementById("unsaved-decisions");
+    if (!line && found.size) {
+      line = document.createElement("p");
+      line.id = "unsaved-decisions";
+      line.setAttribute("role", "alert");
+      document.querySelector("main").prepend(line);
+    }
+    if (!line) return;
+    line.hidden = !found.size;
+    if (!found.size) return;
+    const root = location.pathname.split("/").slice(0, 2).join("/"), link = document.createElement("a");
+    link.href = `${root}/slides/${encodeURIComponent([...slides][0])}/gallery.html`;
+    link.textContent = "Open a gallery: it sends them";
+    line.replaceChildren(`Decisions in this browser that OUT has not confirmed, and that this page may lack: ${[...found].map(([who, n]) => `${n} of ${who}`).join(", ")}. `, link);
+  }
+  if (location.protocol === "http:") {
+    try { warn(); addEventListener("storage", warn); } catch { /* a browser that keeps nothing has nothing unsaved */ }
+  }
+
   // Folded parts are opened before printing.
   window.addEventListener("beforeprint", () => {
     for (const details of document.querySelectorAll("details")) details.open = true;

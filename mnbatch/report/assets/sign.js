@@ -7,7 +7,7 @@
   const part = (name) => document.getElementById(`sign-${name}`);
   const root = location.pathname.split("/").slice(0, 2).join("/");
   // The reviewer of the gallery is usually the person who signs.
-  try { part("name").value = localStorage.getItem("mnbatch|reviewer") || ""; } catch { /* it is typed, then */ }
+  try { part("name").value = sessionStorage.getItem("mnbatch|reviewer") || localStorage.getItem("mnbatch|reviewer") || ""; } catch { /* it is typed, then */ }
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
