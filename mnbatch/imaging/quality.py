@@ -237,7 +237,8 @@ def _sharpness(grey: UInt8Array, nuclei: Nuclei, contrast: float) -> float:
     corner = found + 2 * (found // nuclei.outline.shape[1])
 
     def along(first: int, last: int) -> npt.NDArray[np.int16]:
-        return np.subtract(values[corner + last], values[corner + first], dtype=np.int16)
+        change: npt.NDArray[np.int16] = np.subtract(values[corner + last], values[corner + first], dtype=np.int16)
+        return change
 
     across, down = along(side, side + 2), along(1, 2 * side + 1)
     gradient = np.sort(np.hypot(across, down, dtype=np.float32))

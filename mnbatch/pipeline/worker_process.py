@@ -1,7 +1,8 @@
 """The process in which files are decoded: it can be ended, whatever a file does to a decoder.
 
-It reads requests from its standard input and writes answers to its standard output, one after the other (`worker_messages`).
-Neither side believes the other more than itself: what is untrusted are the files, not the two processes.
+It reads requests from its standard input and writes answers to its standard output, one after the other
+(`worker_messages`). Neither side believes the other more than itself: what is untrusted are the files, not the two
+processes.
 """
 
 from __future__ import annotations

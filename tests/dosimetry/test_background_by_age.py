@@ -30,7 +30,7 @@ def test_the_fit_is_the_maximum_of_poissons_likelihood():
     found = [CountedControl(round(mean(p)) + i % 3, 1000, p) for i, p in enumerate(PEOPLE)]
     fitted = fit_by_age(found)
     assert fitted.spread == 0
-    design = np.array([[1, (c.person.age - fitted.middle) / 10, c.person.sex == "f"] for c in found], float)
+    design = np.array([[1, (c.person.age - fitted.middle) / 10, c.person.sex == "f"] for c in found], np.float64)
     counts = np.array([c.mnbn_cells for c in found])
 
     def loss(b):

@@ -172,14 +172,14 @@ def lose_one_device_with_wrong_clocks(marker):
     from mnbatch.results import manifest
 
     off = 600 if os.getpid() % 2 else -600
-    time.time = lambda real=time.time: real() + off
+    time.time = lambda real=time.time: real() + off  # type: ignore[assignment, misc]
 
     class Clock(datetime):
         @classmethod
         def now(cls, tz=UTC):
             return datetime.now(tz) + timedelta(seconds=off)
 
-    manifest.datetime = Clock
+    manifest.datetime = Clock  # type: ignore[misc]
 
     def score(order, stop, original=cluster_worker._score):
         mine = f"{marker}-{os.getpid()}"

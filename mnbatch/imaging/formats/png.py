@@ -93,9 +93,9 @@ def _unpacked(data: bytes, chunks: Sequence[tuple[bytes, int, int]], size: int) 
     return b"".join([data[: chunks[pixels[0]][1]], *idat, data[chunks[pixels[-1]][2] :]])
 
 
-def _stored(rows: bytes) -> bytes:
+def _stored(rows: bytes | bytearray) -> bytes:
     """A zlib stream of stored blocks (RFC 1950, RFC 1951, 3.2.4)."""
-    parts = [_ZLIB_HEAD]
+    parts: list[bytes | bytearray] = [_ZLIB_HEAD]
     for start in range(0, len(rows), _MOST_STORED):
         block = rows[start : start + _MOST_STORED]
         last = start + _MOST_STORED >= len(rows)
