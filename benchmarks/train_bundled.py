@@ -31,13 +31,13 @@ from mnbatch.training.training_request import Request
 from mnbatch.training.training_run import fit, preparation_of
 
 COMMON = {
-    "epochs": 8,
+    "epochs": 12,
     "cells_per_epoch": 4000,
     "minibatch": 32,
     "learning_rate": 2e-4,
     "head_factor": 3.0,
     "averaging": 0.996,
-    "size": 256,
+    "size": 384,
     "polarity": "stains",
     "zoom_below": 0.31,
     "zoom_to": 0.33,
@@ -129,7 +129,7 @@ def main() -> None:
         sources=Sources(asked.data / "dsb2018", asked.data / "bccd"),
         init=str(asked.init),
         name=f"attention-alexnet-{asked.stain}",
-        version="3",
+        version="4",
         serves=(asked.stain,),
         seed=31,
         network=asked.network,
