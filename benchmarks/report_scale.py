@@ -2,9 +2,9 @@
 
 Makes an OUT of many simulated results through the store's own writer (no network runs: scores, pixels and digests are
 random numbers), then makes its reports in processes of their own: all of them, again with nothing changed, and again
-with one slide's result replaced. With `--browser` the batch page is opened and sorted in Chromium.
+with one slide's result replaced. `batch_page.py` opens the batch page of so many slides in Chromium.
 
-    python benchmarks/report_scale.py [--slides 5000] [--cells 50] [--out FOLDER] [--browser]
+    python benchmarks/report_scale.py [--slides 5000] [--cells 50] [--out FOLDER]
 """
 
 from __future__ import annotations
