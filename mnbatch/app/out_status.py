@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from mnbatch.errors import (
     NoInputError,
     UsageError,
 )
-from mnbatch.intake import read_json
+from mnbatch.intake import read_json, read_text
 
 if TYPE_CHECKING:
     from mnbatch.results.paths import OutPaths
@@ -160,8 +161,7 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
 def _controls(paths: OutPaths) -> str:
     """What slides.csv, in each of its rows, says of the batch's control samples; "" where they met their ranges."""
     try:
-        with open(paths.slides_csv, encoding="utf-8-sig", newline="") as stream:
-            row = next(csv.DictReader(stream), {})
+        row = next(csv.DictReader(io.StringIO(read_text(paths.slides_csv), newline="")), {})
     except (OSError, ValueError, csv.Error):
         return ""
     said = row.get("batch_controls") or ""
