@@ -37,7 +37,8 @@ FAST = (
 
 @pytest.fixture(scope="module")
 def base():
-    return ModelSet.open("attention-alexnet").for_stain("fluorescence")
+    """The smaller of the bundled models; its scores follow the discs that are drawn here as cells."""
+    return ModelSet.open("attention-alexnet-256").for_stain("fluorescence")
 
 
 def write_set(place, slides=("a", "b"), each=16, wrong=False, donors=None):
