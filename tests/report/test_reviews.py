@@ -85,6 +85,7 @@ def test_a_gallery_goes_when_its_slide_fails_or_none_is_wanted(batch):
     build_reports(batch, OPTIONS)
     folder = batch.paths.slide("a1").root
     assert (folder / "gallery" / "s0000.jpg").exists()
+    assert 'href="gallery.html' in batch.paths.slide("a1").page.read_text(encoding="utf-8")
     build_reports(batch, ReportOptions(gallery=0, min_cells=1))
     assert not (folder / "gallery").exists()
     assert not (folder / "gallery.html").exists()
@@ -92,4 +93,5 @@ def test_a_gallery_goes_when_its_slide_fails_or_none_is_wanted(batch):
     batch.put_record(batch.record("a1").model_copy(update={"status": "failed", "reason": "x", "generation": None}))
     build_reports(batch, OPTIONS)
     assert not (folder / "gallery").exists()
-    assert "gallery.html" not in batch.paths.slide("a1").page.read_text(encoding="utf-8")
+    page = batch.paths.slide("a1").page
+    assert 'href="gallery.html' not in page.read_text(encoding="utf-8")
