@@ -231,7 +231,7 @@ def users_loop(export: Path, model: LoadedModel, device: str) -> int:
     """What one writes first."""
     torch.set_num_threads(available_cores())
     steps = [
-        transforms.Resize((224, 224)),
+        transforms.Resize((model.card.preparation.size, model.card.preparation.size)),
         transforms.ToTensor(),
         transforms.Normalize(*normalisation(model.card)),
     ]
