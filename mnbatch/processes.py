@@ -6,11 +6,14 @@ import functools
 import hashlib
 import os
 import socket
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 LARGEST_PID = 2**31 - 1
 _PROC = Path("/proc")
+_PARENT_LOOK_SECONDS = 2.0
 _STARTED_FIELD = 19
 """Of /proc/<pid>/stat, counted after the name: clock ticks between the start of the machine and that of the process."""
 
@@ -68,6 +71,31 @@ def started(pid: int) -> str | None:
         return text.rpartition(")")[2].split()[_STARTED_FIELD]
     except (OSError, IndexError):
         return None
+
+
+def end_with_parent() -> None:
+    """Have this process end at once when the one that started it is gone, also where that was killed.
+
+    A worker of a pool waits for its next piece for ever otherwise: its own end of the queue keeps the queue open.
+    """
+    from multiprocessing import parent_process  # not for every command that asks who wrote something
+
+    parent = parent_process()
+    watch = functools.partial(_wait_for, parent.sentinel) if parent else functools.partial(_wait_while, os.getppid())
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _wait_for(sentinel: int) -> None:
+    from multiprocessing.connection import wait
+
+    wait([sentinel])
+    os._exit(0)
+
+
+def _wait_while(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_PARENT_LOOK_SECONDS)
+    os._exit(0)
 
 
 def _answers(pid: int) -> bool | None:

@@ -37,15 +37,19 @@ MAY_IMPORT = {
     "review": {"errors", "files", "assay", "results"},
     "report": {"errors", "files", "assay", "dosimetry", "results", "review"},
     "pipeline": {
-        *("errors", "files", "streams", "settings", "console", "assay", "imaging", "inference", "results", "report"),
+        *("errors", "files", "processes", "streams", "settings", "console", "assay", "imaging", "inference", "results"),
+        "report",
     },
     "app": {
         *("errors", "files", "settings", "console", "assay", "dosimetry", "imaging", "inference", "results", "review"),
         *("report", "pipeline"),
     },
-    "simulate": {"errors", "files", "assay", "imaging"},
+    "simulate": {"errors", "files", "processes", "assay", "imaging"},
     "evaluation": {"errors", "files", "settings", "assay", "imaging", "networks", "inference"},
-    "training": {"errors", "files", "settings", "assay", "imaging", "networks", "inference", "simulate", "evaluation"},
+    "training": {
+        *("errors", "files", "processes", "settings", "assay", "imaging", "networks", "inference", "simulate"),
+        "evaluation",
+    },
     "comparison": {
         "errors",
         "files",

@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import threading
-import time
 import traceback
 from collections.abc import Callable
 from importlib import import_module
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mnbatch.pipeline.worker_messages import LOOKS, Answer, Known, Request, receive, send
+from mnbatch.processes import end_with_parent
 
 LOOKING = ("mnbatch.imaging.inputs", "mnbatch.imaging.slide_look")
 READING = (*LOOKING, "mnbatch.pipeline.opened_slides", "scipy.ndimage")
@@ -26,8 +25,6 @@ READING = (*LOOKING, "mnbatch.pipeline.opened_slides", "scipy.ndimage")
 
 ALARM_GRACE = 30.0
 """Seconds after a deadline at which the kernel ends a worker whose parent did not, because it is gone."""
-
-PARENT_LOOK_SECONDS = 2.0
 
 
 def main(memory_bytes: int, *, looking: bool = False) -> None:
@@ -42,7 +39,7 @@ def main(memory_bytes: int, *, looking: bool = False) -> None:
     for name in LOOKING if looking else READING:
         import_module(name)
     _limit_memory(memory_bytes)
-    threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     known: Known[Any] = Known()
     send(answers, "ready")
     while True:
@@ -129,9 +126,3 @@ def _limit_memory(allowed: int) -> None:
 def _set_alarm(seconds: float) -> None:
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
-
-
-def _end_with_the_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(PARENT_LOOK_SECONDS)
-    os._exit(0)

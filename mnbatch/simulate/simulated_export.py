@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 from mnbatch.csvfile import CsvWriter, Value
 from mnbatch.errors import StorageError, UsageError
 from mnbatch.files import sweep_folder
+from mnbatch.processes import end_with_parent
 from mnbatch.simulate.cell_drawing import CellSpec, SimulatedCell, simulate_cell
 from mnbatch.simulate.cell_plan import MAX_MN, Kind
 from mnbatch.simulate.export_files import slide_path, slide_writer
@@ -252,7 +253,8 @@ def _results(export: Path, plan: ExportPlan, workers: int) -> Iterator[Iterator[
         yield (simulate_slide(export, plan, job) for job in jobs)
         return
     # Spawned, not forked: the caller may have threads (a notebook, a test run with torch loaded).
-    with ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=end_with_parent) as pool:
         yield pool.map(simulate_slide, [export] * len(jobs), [plan] * len(jobs), jobs)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.training.pool_feed import Pool
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.synthetic_cells import Maker, Preparer, made_part, one_thread
+from mnbatch.training.synthetic_cells import Maker, Preparer, begin_drawing, made_part
 from mnbatch.training.training_pools import Labelled, PoolMaker, labelled_pool
 
 Part = tuple[list[UInt8Array], list[int]]
@@ -38,7 +38,7 @@ class FreshPools:
         )
         # A process starts when it is first asked for something.
         context = multiprocessing.get_context("spawn")
-        self._processes = ProcessPoolExecutor(max(1, maker.workers), context, initializer=one_thread)
+        self._processes = ProcessPoolExecutor(max(1, maker.workers), context, initializer=begin_drawing)
         self._made: tuple[int, list[Pool]] = (0, [])
         self._ahead: tuple[int, dict[str, list[Future[Part]]]] = (0, {})
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from mnbatch.assay.cells import Stain
 from mnbatch.imaging.preparation import Preparation, network_input, prepare_crop
+from mnbatch.processes import end_with_parent
 from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
 from mnbatch.simulate.cell_plan import Kind
 from mnbatch.simulate.slide_appearance import draw_slide_appearance
@@ -139,6 +140,7 @@ def made_part(maker: Maker, preparer: Preparer, indices: range) -> tuple[list[UI
     return [pixels for pixels, _ in cells], [n_mn for _, n_mn in cells]
 
 
-def one_thread() -> None:
-    """For numerical libraries of this process, which are imported afterwards."""
+def begin_drawing() -> None:
+    """First call in a process that draws: one thread for numerical libraries, and the end when the training is gone."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    end_with_parent()

@@ -24,7 +24,7 @@ from mnbatch.training.hard_cells import hard_cells
 from mnbatch.training.pool_feed import Pool
 from mnbatch.training.real_pieces import PatchLibrary, load_library
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.synthetic_cells import Maker, Preparer, made_part, one_thread
+from mnbatch.training.synthetic_cells import Maker, Preparer, begin_drawing, made_part
 
 SMEARS_FOR_TRAINING = 0.75
 """Share of the smear images (in name order) that feed training; validation composites are made from the rest."""
@@ -55,7 +55,7 @@ def made_pool(name: str, maker: Maker, count: int, preparer: Preparer, share: fl
     else:
         step = math.ceil(count / workers)
         ranges = [range(start, min(start + step, count)) for start in range(0, count, step)]
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=one_thread) as processes:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=begin_drawing) as processes:
             parts = list(processes.map(partial(made_part, maker, preparer), ranges))
     pixels = np.stack([cell for part, _ in parts for cell in part])
     counts = np.array([n_mn for _, part in parts for n_mn in part], np.int16)

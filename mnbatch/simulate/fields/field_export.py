@@ -16,6 +16,7 @@ import numpy as np
 
 from mnbatch.csvfile import Value
 from mnbatch.errors import StorageError
+from mnbatch.processes import end_with_parent
 from mnbatch.simulate.export_plan import SlideJob, slide_jobs, slide_stain_of
 from mnbatch.simulate.fields.field_files import (
     TILE,
@@ -164,6 +165,7 @@ _renderer: list[Renderer] = []
 
 def _take_renderer(renderer: Renderer) -> None:
     """In a worker process: keep what it needs for every block of the slide."""
+    end_with_parent()
     _renderer[:] = [renderer]
 
 
@@ -179,7 +181,7 @@ def _pool(workers: int, renderer: Renderer | None = None) -> Iterator[ProcessPoo
         return
     # Spawned, not forked: the caller may have threads (a notebook, a test run with torch loaded).
     context = multiprocessing.get_context("spawn")
-    start = (_take_renderer, (renderer,)) if renderer is not None else (None, ())
+    start = (_take_renderer, (renderer,)) if renderer is not None else (end_with_parent, ())
     with ProcessPoolExecutor(workers, context, *start) as pool:
         yield pool
 
