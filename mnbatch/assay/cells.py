@@ -252,6 +252,7 @@ class CellCrop:
         likeness: what its picture is found by when it comes again with other pixels; None where nobody looks.
         size: (height, width) in the file, pixels; None where nobody looks.
         labels: its values are numbers of objects, no picture.
+        colourless: a stained cell without colour (a grey file), for a network that sees stains by their colour.
     """
 
     slide_id: str
@@ -269,6 +270,7 @@ class CellCrop:
     likeness: Likeness | None = None
     size: tuple[int, int] | None = None
     labels: bool = False
+    colourless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

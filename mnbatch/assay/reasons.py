@@ -200,6 +200,10 @@ TEXTS: dict[str, str] = {
     "namesake": "{file} differs from {other} in its extension alone, {problem}.",
     "namesake-other": "and shows something else",
     "namesake-unreadable": "and cannot be compared with it ({error})",
+    "colourless": (
+        "{colourless} of {cells} cells have no colour (grey files): this model tells stain precipitate from "
+        "micronuclei by colour, so more cells without a micronucleus are called; export in colour"
+    ),
     "odd-size": "{file} is {width} x {height} pixels, most images of its slide {usual}: not all are of one kind.",
     "odd-size-do": "Take out what is no {kind} (previews, overviews, fields among crops), or sort them into folders.",
     "crowded": "{count} of {cells} images hold {nuclei} nuclei or more ({file}): fields, and no crops of single cells.",

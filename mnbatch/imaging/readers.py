@@ -23,6 +23,7 @@ from mnbatch.imaging.identity import cell_id
 from mnbatch.imaging.pages_of_slide import check_pages
 from mnbatch.imaging.preparation import Preparation, PreparationError, Prepared, percentile_range, prepare
 from mnbatch.imaging.quality import file_scale, quality_of
+from mnbatch.imaging.stain_channels import colourless
 from mnbatch.imaging.stain_recognition import stain_of_background
 
 PAGES_PER_TASK = 64
@@ -206,6 +207,8 @@ def make_cells(
     )
     likenesses = iter(likenesses_of([thumbnail(prepared.image) for prepared, _ in usable]))
     labels = iter([holds_labels(decoded) for _, decoded in usable])
+    by_colour = preparation.polarity == "stains"
+    grey = iter([by_colour and colourless(prepared.values, prepared.background) for prepared, _ in usable])
     pixels = iter([rgb_of(prepared.values) for prepared, _ in usable])
     return [
         one
@@ -225,6 +228,7 @@ def make_cells(
             likeness=next(likenesses),
             size=(decoded.shape[0], decoded.shape[1]),
             labels=next(labels),
+            colourless=next(grey),
         )
         for one, (known, decoded) in zip(made, crops, strict=True)
     ]

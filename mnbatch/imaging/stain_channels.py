@@ -97,6 +97,24 @@ def stain_channels(crop: UInt8Array) -> UInt8Array:
     return result
 
 
+def colourless(crop: UInt8Array, background: Background) -> bool:
+    """Whether a stained crop tells a network nothing by its colour: a grey file, or nuclei that are as good as grey.
+
+    Args:
+        crop: (size, size) or (size, size, 3), uint8, as `preparation.prepare` leaves it, and `background` its own.
+
+    Returns:
+        False on dark background, where there is no colour to miss.
+    """
+    if background.dark:
+        return False
+    if crop.ndim == 2:
+        return True
+    grid = thinned(crop[::2, ::2])  # a few thousand pixels: medians over the nuclei need no more
+    tables = _density_tables(background)
+    return stain_vectors(np.stack([tables[channel][grid[channel]] for channel in range(3)])).unicolour
+
+
 def _planes(crop: UInt8Array, tables: Vector, to_levels: Vector) -> UInt8Array:
     """(3, size, size): a channel after the other, so that every step runs over long rows."""
     optical = np.empty((3, crop.shape[0] * crop.shape[1]), np.float32)

@@ -245,6 +245,8 @@ class Committer:
         warnings: tuple[str, ...] = ()
         if writer.unreadable:
             warnings = (f"{writer.unreadable} of {writer.cells} cells could not be read",)
+        if job.colourless:
+            warnings = (*warnings, say("colourless", colourless=job.colourless, cells=job.stains.total()))
         return _common(job, self._settings).model_copy(
             update={
                 "unread": tuple(i for i, file in enumerate(job.slide.everything) if file.path in job.unread),
@@ -303,6 +305,7 @@ def _common(job: SlideJob, settings: RunSettings) -> SlideRecord:
         pseudonymised=settings.pseudonymise,
         stain=job.stain,
         stains=dict(sorted(job.stains.items())),
+        colourless=job.colourless,
         stat_key=stat_key(slide.everything),
         input=slide.kind,
         each_its_own=settings.stated_names == PLAIN,

@@ -47,6 +47,7 @@ class SlideJob:
         unread: paths that an I/O error kept from being read.
         given: stain by which its model is chosen, known from an earlier pass; None chooses by the first cells.
         stains: stain -> readable cells so far.
+        stains: stain -> readable cells; colourless: cells that lack the colour by which the network tells stains apart.
         stain: recognised (or forced) stain, known when all cells have come.
         classifier: scores the slide's cells, once chosen.
         unserved: the stain that its first cells show has no model: its cells are only examined, not scored.
@@ -63,6 +64,7 @@ class SlideJob:
     unread: set[str] = field(default_factory=set)
     given: Stain | None = None
     stains: Counter[Stain] = field(default_factory=Counter)
+    colourless: int = 0
     stain: Stain | None = None
     classifier: Classifier | None = None
     unserved: bool = False
@@ -209,6 +211,7 @@ class Reading:
                 job.unread.add(item.source)
             if isinstance(item, CellCrop):
                 job.stains[item.stain] += 1
+                job.colourless += item.colourless
             yield item if self.pseudonyms is None else self.pseudonyms.coded(item)
 
     @property

@@ -19,6 +19,12 @@ from mnbatch.results.store import Store
 
 NO_SCORES = "the model's card holds no validation scores: give your own scored cells (--validation)"
 COLUMNS = ("cell_id", "p_mn", "truth", "model_digest")
+COLOURLESS_SHARE = 0.1
+"""Of a slide's readable cells: with more of them without colour, errors measured on cells with colour do not hold."""
+NO_COLOUR = (
+    "the card's errors were measured on cells with colour, and {colourless} of {cells} cells have none: give your own "
+    "scored cells (--validation)"
+)
 NOT_KEPT = "the record of this slide does not state the model's error rates: run the same `mnbatch run` again"
 
 
@@ -81,6 +87,9 @@ def validation_of(record: SlideRecord, cells: Sequence[ValidatedCell]) -> Valida
     card = record.model.validation
     if card is None:
         return _nothing(NOT_KEPT)
+    readable = sum(record.stains.values())
+    if record.colourless > COLOURLESS_SHARE * readable:
+        return _nothing(NO_COLOUR.format(colourless=record.colourless, cells=readable))
     rates, reason = None, "the model's card gives no sensitivity and specificity with their counts"
     if record.call.threshold != card.threshold:
         reason = (

@@ -199,6 +199,8 @@ class SlideRecord(_Frozen):
         fields: what was found in its fields; None for crops.
         stain: of the slide, recognised or forced.
         stains: stain -> readable cells; empty in a record of a version that did not count them.
+        colourless: of them, stained cells without colour, for a model that tells stains apart by it; 0 in a record of a
+            version that did not count them.
         stat_key: digest over path, size and mtime of the slide's files: unchanged means not read again.
         content_key: digest over path and content of the slide's files ("" where they were never read whole).
         score_key: digest of `parts`.
@@ -230,6 +232,7 @@ class SlideRecord(_Frozen):
     # Versions before 0.3 wrote "look", "looks", and "crops" for crops.
     stain: Stain | None = Field(default=None, validation_alias=AliasChoices("stain", "look"))
     stains: dict[Stain, int] = Field(default={}, validation_alias=AliasChoices("stains", "looks"))
+    colourless: int = 0
     stat_key: str
     content_key: str = ""
     score_key: str = ""

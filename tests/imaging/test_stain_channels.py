@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mnbatch.imaging.preparation import ContrastRule, Preparation, network_input, prepare_crop
-from mnbatch.imaging.stain_channels import NUCLEI_LEVEL, ZERO_LEVEL, stain_channels, stain_vectors
-from mnbatch.imaging.stain_recognition import density
+from mnbatch.imaging.stain_channels import NUCLEI_LEVEL, ZERO_LEVEL, colourless, stain_channels, stain_vectors
+from mnbatch.imaging.stain_recognition import background_of, density, thinned
 
 SIZE = 128
 PURPLE, BLUE, RED = (0.5, 0.8, 0.3), (0.9, 0.7, 0.2), (0.3, 0.9, 0.6)
@@ -80,3 +80,22 @@ def test_sixteen_bits_of_colour_are_seen_like_eight() -> None:
     assert np.median(away) <= 2
     assert sixteen[64, 100, 1] > ZERO_LEVEL + 50
     assert abs(int(sixteen[64, 30, 1]) - ZERO_LEVEL) < 15
+
+
+def _colourless(crop: np.ndarray) -> bool:
+    return colourless(crop, background_of(thinned(crop)))
+
+
+@pytest.mark.parametrize("hue", [PURPLE, BLUE, RED])
+def test_a_stained_crop_of_any_hue_has_colour(hue) -> None:
+    assert not _colourless(stained(hue))
+
+
+def test_grey_files_and_their_jpegs_lack_colour_and_dark_ones_miss_none() -> None:
+    crop = stained(PURPLE)
+    single = crop[..., 1]
+    assert _colourless(single)
+    assert _colourless(np.repeat(single[..., None], 3, axis=2))
+    tinted = np.repeat(single[..., None], 3, axis=2).astype(int) + np.array([2, 0, -2])
+    assert _colourless(np.clip(tinted, 0, 255).astype(np.uint8))
+    assert not _colourless(255 - single)

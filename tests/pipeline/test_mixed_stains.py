@@ -137,3 +137,26 @@ def test_pseudonyms_hide_nothing_of_it(tmp_path, settings, models, cells) -> Non
     assert run(settings(export=export, model=str(models["mixed"]), pseudonymise=True)).exit_code == 3
     (row,) = slides(tmp_path / "out").values()
     assert "fluorescence 6 cells, Giemsa 6 cells: two stains in one slide" in row["reason"]
+
+
+def test_grey_files_of_a_stained_slide_are_said_and_not_corrected_by_rates_of_colour(tmp_path, settings, cells) -> None:
+    """The bundled model tells precipitate by its colour; its card's errors are of slides in colour."""
+    export = tmp_path / "grey"
+    lay(export / "D1" / "colour", cells["giemsa"][:12])
+    lay(export / "D1" / "bright", cells["fluorescence"][:12])
+    (export / "D2" / "grey").mkdir(parents=True)
+    for number, file in enumerate(cells["giemsa"][12:24]):
+        Image.open(file).convert("L").save(export / "D2" / "grey" / f"{number:03d}.jpg", quality=90)
+    assert run(settings(export=export, model="attention-alexnet-256")).exit_code == 0
+    out = tmp_path / "out"
+    assert {name: record(out, name)["colourless"] for name in ("colour", "bright", "grey")} == {
+        "colour": 0,
+        "bright": 0,
+        "grey": 12,
+    }
+    found = slides(out)
+    assert "12 of 12 cells have no colour" in found["grey"]["warnings"]
+    assert "no colour" not in found["colour"]["warnings"]
+    assert found["colour"]["sp_cells"]
+    assert not found["grey"]["sp_cells"]
+    assert "12 of 12 cells have none" in found["grey"]["correction_note"]

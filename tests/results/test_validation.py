@@ -2,6 +2,7 @@
 
 import pytest
 
+from mnbatch.assay.own_cells import ValidatedCell
 from mnbatch.assay.sample_sheet import SampleRow
 from mnbatch.errors import UsageError
 from mnbatch.results.annotations import load_samples, save_samples
@@ -70,6 +71,19 @@ def test_the_card_is_used_at_its_own_threshold_only():
     other = validation_of(record(threshold=0.5), [])
     assert other.rates is None
     assert "its threshold 0.4, and the cells were called at 0.5" in other.rates_reason
+
+
+def test_errors_measured_on_colour_do_not_hold_for_grey_files():
+    """Grey copies of simulated slides had three times as many false calls; the card's specificity hid that."""
+    grey = record().model_copy(update={"stains": {"giemsa": 40}, "colourless": 5})
+    found = validation_of(grey, [])
+    assert found.rates is None
+    assert found.scores is None
+    assert "5 of 40 cells have none" in found.rates_reason
+    few = record().model_copy(update={"stains": {"giemsa": 40}, "colourless": 4})
+    assert validation_of(few, []).rates is not None
+    own = [ValidatedCell("", 0.9, True, grey.model.digest), ValidatedCell("", 0.1, False, grey.model.digest)]
+    assert validation_of(grey, own).rates is not None
 
 
 def test_what_a_card_or_record_does_not_say_is_a_reason():
