@@ -60,11 +60,11 @@ STATE = "adaptation.json"
 
 ADAPTING: dict[str, Any] = {
     "epochs": 3,
-    "cells_per_epoch": 1200,
+    "cells_per_epoch": 600,
     "minibatch": 32,
-    "learning_rate": 5e-5,
+    "learning_rate": 1e-4,
     "head_factor": 2.0,
-    "averaging": 0.98,
+    "averaging": 0.95,
     "labelled": 0.5,
     "dressed": 0.0,
     "composite": 0.0,
