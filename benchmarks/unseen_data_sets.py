@@ -266,10 +266,9 @@ def minutes(asked: argparse.Namespace) -> None:
     done = adapt_model(
         AdaptRequest(table, base, "fluorescence", out, "own", workers=asked.workers, threads=asked.threads), say
     )
-    say(
-        f"{done.cells} cells at {base.card.preparation.size} pixels: {(time.monotonic() - begun) / 60:.1f} minutes, "
-        f"{(time.process_time() - used) / 60:.1f} of a processor beside the drawing; AUC {done.old.auc:.3f} -> {done.new.auc:.3f}"
-    )
+    clock, processor = (time.monotonic() - begun) / 60, (time.process_time() - used) / 60
+    say(f"{done.cells} cells, {base.card.preparation.size} pixels: {clock:.1f} minutes, {processor:.1f} of a processor")
+    say(f"AUC {done.old.auc:.3f} -> {done.new.auc:.3f}")
 
 
 def main() -> None:
