@@ -119,6 +119,9 @@ def pooled_estimates(
     if len(slides) == 1:
         return first
     if any(other != validation for _, other in slides[1:]):
+        unknown = dict.fromkeys(other.rates_reason for _, other in slides if other.rates is None)
+        if unknown:
+            return no_estimates("; ".join(unknown))
         return no_estimates("its slides were not scored by one model at one threshold")
     counts = [sum(column) for column in zip(*(slide.score_counts for slide, _ in slides), strict=True)]
     return make_estimates(frequency, counts, validation, sizes)

@@ -22,8 +22,8 @@ COLUMNS = ("cell_id", "p_mn", "truth", "model_digest")
 COLOURLESS_SHARE = 0.1
 """Of a slide's readable cells: with more of them without colour, errors measured on cells with colour do not hold."""
 NO_COLOUR = (
-    "the card's errors were measured on cells with colour, and {colourless} of {cells} cells have none: give your own "
-    "scored cells (--validation)"
+    "the card's errors were measured on cells with colour, and more than a tenth of a slide's cells have none: give "
+    "your own scored cells (--validation)"
 )
 NOT_KEPT = "the record of this slide does not state the model's error rates: run the same `mnbatch run` again"
 
@@ -87,9 +87,8 @@ def validation_of(record: SlideRecord, cells: Sequence[ValidatedCell]) -> Valida
     card = record.model.validation
     if card is None:
         return _nothing(NOT_KEPT)
-    readable = sum(record.stains.values())
-    if record.colourless > COLOURLESS_SHARE * readable:
-        return _nothing(NO_COLOUR.format(colourless=record.colourless, cells=readable))
+    if record.colourless > COLOURLESS_SHARE * sum(record.stains.values()):
+        return _nothing(NO_COLOUR)
     rates, reason = None, "the model's card gives no sensitivity and specificity with their counts"
     if record.call.threshold != card.threshold:
         reason = (

@@ -73,4 +73,7 @@ def test_slides_of_different_models_are_not_pooled():
     donor = pooled_estimates(Frequency.of(10, 200), slides, [100, 100])
     assert donor.corrected is None
     assert "not scored by one model at one threshold" in donor.correction_note
+    unknown = Validation(None, "no colour", None, "no colour")
+    pair = [(make_estimates(Frequency.of(5, 100), [], v), v) for v in (validation(scores=None), unknown)]
+    assert pooled_estimates(Frequency.of(10, 200), pair, [100, 100]).correction_note == "no colour"
     assert pooled_estimates(None, [], []).correction_note == "no slide of this donor was counted"
