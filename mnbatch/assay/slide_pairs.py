@@ -64,7 +64,7 @@ def _of_one_size(slides: Sequence[SlideCells], fresh: Flags) -> Iterator[tuple[i
     for number, slide in enumerate(slides):
         if len(slide) >= FEWEST:
             groups.setdefault(len(slide), []).append(number)
-    for size, members in groups.items():
+    for members in groups.values():
         if len(members) > 1 and fresh[members].any():
             for one, other in _in_one_order([slides[i] for i in members], fresh[members]):
                 yield members[one], members[other]

@@ -27,7 +27,7 @@ from mnbatch.assay.copies import (
     locate,
 )
 from mnbatch.assay.field_records import FoundAt
-from mnbatch.assay.near_copies import SIDE, SPECTRUM_BYTES, THUMBNAIL_BYTES, find_near_copies
+from mnbatch.assay.near_copies import SIDE, SPECTRUM_BYTES, THUMBNAIL_BYTES, compare_nearest
 from mnbatch.csvfile import read_stored
 from mnbatch.errors import StorageError
 from mnbatch.intake import read_bytes, reason
@@ -38,6 +38,7 @@ from mnbatch.results.damage import PICTURES, damage
 from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_found
 from mnbatch.results.forgetting import complete
 from mnbatch.results.lock import check_still_held, is_joined
+from mnbatch.results.near_cells import NearCells, read_near_cells, slides_of
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
@@ -65,6 +66,8 @@ class Store:
         self._looked_at: dict[tuple[str, bool], tuple[object, str]] = {}
         # Kept from the last call: a review server asks again with every decision.
         self._near: tuple[object, list[tuple[CellAt, CellAt]]] | None = None
+        self._near_before: NearCells | None = None
+        self._near_changed = False
         self._siblings: tuple[object, Mapping[str, Sibling]] | None = None
         self._asked: tuple[Sequence[SlideRecord], list[SlideRecord]] | None = None
         self._compared: ComparedSlides | None = None
@@ -227,8 +230,9 @@ class Store:
         return self._siblings[1]
 
     def compare_anew(self) -> None:
-        """Forget which slides were compared with each other."""
+        """Forget which slides and cells were compared with each other."""
         self._compared, self._siblings = ComparedSlides(changed=True), None
+        self._near_before, self._near = NearCells(), None
 
     def trust_states(self) -> None:
         """Do not read files again that were whole when an earlier report read them, and have not changed since."""
@@ -238,6 +242,9 @@ class Store:
         """Keep what the next report need not do again. The caller holds OUT."""
         if self._compared is not None:
             self._compared.keep(self.paths)
+        if self._near_before is not None and self._near_changed:
+            self._near_before.keep(self.paths)
+            self._near_changed = False
         if self.whole is not None:
             self.whole.keep(self.paths)
 
@@ -313,7 +320,12 @@ class Store:
             number, row = locate(index, starts)
             return records[number].slide_id, row
 
-        found = [(place(one), place(other)) for one, other in find_near_copies(spectra, thumbnail).tolist()]
+        slides = slides_of(records)
+        before = self._near_before = read_near_cells(self.paths) if self._near_before is None else self._near_before
+        compared = compare_nearest(spectra, thumbnail, before.moved(slides))
+        if slides != before.slides:
+            self._near_before, self._near_changed = NearCells(slides, compared), True
+        found = [(place(one), place(other)) for one, other in compared.alike.tolist()]
         self._near = known, found
         return found
 
