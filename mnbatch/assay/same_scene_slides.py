@@ -114,9 +114,12 @@ def same_cells(one: SlideCells, other: SlideCells, *, one_donor: bool = False) -
 # Slides with the same number of cells, in the same order.
 
 
+@cache
 def in_order(count: int) -> Indices:
     """Numbers of the cells that are compared one by one, of slides with this number of cells each."""
-    return np.unique(np.linspace(0, count - 1, min(MOST, count)).astype(int))
+    numbers = np.unique(np.linspace(0, count - 1, min(MOST, count)).astype(int))
+    numbers.setflags(write=False)
+    return numbers
 
 
 def highest_rank(count: int) -> float:
