@@ -43,7 +43,7 @@ def test_jobs_of_slurm_are_workers_and_end_with_the_run(tmp_path: Path, monkeypa
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("JOBS", str(jobs))
-    # On a busy machine a worker needs more than the minute after which dask-jobqueue's own setting, or a nanny, ends it.
+    # On a busy machine a worker needs more than the minute after which dask-jobqueue, or a nanny, ends it.
     monkeypatch.setitem(dask.config.config["jobqueue"]["slurm"], "death-timeout", 900)
     described = tmp_path / "slurm.toml"
     described.write_text(
