@@ -185,7 +185,7 @@ def compare_nearest(
         nearest = find_nearest(spectra)
         return Compared(nearest, _those_alike(nearest.pairs, thumbnails))
     earlier, places = before
-    left = earlier.nearest.moved(places, spectra.any(axis=1))
+    left = earlier.nearest.moved(places, np.asarray(spectra.any(axis=1)))
     nearest = find_nearest(spectra, left)
     pairs, known = nearest.pairs, left.lists.pairs
     fresh = pairs[~np.isin(_numbered(pairs, len(spectra)), _numbered(known, len(spectra)))]

@@ -93,7 +93,7 @@ class Before:
 
 def find_nearest(spectra: Spectra, before: Before | None = None) -> Nearest:
     """The nearest cells of all cells (n, d); those of zeros take no part."""
-    takes = spectra.any(axis=1)
+    takes: Flags = np.asarray(spectra.any(axis=1))
     if before is None:
         return _from_nothing(spectra, takes)
     asked = takes & (~before.kept | before.stale)
@@ -134,7 +134,8 @@ def _by_tree(spectra: Spectra) -> tuple[Numbers, Numbers]:
         for start in range(0, len(open_rows), _GATHERED):
             asked = open_rows[start : start + _GATHERED]
             # Half a step further than the squares that count, so that rounding takes none away.
-            away, near = tree.query(points[asked], k=count, distance_upper_bound=np.sqrt(WITHIN + 0.5))
+            found_away, near = tree.query(points[asked], k=count, distance_upper_bound=np.sqrt(WITHIN + 0.5))
+            away = np.asarray(found_away)
             rows = np.repeat(asked, count)
             there = (near.ravel() < len(points)) & (near.ravel() != rows)
             rows, others = _first(spectra, rows[there], near.ravel()[there].astype(np.int64))
