@@ -1,6 +1,6 @@
 """SIGKILL at random moments, of workers of a cluster and of its run: are the bytes those of a plain run?
 
-    python benchmarks/cluster_kills.py [--workers 50] [--runs 50] [--slides 24] [--cells 12] [--seed 1]
+    python benchmarks/cluster_kills.py [--workers 50] [--runs 50] [--slides 24] [--cells 12] [--seed 1] [--minutes 25]
 
 Simulated crops, the bundled model, a cluster of two processes of this machine. Worker kills: while one run goes on, a
 random worker is killed after a random time, again and again, until the run ends; runs are made until there were enough
@@ -40,19 +40,23 @@ def main() -> None:
     parser.add_argument("--slides", type=int, default=24)
     parser.add_argument("--cells", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=25, help="of each kind, after which no more are killed")
     arguments = parser.parse_args()
     random.seed(arguments.seed)
     with tempfile.TemporaryDirectory(prefix="mnbatch-kills-") as name:
         folder = Path(name)
         plan = ExportPlan(donors=arguments.slides // 2, slides=2, cells=arguments.cells, fmt="png", bits=8)
         simulate_export(folder / "made", plan, workers=1)
-        start = time.perf_counter()
         mnbatch(folder, "plain", []).wait()
-        seconds = time.perf_counter() - start
         expected = contents(folder / "plain")
-        print(f"{arguments.slides} slides of {arguments.cells} cells; plain run {seconds:.0f} s", flush=True)
-        kill_workers(folder, arguments.workers, seconds, expected)
-        kill_runs(folder, arguments.runs, seconds, expected)
+        # Workers take their time to start: kills are spread over a whole run of a cluster.
+        start = time.perf_counter()
+        mnbatch(folder, "cluster", ["--cluster", "local:2"]).wait()
+        seconds = time.perf_counter() - start
+        compared("cluster", 0, 0, contents(folder / "cluster"), expected)
+        print(f"{arguments.slides} slides of {arguments.cells} cells; run of a cluster {seconds:.0f} s", flush=True)
+        for kill, wanted in ((kill_runs, arguments.runs), (kill_workers, arguments.workers)):
+            kill(folder, wanted, seconds, expected, time.monotonic() + 60 * arguments.minutes)
 
 
 def mnbatch(folder: Path, out: str, options: list[str]) -> subprocess.Popen[bytes]:
@@ -71,12 +75,19 @@ def contents(out: Path) -> dict[str, bytes]:
     return found
 
 
-def kill_workers(folder: Path, wanted: int, seconds: float, expected: dict[str, bytes]) -> None:
+def compared(what: str, number: int, kills: int, found: dict[str, bytes], expected: dict[str, bytes]) -> bool:
+    """Say how a run that was killed ended; whether its bytes are those of a plain run."""
+    differ = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+    print(f"{what} {number}, {kills} kills so far: {', '.join(differ[:5]) or 'the bytes of a plain run'}", flush=True)
+    return not differ
+
+
+def kill_workers(folder: Path, wanted: int, seconds: float, expected: dict[str, bytes], until: float) -> None:
     """Runs whose workers are killed while they work."""
     import distributed
 
     kills = runs = same = 0
-    while kills < wanted:
+    while kills < wanted and time.monotonic() < until:
         options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
         with distributed.LocalCluster(memory_limit=0, silence_logs=50, **options) as cluster:
             process = mnbatch(folder, "killed", ["--cluster", cluster.scheduler_address])
@@ -89,25 +100,29 @@ def kill_workers(folder: Path, wanted: int, seconds: float, expected: dict[str, 
             process.wait()
         # A slide that was at three workers when they were killed is left to the next run, as it should be.
         mnbatch(folder, "killed", []).wait()
-        runs, same = runs + 1, same + (contents(folder / "killed") == expected)
+        runs += 1
+        same += compared("workers, run", runs, kills, contents(folder / "killed"), expected)
         shutil.rmtree(folder / "killed")
     print(f"workers: {kills} kills in {runs} runs; the bytes of a plain run in {same} of {runs}", flush=True)
 
 
-def kill_runs(folder: Path, wanted: int, seconds: float, expected: dict[str, bytes]) -> None:
+def kill_runs(folder: Path, wanted: int, seconds: float, expected: dict[str, bytes], until: float) -> None:
     """The run and its workers are killed at a random moment; then it goes on."""
     kills = runs = same = 0
-    while kills < wanted:
+    while kills < wanted and time.monotonic() < until:
         while True:
             process = mnbatch(folder, "killed", ["--cluster", "local:2"])
             try:
-                process.wait(random.uniform(0.3, 1.5) * seconds + 5 if kills < wanted else None)
+                process.wait(
+                    random.uniform(0.1, 1.1) * seconds if kills < wanted and time.monotonic() < until else None
+                )
                 break
             except subprocess.TimeoutExpired:
                 os.kill(process.pid, signal.SIGKILL)
                 kills += 1
                 process.wait()
-        runs, same = runs + 1, same + (contents(folder / "killed") == expected)
+        runs += 1
+        same += compared("runs, batch", runs, kills, contents(folder / "killed"), expected)
         shutil.rmtree(folder / "killed")
     print(f"runs: {kills} kills in {runs} batches; the bytes of a plain run in {same} of {runs}", flush=True)
 

@@ -73,7 +73,7 @@ def add_slide(store: Store, number: int, cells: int, seed: int) -> None:
     with store.writer(slide_id, keep_crops=False) as writer:
         for cell in range(cells):
             source = f"{donor}/{slide_id}/cell{cell:04d}.tif"
-            likeness = Likeness(rng.integers(0, 256, SPECTRUM_BYTES, np.uint8).tobytes(), bytes(THUMBNAIL_BYTES))
+            likeness = Likeness(rng.bytes(SPECTRUM_BYTES), rng.bytes(THUMBNAIL_BYTES))
             crop = CellCrop(
                 slide_id=slide_id, cell_id=f"{slide_id}:{source}", source=source, page=None, pixels=pixels,
                 digest=rng.bytes(16).hex(), stain="fluorescence", quality=QUALITY, likeness=likeness,

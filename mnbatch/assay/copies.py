@@ -88,21 +88,33 @@ Elsewhere = Mapping[int, Copied | SharedCell | Original]
 """Row of a slide -> where its picture is found as well."""
 
 
+Runs = Sequence[Sequence[CopyOf]]
+
+
+def find_runs(slides: Sequence[tuple[str, Digests]], near: Sequence[tuple[CellAt, CellAt]] = ()) -> Runs:
+    """Groups of two and more cells of one picture, each in slide order; arguments as for `find_copies`."""
+    return _runs(slides, near)
+
+
 def find_shared(
-    slides: Sequence[tuple[str, Digests]], donors: Mapping[str, str], near: Sequence[tuple[CellAt, CellAt]] = ()
+    slides: Sequence[tuple[str, Digests]],
+    donors: Mapping[str, str],
+    near: Sequence[tuple[CellAt, CellAt]] = (),
+    runs: Runs | None = None,
 ) -> dict[str, dict[int, Shared]]:
     """Find cells that show the same picture as a cell of another donor.
 
     Args:
         slides, near: as for `find_copies`.
         donors: slide_id -> donor, of slides that have one.
+        runs: what `find_runs` gives for them, where it is known.
 
     Returns:
         For each slide that shares cells, row -> the other one; reported on both sides.
     """
     digests_of = dict(slides)
-    runs = [_of_donors(run, donors) for run in _runs(slides, near)]
-    disputed = [run for run in runs if len({donors[cell.slide_id] for cell in run}) > 1]
+    of_donors = [_of_donors(run, donors) for run in (find_runs(slides, near) if runs is None else runs)]
+    disputed = [run for run in of_donors if len({donors[cell.slide_id] for cell in run}) > 1]
     pairs = Counter(pair for run in disputed for pair in _pairs(run, donors))
     readable = {slide_id: int(digests.any(axis=1).sum()) for slide_id, digests in slides}
     failing = {pair: count for pair, count in pairs.items() if _too_many(count, min(readable[one] for one in pair))}
@@ -135,7 +147,7 @@ def _too_many(shared: int, smaller: int) -> bool:
 
 
 def find_copies(
-    slides: Sequence[tuple[str, Digests]], near: Sequence[tuple[CellAt, CellAt]] = ()
+    slides: Sequence[tuple[str, Digests]], near: Sequence[tuple[CellAt, CellAt]] = (), runs: Runs | None = None
 ) -> dict[str, dict[int, CopyOf]]:
     """Find cells that show the same picture as an earlier cell.
 
@@ -143,13 +155,14 @@ def find_copies(
         slides: (slide_id, digests) in slide order; digests is uint8 (n, 16), all zero for an unreadable cell.
             Slides that are failed must not be given: a cell must not lose its count to a slide that has none.
         near: pairs of cells that show the same picture with other pixels; those of slides not given have no part.
+        runs: as for `find_shared`.
 
     Returns:
         For each slide that has copies, row -> original.
     """
     digests_of = dict(slides)
     copies: dict[str, dict[int, CopyOf]] = {}
-    for original, *others in _runs(slides, near):
+    for original, *others in find_runs(slides, near) if runs is None else runs:
         for cell in others:
             known = CopyOf(original.slide_id, original.row, _differ(digests_of, cell, original))
             copies.setdefault(cell.slide_id, {})[cell.row] = known

@@ -72,7 +72,8 @@ def compare_slides(
     if spread is not None:
         mnbn, cells = _as_fewer(mnbn, cells, spread)
     p_value, method = _overall(np.array(mnbn), np.array(cells))
-    against, odd = tuple(_against_others(mnbn, cells)), _odd_ones(mnbn, cells, level)
+    against = tuple(_against_others(mnbn, cells))
+    odd = _odd_ones(mnbn, cells, level, against)
     return Heterogeneity(p_value, method, against, odd, spread is not None)
 
 
@@ -125,8 +126,10 @@ def _against_others(mnbn: Sequence[int], cells: Sequence[int]) -> list[float]:
     return [min(1.0, comparisons * fisher_two_sided(*_pair(k, n, i))) if n[i] else 1.0 for i in range(len(n))]
 
 
-def _odd_ones(mnbn: Sequence[int], cells: Sequence[int], level: float) -> tuple[int, ...]:
+def _odd_ones(mnbn: Sequence[int], cells: Sequence[int], level: float, against: Sequence[float]) -> tuple[int, ...]:
     left = [i for i, n in enumerate(cells) if n]
+    if len(left) > 2 and min(against[i] for i in left) >= level:
+        return ()
     if len(left) == 2:
         p = _against_others([mnbn[i] for i in left], [cells[i] for i in left])
         return tuple(left) if p[0] < level else ()

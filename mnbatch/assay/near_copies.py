@@ -8,12 +8,14 @@ their fine structure decides, and their noise: two cells may have one shape, but
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+
+from mnbatch.assay.nearest_cells import Nearest, find_nearest
 
 SIDE = 64
 THUMBNAIL_BYTES = SIDE * SIDE
@@ -42,11 +44,10 @@ _SHIFT = 5
 """Pixels of 32, about a sixth of the crop."""
 
 _ROUGHLY_ALIKE = 0.7
-_DIMENSIONS = 24
-_RADIUS = 0.13
-_NEAREST = 8
 _HIGHEST = 0.35
 _LEVELS = 510
+"""Of a spectrum's length; `mnbatch.assay.nearest_cells` counts in these steps."""
+
 _EDGE = 4
 _STEPS = 3
 _NOISE_SIGMA = 1.5
@@ -143,6 +144,19 @@ def fine_structure(thumbnails: npt.NDArray[np.uint8], *, halved: bool = False) -
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _TINY), np.float32)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """Which cells were compared, and which showed the same picture.
+
+    Attributes:
+        nearest: the nearest of each cell; each of these pairs was compared.
+        alike: (pairs, 2), numbers of two cells, the earlier one first, in their order.
+    """
+
+    nearest: Nearest
+    alike: Pairs
+
+
 def find_near_copies(spectra: npt.NDArray[np.uint8], thumbnails: Callable[[int], Grey]) -> Pairs:
     """Find pairs of cells that show the same picture.
 
@@ -153,33 +167,43 @@ def find_near_copies(spectra: npt.NDArray[np.uint8], thumbnails: Callable[[int],
     Returns:
         (pairs, 2), indices of two cells, the earlier one first.
     """
-    found = [pairs[_alike(pairs, thumbnails)] for pairs in _candidates(spectra)]
-    return np.concatenate([np.empty((0, 2), np.int64), *found])
+    return compare_nearest(spectra, thumbnails).alike
 
 
-def _candidates(spectra: npt.NDArray[np.uint8]) -> Iterator[Pairs]:
-    """Each cell with its nearest by spectrum, some hundreds at a time.
+def compare_nearest(
+    spectra: npt.NDArray[np.uint8],
+    thumbnails: Callable[[int], Grey],
+    before: tuple[Compared, npt.NDArray[np.int64]] | None = None,
+) -> Compared:
+    """Compare each cell with its nearest ones; arguments as for `find_near_copies`.
 
-    Nearest ones only: thousands of pictures of nothing but noise are all alike.
+    Args:
+        before: what was found of some of these cells and others, and where each of its cells is now, in the same order;
+            -1 for one that is gone. Two cells that were compared are not compared again.
     """
-    from scipy.spatial import cKDTree
+    if before is None:
+        nearest = find_nearest(spectra)
+        return Compared(nearest, _those_alike(nearest.pairs, thumbnails))
+    earlier, places = before
+    left = earlier.nearest.moved(places, np.asarray(spectra.any(axis=1)))
+    nearest = find_nearest(spectra, left)
+    pairs, known = nearest.pairs, left.lists.pairs
+    fresh = pairs[~np.isin(_numbered(pairs, len(spectra)), _numbered(known, len(spectra)))]
+    same = places[earlier.alike]
+    same = same[(same >= 0).all(axis=1)]
+    still = same[left.kept[same].all(axis=1) & np.isin(_numbered(same, len(spectra)), _numbered(pairs, len(spectra)))]
+    both = np.concatenate([still, _those_alike(fresh, thumbnails)])
+    return Compared(nearest, both[np.argsort(_numbered(both, len(spectra)))])
 
-    usable = np.flatnonzero(spectra.any(axis=1))
-    if len(usable) < 2:
-        return
-    values = spectra[usable].astype(np.float32) / _LEVELS
-    values -= values.mean(axis=0)
-    # Their main directions: all others only add distance, and a tree of many dimensions is slow.
-    _, axes = np.linalg.eigh(values.T @ values)
-    points = values @ axes[:, -_DIMENSIONS:]
-    _, near = cKDTree(points).query(points, k=_NEAREST + 1, distance_upper_bound=_RADIUS)
-    one = np.repeat(np.arange(len(usable)), _NEAREST + 1)
-    other = near.ravel()
-    there = other < len(usable)
-    pairs = np.sort(np.stack([one[there], other[there]], axis=1), axis=1)
-    pairs = np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0).astype(np.int64)
-    for start in range(0, len(pairs), _BLOCK):
-        yield usable[pairs[start : start + _BLOCK]]
+
+def _numbered(pairs: Pairs, cells: int) -> npt.NDArray[np.int64]:
+    """One number for each pair, in their order."""
+    return np.asarray(pairs[:, 0] * cells + pairs[:, 1])
+
+
+def _those_alike(pairs: Pairs, thumbnails: Callable[[int], Grey]) -> Pairs:
+    few = [pairs[start : start + _BLOCK] for start in range(0, len(pairs), _BLOCK)]
+    return np.concatenate([np.empty((0, 2), np.int64), *(some[_alike(some, thumbnails)] for some in few)])
 
 
 def is_near_copy(one: bytes, other: bytes) -> bool:

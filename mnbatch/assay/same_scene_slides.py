@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ drawn slides of 8 other cells the lowest rank was 0.089, of 40 pairs of the same
 MOST = 64
 """Cells of a slide that are compared with those of another one."""
 
-_NEAREST, _RANK = 0.7, 0.1
+_NEAREST, RANK = 0.7, 0.1
 """Share of the cells whose partner is the nearest of all, seen from both sides; mean rank of partners, 0 to 1."""
 
 GAP, LIKE = 0.1, 0.6
@@ -42,7 +43,10 @@ GAP, LIKE = 0.1, 0.6
 _TRIED, LEAST_TRIED = 12, 2
 """Cells that are tried first, and of them the least that have a partner by far."""
 
-_STAINED_RANK, _STAINED_ABOVE, _MAY_BE = 0.15, 0.6, 0.4
+STAINED_RANK, _STAINED_ABOVE, STAINED_MAY_BE = 0.15, 0.6, 0.4
+"""Of pictures of two stains: mean rank of partners by their forms, share that is nearer than its neighbours, and mean
+rank by spectra."""
+
 _ALIKE = 0.93
 """Median correlation of two pictures of one cell, as in `mnbatch.imaging.crop_scenes`."""
 
@@ -67,17 +71,21 @@ class SlideCells:
         spectra: (len(rows), SPECTRUM_BYTES), see `mnbatch.assay.near_copies.Likeness`; none is zero.
         thumbnail: gives the picture (64, 64) of a cell by its number in `rows`.
         centred: (len(rows), SPECTRUM_BYTES), the spectra without what all of them share, as unit vectors.
+        forms: gives (number of `in_order`, 64), the same of small pictures of the cells that are compared one by one.
     """
 
     rows: npt.NDArray[np.int64]
     spectra: npt.NDArray[np.uint8]
     thumbnail: Thumbnail
     centred: Floats = field(init=False)
+    forms: Callable[[], Floats] = field(init=False)
 
     def __post_init__(self) -> None:
         """Once a slide, which is compared with many."""
         values = _centred(self.spectra) if len(self.spectra) else np.zeros(self.spectra.shape)
         object.__setattr__(self, "centred", values.astype(np.float32))
+        # Pictures are read when they are asked for: few slides of a small batch need them.
+        object.__setattr__(self, "forms", cache(lambda: _forms(self)))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -106,14 +114,22 @@ def same_cells(one: SlideCells, other: SlideCells, *, one_donor: bool = False) -
 # Slides with the same number of cells, in the same order.
 
 
+@cache
 def in_order(count: int) -> Indices:
     """Numbers of the cells that are compared one by one, of slides with this number of cells each."""
-    return np.unique(np.linspace(0, count - 1, min(MOST, count)).astype(int))
+    numbers = np.unique(np.linspace(0, count - 1, min(MOST, count)).astype(int))
+    numbers.setflags(write=False)
+    return numbers
 
 
 def highest_rank(count: int) -> float:
     """Mean rank of partners above which no two slides of two donors, with this number of cells each, are the same."""
-    return _MAY_BE if len(in_order(count)) >= FEWEST_STAINED else _RANK
+    return STAINED_MAY_BE if may_be_stained(count) else RANK
+
+
+def may_be_stained(count: int) -> bool:
+    """Whether slides of two donors with this number of cells each are compared as pictures of two stains."""
+    return len(in_order(count)) >= FEWEST_STAINED
 
 
 def _in_order(one: SlideCells, other: SlideCells, fewest_stained: int) -> Pairs:
@@ -123,9 +139,9 @@ def _in_order(one: SlideCells, other: SlideCells, fewest_stained: int) -> Pairs:
     pairs = tuple((int(i), int(i)) for i in chosen)
     if len(chosen) < FEWEST:
         return pairs if nearest == 1.0 and _all_alike(one, other, chosen) else ()
-    if nearest >= _NEAREST and rank <= _RANK:
+    if nearest >= _NEAREST and rank <= RANK:
         return pairs
-    if len(chosen) >= fewest_stained and rank <= _MAY_BE and _stained(one, other, chosen):
+    if len(chosen) >= fewest_stained and rank <= STAINED_MAY_BE and _stained(one, other):
         return pairs
     return ()
 
@@ -137,11 +153,14 @@ def _all_alike(one: SlideCells, other: SlideCells, chosen: npt.NDArray[np.intp])
     return bool(_ranks(products)[1] == 1.0 and np.median(np.diag(products)) >= _ALIKE)
 
 
-def _stained(one: SlideCells, other: SlideCells, chosen: npt.NDArray[np.intp]) -> bool:
+def _forms(slide: SlideCells) -> Floats:
+    return np.asarray(_centred(_pictures(slide, in_order(len(slide)), _STEPS[0])).astype(np.float32))
+
+
+def _stained(one: SlideCells, other: SlideCells) -> bool:
     """Whether forms agree, cell after cell, though what is bright in one picture may be dark in the other."""
-    ours, theirs = (_centred(_pictures(slide, chosen, _STEPS[0])) for slide in (one, other))
-    products = ours @ theirs.T
-    highest = _STAINED_RANK if len(chosen) >= FEWEST_STAINED else _FEW_STAINED_RANK
+    products = one.forms() @ other.forms().T
+    highest = STAINED_RANK if len(products) >= FEWEST_STAINED else _FEW_STAINED_RANK
     for signed in (products, -products):
         if _ranks(signed)[0] <= highest and _above_neighbours(signed) >= _STAINED_ABOVE:
             return True

@@ -19,12 +19,15 @@ from mnbatch.assay.same_scene_slides import (
     GAP,
     LEAST_TRIED,
     LIKE,
+    RANK,
+    STAINED_RANK,
     Floats,
     SlideCells,
     highest_rank,
     in_order,
     is_large,
     may_be_in,
+    may_be_stained,
     ours_in_any_order,
     theirs_in_any_order,
     tried,
@@ -61,22 +64,39 @@ def _of_one_size(slides: Sequence[SlideCells], fresh: Flags) -> Iterator[tuple[i
     for number, slide in enumerate(slides):
         if len(slide) >= FEWEST:
             groups.setdefault(len(slide), []).append(number)
-    for size, members in groups.items():
+    for members in groups.values():
         if len(members) > 1 and fresh[members].any():
-            cells = np.stack([slides[i].centred[in_order(size)] for i in members])
-            for one, other in _in_one_order(cells, fresh[members], highest_rank(size)):
+            for one, other in _in_one_order([slides[i] for i in members], fresh[members]):
                 yield members[one], members[other]
 
 
-def _in_one_order(cells: Floats, fresh: Flags, highest: float) -> Iterator[tuple[int, int]]:
-    """Slides (n, cells, d) whose partners have ranks that may be low enough."""
+def _in_one_order(slides: Sequence[SlideCells], fresh: Flags) -> Iterator[tuple[int, int]]:
+    """Slides with the same number of cells whose partners have ranks that may be low enough."""
+    size = len(slides[0])
+    cells = np.stack([slide.centred[in_order(size)] for slide in slides])
     block = max(1, _ROWS // cells.shape[1])
     for one in np.flatnonzero(fresh).tolist():
         others = np.flatnonzero(~fresh | (np.arange(len(cells)) > one))
         for start in range(0, len(others), block):
             few = others[start : start + block]
-            low = _least_ranks(cells[one], cells[few]) <= highest
-            yield from ((one, other) for other in few[low].tolist())
+            ranks = _least_ranks(cells[one], cells[few])
+            low = few[ranks <= RANK].tolist()
+            if may_be_stained(size):
+                perhaps = few[(ranks > RANK) & (ranks <= highest_rank(size))].tolist()
+                low += _of_like_forms(slides, one, perhaps)
+            yield from ((one, other) for other in low)
+
+
+def _of_like_forms(slides: Sequence[SlideCells], one: int, others: Sequence[int]) -> list[int]:
+    """Those of the others whose pictures may show the forms of the cells of `one`, dark or bright.
+
+    Of slides of other cells a few in a hundred come this far: in a large batch too many to ask about pair by pair.
+    """
+    if not others:
+        return []
+    ours, theirs = slides[one].forms(), np.stack([slides[other].forms() for other in others])
+    ranks = np.minimum(_least_ranks(ours, theirs), _least_ranks(-ours, theirs))
+    return [other for other, rank in zip(others, ranks.tolist(), strict=True) if rank <= STAINED_RANK]
 
 
 def _least_ranks(one: Floats, others: Floats) -> Floats:

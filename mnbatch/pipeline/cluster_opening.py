@@ -93,7 +93,9 @@ def _local(workers: int) -> Iterator[Any]:
         n_workers=workers,
         threads_per_worker=max(1, default_workers() // workers),
         processes=True,
-        dashboard_address=None,
+        # Of this machine alone, and any free port: for none Dask takes 8787, and warns a second run of the first.
+        dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
         memory_limit=0,
         silence_logs=logging.CRITICAL,
     )

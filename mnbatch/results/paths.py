@@ -194,6 +194,11 @@ class OutPaths:
         return self.runs / "compared-slides.json"
 
     @property
+    def near_cells(self) -> Path:
+        """Which cells are the nearest of each other, and were compared; no part of the results."""
+        return self.runs / "near-cells.bin"
+
+    @property
     def whole_files(self) -> Path:
         """States of files that were found whole; of this machine alone, and no part of the results."""
         return self.runs / "whole-files.json"

@@ -23,11 +23,12 @@ from mnbatch.assay.copies import (
     Original,
     SharedCell,
     find_copies,
+    find_runs,
     find_shared,
     locate,
 )
 from mnbatch.assay.field_records import FoundAt
-from mnbatch.assay.near_copies import SIDE, SPECTRUM_BYTES, THUMBNAIL_BYTES, find_near_copies
+from mnbatch.assay.near_copies import SIDE, SPECTRUM_BYTES, THUMBNAIL_BYTES, compare_nearest
 from mnbatch.csvfile import read_stored
 from mnbatch.errors import StorageError
 from mnbatch.intake import read_bytes, reason
@@ -38,6 +39,7 @@ from mnbatch.results.damage import PICTURES, damage
 from mnbatch.results.field_rows import StoredField, found_at, read_fields, read_found
 from mnbatch.results.forgetting import complete
 from mnbatch.results.lock import check_still_held, is_joined
+from mnbatch.results.near_cells import NearCells, read_near_cells, slides_of
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
@@ -65,6 +67,11 @@ class Store:
         self._looked_at: dict[tuple[str, bool], tuple[object, str]] = {}
         # Kept from the last call: a review server asks again with every decision.
         self._near: tuple[object, list[tuple[CellAt, CellAt]]] | None = None
+        self._near_before: NearCells | None = None
+        self._near_changed = False
+        # Of the slides that are being compared, and of those that were asked about last: small, and read once.
+        self._spectra_read: dict[str, npt.NDArray[np.uint8]] = {}
+        self._digests_read: tuple[object, list[tuple[str, npt.NDArray[np.uint8]]]] | None = None
         self._siblings: tuple[object, Mapping[str, Sibling]] | None = None
         self._asked: tuple[Sequence[SlideRecord], list[SlideRecord]] | None = None
         self._compared: ComparedSlides | None = None
@@ -195,6 +202,8 @@ class Store:
 
     def spectra(self, record: SlideRecord) -> npt.NDArray[np.uint8]:
         """What near copies are found by (n, SPECTRUM_BYTES); zeros for cells that are not compared."""
+        if record.slide_id in self._spectra_read:
+            return self._spectra_read[record.slide_id]
         if not self.keeps_spectra(record):
             return np.zeros((record.cells, SPECTRUM_BYTES), np.uint8)
         return np.fromfile(self._generation(record).spectra, np.uint8).reshape(-1, SPECTRUM_BYTES)
@@ -221,14 +230,19 @@ class Store:
         usable = self._usable(records)
         known = _known(usable), tuple(sorted(donors.items()))
         if self._siblings is None or self._siblings[0] != known:
-            near = self._near_copies(usable, [(record.slide_id, self.digests(record)) for record in usable])
             self._compared = read_compared(self.paths) if self._compared is None else self._compared
-            self._siblings = known, find_siblings(self, usable, donors, near, self._compared)
+            try:
+                self._spectra_read = {record.slide_id: self.spectra(record) for record in usable}
+                near = self._near_copies(usable, self._digests_of(usable))
+                self._siblings = known, find_siblings(self, usable, donors, near, self._compared)
+            finally:
+                self._spectra_read = {}
         return self._siblings[1]
 
     def compare_anew(self) -> None:
-        """Forget which slides were compared with each other."""
+        """Forget which slides and cells were compared with each other."""
         self._compared, self._siblings = ComparedSlides(changed=True), None
+        self._near_before, self._near = NearCells(), None
 
     def trust_states(self) -> None:
         """Do not read files again that were whole when an earlier report read them, and have not changed since."""
@@ -238,6 +252,9 @@ class Store:
         """Keep what the next report need not do again. The caller holds OUT."""
         if self._compared is not None:
             self._compared.keep(self.paths)
+        if self._near_before is not None and self._near_changed:
+            self._near_before.keep(self.paths)
+            self._near_changed = False
         if self.whole is not None:
             self.whole.keep(self.paths)
 
@@ -265,12 +282,14 @@ class Store:
         """
         usable = self._usable(records)
         by_id = {record.slide_id: record for record in usable}
-        digests = [(record.slide_id, self.digests(record)) for record in usable]
+        digests = self._digests_of(usable)
         near = self._near_copies(usable, digests)
-        shared = find_shared(digests, donors or {}, near)
+        runs = find_runs(digests, near)
+        shared = find_shared(digests, donors or {}, near, runs)
         failing = {slide_id for slide_id, rows in shared.items() if any(cell.fails for cell in rows.values())}
         failing |= set(failed)
-        found = find_copies([item for item in digests if item[0] not in failing], near)
+        left = [item for item in digests if item[0] not in failing]
+        found = find_copies(left, near, runs if len(left) == len(digests) else None)
 
         @cache
         def names(slide_id: str) -> list[str]:
@@ -286,6 +305,12 @@ class Store:
                 cell = SharedCell(names(other.slide_id)[other.row], other.slide_id, other.fails, other.near)
                 resolved.setdefault(slide_id, {})[row] = cell
         return resolved
+
+    def _digests_of(self, usable: Sequence[SlideRecord]) -> list[tuple[str, npt.NDArray[np.uint8]]]:
+        """Of slides that `_usable` gave; read once for all that is asked of the same ones."""
+        if self._digests_read is None or self._digests_read[0] is not usable:
+            self._digests_read = usable, [(record.slide_id, self.digests(record)) for record in usable]
+        return self._digests_read[1]
 
     def _near_copies(
         self, records: Sequence[SlideRecord], digests: Sequence[tuple[str, npt.NDArray[np.uint8]]]
@@ -313,7 +338,12 @@ class Store:
             number, row = locate(index, starts)
             return records[number].slide_id, row
 
-        found = [(place(one), place(other)) for one, other in find_near_copies(spectra, thumbnail).tolist()]
+        slides = slides_of(records)
+        before = self._near_before = read_near_cells(self.paths) if self._near_before is None else self._near_before
+        compared = compare_nearest(spectra, thumbnail, before.moved(slides))
+        if slides != before.slides:
+            self._near_before, self._near_changed = NearCells(slides, compared), True
+        found = [(place(one), place(other)) for one, other in compared.alike.tolist()]
         self._near = known, found
         return found
 

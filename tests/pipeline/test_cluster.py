@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
 from mnbatch.pipeline import cluster as coordinator  # noqa: E402
-from mnbatch.pipeline.cluster_opening import read_jobs  # noqa: E402
+from mnbatch.pipeline.cluster_opening import open_cluster, read_jobs  # noqa: E402
 from mnbatch.results.lock import hold_out  # noqa: E402
 from mnbatch.results.paths import OutPaths  # noqa: E402
 from mnbatch.results.store import Store  # noqa: E402
@@ -353,3 +354,13 @@ def test_without_a_cluster_dask_is_not_imported():
         "assert not {'dask', 'distributed'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_two_runs_on_one_machine_ask_for_no_port_in_common_and_listen_there_alone() -> None:
+    psutil = pytest.importorskip("psutil")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        with open_cluster("local:1"), open_cluster("local:1"):
+            found = [one.laddr for one in psutil.Process().net_connections("inet") if one.status == "LISTEN"]
+    assert {address.ip for address in found} == {"127.0.0.1"}
+    assert 8787 not in {address.port for address in found}
