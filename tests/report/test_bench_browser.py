@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from mnbatch.app.review_service import review_server
+from mnbatch.app.review_service import served
 from mnbatch.report.build import ReportOptions, build_reports
 from mnbatch.results.store import Store
 from mnbatch.review.queue import ReviewPlan, save_plan
@@ -33,14 +32,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, module_add_slide: Callable[.
 @contextlib.contextmanager
 def serving(store: Store) -> Iterator[str]:
     """The gallery's address while a server is there; the next one has the same."""
-    with review_server(store.paths.root) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server.address.replace("index.html", "slides/s1/gallery.html")
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(store.paths.root) as server:
+        yield server.address.replace("index.html", "slides/s1/gallery.html")
 
 
 @pytest.fixture
