@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -301,7 +302,11 @@ def show(driver: Any, store: Store, shot: Shot) -> bytes:
     scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if shot.dark else "light"}]}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
     if shot.served:
-        with served(store.paths.root) as server:
+        # Of a copy: what is decided for a picture is no part of OUT.
+        with (
+            tempfile.TemporaryDirectory() as name,
+            served(shutil.copytree(store.paths.root, Path(name) / "out")) as server,
+        ):
             driver.get(server.address.replace("index.html", shot.page))
             driver.execute_script(WORK)
             settle(driver, f"{WORKED} && !mnbatch.save.fresh().length")

@@ -77,6 +77,8 @@ def test_every_part_without_data_says_so(out, tmp_path):
     assert not judged.accepted
     assert not dossier.accepted
     page = write_dossier(dossier, out, tmp_path / "dossier").read_text(encoding="utf-8")
+    # A number is not broken into two lines.
+    assert re.search(r'<td class="whole"><bdi>0\.\d+</bdi></td>', page)
     for missing in ("No own scored cells", "no second measurement", "No cell was reviewed", "No table of blind doses"):
         assert missing in page
     assert "No acceptance limits were set" in page

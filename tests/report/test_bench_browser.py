@@ -337,6 +337,40 @@ def test_the_last_decisions_are_in_sight_and_a_click_corrects_one(page: Any, bui
     assert shown(page) == goes_on
 
 
+def test_the_last_decisions_stay_in_sight_when_the_server_has_gone(page: Any, built: Store) -> None:
+    """On a laptop, over the banner; one whose picture cannot be had shows the cell's name, and its picture later."""
+    metrics = {"width": 1366, "height": 768, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    with serving(built) as address:
+        begin(page, address)
+        wait(lambda: ready(page))
+    try:
+        key(page, "n")
+        wait(lambda: banner(page) != "")
+        bottom = "document.querySelector('#echo button').getBoundingClientRect().bottom"
+        wait(lambda: 0 < js(page, bottom) <= 768)
+        # A cell that no page has loaded: its strip is asked for now, and nobody answers.
+        page.execute_script("""
+          const cell = mnbatch.cells.find((one) => !mnbatch.pictures.ready(one) && one.strip !== mnbatch.cells[0].strip)
+            || mnbatch.cells.find((one) => !mnbatch.pictures.ready(one));
+          mnbatch.pictures.load = ((load) => (one) => one === cell && !window.back
+            ? Promise.reject(new Error("away")) : load(one))(mnbatch.pictures.load);
+          const recent = mnbatch.state.recent;
+          mnbatch.state.recent = () => [[cell, { d: "mn", c: 2 }], ...recent()];
+          window.cell = cell;
+          mnbatch.bench.echo(() => {});""")
+        wait(lambda: js(page, "document.querySelectorAll('#echo .lost').length") == 1)
+        lost = "document.querySelector('#echo .lost')"
+        assert js(page, f"{lost}.innerText.trim().split(/\\n+/)") == [js(page, "cell.label"), "MN × 2"]
+        page.execute_script("window.back = true")
+        with serving(built):
+            wait(lambda: banner(page) == "")
+            page.execute_script("mnbatch.bench.echo(() => {})")
+            wait(lambda: js(page, "document.querySelectorAll('#echo .lost').length") == 0)
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_keys_can_be_set_and_other_keyboards_work(page: Any, built: Store) -> None:
     begin(page, (built.paths.slide("s1").root / "gallery.html").as_uri())
     wait(lambda: ready(page))
