@@ -10,13 +10,12 @@ and kept as WebP in docs/images. Chromium and its driver must be installed; noth
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,9 +27,11 @@ from gallery import browser
 from gallery_store import QUALITY, add_slide, as_rgb, pictures, record, scores_of
 from PIL import Image
 
-from mnbatch.app.review_service import review_server
+from mnbatch.app.review_service import served
 from mnbatch.assay.cells import CellCrop, CellScore
 from mnbatch.assay.field_records import FieldReport, FoundAt
+from mnbatch.assay.sample_sheet import SampleRow
+from mnbatch.results.annotations import save_samples
 from mnbatch.results.records import FieldsStamp, SlideRecord
 from mnbatch.results.store import Store
 from mnbatch.review.decisions import Decision
@@ -40,7 +41,7 @@ from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
 from mnbatch.simulate.slide_appearance import draw_slide_appearance
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-DONORS = {"D01": 0.004, "D02": 0.03, "D03": 0.08}
+DONORS = {"D01": 0.012, "D02": 0.03, "D03": 0.08}
 """Share of cells with a micronucleus."""
 CELLS = 500
 FIELD, PART, UM = (1200, 1600), 160, 0.325
@@ -53,6 +54,18 @@ CURVE = {
     "covariance": [[1e-6, -1e-6, 0], [-1e-6, 8e-6, -2e-6], [0, -2e-6, 1e-6]],
     "dose_range": [0, 4],
     "scoring": {"mode": "automated (mnbatch)", "model_digest": "0" * 64, "threshold": 0.5},
+}
+PEOPLE = {"D01": ("f", 34.0), "D02": ("m", 51.0), "D03": ("f", 45.0), "D04": ("m", 29.0), "D05": ("f", 60.0)}
+"""Sex and age, years."""
+DETAILS = {
+    "exposure_date": "2026-10-19",
+    "sampling_date": "2026-10-21",
+    "arrival_date": "2026-10-22",
+    "culture_date": "2026-10-22",
+    "report_date": "2026-11-02",
+    "requester": "Example Hospital",
+    "operator": "A. Muster",
+    "smoking": "no",
 }
 LABORATORY = """[laboratory]
 name = "Institute of Examples, Cytogenetics"
@@ -93,6 +106,8 @@ def make_out(folder: Path) -> Store:
     store.put_record(
         broken.model_copy(update={"reason": "412 of 1000 cells cannot be read", "next_step": "Scan it again."})
     )
+    slides = [*truth, "D04-fields", "D05-a"]
+    save_samples(store.paths, {slide: sample(slide) for slide in slides})
     save_plan(store.paths, ReviewPlan(band=0.02, sample=0.05))
     for donor in ("D02", "D03"):
         review(store, donor, truth)
@@ -109,6 +124,14 @@ def make_out(folder: Path) -> Store:
     )
     mnbatch("dose", store.paths.root, "--curve", folder / "curve.json")
     return store
+
+
+def sample(slide: str) -> SampleRow:
+    """A line of the sample sheet."""
+    donor = slide[:3]
+    sex, age = PEOPLE[donor]
+    number = {"request_number": f"R-{donor[1:]}/2026", "report_number": f"MN-2026-{donor[1:]}"}
+    return SampleRow(slide, donor, culture=slide[-1:], sex=sex, age=age, details=DETAILS | number)
 
 
 def mnbatch(*arguments: object) -> None:
@@ -208,7 +231,11 @@ def _decisions(queue: Queue, who: str, truth: Any, rng: np.random.Generator) -> 
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture: where the page is, how large the window, what is done before (and waited for)."""
+    """A picture: where the page is, how large the window, what is done before (and waited for), what is scrolled to.
+
+    Attributes:
+        served: of a page whose server has gone after nine decisions.
+    """
 
     name: str
     page: str
@@ -238,13 +265,13 @@ SHOTS = (
     Shot("review-scale", FIELDS, (1366, 768), before=f"{NAMED}{PRESS} press('r'); press('h');", until=READY),
     Shot("review-context", FIELDS, (1366, 768), before=f"{NAMED}{PRESS} press('r'); press('y');",
          until="document.getElementById('context-picture').complete && document.getElementById('context').open"),
-    Shot("review-unsaved", "slides/D02-a/gallery.html", (1366, 768), served=True, before="{gone}",
+    Shot("review-unsaved", "slides/D01-a/gallery.html", (1366, 768), served=True,
          until="!document.getElementById('banner').hidden"),
-    Shot("review-section", "donors/D02/index.html", (1100, 900), part="#review"),
-    Shot("operations-batch", "index.html", (1366, 900)),
+    Shot("review-section", "donors/D02/index.html", (1100, 640), part="#review"),
+    Shot("operations-batch", "index.html", (1366, 900), part="#donors"),
     Shot("operations-donor", "donors/D03/index.html", (1366, 900)),
-    Shot("operations-sheet", "donors/D03/sheet.html", (900, 1270)),
-    Shot("validation-dossier", "../dossier/index.html", (1100, 1000)),
+    Shot("operations-sheet", "donors/D03/sheet.html", (900, 1180)),
+    Shot("validation-dossier", "../dossier/index.html", (1100, 1000), part="#limits"),
 )  # fmt: skip
 
 
@@ -274,40 +301,31 @@ def show(driver: Any, store: Store, shot: Shot) -> bytes:
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if shot.dark else "light"}]}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
-    with contextlib.ExitStack() as until:
-        if shot.served:
-            address = until.enter_context(serving(store))
-            driver.get(address.replace("index.html", shot.page))
-            settle(driver, "typeof mnbatch === 'object' && mnbatch.cells.length > 0")
-            driver.execute_script(f"{NAMED}{PRESS} press('r');")
-            settle(driver, READY)
-        else:
-            driver.get(page_of(store, shot.page).as_uri())
     if shot.served:
-        driver.execute_script(f"{PRESS} press('n'); {NAMED.replace('Cy Test', 'Ada Muster')}")
+        # Of a copy: what is decided for a picture is no part of OUT.
+        with (
+            tempfile.TemporaryDirectory() as name,
+            served(shutil.copytree(store.paths.root, Path(name) / "out")) as server,
+        ):
+            driver.get(server.address.replace("index.html", shot.page))
+            driver.execute_script(WORK)
+            settle(driver, f"{WORKED} && !mnbatch.save.fresh().length")
+        # The server has gone: the next decision cannot be saved.
+        driver.execute_script(f"{PRESS} press('n');")
     else:
+        driver.get(page_of(store, shot.page).as_uri())
         driver.execute_script(shot.before)
     settle(driver, shot.until)
     if shot.part:
-        picture: bytes = driver.find_element("css selector", shot.part).screenshot_as_png
-    else:
-        picture = driver.get_screenshot_as_png()
+        driver.execute_script(
+            "const box = document.querySelector(arguments[0]).getBoundingClientRect(); scrollTo(0, box.top - 12);",
+            shot.part,
+        )
+        settle(driver, "true")
+    picture: bytes = driver.get_screenshot_as_png()
     driver.execute_script("localStorage.clear(); sessionStorage.clear(); window.onbeforeunload = null;")
     driver.get("about:blank")
     return picture
-
-
-@contextlib.contextmanager
-def serving(store: Store) -> Iterator[str]:
-    """The local server; what its pages are shown for is what they do when it has gone."""
-    with review_server(store.paths.root) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server.address
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def main() -> None:

@@ -17,7 +17,6 @@ import argparse
 import contextlib
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 from gallery_store import add_slide, pictures, scores_of
 
-from mnbatch.app.review_service import review_server
+from mnbatch.app import review_service
 from mnbatch.report.build import ReportOptions, build_reports
 from mnbatch.results.store import Store
 from mnbatch.review.trail import read_trail
@@ -115,14 +114,8 @@ def address_of(store: Store, served: bool) -> Iterator[str]:
     if not served:
         yield page.as_uri()
         return
-    with review_server(store.paths.root) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server.address.replace("index.html", "slides/slide/gallery.html")
-        finally:
-            server.shutdown()
-            thread.join()
+    with review_service.served(store.paths.root) as server:
+        yield server.address.replace("index.html", "slides/slide/gallery.html")
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,7 +11,7 @@ from mnbatch.assay.cells import CellCrop, CellScore, Quality
 from mnbatch.results.records import CallStamp, ModelStamp, Scoring, SlideRecord
 from mnbatch.results.store import Store
 from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
-from mnbatch.simulate.slide_appearance import draw_slide_appearance
+from mnbatch.simulate.slide_appearance import SlideAppearance, draw_slide_appearance
 
 QUALITY = Quality(sharpness=1e6, contrast=0.4, saturated_fraction=0.0, nuclei=2, nucleus_fraction=0.2)
 PICTURES = 60
@@ -43,17 +45,33 @@ def record(slide_id: str, donor: str, threshold: float = 0.5) -> SlideRecord:
     )
 
 
-def pictures(stain: str, seed: int) -> dict[bool, list[npt.NDArray[np.uint8]]]:
-    """Crops of 224 px with and without micronuclei, uint8 (224, 224, 3)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A crop, uint8 (224, 224, 3), and where on its map a network would see something (row, column of 13 x 13)."""
+
+    pixels: npt.NDArray[np.uint8]
+    at: tuple[int, int]
+
+
+def pictures(stain: str, seed: int) -> dict[bool, list[Picture]]:
+    """Crops of 224 px with and without micronuclei."""
     rng = np.random.default_rng(seed)
     slide_stain = draw_slide_appearance(rng, stain)
     return {
-        has: [
-            as_rgb(simulate_cell(rng, CellSpec(stain=stain, n_mn=int(has), size=224), slide_stain).image)
-            for _ in range(n)
-        ]
+        has: [_picture(rng, CellSpec(stain=stain, n_mn=int(has), size=224), slide_stain) for _ in range(n)]
         for has, n in ((True, PICTURES // 3), (False, PICTURES))
     }
+
+
+def _picture(rng: np.random.Generator, spec: CellSpec, slide_stain: SlideAppearance) -> Picture:
+    """Its map points to the micronucleus; without one to any place on the cell, as false calls do."""
+    cell = simulate_cell(rng, spec, slide_stain)
+    if cell.micronuclei:
+        y, x = cell.micronuclei[0].y, cell.micronuclei[0].x
+    else:
+        y, x = rng.choice(np.argwhere(cell.cell_mask))
+    row, column = (int(np.clip(round(13 * value / 224), 1, 12)) for value in (y, x))
+    return Picture(as_rgb(cell.image), (row, column))
 
 
 def as_rgb(image: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
@@ -70,16 +88,17 @@ def add_slide(
     donor: str,
     scores: npt.NDArray[np.float64],
     truth: npt.NDArray[np.bool_],
-    drawn: dict[bool, list[npt.NDArray[np.uint8]]],
+    drawn: dict[bool, list[Picture]],
 ) -> None:
     """Commit a slide whose cell i has scores[i] and a picture with or without a micronucleus as truth[i] says."""
     rng = np.random.default_rng(len(scores))
     with store.writer(slide_id, keep_crops=True) as writer:
         for i, (p, has) in enumerate(zip(scores, truth, strict=True)):
             source = f"{donor}/{slide_id}/cell_{i:05d}.tif"
-            pixels = drawn[bool(has)][i % len(drawn[bool(has)])]
+            picture = drawn[bool(has)][i % len(drawn[bool(has)])]
+            pixels, (row, column) = picture.pixels, picture.at
             maps = np.abs(rng.normal(0, 0.05, (3, 13, 13))).astype(np.float32)
-            maps[:, 8:10, 8:10] += np.float32(p)
+            maps[:, row - 1 : row + 1, column - 1 : column + 1] += np.float32(p)
             digest = f"{abs(hash((slide_id, i))):032x}"[-32:]
             crop = CellCrop(slide_id, f"{slide_id}:{source}", source, None, pixels, digest, "fluorescence", QUALITY)
             writer.add(CellScore(crop, float(p), maps))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnbatch import __version__
-from mnbatch.app.out_status import FailedSlide, OutStatus, WaitingSlide, out_status
+from mnbatch.app.out_status import NOT_KNOWN, FailedSlide, OutStatus, WaitingSlide, out_status, said_of_controls
 from mnbatch.errors import MnbatchError
 
 if TYPE_CHECKING:
@@ -129,14 +129,16 @@ def _failed(content: Mapping[str, Any], failed: Sequence[FailedSlide], waiting: 
     if content["outcome"] == "failed" and not content["message"]:
         lines.append("* The run itself: internal error; the newest log in runs/ has it.")
     lines += [f"* {slide.slide_id}{_of(slide.donor)}: {slide.reason}" for slide in failed]
-    lines += [f"* Control samples {content['controls']}"] if content["controls"] else []
+    lines += [f"* {_capital(said_of_controls(content['controls']))}"] if content["controls"] else []
     lines += [f"* {slide.slide_id} waits: {slide.reason}" for slide in waiting]
     return _short(lines) or ["* Nothing."]
 
 
 def _to_do(content: Mapping[str, Any], failed: Sequence[FailedSlide], waiting: Sequence[WaitingSlide]) -> list[str]:
     lines = [f"* {content['next_step']}"] if content["next_step"] else []
-    if content["controls"]:
+    if content["controls"].startswith(NOT_KNOWN):
+        lines.append("* Make tables and pages again: mnbatch report OUT. Then it is known what control samples say.")
+    elif content["controls"]:
         lines.append("* Find why control samples are out of their range before any result of this batch is used.")
     steps: dict[str, list[str]] = {}
     for slide in failed:
@@ -147,6 +149,10 @@ def _to_do(content: Mapping[str, Any], failed: Sequence[FailedSlide], waiting: S
     if any(slide.overdue for slide in waiting):
         lines.append("* Find out why slides wait for longer than a day: is the scanner still writing them?")
     return _short(lines) or ["* Nothing."]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _of(donor: str | None) -> str:

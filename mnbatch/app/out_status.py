@@ -20,13 +20,15 @@ from mnbatch.errors import (
     NoInputError,
     UsageError,
 )
-from mnbatch.intake import read_json, read_text
+from mnbatch.intake import decoded, read_bytes, read_json
 
 if TYPE_CHECKING:
     from mnbatch.results.paths import OutPaths
     from mnbatch.results.record_view import RecordView
 
+NOT_KNOWN = "not known"
 REPORTED = ("done", "partial", "failed", "waiting")
+_IN_TABLE = ("done", "partial", "failed")
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
@@ -83,7 +85,8 @@ class OutStatus:
         waiting: slides that are not scored yet, and those of which newer files are not.
         exit_code: 0 when nobody has to look; as in docs/operations.md.
         verdict: the same in one line.
-        controls: what is wrong with the batch's control samples by the latest report; "" for nothing.
+        controls: what is wrong with the batch's control samples by the latest report; "" for nothing; `not known: ...`
+            where its table is damaged, missing or cannot be read.
     """
 
     out: str
@@ -140,7 +143,7 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
     run = _latest_run(paths, held_by)
     done = sum(one.status in ("done", "partial") for one in states.values())
     known = run or ({} if records else {"status": None})
-    controls = _controls(paths)
+    controls = _controls(paths, held_by is None and any(s.status in _IN_TABLE for s in states.values()))
     unknown = sum(not slide.acknowledged for slide in failed)
     exit_code, verdict = _verdict(known, unknown, waiting, max_age, controls)
     return OutStatus(
@@ -158,14 +161,48 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
     )
 
 
-def _controls(paths: OutPaths) -> str:
-    """What slides.csv, in each of its rows, says of the batch's control samples; "" where they met their ranges."""
+def _controls(paths: OutPaths, reported: bool) -> str:
+    """What slides.csv, in each of its rows, says of the batch's control samples; "" where they met their ranges.
+
+    A table that is not as the report wrote it says nothing: that nobody missed anything would be made up.
+
+    Args:
+        reported: a report was made and none is being made, so that the table must be there.
+    """
+    from mnbatch.results.checksums import checksum, name_of, sealed_files
+
     try:
-        row = next(csv.DictReader(io.StringIO(read_text(paths.slides_csv), newline="")), {})
-    except (OSError, ValueError, csv.Error):
-        return ""
-    said = row.get("batch_controls") or ""
+        data = read_bytes(paths.slides_csv)
+        row = next(csv.DictReader(io.StringIO(decoded(data), newline="")), None)
+    except FileNotFoundError:
+        return _not_known("slides.csv is missing") if reported else ""
+    except OSError as error:
+        return _not_known(f"slides.csv cannot be read ({error.strerror or error})")
+    except (ValueError, csv.Error):
+        return _not_known("slides.csv is damaged")
+    if reported:
+        try:
+            whole = sealed_files(paths.report_seal).get(name_of(paths.root, paths.slides_csv)) == checksum(data)
+        except FileNotFoundError:
+            # An earlier version wrote none: what can be told is whether this is the table.
+            whole = row is not None and None not in row.values() and "slide_id" in row
+        except (OSError, ValueError):
+            return _not_known("report.json, by which slides.csv is checked, is damaged or cannot be read")
+        if not whole:
+            return _not_known("slides.csv is not as the report wrote it")
+    said = (row or {}).get("batch_controls") or ""
     return "" if said == "met" else said
+
+
+def _not_known(why: str) -> str:
+    return f"{NOT_KNOWN}: {why}"
+
+
+def said_of_controls(controls: str) -> str:
+    """`OutStatus.controls` as part of a sentence."""
+    if controls.startswith(NOT_KNOWN):
+        return f"control samples: whether they met their ranges is {controls}"
+    return f"control samples {controls}"
 
 
 def _failed(record: RecordView, reported: _Reported) -> FailedSlide:
@@ -221,7 +258,8 @@ def _verdict(
     if failed:
         found.append((EXIT_SLIDES_FAILED, f"{_slides(failed)} failed"))
     if controls:
-        found.append((EXIT_SLIDES_FAILED, f"control samples {controls.partition(':')[0]}"))
+        short = controls if controls.startswith(NOT_KNOWN) else controls.partition(":")[0]
+        found.append((EXIT_SLIDES_FAILED, said_of_controls(short)))
     if overdue:
         found.append((EXIT_SLIDES_FAILED, f"{_slides(overdue)} waiting for too long"))
     if still:

@@ -145,7 +145,9 @@ def choose_options(
     if not unknown:
         return ReportChoice(options)
     taken = " and ".join(f"--{name.replace('_', '-')} {getattr(default, name)}" for name in unknown)
-    note = f"{paths.manifest} does not state what the last run used; {taken} is used. Give it to be sure."
+    note = (
+        f"{paths.manifest} does not state what the last run used; {taken} is used. Say it with the command to be sure."
+    )
     return ReportChoice(options, note)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -231,6 +233,23 @@ def review_server(
     if (place.port == 0 or port is not None) and server.server_port != place.port:
         write_place(store.paths, replace(place, port=server.server_port))
     return server
+
+
+@contextlib.contextmanager
+def served(out: Path) -> Iterator[ReviewServer]:
+    """A server as `review_server` gives, that answers from a thread of its own while the `with` block runs.
+
+    Raises:
+        MnbatchError: as `review_server`.
+    """
+    with review_server(out) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def _listening(

@@ -61,6 +61,8 @@ def print_status(out: Path, *, as_json: bool, max_age: str | None, quiet: bool) 
 
 
 def _as_text(found: OutStatus) -> str:
+    from mnbatch.app.out_status import said_of_controls
+
     run = found.latest_run
     new = sum(not slide.scored for slide in found.waiting)
     more = f", {new} waiting" if new else ""
@@ -73,6 +75,7 @@ def _as_text(found: OutStatus) -> str:
         lines.append(f"workers of the cluster: {run['workers']}")
     if found.held_by:
         lines.append(f"held by {found.held_by}")
+    lines += [said_of_controls(found.controls)] if found.controls else []
     lines += [f"failed: {slide.slide_id}: {slide.reason}" for slide in found.failed]
     lines += [f"{'newer files' if s.scored else 'waiting'}: {s.slide_id}: {s.reason}" for s in found.waiting]
     lines += [f"copy, counted once: {slide_id}" for slide_id in found.copies]

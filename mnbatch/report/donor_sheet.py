@@ -13,7 +13,7 @@ from mnbatch.assay.field_records import FieldCounts
 from mnbatch.assay.laboratory import NO_LABORATORY, Laboratory
 from mnbatch.dosimetry.detection_limits import HUMN_MEDIAN, HUMN_QUARTILES, Background
 from mnbatch.report import provenance, wording
-from mnbatch.report.dose_report import DonorDose, dose_pairs, dose_sentence, dose_warnings
+from mnbatch.report.dose_report import METHOD_WORDS, DonorDose, dose_pairs, dose_sentence, dose_warnings
 from mnbatch.report.headline import Headline
 from mnbatch.report.sheet_particulars import Particulars, ParticularsSource, particulars
 from mnbatch.results.records import SlideRecord
@@ -135,7 +135,7 @@ def _sub(dose: DonorDose | None) -> str:
     r = dose.result
     if r.status != "ok":
         return "; ".join(dose_warnings(dose))
-    interval = "" if r.lower is None else f"{100 * r.level:g} % interval ({r.method})"
+    interval = "" if r.lower is None else f"{100 * r.level:g} % interval ({METHOD_WORDS[r.method]})"
     if r.below_detection and r.limits is not None:
         unit = "micronuclei" if dose.curve.endpoint == "mn" else "cells with micronuclei"
         interval += (
@@ -149,7 +149,8 @@ def _who(source: SheetSource) -> Pairs:
     def known(name: str) -> str:
         return ", ".join(dict.fromkeys(sample[name] for sample in source.samples if sample.get(name)))
 
-    pairs = [("Donor", source.call.donor), ("Sex", known("sex")), ("Age", known("age")), ("Culture", known("culture"))]
+    sexes = ", ".join(map(wording.sex, known("sex").split(", ")))
+    pairs = [("Donor", source.call.donor), ("Sex", sexes), ("Age", known("age")), ("Culture", known("culture"))]
     return tuple((label, value) for label, value in pairs if value)
 
 

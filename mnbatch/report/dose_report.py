@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
@@ -228,7 +228,7 @@ def dose_pairs(dose: DonorDose) -> tuple[tuple[str, str], ...]:
     pairs = [("Estimate", f"{r.estimate:.2f} Gy"), (f"{100 * r.level:g} % interval", f"{r.lower:.2f} to {upper} Gy")]
     if dose.counts != "automatic":
         pairs.append(("Counts", f"{r.x} of {r.n}, {dose.counts_note}"))
-    pairs.append(("Method", f"{r.method}{', scorer corrected' if dose.dosing.corrected else ''}"))
+    pairs.append(("Method", f"{METHOD_WORDS[r.method]}{', scorer corrected' if dose.dosing.corrected else ''}"))
     if r.limits is not None:
         unit = "micronuclei" if dose.curve.endpoint == "mn" else "MNBN cells"
         threshold = f"{r.limits.decision_threshold} {unit} in {r.n} cells; counted {r.x}"
@@ -241,6 +241,15 @@ def dose_pairs(dose: DonorDose) -> tuple[tuple[str, str], ...]:
         pairs.append(("Class", f"{dose.triage.category}; {probabilities_text(dose.triage)}"))
         pairs.append(("Prior", dose.triage.prior))
     return tuple(pairs)
+
+
+METHOD_WORDS: Mapping[str, str] = {
+    "profile": "profile likelihood",
+    "components": "profile likelihood with components of variance",
+    "merkle": "Merkle's envelope of two intervals",
+    "delta": "delta method",
+}
+"""Of the dose's interval, as pages name it; docs/statistics.md describes each."""
 
 
 def dose_sentence(result: DoseResult) -> str:
@@ -258,7 +267,7 @@ def dose_number(result: DoseResult) -> str:
     """The estimate alone, for a row of a table, never a zero where it only cannot be told from none."""
     if result.estimate is None:
         return ""
-    return "not shown" if result.below_detection else f"{result.estimate:.2f}"
+    return "none shown" if result.below_detection else f"{result.estimate:.2f}"
 
 
 def dose_limits(result: DoseResult) -> str:

@@ -117,8 +117,7 @@ def review_view(review: SlideReview, gallery: str) -> ReviewView:
         text += f" {wording.plural(review.ahead, 'decision')} with a time later than the time of saving."
     text += _planned(review) + _cytome(review)
     people = tuple(
-        Person(s.reviewer, s.looked, s.missing, s.outside, f"{wording.moment(s.first)} to {wording.moment(s.last)}")
-        for s in review.reviewers
+        Person(s.reviewer, s.looked, s.missing, s.outside, wording.span(s.first, s.last)) for s in review.reviewers
     )
     shown = review.disagreements[:MOST_DIFFERENCES]
     return ReviewView(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from mnbatch.assay.calls import CalledCell, SlideCall
 from mnbatch.assay.heterogeneity import LEVEL
 from mnbatch.assay.mn_counts import MnFrequency
+from mnbatch.assay.sample_sheet import DETAILS
 from mnbatch.dosimetry.triage import CLASSES
 from mnbatch.report import charts, provenance, views, wording
 from mnbatch.report.charts import cumulative
@@ -121,7 +122,8 @@ def slide_page(
         scale=scale,
         cells=len(cells),
         has_table=bool(cells),
-        sample=_sample_pairs(item.sample),
+        sample=_sample_pairs(item.sample, details=False),
+        sample_details=_sample_pairs(item.sample, details=True),
         facts=_slide_facts(item.call, len(cells)),
         histogram=charts.histogram(scores, threshold) if scores else None,
         histogram_text=_histogram_text(scores, threshold),
@@ -358,8 +360,13 @@ def _chance_warning(donors: Sequence[DonorItem]) -> tuple[views.WarningView, ...
     return (views.WarningView(text),)
 
 
-def _sample_pairs(sample: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple((SAMPLE_LABELS.get(name, name.replace("_", " ")), value) for name, value in sample.items() if value)
+def _sample_pairs(sample: Mapping[str, str], *, details: bool) -> tuple[tuple[str, str], ...]:
+    """What the sample sheet says of a slide: what its count is read with, or the particulars of a report."""
+    return tuple(
+        (SAMPLE_LABELS.get(name, name.replace("_", " ")), wording.sex(value) if name == "sex" else value)
+        for name, value in sample.items()
+        if value and (name in DETAILS) == details
+    )
 
 
 def _histogram_text(scores: Sequence[float], threshold: float) -> str:

@@ -80,7 +80,7 @@ def scored_span(records: Sequence[SlideRecord]) -> str:
     if not scored:
         return ""
     first, last = min(s.started for s in scored), max(s.finished for s in scored)
-    return f"{wording.moment(first).removesuffix(' UTC')} to {wording.moment(last)}"
+    return wording.span(first, last)
 
 
 def batch_provenance(records: Sequence[SlideRecord]) -> tuple[tuple[str, str], ...]:

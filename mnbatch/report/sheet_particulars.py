@@ -96,7 +96,8 @@ def _from_sheet(source: ParticularsSource, columns: Sequence[tuple[str, str]]) -
 
 def _known(samples: Sequence[Mapping[str, str]], name: str) -> str:
     """Each value of the donor's slides once; two that differ are both shown."""
-    text = ", ".join(dict.fromkeys(sample[name] for sample in samples if sample.get(name)))
+    values = dict.fromkeys(sample[name] for sample in samples if sample.get(name))
+    text = ", ".join(map(wording.sex, values) if name == "sex" else values)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 

@@ -596,7 +596,7 @@ _LIGHT: Columns[TrustLight] = (
         "how far the result can be used: can be used, with care, not yet",
         lambda t: t.colour,
     ),
-    Column("light_reasons", "text", "why, the gravest first", lambda t: " ".join(t.reasons)),
+    Column("light_reasons", "text", "why, the gravest first", lambda t: " ".join(filter(None, [*t.reasons, t.stated]))),
 )
 _MADE: Columns[Sequence[SlideRecord]] = (
     Column(

@@ -25,11 +25,16 @@ FEWEST = TIERS[0]
 
 @dataclass(frozen=True, slots=True)
 class TrustLight:
-    """Colour, the same in two or three words, and why."""
+    """Colour, the same in two or three words, and why.
+
+    Attributes:
+        stated: which background was taken; it speaks neither for nor against the result. "" for nothing to state.
+    """
 
     colour: Colour
     word: str
     reasons: tuple[str, ...]
+    stated: str = ""
 
     @property
     def rank(self) -> int:
@@ -124,10 +129,12 @@ def _background(item: DonorItem | SlideItem) -> str:
 
 
 def _light(reasons: Iterable[tuple[Colour, str]], stated: str = "") -> TrustLight:
-    """The worst reason decides; what is only stated comes last."""
+    """The worst reason decides."""
     found = sorted(reasons, key=lambda pair: pair[0] != "red")
     colour: Colour = found[0][0] if found else "green"
     texts = [text for _, text in found] or ["Reviewed, enough cells, and nothing speaks against it."]
-    texts += [stated] if stated else []
-    shown = tuple(f"{text[0].upper()}{text[1:]}." if text[-1] not in ".!?" else text for text in texts)
-    return TrustLight(colour, WORDS[colour], shown)
+    return TrustLight(colour, WORDS[colour], tuple(map(_sentence, texts)), _sentence(stated) if stated else "")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}" + ("" if text[-1] in ".!?" else ".")

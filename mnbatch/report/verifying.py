@@ -14,11 +14,20 @@ from typing import Literal
 
 from mnbatch.csvfile import CsvError, read_stored
 from mnbatch.errors import MnbatchError
-from mnbatch.intake import read_bytes, read_json
+from mnbatch.intake import read_bytes
 from mnbatch.report import gallery_page
 from mnbatch.report.derived_files import read_summary, write_if_changed
 from mnbatch.results.annotations import altered_trail, read, read_seals
-from mnbatch.results.checksums import Seals, checksum, content_checksum, file_checksum, is_chained, name_of
+from mnbatch.results.checksums import (
+    SEAL,
+    Seals,
+    checksum,
+    content_checksum,
+    file_checksum,
+    is_chained,
+    name_of,
+    sealed_files,
+)
 from mnbatch.results.commit import altered, damage, has_checksum, is_damaged, read_record
 from mnbatch.results.paths import GENERATION_PREFIX, OutPaths, SlidePaths
 from mnbatch.results.records import SlideRecord
@@ -28,7 +37,6 @@ RESTORE = "Restore it from a copy."
 SCORE_AGAIN = "Run the same `mnbatch run` again, which scores the slide again, or restore OUT from a copy."
 REPORT_AGAIN = "Make it again: mnbatch report OUT --force."
 OLD = "written by an earlier version of mnbatch, which made no checksum"
-SEAL = "checksum"
 
 State = Literal["wrong", "not checkable"]
 
@@ -208,16 +216,12 @@ def _trail(paths: OutPaths, path: Path, seals: Seals) -> Finding | None:
 
 def _report(paths: OutPaths) -> Iterator[Finding | None]:
     try:
-        content = read_json(paths.report_seal)
-        stated, files = content.pop(SEAL), dict(content["files"])
-        whole = stated == content_checksum(content) and all(isinstance(value, str) for value in files.values())
+        files = sealed_files(paths.report_seal)
     except FileNotFoundError:
         if paths.slides_csv.exists():
             yield Finding("not checkable", "slides.csv", f"{OLD}; `mnbatch report OUT` makes it again")
         return
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        whole, files = False, {}
-    if not whole:
+    except (OSError, ValueError):
         text = "it was altered, or cannot be read"
         yield Finding("wrong", name_of(paths.root, paths.report_seal), text, "Make it again: mnbatch report OUT.")
         return

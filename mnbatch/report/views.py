@@ -109,6 +109,7 @@ class SlidePage:
     cells: int
     has_table: bool
     sample: tuple[tuple[str, str], ...]
+    sample_details: tuple[tuple[str, str], ...]
     facts: tuple[tuple[str, str, str], ...]
     histogram: charts.Histogram | None
     histogram_text: str

@@ -93,6 +93,17 @@ def flag_meaning(flag: str) -> str:
     return FLAG_MEANINGS.get(flag, flag.replace("_", " "))
 
 
+def span(first: str, last: str) -> str:
+    """Two moments as `moment` writes them; one where both are the same minute."""
+    begin, end = moment(first), moment(last)
+    return end if begin == end else f"{begin.removesuffix(' UTC')} to {end}"
+
+
+def sex(mark: str) -> str:
+    """A sample sheet's mark in words."""
+    return {"f": "female", "m": "male"}.get(mark, mark)
+
+
 def moment(iso: str) -> str:
     """'2026-03-01T04:05:06+00:00' -> '2026-03-01 04:05 UTC'; anything else stays as it is."""
     if len(iso) >= 16 and iso[10] == "T" and iso.endswith(("+00:00", "Z")):

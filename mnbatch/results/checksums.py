@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from mnbatch.intake import parse_json
+from mnbatch.intake import parse_json, read_bytes
 
 # Checksums (BLAKE2b, 16 bytes) of what OUT holds, made while it is written, so that a later change is noticed.
 #
@@ -60,6 +60,27 @@ def file_checksum(path: Path) -> str:
 def content_checksum(content: Mapping[str, Any]) -> str:
     """The same over a JSON object, whatever the order and spacing of its text."""
     return checksum(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode())
+
+
+SEAL = "checksum"
+"""Of report.json, over its other fields."""
+
+
+def sealed_files(path: Path) -> dict[str, str]:
+    """report.json: name below OUT -> checksum of a table or page, as the latest report wrote it.
+
+    Raises:
+        OSError: it is absent, or cannot be read.
+        ValueError: it is not as it was written.
+    """
+    try:
+        content = dict(parse_json(read_bytes(path)))
+        stated, files = content.pop(SEAL), dict(content["files"])
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError("it was altered") from None
+    if stated != content_checksum(content) or not all(isinstance(value, str) for value in files.values()):
+        raise ValueError("it was altered")
+    return files
 
 
 def _new() -> Any:

@@ -352,6 +352,7 @@ def _planned(reviews: Sequence[SlideReview]) -> dict[str, Any]:
         "mode": _mode(reviews),
         "double_open": sum(review.double_open for review in reviews),
         "other_plan": sum(review.other_plan for review in reviews),
+        "disagreements": tuple(one for review in reviews for one in review.disagreements),
         "cytome": tuple(map(sum, zip(*(review.cytome for review in reviews if review.cytome), strict=True))),
     }
 

@@ -20,7 +20,7 @@ def test_a_folder_without_results_is_refused(tmp_path):
 def test_options_are_what_is_given_then_the_last_runs_then_defaults(out):
     chosen = choose_options(out.paths, gallery=3)
     assert chosen.options == ReportOptions(gallery=3)
-    assert chosen.note.endswith("--min-cells 200 is used. Give it to be sure.")
+    assert chosen.note.endswith("--min-cells 200 is used. Say it with the command to be sure.")
     out.paths.manifest.write_text('{"settings": {"gallery": 5, "min_cells": 7, "geojson": true}}')
     chosen = choose_options(out.paths, min_cells=9, force=True)
     assert chosen.options == ReportOptions(gallery=5, min_cells=9, geojson=True, force=True)

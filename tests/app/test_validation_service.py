@@ -232,6 +232,8 @@ def test_page_and_json_have_the_same_verdicts_and_no_dossier_goes_into_out(out, 
     )
     dossier = make_dossier(out, protocol=tmp_path / "p.toml")
     page = write_dossier(dossier, out, tmp_path / "dossier").read_text(encoding="utf-8")
+    # A number is not broken into two lines.
+    assert re.search(r'<td class="whole"><bdi>0\.\d+</bdi></td>', page)
     content = json.loads((tmp_path / "dossier" / "validation.json").read_text())
     assert [one["verdict"] for one in content["limits"]] == ["met", "not met", "met"]
     assert "2 met, 1 not met" in page

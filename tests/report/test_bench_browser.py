@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from mnbatch.app.review_service import review_server
+from mnbatch.app.review_service import served
 from mnbatch.report.build import ReportOptions, build_reports
 from mnbatch.results.store import Store
 from mnbatch.review.queue import ReviewPlan, save_plan
@@ -33,14 +32,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, module_add_slide: Callable[.
 @contextlib.contextmanager
 def serving(store: Store) -> Iterator[str]:
     """The gallery's address while a server is there; the next one has the same."""
-    with review_server(store.paths.root) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server.address.replace("index.html", "slides/s1/gallery.html")
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(store.paths.root) as server:
+        yield server.address.replace("index.html", "slides/s1/gallery.html")
 
 
 @pytest.fixture
@@ -342,6 +335,40 @@ def test_the_last_decisions_are_in_sight_and_a_click_corrects_one(page: Any, bui
     key(page, "x")
     assert [row[1] for row in decided(page) if row[0] == cells[0]] == ["not_scorable"]
     assert shown(page) == goes_on
+
+
+def test_the_last_decisions_stay_in_sight_when_the_server_has_gone(page: Any, built: Store) -> None:
+    """On a laptop, over the banner; one whose picture cannot be had shows the cell's name, and its picture later."""
+    metrics = {"width": 1366, "height": 768, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    with serving(built) as address:
+        begin(page, address)
+        wait(lambda: ready(page))
+    try:
+        key(page, "n")
+        wait(lambda: banner(page) != "")
+        bottom = "document.querySelector('#echo button').getBoundingClientRect().bottom"
+        wait(lambda: 0 < js(page, bottom) <= 768)
+        # A cell that no page has loaded: its strip is asked for now, and nobody answers.
+        page.execute_script("""
+          const cell = mnbatch.cells.find((one) => !mnbatch.pictures.ready(one) && one.strip !== mnbatch.cells[0].strip)
+            || mnbatch.cells.find((one) => !mnbatch.pictures.ready(one));
+          mnbatch.pictures.load = ((load) => (one) => one === cell && !window.back
+            ? Promise.reject(new Error("away")) : load(one))(mnbatch.pictures.load);
+          const recent = mnbatch.state.recent;
+          mnbatch.state.recent = () => [[cell, { d: "mn", c: 2 }], ...recent()];
+          window.cell = cell;
+          mnbatch.bench.echo(() => {});""")
+        wait(lambda: js(page, "document.querySelectorAll('#echo .lost').length") == 1)
+        lost = "document.querySelector('#echo .lost')"
+        assert js(page, f"{lost}.innerText.trim().split(/\\n+/)") == [js(page, "cell.label"), "MN × 2"]
+        page.execute_script("window.back = true")
+        with serving(built):
+            wait(lambda: banner(page) == "")
+            page.execute_script("mnbatch.bench.echo(() => {})")
+            wait(lambda: js(page, "document.querySelectorAll('#echo .lost').length") == 0)
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_keys_can_be_set_and_other_keyboards_work(page: Any, built: Store) -> None:

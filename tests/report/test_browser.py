@@ -176,3 +176,20 @@ def test_print_shows_the_evidence_on_white_whatever_is_switched_off(browser: Any
         assert background in {"rgb(255, 255, 255)", "rgba(255, 255, 255, 1)"}
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
+def test_no_word_of_a_light_is_broken_on_a_phone(browser: Any, report: Store) -> None:
+    """The column was as narrow as a letter: "us e wi th ca re"."""
+    width(browser, 375)
+    browser.get(report.paths.index.as_uri())
+    lines = browser.execute_script("""
+        return [...document.querySelectorAll("td.lamp .light > span")].flatMap((light) => {
+          const node = light.firstChild, range = document.createRange();
+          return [...node.data.matchAll(/\\S+/g)].map((word) => {
+            range.setStart(node, word.index);
+            range.setEnd(node, word.index + word[0].length);
+            return [word[0], range.getClientRects().length];
+          });
+        });""")
+    assert lines
+    assert [word for word, number in lines if number != 1] == []

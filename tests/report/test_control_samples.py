@@ -10,6 +10,7 @@ from mnbatch.assay.sample_sheet import read_samples
 from mnbatch.report.build import ReportOptions, build_reports
 from mnbatch.report.control_samples import check_controls
 from mnbatch.results.annotations import load_samples, save_samples
+from mnbatch.results.lock import hold_lock
 from mnbatch.results.roster import open_roster
 from tests.in_process import mnbatch
 
@@ -125,6 +126,83 @@ def test_the_exit_code_tells(scored, tmp_path):
         assert ("* Control samples missed: POS" in night(scored.paths.root, None, None, code)["summary"]) == bool(code)
     assert load_samples(scored.paths)["pos"]["control"] == "positive"
     assert load_samples(scored.paths)["neg"] == {"donor": "NEG", "control": "yes"}
+
+
+def _cut(paths):
+    data = paths.slides_csv.read_bytes()
+    paths.slides_csv.write_bytes(data[: len(data) // 2])
+
+
+def _emptied(paths):
+    paths.slides_csv.write_bytes(b"")
+
+
+def _other_bytes(paths):
+    paths.slides_csv.write_bytes(bytes(range(256)) * 8)
+
+
+def _edited(paths):
+    text = paths.slides_csv.read_text(encoding="utf-8")
+    assert "missed: POS" in text
+    paths.slides_csv.write_text(re.sub("missed: [^\n,]*", "met", text), encoding="utf-8")
+
+
+def _missing(paths):
+    paths.slides_csv.unlink()
+
+
+def _folder(paths):
+    paths.slides_csv.unlink()
+    paths.slides_csv.mkdir()
+
+
+def _seal_damaged(paths):
+    paths.report_seal.write_text("{")
+
+
+def _header_cut_and_no_seal(paths):
+    paths.report_seal.unlink()
+    paths.slides_csv.write_bytes(paths.slides_csv.read_bytes()[40:])
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (_cut, "slides.csv is not as the report wrote it"),
+        (_emptied, "slides.csv is not as the report wrote it"),
+        (_other_bytes, "slides.csv is damaged"),
+        (_edited, "slides.csv is not as the report wrote it"),
+        (_missing, "slides.csv is missing"),
+        (_folder, "slides.csv cannot be read (it is a directory, not a file)"),
+        (_seal_damaged, "report.json, by which slides.csv is checked, is damaged or cannot be read"),
+        (_header_cut_and_no_seal, "slides.csv is not as the report wrote it"),
+    ],
+)
+def test_a_damaged_table_is_no_met_control(scored, harm, words):
+    build_reports(scored, OPTIONS, sheet(low="120"))
+    scored.paths.batch.write_text("{}")
+    assert out_status(scored.paths.root).controls.startswith("missed: POS")
+    harm(scored.paths)
+    found = out_status(scored.paths.root)
+    assert (found.exit_code, found.controls) == (3, f"not known: {words}")
+    assert f"control samples: whether they met their ranges is not known: {words}" in found.verdict
+    summary = night(scored.paths.root, None, None, 3)["summary"]
+    assert f"* Control samples: whether they met their ranges is not known: {words}\n" in summary
+    assert "out of their range" not in summary
+    if harm is not _folder:
+        build_reports(scored, OPTIONS, sheet(low="120"))
+        assert out_status(scored.paths.root).controls.startswith("missed: POS")
+
+
+def test_without_a_report_or_with_one_of_an_earlier_version_nothing_is_made_up(scored):
+    build_reports(scored, OPTIONS, sheet())
+    scored.paths.batch.write_text("{}")
+    with hold_lock(scored.paths.lock):
+        scored.paths.slides_csv.unlink()
+        assert out_status(scored.paths.root).controls == ""
+    build_reports(scored, OPTIONS, sheet())
+    scored.paths.report_seal.unlink()
+    assert out_status(scored.paths.root).controls == ""
 
 
 @pytest.mark.parametrize(

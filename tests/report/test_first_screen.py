@@ -84,7 +84,7 @@ def test_the_batch_page_has_the_highest_class_and_dose_first(dosed):
     assert re.findall(r'href="donors/(D\d)-', table)[:4] == ["D1", "D3", "D2", "D4"]
     assert "1 to 2 Gy" in table
     # D2 and D3 cannot be told from no exposure: their dose is no zero.
-    assert table.count(">not shown<") == 2
+    assert table.count(">none shown<") == 2
     assert ">0.00<" not in table
 
 

@@ -152,6 +152,10 @@ def test_a_donor_of_known_age_and_sex_is_compared_with_what_controls_of_that_age
     assert float(young["background_p"]) < 0.05 < float(old["background_p"])
     assert old["background_basis"].endswith("what 20 control donors let expect of a woman of 75")
     assert slides["old"]["background_basis"] == old["background_basis"]
+    # Which background was taken is stated next to the light; it is none of the reasons to take care.
+    said = page(store, "old")
+    assert "<small>Background: own controls by age and sex" in said
+    assert "<li>Background" not in said
     assert old["background_basis"] in old["light_reasons"]
     assert "of this age and sex" in untagged(page(store, "old"))
     assert "what 20 control donors let expect of a woman of 75; 95 of 100 unexposed ones" in untagged(

@@ -58,6 +58,7 @@ def test_where_reviewers_differ_the_call_stands_and_the_interval_holds_both(queu
     bo[0] = tools.change(bo[0], decision="not_mn" if ada[0].decision == "mn" else "mn")
     review = slide_review(queue, Trail((*ada, *bo)))
     assert [d.cell_id for d in review.disagreements] == [ada[0].cell_id]
+    assert pool([review]).disagreements == review.disagreements
     assert review.agreements[0].cells == queue.drawn
     assert 0 < review.agreements[0].kappa < 1
     alone = slide_review(queue, Trail(tuple(ada)))

@@ -119,8 +119,9 @@ mnbatch.bench = (() => {
     const box = part("echo"), before = echoed;
     echoed = new Map(mnbatch.state.recent().map(([cell, value]) => {
       const words = mnbatch.words.said(value), known = before.get(cell);
-      return [cell, known && known.words === words ? known : { words, item: echoItem(cell, value, words, choose) }];
+      return [cell, known && known.words === words ? known : { words, ...echoItem(cell, value, words, choose) }];
     }));
+    for (const one of echoed.values()) one.again();
     const items = [...echoed.values()].map((one) => one.item);
     for (const old of [...box.children]) if (!items.includes(old)) old.remove();
     items.forEach((item, at) => { if (box.children[at] !== item) box.insertBefore(item, box.children[at] || null); });
@@ -135,13 +136,20 @@ mnbatch.bench = (() => {
     button.dataset.said = value.d;
     words.textContent = said;
     button.setAttribute("aria-label", `${cell.label}: ${said}. Show it again`);
-    const both = () => { mnbatch.pictures.show(parts.picture, cell); button.classList.remove("late"); };
+    const both = () => { mnbatch.pictures.show(parts.picture, cell); button.classList.remove("late", "lost"); };
+    // What was decided stays in sight, by the cell's name, while its picture cannot be had.
+    const lost = () => { button.classList.remove("late"); button.classList.add("lost"); };
+    const name = document.createElement("span");
+    name.className = "name";
+    name.textContent = cell.label;
+    parts.frame.append(name);
     button.append(parts.frame, words);
     if (mnbatch.pictures.ready(cell)) both();
-    else { button.classList.add("late"); mnbatch.pictures.load(cell).then(both).catch(() => {}); }
+    else { button.classList.add("late"); mnbatch.pictures.load(cell).then(both).catch(lost); }
+    const again = () => { if (button.classList.contains("lost")) mnbatch.pictures.load(cell).then(both).catch(lost); };
     button.addEventListener("click", () => choose(cell));
     item.append(button);
-    return item;
+    return { item, again };
   }
 
   function banner(words, refused) {

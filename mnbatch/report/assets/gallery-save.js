@@ -45,19 +45,20 @@ mnbatch.save = (() => {
 
   const root = () => location.pathname.split("/").slice(0, 2).join("/");
   const tell = () => { for (const heard of listeners) heard(); };
+  const kept = (rows) => `Nothing is lost: this browser keeps ${rows.length === 1 ? "it" : "them"}`;
   const are = (rows) => `${outbox.named(rows)} ${rows.length === 1 ? "is" : "are"} not saved`;
 
   // What stands over the picture until all is in OUT: whose decisions, how many, why, and what to do.
   function fault() {
     const held = stuck(), rows = fresh();
     if (away) {
-      return `${rows.length ? are(rows) : "What is decided in OUT cannot be read"}: ${away} ${rows.length ? "Nothing is lost: this browser keeps them. " : ""}`
-        + `Deciding is stopped. Start \`mnbatch review serve\` again: this page goes on by itself${rows.length ? " and sends them." : "."}`;
+      return `${rows.length ? are(rows) : "What is decided in OUT cannot be read"}: ${away} ${rows.length ? `${kept(rows)}. ` : ""}`
+        + `Deciding is stopped. Start \`mnbatch review serve\` again: this page goes on by itself${rows.length ? ` and sends ${rows.length === 1 ? "it" : "them"}.` : "."}`;
     }
     if (!held.length) return "";
     const why = [...new Set(refused.values())].join(" ");
-    return `${are(held)}: ${why} Nothing is lost: this browser keeps them, and they are tried again.${own(held) ? " Deciding is stopped: reload the page." : ""} `
-      + "If they are of an earlier result, save them as a file, then remove them here.";
+    return `${are(held)}: ${why} ${kept(held)}, and tries again.${own(held) ? " Deciding is stopped: reload the page." : ""} `
+      + "What is of an earlier result can be saved as a file and then removed here.";
   }
   // Whether this person's next decision would be refused like these.
   const own = (held) => held.some((row) => row.reviewer === mnbatch.state.reviewer && mnbatch.byId.has(row.cell_id)
