@@ -79,6 +79,9 @@ def _common(item: DonorItem | SlideItem, status: str, reason: str) -> Reasons:
     found: Reasons = []
     if item.call.frequency is None:
         found.append(("red", f"{'waits to be scored' if status == 'waiting' else 'nothing was counted'}: {reason}"))
+    open_cells = sum(not one.settled for one in item.review.disagreements)
+    if open_cells:
+        found.append(("amber", f"reviewers differ on {wording.plural(open_cells, 'cell')}: have a third person decide"))
     if item.controls.flagged:
         found.append(("red", "the control samples of this batch are out of their range, or could not be judged"))
     return found

@@ -53,6 +53,12 @@ class Disagreement:
     decisions: tuple[tuple[str, str], ...]
     adjudicated: str = ""
 
+    @property
+    def settled(self) -> bool:
+        """Whether the cell counts as one thing: by a third person, or because more than half decided alike."""
+        words = Counter(word.partition(COUNT)[0] for _, word in self.decisions)
+        return bool(self.adjudicated) or 2 * max(words.values()) > len(self.decisions)
+
 
 def cohens_kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
     """Agreement beyond chance of paired decisions, at most 1; None without cells or when only one word was used."""

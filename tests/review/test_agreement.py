@@ -57,3 +57,17 @@ def test_a_third_decides_where_two_differ(words, together):
         for i, word in enumerate(words)
     ]
     assert combined({d.reviewer: {"c": d} for d in decisions}) == {"c": together}
+
+
+@pytest.mark.parametrize(
+    ("told", "third", "settled"),
+    [
+        ({"Ada": "mn", "Bo": "not_mn"}, {}, False),
+        ({"Ada": "mn", "Bo": "not_mn"}, {"c": "mn"}, True),
+        ({"Ada": "mn × 1", "Bo": "not_mn", "Cy": "mn × 2"}, {}, True),
+        ({"Ada": "mn", "Bo": "not_mn", "Cy": "not_scorable"}, {}, False),
+    ],
+)
+def test_a_difference_is_settled_by_a_third_person_or_by_more_than_half(told, third, settled):
+    (one,) = disagreements({who: {"c": word} for who, word in told.items()}, third)
+    assert one.settled is settled

@@ -1,0 +1,24 @@
+"""The light of a result: what speaks against it is a reason of it, wherever it was noticed."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+from mnbatch.report.trust_light import slide_light
+from mnbatch.review.estimate import Disagreement
+from mnbatch.review.review_status import NO_REVIEW
+
+
+def light(*differences: Disagreement):
+    call = SimpleNamespace(frequency=None, status="failed", reason="no cell")
+    review = replace(NO_REVIEW, disagreements=differences)
+    controls = SimpleNamespace(flagged=())
+    return slide_light(SimpleNamespace(call=call, review=review, controls=controls, statistics=None))  # type: ignore[arg-type]
+
+
+def test_cells_that_reviewers_left_open_are_a_reason() -> None:
+    """A light was green, nothing speaks against it, while two reviewers differed on six cells."""
+    two = (("Ada", "mn"), ("Bo", "not_mn"))
+    found = light(Disagreement("c1", two), Disagreement("c2", two, "mn"), Disagreement("c3", two))
+    assert "Reviewers differ on 2 cells: have a third person decide." in found.reasons
+    settled = light(Disagreement("c2", two, "mn"))
+    assert not any("differ" in text for text in settled.reasons)
