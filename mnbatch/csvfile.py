@@ -35,6 +35,8 @@ _SPELLED = re.compile(r"\\(\\|u[0-9a-f]{4})")
 # Excel, LibreOffice and Google Sheets evaluate a field that begins with one of these, some after blanks.
 _FORMULA = re.compile("'*(\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# Most fields of a run's tables: nothing in them is spelled out, evaluated or quoted, whatever `text` is.
+_PLAIN = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.:/\-]*")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 # The default of 131072 characters is less than the outline of a large region, and than a note that was pasted whole.
@@ -136,10 +138,12 @@ class CsvWriter:
         self._stream.write(line.encode("utf-8") + self._end)
 
     def _field(self, value: Value) -> str:
-        if value is None:
+        if value is None or value == "":
             return ""
         if isinstance(value, Number) or not isinstance(value, str):
             return str(value)
+        if _PLAIN.fullmatch(value):
+            return value
         text = self._text(value)
         return '"' + text.replace('"', '""') + '"' if _TO_QUOTE.search(text) else text
 

@@ -16,6 +16,7 @@ from mnbatch.assay.same_scene_slides import FEWEST_STAINED, SlideCells, same_cel
 from mnbatch.errors import SlideError
 
 _SMALL = 16
+_EACH = SIDE // _SMALL
 _TURNS = (2, 3, 4, 5)
 _FEWEST = 3
 """Cells. With fewer, crops in turn may be alike by chance."""
@@ -100,7 +101,8 @@ class CropScenes:
 
 
 def _coarse(thumbnail: bytes) -> Floats:
-    parts = np.frombuffer(thumbnail, np.uint8).reshape(_SMALL, SIDE // _SMALL, _SMALL, SIDE // _SMALL)
-    values = parts.mean(axis=(1, 3), dtype=np.float32).ravel()
+    # Sums of few whole numbers, rows first, so that every step runs over long rows.
+    rows = np.frombuffer(thumbnail, np.uint8).reshape(_SMALL, _EACH, SIDE).sum(axis=1, dtype=np.uint16)
+    values = (rows.reshape(_SMALL, _SMALL, _EACH).sum(axis=2, dtype=np.uint16) / np.float32(_EACH**2)).ravel()
     values -= values.mean()
     return np.asarray(values / max(float(np.linalg.norm(values)), 1e-6), np.float32)

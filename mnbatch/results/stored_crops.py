@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import imagecodecs
@@ -21,6 +22,7 @@ MAPS = ("attention5", "attention6", "evidence")
 JPEG_QUALITY = 85
 
 
+@cache
 def map_record(number: int) -> np.dtype[np.void]:
     """Type of one cell's maps of `number` x `number` positions, 511 bytes for 13.
 
@@ -55,7 +57,8 @@ def pack_maps(maps: npt.NDArray[np.float32]) -> bytes:
     Which maps are there is in the slide's record (`Scoring.maps`).
     """
     record = np.zeros((), map_record(maps.shape[-1]))
-    maps = np.nan_to_num(maps)
+    if not np.isfinite(maps).all():
+        maps = np.nan_to_num(maps)
     record["attention"] = np.clip(np.rint(maps[:2] * 255), 0, 255)
     scale = float(np.abs(maps[2]).max())
     record["evidence_scale"] = scale
