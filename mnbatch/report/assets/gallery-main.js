@@ -304,7 +304,7 @@ mnbatch.start = () => {
     const limit = shown ? shown.slide.limit : 1;
     const absent = shown && !shown.slide.given.includes(options.kind);
     bench.text("legend", !options.heat ? "map off" : absent ? "the model of this slide has no such map" : options.kind === "evidence"
-      ? `evidence: blue against MN, clear 0, amber to red for MN; full colour at ${limit} logits a position`
+      ? `evidence: blue against MN, clear 0, amber to red for MN; full colour at ${limit} log odds a position`
       : `attention of layer ${options.kind.slice(-1)}: clear 0 to teal 1`);
   }
 
