@@ -65,7 +65,7 @@ class Laboratory:
 
     def logged(self) -> str:
         """What the logs of all runs say; private."""
-        texts = [path.read_text() for path in sorted((self.out / "runs").iterdir())]
+        texts = [path.read_text(errors="replace") for path in sorted((self.out / "runs").iterdir())]
         return "\n".join(texts).encode().decode("unicode_escape").encode("latin-1", "ignore").decode("latin-1")
 
 
