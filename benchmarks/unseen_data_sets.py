@@ -220,6 +220,7 @@ def adapt(asked: argparse.Namespace) -> None:
     kept = asked.out / "adapt.json"
     rows = json.loads(kept.read_text()) if kept.is_file() else []
     names = sorted({name for name in step.sets if name.startswith(ADAPTED)}, reverse=True)
+    names = [name for name in names if step.without(name).is_file()]
     for draw in range(DRAWS):
         for name in names:
             order = np.random.default_rng([SEED, draw]).permutation(np.flatnonzero(step.sets == name))
