@@ -61,7 +61,7 @@ def donor_light(item: DonorItem) -> TrustLight:
         if item.call.status == "partial":
             reasons.append(("amber", f"not all was counted: {item.call.reason}"))
         reasons += _cells(frequency.bn_cells, item.call.status == "insufficient")
-    return _light(reasons, _background(item))
+    return _light([*reasons, *_left_open(item)], _background(item))
 
 
 def slide_light(item: SlideItem) -> TrustLight:
@@ -72,16 +72,13 @@ def slide_light(item: SlideItem) -> TrustLight:
         if item.estimates.shifted:
             reasons.append(_shifted(item))
         reasons += _cells(item.call.frequency.bn_cells, False)
-    return _light(reasons, _background(item))
+    return _light([*reasons, *_left_open(item)], _background(item))
 
 
 def _common(item: DonorItem | SlideItem, status: str, reason: str) -> Reasons:
     found: Reasons = []
     if item.call.frequency is None:
         found.append(("red", f"{'waits to be scored' if status == 'waiting' else 'nothing was counted'}: {reason}"))
-    open_cells = sum(not one.settled for one in item.review.disagreements)
-    if open_cells:
-        found.append(("amber", f"reviewers differ on {wording.plural(open_cells, 'cell')}: have a third person decide"))
     if item.controls.flagged:
         found.append(("red", "the control samples of this batch are out of their range, or could not be judged"))
     return found
@@ -113,6 +110,14 @@ def _review(item: DonorItem | SlideItem, dose: DonorDose | None) -> Reasons:
     if dose is not None:
         return [("amber", f"{what}: the dose rests on the model's calls alone")]
     return [("red", f"{what}: only a count of calls is known, no frequency")]
+
+
+def _left_open(item: DonorItem | SlideItem) -> Reasons:
+    """Cells that two people decided differently count as unsure, until a third one decides."""
+    cells = sum(not one.settled for one in item.review.disagreements)
+    if not cells:
+        return []
+    return [("amber", f"reviewers differ on {wording.plural(cells, 'cell')}: have a third person decide")]
 
 
 def _cells(cells: int, insufficient: bool) -> Reasons:
