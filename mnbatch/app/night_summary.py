@@ -121,6 +121,8 @@ def _done(content: Mapping[str, Any]) -> list[str]:
         lines.append(f"* {slides['done']} of {slides['total']} slides are counted; tables and pages: index.html.")
     if this:
         lines.append(f"* This run scored {this['scored']} slides; {this['unchanged']} were unchanged.")
+        if this["taken_over"]:
+            lines.append(f"* The scores of {this['taken_over']} slides were taken over from another OUT (--reuse).")
     return lines or ["* Nothing."]
 
 

@@ -219,6 +219,7 @@ def test_scores_of_an_earlier_out_are_taken_over(place) -> None:
     assert done.returncode == 0, done.stderr
     assert "2 slides" in next(line for line in done.stdout.splitlines() if line.startswith("scores taken over"))
     assert "0 scored" in done.stdout
+    assert "The scores of 2 slides were taken over" in (new / "summary.md").read_text()
     for path in [*place.out.glob("*.csv"), *place.out.glob("slides/*/g1/*"), *place.out.glob("slides/*/cells.csv")]:
         assert (new / path.relative_to(place.out)).read_bytes() == path.read_bytes(), path
     assert mnbatch("verify", new).returncode == 0
