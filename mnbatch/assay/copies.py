@@ -91,11 +91,6 @@ Elsewhere = Mapping[int, Copied | SharedCell | Original]
 Runs = Sequence[Sequence[CopyOf]]
 
 
-def find_runs(slides: Sequence[tuple[str, Digests]], near: Sequence[tuple[CellAt, CellAt]] = ()) -> Runs:
-    """Groups of two and more cells of one picture, each in slide order; arguments as for `find_copies`."""
-    return _runs(slides, near)
-
-
 def find_shared(
     slides: Sequence[tuple[str, Digests]],
     donors: Mapping[str, str],
@@ -173,8 +168,11 @@ def _differ(digests: Mapping[str, Digests], one: CopyOf, other: CopyOf) -> bool:
     return not np.array_equal(digests[one.slide_id][one.row], digests[other.slide_id][other.row])
 
 
-def _runs(slides: Sequence[tuple[str, Digests]], near: Sequence[tuple[CellAt, CellAt]]) -> list[list[CopyOf]]:
-    """Groups of two and more cells of one picture, each in slide order. One sort: n log n."""
+def find_runs(slides: Sequence[tuple[str, Digests]], near: Sequence[tuple[CellAt, CellAt]] = ()) -> Runs:
+    """Groups of two and more cells of one picture, each in slide order; arguments as for `find_copies`.
+
+    One sort: n log n.
+    """
     lengths = [len(digests) for _, digests in slides]
     if not sum(lengths):
         return []
