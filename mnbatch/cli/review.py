@@ -366,7 +366,7 @@ def _lines(slide_id: str, review: SlideReview) -> list[str]:
         lines.append(
             f"  differ on {d.cell_id}: "
             + ", ".join(f"{who} {word}" for who, word in d.decisions)
-            + (f"; adjudicated: {d.adjudicated}" if d.adjudicated else "")
+            + (f"; {d.by_third}" if d.by_third else "")
         )
     lines += _double_lines(review)
     if review.torn:

@@ -134,7 +134,7 @@ def review_view(review: SlideReview, gallery: str) -> ReviewView:
         differences=tuple(
             f"{d.cell_id}: "
             + ", ".join(f"{who}: {word.replace('_', ' ')}" for who, word in d.decisions)
-            + (f"; adjudicated: {d.adjudicated.replace('_', ' ')}" if d.adjudicated else "")
+            + (f"; {d.by_third}" if d.by_third else "")
             for d in shown
         ),
         differences_text=f"{wording.plural(len(review.disagreements), 'cell')} decided differently"

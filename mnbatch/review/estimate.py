@@ -46,18 +46,32 @@ class Disagreement:
 
     Attributes:
         decisions: (reviewer, decision) of each; `mn × 2` where two micronuclei were counted.
-        adjudicated: a third person's decision, which is valid; "" where there is none.
+        adjudicated: decisions of those who adjudicated the cell; they count in place of the reviewers'.
     """
 
     cell_id: str
     decisions: tuple[tuple[str, str], ...]
-    adjudicated: str = ""
+    adjudicated: tuple[str, ...] = ()
 
     @property
     def settled(self) -> bool:
         """Whether the cell counts as one thing: by a third person, or because more than half decided alike."""
-        words = Counter(word.partition(COUNT)[0] for _, word in self.decisions)
-        return bool(self.adjudicated) or 2 * max(words.values()) > len(self.decisions)
+        words = self.adjudicated or tuple(word for _, word in self.decisions)
+        return majority([word.partition(COUNT)[0] for word in words]) is not None
+
+    @property
+    def by_third(self) -> str:
+        """What a third person said, as pages and the command print it; "" where nobody adjudicated."""
+        if not self.adjudicated:
+            return ""
+        words = ", ".join(word.replace("_", " ") for word in sorted(set(self.adjudicated)))
+        return f"adjudicated: {words}" if self.settled else f"adjudicators differ: {words}"
+
+
+def majority(words: Sequence[str]) -> str | None:
+    """The decision that is valid for a cell: that of all, or of more than half of three or more; None without one."""
+    word, number = Counter(words).most_common(1)[0]
+    return word if number == len(words) or (len(words) > 2 and 2 * number > len(words)) else None
 
 
 def cohens_kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
@@ -83,22 +97,23 @@ def agreements(by_reviewer: Mapping[str, Mapping[str, str]]) -> tuple[Agreement,
 
 
 def disagreements(
-    by_reviewer: Mapping[str, Mapping[str, str]], adjudicated: Mapping[str, str] | None = None
+    by_reviewer: Mapping[str, Mapping[str, str]], adjudicated: Mapping[str, Sequence[str]] | None = None
 ) -> tuple[Disagreement, ...]:
-    """Cells that were decided differently, in the order of their ids.
+    """Cells that were decided or adjudicated differently, in the order of their ids.
 
     Args:
         by_reviewer: reviewer -> cell_id -> decision, `mn × 2` for two micronuclei; `mn` alone fits any number.
-        adjudicated: cell_id -> decision of a third person.
+        adjudicated: cell_id -> decisions of those who adjudicated it.
     """
     by_cell: dict[str, list[tuple[str, str]]] = {}
     for reviewer in sorted(by_reviewer):
         for cell_id, decision in by_reviewer[reviewer].items():
             by_cell.setdefault(cell_id, []).append((reviewer, decision))
+    final = {cell_id: tuple(words) for cell_id, words in (adjudicated or {}).items()}
     return tuple(
-        Disagreement(cell_id, tuple(decided), (adjudicated or {}).get(cell_id, ""))
-        for cell_id, decided in sorted(by_cell.items())
-        if differ([decision for _, decision in decided])
+        Disagreement(cell_id, tuple(by_cell.get(cell_id, ())), final.get(cell_id, ()))
+        for cell_id in sorted(by_cell.keys() | final.keys())
+        if differ([word for _, word in by_cell.get(cell_id, ())]) or differ(final.get(cell_id, ()))
     )
 
 

@@ -20,6 +20,7 @@ from mnbatch.review.estimate import (
     agreements,
     disagreements,
     estimate,
+    majority,
 )
 from mnbatch.review.queue import STRATA, Mode, Queue
 from mnbatch.review.trail import Trail
@@ -126,16 +127,19 @@ def combined(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> dict[str, str
 
 def _together(decisions: Sequence[Decision]) -> str:
     final = [d.decision for d in decisions if d.look == ADJUDICATION] or [d.decision for d in decisions]
-    word, number = Counter(final).most_common(1)[0]
-    return word if number == len(final) or (len(final) > 2 and 2 * number > len(final)) else "unsure"
+    return majority(final) or "unsure"
 
 
-def _differences(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> tuple[Disagreement, ...]:
-    """Where first and second looks differ, and what a third person decided."""
+def differences(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> tuple[Disagreement, ...]:
+    """Where first and second looks differ, and what those who adjudicated decided."""
     words = {
         who: {cell: _word(d) for cell, d in said.items() if d.look != ADJUDICATION} for who, said in by_reviewer.items()
     }
-    third = {cell: _word(d) for said in by_reviewer.values() for cell, d in said.items() if d.look == ADJUDICATION}
+    third: dict[str, list[str]] = {}
+    for who in sorted(by_reviewer):
+        for cell, d in by_reviewer[who].items():
+            if d.look == ADJUDICATION:
+                third.setdefault(cell, []).append(_word(d))
     return disagreements(words, third)
 
 
@@ -256,7 +260,7 @@ def slide_review(queue: Queue, trail: Trail) -> SlideReview:
         estimate=estimate(tallies),
         reviewers=tuple(_state(queue, who, said) for who, said in sorted(by_reviewer.items())),
         agreements=agreements(words),
-        disagreements=_differences(by_reviewer),
+        disagreements=differences(by_reviewer),
         outdated=outdated,
         torn=trail.torn,
         result_key=queue.result_key,

@@ -270,9 +270,7 @@ def test_a_scheduler_that_vanishes_ends_the_run_and_finished_slides_stay(place, 
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", tmp_path / "at.json"]
     helper = subprocess.Popen([*worker, "--nthreads", "1", "--no-dashboard"], stderr=subprocess.DEVNULL)
     try:
-        while not (tmp_path / "at.json").exists():
-            assert scheduler.poll() is None
-        address = json.loads((tmp_path / "at.json").read_text())["address"]
+        address = address_when_written(scheduler, tmp_path / "at.json")
         out, stop = tmp_path / "out", threading.Event()
         killer = threading.Thread(target=kill_when_committed, args=(scheduler, out, stop))
         killer.start()
@@ -290,6 +288,16 @@ def test_a_scheduler_that_vanishes_ends_the_run_and_finished_slides_stay(place, 
     assert kept >= 1
     assert f"{8 - kept} scored" in mnbatch("run", *place[1], "--out", out).stdout
     assert contents(out) == contents(place[0] / "plain")
+
+
+def address_when_written(scheduler, path):
+    """The address that a scheduler writes into its file; the file is there before its text is."""
+    while scheduler.poll() is None:
+        try:
+            return json.loads(path.read_text())["address"]
+        except (FileNotFoundError, json.JSONDecodeError):
+            continue
+    raise AssertionError(f"the scheduler ended with {scheduler.returncode}")
 
 
 def kill_when_committed(process, out, stop):

@@ -18,7 +18,7 @@ def light(*differences: Disagreement):
 def test_cells_that_reviewers_left_open_are_a_reason() -> None:
     """A light was green, nothing speaks against it, while two reviewers differed on six cells."""
     two = (("Ada", "mn"), ("Bo", "not_mn"))
-    found = light(Disagreement("c1", two), Disagreement("c2", two, "mn"), Disagreement("c3", two))
+    found = light(Disagreement("c1", two), Disagreement("c2", two, ("mn",)), Disagreement("c3", two))
     assert "Reviewers differ on 2 cells: have a third person decide." in found.reasons
-    settled = light(Disagreement("c2", two, "mn"))
+    settled = light(Disagreement("c2", two, ("mn",)))
     assert not any("differ" in text for text in settled.reasons)

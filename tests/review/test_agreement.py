@@ -5,7 +5,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from mnbatch.review.decisions import Decision
 from mnbatch.review.estimate import agreements, cohens_kappa, disagreements
-from mnbatch.review.review_status import combined
+from mnbatch.review.review_status import combined, differences
 
 
 def test_kappa_is_cohens():
@@ -63,7 +63,10 @@ def test_a_third_decides_where_two_differ(words, together):
     ("told", "third", "settled"),
     [
         ({"Ada": "mn", "Bo": "not_mn"}, {}, False),
-        ({"Ada": "mn", "Bo": "not_mn"}, {"c": "mn"}, True),
+        ({"Ada": "mn", "Bo": "not_mn"}, {"c": ["mn"]}, True),
+        ({"Ada": "mn", "Bo": "not_mn"}, {"c": ["mn", "not_mn"]}, False),
+        ({"Ada": "mn", "Bo": "mn"}, {"c": ["mn", "not_mn"]}, False),
+        ({"Ada": "mn", "Bo": "not_mn"}, {"c": ["mn", "not_mn", "mn × 2"]}, True),
         ({"Ada": "mn × 1", "Bo": "not_mn", "Cy": "mn × 2"}, {}, True),
         ({"Ada": "mn", "Bo": "not_mn", "Cy": "not_scorable"}, {}, False),
     ],
@@ -71,3 +74,14 @@ def test_a_third_decides_where_two_differ(words, together):
 def test_a_difference_is_settled_by_a_third_person_or_by_more_than_half(told, third, settled):
     (one,) = disagreements({who: {"c": word} for who, word in told.items()}, third)
     assert one.settled is settled
+    assert one.by_third.startswith("adjudicat" if third else "")
+    assert ("adjudicators differ" in one.by_third) is (bool(third) and not settled)
+
+
+def test_adjudicators_who_differ_leave_the_cell_open_in_list_and_count_alike():
+    said = [_decision("Ada", "mn"), _decision("Bo", "not_mn"), _decision("Cy", "mn", "adjudication")]
+    said.append(_decision("Di", "not_mn", "adjudication"))
+    by_reviewer = {d.reviewer: {"c": d} for d in said}
+    (one,) = differences(by_reviewer)
+    assert (combined(by_reviewer), one.settled) == ({"c": "unsure"}, False)
+    assert one.by_third == "adjudicators differ: mn, not mn"
