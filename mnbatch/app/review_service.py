@@ -15,7 +15,7 @@ from mnbatch.app.rebuild import Rebuilt, open_store, rebuild_after_change
 from mnbatch.app.scoring_model import one_scoring
 from mnbatch.app.signing_service import Signed, SignRequest, sign_donor
 from mnbatch.assay.sequential_verdict import ERROR
-from mnbatch.errors import StorageError
+from mnbatch.errors import StorageError, TrainingError
 from mnbatch.results.annotations import load_samples
 from mnbatch.results.roster import Missing, Roster, open_roster
 from mnbatch.results.store import Store
@@ -107,9 +107,16 @@ def export_for_model(
     Raises:
         UsageError: slides of two stains were reviewed and none was named.
         MismatchError: the slides were scored by different models.
+        TrainingError: the cells are all of one class.
         NoInputError, StorageError: as `export_reviewed`.
     """
     exported = export_reviewed(out, folder, reviewer, stain)
+    for number, word in ((exported.mn, "with"), (exported.not_mn, "without")):
+        if not number:
+            raise TrainingError(
+                f"The review of {out} has no cell {word} micronuclei ({exported.mn + exported.not_mn} cells in all).",
+                "Both classes are needed to learn and to judge: review more cells.",
+            )
     return exported, one_scoring(exported.scored_by, out)
 
 

@@ -22,6 +22,7 @@ COLUMNS = (
     *("file", "label", "mn_count", "slide", "donor", "cell_id", "p_mn", "reviewers"),
     *("stratum", "inclusion_probability"),
 )
+DIFFERENT = "decided differently by reviewers"
 LABELS = {"mn": "mn", "not_mn": "nomn"}
 
 
@@ -117,13 +118,25 @@ def export_labels(
         if len(rows) > before and (by := scored_by(record)):
             models.add(by)
     if not rows:
-        raise NoInputError(
-            f"{store.paths.root} has no decision{f' of {reviewer}' if reviewer else ''} that can be exported.",
-            "Review cells in the gallery and import the review first (`mnbatch review import`).",
-        )
+        raise _nothing(store.paths.root, reviewer, left_out)
     _write(folder, rows, crops)
     mn = sum(row[1] == "mn" for row in rows)
     return Exported(mn, len(rows) - mn, left_out, tuple(missing), tuple(sorted(models)))
+
+
+def _nothing(out: Path, reviewer: str | None, left_out: Mapping[str, int]) -> NoInputError:
+    what = f"{out} has no decision{f' of {reviewer}' if reviewer else ''} that can be exported"
+    if not left_out:
+        return NoInputError(
+            f"{what}.", "Review cells in the gallery and import the review first (`mnbatch review import`)."
+        )
+    why = "; ".join(f"{number} {reason}" for reason, number in sorted(left_out.items()))
+    return NoInputError(
+        f"{what}. Left out: {why}.",
+        "Where reviewers differ, have a third person decide the cells (`mnbatch review serve`)."
+        if DIFFERENT in left_out
+        else "Only cells decided MN or no MN on the present result, with their picture kept, can be exported.",
+    )
 
 
 def _add_slide(
@@ -178,7 +191,7 @@ def _reason(decisions: list[Decision], jpeg: bytes | None) -> str:
     words = {decision.decision for decision in decisions}
     word = combined({d.reviewer: {d.cell_id: d} for d in decisions})[decisions[0].cell_id]
     if len(words) > 1 and word == "unsure":
-        return "decided differently by reviewers"
+        return DIFFERENT
     if word not in LABELS:
         return word.replace("_", " ")
     return "" if jpeg is not None else "crop not kept"

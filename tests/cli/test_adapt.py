@@ -35,6 +35,24 @@ def test_without_a_review_there_is_nothing_to_learn_from(mnbatch, out, tmp_path)
     assert "has no decision that can be exported" in said
 
 
+def test_a_review_of_one_class_and_one_that_reviewers_disagree_on_are_named(mnbatch, out, queue, tmp_path):  # noqa: F811
+    root = out.paths.root
+    words = iter(("not_mn", "mn"))
+    for who in ("Ada", "Bo"):
+        word = next(words)
+        path = write_review(tmp_path / f"{who}.csv", decide(queue, lambda _, word=word: word, reviewer=who))
+        assert mnbatch("review", "import", root, path)[0] == 0
+        if who == "Ada":
+            code, _, said = mnbatch("adapt", root, "--out", tmp_path / "own")
+            assert (code, "mnbatch-adapt-" in said) == (2, False), said
+            assert f"The review of {root} has no cell with micronuclei ({queue.drawn} cells in all)" in said
+    code, _, said = mnbatch("adapt", root, "--out", tmp_path / "own")
+    assert code == 4
+    assert f"Left out: {queue.drawn} decided differently by reviewers." in said
+    assert "have a third person decide" in said
+    assert not (tmp_path / "own").exists()
+
+
 def test_a_model_that_did_not_score_these_cells_is_refused(mnbatch, out, queue, tmp_path):  # noqa: F811
     review(mnbatch, out, queue, tmp_path)
     code, _, said = mnbatch("adapt", out.paths.root, "--out", tmp_path / "own", "--model", "attention-alexnet")
