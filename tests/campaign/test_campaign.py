@@ -12,8 +12,8 @@ from tests.campaign.verdicts import kept
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARES = {
-    "kills": 0.03,
-    "disk": 0.02,
+    "kills": 0.0225,
+    "disk": 0.017,
     "tables": 0.05,
     "bombs": 0.1,
     "images": 0.1,
