@@ -95,6 +95,8 @@ class Page:
 
 BENCH = f"{NAMED}{PRESS} press('r');"
 THIRD = f"{NAMED}{PRESS} press('v');"
+AROUND = "(function again() { press('y'); if (!document.getElementById('context').open) setTimeout(again, 100); })();"
+"""The key for the field round a cell, until the cell is there to have one."""
 DIALOG = "document.querySelector('dialog[open]') !== null"
 PAGES = (
     Page("batch", "index.html"),
@@ -119,7 +121,7 @@ PAGES = (
     Page("settings", "slides/D01-a/gallery.html", before="document.getElementById('settings-open').click()",
          until=DIALOG, window=True),
     Page("criteria", "slides/D01-a/gallery.html", before=f"{PRESS} press('?')", until=DIALOG, window=True),
-    Page("context", "slides/D04-fields/gallery.html", before=f"{BENCH} press('y');",
+    Page("context", "slides/D04-fields/gallery.html", before=f"{BENCH} {AROUND}",
          until=f"{DIALOG} && document.getElementById('context-picture').complete", window=True),
     Page("dossier", "../dossier/index.html"),
     Page("control-chart", "../control-chart.html"),
