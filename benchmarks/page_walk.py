@@ -203,8 +203,9 @@ def prepared(folder: Path) -> Store:
     """The batch of the docs' pictures, its dossier, and the control chart of a year of such batches."""
     store = Store(folder / "out") if (folder / "dossier").is_dir() else make_all(folder)
     if not store.paths.batch.exists():
-        store.paths.batch.write_text("{}")
-    (batch,) = find_batches(folder, [])
+        stated = {"export": "/scanner/export", "layout": "donor-slide-folders", "pseudonymised": False, "kind": "crops"}
+        store.paths.batch.write_text(json.dumps(stated))
+    batch = find_batches(folder, [])[0]
     months = [
         replace(batch, folder=f"batch {n:02}", finished=f"2026-{n:02}-01T08:00:00+00:00", per_1000=8.0 + 3.0 * (n % 4))
         for n in range(1, 12)
