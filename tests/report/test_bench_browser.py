@@ -463,19 +463,24 @@ def test_who_is_one_of_those_who_differ_is_told_that_a_third_person_decides(page
         assert shown(page) == first
 
 
+@pytest.mark.parametrize("heat", [True, False])
 @pytest.mark.parametrize("size", [(375, 667), (1366, 768)])
-def test_picture_and_decisions_are_in_the_first_screen(page: Any, built: Store, size: tuple[int, int]) -> None:
+def test_picture_and_decisions_are_in_the_first_screen(
+    page: Any, built: Store, size: tuple[int, int], heat: bool
+) -> None:
     set_view(page, size)
     try:
         begin(page, (built.paths.slide("s1").root / "gallery.html").as_uri())
         wait(lambda: ready(page))
+        if js(page, "document.body.dataset.heat") != str(heat).lower():
+            key(page, "h")
         script = """
         const seen = [...document.querySelectorAll(".pics > *, [data-say]:not([data-note]), #undo")]
           .filter((part) => part.checkVisibility()).map((part) => part.getBoundingClientRect());
         const bar = document.querySelector("#panel > .decide").getBoundingClientRect();
         const pics = document.querySelector(".pics").getBoundingClientRect();
         const apart = pics.bottom <= bar.top || pics.right <= bar.left;
-        return [scrollY, seen.length > 8, seen.every((box) => box.top >= 0 && box.bottom <= innerHeight), apart];
+        return [scrollY, seen.length > 8 && pics.width > 300 && pics.height > 300, seen.every((box) => box.top >= 0 && box.bottom <= innerHeight), apart];
         """
         assert page.execute_script(script) == [0, True, True, True]
     finally:
