@@ -154,7 +154,7 @@ def _assets() -> Assets:
     css, js, sign_js = (_asset(name) for name in ("report.css", "report.js", "sign.js"))
     gallery_css = css + _asset("gallery.css")
     gallery_js = "".join(_asset(f"gallery-{name}.js") for name in GALLERY_SCRIPTS)
-    paged_css, paged_js = css + _asset("paging.css"), js + _asset("paging.js")
+    paged_css, paged_js = css + _asset("paging.css"), _asset("paging.js") + js
     return Assets(
         css=Markup(css),
         js=Markup(js),
