@@ -21,8 +21,10 @@ OPTIONS = ReportOptions(gallery=0, min_cells=5)
 @pytest.fixture
 def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two rows a page."""
-    render: Callable[[IndexPage, str], bytes] = rendering.render_index
-    monkeypatch.setattr(rendering, "render_index", lambda page, stamp: render(replace(page, rows_a_page=2), stamp))
+    render: Callable[[IndexPage, str, rendering.Rows], bytes] = rendering.render_index
+    monkeypatch.setattr(
+        rendering, "render_index", lambda page, stamp, rows: render(replace(page, rows_a_page=2), stamp, rows)
+    )
 
 
 def text(store: Store) -> str:
@@ -105,8 +107,10 @@ def test_a_long_table_sorts_and_filters_as_a_short_one(
         return found
 
     short = orders()
-    render: Callable[[IndexPage, str], bytes] = rendering.render_index
-    monkeypatch.setattr(rendering, "render_index", lambda page, stamp: render(replace(page, rows_a_page=2), stamp))
+    render: Callable[[IndexPage, str, rendering.Rows], bytes] = rendering.render_index
+    monkeypatch.setattr(
+        rendering, "render_index", lambda page, stamp, rows: render(replace(page, rows_a_page=2), stamp, rows)
+    )
     assert len({tuple(order) for order in short}) > 8, "the orders differ"
     assert short[-4] == [hostile]
     assert short == orders()
