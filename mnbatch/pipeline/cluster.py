@@ -55,6 +55,9 @@ LOST_SECONDS = 60.0
 """A scheduler that does not answer for so long is gone."""
 
 
+FILES_ASKED = 8
+"""Files of the export that a new worker is asked for: it sees one of them, or not the export."""
+
 ROOM_BYTES = 1 << 20
 """A disk with less room than this is full."""
 
@@ -210,8 +213,17 @@ class _Coordinator:
             "token": self.token,
             "model": settings.model,
             "device": settings.device,
+            "files": self._some_files(),
         }
         return self._submit(describe_worker, question, address)
+
+    def _some_files(self) -> list[str]:
+        """Files that are there for this process, of slides from all over the batch."""
+        step = max(1, len(self.pending) // FILES_ASKED)
+        slides = [plan.slide for plan in self.pending[::step][:FILES_ASKED]]
+        return [
+            path for slide in slides for file in slide.files[:1] if os.path.exists(path := f"{slide.root / file.path}")
+        ]
 
     def _submit(self, function: Callable[[Any], Any], argument: object, address: str) -> Future[Any]:
         return self.client.submit(

@@ -152,6 +152,16 @@ def no_share():
     cluster_worker.read_holder = lambda path: None
 
 
+def empty_mount_point():
+    """The export's folder is there, and nothing in it."""
+    from mnbatch.pipeline import cluster_worker
+
+    def describe(question, original=cluster_worker.describe_worker):
+        return original({**question, "files": [f"{path}.none" for path in question["files"]]})
+
+    cluster_worker.describe_worker = describe
+
+
 def full_disk():
     from mnbatch.errors import StorageError
     from mnbatch.pipeline import cluster_worker
@@ -225,7 +235,12 @@ def test_a_slide_that_kills_workers_fails_after_three_and_the_others_do_not(plac
 
 
 @pytest.mark.parametrize(
-    ("function", "code", "said"), [(other_torch, 5, "torch 0.1, not"), (no_share, 10, "Mount the share")]
+    ("function", "code", "said"),
+    [
+        (other_torch, 5, "torch 0.1, not"),
+        (no_share, 10, "Mount the share"),
+        (empty_mount_point, 10, "/export. Mount the share"),
+    ],
 )
 def test_workers_that_differ_take_no_part(place, own_cluster, tmp_path, function, code, said):
     done = run_on(own_cluster(function).scheduler_address, place, tmp_path / "out", "--cluster-timeout", 1)
