@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -226,15 +227,21 @@ class _Coordinator:
         ]
 
     def _submit(self, function: Callable[[Any], Any], argument: object, address: str) -> Future[Any]:
-        return self.client.submit(
-            function,
-            argument,
-            key=f"mnbatch-{secrets.token_hex(8)}",
-            workers=[address],
-            allow_other_workers=False,
-            pure=False,
-            retries=0,
-        )
+        try:
+            return self.client.submit(
+                function,
+                argument,
+                key=f"mnbatch-{secrets.token_hex(8)}",
+                workers=[address],
+                allow_other_workers=False,
+                pure=False,
+                retries=0,
+            )
+        except Exception as error:
+            # The client gives its scheduler up by itself, at any time between two looks.
+            if self.client.status in ("closing", "closed"):
+                raise _scheduler_gone() from error
+            raise
 
     def _judge(self, worker: _Worker) -> None:
         """Let it take part, or refuse it and say why."""
@@ -364,7 +371,8 @@ class _Coordinator:
         for worker in gone:
             if worker.future is not None and worker.shard is not None:
                 # What it had sent back is of no use without its memory; what it committed is on the disk.
-                worker.future.cancel()
+                with contextlib.suppress(Exception):
+                    worker.future.cancel()
                 yield from self._lost(worker, worker.shard, "it is not connected any more")
 
     def _lost(self, worker: _Worker, shard: Shard, why: str) -> Iterator[tuple[SlideJob, SlideRecord]]:

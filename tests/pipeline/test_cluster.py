@@ -16,6 +16,7 @@ import pytest
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
+from mnbatch.errors import ClusterError  # noqa: E402
 from mnbatch.pipeline import cluster as coordinator  # noqa: E402
 from mnbatch.pipeline.cluster_opening import open_cluster, read_jobs  # noqa: E402
 from mnbatch.results.lock import hold_out  # noqa: E402
@@ -303,6 +304,28 @@ def test_a_scheduler_that_vanishes_ends_the_run_and_finished_slides_stay(place, 
     assert kept >= 1
     assert f"{8 - kept} scored" in mnbatch("run", *place[1], "--out", out).stdout
     assert contents(out) == contents(place[0] / "plain")
+
+
+class GivenUp:
+    """A client that closed itself because its scheduler was gone for too long."""
+
+    status = "closed"
+
+    def submit(self, *arguments, **options):
+        raise distributed.client.ClosedClientError("Client is closed. Can't send update-graph message.")
+
+
+class Broken(GivenUp):
+    status = "running"
+
+
+def test_a_client_that_gave_its_scheduler_up_between_two_looks_is_no_internal_error():
+    lost = coordinator._Coordinator(GivenUp(), [], None, None, None)
+    with pytest.raises(ClusterError, match="does not answer any more"):
+        lost._submit(print, 1, "tcp://127.0.0.1:1")
+    other = coordinator._Coordinator(Broken(), [], None, None, None)
+    with pytest.raises(distributed.client.ClosedClientError):
+        other._submit(print, 1, "tcp://127.0.0.1:1")
 
 
 def address_when_written(scheduler, path):

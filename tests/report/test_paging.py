@@ -121,9 +121,10 @@ def test_a_long_table_sorts_and_filters_as_a_short_one(
 def test_printed_all_rows_that_the_filter_leaves_are_there(browser: Any, batch: Store) -> None:
     build_reports(batch, OPTIONS)
     browser.get(batch.paths.index.as_uri())
-    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
-    assert len(shown(browser)) == 5
-    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+    rows = "document.querySelectorAll('#slide-table tbody tr').length"
+    browser.execute_script(f"addEventListener('beforeprint', () => {{ window.printed = {rows}; }})")
+    browser.execute_cdp_cmd("Page.printToPDF", {})
+    assert browser.execute_script("return window.printed") == 5
     assert len(shown(browser)) == 2
 
 
