@@ -64,19 +64,29 @@ async function one() {
   done({ times, keys, refused, decided, wrong });
 })().catch((error) => done({ error: String(error) }));
 """
-WATCH = """
+TILES = """
+// Tiles in the window, and those that show nothing: of a grid that is not shown yet, none is there.
+function tilesInWindow() {
+  const inWindow = (box) => box.top < innerHeight && box.bottom > 0;
+  const all = [...document.querySelectorAll(".tile")].filter((tile) => inWindow(tile.getBoundingClientRect()));
+  const shown = all.filter((tile) => tile.checkVisibility({ visibilityProperty: true }));
+  const opening = document.getElementById("grid")?.dataset.opening;
+  return opening ? [shown.length, shown.length] : [all.length, all.length - shown.length];
+}
+"""
+WATCH = f"""
+{TILES}
 window.watched = [];
-(function look() {
-  const all = [...document.querySelectorAll(".tile")].filter((tile) => tile.getBoundingClientRect().top < innerHeight);
-  watched.push([performance.now(), all.length, all.filter((tile) => tile.hasAttribute("data-wait")).length]);
+(function look() {{
+  watched.push([performance.now(), ...tilesInWindow()]);
   if (performance.now() < 3000) requestAnimationFrame(look);
-})();
+}})();
 """
 SCROLL = """
 const done = arguments[0], frames = [];
 let last = performance.now(), left = 120;
 function frame(now) {
-  frames.push(now - last); last = now;
+  frames.push([now - last, ...tilesInWindow()]); last = now;
   scrollBy(0, 400);
   if (left-- > 0) requestAnimationFrame(frame); else done(frames.slice(1));
 }
@@ -168,8 +178,12 @@ def opening(driver: Any, address: str) -> None:
         f"{late:.0f} ms); {empty:.0f} frames between, with at most {most:.0f} tiles empty"
     )
     driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", watch)
-    scrolled = np.array(driver.execute_async_script(SCROLL))
-    print(f"scrolling: median {np.median(scrolled):.0f} ms a frame, 95 % below {np.percentile(scrolled, 95):.0f} ms")
+    took, shown, holes = np.array(driver.execute_async_script(SCROLL)).T
+    print(
+        f"scrolling 400 px a frame: median {np.median(took):.0f} ms a frame, 95 % below {np.percentile(took, 95):.0f} "
+        f"ms; tiles without a picture in {int((holes > 0).sum())} of {len(holes)} frames, at most {int(holes.max())} of "
+        f"{int(shown.max())}"
+    )
 
 
 def queue(driver: Any, address: str, number: int, with_mn: list[int]) -> None:

@@ -132,20 +132,24 @@ class CsvWriter:
         """
         if len(values) != self._width:
             raise ValueError(f"{len(values)} values for {self._width} columns")
-        fields = [self._field(value) for value in values]
-        # A row of one empty field would be a blank line, which is no row.
-        line = ",".join(fields) or ('""' if self._width == 1 else "")
-        self._stream.write(line.encode("utf-8") + self._end)
+        self._stream.write(csv_line(values, self._text).encode("utf-8") + self._end)
 
-    def _field(self, value: Value) -> str:
-        if value is None or value == "":
-            return ""
-        if isinstance(value, Number) or not isinstance(value, str):
-            return str(value)
-        if _PLAIN.fullmatch(value):
-            return value
-        text = self._text(value)
-        return '"' + text.replace('"', '""') + '"' if _TO_QUOTE.search(text) else text
+
+def csv_line(values: Sequence[Value], text: Callable[[str], str] = stored) -> str:
+    """One row of a table without the end of its line; None is an empty field."""
+    # A row of one empty field would be a blank line, which is no row.
+    return ",".join([_field(value, text) for value in values]) or ('""' if len(values) == 1 else "")
+
+
+def _field(value: Value, text: Callable[[str], str]) -> str:
+    if value is None or value == "":
+        return ""
+    if isinstance(value, Number) or not isinstance(value, str):
+        return str(value)
+    if _PLAIN.fullmatch(value):
+        return value
+    made = text(value)
+    return '"' + made.replace('"', '""') + '"' if _TO_QUOTE.search(made) else made
 
 
 def csv_bytes(

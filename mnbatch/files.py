@@ -12,9 +12,10 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from mnbatch.errors import StorageError
 from mnbatch.processes import runs, this_process
@@ -30,6 +31,7 @@ DISK_FAULTS = FULL | {errno.EIO, errno.EROFS, errno.EFBIG, errno.ENXIO, errno.ES
 _TEMPORARY = re.compile(
     r"\.tmp-(?P<machine>[0-9a-f]{8})-(?P<pid>\d{1,10})-(?P<started>\d{0,20})-[0-9a-f]{8}(\.\w{1,8})?"
 )
+_COPIED_AT_ONCE = 1 << 20
 _SAID = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
 
 
@@ -105,13 +107,49 @@ def write_atomically(
     Raises:
         StorageError: when the disk is full or the path cannot be written.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     with (
         storage_errors(path),
         replacing(path, durable=durable, staged_in=staged_in, check=check) as staged,
-        os.fdopen(os.open(staged, flags, 0o600 if private else 0o666), "wb") as file,
+        _new_file(staged, 0o600 if private else 0o666) as file,
     ):
         file.write(data)
+
+
+def stream_if_changed(path: Path, pieces: Iterable[bytes]) -> bool:
+    """Make `path` hold these bytes, in one step, with one piece in memory at a time; says whether it was replaced.
+
+    Where the file there begins with the same bytes, they are copied; where all are the same, nothing is written.
+
+    Raises:
+        StorageError: when the disk is full or the path cannot be written.
+    """
+    rest = iter(pieces)
+    with storage_errors(path), contextlib.ExitStack() as stack:
+        old: IO[bytes] | None = None
+        with contextlib.suppress(OSError):
+            old = stack.enter_context(path.open("rb"))
+        same, differing = 0, b""
+        for piece in rest:
+            if old is None or old.read(len(piece)) != piece:
+                differing = piece
+                break
+            same += len(piece)
+        else:
+            if old is not None and not old.read(1):
+                return False
+        with replacing(path) as staged, _new_file(staged, 0o666) as file:
+            if old is not None:
+                old.seek(0)
+                while same:
+                    same -= file.write(old.read(min(same, _COPIED_AT_ONCE)))
+            file.write(differing)
+            file.writelines(rest)
+    return True
+
+
+def _new_file(path: Path, mode: int) -> IO[bytes]:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, mode), "wb")
 
 
 def write_out_file(path: Path, data: bytes) -> None:

@@ -185,7 +185,7 @@ def resolve(
     }
     sources.append((from_environment, f"environment {ENVIRONMENT_PREFIX}*"))
     if config is not None:
-        sources.append((_read_config(config), f"config {config}"))
+        sources.append((read_settings_file(config)["run"], f"config {config}"))
     values: dict[str, Any] = {}
     origins = dict.fromkeys(fields, "default")
     for source, origin in reversed(sources):
@@ -234,7 +234,8 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     """The tables of a settings file, one a command; what is above the first table is the table `run`.
 
     Raises:
-        UsageError: it cannot be read, is no TOML, or has a table of no command.
+        UsageError: it cannot be read, is no TOML, has a table of no command, or in that of `run` a key that is no
+            setting. Every command says so: a misspelt `pseudonymise` is found before the run of the night.
     """
     try:
         data = tomllib.loads(read_text(path))
@@ -242,7 +243,7 @@ def read_settings_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"Cannot read the settings file {path}: {reason(error)}.", "Check --config.") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"The settings file {path} is not valid TOML: {reason(error)}.", "Correct that line."
+            f"The settings file {path} is not valid TOML: {reason(error)}.", "Correct it, and save it as UTF-8 text."
         ) from error
     for name in sorted(COMMANDS & data.keys()):
         if not isinstance(data[name], dict):
@@ -258,11 +259,12 @@ def read_settings_file(path: Path) -> dict[str, Any]:
         )
     tables = {name: data[name] for name in data if name in COMMANDS}
     plain = {name: value for name, value in data.items() if name not in COMMANDS}
-    return {**tables, "run": plain | tables.get("run", {})}
+    run = {key.replace("-", "_"): value for key, value in (plain | tables.get("run", {})).items()}
+    _refuse_unknown_keys(path, run)
+    return {**tables, "run": run}
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    values = {key.replace("-", "_"): value for key, value in read_settings_file(path)["run"].items()}
+def _refuse_unknown_keys(path: Path, values: Mapping[str, Any]) -> None:
     unknown = sorted(set(values) - set(RunSettings.model_fields) - set(renamed.SETTINGS))
     if unknown:
         known = ", ".join(sorted(RunSettings.model_fields))
@@ -271,7 +273,6 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"The settings file {path} has unknown keys: {short(', '.join(unknown))}.",
             f"{f'Did you mean {like}? ' if like else ''}Known keys: {known}.",
         )
-    return values
 
 
 def _usage_error(error: ValidationError, origins: Mapping[str, str]) -> UsageError:

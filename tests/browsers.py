@@ -6,8 +6,10 @@ interface as the tests use, so that a test is written once.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib.util
+import io
 import shutil
 import socket
 import tempfile
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 CHROMIUM_FLAGS = (
     "--headless=new",
@@ -102,6 +105,44 @@ def set_width(browser: Any, pixels: int | None) -> None:
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
+def set_view(browser: Any, size: tuple[int, int], *, dark: bool = False, medium: str = "") -> None:
+    """Show pages in a window of this width and height, px, as a person with these settings sees them.
+
+    Args:
+        medium: `print` for the page as it goes on paper.
+    """
+    if isinstance(browser, Firefox):
+        browser.set_view(size, dark, medium)
+        return
+    width, height = size
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium, "features": [scheme]})
+
+
+def picture_of(browser: Any, highest: int = 0) -> bytes:
+    """What is in the window, as PNG; or the page from its top, down to `highest` px."""
+    if isinstance(browser, Firefox):
+        return browser.picture(highest)
+    if not highest:
+        return bytes(browser.get_screenshot_as_png())
+    width, height = browser.execute_script(
+        "const page = document.documentElement; return [page.clientWidth, page.scrollHeight]"
+    )
+    clip = {"x": 0, "y": 0, "width": width, "height": min(height, highest), "scale": 1}
+    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+    return base64.b64decode(shot["data"])
+
+
+def printed(browser: Any) -> bytes:
+    """The page on A4, as PDF."""
+    if isinstance(browser, Firefox):
+        return browser.printed()
+    asked = {"paperWidth": 8.27, "paperHeight": 11.69, "preferCSSPageSize": True}
+    return base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", asked)["data"])
+
+
 class Element:
     """An element of a page in Firefox, with Selenium's names."""
 
@@ -145,6 +186,14 @@ class Firefox:
         """Run a function's body in the page's own world."""
         return self.client.execute_script(script, script_args=list(arguments), sandbox=None)
 
+    def execute_async_script(self, script: str, *arguments: Any) -> Any:
+        """Run a function's body in the page's own world; its last argument is called with the answer."""
+        return self.client.execute_async_script(script, script_args=list(arguments), sandbox=None)
+
+    def set_script_timeout(self, seconds: float) -> None:
+        """How long a script may take."""
+        self.client.timeout.script = seconds
+
     def find_element(self, method: str, target: str) -> Element:
         """The first such element."""
         return Element(self.client.find_element(METHODS[method], target))
@@ -168,6 +217,34 @@ class Firefox:
         with self.client.using_context("chrome"):
             script = "gBrowser.selectedBrowser.style.maxWidth = arguments[0]"
             self.client.execute_script(script, script_args=["" if pixels is None else f"{pixels}px"])
+
+    def set_view(self, size: tuple[int, int], dark: bool, medium: str) -> None:
+        """See the function of this name."""
+        width, height = size
+        self.prefer({"layout.css.prefers-color-scheme.content-override": 0 if dark else 1})
+        with self.client.using_context("chrome"):
+            self.client.execute_script(
+                "const [width, height, medium] = arguments, { selectedBrowser: tab } = gBrowser;"
+                "Object.assign(tab.style, { maxWidth: `${width}px`, maxHeight: `${height}px` });"
+                "tab.browsingContext.mediumOverride = medium;",
+                script_args=[width, height, medium],
+            )
+        # Room for the browser's own bars; the window itself cannot be as narrow as a phone.
+        self.client.set_window_rect(width=max(width, 500) + 20, height=height + 200)
+
+    def picture(self, highest: int) -> bytes:
+        """See `picture_of`."""
+        if not highest:
+            return base64.b64decode(self.client.screenshot(full=False, scroll=False))
+        whole = Image.open(io.BytesIO(base64.b64decode(self.client.screenshot(full=True))))
+        kept = io.BytesIO()
+        whole.crop((0, 0, whole.width, min(whole.height, highest))).save(kept, "PNG")
+        return kept.getvalue()
+
+    def printed(self) -> bytes:
+        """See the function of this name."""
+        page = {"page": {"width": 21.0, "height": 29.7}, "background": False}
+        return base64.b64decode(self.client._send_message("WebDriver:Print", page, key="value"))
 
 
 class _Switch:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,21 @@ Pairs = tuple[tuple[int, int], ...]
 Thumbnail = Callable[[int], npt.NDArray[np.uint8]]
 
 
+Made = TypeVar("Made")
+
+
+def once(make: Callable[[], Made]) -> Callable[[], Made]:
+    """As `functools.cache`, whose making costs more than all that is done with most of thousands of slides."""
+    made: list[Made] = []
+
+    def get() -> Made:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return get
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SlideCells:
     """What is known of the cells of a slide, in its order.
@@ -85,7 +100,7 @@ class SlideCells:
         values = _centred(self.spectra) if len(self.spectra) else np.zeros(self.spectra.shape)
         object.__setattr__(self, "centred", values.astype(np.float32))
         # Pictures are read when they are asked for: few slides of a small batch need them.
-        object.__setattr__(self, "forms", cache(lambda: _forms(self)))
+        object.__setattr__(self, "forms", once(lambda: _forms(self)))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -54,6 +55,9 @@ RESULT_SECONDS = 300.0
 LOST_SECONDS = 60.0
 """A scheduler that does not answer for so long is gone."""
 
+
+FILES_ASKED = 8
+"""Files of the export that a new worker is asked for: it sees one of them, or not the export."""
 
 ROOM_BYTES = 1 << 20
 """A disk with less room than this is full."""
@@ -210,19 +214,34 @@ class _Coordinator:
             "token": self.token,
             "model": settings.model,
             "device": settings.device,
+            "files": self._some_files(),
         }
         return self._submit(describe_worker, question, address)
 
+    def _some_files(self) -> list[str]:
+        """Files that are there for this process, of slides from all over the batch."""
+        step = max(1, len(self.pending) // FILES_ASKED)
+        slides = [plan.slide for plan in self.pending[::step][:FILES_ASKED]]
+        return [
+            path for slide in slides for file in slide.files[:1] if os.path.exists(path := f"{slide.root / file.path}")
+        ]
+
     def _submit(self, function: Callable[[Any], Any], argument: object, address: str) -> Future[Any]:
-        return self.client.submit(
-            function,
-            argument,
-            key=f"mnbatch-{secrets.token_hex(8)}",
-            workers=[address],
-            allow_other_workers=False,
-            pure=False,
-            retries=0,
-        )
+        try:
+            return self.client.submit(
+                function,
+                argument,
+                key=f"mnbatch-{secrets.token_hex(8)}",
+                workers=[address],
+                allow_other_workers=False,
+                pure=False,
+                retries=0,
+            )
+        except Exception as error:
+            # The client gives its scheduler up by itself, at any time between two looks.
+            if self.client.status in ("closing", "closed"):
+                raise _scheduler_gone() from error
+            raise
 
     def _judge(self, worker: _Worker) -> None:
         """Let it take part, or refuse it and say why."""
@@ -352,7 +371,8 @@ class _Coordinator:
         for worker in gone:
             if worker.future is not None and worker.shard is not None:
                 # What it had sent back is of no use without its memory; what it committed is on the disk.
-                worker.future.cancel()
+                with contextlib.suppress(Exception):
+                    worker.future.cancel()
                 yield from self._lost(worker, worker.shard, "it is not connected any more")
 
     def _lost(self, worker: _Worker, shard: Shard, why: str) -> Iterator[tuple[SlideJob, SlideRecord]]:

@@ -62,11 +62,12 @@ def describe_worker(question: Mapping[str, Any]) -> dict[str, Any]:
     """What this worker is and sees, in plain values: it may run another version.
 
     Args:
-        question: out, export, token, model and device of the run.
+        question: out, export, token, model and device of the run, and some files of the export.
     """
     from mnbatch.inference.classifier import pick_device
 
     holder = read_holder(OutPaths(Path(question["out"])).lock)
+    files = question["files"]
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -74,7 +75,8 @@ def describe_worker(question: Mapping[str, Any]) -> dict[str, Any]:
         "model": ModelSet.open(question["model"]).digest,
         "device": pick_device(question["device"]).type,
         "out": holder is not None and holder.token == question["token"],
-        "export": os.path.isdir(question["export"]),
+        # The folder that a share is mounted on is there without the share, and empty.
+        "export": os.path.isdir(question["export"]) and (not files or any(map(os.path.exists, files))),
     }
 
 

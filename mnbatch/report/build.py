@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -9,10 +10,11 @@ from dataclasses import asdict, dataclass, field, replace
 from mnbatch.assay.alike_names import alike_names
 from mnbatch.assay.calls import SlideStatus, pool_donor
 from mnbatch.assay.estimates import pooled_estimates
-from mnbatch.assay.heterogeneity import compare_slides
+from mnbatch.assay.heterogeneity import Heterogeneity, compare_slides
 from mnbatch.assay.reader_slips import Slips
 from mnbatch.assay.sample_sheet import is_background
 from mnbatch.errors import StorageError
+from mnbatch.intake import parse_json
 from mnbatch.report import gallery_page, page_content, rendering, tables
 from mnbatch.report.confirmation import confirmed_frequency
 from mnbatch.report.control_charts import called_with, find_controls
@@ -20,11 +22,12 @@ from mnbatch.report.control_samples import NO_CONTROLS, BatchControls, check_con
 from mnbatch.report.derived_files import digest, page_stamp, remove_files, write_if_changed
 from mnbatch.report.dose_report import CountedDonor, DonorDose, donor_doses
 from mnbatch.report.items import DonorItem, SlideItem
+from mnbatch.report.kept_rows import KeptRows, read_rows
 from mnbatch.report.page_pictures import gallery_view
 from mnbatch.report.sign_off_basis import Bases, basis_of, with_basis
 from mnbatch.report.signature_lines import short_signature, with_signatures
 from mnbatch.report.slide_reports import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
-from mnbatch.report.spreadsheet import donors_xlsx
+from mnbatch.report.spreadsheet import donor_cells, donors_xlsx
 from mnbatch.report.statistics import ground_of, person_of, statistics_of
 from mnbatch.report.verifying import write_seal
 from mnbatch.report.views import CopyView, Place
@@ -34,7 +37,7 @@ from mnbatch.results.dosing_settings import load_dosing, scoring_mode
 from mnbatch.results.laboratory_file import load_laboratory
 from mnbatch.results.lock import check_still_held
 from mnbatch.results.model_errors import load_validation, validation_of
-from mnbatch.results.out_files import storage_errors, write_atomically
+from mnbatch.results.out_files import storage_errors, stream_if_changed, write_atomically
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Samples, open_roster
@@ -101,6 +104,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
     roster = open_roster(store, samples or {})
     records, copied = roster.records, roster.copied
     controls = find_controls(roster, samples or {})
+    kept = KeptRows() if store.whole is None else read_rows(store.paths)
     context = Context(
         samples=samples or {},
         roster=roster,
@@ -116,11 +120,14 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
     for record in copied:
         sweep_gallery(store.paths.slide(record.slide_id).root, ())
         remove_files(store.paths.slide(record.slide_id).root, DERIVED)
-    pooled = _with_doses(store.paths, _pool(items, options, context, _slips(items)))
+    pooled = _with_doses(store.paths, _pool(items, options, context, kept))
     donors = with_signatures(store.paths, pooled, basis_of)
-    donors_built = sum(_write_donor(store.paths, donor, slides, options) for donor in donors)
+    stated = asdict(context.laboratory)
+    written = [_write_donor(store.paths, donor, slides, options, stated) for donor in donors]
+    stamps = {donor.call.donor: stamp for donor, (stamp, _) in zip(donors, written, strict=True)}
+    rows = BatchRows(kept, slides.stamps, stamps, repr(context.batch_controls))
     _sweep_donors(store.paths, {donor.folder for donor in donors})
-    _write_tables(store.paths, items, donors)
+    _write_tables(store.paths, items, donors, rows)
     index_built = _write_index(
         paths=store.paths,
         items=items,
@@ -128,11 +135,13 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         copies=_copy_views(copied, records),
         place=Place(context.laboratory.text("laboratory.name"), context.export),
         controls=context.batch_controls,
-        stamps=slides.stamps,
+        rows=rows,
         options=options,
     )
     write_seal(store.paths)
     store.keep_for_next()
+    if store.whole is not None:
+        kept.keep(store.paths)
     return ReportSummary(
         slides=tuple(
             ReportedSlide(i.record.slide_id, i.call.status, i.call.reason, i.call.acknowledged) for i in items
@@ -140,7 +149,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         copies=len(copied),
         donors=len(donors),
         slides_built=slides.built,
-        donors_built=donors_built,
+        donors_built=sum(built for _, built in written),
         index_built=index_built,
         doses=tuple(donor.dose for donor in donors if donor.dose),
         bases=Bases(donors),
@@ -190,13 +199,14 @@ def _slips(items: Sequence[SlideItem]) -> Slips:
     return slips_of([tally for item in items if item.call.frequency is not None for tally in item.review.tallies])
 
 
-def _pool(items: Sequence[SlideItem], options: ReportOptions, context: Context, slips: Slips) -> list[DonorItem]:
+def _pool(items: Sequence[SlideItem], options: ReportOptions, context: Context, kept: KeptRows) -> list[DonorItem]:
     """Donors in the order of their codes; slides without a donor are pooled nowhere."""
     groups: dict[str, list[SlideItem]] = {}
     for item in items:
         if item.donor:
             groups.setdefault(item.donor, []).append(item)
     donors = []
+    slips = _slips(items)
     alike = {name: group for group in alike_names(sorted(groups)) for name in group}
     for donor in sorted(groups):
         slides = groups[donor]
@@ -211,11 +221,11 @@ def _pool(items: Sequence[SlideItem], options: ReportOptions, context: Context, 
             laboratory=context.laboratory,
             slips=slips,
         )
-        donors.append(_with_statistics(pooled, context))
+        donors.append(_with_statistics(pooled, context, kept))
     return donors
 
 
-def _with_statistics(donor: DonorItem, context: Context) -> DonorItem:
+def _with_statistics(donor: DonorItem, context: Context, kept: KeptRows) -> DonorItem:
     """The donor with the statistics of its frequency. A donor with any control slide is a control."""
     done, call = donor.done, donor.call
     known = [(item.estimates, validation_of(item.record, context.validated)) for item in done]
@@ -230,11 +240,25 @@ def _with_statistics(donor: DonorItem, context: Context) -> DonorItem:
     return replace(
         donor,
         statistics=statistics_of(call.frequency, call.mn, estimates, ground, len(done)),
-        heterogeneity=compare_slides([f.mnbn_cells for f in found], sizes, spread=estimates.called_spread),
+        heterogeneity=_compared(kept, [f.mnbn_cells for f in found], sizes, estimates.called_spread),
         confirmed=confirmed_frequency(
             [item.review for item in done], [validation for _, validation in known], estimates, donor.slips
         ),
     )
+
+
+def _compared(kept: KeptRows, mnbn: list[int], cells: list[int], spread: float | None) -> Heterogeneity | None:
+    """As `compare_slides`, which draws thousands of tables for a donor of few cells: of the same counts once."""
+
+    def compare() -> str:
+        found = compare_slides(mnbn, cells, spread=spread)
+        return json.dumps(None if found is None else asdict(found))
+
+    known = parse_json(kept.row(("compared slides", mnbn, cells, spread), compare))
+    if known is None:
+        return None
+    lists = {name: tuple(known[name]) for name in ("against_others", "disagreeing")}
+    return Heterogeneity(**{**known, **lists})
 
 
 def _with_doses(paths: OutPaths, donors: list[DonorItem]) -> list[DonorItem]:
@@ -250,7 +274,14 @@ def _counted_donor(donor: DonorItem) -> CountedDonor:
     return CountedDonor(donor.call, tuple(item.record for item in donor.done), cells, donor.review)
 
 
-def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, options: ReportOptions) -> bool:
+def _write_donor(
+    paths: OutPaths, donor: DonorItem, slides: SlideBuilder, options: ReportOptions, stated: Mapping[str, object]
+) -> tuple[str, bool]:
+    """The stamp of all that is shown of the donor, and whether its pages were made again.
+
+    Args:
+        stated: what the laboratory states, as plain values.
+    """
     check_still_held(paths.lock)
     folder = paths.donors / donor.folder
     stamps = [slides.stamps[item.record.slide_id] for item in donor.slides]
@@ -268,12 +299,12 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
         donor.torn_signatures,
         donor.alike,
         donor.controls.state,
-        asdict(donor.laboratory),
+        stated,
         place.export,
     )
     page_path, sheet_path = folder / "index.html", folder / "sheet.html"
     if not options.force and page_stamp(page_path) == page_stamp(sheet_path) == stamp:
-        return False
+        return stamp, False
     donor = with_basis(donor)
     candidates = [cell for item in donor.slides for cell in slides.candidates(item.record)]
     gallery = _donor_gallery(paths, donor)
@@ -292,7 +323,7 @@ def _write_donor(paths: OutPaths, donor: DonorItem, slides: SlideBuilder, option
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(sheet_path, rendering.render_sheet(page_content.donor_sheet(donor), stamp))
     write_atomically(page_path, rendering.render_donor(page, stamp))
-    return True
+    return stamp, True
 
 
 def _numbers(donor: DonorItem) -> str:
@@ -320,11 +351,49 @@ def _sweep_donors(paths: OutPaths, folders: set[str]) -> None:
                 remove_files(paths.donors / name, ["index.html", "sheet.html", "sheet.pdf", gallery_page.PAGE])
 
 
-def _write_tables(paths: OutPaths, items: Sequence[SlideItem], donors: Sequence[DonorItem]) -> None:
+@dataclass(frozen=True, slots=True)
+class BatchRows:
+    """Rows of what is made of the whole batch, kept from report to report.
+
+    Attributes:
+        slides, donors: stamps of all that is shown of a slide or a donor beside the batch's controls.
+        controls: those, as text.
+    """
+
+    kept: KeptRows
+    slides: Mapping[str, str]
+    donors: Mapping[str, str]
+    controls: str
+
+    def slide_line(self, line: tables.SlideLine) -> str:
+        """Of slides.csv."""
+        item = line.item
+        shows = "slides.csv", self.slides[item.record.slide_id], line.against_others, self.controls
+        return self.kept.row(shows, lambda: tables.SLIDES.line(line))
+
+    def donor_line(self, donor: DonorItem) -> str:
+        """Of donors.csv."""
+        shows = "donors.csv", self.donors[donor.call.donor], self.controls
+        return self.kept.row(shows, lambda: tables.DONORS.line(donor))
+
+    def donor_cells(self, number: int, donor: DonorItem) -> str:
+        """Of donors.xlsx."""
+        shows = "donors.xlsx", number, self.donors[donor.call.donor], self.controls
+        return self.kept.row(shows, lambda: donor_cells(number, donor))
+
+    def of_page(self, items: Sequence[SlideItem], donors: Sequence[DonorItem]) -> rendering.Rows:
+        """Of the batch page."""
+        stamps = {page_content.slide_href(i): [self.slides[i.record.slide_id], self.controls] for i in items}
+        stamps |= {page_content.donor_href(d): [self.donors[d.call.donor], self.controls] for d in donors}
+        return lambda row, shows, make: self.kept.row((*shows, stamps[row.href]), make)
+
+
+def _write_tables(paths: OutPaths, items: Sequence[SlideItem], donors: Sequence[DonorItem], rows: BatchRows) -> None:
     check_still_held(paths.lock)
-    write_if_changed(paths.slides_csv, tables.SLIDES.csv(tables.slide_lines(items, donors)))
-    write_if_changed(paths.donors_csv, tables.DONORS.csv(donors))
-    write_if_changed(paths.donors_xlsx, donors_xlsx(donors))
+    lines = map(rows.slide_line, tables.slide_lines(items, donors))
+    stream_if_changed(paths.slides_csv, tables.SLIDES.stream(lines))
+    stream_if_changed(paths.donors_csv, tables.DONORS.stream(map(rows.donor_line, donors)))
+    write_if_changed(paths.donors_xlsx, donors_xlsx(donors, rows.donor_cells))
 
 
 def _write_index(
@@ -334,7 +403,7 @@ def _write_index(
     copies: Sequence[CopyView],
     place: Place,
     controls: BatchControls,
-    stamps: Mapping[str, str],
+    rows: BatchRows,
     options: ReportOptions,
 ) -> bool:
     signed = [short_signature(donor.signatures) for donor in donors]
@@ -342,10 +411,10 @@ def _write_index(
     copied = [[copy.name, copy.original, copy.href] for copy in copies]
     states = [sample.text for sample in controls.samples]
     doses = [donor.dose.dosing.key if donor.dose else "" for donor in donors]
-    stamp = digest(stamps, copied, options.min_cells, signed, alike, states, doses, asdict(place))
+    stamp = digest(rows.slides, copied, options.min_cells, signed, alike, states, doses, asdict(place))
     if not options.force and page_stamp(paths.index) == stamp:
         return False
     remove_files(paths.root, ["index.pdf"])
     page = page_content.index_page(items, donors, copies, controls, place)
-    write_atomically(paths.index, rendering.render_index(page, stamp))
+    write_atomically(paths.index, rendering.render_index(page, stamp, rows.of_page(items, donors)))
     return True

@@ -6,11 +6,12 @@ under another header.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import codecs
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from mnbatch.csvfile import Value, csv_bytes, shown
+from mnbatch.csvfile import Value, csv_line, shown
 
 Row = TypeVar("Row")
 Part = TypeVar("Part")
@@ -90,6 +91,20 @@ class Table(Generic[Row]):
         """Values in the order of the header."""
         return [column.value(row) for column in self.columns]
 
+    def line(self, row: Row) -> str:
+        """A row of the file, without the end of its line."""
+        return csv_line(self.row(row), shown)
+
+    def stream(self, lines: Iterable[str]) -> Iterator[bytes]:
+        """The file, piece by piece: UTF-8 with a byte order mark, formulas made harmless (see `mnbatch.csvfile`).
+
+        Args:
+            lines: from `line`.
+        """
+        yield codecs.BOM_UTF8 + csv_line(self.header, shown).encode() + b"\n"
+        for line in lines:
+            yield line.encode() + b"\n"
+
     def csv(self, rows: Iterable[Row]) -> bytes:
-        """The file: UTF-8 with a byte order mark, formulas made harmless (see `mnbatch.csvfile`)."""
-        return csv_bytes(self.header, map(self.row, rows), text=shown, mark=True)
+        """The same as a whole."""
+        return b"".join(self.stream(map(self.line, rows)))

@@ -73,6 +73,7 @@ STYLE = (
     "table{border-collapse:collapse;width:100%}"
     "td,th{text-align:left;padding:4px 12px 4px 0;border-bottom:1px solid #ddd}"
     "svg{width:100%;height:auto}.out{color:#a3261d;font-weight:600}:root{color-scheme:light}"
+    ".scroll{overflow-x:auto}@media print{.scroll{overflow:visible}}"
 )
 
 
@@ -209,10 +210,10 @@ def chart_page(points: Sequence[BatchPoint]) -> bytes:
     parts = [_section(method, [p for p in points if p.method == method]) for method in methods]
     text = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Control chart</title><style>{STYLE}</style></head><body>"
+        f"<title>Control chart</title><style>{STYLE}</style></head><body><main>"
         f"<h1>Control chart</h1><p>{wording.plural(len(points), 'batch', 'batches')}; limits are the mean and 2.66 mean"
         f" moving ranges. A batch outside them was scored, stained or sampled differently: find the cause.</p>"
-        f"{''.join(parts)}<p>{wording.CLINICAL_NOTICE}</p></body></html>\n"
+        f"{''.join(parts)}<p>{wording.CLINICAL_NOTICE}</p></main></body></html>\n"
     )
     return text.encode("utf-8", "backslashreplace")
 
@@ -226,8 +227,9 @@ def _section(method: str, points: Sequence[BatchPoint]) -> str:
         f"<h2>Model {html.escape(method)}</h2>{note}"
         f"{_svg('MNBN per 1000 BN cells', [p.per_1000 for p in points], rates)}"
         f"{_svg('Mean score', [p.mean_score for p in points], scores)}"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Batches">'
         "<table><thead><tr><th>Batch</th><th>Scored</th><th>Slides</th><th>Failed</th><th>BN cells</th>"
-        f"<th>Per 1000</th><th>Mean score</th><th></th></tr></thead><tbody>{rows}</tbody></table>"
+        f"<th>Per 1000</th><th>Mean score</th><th>Limits</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 

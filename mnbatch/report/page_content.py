@@ -43,6 +43,16 @@ SAMPLE_LABELS = {
 }
 
 
+def slide_href(item: SlideItem) -> str:
+    """Where the slide's page is, from the batch page."""
+    return href(f"slides/{item.record.slide_id}/index.html")
+
+
+def donor_href(item: DonorItem) -> str:
+    """Where the donor's page is, from the batch page."""
+    return href(f"donors/{item.folder}/index.html")
+
+
 def slide_row(item: SlideItem, up: str) -> RowView:
     """A slide's row as seen from a page `up` ("" or "../../") below OUT."""
     record, call = item.record, item.call
@@ -50,7 +60,7 @@ def slide_row(item: SlideItem, up: str) -> RowView:
     place = "" if record.pseudonymised or record.path in told else record.path
     return RowView(
         name=record.name,
-        href=href(f"{up}slides/{record.slide_id}/index.html"),
+        href=up + slide_href(item),
         status=call.status,
         reason=call.reason,
         frequency=call.frequency,
@@ -75,7 +85,7 @@ def donor_row(item: DonorItem, up: str) -> RowView:
     dose = item.dose if item.dose is not None and item.dose.result.status == "ok" else None
     return RowView(
         name=call.donor,
-        href=href(f"{up}donors/{item.folder}/index.html"),
+        href=up + donor_href(item),
         status=call.status,
         reason=call.reason,
         frequency=call.frequency,

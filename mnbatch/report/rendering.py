@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -19,7 +19,7 @@ from mnbatch import __version__
 from mnbatch.report import wording
 from mnbatch.report.donor_sheet import SheetView
 from mnbatch.report.gallery_page import CellPage
-from mnbatch.report.views import DonorPage, IndexPage, SlidePage
+from mnbatch.report.views import DonorPage, IndexPage, RowView, SlidePage
 
 if TYPE_CHECKING:
     from mnbatch.report.validation_page import ValidationPage
@@ -58,9 +58,29 @@ def render_donor(page: DonorPage, stamp: str) -> bytes:
     return _render("donor.html.j2", page, stamp)
 
 
-def render_index(page: IndexPage, stamp: str) -> bytes:
+Rows = Callable[[RowView, tuple[object, ...], Callable[[], str]], str]
+"""Gives a row as an earlier report made it, or has it made: its view, what it depends on beside that, its maker."""
+
+
+def _made(row: RowView, shows: tuple[object, ...], make: Callable[[], str]) -> str:
+    return make()
+
+
+def render_index(page: IndexPage, stamp: str, rows: Rows = _made) -> bytes:
     """index.html."""
-    return _render("index.html.j2", page, stamp)
+    macros: Any = _environment().get_template("macros.html.j2").module
+
+    def of(name: str, those: Sequence[RowView], column: bool) -> Markup:
+        macro, shows = getattr(macros, name), (name, repr(page.scale), column)
+        return Markup("".join(rows(row, shows, partial(macro, row, page.scale, column)) for row in those))
+
+    return _render(
+        "index.html.j2",
+        page,
+        stamp,
+        donor_rows=of("donor_row", page.donors, page.show_estimate),
+        slide_rows=of("batch_slide_row", page.slides, page.show_dose),
+    )
 
 
 def render_gallery(page: CellPage, stamp: str) -> bytes:
@@ -97,7 +117,9 @@ def href(path: str) -> str:
     return quote(path, safe="/.")
 
 
-def _render(template: str, page: SlidePage | DonorPage | IndexPage | CellPage | ValidationPage, stamp: str) -> bytes:
+def _render(
+    template: str, page: SlidePage | DonorPage | IndexPage | CellPage | ValidationPage, stamp: str, **parts: Markup
+) -> bytes:
     text = (
         _environment()
         .get_template(template)
@@ -108,6 +130,7 @@ def _render(template: str, page: SlidePage | DonorPage | IndexPage | CellPage | 
             assets=_assets(),
             clinical_notice=wording.CLINICAL_NOTICE,
             abbreviations=tuple(wording.ABBREVIATIONS.items()),
+            **parts,
         )
     )
     # A file name that is not valid UTF-8 reaches us with lone surrogates, which no page can hold: they
@@ -154,7 +177,7 @@ def _assets() -> Assets:
     css, js, sign_js = (_asset(name) for name in ("report.css", "report.js", "sign.js"))
     gallery_css = css + _asset("gallery.css")
     gallery_js = "".join(_asset(f"gallery-{name}.js") for name in GALLERY_SCRIPTS)
-    paged_css, paged_js = css + _asset("paging.css"), js + _asset("paging.js")
+    paged_css, paged_js = css + _asset("paging.css"), _asset("paging.js") + js
     return Assets(
         css=Markup(css),
         js=Markup(js),

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from mnbatch.csvfile import Number, Value
 from mnbatch.report import wording
+from mnbatch.report.columns import Column
 from mnbatch.report.items import DonorItem
 from mnbatch.report.tables import DONORS
 
@@ -44,13 +45,22 @@ class _Cell:
     style: int = _PLAIN
 
 
-def donors_xlsx(donors: Sequence[DonorItem]) -> bytes:
-    """The file: a sheet of donors, and one that says what its columns mean."""
-    by_name = {column.name: column for column in DONORS.columns}
-    names = [*FIRST, *(name for name in DONORS.header if name not in (*FIRST, *WITHOUT))]
-    columns = [by_name[name] for name in names]
-    rows = [[_Cell(column.name, _BOLD) for column in columns], [_Cell(column.unit, _SOFT) for column in columns]]
-    rows += [[_Cell(column.value(donor)) for column in columns] for donor in donors]
+def donor_cells(number: int, donor: DonorItem) -> str:
+    """The cells of a donor's row, as the sheet of donors holds them in the row `number`, counted from 1."""
+    return "".join(_cells(number, [_Cell(column.value(donor)) for column in _columns()]))
+
+
+def donors_xlsx(donors: Sequence[DonorItem], cells: Callable[[int, DonorItem], str] = donor_cells) -> bytes:
+    """The file: a sheet of donors, and one that says what its columns mean.
+
+    Args:
+        cells: gives what `donor_cells` does.
+    """
+    columns = _columns()
+    names = [column.name for column in columns]
+    heads = [[_Cell(column.name, _BOLD) for column in columns], [_Cell(column.unit, _SOFT) for column in columns]]
+    rows = [_joined(number, row) for number, row in enumerate(heads, start=1)]
+    rows += [cells(number, donor) for number, donor in enumerate(donors, start=len(heads) + 1)]
     notes = [[_Cell(text, _BOLD) for text in ("column", "unit", "meaning")]]
     notes += [[_Cell(c.name), _Cell(c.unit), _Cell(c.doc, _WRAPPED)] for c in columns]
     notes += [
@@ -73,7 +83,9 @@ def donors_xlsx(donors: Sequence[DonorItem]) -> bytes:
             ),
             "xl/styles.xml": _STYLES,
             "xl/worksheets/sheet1.xml": _sheet(rows, widths, frozen=(1, 2)),
-            "xl/worksheets/sheet2.xml": _sheet(notes, [30.0, 30.0, 100.0], frozen=(0, 1)),
+            "xl/worksheets/sheet2.xml": _sheet(
+                [_joined(number, row) for number, row in enumerate(notes, start=1)], [30.0, 30.0, 100.0], frozen=(0, 1)
+            ),
         }
     )
 
@@ -96,7 +108,16 @@ def _relations(targets: dict[str, tuple[str, str]]) -> str:
     return f'{_HEAD}<Relationships xmlns="{_PACKAGE}/relationships">{inner}</Relationships>'
 
 
-def _sheet(rows: Sequence[Sequence[_Cell]], widths: Sequence[float], frozen: tuple[int, int]) -> str:
+def _columns() -> list[Column[DonorItem]]:
+    by_name = {column.name: column for column in DONORS.columns}
+    return [by_name[name] for name in (*FIRST, *(n for n in DONORS.header if n not in (*FIRST, *WITHOUT)))]
+
+
+def _joined(number: int, row: Iterable[_Cell]) -> str:
+    return "".join(_cells(number, row))
+
+
+def _sheet(rows: Sequence[str], widths: Sequence[float], frozen: tuple[int, int]) -> str:
     """A worksheet; `frozen` columns and rows stay in sight."""
     left, top = frozen
     split = f'xSplit="{left}" ' if left else ""
@@ -105,9 +126,7 @@ def _sheet(rows: Sequence[Sequence[_Cell]], widths: Sequence[float], frozen: tup
     columns = "".join(
         f'<col min="{i}" max="{i}" width="{width:g}" customWidth="1"/>' for i, width in enumerate(widths, 1)
     )
-    body = "".join(
-        f'<row r="{number}">{"".join(_cells(number, row))}</row>' for number, row in enumerate(rows, start=1)
-    )
+    body = "".join(f'<row r="{number}">{cells}</row>' for number, cells in enumerate(rows, start=1))
     return (
         f'{_HEAD}<worksheet xmlns="{_MAIN}"><sheetViews><sheetView workbookViewId="0">{pane}</sheetView></sheetViews>'
         f"<cols>{columns}</cols><sheetData>{body}</sheetData></worksheet>"

@@ -256,8 +256,9 @@ def _redacted(value: Any, pattern: re.Pattern[str], keep: Sequence[str] = ()) ->
 
 def _clean_logs(paths: OutPaths, removal: Removal) -> None:
     pattern = removal.mentions()
-    # It names slides, and the next report makes it again.
+    # They name slides, and the next report makes them again.
     paths.near_cells.unlink(missing_ok=True)
+    paths.report_rows.unlink(missing_ok=True)
     for path in sorted(paths.runs.glob("*.json*")) if paths.runs.is_dir() else []:
         lines = read_bytes(path).splitlines(keepends=True)
         kept = [line for line in lines if not pattern.search(_decoded(line))]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import combinations, takewhile
 from typing import Protocol
 
@@ -19,7 +18,7 @@ from mnbatch.assay.cells import ScoreRow
 from mnbatch.assay.copies import CellAt
 from mnbatch.assay.field_records import FoundAt
 from mnbatch.assay.same_scene_fields import MOST_FIELDS, FieldCells, same_scenes
-from mnbatch.assay.same_scene_slides import SlideCells, same_cells
+from mnbatch.assay.same_scene_slides import SlideCells, once, same_cells
 from mnbatch.assay.slide_pairs import pairs_to_compare
 from mnbatch.results.compared_slides import ComparedSlides, compared_as
 from mnbatch.results.field_rows import StoredField
@@ -205,7 +204,7 @@ def _cells(store: Stored, record: SlideRecord) -> SlideCells:
     spectra = store.spectra(record)
     rows = np.flatnonzero(spectra.any(axis=1))
     # Few comparisons need pictures, and for them all scores of the slide are parsed.
-    pictures = cache(lambda: store.thumbnails(record))
+    pictures = once(lambda: store.thumbnails(record))
     return SlideCells(rows, spectra[rows], lambda row: pictures()(row))
 
 

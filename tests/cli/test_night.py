@@ -193,6 +193,25 @@ def test_a_settings_file_serves_every_command(place) -> None:
     assert "Did you mean [status]?" in mnbatch("run", place.export, "--config", lab).stderr
 
 
+@pytest.mark.parametrize("command", ["status", "scan", "report", "verify"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[run]\npseudonymize = true\n", "unknown keys: pseudonymize"),
+        (b"pseudonymize = true\n", "unknown keys: pseudonymize"),
+        ("[run]\nlayout = 'größe'\n".encode("latin-1"), "it is not UTF-8 text"),
+        (None, "it is a directory"),
+    ],
+    ids=["table", "top", "latin-1", "directory"],
+)
+def test_every_command_says_what_is_wrong_with_a_settings_file(tmp_path, command, content, said) -> None:
+    lab = tmp_path / "lab.toml"
+    lab.mkdir() if content is None else lab.write_bytes(content)
+    done = mnbatch(command, tmp_path, "--config", lab)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr.splitlines()[0]
+
+
 def test_tables_of_a_settings_file_are_the_commands() -> None:
     import typer
 

@@ -16,6 +16,7 @@ import pytest
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
+from mnbatch.errors import ClusterError  # noqa: E402
 from mnbatch.pipeline import cluster as coordinator  # noqa: E402
 from mnbatch.pipeline.cluster_opening import open_cluster, read_jobs  # noqa: E402
 from mnbatch.results.lock import hold_out  # noqa: E402
@@ -152,6 +153,16 @@ def no_share():
     cluster_worker.read_holder = lambda path: None
 
 
+def empty_mount_point():
+    """The export's folder is there, and nothing in it."""
+    from mnbatch.pipeline import cluster_worker
+
+    def describe(question, original=cluster_worker.describe_worker):
+        return original({**question, "files": [f"{path}.none" for path in question["files"]]})
+
+    cluster_worker.describe_worker = describe
+
+
 def full_disk():
     from mnbatch.errors import StorageError
     from mnbatch.pipeline import cluster_worker
@@ -225,7 +236,12 @@ def test_a_slide_that_kills_workers_fails_after_three_and_the_others_do_not(plac
 
 
 @pytest.mark.parametrize(
-    ("function", "code", "said"), [(other_torch, 5, "torch 0.1, not"), (no_share, 10, "Mount the share")]
+    ("function", "code", "said"),
+    [
+        (other_torch, 5, "torch 0.1, not"),
+        (no_share, 10, "Mount the share"),
+        (empty_mount_point, 10, "/export. Mount the share"),
+    ],
 )
 def test_workers_that_differ_take_no_part(place, own_cluster, tmp_path, function, code, said):
     done = run_on(own_cluster(function).scheduler_address, place, tmp_path / "out", "--cluster-timeout", 1)
@@ -288,6 +304,28 @@ def test_a_scheduler_that_vanishes_ends_the_run_and_finished_slides_stay(place, 
     assert kept >= 1
     assert f"{8 - kept} scored" in mnbatch("run", *place[1], "--out", out).stdout
     assert contents(out) == contents(place[0] / "plain")
+
+
+class GivenUp:
+    """A client that closed itself because its scheduler was gone for too long."""
+
+    status = "closed"
+
+    def submit(self, *arguments, **options):
+        raise distributed.client.ClosedClientError("Client is closed. Can't send update-graph message.")
+
+
+class Broken(GivenUp):
+    status = "running"
+
+
+def test_a_client_that_gave_its_scheduler_up_between_two_looks_is_no_internal_error():
+    lost = coordinator._Coordinator(GivenUp(), [], None, None, None)
+    with pytest.raises(ClusterError, match="does not answer any more"):
+        lost._submit(print, 1, "tcp://127.0.0.1:1")
+    other = coordinator._Coordinator(Broken(), [], None, None, None)
+    with pytest.raises(distributed.client.ClosedClientError):
+        other._submit(print, 1, "tcp://127.0.0.1:1")
 
 
 def address_when_written(scheduler, path):

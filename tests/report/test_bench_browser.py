@@ -14,6 +14,7 @@ from mnbatch.report.build import ReportOptions, build_reports
 from mnbatch.results.store import Store
 from mnbatch.review.queue import ReviewPlan, save_plan
 from mnbatch.review.trail import read_trail
+from tests.browsers import set_view
 
 pytestmark = pytest.mark.browser
 
@@ -256,6 +257,31 @@ def test_with_latency_a_picture_and_its_name_change_together_or_not_at_all(page:
         assert js(page, "document.getElementById('cell-name').textContent") in shown(page)
 
 
+def test_a_gallery_that_opens_shows_no_tile_without_its_picture(page: Any, built: Store) -> None:
+    """Two or three frames had up to twelve empty tiles; with latency, seconds had."""
+    watch = """
+    window.holes = []; window.most = 0;
+    (function look() {
+      const grid = document.getElementById("grid"), shows = (e) => e.checkVisibility({ visibilityProperty: true });
+      const tiles = [...document.querySelectorAll(".tile")].filter((t) => t.getBoundingClientRect().top < innerHeight);
+      if (grid && shows(grid)) holes.push(tiles.filter((t) => !shows(t) || !t.querySelector(".score").textContent).length);
+      window.most = Math.max(window.most, grid && shows(grid) ? tiles.length : 0);
+      requestAnimationFrame(look);
+    })();
+    """
+    page.execute_cdp_cmd("Page.enable", {})
+    added = page.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": watch})
+    try:
+        with serving(built) as address:
+            page.execute_cdp_cmd("Network.enable", {})
+            page.execute_cdp_cmd("Network.emulateNetworkConditions", network(300))
+            page.get(address)
+            wait(lambda: js(page, "most") > 10)
+            assert js(page, "Math.max(...holes)") == 0
+    finally:
+        page.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
 def test_no_tile_shows_a_map_or_a_name_without_its_picture(page: Any, built: Store) -> None:
     """Of the tiles in sight, up to half showed heat on black for seconds."""
     with serving(built) as address:
@@ -417,6 +443,49 @@ def test_two_scorers_differ_and_a_third_adjudicates(page: Any, built: Store) -> 
         wait(lambda: len(read_trail(built.paths, "s1").entries) == 6)
         assert {e.look for e in read_trail(built.paths, "s1").entries if e.reviewer == "Cy"} == {"adjudication"}
         wait(lambda: js(page, "document.getElementById('differ-label').textContent") == "Differences (0)")
+
+
+def test_who_is_one_of_those_who_differ_is_told_that_a_third_person_decides(page: Any, built: Store) -> None:
+    """The page went round and round between the cells."""
+    with serving(built) as address:
+        for reviewer, keys in (("Ada", "1n"), ("Bo", "2u")):
+            begin(page, address, reviewer=reviewer)
+            for name in keys:
+                wait(lambda: ready(page))
+                key(page, name)
+            wait(lambda: not js(page, "mnbatch.save.fresh().length"))
+        page.get(address + "#differences")
+        page.refresh()
+        wait(lambda: ready(page))
+        first = shown(page)
+        key(page, "n")
+        assert js(page, "document.getElementById('hint').textContent").startswith("You are one of those who differ")
+        assert shown(page) == first
+
+
+@pytest.mark.parametrize("heat", [True, False])
+@pytest.mark.parametrize("size", [(375, 667), (1366, 768)])
+def test_picture_and_decisions_are_in_the_first_screen(
+    page: Any, built: Store, size: tuple[int, int], heat: bool
+) -> None:
+    set_view(page, size)
+    try:
+        begin(page, (built.paths.slide("s1").root / "gallery.html").as_uri())
+        wait(lambda: ready(page))
+        if js(page, "document.body.dataset.heat") != str(heat).lower():
+            key(page, "h")
+        script = """
+        const seen = [...document.querySelectorAll(".pics > *, [data-say]:not([data-note]), #undo")]
+          .filter((part) => part.checkVisibility()).map((part) => part.getBoundingClientRect());
+        const bar = document.querySelector("#panel > .decide").getBoundingClientRect();
+        const pics = document.querySelector(".pics").getBoundingClientRect();
+        const apart = pics.bottom <= bar.top || pics.right <= bar.left;
+        return [scrollY, seen.length > 8 && pics.width > 300 && pics.height > 300, seen.every((box) => box.top >= 0 && box.bottom <= innerHeight), apart];
+        """
+        assert page.execute_script(script) == [0, True, True, True]
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def test_a_comment_and_classes_go_into_the_trail(page: Any, built: Store) -> None:

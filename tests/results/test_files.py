@@ -4,7 +4,7 @@ import os
 import pytest
 
 from mnbatch.errors import StorageError
-from mnbatch.results.out_files import write_atomically
+from mnbatch.results.out_files import stream_if_changed, write_atomically
 
 
 def test_a_write_replaces_the_whole_file(tmp_path):
@@ -32,3 +32,33 @@ def test_a_full_disk_keeps_the_old_bytes_and_says_so(tmp_path, monkeypatch):
 def test_an_unwritable_place_is_named(tmp_path):
     with pytest.raises(StorageError, match=r"no/such/place\.csv"):
         write_atomically(tmp_path / "no/such/place.csv", b"")
+
+
+@pytest.mark.parametrize(
+    "pieces", [[b"ab", b"cd"], [b"ab", b"cd", b"e"], [b"ab"], [b"ab", b"xd"], [b"x", b"bcd"], [b"abc", b"xyz"], []]
+)
+@pytest.mark.parametrize("before", [b"abcd", b"", None])
+def test_a_stream_replaces_the_file_only_where_its_bytes_differ(tmp_path, before, pieces):
+    path = tmp_path / "a.csv"
+    if before is not None:
+        path.write_bytes(before)
+    inode = path.stat().st_ino if before is not None else None
+    changed = stream_if_changed(path, iter(pieces))
+    assert path.read_bytes() == b"".join(pieces)
+    assert changed is (before != b"".join(pieces))
+    assert (path.stat().st_ino != inode) is changed
+    assert os.listdir(tmp_path) == ["a.csv"]
+
+
+def test_a_stream_that_breaks_off_keeps_the_old_bytes(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"old")
+
+    def pieces():
+        yield b"new"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StorageError, match="is full"):
+        stream_if_changed(path, pieces())
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.csv"]

@@ -1,11 +1,12 @@
 "use strict";
 // A grid of which only the rows in sight are in the document, so that thousands of cells scroll smoothly.
-// A tile shows a picture with its name and score, or nothing of them.
+// A tile is seen with its picture, name and score or not at all; the first screenful is seen as a whole.
 mnbatch.grid = (() => {
-  const GAP = 10, CAPTION = 44, SPARE_ROWS = 2;
+  const GAP = 10, CAPTION = 44, SPARE_ROWS = 2, ROWS_AHEAD = 8;
   const box = document.getElementById("grid");
   const tiles = new Map();
   let list = [], place = new Map(), chosen = null, columns = 1, width = 150, options = {};
+  box.dataset.opening = "true";
 
   // Not innerHeight: Firefox refuses it to a page that is being left while a frame is still due.
   const inSight = () => document.documentElement.clientHeight;
@@ -39,13 +40,14 @@ mnbatch.grid = (() => {
     element.setAttribute("aria-selected", String(cell === chosen || options.picked.has(cell)));
     element.dataset.picked = String(options.picked.has(cell));
     if (!mnbatch.pictures.show(element.parts.picture, cell)) {
-      element.dataset.wait = "true";
-      element.setAttribute("aria-label", "Loading");
+      // A picture that is on the page already stays there meanwhile.
+      if (!("said" in element.dataset)) { element.dataset.wait = "true"; element.setAttribute("aria-label", "Loading"); }
       mnbatch.pictures.load(cell).then(() => { if (tiles.get(cell) === element && place.has(cell)) paint(element, cell); })
-        .catch(() => { element.dataset.wait = "failed"; element.setAttribute("aria-label", "The picture cannot be loaded"); });
+        .catch(() => { element.dataset.wait = "failed"; element.setAttribute("aria-label", "The picture cannot be loaded"); open(); });
       return;
     }
     delete element.dataset.wait;
+    open();
     const value = mnbatch.state.of(cell);
     const [, score, word, src] = element.children, canvas = element.parts.map;
     canvas.hidden = !options.heat;
@@ -57,6 +59,12 @@ mnbatch.grid = (() => {
     src.textContent = cell.label;
     element.dataset.said = value ? value.d : "";
     element.setAttribute("aria-label", mnbatch.words.label(cell, options.blind));
+  }
+
+  // Shows the grid when no tile in the window waits any more.
+  function open() {
+    const seen = (tile) => tile.getBoundingClientRect().top < inSight();
+    if (box.dataset.opening && ![...tiles.values()].some((tile) => tile.dataset.wait === "true" && seen(tile))) delete box.dataset.opening;
   }
 
   function render(everything) {
@@ -78,6 +86,8 @@ mnbatch.grid = (() => {
       if (!known) { tiles.set(cell, element); box.append(element); }
       paint(element, cell);
     }
+    mnbatch.pictures.preload(list.slice(to, to + ROWS_AHEAD * columns));
+    open();
     if (chosen && tiles.has(chosen)) box.setAttribute("aria-activedescendant", `cell-${chosen.index}`);
     else box.removeAttribute("aria-activedescendant");
   }

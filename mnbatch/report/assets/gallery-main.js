@@ -157,9 +157,11 @@ mnbatch.start = () => {
     const at = list.indexOf(wanted);
     if (mode === "look") { if (at < list.length - 1) select(list[at + 1], true); return; }
     const around = [...list.slice(at + 1), ...list.slice(0, at + 1)];
-    const open = mode === "differ" ? around.find((cell) => !adjudicated(cell))
+    // Who read a cell first is no third person for it.
+    const open = mode === "differ" ? around.find((cell) => !adjudicated(cell) && adjudicates(cell))
       : advised()[0] || around.find((cell) => !state.of(cell)) || around.find(state.unconfirmed);
     if (open) { if (open !== current) select(open, true); return; }
+    if (mode === "differ" && !list.every(adjudicated)) { tell("You are one of those who differ on the cells that are left: a third person decides them."); return; }
     tell(mode === "differ" ? "Every difference is adjudicated." : mode === "second" ? "You decided every cell that two people are to decide." : "Every cell of the queue is decided, and every MN is confirmed. Save the review.");
   }
 
