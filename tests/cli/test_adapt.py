@@ -1,5 +1,6 @@
 """`mnbatch adapt` from the outside: what it refuses, and with which exit code."""
 
+import functools
 import sys
 
 import pytest
@@ -21,6 +22,10 @@ def mnbatch(monkeypatch, capsys):
     return run
 
 
+def _always(word, cell_id):
+    return word
+
+
 def truth(cell_id):
     return "mn" if int(cell_id[-8:-4]) < 6 else "not_mn"
 
@@ -37,10 +42,8 @@ def test_without_a_review_there_is_nothing_to_learn_from(mnbatch, out, tmp_path)
 
 def test_a_review_of_one_class_and_one_that_reviewers_disagree_on_are_named(mnbatch, out, queue, tmp_path):  # noqa: F811
     root = out.paths.root
-    words = iter(("not_mn", "mn"))
-    for who in ("Ada", "Bo"):
-        word = next(words)
-        path = write_review(tmp_path / f"{who}.csv", decide(queue, lambda _, word=word: word, reviewer=who))
+    for who, word in {"Ada": "not_mn", "Bo": "mn"}.items():
+        path = write_review(tmp_path / f"{who}.csv", decide(queue, functools.partial(_always, word), reviewer=who))
         assert mnbatch("review", "import", root, path)[0] == 0
         if who == "Ada":
             code, _, said = mnbatch("adapt", root, "--out", tmp_path / "own")
