@@ -173,7 +173,10 @@ class Walk:
         self.views += 1
         name = f"{page.name}-{self.name}-{view}"
         (self.folder / f"{name}.png").write_bytes(picture_of(self.browser, 0 if page.window else HIGHEST))
-        said = [f"console: {entry['message'] if isinstance(entry, dict) else entry}" for entry in self.browser.get_log("browser")]
+        said = [
+            f"console: {entry['message'] if isinstance(entry, dict) else entry}"
+            for entry in self.browser.get_log("browser")
+        ]
         faults = said + self.browser.execute_script(FAULTS)
         if self.axe and view in AXE_VIEWS[self.name]:
             self.browser.execute_script(self.axe)
