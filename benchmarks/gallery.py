@@ -181,8 +181,8 @@ def opening(driver: Any, address: str) -> None:
     took, shown, holes = np.array(driver.execute_async_script(SCROLL)).T
     print(
         f"scrolling 400 px a frame: median {np.median(took):.0f} ms a frame, 95 % below {np.percentile(took, 95):.0f} "
-        f"ms; tiles without a picture in {int((holes > 0).sum())} of {len(holes)} frames, at most {int(holes.max())} of "
-        f"{int(shown.max())}"
+        f"ms; tiles without a picture in {int((holes > 0).sum())} of {len(holes)} frames, at most {int(holes.max())} "
+        f"of {int(shown.max())}"
     )
 
 

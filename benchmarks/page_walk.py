@@ -39,8 +39,9 @@ HIGHEST = 5000
 
 FAULTS = """
 const page = document.documentElement, found = new Set(), wide = page.clientWidth, paper = matchMedia("print").matches;
-const name = (e) => e.tagName.toLowerCase() + (e.id ? `#${e.id}` : "") + (e.className && e.className.baseVal === undefined
-  ? `.${[...e.classList].join(".")}` : "") + ` "${(e.textContent || "").trim().replace(/\\s+/g, " ").slice(0, 40)}"`;
+const name = (e) => e.tagName.toLowerCase() + (e.id ? `#${e.id}` : "")
+  + (e.className && e.className.baseVal === undefined ? `.${[...e.classList].join(".")}` : "")
+  + ` "${(e.textContent || "").trim().replace(/\\s+/g, " ").slice(0, 40)}"`;
 if (page.scrollWidth > wide) found.add(`the page is ${page.scrollWidth} px wide in a window of ${wide}`);
 const shows = (e) => e.checkVisibility({ visibilityProperty: true, opacityProperty: true });
 const text = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
@@ -113,7 +114,8 @@ PAGES = (
     Page("gallery", "slides/D01-a/gallery.html", until=READY, window=True),
     Page("gallery-donor", "donors/D02/gallery.html", until=READY, window=True),
     Page("bench", "slides/D02-a/gallery.html", before=WORK, until=WORKED, window=True),
-    Page("bench-blind", "slides/D01-a/gallery.html", before=f"{BENCH} press('b'); press('h');", until=READY, window=True),
+    Page("bench-blind", "slides/D01-a/gallery.html", before=f"{BENCH} press('b'); press('h');", until=READY,
+         window=True),
     Page("bench-open", "slides/D01-a/gallery.html",
          before=f"{BENCH} for (const part of document.querySelectorAll('.more, .help')) part.open = true;",
          until=READY),
@@ -152,9 +154,9 @@ class Walk:
     def address(self, page: Page) -> str:
         """Of a file, or of the server."""
         if not page.page.startswith("served/"):
-            return page_of(self.store, page.page).as_uri()
+            return str(page_of(self.store, page.page).as_uri())
         path = page_of(self.store, page.page.removeprefix("served/")).relative_to(self.store.paths.root.resolve())
-        return self.server.replace("index.html", path.as_posix())
+        return self.server.replace("index.html", str(path.as_posix()))
 
     def open(self, page: Page, size: tuple[int, int], *, dark: bool = False, medium: str = "") -> None:
         """The page in its state, in such a window."""
@@ -173,7 +175,10 @@ class Walk:
         self.views += 1
         name = f"{page.name}-{self.name}-{view}"
         (self.folder / f"{name}.png").write_bytes(picture_of(self.browser, 0 if page.window else HIGHEST))
-        said = [f"console: {entry['message'] if isinstance(entry, dict) else entry}" for entry in self.browser.get_log("browser")]
+        said = [
+            f"console: {entry['message'] if isinstance(entry, dict) else entry}"
+            for entry in self.browser.get_log("browser")
+        ]
         faults = said + self.browser.execute_script(FAULTS)
         if self.axe and view in AXE_VIEWS[self.name]:
             self.browser.execute_script(self.axe)

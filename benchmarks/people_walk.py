@@ -108,22 +108,29 @@ def scorer(browser: Any, out: Path, keep: Any) -> None:
         check("a click on the first decision shows its cell again", key(browser, "x") == first)
         settle(browser, f"{READY} && {SAVED}")
         entries = read_trail(store.paths, SLIDE).entries
-        check(f"{len(entries) - before} lines in OUT's trail for 3 decisions and a correction", len(entries) - before == 4)
-        check("the correction is the last word on that cell", (entries[-1].cell_id, entries[-1].decision) == (first, "not_scorable"))
+        check(
+            f"{len(entries) - before} lines in OUT's trail for 3 decisions and a correction", len(entries) - before == 4
+        )
+        check(
+            "the correction is the last word on that cell",
+            (entries[-1].cell_id, entries[-1].decision) == (first, "not_scorable"),
+        )
         process.send_signal(signal.SIGKILL)
         process.wait()
         lost = key(browser, "n")
         settle(browser, BANNER)
         browser.execute_script(f"{PRESS} press('n'); press('n');")
-        decided = browser.execute_script("return mnbatch.state.rows().filter((row) => row.reviewer === 'Cy Test').length")
+        decided = browser.execute_script(
+            "return mnbatch.state.rows().filter((row) => row.reviewer === 'Cy Test').length"
+        )
         check("the server was killed: the banner stands, and keys decide nothing more", decided == 4)
         box = browser.execute_script("return document.getElementById('banner').getBoundingClientRect().toJSON()")
-        check("the banner is in the window of a laptop", 0 <= box["top"] and box["bottom"] <= LAPTOP[1])
+        check("the banner is in the window of a laptop", box["top"] >= 0 and box["bottom"] <= LAPTOP[1])
         keep("scorer-banner")
         set_view(browser, PHONE, dark=True)
         settle(browser, "true")
         box = browser.execute_script("return document.getElementById('banner').getBoundingClientRect().toJSON()")
-        check("and in that of a phone", 0 <= box["top"] and box["bottom"] <= PHONE[1])
+        check("and in that of a phone", box["top"] >= 0 and box["bottom"] <= PHONE[1])
         keep("scorer-banner-phone")
         set_view(browser, LAPTOP)
     with serving(out) as (_, again):
@@ -164,7 +171,9 @@ def physician(browser: Any, out: Path, keep: Any) -> None:
     """From the batch to a donor, to the sheet, to paper; by the links that are there."""
     set_view(browser, LAPTOP)
     browser.get((out / "index.html").as_uri())
-    browser.execute_script("[...document.querySelectorAll('#donors ~ * a, a')].find((a) => a.textContent === 'D03').click()")
+    browser.execute_script(
+        "[...document.querySelectorAll('#donors ~ * a, a')].find((a) => a.textContent === 'D03').click()"
+    )
     settle(browser, "document.querySelector('h1').textContent === 'D03'")
     words = browser.execute_script("return document.querySelector('.answers').innerText")
     asked = ("Exposed?", "How much?", "How sure?", "Reviewed by whom?")
@@ -172,10 +181,15 @@ def physician(browser: Any, out: Path, keep: Any) -> None:
     box = browser.execute_script("return document.querySelector('.answers').getBoundingClientRect().bottom")
     check("within the window of a laptop", box <= LAPTOP[1])
     keep("physician-donor")
-    browser.execute_script("[...document.querySelectorAll('a')].find((a) => a.textContent === 'report for print').click()")
+    browser.execute_script(
+        "[...document.querySelectorAll('a')].find((a) => a.textContent === 'report for print').click()"
+    )
     settle(browser, "location.pathname.endsWith('sheet.html')")
     words = browser.execute_script("return document.body.innerText")
-    check("the sheet states laboratory, dose and limits", all(w in words for w in ("Institute of Examples", "1.67 Gy", "95 %")))
+    check(
+        "the sheet states laboratory, dose and limits",
+        all(w in words for w in ("Institute of Examples", "1.67 Gy", "95 %")),
+    )
     keep("physician-sheet")
     pdf = printed(browser)
     check(f"printed: a PDF of {len(pdf) / 1000:.0f} kB", pdf.startswith(b"%PDF"))

@@ -264,7 +264,8 @@ def test_a_gallery_that_opens_shows_no_tile_without_its_picture(page: Any, built
     (function look() {
       const grid = document.getElementById("grid"), shows = (e) => e.checkVisibility({ visibilityProperty: true });
       const tiles = [...document.querySelectorAll(".tile")].filter((t) => t.getBoundingClientRect().top < innerHeight);
-      if (grid && shows(grid)) holes.push(tiles.filter((t) => !shows(t) || !t.querySelector(".score").textContent).length);
+      const empty = (t) => !shows(t) || !t.querySelector(".score").textContent;
+      if (grid && shows(grid)) holes.push(tiles.filter(empty).length);
       window.most = Math.max(window.most, grid && shows(grid) ? tiles.length : 0);
       requestAnimationFrame(look);
     })();
@@ -480,7 +481,8 @@ def test_picture_and_decisions_are_in_the_first_screen(
         const bar = document.querySelector("#panel > .decide").getBoundingClientRect();
         const pics = document.querySelector(".pics").getBoundingClientRect();
         const apart = pics.bottom <= bar.top || pics.right <= bar.left;
-        return [scrollY, seen.length > 8 && pics.width > 300 && pics.height > 300, seen.every((box) => box.top >= 0 && box.bottom <= innerHeight), apart];
+        const large = seen.length > 8 && pics.width > 300 && pics.height > 300;
+        return [scrollY, large, seen.every((box) => box.top >= 0 && box.bottom <= innerHeight), apart];
         """
         assert page.execute_script(script) == [0, True, True, True]
     finally:
