@@ -96,7 +96,9 @@ def _of_donor(
     if not mine:
         like = nearest(donor, sorted({name for name in of.values() if name}))
         raise UsageError(
-            f"OUT has no donor {short(donor)}.", f"Did you mean {like}?" if like else "donors.csv lists them."
+            f"OUT has no donor {short(donor)}.",
+            (f"Did you mean {like}? " if like else "donors.csv lists them. ")
+            + "After a removal that was interrupted, `mnbatch report` brings the pages up to date.",
         )
     return [record for record in records if record.slide_id in mine or record.copy_of in mine]
 
