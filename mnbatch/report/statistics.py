@@ -19,7 +19,7 @@ from mnbatch.results.dosing_settings import MODE_ALL_CELLS
 from mnbatch.review.estimate import Estimate
 
 SHIFTED = (
-    "the scores are outside the range that the model was validated on (p = {p:.2g}): stain, focus or cells differ, and "
+    "the scores are outside the range that the model was validated on (p = {p:.2g}): stain, focus or cells differ; "
     "no frequency is estimated, and the expected count cannot be relied on"
 )
 
