@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,15 +11,21 @@ from typing import Any
 
 import pytest
 
+from mnbatch.dosimetry.calibration_curve import load_curve
 from mnbatch.report.build import ReportOptions
 from mnbatch.report.unchanged import bring_up_to_date
 from mnbatch.results import whole_files
+from mnbatch.results.acknowledged import Acknowledgement, acknowledge
+from mnbatch.results.dosing_settings import DoseSettings, Dosing, save_dosing
+from mnbatch.results.laboratory_file import keep_laboratory
+from mnbatch.results.model_errors import keep_validation
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.store import Store
 from mnbatch.review import trail
 from mnbatch.review.decisions import Decision
 from mnbatch.review.review_import import queues_of
 from tests.report.conftest import add_slide
+from tests.report.test_dose_pages import CURVE
 
 OPTIONS = ReportOptions(gallery=0, min_cells=5)
 SHEET = {"a1": {"donor": "D1"}, "b1": {"donor": "D2"}}
@@ -92,6 +99,66 @@ def edited(store: Store) -> tuple[ReportOptions, dict[str, dict[str, str]]]:
     return OPTIONS, SHEET
 
 
+def acknowledged(store: Store) -> tuple[ReportOptions, dict[str, dict[str, str]]]:
+    """A failure that a person said is known."""
+    record = store.record("b3")
+    assert record is not None
+    acknowledge(
+        store.paths, Acknowledgement("b3", record.stat_key, record.reason, "Ada", "2026-11-23T10:00:00+00:00", "broken")
+    )
+    return OPTIONS, SHEET
+
+
+def another_reason(store: Store) -> tuple[ReportOptions, dict[str, dict[str, str]]]:
+    record = store.record("b3")
+    assert record is not None
+    store.put_record(record.model_copy(update={"reason": "none of its cells could be read", "next_step": "Look."}))
+    return OPTIONS, SHEET
+
+
+def scored_later(store: Store) -> tuple[ReportOptions, dict[str, dict[str, str]]]:
+    """The same scores, of another day and version, and another threshold."""
+    record = store.record("a2")
+    assert record is not None
+    assert record.scored is not None
+    assert record.call is not None
+    scored = record.scored.model_copy(update={"finished": "2026-11-24T03:00:00+00:00", "mnbatch": "0.3"})
+    call = record.call.model_copy(update={"threshold": 0.05})
+    store.put_record(record.model_copy(update={"scored": scored, "call": call}))
+    return OPTIONS, SHEET
+
+
+def copied_elsewhere(store: Store) -> tuple[ReportOptions, dict[str, dict[str, str]]]:
+    """Another copy of a slide that stays as it is."""
+    record = store.record("c1")
+    assert record is not None
+    store.put_record(record.model_copy(update={"slide_id": "c2", "path": "z/c2", "name": "c2"}))
+    return OPTIONS, SHEET
+
+
+def curve(store: Store) -> tuple[ReportOptions, dict[str, dict[str, str]]]:
+    """Doses of all donors from a curve that is now in force."""
+    path = store.paths.root.parent / "curve.json"
+    path.write_text(json.dumps(CURVE))
+    save_dosing(store.paths, Dosing(load_curve(str(path)), DoseSettings("curve.json")))
+    return OPTIONS, SHEET
+
+
+def laboratory(store: Store) -> tuple[ReportOptions, dict[str, dict[str, str]]]:
+    path = store.paths.root.parent / "laboratory.toml"
+    path.write_text('[laboratory]\nname = "Institute"\n', encoding="utf-8")
+    keep_laboratory(store.paths, path)
+    return OPTIONS, SHEET
+
+
+def own_scored_cells(store: Store) -> tuple[ReportOptions, dict[str, dict[str, str]]]:
+    """Errors of the model by a person's own scoring: frequencies are corrected by them."""
+    path = store.paths.root.parent / "own.csv"
+    path.write_text("p_mn,truth\n" + "0.9,1\n" * 30 + "0.1,1\n" * 3 + "0.1,0\n" * 60 + "0.9,0\n")
+    keep_validation(store, path)
+    return OPTIONS, SHEET
+
+
 def contents(out: Path) -> dict[str, bytes]:
     found = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
     return {name: data for name, data in found.items() if not name.startswith("runs/") and name != "lock.json"}
@@ -115,7 +182,8 @@ def from_nothing(out: Path, other: Path, options: ReportOptions, samples: dict[s
     ("change", "pages"),
     [
         *((slide, 1), (copies, 2), (disputed, 2), (sheet, 1), (control, 4), (setting, 0), (decision, 1), (gone, 0)),
-        *((damaged, 1), (edited, 1)),
+        *((damaged, 1), (edited, 1), (acknowledged, 1), (another_reason, 1), (scored_later, 1), (copied_elsewhere, 1)),
+        *((curve, 0), (laboratory, 0), (own_scored_cells, 5)),
     ],
 )
 def test_after_a_change_the_bytes_are_those_of_a_report_from_nothing(
