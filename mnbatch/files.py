@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from mnbatch.errors import StorageError
+from mnbatch.intake import open_regular
 from mnbatch.processes import runs, this_process
 
 TEMPORARY_PREFIX = ".tmp-"
@@ -127,7 +128,7 @@ def stream_if_changed(path: Path, pieces: Iterable[bytes]) -> bool:
     with storage_errors(path), contextlib.ExitStack() as stack:
         old: IO[bytes] | None = None
         with contextlib.suppress(OSError):
-            old = stack.enter_context(path.open("rb"))
+            old = stack.enter_context(open_regular(path))
         same, differing = 0, b""
         for piece in rest:
             if old is None or old.read(len(piece)) != piece:
@@ -141,7 +142,10 @@ def stream_if_changed(path: Path, pieces: Iterable[bytes]) -> bool:
             if old is not None:
                 old.seek(0)
                 while same:
-                    same -= file.write(old.read(min(same, _COPIED_AT_ONCE)))
+                    known = old.read(min(same, _COPIED_AT_ONCE))
+                    if not known:
+                        raise OSError(errno.EIO, "it was cut while it was copied", str(path))
+                    same -= file.write(known)
             file.write(differing)
             file.writelines(rest)
     return True

@@ -7,15 +7,16 @@ understood is a `ValueError`. Nothing here waits for a pipe.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import json
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 LARGEST = 2**31
 """Bytes of the largest file that is read whole: far above any table, below what memory would not hold."""
@@ -35,6 +36,23 @@ def read_bytes(path: Path, most: int = LARGEST) -> bytes:
     Raises:
         OSError: it is absent, no regular file, too large, or cannot be read; `strerror` says which.
     """
+    with open_regular(path, most) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most} bytes", str(path))
+    return data
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, most: int = sys.maxsize) -> Iterator[IO[bytes]]:
+    """A regular file, open to be read.
+
+    Args:
+        most: largest size in bytes.
+
+    Raises:
+        OSError: it is absent, no regular file, too large, or cannot be opened; `strerror` says which.
+    """
     try:
         # Without O_NONBLOCK the opening of a pipe waits for somebody to write to it.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -44,12 +62,9 @@ def read_bytes(path: Path, most: int = LARGEST) -> bytes:
         # Asked before a file object is made of it: that refuses a directory with words of its own.
         refuse_irregular(os.fstat(descriptor), path, most)
         with os.fdopen(os.dup(descriptor), "rb") as file:
-            data = file.read(most + 1)
+            yield file
     finally:
         os.close(descriptor)
-    if len(data) > most:
-        raise OSError(errno.EFBIG, f"it is larger than {most} bytes", str(path))
-    return data
 
 
 def is_there(path: Path) -> bool:

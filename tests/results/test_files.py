@@ -50,6 +50,29 @@ def test_a_stream_replaces_the_file_only_where_its_bytes_differ(tmp_path, before
     assert os.listdir(tmp_path) == ["a.csv"]
 
 
+def test_a_pipe_in_the_place_of_a_table_is_replaced_and_not_waited_for(tmp_path):
+    path = tmp_path / "a.csv"
+    os.mkfifo(path)
+    assert stream_if_changed(path, iter([b"a\n", b"b\n"]))
+    assert path.is_file()
+    assert path.read_bytes() == b"a\nb\n"
+
+
+def test_a_table_that_is_cut_while_it_is_copied_is_no_endless_loop(tmp_path):
+    path = tmp_path / "a.csv"
+    first = b"x" * 300_000  # more than a reader keeps
+    path.write_bytes(first + b"second\n")
+
+    def pieces():
+        yield first
+        path.write_bytes(b"")
+        yield b"other\n"
+
+    with pytest.raises(StorageError, match="cut while it was copied"):
+        stream_if_changed(path, pieces())
+    assert os.listdir(tmp_path) == ["a.csv"]
+
+
 def test_a_stream_that_breaks_off_keeps_the_old_bytes(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b"old")
