@@ -55,7 +55,6 @@ RESULT_SECONDS = 300.0
 LOST_SECONDS = 60.0
 """A scheduler that does not answer for so long is gone."""
 
-
 FILES_ASKED = 8
 """Files of the export that a new worker is asked for: it sees one of them, or not the export."""
 

@@ -425,14 +425,19 @@ def test_names_that_differ_in_case_are_asked_about(page: Any, built: Store) -> N
         assert len(decided(page)) == 1
 
 
+def two_decide_otherwise(page: Any, address: str) -> None:
+    """Ada and Bo differ on two cells, and all of it is saved."""
+    for reviewer, keys in (("Ada", "1n"), ("Bo", "2u")):
+        begin(page, address, reviewer=reviewer)
+        for name in keys:
+            wait(lambda: ready(page))
+            key(page, name)
+        wait(lambda: not js(page, "mnbatch.save.fresh().length"))
+
+
 def test_two_scorers_differ_and_a_third_adjudicates(page: Any, built: Store) -> None:
     with serving(built) as address:
-        for reviewer, keys in (("Ada", "1n"), ("Bo", "2u")):
-            begin(page, address, reviewer=reviewer)
-            for name in keys:
-                wait(lambda: ready(page))
-                key(page, name)
-            wait(lambda: not js(page, "mnbatch.save.fresh().length"))
+        two_decide_otherwise(page, address)
         begin(page, address, reviewer="Cy")
         page.get(address + "#differences")
         page.refresh()
@@ -451,12 +456,7 @@ def test_two_scorers_differ_and_a_third_adjudicates(page: Any, built: Store) -> 
 def test_who_is_one_of_those_who_differ_is_told_that_a_third_person_decides(page: Any, built: Store) -> None:
     """The page went round and round between the cells."""
     with serving(built) as address:
-        for reviewer, keys in (("Ada", "1n"), ("Bo", "2u")):
-            begin(page, address, reviewer=reviewer)
-            for name in keys:
-                wait(lambda: ready(page))
-                key(page, name)
-            wait(lambda: not js(page, "mnbatch.save.fresh().length"))
+        two_decide_otherwise(page, address)
         page.get(address + "#differences")
         page.refresh()
         wait(lambda: ready(page))
