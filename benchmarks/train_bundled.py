@@ -13,6 +13,7 @@ under --data.
 from __future__ import annotations
 
 import argparse
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -113,13 +114,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--cells", type=int)
     parser.add_argument("--size", type=int, help="width of the network's input, pixels")
+    parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="other changes of it (TOML)")
     parser.add_argument("--validation-cells", type=int, default=120)
     parser.add_argument("--validation-slides", type=int, default=12)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     recipe = RECIPES[asked.stain]
     changes = {"epochs": asked.epochs, "cells_per_epoch": asked.cells, "size": asked.size}
-    recipe = recipe.model_copy(update={name: value for name, value in changes.items() if value})
+    other = tomllib.loads("\n".join(asked.set))
+    recipe = Recipe.model_validate(recipe.model_dump() | {k: v for k, v in changes.items() if v} | other)
     preparation, say = preparation_of(recipe), lambda text: print(text, flush=True)
     crops = asked.data / "mnfinder" / "crops"
     request = Request(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mnbatch.assay.cells import CellCrop, ReadItem
 from mnbatch.assay.field_records import InputKind
-from mnbatch.assay.near_copies import SIDE, is_near_copy
+from mnbatch.assay.near_copies import SIDE, SPECTRUM_BYTES, is_near_copy
 from mnbatch.assay.reasons import Named, say
 from mnbatch.assay.same_scene_slides import FEWEST_STAINED, SlideCells, same_cells
 from mnbatch.errors import SlideError
@@ -89,7 +89,7 @@ class CropScenes:
     def _as_slide(self, places: Sequence[int]) -> SlideCells:
         rows = np.array([place for place in places if any(self._spectra[place])], np.int64)
         spectra = np.array([np.frombuffer(self._spectra[place], np.uint8) for place in rows.tolist()], np.uint8)
-        return SlideCells(rows, spectra.reshape(len(rows), -1), self._thumbnail)
+        return SlideCells(rows, spectra.reshape(len(rows), SPECTRUM_BYTES), self._thumbnail)
 
     def _thumbnail(self, place: int) -> npt.NDArray[np.uint8]:
         return np.frombuffer(self._thumbnails[place], np.uint8).reshape(SIDE, SIDE)

@@ -13,7 +13,7 @@ from mnbatch.assay.reasons import Named, say
 from mnbatch.errors import SlideError
 from mnbatch.imaging.name_tokens import PLAIN
 from mnbatch.pipeline.planning import Stamps, model_stamp
-from mnbatch.pipeline.reading import SlideJob
+from mnbatch.pipeline.reading import SlideJob, one_slide
 from mnbatch.results.keys import content_key, score_key, stat_key
 from mnbatch.results.manifest import versions
 from mnbatch.results.pseudonyms import Pseudonyms
@@ -169,8 +169,11 @@ class Committer:
             if job.again and job.error is None:
                 self._put_back(job)
                 return None
-            return job, self._finish(job, item)
-        self._add(item)
+            with one_slide(job):
+                return job, self._finish(job, item)
+            return job, self._finish(job, SlideEnd(item.slide_id, job.error))
+        with one_slide(self._jobs[_slide_id(item)]):
+            self._add(item)
         return None
 
     def again(self) -> list[SlideJob]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ from mnbatch.assay.cells import CellCrop, FileDigest, ReadItem, Slide, SlideEnd,
 from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.reasons import Foreign, Named, foreign_os, say
 from mnbatch.assay.stains import likely_stain, mixture, slide_stain
-from mnbatch.errors import SlideError, StorageError
+from mnbatch.errors import MnbatchError, SlideError
 from mnbatch.imaging.crop_scenes import CropScenes
 from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.fields.field_scenes import FieldScenes
@@ -128,7 +129,8 @@ class Reading:
                     yield from ((job, item) for item in waiting if _wanted(job, item))
                     waiting = []
             if ends:
-                self._settle_look(job)
+                with one_slide(job):
+                    self._settle_look(job)
                 yield from ((job, item) for item in waiting if _wanted(job, item))
                 waiting = []
                 yield job, SlideEnd(job.slide.slide_id, job.error)
@@ -138,7 +140,9 @@ class Reading:
         job = work.job
         if job.error is not None or work.source is None:
             return []
-        taken = list(self._note(job, job.scenes.once(work.source.in_order(items))))
+        taken: list[StreamItem] = []
+        with one_slide(job):
+            taken = list(self._note(job, job.scenes.once(work.source.in_order(items))))
         if job.classifier is None and not job.unserved and job.stains.total() >= STAIN_SAMPLE:
             self._choose_model(job)
         return taken
@@ -150,14 +154,14 @@ class Reading:
             try:
                 if job.slide.refused is not None:
                     raise SlideError(*job.slide.refused)
-                opening = Opening(job.slide, self.preparation, self.fields, self.keep_crops)
-                source = RemoteSource(self.pool, opening)
-                for tasks in source.runs():
-                    if self.stop():
-                        return
-                    if job.error is not None:
-                        break
-                    yield _Work(job, source, tasks)
+                with one_slide(job):
+                    source = RemoteSource(self.pool, Opening(job.slide, self.preparation, self.fields, self.keep_crops))
+                    for tasks in source.runs():
+                        if self.stop():
+                            return
+                        if job.error is not None:
+                            break
+                        yield _Work(job, source, tasks)
             except OSError as error:
                 job.error = job.error or _unreachable(job.slide, error)
             except SlideError as error:
@@ -182,22 +186,12 @@ class Reading:
         if job.error is not None:
             return []
         try:
-            return source.read(task)
-        except (HurriedError, StorageError):
-            raise
+            with one_slide(job, Named("file", task.file.path)):
+                return source.read(task)
+        except OSError as error:
+            job.error = _unreachable(job.slide, error)
         except SlideError as error:
             job.error = error
-        except Exception as error:  # noqa: BLE001 - the one broad net of reading: one slide, the others go on
-            job.cause = error
-            job.error = SlideError(
-                say(
-                    "reading-failed",
-                    file=Named("file", task.file.path),
-                    kind=type(error).__name__,
-                    error=Foreign(str(error), "see the log"),
-                ),
-                say("reading-failed-do"),
-            )
         return []
 
     def _note(self, job: SlideJob, items: Iterable[ReadItem]) -> Iterator[StreamItem]:
@@ -252,6 +246,26 @@ class Reading:
             job.error = _changed(job.slide)
         else:
             job.again = job.classifier is not right
+
+
+@contextlib.contextmanager
+def one_slide(job: SlideJob, file: Named | None = None) -> Iterator[None]:
+    """The one broad net round a slide: what goes wrong in a way that nobody foresaw fails that slide, the others go on.
+
+    Args:
+        file: that is worked on.
+    """
+    try:
+        yield
+    except (MnbatchError, HurriedError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the batch
+        kind, text = type(error).__name__, Foreign(str(error), "see the log")
+        if file is not None:
+            why = say("reading-failed", file=file, kind=kind, error=text)
+        else:
+            why = say("slide-failed", slide=Named("slide", job.slide.name), kind=kind, error=text)
+        job.cause, job.error = error, job.error or SlideError(why, say("slide-failed-do"))
 
 
 def default_workers() -> int:

@@ -95,6 +95,59 @@ def test_noise_is_no_stain(settings, export, tmp_path):
     assert slide_named(tmp_path / "out", "D1", "A")["status"] == "failed"
 
 
+def blank(folder, cells):
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for number in range(cells):
+        pixels = np.full((96, 96, 3), (200, 170, 210), np.uint8) + rng.integers(0, 3, (96, 96, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"cell_{number:03d}.png")
+
+
+def test_a_slide_of_blank_pictures_fails_alone(settings, export, tmp_path):
+    blank(export / "D3" / "A", cells=30)
+    assert run(settings()).exit_code == 3
+    row = slide_named(tmp_path / "out", "D3", "A")
+    assert (row["status"], row["mnbn_cells"]) == ("failed", "")
+    assert "not recognised" in row["reason"]
+    assert [slide_named(tmp_path / "out", donor, "A")["status"] for donor in ("D1", "D2")] == ["done", "done"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "mnbatch.pipeline.reading.RemoteSource.runs",
+        "mnbatch.pipeline.reading.RemoteSource.in_order",
+        "mnbatch.imaging.crop_scenes.CropScenes.trouble",
+        "mnbatch.pipeline.committing.SlideWriter.add",
+        "mnbatch.pipeline.committing.SlideWriter.commit",
+    ],
+)
+def test_a_fault_that_nobody_foresaw_costs_one_slide(settings, export, tmp_path, monkeypatch, place):
+    real, at_fault = pytest.importorskip(place.rsplit(".", 2)[0]), []
+    kind, name = place.rsplit(".", 2)[1:]
+    usual = getattr(getattr(real, kind), name)
+
+    def once(self, *arguments):
+        at_fault[:] = at_fault or [self]
+        if self is at_fault[0]:
+            raise ValueError("cannot reshape array")
+        return usual(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, once)
+        outcome = run(settings())
+    assert outcome.exit_code == 3
+    rows = table(tmp_path / "out" / "slides.csv")
+    assert sorted(row["status"] for row in rows) == ["done", "done", "done", "failed"]
+    (failed,) = (row for row in rows if row["status"] == "failed")
+    assert "ValueError: cannot reshape array" in failed["reason"]
+    assert failed["mnbn_cells"] == ""
+    logs = "".join(path.read_text() for path in (tmp_path / "out" / "runs").glob("*.jsonl"))
+    assert "Traceback" in logs
+    assert not list((tmp_path / "out" / "slides").glob("*/.staging*"))
+    assert run(settings()).exit_code == 0, "it is tried again"
+
+
 def test_a_folder_that_vanishes_while_running_fails_alone_and_is_tried_again(settings, export, tmp_path, monkeypatch):
     import mnbatch.pipeline.run as module
 
