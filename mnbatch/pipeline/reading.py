@@ -15,6 +15,7 @@ from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.reasons import Foreign, Named, foreign_os, say
 from mnbatch.assay.stains import likely_stain, mixture, slide_stain
 from mnbatch.errors import MnbatchError, SlideError
+from mnbatch.files import as_storage_error
 from mnbatch.imaging.crop_scenes import CropScenes
 from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.fields.field_scenes import FieldScenes
@@ -260,6 +261,8 @@ def one_slide(job: SlideJob, file: Named | None = None) -> Iterator[None]:
     except (MnbatchError, HurriedError, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the batch
+        if file is None and (fault := as_storage_error(error)) is not None:
+            raise fault from error  # a full disk is no fault of the slide
         kind, text = type(error).__name__, Foreign(str(error), "see the log")
         if file is not None:
             why = say("reading-failed", file=file, kind=kind, error=text)

@@ -148,6 +148,18 @@ def test_a_fault_that_nobody_foresaw_costs_one_slide(settings, export, tmp_path,
     assert run(settings()).exit_code == 0, "it is tried again"
 
 
+def test_a_full_disk_that_a_library_reports_in_its_own_words_ends_the_run(settings, export, monkeypatch):
+    def full(*_):
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise RuntimeError("cannot encode") from error
+
+    monkeypatch.setattr("mnbatch.pipeline.committing.SlideWriter.add", full)
+    with pytest.raises(StorageError):
+        run(settings())
+
+
 def test_a_folder_that_vanishes_while_running_fails_alone_and_is_tried_again(settings, export, tmp_path, monkeypatch):
     import mnbatch.pipeline.run as module
 
