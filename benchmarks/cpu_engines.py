@@ -1,4 +1,4 @@
-"""Ways to run the network on a processor, in one run: torch in float32 and bfloat16, compiled, ONNX Runtime.
+"""Ways to run the network on a processor, in one run: torch in float32 and bfloat16, compiled, ONNX Runtime, OpenVINO.
 
     python benchmarks/cpu_engines.py [--cells 256] [--repeats 3] [--model attention-alexnet] [--stain fluorescence]
 
@@ -15,6 +15,7 @@ import os
 import platform
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from mnbatch.assay.cells import CellCrop, UInt8Array
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.preparation import network_input
 from mnbatch.imaging.readers import read_cells, read_tasks
+from mnbatch.inference import engines
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.engines import CPU_MINIBATCH, available_cores
@@ -76,9 +78,11 @@ def all_ways(model: LoadedModel, crops: UInt8Array) -> dict[str, Scorer | None]:
     """Name -> what scores the crops; None where it cannot be had here."""
     return {
         "torch fp32 (the engine)": engine(model, crops, "fp32"),
+        "torch's own convolutions": plain_engine(model, crops),
         "torch bf16 (the engine)": engine(model, crops, "bf16") if cpu_has_bfloat16() else None,
         "torch.compile fp32": compiled(model, crops),
         "ONNX Runtime fp32": onnx(model, crops),
+        "OpenVINO fp32": openvino(model, crops),
     }
 
 
@@ -86,6 +90,16 @@ def engine(model: LoadedModel, crops: UInt8Array, precision: str) -> Scorer:
     """The engine of a run."""
     classifier = Classifier(model, device="cpu", precision=precision)
     return lambda: classifier.score(crops).p_mn
+
+
+def plain_engine(model: LoadedModel, crops: UInt8Array) -> Scorer:
+    """The engine of a run without `mnbatch.inference.cpu_convolutions`."""
+    usual = engines.are_faster_here
+    engines.are_faster_here = lambda: False  # type: ignore[assignment]
+    try:
+        return engine(model, crops, "fp32")
+    finally:
+        engines.are_faster_here = usual  # type: ignore[assignment]
 
 
 def in_threads(score: Callable[[UInt8Array], npt.NDArray[np.float64]], crops: UInt8Array) -> Scorer:
@@ -142,6 +156,37 @@ def onnx(model: LoadedModel, crops: UInt8Array) -> Scorer | None:
     def score(part: UInt8Array) -> npt.NDArray[np.float64]:
         x = padded(model, part).transpose(0, 3, 1, 2).astype(np.float32)
         found: npt.NDArray[np.float64] = session.run(["p_mn"], {"pixels": x})[0][: len(part)].astype(np.float64)
+        return found
+
+    return in_threads(score, crops)
+
+
+def openvino(model: LoadedModel, crops: UInt8Array) -> Scorer | None:
+    """One stream a core; it gives no maps, which flatters it by a few per cent."""
+    try:
+        import openvino as ov
+
+        from mnbatch.inference.onnx_file import export_onnx
+    except ImportError as error:
+        print(f"OpenVINO: {error}")
+        return None
+    cores = available_cores()
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "model.onnx"
+        export_onnx(model, path, crops[:4])
+        core = ov.Core()
+        network = core.read_model(path)
+        size = model.card.preparation.size
+        network.reshape([CPU_MINIBATCH, 3, size, size])
+        settings = {"NUM_STREAMS": cores, "INFERENCE_NUM_THREADS": cores, "INFERENCE_PRECISION_HINT": "f32"}
+        ready = core.compile_model(network, "CPU", settings)
+    requests = threading.local()
+
+    def score(part: UInt8Array) -> npt.NDArray[np.float64]:
+        if not hasattr(requests, "own"):
+            requests.own = ready.create_infer_request()
+        x = np.ascontiguousarray(padded(model, part).transpose(0, 3, 1, 2), dtype=np.float32)
+        found: npt.NDArray[np.float64] = requests.own.infer({"pixels": x})["p_mn"][: len(part)].astype(np.float64)
         return found
 
     return in_threads(score, crops)
