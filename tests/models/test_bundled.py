@@ -1,6 +1,7 @@
 """The models that ship: whole, told apart by stain, and as good on real crops as their cards say."""
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ import pytest
 from mnbatch.evaluation.evaluation_records import Request as Evaluation
 from mnbatch.evaluation.evaluation_run import evaluate
 from mnbatch.evaluation.metrics import auc
-from mnbatch.inference.catalogue import DEFAULT, ModelSet
+from mnbatch.inference.catalogue import DEFAULT, ModelSet, list_models
 from mnbatch.pipeline.run import run
 from mnbatch.settings import resolve
+from mnbatch.simulate.export_plan import ExportPlan
+from mnbatch.simulate.fields.field_export import simulate_fields
+from mnbatch.simulate.fields.field_plan import FieldPlan
 
 
 def cells(out: Path) -> list[dict[str, str]]:
@@ -36,6 +40,33 @@ def test_the_bundled_models_are_whole_and_serve_both_stains():
         assert card.training_data
         assert all(metric.ci_low is not None for metric in card.metrics if metric.name in ("auc", "f1"))
         assert "Not validated for clinical" in card.intended_use
+
+
+@pytest.mark.parametrize("path", list_models(), ids=lambda path: path.name)
+def test_every_bundled_model_says_how_cells_are_cut_from_fields(path):
+    widths = {member.card.scale.crop_width_in_nucleus_diameters for member in ModelSet.open(path).members}
+    assert widths == {3.2}
+
+
+@pytest.mark.parametrize("stain", ["fluorescence", "giemsa"])
+def test_the_bundled_models_score_cells_that_are_cut_from_fields(tmp_path, stain):
+    plan = ExportPlan(donors=1, slides=1, seed=31, stain=stain, variety=0.3, mnbn=(300.0,))
+    made = simulate_fields(tmp_path / "simulated", FieldPlan(plan, fields=3))
+    out = tmp_path / "out"
+    settings = {"export": made.export, "out": out, "samples": made.samples, "device": "cpu"}
+    run(resolve(settings, environment={}))
+    with made.truth.open(encoding="utf-8-sig", newline="") as file:
+        truth = [line for line in csv.DictReader(file) if line["class"] == "binucleated"]
+    pairs = [
+        (int(line["mn"]), int(cell["mn"]))
+        for cell in cells(out)
+        for line in truth
+        if cell["mn"] and line["file"] == cell["source"]
+        if math.dist((float(line["x"]), float(line["y"])), (float(cell["x"]), float(cell["y"]))) < 20
+    ]
+    assert len(pairs) >= 20
+    assert sum(true for true, _ in pairs) >= 3
+    assert sum(true == called for true, called in pairs) >= 0.85 * len(pairs)
 
 
 def test_a_run_over_real_crops_reaches_the_auc_of_the_card(shared_data, tmp_path):
