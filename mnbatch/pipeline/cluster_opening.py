@@ -26,6 +26,18 @@ _START = "forkserver" if sys.platform == "linux" else "spawn"
 """How a worker of this machine is started. Loading torch and the rest takes ten seconds of a core: a process that does
 nothing else loads them once, and each worker, also one in place of a dead one, is a fork of it."""
 
+_NO_LOG = {"distributed.admin.low-level-log-length": 0}
+"""Dask keeps the last thousand messages for its developers, and an order holds the names of all files of its slides."""
+
+_QUIET = _NO_LOG | {
+    "distributed.worker.multiprocessing-method": _START,
+    # A look at the stack of each thread a hundred times a second, for a page that nobody sees.
+    "distributed.worker.profile.enabled": False,
+    # Each of the servers looks whether it still lives; every 20 ms that was 6 % of a core without any work.
+    "distributed.admin.tick.interval": "500ms",
+}
+"""For the processes of this machine, which share its cores with the scoring."""
+
 _LOADED = ("distributed.nanny", "mnbatch.pipeline.cluster_worker", "mnbatch.pipeline.scoring")
 """What that process loads; none of it starts a thread, which a fork would not have."""
 
@@ -77,10 +89,12 @@ def open_cluster(said: str) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def _client(target: Any) -> Iterator[Client]:
+    import dask
     from distributed import Client
 
     try:
-        client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
+        with dask.config.set(_NO_LOG):
+            client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError) as error:
         raise ClusterError(
             f"No Dask scheduler answers at {target}: {reason(error) if isinstance(error, OSError) else 'timeout'}.",
@@ -99,7 +113,7 @@ def local_cluster(workers: int) -> Iterator[Any]:
     from distributed import LocalCluster
 
     # As long as there is the cluster: dead workers are started again.
-    with dask.config.set({"distributed.worker.multiprocessing-method": _START}):
+    with dask.config.set(_QUIET):
         _load_once()
         cluster = LocalCluster(
             n_workers=workers,
