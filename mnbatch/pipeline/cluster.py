@@ -56,7 +56,7 @@ LOST_SECONDS = 60.0
 """A scheduler that does not answer for so long is gone."""
 
 FILES_ASKED = 8
-"""Files of the export that a new worker is asked for: it sees one of them, or not the export."""
+"""Files of the export that a new worker is asked for: it sees half of them, or not the export."""
 
 ROOM_BYTES = 1 << 20
 """A disk with less room than this is full."""
