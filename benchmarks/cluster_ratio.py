@@ -80,7 +80,12 @@ def main() -> None:
                 made = {}
                 for way, options in ways.items():
                     out = folder / f"out-{way}"
-                    costs.setdefault((way, cells), []).append(run(folder / str(cells) / "export", out, options))
+                    cost = run(folder / str(cells) / "export", out, options)
+                    costs.setdefault((way, cells), []).append(cost)
+                    print(
+                        f"{arguments.slides * cells} cells, {way}: {cost[0]:.1f} s, {cost[1]:.1f} s of the processor",
+                        flush=True,
+                    )
                     made[way] = tables(out)
                     shutil.rmtree(out)
                 if made["plain"] != made["cluster"]:
