@@ -2,9 +2,10 @@
 
     python benchmarks/cluster_kills.py [--workers 50] [--runs 50] [--slides 24] [--cells 12] [--seed 1] [--minutes 25]
 
-Simulated crops, the bundled model, a cluster of two processes of this machine. Worker kills: while one run goes on, a
-random worker is killed after a random time, again and again, until the run ends; runs are made until there were enough
-kills. Coordinator kills: `mnbatch run --cluster local:2` is killed at a random moment and started again, until it ends.
+Simulated crops, the bundled model, a cluster of two processes of this machine as `local:2` makes it. Worker kills:
+while a run goes on, a random worker is killed after 0.2 to 4 s, again and again, until the run ends; a new one comes in
+its place. Coordinator kills: `mnbatch run --cluster local:2` is killed at a random moment and started again,
+until one ends by itself: the kill that comes next meets the run that goes on from the one before.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
-from typing import Any
 
+from mnbatch.pipeline.cluster_opening import local_cluster
 from mnbatch.simulate.export_plan import ExportPlan
 from mnbatch.simulate.simulated_export import simulate_export
+
+BETWEEN_KILLS = (0.2, 4.0)
+"""Seconds; a new worker takes part after one or two."""
 
 MASKED = re.compile(
     rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\+00:00|Z| UTC)?|cpu \(\d+ threads\)"
@@ -55,7 +58,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
         compared("cluster", 0, 0, contents(folder / "cluster"), expected)
         print(f"{arguments.slides} slides of {arguments.cells} cells; run of a cluster {seconds:.0f} s", flush=True)
-        for kill, wanted in ((kill_runs, arguments.runs), (kill_workers, arguments.workers)):
+        for kill, wanted in ((kill_workers, arguments.workers), (kill_runs, arguments.runs)):
             kill(folder, wanted, seconds, expected, time.monotonic() + 60 * arguments.minutes)
 
 
@@ -82,27 +85,26 @@ def compared(what: str, number: int, kills: int, found: dict[str, bytes], expect
     return not differ
 
 
-def kill_workers(folder: Path, wanted: int, seconds: float, expected: dict[str, bytes], until: float) -> None:
+def kill_workers(folder: Path, wanted: int, _: float, expected: dict[str, bytes], until: float) -> None:
     """Runs whose workers are killed while they work."""
-    import distributed
-
     kills = runs = same = 0
-    while kills < wanted and time.monotonic() < until:
-        options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-        with distributed.LocalCluster(memory_limit=0, silence_logs=50, **options) as cluster:
+    with local_cluster(2) as cluster:
+        while kills < wanted and time.monotonic() < until:
             process = mnbatch(folder, "killed", ["--cluster", cluster.scheduler_address])
-            ended = threading.Event()
-            while not ended.wait(random.uniform(0.1, 0.5) * seconds) and kills < wanted and process.poll() is None:
-                nanny = random.choice(list(cluster.workers.values()))
-                if nanny.process is not None and nanny.process.pid is not None:
-                    os.kill(nanny.process.pid, signal.SIGKILL)
-                    kills += 1
-            process.wait()
-        # A slide that was at three workers when they were killed is left to the next run, as it should be.
-        mnbatch(folder, "killed", []).wait()
-        runs += 1
-        same += compared("workers, run", runs, kills, contents(folder / "killed"), expected)
-        shutil.rmtree(folder / "killed")
+            while process.poll() is None:
+                try:
+                    process.wait(random.uniform(*BETWEEN_KILLS))
+                except subprocess.TimeoutExpired:
+                    nanny = random.choice(list(cluster.workers.values()))
+                    # None while a new worker is on its way.
+                    if kills < wanted and nanny.process is not None and nanny.process.pid is not None:
+                        os.kill(nanny.process.pid, signal.SIGKILL)
+                        kills += 1
+            # A slide that was at three workers when they were killed is left to the next run, as it should be.
+            mnbatch(folder, "killed", []).wait()
+            runs += 1
+            same += compared("workers, run", runs, kills, contents(folder / "killed"), expected)
+            shutil.rmtree(folder / "killed")
     print(f"workers: {kills} kills in {runs} runs; the bytes of a plain run in {same} of {runs}", flush=True)
 
 
@@ -113,9 +115,7 @@ def kill_runs(folder: Path, wanted: int, seconds: float, expected: dict[str, byt
         while True:
             process = mnbatch(folder, "killed", ["--cluster", "local:2"])
             try:
-                process.wait(
-                    random.uniform(0.1, 1.1) * seconds if kills < wanted and time.monotonic() < until else None
-                )
+                process.wait(random.uniform(0, 1.1) * seconds if kills < wanted and time.monotonic() < until else None)
                 break
             except subprocess.TimeoutExpired:
                 os.kill(process.pid, signal.SIGKILL)

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import safetensors
 import torch
-import torchvision
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -136,6 +135,8 @@ def _single(tensor: Tensor) -> Tensor:
 
 
 def _make_card(fields: Mapping[str, object], weights_sha256: str) -> ModelCard:
+    import torchvision  # as slow to load as torch, and only a card that is written names it
+
     given = fields.get("software")
     software = {
         "mnbatch": mnbatch.__version__,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor
-from torchvision.models import alexnet
 
+from mnbatch.networks.alexnet_layers import alexnet_features
 from mnbatch.networks.attention_modules import AttendedNetwork, AttentionFactory, ChannelAttention, run_to
 from mnbatch.networks.network import Stream
 
@@ -28,7 +28,7 @@ class AlexCA(AttendedNetwork):
             Stream("pool5", 256, 6, 31, 32),
         )
         super().__init__(streams, attention)
-        self.features = alexnet(weights=None).features
+        self.features = alexnet_features()
 
     def forward_features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """-> conv3 (B, 384, 13, 13), conv4 (B, 256, 13, 13), both after ReLU, pool5 (B, 256, 6, 6)."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor
-from torchvision.models import alexnet
 
+from mnbatch.networks.alexnet_layers import alexnet_features
 from mnbatch.networks.network import Stream, Streamed, StreamNetwork
 
 
@@ -22,7 +22,7 @@ class AlexLight(StreamNetwork):
     def __init__(self) -> None:
         super().__init__()
         self.streams = (Stream("pool5", 256, 6, 31, 32),)
-        self.features = alexnet(weights=None).features
+        self.features = alexnet_features()
         self.classifier = self.linear_layer()  # 256 -> 2
 
     def forward_streams(self, x: Tensor) -> Streamed:

@@ -1,12 +1,12 @@
-"""AlexNet (Krizhevsky, "One weird trick", 2014; torchvision's), dense layers and all, with two outputs."""
+"""AlexNet (Krizhevsky, "One weird trick", 2014; as in torchvision), dense layers and all, with two outputs."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from torch import Tensor
-from torchvision.models import alexnet
 
+from mnbatch.networks.alexnet_layers import alexnet_convolutions, alexnet_dense_layers
 from mnbatch.networks.network import Network
 
 
@@ -20,9 +20,8 @@ class AlexNet(Network):
 
     def __init__(self) -> None:
         super().__init__()
-        whole = alexnet(weights=None, num_classes=2)
-        self.features = whole.features  # 3 x 224 x 224 -> 256 x 6 x 6
-        self.classifier = whole.classifier  # dropout, 9216 -> 4096, dropout, 4096 -> 4096, 4096 -> 2
+        self.features = alexnet_convolutions()  # 3 x 224 x 224 -> 256 x 6 x 6
+        self.classifier = alexnet_dense_layers(2)  # dropout, 9216 -> 4096, dropout, 4096 -> 4096, 4096 -> 2
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 224, 224) normalised input -> (B, 2) logits."""

@@ -18,8 +18,8 @@ from typing import ClassVar, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import alexnet
 
+from mnbatch.networks.alexnet_layers import alexnet_features
 from mnbatch.networks.attention_modules import AttentionFactory, AttentionModule
 from mnbatch.networks.network import INPUT_SIZE, Stream, Streamed, StreamNetwork, linear
 from mnbatch.networks.network import weigh_channels as _weigh_channels
@@ -67,7 +67,7 @@ class AttentionAlexNet(StreamNetwork):
             Stream("conv4", 256, 13, 15, 16),
             Stream("pool5", 256, 6, 31, 32),
         )
-        self.features = alexnet(weights=None).features
+        self.features = alexnet_features()
         self.attention5 = attention(384, 256)
         self.attention6 = attention(256, 256)
         self.classifier = nn.Linear(384 + 256 + 256, 2)

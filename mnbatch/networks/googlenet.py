@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torchvision.models import googlenet
 
 from mnbatch.networks.network import Stream, Streamed, StreamNetwork
 
@@ -22,6 +21,8 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def googlenet_backbone() -> nn.Module:
     """torchvision's network without its linear layer and without the two auxiliary heads."""
+    from torchvision.models import googlenet
+
     backbone: nn.Module = googlenet(weights=None, aux_logits=False, init_weights=True)
     backbone.fc = nn.Identity()
     return backbone

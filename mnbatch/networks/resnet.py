@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torchvision.models import resnet18, resnet50
 
 from mnbatch.networks.network import Stream, Streamed, StreamNetwork
 
@@ -21,11 +20,15 @@ def resnet_streams(expansion: int) -> tuple[Stream, Stream, Stream]:
 
 def resnet18_backbone() -> nn.Module:
     """torchvision's ResNet-18 without its linear layer."""
+    from torchvision.models import resnet18
+
     return _headless(resnet18(weights=None))
 
 
 def resnet50_backbone() -> nn.Module:
     """torchvision's ResNet-50 without its linear layer."""
+    from torchvision.models import resnet50
+
     return _headless(resnet50(weights=None))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor
-from torchvision.models import vgg16
 
 from mnbatch.networks.network import Network
 
@@ -16,6 +15,8 @@ class Vgg16(Network):
     pretrained: ClassVar[str | None] = "vgg16"
 
     def __init__(self) -> None:
+        from torchvision.models import vgg16
+
         super().__init__()
         whole = vgg16(weights=None, num_classes=2)
         self.features = whole.features  # 3 x 224 x 224 -> 512 x 7 x 7

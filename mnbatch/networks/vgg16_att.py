@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor
-from torchvision.models import vgg16
 
 from mnbatch.networks.attention_modules import AttendedNetwork, AttentionFactory, AttentionModule, run_to
 from mnbatch.networks.network import Stream
@@ -20,6 +19,8 @@ class Vgg16Att(AttendedNetwork):
     pretrained: ClassVar[str | None] = "vgg16"
 
     def __init__(self, attention: AttentionFactory = AttentionModule) -> None:
+        from torchvision.models import vgg16
+
         streams = (
             Stream("conv4_3", 512, 28, 3.5, 8),
             Stream("conv5_3", 512, 14, 7.5, 16),

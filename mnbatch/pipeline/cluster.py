@@ -56,7 +56,7 @@ LOST_SECONDS = 60.0
 """A scheduler that does not answer for so long is gone."""
 
 FILES_ASKED = 8
-"""Files of the export that a new worker is asked for: it sees one of them, or not the export."""
+"""Files of the export that a new worker is asked for: it sees half of them, or not the export."""
 
 ROOM_BYTES = 1 << 20
 """A disk with less room than this is full."""
@@ -318,17 +318,21 @@ class _Coordinator:
                 yield from self._take(worker)
 
     def _pause(self, futures: list[Future[Any] | None]) -> None:
-        from distributed import wait
+        from distributed import CancelledError, wait
 
         waiting = [future for future in futures if future is not None]
         if not waiting:
             time.sleep(LOOK_SECONDS)
             return
         try:
-            wait(waiting, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED")
-        except TimeoutError:
+            # `wait` asks the client of this thread, and there may be others in this process.
+            with self.client.as_current():
+                wait(waiting, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED")
+        except (TimeoutError, CancelledError):
+            # A future that was cancelled, or that its scheduler forgot, is taken as soon as it is looked at.
             return
-        except Exception:  # noqa: BLE001 - a cancelled future, a broken connection: the next look tells
+        except RuntimeError:
+            # The client is closed, which the next look says.
             time.sleep(LOOK_SECONDS)
 
     def _take(self, worker: _Worker) -> Iterator[tuple[SlideJob, SlideRecord]]:
@@ -367,10 +371,13 @@ class _Coordinator:
 
     def _bury(self, gone: list[_Worker]) -> Iterator[tuple[SlideJob, SlideRecord]]:
         """Shards of workers that are no longer connected."""
+        from distributed.client import ClosedClientError
+
         for worker in gone:
             if worker.future is not None and worker.shard is not None:
                 # What it had sent back is of no use without its memory; what it committed is on the disk.
-                with contextlib.suppress(Exception):
+                # A client that is closed has nobody to tell it to; the next look says so.
+                with contextlib.suppress(ClosedClientError, RuntimeError):
                     worker.future.cancel()
                 yield from self._lost(worker, worker.shard, "it is not connected any more")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,25 @@ _ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^\s]+")
 _LOCAL = re.compile(r"local:([1-9][0-9]{0,3})")
 CONNECT_SECONDS = 30.0
 MOST_JOBS = 10_000
+
+_START = "forkserver" if sys.platform == "linux" else "spawn"
+"""How a worker of this machine is started. Loading torch and the rest takes ten seconds of a core: a process that does
+nothing else loads them once, and each worker, also one in place of a dead one, is a fork of it."""
+
+_NO_LOG = {"distributed.admin.low-level-log-length": 0}
+"""Dask keeps the last thousand messages for its developers, and an order holds the names of all files of its slides."""
+
+_QUIET = _NO_LOG | {
+    "distributed.worker.multiprocessing-method": _START,
+    # A look at the stack of each thread a hundred times a second, for a page that nobody sees.
+    "distributed.worker.profile.enabled": False,
+    # Each of the servers looks whether it still lives; every 20 ms that was 6 % of a core without any work.
+    "distributed.admin.tick.interval": "500ms",
+}
+"""For the processes of this machine, which share its cores with the scoring."""
+
+_LOADED = ("distributed.nanny", "mnbatch.pipeline.cluster_worker", "mnbatch.pipeline.scoring")
+"""What that process loads; none of it starts a thread, which a fork would not have."""
 
 # Options of dask_jobqueue.SLURMCluster that a file may have: whatever else can be said to Dask is said in its own
 # configuration.
@@ -54,7 +74,7 @@ def open_cluster(said: str) -> Iterator[Client]:
     with contextlib.ExitStack() as stack:
         local = _LOCAL.fullmatch(said)
         if local is not None:
-            target: Any = stack.enter_context(_local(int(local[1])))
+            target: Any = stack.enter_context(local_cluster(int(local[1])))
         elif _ADDRESS.fullmatch(said):
             target = said
         elif said.endswith(".toml"):
@@ -69,10 +89,12 @@ def open_cluster(said: str) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def _client(target: Any) -> Iterator[Client]:
+    import dask
     from distributed import Client
 
     try:
-        client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
+        with dask.config.set(_NO_LOG):
+            client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError) as error:
         raise ClusterError(
             f"No Dask scheduler answers at {target}: {reason(error) if isinstance(error, OSError) else 'timeout'}.",
@@ -83,24 +105,38 @@ def _client(target: Any) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
-def _local(workers: int) -> Iterator[Any]:
+def local_cluster(workers: int) -> Iterator[Any]:
     """Processes of this machine that share its cores."""
     import logging
 
+    import dask
     from distributed import LocalCluster
 
-    cluster = LocalCluster(
-        n_workers=workers,
-        threads_per_worker=max(1, default_workers() // workers),
-        processes=True,
-        # Of this machine alone, and any free port: for none Dask takes 8787, and warns a second run of the first.
-        dashboard_address="127.0.0.1:0",
-        scheduler_kwargs={"dashboard": False},
-        memory_limit=0,
-        silence_logs=logging.CRITICAL,
-    )
-    with _closing(cluster):
-        yield cluster
+    # As long as there is the cluster: dead workers are started again.
+    with dask.config.set(_QUIET):
+        _load_once()
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=max(1, default_workers() // workers),
+            processes=True,
+            # Of this machine alone, and any free port: for none Dask takes 8787, and warns a second run of the first.
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
+        )
+        with _closing(cluster):
+            yield cluster
+
+
+def _load_once() -> None:
+    """Say what is loaded before the first worker is forked; where it cannot be, each worker loads it."""
+    from distributed.utils import get_mp_context
+
+    # Dask names modules of its own when it is first asked.
+    context = get_mp_context()
+    if _START == "forkserver":
+        context.set_forkserver_preload(list(_LOADED))
 
 
 @contextlib.contextmanager

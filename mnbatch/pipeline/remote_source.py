@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnbatch.assay.cells import FileDigest, ReadItem, ReadTask, Slide, SourceFile, UnreadableCell
 from mnbatch.assay.field_records import FieldReport
 from mnbatch.assay.reasons import Named, Reason, say
 from mnbatch.errors import SlideError, StorageError
 from mnbatch.imaging.fields.field_survey import Survey
-from mnbatch.imaging.fields.regions import RegionOverlaps
 from mnbatch.imaging.identity import cell_id
 from mnbatch.pipeline.opened_slides import unpacked
 from mnbatch.pipeline.worker_messages import Opening
 from mnbatch.pipeline.workers import HurriedError, WorkerPool, WorkLostError, opening_key
+
+if TYPE_CHECKING:
+    from mnbatch.imaging.fields.regions import RegionOverlaps
 
 FILES_TOGETHER = 8
 """Crops that a worker reads with one message: enough for what a message costs, few enough to be read again."""
@@ -39,7 +41,7 @@ class RemoteSource:
         self._pool = pool
         self._opening = opening
         self._key = opening_key()
-        self._overlaps = RegionOverlaps() if opening.slide.kind == "wsi" else None
+        self._overlaps = _overlaps_of(opening.slide)
         self._survey: Survey[Any] | None = None
         self._costly = False
         try:
@@ -167,6 +169,15 @@ class RemoteSource:
             return str(self._ask("hash", file))
         except WorkLostError:
             return ""
+
+
+def _overlaps_of(slide: Slide) -> RegionOverlaps | None:
+    """Regions of a whole slide overlap; its module loads all that finds cells, which costs two seconds of a core."""
+    if slide.kind != "wsi":
+        return None
+    from mnbatch.imaging.fields.regions import RegionOverlaps
+
+    return RegionOverlaps()
 
 
 def _unreadable(slide: Slide, task: ReadTask, page: int | None, reason: Reason, digest: str) -> UnreadableCell:

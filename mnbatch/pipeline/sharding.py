@@ -17,6 +17,9 @@ WEIGHT = {"crops": 1, "fields": 100, "wsi": 20_000}
 SMALLEST, LARGEST = 400, 20_000
 """Cells of a shard: enough to be worth a message and a last minibatch that is not full, and little to do again."""
 
+WORTH_A_WORKER = 100
+"""Cells for which one more worker pays, where there are too few for shards of the smallest size for all."""
+
 MOST_SLIDES = 64
 SHARDS_A_WORKER = 6
 """For each worker, where there are enough cells: so that none ends long before the others."""
@@ -96,6 +99,7 @@ def _cut(pending: list[Plan], workers: int) -> Iterable[tuple[Plan, ...]]:
     """Slides in their order, in shards of about the same weight."""
     total = sum(map(_weight, pending))
     wanted = min(LARGEST, max(SMALLEST, total // (workers * SHARDS_A_WORKER)))
+    wanted = min(wanted, max(WORTH_A_WORKER, -(-total // workers)))
     shard: list[Plan] = []
     weight = 0
     for plan in pending:

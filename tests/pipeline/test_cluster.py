@@ -1,5 +1,6 @@
 """Runs on a real Dask cluster: processes of this machine that are killed, that differ, that go away."""
 
+import contextlib
 import errno
 import functools
 import json
@@ -18,7 +19,7 @@ distributed = pytest.importorskip("distributed")
 
 from mnbatch.errors import ClusterError  # noqa: E402
 from mnbatch.pipeline import cluster as coordinator  # noqa: E402
-from mnbatch.pipeline.cluster_opening import open_cluster, read_jobs  # noqa: E402
+from mnbatch.pipeline.cluster_opening import local_cluster, open_cluster, read_jobs  # noqa: E402
 from mnbatch.results.lock import hold_out  # noqa: E402
 from mnbatch.results.paths import OutPaths  # noqa: E402
 from mnbatch.results.store import Store  # noqa: E402
@@ -55,10 +56,8 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two workers of one thread, as a laboratory's own cluster would be reached: by the address of its scheduler."""
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0, silence_logs=50
-    ) as made:
+    """Two workers, as a laboratory's own cluster would be reached: by the address of its scheduler."""
+    with local_cluster(2) as made:
         yield made
 
 
@@ -153,12 +152,13 @@ def no_share():
     cluster_worker.read_holder = lambda path: None
 
 
-def empty_mount_point():
-    """The export's folder is there, and nothing in it."""
+def empty_mount_point(there=0):
+    """The export's folder is there, and of the files that are asked for only so many."""
     from mnbatch.pipeline import cluster_worker
 
     def describe(question, original=cluster_worker.describe_worker):
-        return original({**question, "files": [f"{path}.none" for path in question["files"]]})
+        files = question["files"]
+        return original({**question, "files": [*files[:there], *(f"{path}.none" for path in files[there:])]})
 
     cluster_worker.describe_worker = describe
 
@@ -175,8 +175,6 @@ def full_disk():
 
 def lose_one_device_with_wrong_clocks(marker):
     """Clocks are 10 minutes off; the first worker that is given slides loses its GPU, for good."""
-    import contextlib
-    import os
     from datetime import UTC, datetime, timedelta
 
     from mnbatch.pipeline import cluster_worker
@@ -207,21 +205,17 @@ def lose_one_device_with_wrong_clocks(marker):
 @pytest.fixture
 def own_cluster():
     """A cluster of one worker that does as the plugin says."""
-    made = []
+    made = contextlib.ExitStack()
 
     def start(function=None, workers=1):
-        cluster = distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=50
-        )
-        made.append(cluster)
+        cluster = made.enter_context(local_cluster(workers))
         if function is not None:
             with distributed.Client(cluster, set_as_default=False) as client:
                 client.register_plugin(patched(function))
         return cluster
 
-    yield start
-    for cluster in made:
-        cluster.close()
+    with made:
+        yield start
 
 
 def test_a_slide_that_kills_workers_fails_after_three_and_the_others_do_not(place, own_cluster, tmp_path, small_shards):
@@ -241,6 +235,7 @@ def test_a_slide_that_kills_workers_fails_after_three_and_the_others_do_not(plac
         (other_torch, 5, "torch 0.1, not"),
         (no_share, 10, "Mount the share"),
         (empty_mount_point, 10, "/export. Mount the share"),
+        (functools.partial(empty_mount_point, there=3), 10, "/export. Mount the share"),
     ],
 )
 def test_workers_that_differ_take_no_part(place, own_cluster, tmp_path, function, code, said):
@@ -419,3 +414,68 @@ def test_two_runs_on_one_machine_ask_for_no_port_in_common_and_listen_there_alon
     assert {ip for ip, _ in found} == {"127.0.0.1"}
     assert 8787 not in {port for _, port in found}
     assert not [one for one in said if "8787" in str(one.message)]
+
+
+def test_workers_of_this_machine_are_forks_of_one_process_that_has_loaded_torch() -> None:
+    if sys.platform != "linux":
+        pytest.skip("processes are forked on Linux alone")
+    with open_cluster("local:2") as client:
+        parents = set(client.run(os.getppid).values())
+        assert len(parents) == 1
+        assert os.getpid() not in parents
+        assert all(client.run(lambda: "torch" in sys.modules).values())
+
+
+def test_dask_keeps_no_order_that_was_sent() -> None:
+    with open_cluster("local:1") as client:
+        assert client.submit(len, ("x",) * 1000).result() == 1000
+        assert list(client.scheduler_comm.recent_message_log) == []
+
+
+def test_a_wait_ends_with_the_first_result_and_with_what_was_cancelled(monkeypatch) -> None:
+    def asleep(seconds):
+        raise AssertionError("it sleeps instead")
+
+    monkeypatch.setattr(coordinator, "LOOK_SECONDS", LIMIT_SECONDS)
+    with open_cluster("local:1") as client:
+        waiting = coordinator._Coordinator(client, [], None, None, None)
+        event = distributed.Event("never", client=client)
+        never = client.submit(_wait_for_it, event, pure=False)
+        with monkeypatch.context() as awake:
+            awake.setattr(coordinator.time, "sleep", asleep)
+            first = client.submit(len, "abc", pure=False)
+            waiting._pause([never, first])
+            assert first.result() == 3
+            first.cancel()
+            waiting._pause([never, first])
+        event.set()
+        assert never.result() is None
+
+
+def _wait_for_it(event):
+    event.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
+def test_a_worker_keeps_the_memory_that_it_frees() -> None:
+    """With what Dask sets, each minibatch has all its pages given to it anew."""
+    code = """
+import resource, sys
+import numpy as np
+from mnbatch.pipeline.cluster_worker import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+for turn in range(51):
+    if turn == 1:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(1 << 17)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    environment = os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536"}
+    faults = {
+        what: int(subprocess.check_output([sys.executable, "-c", code, what], env=environment, text=True))
+        for what in ("keep", "not")
+    }
+    if faults["not"] < 50 * 200:
+        pytest.skip(f"this C library does not heed the setting: {faults}")
+    assert faults["keep"] < 50 * 20

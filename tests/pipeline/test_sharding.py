@@ -55,6 +55,11 @@ def test_every_slide_is_in_one_shard_in_order(plans, files, kind, workers, most)
         assert len(shards) >= workers
 
 
+@pytest.mark.parametrize(("files", "workers", "shards"), [([80] * 4, 2, 2), ([50] * 4, 4, 2), ([20] * 4, 2, 1)])
+def test_a_small_batch_is_shared_where_each_worker_gets_enough(plans, files, workers, shards):
+    assert len(given(Shards(plans(*files), workers))) == shards
+
+
 def test_what_a_dead_worker_had_not_committed_goes_out_again_alone(plans):
     shards = Shards(plans(5, 5, 5), 1)
     (first,) = given(shards)
