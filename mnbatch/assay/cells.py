@@ -32,6 +32,10 @@ STAINS: tuple[KnownStain, ...] = ("fluorescence", "giemsa")
 
 UInt8Array = npt.NDArray[np.uint8]
 
+RowText = tuple[str, str, str]
+"""What a cell's row in scores.csv holds but its score, as text: its names, what was measured of it, what it shows (see
+`mnbatch.results.score_rows`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
@@ -253,6 +257,7 @@ class CellCrop:
         size: (height, width) in the file, pixels; None where nobody looks.
         labels: its values are numbers of objects, no picture.
         colourless: a stained cell without colour (a grey file), for a network that sees stains by their colour.
+        row: its row but the score, made where it was read; None where it is still to be made.
     """
 
     slide_id: str
@@ -271,6 +276,7 @@ class CellCrop:
     size: tuple[int, int] | None = None
     labels: bool = False
     colourless: bool = False
+    row: RowText | None = None
 
 
 @dataclass(frozen=True, slots=True)

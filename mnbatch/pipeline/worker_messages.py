@@ -5,6 +5,7 @@ Nothing here needs arrays: a parent that only asks what an export holds starts w
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import struct
@@ -117,9 +118,12 @@ def receive(stream: IO[bytes]) -> Any:
         EOFError: the other side ended.
     """
     (count,) = LENGTH.unpack(_read(stream, LENGTH.size))
-    lengths = struct.unpack(f"<{count}Q", _read(stream, count * LENGTH.size))
-    head, *arrays = (_read(stream, length) for length in lengths)
-    return pickle.loads(head, buffers=arrays)
+    head, *lengths = struct.unpack(f"<{count}Q", _read(stream, count * LENGTH.size))
+    pickled = _read(stream, head)
+    # All arrays with one reading: each of its own would give the interpreter away, and wait for it again.
+    memory = _read(stream, sum(lengths))
+    ends = list(itertools.accumulate(lengths))
+    return pickle.loads(pickled, buffers=[memory[end - length : end] for length, end in zip(lengths, ends, strict=True)])
 
 
 def _read(stream: IO[bytes], length: int) -> memoryview:

@@ -46,7 +46,8 @@ from mnbatch.results.records import SlideRecord
 from mnbatch.results.sibling_slides import Sibling, find_siblings
 from mnbatch.results.stored_crops import MAPS, StoredCrops, thumbnail_of
 from mnbatch.results.whole_files import WholeFiles, read_whole, state_of
-from mnbatch.results.writer import COLUMNS, SlideWriter
+from mnbatch.results.score_rows import COLUMNS
+from mnbatch.results.writer import SlideWriter
 
 SCORE_COLUMNS = COLUMNS[: COLUMNS.index("q_2")]
 """What scores.csv has had from the first version on."""
