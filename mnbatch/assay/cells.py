@@ -51,6 +51,10 @@ class SourceFile:
     size: int
     mtime_ns: int
 
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """By its values: as a frozen record is pickled otherwise, each of a slide's files costs several times that."""
+        return SourceFile, (self.path, self.size, self.mtime_ns)
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
@@ -217,6 +221,11 @@ class ReadTask:
     hash_file: bool = True
     options: PageOptions = NO_OPTIONS
     planes: tuple[SourceFile, ...] = ()
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """By its values, as a `SourceFile`."""
+        known = (self.slide_id, self.root, self.file, self.pages, self.hash_file, self.options, self.planes)
+        return ReadTask, known
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ class _Lanes:
             self._lane_of_slide.pop(items[-1].slide_id, None)
         if lane is not None:
             return lane.put(items)
-        passing = [item for item in items if not isinstance(item, CellCrop)]
+        passing: list[ScoredItem] = [item for item in items if not isinstance(item, CellCrop)]
         if len(passing) < len(items):
             raise ValueError(f"a cell of slide {items[0].slide_id} came without a classifier")
         return passing

@@ -78,7 +78,7 @@ def _packed_crop(crop: CellCrop, keep_jpeg: bool) -> list[Any]:
     grey = grey_of(crop.pixels)
     pixels = np.ascontiguousarray(crop.pixels if grey is None else grey)
     values = list(_values(crop))
-    values[_PIXELS] = (*pixels.shape[:2], grey is not None, pickle.PickleBuffer(pixels))
+    values[_PIXELS] = (*pixels.shape[:2], grey is not None, pickle.PickleBuffer(pixels))  # type: ignore[arg-type]
     values[_JPEG] = jpeg
     values[_ROW] = row_text(crop, len(jpeg) if keep_jpeg else 0)
     values[_QUALITY] = _values_of_quality(crop.quality)
