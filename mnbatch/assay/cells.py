@@ -32,6 +32,10 @@ STAINS: tuple[KnownStain, ...] = ("fluorescence", "giemsa")
 
 UInt8Array = npt.NDArray[np.uint8]
 
+RowText = tuple[str, str, str]
+"""What a cell's row in scores.csv holds but its score, as text: its names, what was measured of it, what it shows (see
+`mnbatch.results.score_rows`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
@@ -46,6 +50,10 @@ class SourceFile:
     path: str
     size: int
     mtime_ns: int
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """By its values: as a frozen record is pickled otherwise, each of a slide's files costs several times that."""
+        return SourceFile, (self.path, self.size, self.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +222,11 @@ class ReadTask:
     options: PageOptions = NO_OPTIONS
     planes: tuple[SourceFile, ...] = ()
 
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """By its values, as a `SourceFile`."""
+        known = (self.slide_id, self.root, self.file, self.pages, self.hash_file, self.options, self.planes)
+        return ReadTask, known
+
 
 @dataclass(frozen=True, slots=True)
 class Quality:
@@ -253,6 +266,7 @@ class CellCrop:
         size: (height, width) in the file, pixels; None where nobody looks.
         labels: its values are numbers of objects, no picture.
         colourless: a stained cell without colour (a grey file), for a network that sees stains by their colour.
+        row: its row but the score, made where it was read; None where it is still to be made.
     """
 
     slide_id: str
@@ -271,6 +285,7 @@ class CellCrop:
     size: tuple[int, int] | None = None
     labels: bool = False
     colourless: bool = False
+    row: RowText | None = None
 
 
 @dataclass(frozen=True, slots=True)

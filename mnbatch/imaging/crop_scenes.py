@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mnbatch.assay.cells import CellCrop, ReadItem
 from mnbatch.assay.field_records import InputKind
-from mnbatch.assay.near_copies import SIDE, SPECTRUM_BYTES, is_near_copy
+from mnbatch.assay.near_copies import SIDE, Likeness, is_near_copy
 from mnbatch.assay.reasons import Named, say
 from mnbatch.assay.same_scene_slides import FEWEST_STAINED, SlideCells, same_cells
 from mnbatch.errors import SlideError
@@ -26,19 +26,19 @@ _ALIKE = 0.93
 the other 0.85 at most."""
 
 _LOOKED_AT = 50
+_AT_ONCE = 256
 
 Floats = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True)
 class CropScenes:
-    """The crops of a slide as they pass by, in the order of their files."""
+    """The crops of a slide as they pass by, in the order of their files; they are compared when all have."""
 
     kind: InputKind
-    _rows: list[Floats] = field(default_factory=list)
-    _spectra: list[bytes] = field(default_factory=list)
+    _likenesses: list[Likeness] = field(default_factory=list)
     _digests: list[str] = field(default_factory=list)
-    _thumbnails: list[bytes] = field(default_factory=list)
     _sources: list[str] = field(default_factory=list)
 
     def once(self, items: Sequence[ReadItem]) -> Sequence[ReadItem]:
@@ -46,10 +46,8 @@ class CropScenes:
         if self.kind == "crops":
             for item in items:
                 if isinstance(item, CellCrop) and item.page is None and item.likeness is not None:
-                    self._rows.append(_coarse(item.likeness.thumbnail))
-                    self._spectra.append(item.likeness.spectrum)
+                    self._likenesses.append(item.likeness)
                     self._digests.append(item.digest)
-                    self._thumbnails.append(item.likeness.thumbnail)
                     self._sources.append(item.source)
         return items
 
@@ -59,50 +57,56 @@ class CropScenes:
 
     def trouble(self) -> SlideError | None:
         """Why the slide cannot be counted: its crops show the same cells in turn."""
-        count = len(self._rows)
-        for turn in _TURNS:
-            if count % turn or count < turn * _FEWEST:
-                continue
-            for step, starts in ((1, range(0, count, turn)), (count // turn, range(count // turn))):
-                pairs = [(i, i + step) for i in starts if self._digests[i] != self._digests[i + step]]
-                if len(pairs) < max(_FEWEST, count // turn // 2):
+        count = len(self._sources)
+        turns = [turn for turn in _TURNS if count % turn == 0 and count >= turn * _FEWEST]
+        if not turns:
+            return None
+        digests, rows = np.array(self._digests), self._coarse()
+        spectra = np.frombuffer(b"".join(one.spectrum for one in self._likenesses), np.uint8).reshape(count, -1)
+        for turn in turns:
+            for step, starts in ((1, np.arange(0, count, turn)), (count // turn, np.arange(count // turn))):
+                first = starts[digests[starts] != digests[starts + step]]
+                second = first + step
+                if len(first) < max(_FEWEST, count // turn // 2):
                     continue
-                if self._alike(pairs) < _ALIKE and not self._of_two_stains(pairs):
+                alike = float(np.median(np.einsum("ij,ij->i", rows[first], rows[second])))
+                if alike < _ALIKE and not self._of_two_stains(spectra, first, second):
                     continue
-                if 2 * sum(self._is_copy(*pair) for pair in pairs[:_LOOKED_AT]) < len(pairs[:_LOOKED_AT]):
-                    return self._error(pairs[0], turn)
+                looked_at = list(zip(first.tolist(), second.tolist(), strict=True))[:_LOOKED_AT]
+                if 2 * sum(self._is_copy(*pair) for pair in looked_at) < len(looked_at):
+                    return self._error(looked_at[0], turn)
         return None
 
     def _is_copy(self, one: int, other: int) -> bool:
         """Saved again, with the same noise: counted once by another rule."""
-        return is_near_copy(self._thumbnails[one], self._thumbnails[other])
+        return is_near_copy(self._likenesses[one].thumbnail, self._likenesses[other].thumbnail)
 
-    def _alike(self, pairs: Sequence[tuple[int, int]]) -> float:
-        return float(np.median([float(self._rows[i] @ self._rows[j]) for i, j in pairs]))
-
-    def _of_two_stains(self, pairs: Sequence[tuple[int, int]]) -> bool:
+    def _of_two_stains(self, spectra: npt.NDArray[np.uint8], first: Places, second: Places) -> bool:
         """Whether forms agree pair by pair, as those of two slides that show the same cells."""
-        if len(pairs) < FEWEST_STAINED:
+        if len(first) < FEWEST_STAINED:
             return False
-        return bool(same_cells(*(self._as_slide([pair[side] for pair in pairs]) for side in (0, 1))))
-
-    def _as_slide(self, places: Sequence[int]) -> SlideCells:
-        rows = np.array([place for place in places if any(self._spectra[place])], np.int64)
-        spectra = np.array([np.frombuffer(self._spectra[place], np.uint8) for place in rows.tolist()], np.uint8)
-        return SlideCells(rows, spectra.reshape(len(rows), SPECTRUM_BYTES), self._thumbnail)
+        told = [places[spectra[places].any(axis=1)] for places in (first, second)]
+        return bool(same_cells(*(SlideCells(places, spectra[places], self._thumbnail) for places in told)))
 
     def _thumbnail(self, place: int) -> npt.NDArray[np.uint8]:
-        return np.frombuffer(self._thumbnails[place], np.uint8).reshape(SIDE, SIDE)
+        return np.frombuffer(self._likenesses[place].thumbnail, np.uint8).reshape(SIDE, SIDE)
 
     def _error(self, pair: tuple[int, int], turn: int) -> SlideError:
         file, other = (Named("file", self._sources[i]) for i in pair)
-        why = say("same-cells", crops=len(self._rows), turn=turn, file=file, other=other)
+        why = say("same-cells", crops=len(self._sources), turn=turn, file=file, other=other)
         return SlideError(why, say("same-cells-do"))
 
+    def _coarse(self) -> Floats:
+        """What each crop shows in 16 x 16 means, less their mean, as unit vectors (crops, 256)."""
+        count = len(self._likenesses)
+        return np.concatenate([self._coarse_of(start) for start in range(0, count, _AT_ONCE)])
 
-def _coarse(thumbnail: bytes) -> Floats:
-    # Sums of few whole numbers, rows first, so that every step runs over long rows.
-    rows = np.frombuffer(thumbnail, np.uint8).reshape(_SMALL, _EACH, SIDE).sum(axis=1, dtype=np.uint16)
-    values = (rows.reshape(_SMALL, _SMALL, _EACH).sum(axis=2, dtype=np.uint16) / np.float32(_EACH**2)).ravel()
-    values -= values.mean()
-    return np.asarray(values / max(float(np.linalg.norm(values)), 1e-6), np.float32)
+    def _coarse_of(self, start: int) -> Floats:
+        some = b"".join(one.thumbnail for one in self._likenesses[start : start + _AT_ONCE])
+        # Sums of few whole numbers, rows first, and of columns by plain additions: much faster than over short rows.
+        rows = np.frombuffer(some, np.uint8).reshape(-1, _SMALL, _EACH, SIDE).sum(axis=2, dtype=np.uint16)
+        columns = rows.reshape(-1, _SMALL**2, _EACH)
+        sums = sum(columns[..., place] for place in range(1, _EACH)) + columns[..., 0]
+        values = np.asarray(sums / np.float32(_EACH**2), np.float32)
+        values -= values.mean(axis=1, keepdims=True)
+        return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6), np.float32)

@@ -8,7 +8,7 @@ lane, so the order within a slide is exactly kept; slides of different lanes may
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from mnbatch.assay.cells import CellCrop, CellScore, ScoredItem, SlideEnd, StreamItem, UInt8Array
@@ -52,52 +52,53 @@ class _Lane:
         self._crops: list[UInt8Array] = []
         self._under_way: deque[tuple[list[StreamItem], PendingScores]] = deque()
 
-    def put(self, item: StreamItem) -> Iterator[ScoredItem]:
-        """Take an item; yield what has become ready."""
-        if isinstance(item, CellCrop):
-            self._packing.append(item)
-            self._crops.append(item.pixels)
-            if len(self._crops) >= self._scorer.minibatch:
-                yield from self._submit()
-        elif self._crops:
-            self._packing.append(item)
-        elif self._under_way:
-            self._under_way[-1][0].append(item)  # a slide that ends with a minibatch need not wait for the next
-        else:
-            yield item
+    def put(self, items: Iterable[StreamItem]) -> list[ScoredItem]:
+        """Take items; what has become ready."""
+        ready: list[ScoredItem] = []
+        minibatch = self._scorer.minibatch
+        for item in items:
+            if isinstance(item, CellCrop):
+                self._packing.append(item)
+                self._crops.append(item.pixels)
+                if len(self._crops) >= minibatch:
+                    ready += self._submit()
+                    minibatch = self._scorer.minibatch
+            elif self._crops:
+                self._packing.append(item)
+            elif self._under_way:
+                self._under_way[-1][0].append(item)  # a slide that ends with a minibatch need not wait for the next
+            else:
+                ready.append(item)
+        return ready
 
-    def flush(self) -> Iterator[ScoredItem]:
-        """Score what is left in a padded minibatch and yield everything."""
-        if self._crops:
-            yield from self._submit()
+    def flush(self) -> list[ScoredItem]:
+        """Score what is left in a padded minibatch; everything that is not yet given back."""
+        ready = self._submit() if self._crops else []
         while self._under_way:
-            yield from self._oldest()
+            ready += self._oldest()
+        return ready
 
-    def _submit(self) -> Iterator[ScoredItem]:
+    def _submit(self) -> list[ScoredItem]:
+        ready: list[ScoredItem] = []
         while len(self._under_way) >= self._scorer.in_flight:
-            yield from self._oldest()
+            ready += self._oldest()
         self._under_way.append((self._packing, self._scorer.submit(self._crops)))
         self._packing, self._crops = [], []
         while self._under_way and self._under_way[0][1].done():
-            yield from self._oldest()
+            ready += self._oldest()
+        return ready
 
-    def _oldest(self) -> Iterator[ScoredItem]:
+    def _oldest(self) -> list[ScoredItem]:
         items, pending = self._under_way.popleft()
         scores = pending.result()
-        row = 0
-        for item in items:
-            if isinstance(item, CellCrop):
-                yield CellScore(item, float(scores.p_mn[row]), scores.maps[row], _ratios(scores, row))
-                row += 1
-            else:
-                yield item
+        values = zip(scores.p_mn.tolist(), scores.maps, _ratios(scores), strict=True)
+        return [CellScore(item, *next(values)) if isinstance(item, CellCrop) else item for item in items]
 
 
-def _ratios(scores: Scores, row: int) -> tuple[float, float] | None:
+def _ratios(scores: Scores) -> Iterable[tuple[float, float] | None]:
     if scores.ratios is None:
-        return None
-    second, third = scores.ratios[row]
-    return float(second), float(third)
+        return [None] * len(scores)
+    return [(second, third) for second, third in scores.ratios.tolist()]
 
 
 class _Lanes:
@@ -107,19 +108,21 @@ class _Lanes:
         self._lanes: dict[int, _Lane] = {}
         self._lane_of_slide: dict[str, _Lane] = {}
 
-    def put(self, scorer: Scorer | None, item: StreamItem) -> Iterator[ScoredItem]:
-        lane = self._lane(scorer, item)
-        if isinstance(item, SlideEnd):
-            self._lane_of_slide.pop(item.slide_id, None)
+    def put(self, scorer: Scorer | None, items: Sequence[StreamItem]) -> list[ScoredItem]:
+        """Take items of one slide; what has become ready."""
+        if not items:
+            return []
+        lane = self._lane(scorer, items[0].slide_id)
+        if isinstance(items[-1], SlideEnd):
+            self._lane_of_slide.pop(items[-1].slide_id, None)
         if lane is not None:
-            yield from lane.put(item)
-        elif not isinstance(item, CellCrop):
-            yield item
-        else:
-            raise ValueError(f"cell {item.cell_id} came without a classifier")
+            return lane.put(items)
+        passing: list[ScoredItem] = [item for item in items if not isinstance(item, CellCrop)]
+        if len(passing) < len(items):
+            raise ValueError(f"a cell of slide {items[0].slide_id} came without a classifier")
+        return passing
 
-    def _lane(self, scorer: Scorer | None, item: StreamItem) -> _Lane | None:
-        slide_id = item.slide_id
+    def _lane(self, scorer: Scorer | None, slide_id: str) -> _Lane | None:
         lane = self._lane_of_slide.get(slide_id)
         if scorer is None:
             return lane
@@ -129,29 +132,31 @@ class _Lanes:
         self._lane_of_slide[slide_id] = own
         return own
 
-    def flush(self) -> Iterator[ScoredItem]:
+    def flush(self) -> Iterator[list[ScoredItem]]:
         for lane in self._lanes.values():
-            yield from lane.flush()
+            yield lane.flush()
 
 
 def score_stream(
-    items: Iterator[tuple[Scorer | None, StreamItem]], stop: Callable[[], bool] | None = None
-) -> Iterator[ScoredItem]:
+    pieces: Iterator[tuple[Scorer | None, Sequence[StreamItem]]], stop: Callable[[], bool] | None = None
+) -> Iterator[list[ScoredItem]]:
     """Score the cells of many slides.
 
     Args:
-        items: each item with the classifier of its slide; the same one for all of a slide's crops. None may
-            are used where a slide has no classifier (no cell could be read); such items keep their place too.
-        stop: asked before each item; once True, no further item is taken, and what is packed is finished.
+        pieces: some items of one slide at a time, with its classifier; the same one for all of a slide's crops. None
+            may be used where a slide has no classifier (no cell could be read); such items keep their place too. A
+            `SlideEnd` is the last of its piece.
+        stop: asked before each piece; once True, no further one is taken, and what is packed is finished.
 
     Yields:
-        `CellScore` for each `CellCrop`; other items as they came. Per slide in order, `SlideEnd` last.
+        What became ready, some at a time, and an empty list where a piece waits: `CellScore` for each `CellCrop`; other
+        items as they came. Per slide in order, `SlideEnd` last.
     """
     lanes = _Lanes()
     stopped = stop or (lambda: False)
     while not stopped():
-        entry = next(items, None)
+        entry = next(pieces, None)
         if entry is None:
             break
-        yield from lanes.put(*entry)
+        yield lanes.put(*entry)
     yield from lanes.flush()

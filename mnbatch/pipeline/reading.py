@@ -116,8 +116,9 @@ class Reading:
     fields: FieldOptions
     pool: WorkerPool
 
-    def stream(self, jobs: Iterable[SlideJob]) -> Iterator[tuple[SlideJob, StreamItem]]:
-        """Cells of all slides in order, a `SlideEnd` after each slide; the first one to fail ends its slide."""
+    def stream(self, jobs: Iterable[SlideJob]) -> Iterator[tuple[SlideJob, list[StreamItem]]]:
+        """Cells of all slides in order, some of a slide at a time, a `SlideEnd` after those of each slide; the first
+        one to fail ends its slide."""
         ahead = AHEAD_PER_WORKER[self.kind] * self.workers
         waiting: list[StreamItem] = []
         for work, pieces in ordered_map(self._read, self._work(jobs), self.workers, ahead):
@@ -125,25 +126,24 @@ class Reading:
                 return
             job, ends = work.job, not work.tasks
             for items in pieces:
-                waiting.extend(self._taken(work, items))
-                if job.classifier is not None or job.unserved:
-                    yield from ((job, item) for item in waiting if _wanted(job, item))
-                    waiting = []
+                waiting += self._taken(work, items)
             if ends:
                 with one_slide(job):
                     self._settle_look(job)
-                yield from ((job, item) for item in waiting if _wanted(job, item))
+                yield job, [*_wanted(job, waiting), SlideEnd(job.slide.slide_id, job.error)]
                 waiting = []
-                yield job, SlideEnd(job.slide.slide_id, job.error)
+            elif job.classifier is not None or job.unserved:
+                yield job, _wanted(job, waiting)
+                waiting = []
 
     def _taken(self, work: _Work, items: Sequence[ReadItem]) -> list[StreamItem]:
-        """Items of one piece of work, noted in its slide; its first cells choose the model."""
+        """Items of one file, noted in its slide; its first cells choose the model."""
         job = work.job
         if job.error is not None or work.source is None:
             return []
         taken: list[StreamItem] = []
         with one_slide(job):
-            taken = list(self._note(job, job.scenes.once(work.source.in_order(items))))
+            taken = self._note(job, job.scenes.once(work.source.in_order(items)))
         if job.classifier is None and not job.unserved and job.stains.total() >= STAIN_SAMPLE:
             self._choose_model(job)
         return taken
@@ -195,19 +195,21 @@ class Reading:
             job.error = error
         return []
 
-    def _note(self, job: SlideJob, items: Iterable[ReadItem]) -> Iterator[StreamItem]:
+    def _note(self, job: SlideJob, items: Iterable[ReadItem]) -> list[StreamItem]:
+        noted: list[StreamItem] = []
         for item in items:
             if item.file_digest:
                 job.file_digests[item.source] = item.file_digest
             if isinstance(item, FileDigest):
                 continue
             job.forms.note(item)
-            if not isinstance(item, CellCrop) and item.transient:
-                job.unread.add(item.source)
             if isinstance(item, CellCrop):
                 job.stains[item.stain] += 1
                 job.colourless += item.colourless
-            yield item if self.pseudonyms is None else self.pseudonyms.coded(item)
+            elif item.transient:
+                job.unread.add(item.source)
+            noted.append(item if self.pseudonyms is None else self.pseudonyms.coded(item))
+        return noted
 
     @property
     def _each_its_own(self) -> bool:
@@ -277,11 +279,11 @@ def default_workers() -> int:
     return max(1, min(16, usable))
 
 
-def _wanted(job: SlideJob, item: StreamItem) -> bool:
-    """Whether an item is of use; crops that no right model scores are not."""
-    if isinstance(item, CellCrop):
-        return job.error is None and not job.again and not job.unserved
-    return job.error is None
+def _wanted(job: SlideJob, items: list[StreamItem]) -> list[StreamItem]:
+    """Those items that are of use; crops that no right model scores are not."""
+    if job.error is not None:
+        return []
+    return [item for item in items if not isinstance(item, CellCrop)] if job.again or job.unserved else items
 
 
 def _unreachable(slide: Slide, error: OSError) -> SlideError:

@@ -66,12 +66,13 @@ def score_slides(
     todo: Iterable[SlideJob] = (SlideJob(plan.slide, plan.why) for plan in pending)
     try:
         while todo:
-            cells = ((job.classifier, item) for job, item in reading.stream(_opened(todo, jobs)))
-            for item in score_stream(cells, stop=tools.stop):
-                tools.progress.cells(isinstance(item, CellScore | UnreadableCell))
-                finished = committer.take(item)
-                if finished is not None:
-                    yield finished
+            pieces = ((job.classifier, items) for job, items in reading.stream(_opened(todo, jobs)))
+            for ready in score_stream(pieces, stop=tools.stop):
+                tools.progress.cells(sum(isinstance(item, CellScore | UnreadableCell) for item in ready))
+                for item in ready:
+                    finished = committer.take(item)
+                    if finished is not None:
+                        yield finished
             # Few: slides whose first cells showed another stain than the slide.
             todo = committer.again()
     finally:

@@ -5,6 +5,7 @@ Nothing here needs arrays: a parent that only asks what an export holds starts w
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import struct
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from mnbatch.assay.cells import Slide
     from mnbatch.imaging.fields.field_options import FieldOptions
     from mnbatch.imaging.preparation import Preparation
+    from mnbatch.pipeline.shared_slots import SharedSlots, WorkerSlots
 
 LENGTH = struct.Struct("<Q")
+_START = struct.Struct("<2Q")
 _PARTS_AT_ONCE = 64
 OPEN_SLIDES = 4
 """Slides that a worker keeps open; reading goes from slide to slide, and a stain-ahead reaches into the next."""
@@ -52,6 +55,7 @@ class Request:
         key: of the slide it is about; "" where it is about none.
         opening: the slide, where this worker does not know it yet (see `Known`).
         seconds: deadline.
+        slot: of shared memory, where the pixels of the answer may be put (see `shared_slots`).
     """
 
     operation: str
@@ -59,6 +63,7 @@ class Request:
     opening: Opening | None
     arguments: tuple[Any, ...]
     seconds: float
+    slot: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +88,22 @@ class Known(OrderedDict[str, T]):
         return value
 
 
-def send(stream: IO[bytes], message: object) -> None:
-    """Write one message: how many parts, the length of each, then a pickle and the memory of each array of it.
+def send(stream: IO[bytes], message: object, slots: WorkerSlots | None = None, slot: int | None = None) -> None:
+    """Write one message: where its arrays are, how many parts, the length of each, a pickle, and the memory of each
+    array of it.
 
-    So pixels go from their array into the pipe, and from the pipe into an array: no copy is made on either side.
+    So pixels go from their array into the pipe, and from the pipe into an array; or into memory that both sides see.
+
+    Args:
+        slots, slot: where the arrays may be put instead.
     """
-    arrays: list[pickle.PickleBuffer] = []
-    head = pickle.dumps(message, protocol=5, buffer_callback=arrays.append)
-    parts = [memoryview(head), *(array.raw() for array in arrays)]
-    lengths = struct.pack(f"<{1 + len(parts)}Q", len(parts), *map(len, parts))
-    _write(stream, [memoryview(lengths), *parts])
+    buffers: list[pickle.PickleBuffer] = []
+    head = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
+    arrays = [buffer.raw() for buffer in buffers]
+    shared = slots is not None and slot is not None and slots.put(slot, arrays)
+    parts = [memoryview(head), *arrays]
+    lengths = struct.pack(f"<{2 + len(parts)}Q", int(shared), len(parts), *map(len, parts))
+    _write(stream, [memoryview(lengths), *(parts[:1] if shared else parts)])
 
 
 def _write(stream: IO[bytes], parts: list[memoryview]) -> None:
@@ -110,16 +121,27 @@ def _write(stream: IO[bytes], parts: list[memoryview]) -> None:
             parts[0] = parts[0][written:]
 
 
-def receive(stream: IO[bytes]) -> Any:
+def receive(stream: IO[bytes], slots: SharedSlots | None = None, slot: int | None = None) -> Any:
     """Read one message.
+
+    Args:
+        slots, slot: where the other side may have put its arrays.
 
     Raises:
         EOFError: the other side ended.
     """
-    (count,) = LENGTH.unpack(_read(stream, LENGTH.size))
-    lengths = struct.unpack(f"<{count}Q", _read(stream, count * LENGTH.size))
-    head, *arrays = (_read(stream, length) for length in lengths)
-    return pickle.loads(head, buffers=arrays)
+    shared, count = _START.unpack(_read(stream, _START.size))
+    head, *lengths = struct.unpack(f"<{count}Q", _read(stream, count * LENGTH.size))
+    pickled = _read(stream, head)
+    if shared:
+        assert slots is not None
+        assert slot is not None
+        return pickle.loads(pickled, buffers=slots.arrays(slot, lengths))
+    # All arrays with one reading: each of its own would give the interpreter away, and wait for it again.
+    memory = _read(stream, sum(lengths))
+    ends = itertools.accumulate(lengths)
+    arrays = [memory[end - length : end] for length, end in zip(lengths, ends, strict=True)]
+    return pickle.loads(pickled, buffers=arrays)
 
 
 def _read(stream: IO[bytes], length: int) -> memoryview:

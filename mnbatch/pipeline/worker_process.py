@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
+from mnbatch.pipeline.shared_slots import WorkerSlots
 from mnbatch.pipeline.worker_messages import LOOKS, Answer, Known, Request, receive, send
 from mnbatch.processes import end_with_parent
 
@@ -27,17 +28,19 @@ ALARM_GRACE = 30.0
 """Seconds after a deadline at which the kernel ends a worker whose parent did not, because it is gone."""
 
 
-def main(memory_bytes: int, *, looking: bool = False) -> None:
+def main(memory_bytes: int, *, looking: bool = False, shared: int = -1) -> None:
     """Answer requests until the parent ends.
 
     Args:
         memory_bytes: that may be allocated beyond what the loaded program needs.
         looking: only requests of `LOOKS` will come.
+        shared: number of the open file that is shared memory (`shared_slots`); -1 where there is none.
     """
     requests, answers = _own_streams()
     _let_the_parent_decide()
     for name in LOOKING if looking else READING:
         import_module(name)
+    slots = WorkerSlots(shared) if shared >= 0 else None
     _limit_memory(memory_bytes)
     end_with_parent()
     known: Known[Any] = Known()
@@ -50,7 +53,7 @@ def main(memory_bytes: int, *, looking: bool = False) -> None:
         _set_alarm(request.seconds + ALARM_GRACE)
         answer = _answer(request, known)
         _set_alarm(0)
-        send(answers, answer)
+        send(answers, answer, slots, request.slot)
 
 
 def _answer(request: Request, known: Known[Any]) -> Answer:

@@ -32,6 +32,7 @@ from mnbatch.assay.reasons import Reason, say
 from mnbatch.errors import SlideError, StorageError
 from mnbatch.imaging.inputs import Vote
 from mnbatch.imaging.slide_look import SlideLook
+from mnbatch.pipeline.shared_slots import open_slots
 from mnbatch.pipeline.worker_messages import Answer, Known, Opening, Request, receive, send
 
 GIB = 1 << 30
@@ -41,8 +42,8 @@ START_SECONDS = 300.0
 """A worker that cannot even start in this time will not."""
 
 _START = (
-    "import sys; sys.path[:0] = sys.argv[3:]; from mnbatch.pipeline.worker_process import main; "
-    "main(int(sys.argv[1]), looking=sys.argv[2] == 'looking')"
+    "import sys; sys.path[:0] = sys.argv[4:]; from mnbatch.pipeline.worker_process import main; "
+    "main(int(sys.argv[1]), looking=sys.argv[2] == 'looking', shared=int(sys.argv[3]))"
 )
 _numbers = itertools.count()
 
@@ -79,17 +80,23 @@ class _Worker:
         self._ready = False
         work = "looking" if looking else "reading"
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        self._slots = None if looking else open_slots()
+        shared = () if self._slots is None else (self._slots.number,)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, str(memory_bytes), work, *_search_path()],
+                [sys.executable, "-P", "-c", _START, str(memory_bytes), work, str(*shared or (-1,)), *_search_path()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=os.environ | threads,
                 start_new_session=True,
+                pass_fds=shared,
             )
         except OSError as error:
             raise _cannot_start(error.strerror or str(error)) from error
+        finally:
+            if self._slots is not None:
+                self._slots.close_number()
         _widen(self._process.stdin, self._process.stdout)
 
     @property
@@ -117,7 +124,10 @@ class _Worker:
         new = opening is not None and key not in self._known
         if opening is not None:
             self._known.use(key, None)
-        answer = self._exchange(Request(operation, key, opening if new else None, arguments, seconds), seconds)
+        # Only crops: what a field sends may be kept as long as its slide lasts.
+        slot = self._slots.free() if self._slots is not None and operation == "read_together" else None
+        request = Request(operation, key, opening if new else None, arguments, seconds, slot)
+        answer = self._exchange(request, seconds)
         assert isinstance(answer, Answer)
         return answer
 
@@ -129,7 +139,7 @@ class _Worker:
         try:
             if request is not None:
                 send(self._process.stdin, request)
-            return receive(self._process.stdout)
+            return receive(self._process.stdout, self._slots, None if request is None else request.slot)
         except OSError as error:
             raise EOFError from error
         finally:

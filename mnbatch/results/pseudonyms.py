@@ -122,7 +122,8 @@ class Pseudonyms:
         identity = f"{item.slide_id}:{code}{page}{mark}"
         if isinstance(item, UnreadableCell):
             return replace(item, cell_id=identity, source=code, reason=self._text(item, item.reason))
-        return replace(item, cell_id=identity, source=code)
+        # Its row holds its name.
+        return replace(item, cell_id=identity, source=code, row=None)
 
     def failure(self, slide: Slide, error: SlideError) -> SlideError:
         """The message on a slide that failed, without names; the log has the error itself."""

@@ -43,10 +43,11 @@ from mnbatch.results.near_cells import NearCells, read_near_cells, slides_of
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import GenerationPaths, OutPaths
 from mnbatch.results.records import SlideRecord
+from mnbatch.results.score_rows import COLUMNS
 from mnbatch.results.sibling_slides import Sibling, find_siblings
 from mnbatch.results.stored_crops import MAPS, StoredCrops, thumbnail_of
 from mnbatch.results.whole_files import WholeFiles, read_whole, state_of
-from mnbatch.results.writer import COLUMNS, SlideWriter
+from mnbatch.results.writer import SlideWriter
 
 SCORE_COLUMNS = COLUMNS[: COLUMNS.index("q_2")]
 """What scores.csv has had from the first version on."""

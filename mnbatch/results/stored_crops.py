@@ -52,19 +52,20 @@ def thumbnail_of(jpeg: bytes) -> npt.NDArray[np.uint8]:
 
 
 def pack_maps(maps: npt.NDArray[np.float32]) -> bytes:
-    """Quantise maps (3, n, n) to one record (`map_record`); a map that is not there (NaN) leaves zeros.
+    """Quantise maps (..., 3, n, n) to a record each (`map_record`); a map that is not there (NaN) leaves zeros.
 
-    Which maps are there is in the slide's record (`Scoring.maps`).
+    Which maps are there is in the slide's record (`Scoring.maps`). Those of many cells together cost little more than
+    those of one.
     """
-    record = np.zeros((), map_record(maps.shape[-1]))
+    records = np.zeros(maps.shape[:-3], map_record(maps.shape[-1]))
     if not np.isfinite(maps).all():
         maps = np.nan_to_num(maps)
-    record["attention"] = np.clip(np.rint(maps[:2] * 255), 0, 255)
-    scale = float(np.abs(maps[2]).max())
-    record["evidence_scale"] = scale
-    if scale > 0:
-        record["evidence"] = np.rint(maps[2] / scale * 127)
-    return record.tobytes()
+    attention, evidence = maps[..., :2, :, :], maps[..., 2, :, :]
+    records["attention"] = np.clip(np.rint(attention * 255), 0, 255)
+    scale = np.abs(evidence).max(axis=(-2, -1))
+    records["evidence_scale"] = scale
+    records["evidence"] = np.rint(evidence / np.where(scale > 0, scale, 1)[..., None, None] * 127)
+    return records.tobytes()
 
 
 def unpack_maps(record: npt.NDArray[np.void] | np.void) -> npt.NDArray[np.float32]:

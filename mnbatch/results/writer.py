@@ -10,41 +10,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+import numpy as np
+import numpy.typing as npt
+
 from mnbatch.assay.cells import CellScore, UnreadableCell
 from mnbatch.assay.copies import DIGEST_BYTES
 from mnbatch.assay.field_records import FieldReport
 from mnbatch.assay.near_copies import SPECTRUM_BYTES, THUMBNAIL_BYTES, Likeness
-from mnbatch.csvfile import CsvWriter, Value
+from mnbatch.csvfile import CsvWriter
 from mnbatch.results.checksums import HashedFile
 from mnbatch.results.commit import next_generation, read_record, staging_name, sweep_slide, write_record
-from mnbatch.results.field_rows import FOUND_COLUMNS, FieldWriter, found_fields, readable
+from mnbatch.results.field_rows import FieldWriter
 from mnbatch.results.lock import check_still_held
-from mnbatch.results.out_files import storage_errors, sync_folder
+from mnbatch.results.out_files import storage_error, storage_errors, sync_folder
 from mnbatch.results.paths import GenerationPaths, SlidePaths
 from mnbatch.results.records import SlideRecord
+from mnbatch.results.score_rows import COLUMNS, row_text, score_row, unreadable_row
 from mnbatch.results.stored_crops import encode_crop, pack_maps
 
-COLUMNS = (
-    "cell_id",
-    "source",
-    "page",
-    "p_mn",
-    "reason",
-    "sharpness",
-    "contrast",
-    "saturated_fraction",
-    "nuclei",
-    "nucleus_fraction",
-    "jpeg_bytes",
-    "q_2",
-    "q_3",
-    "zoom",
-    "stain",
-    *FOUND_COLUMNS,
-    "crop_px",
-)
-"""`crop_px`: longer side of the crop in its file, pixels."""
-_NOT_FOUND = ("",) * len(FOUND_COLUMNS)
+_MAPS_AT_ONCE = 64
 
 
 class SlideWriter:
@@ -71,30 +55,37 @@ class SlideWriter:
             self._staged = GenerationPaths(staging)
             self._hashed: dict[str, HashedFile] = {}
             self._scores: IO[bytes] = self._bytes(self._staged.scores)
-            self._rows = CsvWriter(self._scores, COLUMNS)
+            CsvWriter(self._scores, COLUMNS)
             self._spectra: IO[bytes] = self._bytes(self._staged.spectra)
             # The crops show more than thumbnails do, where there are any.
             self._thumbnails: IO[bytes] | None = None if keep_crops else self._bytes(self._staged.thumbnails)
             self._crops: IO[bytes] | None = self._bytes(self._staged.crops) if keep_crops else None
             self._maps: IO[bytes] | None = self._bytes(self._staged.maps) if keep_crops else None
+            self._unpacked: list[npt.NDArray[np.float32]] = []
             self._fields: FieldWriter | None = None
 
     def add(self, item: CellScore | UnreadableCell) -> None:
         """Append one cell; the order of calls is the order of rows."""
-        with storage_errors(self._paths.root):
-            self.cells += 1
-            if isinstance(item, UnreadableCell):
-                self.unreadable += 1
-                self._digests.append(bytes(DIGEST_BYTES))
-                self._add_likeness(None)
-                page = "" if item.page is None else item.page
-                found = _NOT_FOUND if item.found is None else found_fields(item.found)
-                names = map(readable, (item.cell_id, item.source))
-                self._rows.row([*names, page, "", readable(item.reason), *[""] * 10, *found, ""])
-                return
-            self._digests.append(bytes.fromhex(item.crop.digest))
-            self._add_likeness(item.crop.likeness)
-            self._rows.row(_score_fields(item, self._keep_crop(item)))
+        # No `with storage_errors`, which once a cell would cost as much as the rest.
+        try:
+            self._add(item)
+        except OSError as error:
+            raise storage_error(error, self._paths.root) from error
+
+    def _add(self, item: CellScore | UnreadableCell) -> None:
+        self.cells += 1
+        if isinstance(item, UnreadableCell):
+            self.unreadable += 1
+            self._digests.append(bytes(DIGEST_BYTES))
+            self._add_likeness(None)
+            row = unreadable_row(item)
+        else:
+            crop = item.crop
+            self._digests.append(bytes.fromhex(crop.digest))
+            self._add_likeness(crop.likeness)
+            jpeg_bytes = self._keep_crop(item)
+            row = score_row(item, crop.row or row_text(crop, jpeg_bytes))
+        self._scores.write(row.encode() + b"\n")
 
     def add_field(self, report: FieldReport) -> None:
         """Append what was found in one field."""
@@ -164,14 +155,22 @@ class SlideWriter:
             return 0
         jpeg = item.crop.jpeg or encode_crop(item.crop.pixels)
         self._crops.write(jpeg)
-        self._maps.write(pack_maps(item.maps))
+        self._unpacked.append(item.maps)
+        if len(self._unpacked) == _MAPS_AT_ONCE:
+            self._pack_maps()
         return len(jpeg)
+
+    def _pack_maps(self) -> None:
+        if self._unpacked and self._maps is not None:
+            self._maps.write(pack_maps(np.stack(self._unpacked)))
+            self._unpacked.clear()
 
     def _bytes(self, path: Path) -> IO[bytes]:
         self._hashed[path.name], file = HashedFile.buffered(path)
         return file
 
     def _close(self) -> None:
+        self._pack_maps()
         digests = self._bytes(self._staged.digests)
         digests.write(b"".join(self._digests))
         for file in (*self._open_files(), digests):
@@ -185,25 +184,3 @@ class SlideWriter:
         own = (self._scores, self._spectra, self._thumbnails, self._crops, self._maps)
         files: tuple[IO[Any] | None, ...] = (*own, *fields)
         return [file for file in files if file is not None and not file.closed]
-
-
-def _score_fields(item: CellScore, jpeg_bytes: int) -> list[Value]:
-    crop, quality = item.crop, item.crop.quality
-    return [
-        readable(crop.cell_id),
-        readable(crop.source),
-        "" if crop.page is None else crop.page,
-        f"{item.p_mn:.7g}",
-        "",
-        f"{quality.sharpness:.5g}",
-        f"{quality.contrast:.5g}",
-        f"{quality.saturated_fraction:.5g}",
-        quality.nuclei,
-        f"{quality.nucleus_fraction:.5g}",
-        jpeg_bytes or "",
-        *([""] * 2 if item.ratios is None else (f"{ratio:.7g}" for ratio in item.ratios)),
-        f"{crop.zoom:.4g}",
-        crop.stain,
-        *(_NOT_FOUND if crop.found is None else found_fields(crop.found)),
-        "" if crop.size is None else max(crop.size),
-    ]

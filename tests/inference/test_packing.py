@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,6 +50,13 @@ class FakeScorer:
         return _Answer(self, Scores(values, np.zeros((len(crops), 3, 13, 13), np.float32)))
 
 
+FAKE = FakeScorer()
+
+
+def _p_mn(items: Sequence[ScoredItem]) -> list[float]:
+    return [item.p_mn for item in items if isinstance(item, CellScore)]
+
+
 def _slide(slide_id: str, count: int, unreadable: Sequence[int] = ()) -> list[StreamItem]:
     items: list[StreamItem] = []
     for number in range(count):
@@ -67,6 +75,11 @@ def _names(items: Sequence[StreamItem | ScoredItem]) -> list[str]:
     return names
 
 
+def _scored(pairs: Iterable[tuple[FakeScorer | Classifier | None, StreamItem]], **stop: Any) -> Iterator[ScoredItem]:
+    """What comes back of items that are given one at a time."""
+    return itertools.chain.from_iterable(score_stream(((scorer, [item]) for scorer, item in pairs), **stop))
+
+
 def _of(slide_id: str, items: Sequence[ScoredItem]) -> list[ScoredItem]:
     return [i for i in items if (i.crop if isinstance(i, CellScore) else i).slide_id == slide_id]
 
@@ -74,7 +87,7 @@ def _of(slide_id: str, items: Sequence[ScoredItem]) -> list[ScoredItem]:
 def test_small_slides_share_minibatches_and_only_the_last_is_not_full() -> None:
     scorer = FakeScorer(minibatch=4)
     stream = [item for number in range(9) for item in _slide(f"s{number}", 3)]
-    list(score_stream((scorer, item) for item in stream))
+    list(_scored((scorer, item) for item in stream))
     assert scorer.sizes == [4, 4, 4, 4, 4, 4, 3]
 
 
@@ -86,7 +99,7 @@ def test_one_classifier_keeps_the_whole_order_and_each_cell_its_own_score() -> N
         *_slide("d", 0),
     ]
     scorer = FakeScorer()
-    scored = list(score_stream((scorer, item) for item in stream))
+    scored = list(_scored((scorer, item) for item in stream))
     assert _names(scored) == _names(stream)
     for item in scored:
         if isinstance(item, CellScore):
@@ -99,11 +112,21 @@ def test_each_slide_keeps_its_order_with_several_classifiers(seed: int) -> None:
     scorers = [FakeScorer(minibatch=rng.randint(1, 7), in_flight=rng.randint(1, 3)) for _ in range(3)]
     slides = {f"s{n}": _slide(f"s{n}", rng.randint(0, 15), rng.sample(range(15), 4)) for n in range(12)}
     pairs = [(rng.choice(scorers), items) for items in slides.values()]
-    scored = list(score_stream((scorer, item) for scorer, items in pairs for item in items))
+    scored = list(_scored((scorer, item) for scorer, items in pairs for item in items))
     assert len(scored) == sum(map(len, slides.values()))
     for slide_id, items in slides.items():
         assert _names(_of(slide_id, scored)) == _names(items)
     assert all(scorer.open == 0 and scorer.most_open <= scorer.in_flight for scorer in scorers)
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 30])
+def test_items_given_some_at_a_time_come_back_as_those_given_one_by_one(size: int) -> None:
+    slides = [_slide("a", 21, unreadable=[0, 7, 20]), _slide("b", 2), _slide("c", 0), _slide("d", 9)]
+    alone = list(_scored((FAKE, item) for items in slides for item in items))
+    pieces = [items[first : first + size] for items in slides for first in range(0, len(items), size)]
+    together = [item for ready in score_stream((FAKE, piece) for piece in pieces) for item in ready]
+    assert _names(together) == _names(alone) == _names([item for items in slides for item in items])
+    assert _p_mn(together) == _p_mn(alone)
 
 
 def test_crops_held_back_are_bounded() -> None:
@@ -117,7 +140,7 @@ def test_crops_held_back_are_bounded() -> None:
             yield scorer, item
 
     given = 0
-    for item in score_stream(stream()):
+    for item in _scored(stream()):
         given += isinstance(item, CellScore)
         assert taken - given <= (scorer.in_flight + 1) * scorer.minibatch
     assert given == 400
@@ -126,14 +149,14 @@ def test_crops_held_back_are_bounded() -> None:
 def test_slide_that_ends_with_a_minibatch_does_not_wait_for_the_next_one() -> None:
     scorer = FakeScorer(minibatch=4, in_flight=1)
     stream = itertools.chain(_slide("a", 4), _slide("b", 8))
-    scored = score_stream((scorer, item) for item in stream)
+    scored = _scored((scorer, item) for item in stream)
     assert _names(list(itertools.islice(scored, 5)))[-1] == "end of a"
-    assert scorer.sizes == [4], "nothing of the next minibatch was scored yet"
+    assert (scorer.sizes, scorer.open) == ([4, 4], 1), "the next minibatch is under way, and nobody waited for it"
 
 
 def test_slide_without_readable_cells_passes_at_once_and_needs_no_classifier() -> None:
     stream = _slide("a", 3, unreadable=[0, 1, 2])
-    scored = score_stream((None, item) for item in stream)
+    scored = _scored((None, item) for item in stream)
     assert _names(list(scored)) == _names(stream)
 
 
@@ -141,13 +164,13 @@ def test_end_without_a_classifier_still_follows_its_cells() -> None:
     scorer = FakeScorer()
     stream = _slide("a", 2)
     pairs = [(None if isinstance(item, SlideEnd) else scorer, item) for item in stream]
-    assert _names(list(score_stream(iter(pairs)))) == _names(stream)
+    assert _names(list(_scored(pairs))) == _names(stream)
 
 
 def test_error_of_a_slide_passes_through_unchanged() -> None:
     end = SlideEnd("a", SlideError("the folder vanished"))
     scorer = FakeScorer()
-    scored = list(score_stream(iter([(scorer, item) for item in [*_slide("a", 2)[:2], end]])))
+    scored = list(_scored((scorer, item) for item in [*_slide("a", 2)[:2], end]))
     assert scored[-1] is end
 
 
@@ -155,7 +178,7 @@ def test_stop_finishes_what_is_packed_and_takes_nothing_more() -> None:
     scorer = FakeScorer(minibatch=4)
     source = iter([(scorer, item) for item in _slide("a", 100)])
     given: list[ScoredItem] = []
-    for item in score_stream(source, stop=lambda: len(given) >= 6):
+    for item in _scored(source, stop=lambda: len(given) >= 6):
         given.append(item)
     left = len(list(source))
     assert len(given) + left == 101
@@ -166,12 +189,12 @@ def test_stop_finishes_what_is_packed_and_takes_nothing_more() -> None:
 
 def test_cell_without_a_classifier_is_an_error() -> None:
     with pytest.raises(ValueError, match="without a classifier"):
-        list(score_stream((None, item) for item in _slide("a", 1)))
+        list(_scored((None, item) for item in _slide("a", 1)))
 
 
 def test_slide_with_two_classifiers_is_an_error() -> None:
     with pytest.raises(ValueError, match="two classifiers"):
-        list(score_stream(zip([FakeScorer(), FakeScorer()], _slide("a", 2), strict=False)))
+        list(_scored(zip([FakeScorer(), FakeScorer()], _slide("a", 2), strict=False)))
 
 
 def test_real_classifier_gives_the_bits_of_scoring_alone(classifier: Classifier) -> None:
@@ -179,7 +202,7 @@ def test_real_classifier_gives_the_bits_of_scoring_alone(classifier: Classifier)
     stream: list[StreamItem] = []
     for slide_id, numbers in (("a", range(3)), ("b", range(3, 4)), ("c", range(4, 12))):
         stream += [*(cell(slide_id, number, pixels[number]) for number in numbers), SlideEnd(slide_id)]
-    scored = [item for item in score_stream((classifier, item) for item in stream) if isinstance(item, CellScore)]
+    scored = [item for item in _scored((classifier, item) for item in stream) if isinstance(item, CellScore)]
     alone = classifier.score(pixels)
     assert [item.p_mn for item in scored] == alone.p_mn.tolist()
     assert np.stack([item.maps for item in scored]).tobytes() == alone.maps.tobytes()

@@ -30,7 +30,8 @@ def scored(engine: FakeEngine | SeveralDevices) -> list[CellScore]:
     pictures = [rng.integers(0, 255, (32, 32, 3), dtype=np.uint8) for _ in range(CELLS)]
     items = [cell("a", n, picture) for n, picture in enumerate(pictures[:20])]
     items += [SlideEnd("a"), *(cell("b", n, picture) for n, picture in enumerate(pictures[20:])), SlideEnd("b")]  # type: ignore[list-item]
-    return [item for item in score_stream((engine, item) for item in items) if isinstance(item, CellScore)]
+    ready = score_stream((engine, [item]) for item in items)
+    return [item for some in ready for item in some if isinstance(item, CellScore)]
 
 
 def told(scores: list[CellScore]) -> list[tuple[str, float]]:
