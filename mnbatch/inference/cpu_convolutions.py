@@ -45,7 +45,7 @@ class FourierConvolution(nn.Module):
         # In the order of rows that NNPACK takes, whatever the network's.
         self.weight = nn.Parameter(convolution.weight.detach().contiguous(), requires_grad=False)
         self.bias = convolution.bias
-        self.padding = tuple(convolution.padding)
+        self.padding = [int(side) for side in convolution.padding]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D, H', W'), channels-last in memory."""

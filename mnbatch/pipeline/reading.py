@@ -262,7 +262,7 @@ def one_slide(job: SlideJob, file: Named | None = None) -> Iterator[None]:
         yield
     except (MnbatchError, HurriedError, OSError):
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the batch
+    except Exception as error:  # whatever it is, it must not cost the batch
         if file is None and (fault := as_storage_error(error)) is not None:
             raise fault from error  # a full disk is no fault of the slide
         kind, text = type(error).__name__, Foreign(str(error), "see the log")
