@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from mnbatch.pipeline.cluster_opening import local_cluster
 from mnbatch.simulate.export_plan import ExportPlan
@@ -95,10 +96,9 @@ def kill_workers(folder: Path, wanted: int, _: float, expected: dict[str, bytes]
                 try:
                     process.wait(random.uniform(*BETWEEN_KILLS))
                 except subprocess.TimeoutExpired:
-                    nanny = random.choice(list(cluster.workers.values()))
-                    # None while a new worker is on its way.
-                    if kills < wanted and nanny.process is not None and nanny.process.pid is not None:
-                        os.kill(nanny.process.pid, signal.SIGKILL)
+                    cluster.scale(2)  # a worker that is killed before it works is given up by Dask
+                    if kills < wanted and (at_work := working(cluster)):
+                        os.kill(random.choice(at_work), signal.SIGKILL)
                         kills += 1
             # A slide that was at three workers when they were killed is left to the next run, as it should be.
             mnbatch(folder, "killed", []).wait()
@@ -106,6 +106,12 @@ def kill_workers(folder: Path, wanted: int, _: float, expected: dict[str, bytes]
             same += compared("workers, run", runs, kills, contents(folder / "killed"), expected)
             shutil.rmtree(folder / "killed")
     print(f"workers: {kills} kills in {runs} runs; the bytes of a plain run in {same} of {runs}", flush=True)
+
+
+def working(cluster: Any) -> list[int]:
+    """Processes of the workers that are there; one that took the place of another may still be on its way."""
+    keepers = [keeper.process for keeper in cluster.workers.values() if keeper.process is not None]
+    return [keeper.pid for keeper in keepers if keeper.pid is not None and keeper.status.name == "running"]
 
 
 def kill_runs(folder: Path, wanted: int, seconds: float, expected: dict[str, bytes], until: float) -> None:
