@@ -31,7 +31,7 @@ from mnbatch.evaluation.labelled_cells import load_crops, told_cells
 from mnbatch.evaluation.metrics import Labels, Scores, auc, bootstrap
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.networks import ARCHITECTURES
-from mnbatch.training.adaptation import ADAPTING, AdaptRequest
+from mnbatch.training.adaptation import ADAPTING, KEPT_OF_OLD, AdaptRequest, between
 from mnbatch.training.adaptation import adapt as adapt_model
 from mnbatch.training.augmentation import normalise_for
 from mnbatch.training.fresh_pools import FreshPools
@@ -234,6 +234,7 @@ def adapt(asked: argparse.Namespace) -> None:
                 given[order[:number]], rest[order[number:]] = True, True
                 pools = [step.labelled(given), *ballast]
                 new = step.trained(step.without(name), pools, SEED + draw, f"{name}, {number} labels, draw {draw + 1}")
+                new = between(of_file(step.without(name)).state_dict(), new, KEPT_OF_OLD)
                 labels = step.labels[rest]
                 before, after = (step.scores(network, rest) for network in (of_file(step.without(name)), new))
                 rows.append(

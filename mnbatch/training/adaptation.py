@@ -6,11 +6,12 @@ on the same cells. Synthetic cells of the same stain are in every minibatch, so 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import JsonValue
-from torch import nn
+from torch import Tensor, nn
 
 from mnbatch.errors import StorageError, TrainingError
 from mnbatch.evaluation.labelled_cells import LabelledCell, content_of, load_crops, told_cells
@@ -77,6 +78,24 @@ ADAPTING: dict[str, Any] = {
     "specificity_weight": 4.0,
 }
 """Short, and at a low rate: the network knows the task. Half of each minibatch is synthetic (the ballast)."""
+
+
+KEPT_OF_OLD = 0.5
+"""Share of the old weights in the new ones (Wortsman et al. 2022). The ballast is made of simulated cells: without this
+what the old model had learned from other real cells fades (docs/training.md)."""
+
+
+def between(old: Mapping[str, Tensor], network: nn.Module, share: float) -> nn.Module:
+    """The network, its weights replaced by the mean of them and old ones of the same names.
+
+    Args:
+        old: on any device; share: of them in the mean, 0..1. Integers (counters of minibatches) stay the network's.
+    """
+    with torch.no_grad():
+        for name, weight in network.state_dict().items():
+            if weight.is_floating_point():
+                weight.lerp_(old[name].to(weight.device), share)
+    return network
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +426,7 @@ class _Run:
             "cells": result.cells,
             "with_mn": result.with_mn,
             "held_out_by": result.grouped_by,
+            "kept_of_old_weights": KEPT_OF_OLD,
             "old": _rounded(result.old),
             "new": _rounded(result.new),
             "difference": round(test.difference, 4),
@@ -444,11 +464,12 @@ class _Run:
         return network
 
     def _trained(self, chosen: Labels, what: str) -> Trained:
-        """The averaged weights after the last epoch of a training on the chosen cells and the ballast."""
+        """Half-way from the old weights to those that a training on the chosen cells and the ballast ends with."""
         if not self._ballast:
             self._ballast = [pool for pool in self.maker.training(self.own) if pool.name != "labelled"]
         own = replace(self.pool, pixels=self.pool.pixels[chosen], labels=self.pool.labels[chosen])
         network = self._base()
+        old = copy.deepcopy(network.state_dict())
         clock = Clock(self.recipe, self.say, every=60.0)
 
         def report(epoch: Epoch, _: Trained) -> None:
@@ -470,7 +491,7 @@ class _Run:
         )
         last = trainer.run()
         averaged: nn.Module = trainer.averaged
-        return Trained(averaged.eval(), last.history[-1], last.history)
+        return Trained(between(old, averaged.eval(), KEPT_OF_OLD), last.history[-1], last.history)
 
     def _input(self, network: nn.Module) -> Any:
         return normalise_for(network, self.recipe.coloured)
@@ -480,6 +501,7 @@ class _Run:
         told = [
             self.request.base.digest,
             self.recipe.model_dump(mode="json"),
+            KEPT_OF_OLD,
             self.request.seed,
             sorted([content_of(cell.path), cell.has_mn, fold] for cell, fold in zip(self.cells, folds, strict=True)),
         ]

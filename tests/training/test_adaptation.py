@@ -148,6 +148,20 @@ def test_cells_that_were_drawn_with_a_chance_count_for_those_that_were_not():
     assert (second["sensitivity"], second["specificity"], second["n"]) == (None, 1.0, 1)
 
 
+def test_the_new_weights_are_the_mean_of_the_old_ones_and_those_that_were_trained():
+    network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    old = {name: weight.clone() for name, weight in network.state_dict().items()}
+    with torch.no_grad():
+        network[0].weight += 1
+        network[1].num_batches_tracked += 7
+    trained = {name: weight.clone() for name, weight in network.state_dict().items()}
+    for share in (0.0, 0.25, 1.0):
+        network.load_state_dict(trained)
+        found = adaptation.between(old, network, share).state_dict()
+        assert torch.allclose(found["0.weight"], old["0.weight"] + 1 - share)
+        assert int(found["1.num_batches_tracked"]) == 7
+
+
 def test_a_model_that_is_not_better_is_not_written(tmp_path, base):
     done = adapt(request(tmp_path, write_set(tmp_path / "set"), base, SMALL), lambda _: None)
     assert done.card is None
@@ -168,6 +182,7 @@ def test_a_better_model_is_written_with_old_and_new_in_its_card(tmp_path, base, 
     assert account["from_digest"] == base.digest
     assert account["new"]["auc"] > account["old"]["auc"] + 0.3
     assert account["p_value"] < 0.05
+    assert account["kept_of_old_weights"] == 0.5
     assert [row["slide"] for row in account["slides"]] == ["a", "b"]
     assert card.stains == ("fluorescence",)
     assert card.sensitivity is None
