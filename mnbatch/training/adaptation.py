@@ -48,7 +48,7 @@ from mnbatch.training.training_loop import Trained
 from mnbatch.training.training_pools import Labelled, PoolMaker, Sources, labelled_pool
 from mnbatch.training.training_request import Request
 from mnbatch.training.training_run import Clock, chosen_device, finished_network, precision, preparation_of
-from mnbatch.training.training_state import Epoch
+from mnbatch.training.training_state import Epoch, mean_of
 
 FEWEST_CELLS = 30
 FEWEST_OF_A_CLASS = 5
@@ -91,10 +91,9 @@ def between(old: Mapping[str, Tensor], network: nn.Module, share: float) -> nn.M
     Args:
         old: on any device; share: of them in the mean, 0..1. Integers (counters of minibatches) stay the network's.
     """
-    with torch.no_grad():
-        for name, weight in network.state_dict().items():
-            if weight.is_floating_point():
-                weight.lerp_(old[name].to(weight.device), share)
+    trained = network.state_dict()
+    shares = (1 - share, share)
+    network.load_state_dict({name: mean_of((new, old[name].to(new.device)), shares) for name, new in trained.items()})
     return network
 
 

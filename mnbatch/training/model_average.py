@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mnbatch.assay.cells import Stain
 from mnbatch.errors import TrainingError
@@ -33,7 +32,7 @@ from mnbatch.training.training_loop import Trained
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request
 from mnbatch.training.training_run import chosen_device, preparation_of
-from mnbatch.training.training_state import Epoch
+from mnbatch.training.training_state import Epoch, mean_of
 
 DRAWN = "evidence_drawn"
 """The map that reports draw, as the pointing game names it."""
@@ -139,18 +138,8 @@ def _without_counter(model: LoadedModel) -> LoadedModel:
 def _average(models: Sequence[LoadedModel], shares: Sequence[float]) -> nn.Module:
     states = [model.network.state_dict() for model in models]
     network = models[0].network
-    network.load_state_dict({name: _mean([state[name] for state in states], shares) for name in states[0]})
+    network.load_state_dict({name: mean_of([state[name] for state in states], shares) for name in states[0]})
     return network.eval()
-
-
-def _mean(tensors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
-    """The weighted mean; of integers, such as the counters of batch normalisation, the first."""
-    if not tensors[0].is_floating_point():
-        return tensors[0]
-    stacked = torch.stack([tensor.double() for tensor in tensors])
-    weights = torch.tensor(shares, dtype=torch.float64)
-    mean: Tensor = torch.tensordot(weights, stacked, dims=1)
-    return mean.float()
 
 
 def _validation(

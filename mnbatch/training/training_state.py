@@ -8,7 +8,7 @@ with safetensors and read from a file that anybody may have written.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,3 +120,13 @@ def fill_random(device: torch.device, tensors: Mapping[str, Tensor]) -> None:
     torch.set_rng_state(tensors["random.cpu"])
     if device.type == "cuda" and "random.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random.cuda"], device)
+
+
+def mean_of(tensors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    """The weighted mean of the same tensor of several networks; of integers, such as the counters of batch
+    normalisation, the first."""
+    if not tensors[0].is_floating_point():
+        return tensors[0]
+    stacked = torch.stack([tensor.double() for tensor in tensors])
+    mean: Tensor = torch.tensordot(torch.tensor(shares, dtype=torch.float64, device=stacked.device), stacked, dims=1)
+    return mean.float()
