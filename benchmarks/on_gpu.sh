@@ -19,6 +19,6 @@ if [ $# -ge 2 ]; then
     python3 benchmarks/validation_slides.py draw "$out/slides" --stain $stain
     python3 benchmarks/train_bundled.py $stain --data "$2" --slides "$out/slides" --init "$2/alexnet-imagenet-features" --out "$out/$stain" \
       --epochs 60 --cells 12000 --threads 8 --workers 12 2>&1 | tee -a "$out/training-$stain.txt"
-    python3 benchmarks/validation_slides.py calibrate "$out/slides" "$out/$stain" --stain $stain | tee "$out/figures-$stain.txt"
+    python3 benchmarks/validation_slides.py calibrate "$out/slides" "$out/$stain" --stain $stain --look-again 0.2 | tee "$out/figures-$stain.txt"
   done
 fi

@@ -4,7 +4,10 @@ All four see the same cells on the same machine in the same run, several times i
 the machine does meets all of them. Printed are median, smallest and largest, and the ratios of the medians.
 
     python benchmarks/throughput.py [--cells 2000] [--format png] [--data DIR] [--model NAME] [--device cuda]
-        [--precision fp32]
+        [--precision fp32] [--one-look]
+
+The bare network and the user's loop look once at every cell; with a model that looks twice at some, `--one-look`
+compares like with like.
 
 * end to end: `mnbatch.pipeline.run.run`: crawl, hash, decode, prepare, measure quality, score, JPEGs and maps
   for the gallery, commit, reports.
@@ -76,11 +79,14 @@ def main() -> None:
     parser.add_argument("--model", default="attention-alexnet")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of mnbatch's own rows")
+    parser.add_argument("--one-look", action="store_true", help="at every cell, also where the card asks for a second")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mnbatch-throughput-") as name:
         folder = Path(name)
         export = arguments.data or simulated(folder / "simulated", arguments.cells, arguments.format)
         model = load_model(model_path(arguments.model, folder))
+        if arguments.one_look:
+            model = with_one_look(model, folder / "one-look")
         measure(export, model, arguments, folder)
 
 
@@ -111,6 +117,13 @@ def model_path(name: str, folder: Path) -> Path:
     }
     write_model_directory(folder / "random", AttentionAlexNet(), {**fields, **more, "preparation": preparation})
     return folder / "random"
+
+
+def with_one_look(model: LoadedModel, path: Path) -> LoadedModel:
+    """The same network without the second look of its card: what the other rows compute too."""
+    fields = model.card.model_dump(exclude={"schema_version", "weights_sha256", "created", "software", "second_look"})
+    write_model_directory(path, model.network, fields)
+    return load_model(path)
 
 
 def measure(export: Path, model: LoadedModel, arguments: argparse.Namespace, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
     python benchmarks/validation_slides.py draw FOLDER --stain giemsa
     python benchmarks/validation_slides.py measure FOLDER MODEL_DIR [--sheet errors.png] [--most-slides 12]
-    python benchmarks/validation_slides.py calibrate FOLDER MODEL_DIR --specificity 0.995
+    python benchmarks/validation_slides.py calibrate FOLDER MODEL_DIR --specificity 0.995 [--look-again 0.2]
 
 `calibrate` sets temperature and threshold of the model on the slides, and writes its card again with the figures on
 them.
@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -27,8 +29,15 @@ from mnbatch.simulate.cell_plan import MAX_MN
 from mnbatch.simulate.export_plan import ExportPlan
 from mnbatch.simulate.slide_appearance import draw_slide_appearance
 
+if TYPE_CHECKING:
+    from mnbatch.inference.model_directory import LoadedModel
+
 SEED = 70000
 """Slides of seed 70000 choose epochs, thresholds and temperatures; slides of other seeds show what came of it."""
+VIEWS = ({"quarter_turns": 2}, {"quarter_turns": 1, "zoom": 1.18}, {"quarter_turns": 3, "zoom": 0.85})
+"""Of a second look: three, within what a cell may cost; larger and smaller, so that neither is preferred."""
+FIRST = ", first look alone"
+"""Of metrics that the training measured."""
 MNBN = (6.5, 6.5, 15.0, 25.0, 40.0, 60.0, 67.0, 300.0)
 """MNBN cells per 1000 of the slides in turn; their mean is 65."""
 
@@ -58,31 +67,22 @@ def draw(folder: Path, stain: str, slides: int, cells: int, seed: int = SEED) ->
         print(file.name, sum(n > 0 for n in counts), flush=True)
 
 
-def scored(folder: Path, model_dir: Path, stain: str, most: int) -> tuple[list[np.ndarray], list[np.ndarray], list]:
-    """Scores and truths of each slide, and the pictures."""
-    import torch
+def scored(
+    folder: Path, model: LoadedModel, stain: str, most: int
+) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Scores and truths of each slide, as a run scores them, and the pictures."""
+    from mnbatch.imaging.preparation import prepare_crop
+    from mnbatch.inference.classifier import Classifier
 
-    from mnbatch.imaging.preparation import network_input, prepare_crop
-    from mnbatch.inference.model_directory import load_model
-
-    model = load_model(model_dir)
-    card, network = model.card, model.network.eval()
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (card.normalisation.mean, card.normalisation.std))
     scores, truths, pictures = [], [], []
-    for file in sorted(folder.glob(f"{stain}-*.npz"))[:most]:
-        held = np.load(file)
-        seen = np.stack(
-            [network_input(prepare_crop(image, card.preparation), card.preparation) for image in held["images"]]
-        )
-        margins = []
-        with torch.no_grad():
-            for start in range(0, len(seen), 32):
-                cells = torch.from_numpy(seen[start : start + 32]).permute(0, 3, 1, 2).float() / 255
-                logits = network((cells - mean) / std)
-                margins.append((logits[:, 1] - logits[:, 0]) / card.temperature)
-        scores.append(torch.sigmoid(torch.cat(margins)).numpy())
-        truths.append(held["n_mn"] > 0)
-        pictures.append(held["images"])
+    with Classifier(model, device="cpu") as classifier:
+        for file in sorted(folder.glob(f"{stain}-*.npz"))[:most]:
+            held = np.load(file)
+            images = held["images"]
+            prepared = np.stack([prepare_crop(image, model.card.preparation) for image in images])
+            scores.append(classifier.score(prepared).p_mn)
+            truths.append(held["n_mn"] > 0)
+            pictures.append(images)
     return scores, truths, pictures
 
 
@@ -136,22 +136,40 @@ def sheet(scores: list[np.ndarray], truths: list[np.ndarray], pictures: list, fi
     canvas.save(file)
 
 
-def calibrate(folder: Path, model_dir: Path, stain: str, specificity: float) -> None:
-    """Write the card again, with temperature and threshold set on all slides."""
+def calibrate(folder: Path, model_dir: Path, stain: str, specificity: float, look_again: float | None) -> None:
+    """Write the card again, with temperature and threshold set on all slides.
+
+    Args:
+        look_again: score of the first look (at the temperature that the card has now) from which a cell gets a second;
+            None leaves the card's.
+    """
     from mnbatch.evaluation.metrics import with_temperature
     from mnbatch.evaluation.slide_threshold import ScoredSlide, calibrated
+    from mnbatch.inference.card import SecondLook, View
     from mnbatch.inference.model_directory import load_model, write_model_directory
 
     model = load_model(model_dir)
-    scores, truths, _ = scored(folder, model_dir, stain, 10**6)
-    plain = [with_temperature(p.astype(np.float64), 1 / model.card.temperature) for p in scores]
+    old = model.card
+    if look_again is not None:
+        views = tuple(View.model_validate(view) for view in VIEWS)
+        model = replace(
+            model, card=old.model_copy(update={"second_look": SecondLook(from_score=look_again, views=views)})
+        )
+    scores, truths, _ = scored(folder, model, stain, 10**6)
+    plain = [with_temperature(p, 1 / old.temperature) for p in scores]
     slides = [ScoredSlide(f"{stain}-{k:02d}", p, y) for k, (p, y) in enumerate(zip(plain, truths, strict=True))]
     data = f"{len(slides)} simulated slides, variety 0.8, seed {SEED}, 6.5 to 300 MNBN per 1000"
     fields = calibrated(slides, specificity, data)
-    kept = model.card.model_dump(
-        exclude={"schema_version", "weights_sha256", "created", "software", "validation_scores"}
-    )
-    fields["metrics"] = [m for m in kept["metrics"] if m["data"] != data] + fields["metrics"]
+    kept = old.model_dump(exclude={"schema_version", "weights_sha256", "created", "software", "validation_scores"})
+    others = [metric for metric in kept["metrics"] if metric["data"] != data]
+    if (second_look := model.card.second_look) is not None:
+        # The same cells get a second look, whatever the new temperature makes of their scores.
+        again = np.array([second_look.from_score])
+        fields["second_look"] = second_look.model_copy(
+            update={"from_score": float(with_temperature(again, float(fields["temperature"]) / old.temperature)[0])}
+        )
+        others = [{**metric, "data": f"{metric['data'].removesuffix(FIRST)}{FIRST}"} for metric in others]
+    fields["metrics"] = [*others, *fields["metrics"]]
     card = write_model_directory(model_dir, model.network, {**kept, **fields})
     print(card.threshold, card.temperature, [(m.name, m.value) for m in card.metrics if m.data == data])
 
@@ -169,15 +187,18 @@ def main() -> None:
     parser.add_argument("--most-slides", type=int, default=40)
     parser.add_argument("--threshold", type=float)
     parser.add_argument("--specificity", type=float, default=0.995)
+    parser.add_argument("--look-again", type=float, metavar="SCORE", help="calibrate with a second look from there on")
     parser.add_argument("--sheet", type=Path)
     asked = parser.parse_args()
     if asked.command == "draw":
         draw(asked.folder, asked.stain, asked.slides, asked.cells, asked.seed)
         return
     if asked.command == "calibrate":
-        calibrate(asked.folder, asked.model, asked.stain, asked.specificity)
+        calibrate(asked.folder, asked.model, asked.stain, asked.specificity, asked.look_again)
         return
-    scores, truths, pictures = scored(asked.folder, asked.model, asked.stain, asked.most_slides)
+    from mnbatch.inference.model_directory import load_model
+
+    scores, truths, pictures = scored(asked.folder, load_model(asked.model), asked.stain, asked.most_slides)
     threshold = asked.threshold
     if threshold is None:
         threshold = json.loads((asked.model / "model.json").read_text())["threshold"]

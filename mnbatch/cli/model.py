@@ -15,7 +15,7 @@ from mnbatch.cli.model_export import export_command
 from mnbatch.errors import EXIT_OK, ModelError
 
 if TYPE_CHECKING:
-    from mnbatch.inference.card import CountCheck, Metric, ModelCard, Rate
+    from mnbatch.inference.card import CountCheck, Metric, ModelCard, Rate, View
     from mnbatch.inference.catalogue import VerifiedModel
 
 model_app = App(help="List, show, verify, average and export models.", no_args_is_help=True)
@@ -147,6 +147,12 @@ def _card_lines(verified: VerifiedModel) -> Iterator[str]:
         f"polarity {card.preparation.polarity}"
     )
     yield f"threshold        {card.threshold:g} ({card.threshold_rule})"
+    if card.second_look is not None:
+        views = "; ".join(_view(view) for view in card.second_look.views)
+        yield (
+            f"second look      cells with a first score of {card.second_look.from_score:.3g} or more are scored again "
+            f"({views}); the mean of the logits counts"
+        )
     for name, rate in (("sensitivity", card.sensitivity), ("specificity", card.specificity)):
         if rate is not None:
             yield f"{name:<16} {_rate(rate)}"
@@ -159,6 +165,10 @@ def _card_lines(verified: VerifiedModel) -> Iterator[str]:
     yield f"intended use     {card.intended_use}"
     yield f"limitations      {card.limitations}"
     yield f"your own slides  {card.how_to_train_own}"
+
+
+def _view(view: View) -> str:
+    return f"turned by {90 * view.quarter_turns} degrees" + (f", {view.zoom:g} times" if view.zoom != 1 else "")
 
 
 def _rate(rate: Rate) -> str:

@@ -49,6 +49,37 @@ class Normalisation(_Frozen):
     std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
 
 
+class View(_Frozen):
+    """One way in which a cell is shown to the network once more.
+
+    Attributes:
+        quarter_turns: counter-clockwise.
+        zoom: about the middle of the crop; below 1 the crop's rim is continued outwards.
+    """
+
+    quarter_turns: Literal[0, 1, 2, 3] = 0
+    zoom: Annotated[float, Field(ge=0.5, le=2.0, allow_inf_nan=False)] = 1.0
+
+
+class SecondLook(_Frozen):
+    """Cells that are shown to the network again in other views; the logits of all looks are averaged.
+
+    Attributes:
+        from_score: p_mn of the first look at or above which a cell is looked at again; not above the threshold, so that
+            every call rests on all looks.
+        views: one more look each.
+    """
+
+    from_score: Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)]
+    views: Annotated[tuple[View, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _each_view_once(self) -> Self:
+        if len({View(), *self.views}) <= len(self.views):
+            raise ValueError("views names one twice, or the first look")
+        return self
+
+
 class TrainingData(_Frozen):
     """One set of crops that the weights were fitted on.
 
@@ -215,6 +246,7 @@ class ModelCard(_Frozen):
         stains: which the model serves; a slide of another stain is refused.
         threshold: p_mn at or above which a cell is called MN; threshold_rule: how it was chosen.
         temperature: divides the MN margin (logit of MN - logit of no MN) before the sigmoid.
+        second_look: which cells the network is shown again; None for one look at every cell.
         training_data, recipe: what the weights were fitted on, and how (free JSON values by name).
         metrics, sensitivity, specificity: measured on data that was not trained on; the two rates hold at `threshold`.
         validation_scores: scores of cells that were not trained on, by true class.
@@ -239,6 +271,7 @@ class ModelCard(_Frozen):
     threshold: Fraction
     threshold_rule: Text
     temperature: Positive = 1.0
+    second_look: SecondLook | None = None
     training_data: tuple[TrainingData, ...]
     recipe: dict[str, JsonValue]
     metrics: tuple[Metric, ...]
@@ -262,6 +295,12 @@ class ModelCard(_Frozen):
         }
         if bins and (self.validation_scores is None or bins != {len(self.validation_scores.mn)}):
             raise ValueError("the scores of each validation slide are counted in the bins of validation_scores")
+        return self
+
+    @model_validator(mode="after")
+    def _calls_rest_on_all_looks(self) -> Self:
+        if self.second_look is not None and self.second_look.from_score > self.threshold:
+            raise ValueError("second_look.from_score is above the threshold")
         return self
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -33,6 +33,7 @@ from mnbatch.inference.network_scores import (
     packed,
     unpacked,
 )
+from mnbatch.inference.second_look import SecondLook
 from mnbatch.networks.network import Network
 
 CPU_MINIBATCH = 16
@@ -122,6 +123,7 @@ class CpuEngine:
         if convolutions == torch.float32 and are_faster_here():
             with_faster_convolutions(self._network)
         self._normalise = Normaliser(model.card, device)
+        self._second_look = SecondLook(model.card) if model.card.second_look else None
         self._pool = ThreadPoolExecutor(threads, "score", initializer=torch.set_num_threads, initargs=(1,))
 
     def submit(self, crops: Sequence[UInt8Array]) -> Future[Scores]:
@@ -142,8 +144,15 @@ class CpuEngine:
             fill_input(filled[place], crop, self._card.preparation)
         with torch.inference_mode():
             x = self._normalise(torch.from_numpy(filled))
-            values = packed(explained(self._network, x, self._convolutions)).numpy()
-        return unpacked(values[: len(crops)], self._card.temperature)
+            values = self._look(x)[: len(crops)]
+            if self._second_look:
+                values = self._second_look.joined(
+                    values, self._second_look.chosen(values), lambda places: x[places], self._look
+                )
+        return unpacked(values.numpy(), self._card.temperature)
+
+    def _look(self, x: Tensor) -> Tensor:
+        return packed(explained(self._network, x, self._convolutions))
 
     def close(self) -> None:
         """See `Engine`."""
@@ -175,11 +184,19 @@ class _Slot:
 class _OnDevice:
     """One minibatch under way in a slot; its scores are taken out once, before the slot is used again."""
 
-    def __init__(self, slot: _Slot, count: int, temperature: float, device_name: str) -> None:
+    def __init__(
+        self,
+        slot: _Slot,
+        count: int,
+        temperature: float,
+        device_name: str,
+        look_again: Callable[[_Slot, Tensor], Tensor],
+    ) -> None:
         self._slot = slot
         self._device_name = device_name
         self._count = count
         self._temperature = temperature
+        self._look_again = look_again
         self._scores: Scores | None = None
 
     def done(self) -> bool:
@@ -197,10 +214,11 @@ class _OnDevice:
             try:
                 if self._slot.event is not None:
                     self._slot.event.synchronize()
+                assert self._slot.values is not None
+                values = self._look_again(self._slot, self._slot.values[: self._count])
             except torch.AcceleratorError as error:
                 raise lost_device(self._device_name, error) from error
-            assert self._slot.values is not None
-            self._scores = unpacked(self._slot.values.numpy()[: self._count], self._temperature)
+            self._scores = unpacked(values.numpy(), self._temperature)
         return self._scores
 
 
@@ -251,6 +269,10 @@ class DeviceEngine:
         except torch.OutOfMemoryError as error:
             raise self._no_memory() from error
         self._slots = [self._new_slot() for _ in range(self.in_flight)]
+        self._second_look = self._new_second_look()
+        # Before the minibatch that waits in the other stream, whose cells nobody has asked for yet.
+        cuda = device.type == "cuda"
+        self._first = torch.cuda.Stream(device, priority=-1) if cuda else None  # type: ignore[no-untyped-call]
         self._workers = threads or available_cores()
         self._pool = ThreadPoolExecutor(self._workers, "prepare")
 
@@ -275,10 +297,40 @@ class DeviceEngine:
         self._fill(slot.rows, crops)
         with torch.inference_mode():
             x = self._normalise(slot.crops.to(self._device, non_blocking=True))
-            slot.fetch(packed(explained(self._network, x, self._convolutions)))
-        slot.occupant = _OnDevice(slot, len(crops), self._card.temperature, self.device_name)
+            slot.fetch(self._look(x))
+        slot.occupant = _OnDevice(slot, len(crops), self._card.temperature, self.device_name, self._look_again)
         self._slots = [*self._slots[1:], slot]
         return slot.occupant
+
+    def _look(self, x: Tensor) -> Tensor:
+        return packed(explained(self._network, x, self._convolutions))
+
+    def _look_again(self, slot: _Slot, first: Tensor) -> Tensor:
+        """Rows of the first look -> those of both; waits for the second."""
+        while self._second_look is not None and len(chosen := self._second_look.chosen(first)):
+            try:
+                with torch.inference_mode(), torch.cuda.stream(self._first):
+                    return self._second_look.joined(
+                        first,
+                        chosen,
+                        cells=lambda places: self._normalise(slot.crops[places].to(self._device)),
+                        look=lambda x: self._look(x).cpu(),
+                    )
+            except torch.OutOfMemoryError as error:
+                if self._second_look.at_once == 1:
+                    raise self._no_memory() from error
+            self._second_look = SecondLook(self._card, self._second_look.at_once // 2)
+            _log.warning(
+                "Out of memory on %s: going on with second looks at %d cells.",
+                self.device_name,
+                self._second_look.at_once,
+            )
+        return first
+
+    def _new_second_look(self) -> SecondLook | None:
+        """About half a minibatch in a pass: one cell in ten is looked at again."""
+        asked = self._card.second_look
+        return SecondLook(self._card, max(1, self.minibatch // 2 // len(asked.views))) if asked else None
 
     def _fill(self, rows: UInt8Array, crops: Sequence[UInt8Array]) -> None:
         """Network inputs into the slot, in threads: on one core this would be slower than the GPU."""
@@ -298,6 +350,7 @@ class DeviceEngine:
             torch.cuda.synchronize(self._device)
             torch.cuda.empty_cache()
         self._slots = [self._new_slot() for _ in self._slots]
+        self._second_look = self._new_second_look()
 
     def _new_slot(self) -> _Slot:
         return _Slot(self.minibatch, self._card.preparation.size, self._device)

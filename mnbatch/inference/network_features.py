@@ -18,6 +18,7 @@ from mnbatch.errors import ModelError
 from mnbatch.imaging.preparation import network_input, prepare_crop
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.network_scores import Normaliser
+from mnbatch.inference.second_look import SecondLook
 from mnbatch.networks.network import StreamNetwork, linear
 
 Floats = npt.NDArray[np.float64]
@@ -30,7 +31,8 @@ class Described:
     """Cells as the network sees them.
 
     Attributes:
-        vectors: float64 (n, d), pooled features; p_mn: (n,), the yes/no model's score.
+        vectors: float64 (n, d), pooled features, the mean of both looks where there is a second; p_mn: (n,), the yes/no
+            model's score.
     """
 
     vectors: Floats
@@ -59,12 +61,19 @@ def describe(model: LoadedModel, crops: Iterable[UInt8Array]) -> Described:
     """
     network, card = stream_network(model), model.card
     normalise = Normaliser(card, torch.device("cpu"))
+    second_look = SecondLook(card) if card.second_look else None
     vectors, margins = [], []
     waiting = iter(crops)
     while some := list(islice(waiting, MINIBATCH)):
         inputs = torch.from_numpy(np.stack([network_input(crop, card.preparation) for crop in some]))
         with torch.inference_mode():
-            vector = network.pooled(network.forward_streams(normalise(inputs)).features)
+            x = normalise(inputs)
+            vector = network.pooled(network.forward_streams(x).features)
+            if second_look:
+                for place in second_look.chosen(linear(vector, network.classifier)):
+                    looks = second_look.shown(x[place : place + 1])
+                    again = network.pooled(network.forward_streams(looks).features)
+                    vector[place] = torch.cat([vector[place : place + 1], again]).mean(dim=0)
             logits = linear(vector, network.classifier)
         vectors.append(vector.numpy().astype(np.float64))
         margins.append((logits[:, 1] - logits[:, 0]).numpy().astype(np.float64))

@@ -94,14 +94,21 @@ def packed(explained: Explained) -> Tensor:
     return torch.cat([explained.logits, maps.flatten(start_dim=1), *ratios], dim=1)
 
 
+def evidence_columns(columns: int) -> tuple[slice, int]:
+    """Where the evidence lies in a row of `packed` with so many columns, and its positions a side."""
+    side = math.isqrt((columns - 2) // len(MAPS))  # two columns of ratios are less than a position's three
+    end = 2 + len(MAPS) * side * side
+    return slice(end - side * side, end), side
+
+
 def unpacked(values: npt.NDArray[np.float32], temperature: float) -> Scores:
     """Scores from the first n rows of what `packed` made.
 
     `p_mn = sigmoid((logit of MN - logit of no MN) / temperature)`: the softmax of two classes.
     """
     margin = values[:, 1].astype(np.float64) - values[:, 0].astype(np.float64)
-    side = math.isqrt((values.shape[1] - 2) // len(MAPS))  # two columns of ratios are less than a position's three
-    end = 2 + len(MAPS) * side * side
+    evidence, side = evidence_columns(values.shape[1])
+    end = evidence.stop
     maps = values[:, 2:end].reshape(len(values), len(MAPS), side, side)
     ratios = expit(values[:, end:].astype(np.float64)) if values.shape[1] > end else None
     return Scores(expit(margin / temperature), maps.copy(), ratios)

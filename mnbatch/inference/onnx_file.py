@@ -180,6 +180,15 @@ def _session(file: Path) -> Any:
     return lambda pixels: session.run(None, {"pixels": pixels})
 
 
+def _one_look(model: LoadedModel) -> str:
+    if model.card.second_look is None:
+        return ""
+    return (
+        "; of one look: mnbatch scores cells from card.second_look.from_score on again in card.second_look.views "
+        "(turned counter-clockwise, zoomed about the middle) and takes the mean of the logits of all looks"
+    )
+
+
 def _card(model: LoadedModel, whole: Exported, staged: Path, checked: Checked) -> str:
     import onnxruntime
 
@@ -194,7 +203,8 @@ def _card(model: LoadedModel, whole: Exported, staged: Path, checked: Checked) -
         },
         "outputs": {
             "logits": "float32 (cells, 2): no MN, MN",
-            "p_mn": "float32 (cells,): card.temperature applied; called MN at card.threshold or above",
+            "p_mn": "float32 (cells,): card.temperature applied; called MN at card.threshold or above"
+            + _one_look(model),
             **(
                 {"ratios": "float32 (cells, 2): P(2 or more MN | 1 or more), P(3 or more | 2 or more)"}
                 if whole.counts

@@ -218,10 +218,15 @@ class StreamNetwork(Network):
         total = maps.logits.new_zeros((len(maps.logits), grid.size, grid.size))
         for stream in self.streams:
             evidence = maps.evidence[stream.name]
-            share = _shares(grid, replace(stream, size=evidence.shape[-1])).to(total)
-            rows = _combined(share, evidence)
-            total = total + _combined(share, rows.transpose(1, 2)).transpose(1, 2)
+            total = total + moved(evidence, replace(stream, size=evidence.shape[-1]), grid)
         return total
+
+
+def moved(evidence: Tensor, stream: Stream, grid: Stream) -> Tensor:
+    """(B, stream.size, stream.size) -> (B, grid.size, grid.size) on another grid of positions, with the same sum."""
+    share = _shares(grid, stream).to(evidence)
+    rows = _combined(share, evidence)
+    return _combined(share, rows.transpose(1, 2)).transpose(1, 2)
 
 
 def _combined(share: Tensor, values: Tensor) -> Tensor:

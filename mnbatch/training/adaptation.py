@@ -21,6 +21,7 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor, nn
 
+from mnbatch.assay.cells import UInt8Array
 from mnbatch.errors import StorageError, TrainingError
 from mnbatch.evaluation.labelled_cells import LabelledCell, content_of, load_crops, told_cells
 from mnbatch.evaluation.metrics import (
@@ -365,15 +366,19 @@ class _Run:
             if str(fold) not in kept:
                 self.say(f"fold {fold + 1}/{places.max() + 1}")
                 network = self._trained(~chosen, f"fold {fold + 1}").network
-                kept[str(fold)] = score(network, self.pool.pixels[chosen], self._input(network), self.device).tolist()
+                kept[str(fold)] = self._scores(network, self.pool.pixels[chosen]).tolist()
                 self._keep(described, kept)
             scores[chosen] = kept[str(fold)]
         return scores
 
     def old_scores(self) -> Scores:
         """Of every cell the score of the model that is adapted, untempered."""
-        network = self._base()
-        return score(network.to(self.device), self.pool.pixels, self._input(network), self.device)
+        return self._scores(self._base().to(self.device), self.pool.pixels)
+
+    def _scores(self, network: nn.Module, pixels: UInt8Array) -> Scores:
+        """In all looks of the model that is adapted, whatever the first says: both models are judged alike."""
+        second_look = self.request.base.card.second_look
+        return score(network, pixels, self._input(network), self.device, second_look.views if second_look else ())
 
     def written(self, held_out: Scores, weights: Scores, result: Adapted) -> ModelCard:
         """Train on all cells and write the model directory."""
@@ -381,7 +386,7 @@ class _Run:
         trained = self._trained(np.ones(len(self.cells), bool), "all cells")
         hard = next(pool for pool in self.maker.validation(self.own) if pool.name == "hard")
         normalise = normalise_for(trained.network, self.recipe.coloured)
-        made = score(trained.network, hard.pixels, normalise, self.device)
+        made = self._scores(trained.network, hard.pixels)
         request = self._request()
         validation = [self.pool, hard]
         fields = card_fields(
@@ -411,6 +416,9 @@ class _Run:
                 "synthetic cells"
             ),
         }
+        if second_look := self.request.base.card.second_look:
+            from_score = min(second_look.from_score, threshold)
+            fields["second_look"] = second_look.model_copy(update={"from_score": from_score})
         recipe = dict(fields["recipe"]) if isinstance(fields["recipe"], dict) else {}
         recipe["adapted"] = self._account(with_temperature(held_out, temperature), threshold, weights, result)
         fields["recipe"] = recipe

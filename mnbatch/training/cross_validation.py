@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 
 import numpy as np
-import torch
 from torch import nn
 
 from mnbatch.csvfile import csv_bytes, shown
@@ -19,6 +18,8 @@ from mnbatch.errors import TrainingError
 from mnbatch.evaluation.labelled_cells import LabelledCell, load_crops, told_cells
 from mnbatch.evaluation.metrics import Labels, Scores, auc, bootstrap
 from mnbatch.files import write_files
+from mnbatch.inference.card import View
+from mnbatch.inference.second_look import turns
 from mnbatch.intake import read_json
 from mnbatch.training.augmentation import normalise_for
 from mnbatch.training.initial_weights import started
@@ -34,12 +35,12 @@ from mnbatch.training.training_state import Epoch
 STATE = "cross_validation.json"
 """What is held out of what, and the groups that are finished; `cross_validation.csv` is its folds as a table."""
 
-VIEWS: dict[str, tuple[int, float]] = {
-    "one pass": (1, 1.0),
-    "four quarter turns": (4, 1.0),
-    "plain and 1.25 x zoom": (1, 1.25),
+VIEWS: dict[str, Sequence[View]] = {
+    "one pass": (),
+    "four quarter turns": turns(1, 2, 3),
+    "plain and 1.25 x zoom": (View(zoom=1.25),),
 }
-"""Ways to score a cell that are compared: quarter turns, and the zoom of a second pass (1: none)."""
+"""Ways to score a cell that are compared, by the looks besides the first; the logits of all looks are averaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +116,9 @@ class _Folds:
         pixels = np.stack([self.preparer.crop(crop) for crop in crops])
         watched = [Pool("held out", pixels, labels)] if 0 < labels.sum() < len(labels) else []
         network = self._trained(Labelled(*load_crops(rest, self.preparation)), watched)
-        device = chosen_device(self.request.device)
+        device, to_input = chosen_device(self.request.device), normalise_for(network, self.recipe.coloured)
         return [
-            _fold(
-                group,
-                name,
-                _scores(
-                    network=network, pixels=pixels, turns=turns, zoom=zoom, device=device, coloured=self.recipe.coloured
-                ),
-                labels,
-            )
-            for name, (turns, zoom) in VIEWS.items()
+            _fold(group, name, score(network, pixels, to_input, device, views), labels) for name, views in VIEWS.items()
         ]
 
     def _trained(self, own: Labelled, watched: list[Pool]) -> nn.Module:
@@ -151,25 +144,6 @@ class _Folds:
         trainer.run()
         averaged: nn.Module = trainer.averaged
         return averaged.eval()
-
-
-def _scores(
-    network: nn.Module, pixels: np.ndarray, turns: int, zoom: float, device: torch.device, coloured: bool
-) -> Scores:
-    to_input = normalise_for(network, coloured)
-    plain = score(network, pixels, to_input, device, turns)
-    if zoom == 1.0:
-        return plain
-    size = pixels.shape[1]
-    margin = round(size * (1 - 1 / zoom) / 2)
-    middle = torch.from_numpy(pixels[:, margin : size - margin, margin : size - margin]).permute(0, 3, 1, 2).float()
-    zoomed = nn.functional.interpolate(middle, size=(size, size), mode="bilinear", align_corners=False)
-    second = score(network, zoomed.permute(0, 2, 3, 1).round().byte().numpy(), to_input, device, turns)
-    return np.asarray((_margin(plain) + _margin(second)) / 2, np.float64)
-
-
-def _margin(p: Scores) -> Scores:
-    return np.asarray(np.log(p.clip(1e-9)) - np.log((1 - p).clip(1e-9)), np.float64)
 
 
 def _fold(group: str, views: str, scores: Scores, labels: Labels) -> Fold:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mnbatch.evaluation.metrics import Labels, Scores, auc
+from mnbatch.inference.card import View
+from mnbatch.inference.second_look import shown
 from mnbatch.training.augmentation import augmented
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.training_loop import Progress, Report, Trainer
@@ -84,19 +86,21 @@ def minibatches(
 
 
 @torch.no_grad()
-def score(network: nn.Module, pixels: UInt8Array, to_input: ToInput, device: torch.device, turns: int = 1) -> Scores:
+def score(
+    network: nn.Module, pixels: UInt8Array, to_input: ToInput, device: torch.device, views: Sequence[View] = ()
+) -> Scores:
     """Probability of a micronucleus for prepared cells (N, S, S, C).
 
     Args:
-        turns: 1, or 4 to average the logits over quarter turns.
+        views: in which every cell is shown besides; the logits are averaged.
     """
     network.eval()
     margins = []
     for start in range(0, len(pixels), 64):
         cells = torch.from_numpy(pixels[start : start + 64]).permute(0, 3, 1, 2).float() / 255
         inputs = to_input(cells).to(device)
-        turned = [network(torch.rot90(inputs, turn, (2, 3))).float() for turn in range(turns)]
-        logits = torch.stack(turned).mean(0)
+        looks = [inputs, *(shown(inputs, view) for view in views)]
+        logits = torch.stack([network(look).float() for look in looks]).mean(0)
         margins.append((logits[:, 1] - logits[:, 0]).cpu())
     return torch.sigmoid(torch.cat(margins)).double().numpy()
 

@@ -3,6 +3,7 @@
 import csv
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from mnbatch.errors import StorageError, TrainingError
 from mnbatch.evaluation.labelled_cells import LabelledCell, read_labels
 from mnbatch.inference.catalogue import ModelSet, verify_model
+from mnbatch.inference.model_directory import load_model, write_model_directory
 from mnbatch.training import adaptation
 from mnbatch.training.adaptation import (
     AdaptRequest,
@@ -27,6 +29,7 @@ from mnbatch.training.adaptation import (
 from mnbatch.training.initial_weights import started
 from tests.training.conftest import draw_cell
 
+SECOND_LOOK = {"from_score": 0.3, "views": ({"quarter_turns": 1}, {"zoom": 1.2})}
 SMALL = (("epochs", 1), ("cells_per_epoch", 8), ("synthetic_cells", 4), ("minibatch", 8))
 FAST = (
     *(("epochs", 1), ("cells_per_epoch", 128), ("minibatch", 32), ("synthetic_cells", 2)),
@@ -36,9 +39,13 @@ FAST = (
 
 
 @pytest.fixture(scope="module")
-def base():
-    """The smaller of the bundled models; its scores follow the discs that are drawn here as cells."""
-    return ModelSet.open("attention-alexnet-256").for_stain("fluorescence")
+def base(tmp_path_factory):
+    """A smaller bundled model with a second look; its scores follow the discs that are drawn here as cells."""
+    bundled = load_model(ModelSet.open("attention-alexnet-256").for_stain("fluorescence").path)
+    fields = bundled.card.model_dump(exclude={"schema_version", "weights_sha256", "created", "software"})
+    path = tmp_path_factory.mktemp("base") / "model"
+    write_model_directory(path, bundled.network, {**fields, "second_look": SECOND_LOOK})
+    return verify_model(path)
 
 
 def write_set(place, slides=("a", "b"), each=16, wrong=False, donors=None):
@@ -171,6 +178,8 @@ def test_a_model_that_is_not_better_is_not_written(tmp_path, base):
 def test_a_better_model_is_written_with_old_and_new_in_its_card(tmp_path, base, few_resamples, monkeypatch):
     monkeypatch.setattr("mnbatch.training.training_pools.VALIDATION_CELLS", 8)
     data = write_set(tmp_path / "set", wrong=True)  # a stain where everything is the other way round
+    asked = Mock(side_effect=adaptation.score)
+    monkeypatch.setattr(adaptation, "score", asked)
     done = adapt(request(tmp_path, data, base, FAST), lambda _: None)
     assert done.better
     card = verify_model(tmp_path / "own").card
@@ -185,6 +194,10 @@ def test_a_better_model_is_written_with_old_and_new_in_its_card(tmp_path, base, 
     assert card.sensitivity is None
     assert card.validation_slides == ()
     assert card.preparation == base.card.preparation
+    assert card.second_look is not None
+    assert card.second_look.from_score == min(0.3, card.threshold)
+    asked.assert_called()
+    assert {call.args[4] for call in asked.call_args_list} == {base.card.second_look.views}, "old and new alike"
 
 
 def test_folds_that_are_done_are_not_trained_again(tmp_path, base, monkeypatch):
