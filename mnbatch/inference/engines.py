@@ -270,9 +270,9 @@ class DeviceEngine:
             raise self._no_memory() from error
         self._slots = [self._new_slot() for _ in range(self.in_flight)]
         self._second_look = self._new_second_look()
-        # Before the minibatch that waits in the other stream, whose cells nobody has asked for yet.
+        # Second looks overtake the next minibatch in its stream: somebody waits for them, nobody yet for that.
         cuda = device.type == "cuda"
-        self._first = torch.cuda.Stream(device, priority=-1) if cuda else None  # type: ignore[no-untyped-call]
+        self._overtaking = torch.cuda.Stream(device, priority=-1) if cuda else None  # type: ignore[no-untyped-call]
         self._workers = threads or available_cores()
         self._pool = ThreadPoolExecutor(self._workers, "prepare")
 
@@ -309,7 +309,7 @@ class DeviceEngine:
         """Rows of the first look -> those of both; waits for the second."""
         while self._second_look is not None and len(chosen := self._second_look.chosen(first)):
             try:
-                with torch.inference_mode(), torch.cuda.stream(self._first):
+                with torch.inference_mode(), torch.cuda.stream(self._overtaking):
                     return self._second_look.joined(
                         first,
                         chosen,
