@@ -123,7 +123,7 @@ class CpuEngine:
         if convolutions == torch.float32 and are_faster_here():
             with_faster_convolutions(self._network)
         self._normalise = Normaliser(model.card, device)
-        self._second_look = SecondLook(model.card) if model.card.second_look else None
+        self._second_look = SecondLook.of(model.card)
         self._pool = ThreadPoolExecutor(threads, "score", initializer=torch.set_num_threads, initargs=(1,))
 
     def submit(self, crops: Sequence[UInt8Array]) -> Future[Scores]:
@@ -146,9 +146,7 @@ class CpuEngine:
             x = self._normalise(torch.from_numpy(filled))
             values = self._look(x)[: len(crops)]
             if self._second_look:
-                values = self._second_look.joined(
-                    values, self._second_look.chosen(values), lambda places: x[places], self._look
-                )
+                values = self._second_look.joined(values, lambda places: x[places], self._look)
         return unpacked(values.numpy(), self._card.temperature)
 
     def _look(self, x: Tensor) -> Tensor:
@@ -307,12 +305,11 @@ class DeviceEngine:
 
     def _look_again(self, slot: _Slot, first: Tensor) -> Tensor:
         """Rows of the first look -> those of both; waits for the second."""
-        while self._second_look is not None and len(chosen := self._second_look.chosen(first)):
+        while self._second_look is not None:
             try:
                 with torch.inference_mode(), torch.cuda.stream(self._overtaking):
                     return self._second_look.joined(
                         first,
-                        chosen,
                         cells=lambda places: self._normalise(slot.crops[places].to(self._device)),
                         look=lambda x: self._look(x).cpu(),
                     )

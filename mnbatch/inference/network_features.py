@@ -61,7 +61,7 @@ def describe(model: LoadedModel, crops: Iterable[UInt8Array]) -> Described:
     """
     network, card = stream_network(model), model.card
     normalise = Normaliser(card, torch.device("cpu"))
-    second_look = SecondLook(card) if card.second_look else None
+    second_look = SecondLook.of(card)
     vectors, margins = [], []
     waiting = iter(crops)
     while some := list(islice(waiting, MINIBATCH)):

@@ -8,7 +8,7 @@ last layer is linear.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +68,11 @@ class SecondLook:
         self._input_size = card.preparation.size
         self._least = float(logit(card.second_look.from_score)) * card.temperature
 
+    @classmethod
+    def of(cls, card: ModelCard, at_once: int = 1) -> SecondLook | None:
+        """That of a card; None where it asks for none."""
+        return cls(card, at_once) if card.second_look else None
+
     def chosen(self, first: Tensor) -> Tensor:
         """Places of the cells to look at again.
 
@@ -81,17 +86,17 @@ class SecondLook:
         looks = torch.stack([shown(cells, view) for view in self.views], dim=1)
         return looks.flatten(end_dim=1).contiguous(memory_format=torch.channels_last)
 
-    def joined(
-        self, first: Tensor, chosen: Tensor, cells: Callable[[Tensor], Tensor], look: Callable[[Tensor], Tensor]
-    ) -> Tensor:
+    def joined(self, first: Tensor, cells: Callable[[Tensor], Tensor], look: Callable[[Tensor], Tensor]) -> Tensor:
         """Rows of `packed` after both looks; the attention maps stay those of the first.
 
         Args:
             first: rows of the first look.
-            chosen: places of those to look at again, in `first`.
             cells: places -> network inputs (n, 3, S, S) of these cells.
             look: network inputs -> rows of `packed`.
         """
+        chosen = self.chosen(first)
+        if not len(chosen):  # which `split` would make one empty part of
+            return first
         values = first.clone()
         for some in torch.split(chosen, self.at_once):
             inputs = cells(some)
@@ -111,12 +116,7 @@ class SecondLook:
         return mean
 
     def _upright(self, again: Tensor, evidence: slice, side: int) -> Iterator[Tensor]:
-        for view, values in zip(self.views, again.clone().unbind(dim=1), strict=True):
+        for view, values in zip(self.views, again.unbind(dim=1), strict=True):
             seen = values[:, evidence].reshape(len(values), side, side)
             values[:, evidence] = put_back(seen, view, self._input_size).flatten(start_dim=1)
             yield values
-
-
-def turns(*quarter_turns: int) -> Sequence[View]:
-    """Views that turn alone."""
-    return [View.model_validate({"quarter_turns": number}) for number in quarter_turns]

@@ -19,7 +19,6 @@ from mnbatch.evaluation.labelled_cells import LabelledCell, load_crops, told_cel
 from mnbatch.evaluation.metrics import Labels, Scores, auc, bootstrap
 from mnbatch.files import write_files
 from mnbatch.inference.card import View
-from mnbatch.inference.second_look import turns
 from mnbatch.intake import read_json
 from mnbatch.training.augmentation import normalise_for
 from mnbatch.training.initial_weights import started
@@ -37,7 +36,7 @@ STATE = "cross_validation.json"
 
 VIEWS: dict[str, Sequence[View]] = {
     "one pass": (),
-    "four quarter turns": turns(1, 2, 3),
+    "four quarter turns": (View(quarter_turns=1), View(quarter_turns=2), View(quarter_turns=3)),
     "plain and 1.25 x zoom": (View(zoom=1.25),),
 }
 """Ways to score a cell that are compared, by the looks besides the first; the logits of all looks are averaged."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ import torch
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.assay.map_grid import ORIGIN, STEP, positions
 from mnbatch.errors import ModelError
-from mnbatch.inference.card import View
+from mnbatch.inference.card import SecondLook, View
 from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.engines import CpuEngine, DeviceEngine, DeviceLostError, Engine
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
@@ -176,6 +179,22 @@ def test_scores_depend_on_no_other_cell_bit_for_bit(
         assert np.array_equal(alone.p_mn, together.p_mn[place : place + 1])
         assert np.array_equal(alone.maps, together.maps[place : place + 1])
     engine.close()
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_where_no_cell_is_looked_at_again_the_network_runs_once(
+    models: tuple[LoadedModel, LoadedModel], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    low = models[0].card.model_copy(
+        update={"second_look": SecondLook.model_validate({"from_score": 0.49, "views": TURNS})}
+    )
+    engine: Any = ENGINES[kind](replace(models[0], card=low))
+    looks = Mock(side_effect=engine._look)
+    monkeypatch.setattr(engine, "_look", looks)
+    scores = engine.submit(list(crops(3))).result()
+    engine.close()
+    assert scores.p_mn.max() < 0.49
+    assert looks.call_count == 1
 
 
 def test_features_for_counters_and_plans_are_of_both_looks(
