@@ -115,10 +115,11 @@ mnbatch.save = (() => {
     return !refused.size;
   }
 
-  // What OUT holds now becomes what the page shows; decisions that it lacks stay, and are sent.
+  // What OUT holds now becomes what the page shows; decisions that it lacks stay, and are sent. Done when OUT is read: a
+  // page that opened its first cell after the sending would change the cell under a person who decides already.
   function pull() {
     if (!served) return Promise.resolve(true);
-    last = last.then(async () => {
+    const read = last.then(async () => {
       try {
         for (const slide of mnbatch.page.slides) {
           if (!slide.cells) continue;
@@ -137,7 +138,9 @@ mnbatch.save = (() => {
       tell();
       return true;
     });
-    return last.then((well) => (well ? push() : false));
+    last = read;
+    read.then((well) => { if (well) push(); });
+    return read;
   }
 
   // Why nothing can be decided now; "" where it can.
