@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--cells", type=int, default=2400, help="training cells; a quarter are composites")
+    parser.add_argument("--bf16", action="store_true", help="train in bfloat16, where the processor has it")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -88,7 +89,7 @@ def _trained(way: str, seed: int, asked: argparse.Namespace, cells: tuple[list, 
         polarity=polarity,
         colour_shares=shares,
         size=size,
-        bf16=False,
+        bf16=asked.bf16,
         augmentation=Augmentation(scale_low=0.8, scale_high=1.25, clean=0.5),
     )
     network, _ = started(name, str(asked.init), seed, shares, recipe.coloured)

@@ -45,8 +45,8 @@ from mnbatch.training.training_run import preparation_of
 INPUT = {"polarity": "stains", "zoom_below": 0.31, "zoom_to": 0.33, "stained": 0.0, "stained_composites": 0.0}
 MILD = Augmentation(scale_low=0.8, scale_high=1.25, clean=0.5)
 START = {
-    "epochs": 4,
-    "cells_per_epoch": 2400,
+    "epochs": 8,
+    "cells_per_epoch": 3000,
     "learning_rate": 3e-4,
     "head_factor": 3.0,
     "averaging": 0.99,
@@ -58,7 +58,7 @@ START = {
     "hard": 0.45,
     "with_mn": 0.45,
     "fresh": 4,
-    "synthetic_cells": 600,
+    "synthetic_cells": 1500,
     "augmentation": MILD,
 }
 HOLD_OUT = {
@@ -123,6 +123,10 @@ class Step:
         self.pixels = np.stack([self.preparer.crop(crop) for crop in crops])
         self.crops = crops
         self.sets = np.array([cell.group for cell in cells])
+        second_look = ModelSet.open("attention-alexnet").for_stain("fluorescence").card.second_look
+        if second_look is None:
+            raise SystemExit("the bundled model has no second look")
+        self.second_look = second_look
 
     def ballast(self) -> list[Pool]:
         """Made cells; none of them holds anything of the labelled crops."""
@@ -151,8 +155,13 @@ class Step:
         return averaged.eval()
 
     def scores(self, network: nn.Module, chosen: Labels) -> Scores:
-        """p_mn of chosen cells."""
-        return score(network, self.pixels[chosen], normalise_for(network, True), torch.device("cpu"))
+        """p_mn of chosen cells, with the second look of the bundled models."""
+        to_input, device, pixels = normalise_for(network, True), torch.device("cpu"), self.pixels[chosen]
+        scores = score(network, pixels, to_input, device)
+        again = scores >= self.second_look.from_score
+        if again.any():
+            scores[again] = score(network, pixels[again], to_input, device, self.second_look.views)
+        return scores
 
     def labelled(self, chosen: Labels) -> Pool:
         """The chosen cells as a training pool."""

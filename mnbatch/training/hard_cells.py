@@ -14,7 +14,7 @@ from mnbatch.simulate.cell_plan import Kind
 from mnbatch.simulate.hard_look_alikes import harder_slide
 from mnbatch.simulate.slide_appearance import draw_slide_appearance
 from mnbatch.training.composite_scene import UInt8Array
-from mnbatch.training.synthetic_cells import COUNTS, KINDS, Chances, Made
+from mnbatch.training.synthetic_cells import COUNTS, DEEP, KINDS, Chances, Made, UInt16Array
 
 DRAWN = 224
 LEAST_MN = 2.6
@@ -37,24 +37,40 @@ def hard_cells(indices: range, seed: int, giemsa: float = 0.75, counts: Chances 
         neighbours = int(rng.integers(1, 4)) if rng.uniform() < 0.3 else None
         width = float(rng.uniform(0.2, 0.45)) if rng.uniform() < 0.5 else None
         slide = harder_slide(rng, draw_slide_appearance(rng, stain))
-        spec = CellSpec(stain, wanted, kind, DRAWN, nucleus_fraction=width, neighbours=neighbours, hard=True)
+        deep = stain == "fluorescence" and rng.uniform() < DEEP
+        spec = CellSpec(
+            stain,
+            wanted,
+            kind,
+            DRAWN,
+            nucleus_fraction=width,
+            neighbours=neighbours,
+            bits=16 if deep else 8,
+            hard=True,
+        )
         cell = simulate_cell(rng, spec, slide)
         yield as_file(rng, cell, stain), cell.n_mn
 
 
-def as_file(rng: np.random.Generator, cell: SimulatedCell, stain: Stain) -> UInt8Array:
+def as_file(rng: np.random.Generator, cell: SimulatedCell, stain: Stain) -> UInt8Array | UInt16Array:
     """The cell as a gallery might hold it: sampled at 60 to 300 pixels and, mostly if stained, JPEG with coarse colour.
+
+    A cell of 16 bits stays one, without compression.
 
     A file is never so small that its smallest micronucleus has less than `LEAST_MN` pixels; a cell without any is
     treated as if it had one of a drawn size, so that the size of a file says nothing.
     """
-    picture = Image.fromarray(cell.image).convert("RGB")
     diameter = 2 * min((m.radius for m in cell.micronuclei), default=float(rng.uniform(4.0, 11.0)))
     small = rng.uniform() < (0.6 if stain == "giemsa" else 0.35)
     width = np.exp(rng.uniform(np.log(60), np.log(110)) if small else rng.uniform(np.log(110), np.log(300)))
     width = round(min(300.0, max(float(width), LEAST_MN * DRAWN / diameter)))
     filters = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
-    picture = picture.resize((width, width), filters[int(rng.integers(3))])
+    chosen = filters[int(rng.integers(3))]
+    if cell.image.dtype == np.uint16:
+        # Pillow samples 16 bits well as floating point alone.
+        plane = np.asarray(Image.fromarray(cell.image.astype(np.float32)).resize((width, width), chosen))
+        return np.clip(np.round(plane), 0, 65535).astype(np.uint16)
+    picture = Image.fromarray(cell.image).convert("RGB").resize((width, width), chosen)
     if rng.uniform() < (0.75 if stain == "giemsa" else 0.2):
         buffer = io.BytesIO()
         subsampling = 2 if rng.uniform() < 0.8 else 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from mnbatch.assay.cells import Stain
@@ -26,7 +27,8 @@ from mnbatch.training.real_pieces import PatchLibrary
 # and in parts by several processes. Even indices are the cells with micronuclei.
 
 
-Made = tuple[UInt8Array, int]
+UInt16Array = npt.NDArray[np.uint16]
+Made = tuple[UInt8Array | UInt16Array, int]
 
 UNCOUNTED = -1
 
@@ -34,6 +36,10 @@ Chances = tuple[tuple[int, ...], tuple[float, ...]]
 
 COUNTS: Chances = ((1, 2, 3, 4), (0.70, 0.20, 0.07, 0.03))
 """Micronuclei of a synthetic cell that has any, and their chances."""
+
+DEEP = 0.5
+"""Share of simulated fluorescence cells whose files have 16 bits. Their contrast is stretched by `prepare_crop`, which
+lets bright nuclei and brighter specks look alike: a model that is to score such files has to have seen them."""
 
 KINDS: tuple[tuple[Kind, ...], tuple[float, ...]] = (
     ("binucleated", "mononucleated", "multinucleated"),
@@ -99,10 +105,17 @@ def simulated(indices: range, seed: int, giemsa: float = 0.75, counts: Chances =
         if wanted == 0 and rng.uniform() < 0.08:
             kind = "apoptotic"
         slide = draw_slide_appearance(rng, stain)
-        spec = CellSpec(stain, wanted, kind, nucleus_fraction=width, decoys=decoys, debris=debris)
+        deep = stain == "fluorescence" and rng.uniform() < DEEP
+        spec = CellSpec(
+            stain, wanted, kind, nucleus_fraction=width, decoys=decoys, debris=debris, bits=16 if deep else 8
+        )
         cell = simulate_cell(rng, spec, slide)
-        picture = np.asarray(Image.fromarray(cell.image).convert("RGB"))
-        yield picture, cell.n_mn
+        yield (cell.image if deep else _in_colour(cell.image)), cell.n_mn
+
+
+def _in_colour(picture: UInt8Array | UInt16Array) -> UInt8Array:
+    """An 8-bit picture with three channels."""
+    return np.asarray(Image.fromarray(picture).convert("RGB"))
 
 
 # What a process that makes cells runs. It imports no torch: that takes longer than making many cells does.
@@ -119,7 +132,7 @@ class Preparer:
     preparation: Preparation
     colour_shares: tuple[float, float, float] | None
 
-    def picture(self, picture: UInt8Array) -> UInt8Array:
+    def picture(self, picture: UInt8Array | UInt16Array) -> UInt8Array:
         """A picture as decoded -> (S, S, C)."""
         return self.crop(prepare_crop(picture, self.preparation))
 

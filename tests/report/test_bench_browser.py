@@ -161,7 +161,7 @@ def test_decisions_stay_with_who_took_them_whoever_is_named_when_they_are_sent(p
 def test_a_page_that_says_a_key_decides_does_not_change_its_cell_when_another_tab_has_sent(
     page: Any, built: Store
 ) -> None:
-    """Another tab sends for a long time; the page is ready meanwhile, and its first cell stays when the sending ends."""
+    """Another tab sends for long; the page is ready meanwhile, and its first cell stays when the sending ends."""
     first = page.current_window_handle
     with serving(built) as address:
         begin(page, address)
@@ -280,7 +280,8 @@ def test_with_latency_a_picture_and_its_name_change_together_or_not_at_all(page:
             pressed.add(
                 page.execute_script(
                     "const before = document.getElementById('bench').dataset.shown;"
-                    "document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'n', bubbles: true, cancelable: true }));"
+                    "const press = { key: 'n', bubbles: true, cancelable: true };"
+                    "document.body.dispatchEvent(new KeyboardEvent('keydown', press));"
                     "return before"
                 )
             )

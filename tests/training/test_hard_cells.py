@@ -18,7 +18,7 @@ def test_a_part_is_the_same_as_in_the_whole_and_classes_take_turns() -> None:
     assert all(np.array_equal(a, b) and n == m for (a, n), (b, m) in zip(whole[3:], part, strict=True))
     assert [n > 0 for _, n in whole] == [True, False] * 3
     for picture, _ in whole:
-        assert picture.dtype == np.uint8
+        assert picture.dtype == (np.uint8 if picture.ndim == 3 else np.uint16)
         assert picture.shape[0] == picture.shape[1]
         assert 60 <= len(picture) <= 300
 
@@ -35,6 +35,15 @@ def test_no_file_is_too_small_for_its_smallest_micronucleus(radius: float) -> No
     assert min(widths) >= min(300, LEAST_MN * DRAWN / (2 * radius)) - 1
     assert max(widths) <= 300
     assert sum(width < 112 for width in widths) > 20 or radius < 4
+
+
+def test_half_of_the_fluorescence_cells_keep_16_bits_at_the_size_of_their_file() -> None:
+    pictures = [picture for picture, _ in hard_cells(range(24), 5, giemsa=0.0)]
+    deep = [picture for picture in pictures if picture.dtype == np.uint16]
+    assert 6 <= len(deep) <= 18
+    assert all(picture.ndim == 2 and 60 <= len(picture) <= 300 and picture.max() > 255 for picture in deep)
+    assert len({len(picture) for picture in deep}) > 3
+    assert all(picture.dtype == np.uint8 for picture, _ in hard_cells(range(4), 5, giemsa=1.0))
 
 
 def recipe(**changes: object) -> Recipe:

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from mnbatch.imaging.preparation import ContrastRule, Preparation
 from mnbatch.imaging.stain_recognition import recognise_stain
 from mnbatch.training.composite_scene import CANVAS, Disc, SceneDrawer, composite_cell, place_slot
 from mnbatch.training.dressed_cells import chromatin_of, smear_cells
 from mnbatch.training.real_pieces import PATCH, Box, PatchLibrary, instance_patches, load_library, smear_patches
-from mnbatch.training.synthetic_cells import UNCOUNTED, composites, dressed, simulated, smears
+from mnbatch.training.synthetic_cells import UNCOUNTED, Preparer, composites, dressed, simulated, smears
 
 EMPTY = PatchLibrary()
 
@@ -31,7 +32,17 @@ def test_both_classes_are_made():
         labels = [n_mn for _, n_mn in pool]
         assert 3 <= sum(n_mn > 0 for n_mn in labels) <= 5
         assert {0, 1} < set(labels) <= {0, 1, 2, 3, 4}
-        assert all(picture.dtype == np.uint8 and picture.shape[2] == 3 for picture, _ in pool)
+        assert all(picture.shape[2:] == (3,) for picture, _ in pool if picture.dtype == np.uint8)
+
+
+def test_half_of_the_simulated_fluorescence_cells_come_as_16_bits_and_are_prepared_as_such_files_are():
+    cells = [picture for picture, _ in simulated(range(24), 1, giemsa=0.0)]
+    deep = [picture for picture in cells if picture.dtype == np.uint16]
+    assert 6 <= len(deep) <= 18
+    assert all(picture.ndim == 2 and picture.max() > 255 for picture in deep)
+    assert all(picture.dtype == np.uint8 for picture, _ in simulated(range(6), 1, giemsa=1.0))
+    preparer = Preparer(Preparation(size=64, contrast=ContrastRule(rule="deep_per_crop")), None)
+    assert all(preparer.picture(picture).max() > 240 for picture in deep)
 
 
 def test_composites_have_the_look_that_was_asked_for():
