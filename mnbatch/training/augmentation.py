@@ -71,16 +71,28 @@ def augmented(cells: Tensor, settings: Augmentation, rng: np.random.Generator, c
     Returns:
         The same shape and range.
     """
-    cells = warped(cells, settings, rng)
     if coloured and cells.shape[1] == 3:
-        cells = torch.cat([toned(cells[:, :1], settings, rng), _tinted(cells[:, 1:], rng)], dim=1)
         settings = settings.model_copy(update={"jpeg": 0.0})
+        colours = cells[:, 1:]
+        if bool((colours == ZERO_LEVEL / 255).all()):
+            # Grey cells have no colour in use either, whatever their noise and blur.
+            return torch.cat(
+                [_worsened(toned(warped(cells[:, :1], settings, rng), settings, rng), settings, rng), colours], 1
+            )
+        cells = warped(cells, settings, rng)
+        cells = torch.cat([toned(cells[:, :1], settings, rng), _tinted(cells[:, 1:], rng)], dim=1)
     else:
-        cells = toned(cells, settings, rng)
-    spared = torch.from_numpy(rng.uniform(size=len(cells)) < settings.clean).view(-1, 1, 1, 1)
-    worse = degraded(cells, settings, rng)
-    worse = compressed(worse, settings.jpeg, settings.jpeg_worst, rng)
-    return torch.where(spared, cells, worse)
+        cells = toned(warped(cells, settings, rng), settings, rng)
+    return _worsened(cells, settings, rng)
+
+
+def _worsened(cells: Tensor, settings: Augmentation, rng: np.random.Generator) -> Tensor:
+    """Cells that are not spared, blurred, sampled down, noisy or compressed; in place."""
+    worse = torch.from_numpy(np.flatnonzero(rng.uniform(size=len(cells)) >= settings.clean))
+    if len(worse):
+        changed = degraded(cells[worse], settings, rng)
+        cells[worse] = compressed(changed, settings.jpeg, settings.jpeg_worst, rng)
+    return cells
 
 
 def warped(cells: Tensor, settings: Augmentation, rng: np.random.Generator) -> Tensor:

@@ -75,3 +75,13 @@ def test_colour_channels_keep_their_zero_and_their_sign():
     assert strengths.max() < 1.26
     assert strengths.std() > 0.05
     assert changed[:, 0].mean(dim=(1, 2)).std() > 0.01
+
+
+def test_grey_cells_stay_without_colour_and_those_that_are_spared_as_they_are():
+    cells = torch.full((40, 3, 32, 32), ZERO_LEVEL / 255)
+    cells[:, 0] = 0.5
+    settings = STILL.model_copy(update={"noise": 0.05, "clean": 0.5})
+    changed = augmented(cells, settings, np.random.default_rng(0), coloured=True)
+    assert torch.equal(changed[:, 1:], cells[:, 1:])
+    noisy = (changed[:, 0] - 0.5).abs().amax(dim=(1, 2)) > 1e-4
+    assert 8 < int(noisy.sum()) < 32
