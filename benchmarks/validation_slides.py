@@ -112,6 +112,22 @@ def figures(scores: list[np.ndarray], truths: list[np.ndarray], threshold: float
     }
 
 
+def intervals(
+    scores: list[np.ndarray], truths: list[np.ndarray], threshold: float, times: int = 1000
+) -> dict[str, tuple[float, float]]:
+    """95 % of the pooled figures when slides are drawn again, and the counts that they come from."""
+    rng, found = np.random.default_rng(1), []
+    for _ in range(times):
+        chosen = rng.integers(len(scores), size=len(scores))
+        p, y = (np.concatenate([part[k] for k in chosen]) for part in (scores, truths))
+        called = p >= threshold
+        sens, spec = (called & y).sum() / y.sum(), (~called & ~y).sum() / (~y).sum()
+        f1 = 2 * (called & y).sum() / (called.sum() + y.sum())
+        found.append((average_precision_score(y, p), roc_auc_score(y, p), f1, sens, spec))
+    low, high = np.quantile(found, (0.025, 0.975), axis=0)
+    return {name: (float(low[k]), float(high[k])) for k, name in enumerate(("AP", "AUC", "F1", "sens", "spec"))}
+
+
 def sheet(scores: list[np.ndarray], truths: list[np.ndarray], pictures: list, file: Path, each: int = 40) -> None:
     """The highest-scoring cells without and, below, the lowest-scoring ones with a micronucleus."""
     p, y = np.concatenate(scores), np.concatenate(truths)
@@ -203,6 +219,8 @@ def main() -> None:
     if threshold is None:
         threshold = json.loads((asked.model / "model.json").read_text())["threshold"]
     print(json.dumps({k: round(float(v), 4) for k, v in figures(scores, truths, threshold).items()}))
+    found = intervals(scores, truths, threshold)
+    print("; ".join(f"{name} {low:.4f} to {high:.4f}" for name, (low, high) in found.items()), "(slides drawn again)")
     if asked.sheet is not None:
         sheet(scores, truths, pictures, asked.sheet)
 
