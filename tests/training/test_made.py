@@ -41,8 +41,8 @@ def test_half_of_the_simulated_fluorescence_cells_come_as_16_bits_and_are_prepar
     assert 6 <= len(deep) <= 18
     assert all(picture.ndim == 2 and picture.max() > 255 for picture in deep)
     assert all(picture.dtype == np.uint8 for picture, _ in simulated(range(6), 1, giemsa=1.0))
-    preparer = Preparer(Preparation(size=64, contrast=ContrastRule(rule="deep_per_crop")), None)
-    assert all(preparer.picture(picture).max() > 240 for picture in deep)
+    preparer = Preparer(Preparation(contrast=ContrastRule(rule="deep_per_crop")), None)
+    assert all(preparer.picture(picture).max() > 250 for picture in deep)
 
 
 def test_composites_have_the_look_that_was_asked_for():
