@@ -115,7 +115,7 @@ def figures(scores: list[np.ndarray], truths: list[np.ndarray], threshold: float
 def intervals(
     scores: list[np.ndarray], truths: list[np.ndarray], threshold: float, times: int = 1000
 ) -> dict[str, tuple[float, float]]:
-    """95 % of the pooled figures when slides are drawn again, and the counts that they come from."""
+    """95 % intervals of the pooled figures, from slides drawn again."""
     rng, found = np.random.default_rng(1), []
     for _ in range(times):
         chosen = rng.integers(len(scores), size=len(scores))

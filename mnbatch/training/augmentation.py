@@ -76,9 +76,7 @@ def augmented(cells: Tensor, settings: Augmentation, rng: np.random.Generator, c
         colours = cells[:, 1:]
         if bool((colours == ZERO_LEVEL / 255).all()):
             # Grey cells have no colour in use either, whatever their noise and blur.
-            return torch.cat(
-                [_worsened(toned(warped(cells[:, :1], settings, rng), settings, rng), settings, rng), colours], 1
-            )
+            return torch.cat([augmented(cells[:, :1], settings, rng), colours], dim=1)
         cells = warped(cells, settings, rng)
         cells = torch.cat([toned(cells[:, :1], settings, rng), _tinted(cells[:, 1:], rng)], dim=1)
     else:

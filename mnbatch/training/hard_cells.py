@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 
 from mnbatch.assay.cells import Stain
+from mnbatch.imaging.preparation import Decoded
 from mnbatch.simulate.cell_drawing import CellSpec, SimulatedCell, simulate_cell
 from mnbatch.simulate.cell_plan import Kind
 from mnbatch.simulate.hard_look_alikes import harder_slide
 from mnbatch.simulate.slide_appearance import draw_slide_appearance
-from mnbatch.training.composite_scene import UInt8Array
-from mnbatch.training.synthetic_cells import COUNTS, DEEP, KINDS, Chances, Made, UInt16Array
+from mnbatch.training.synthetic_cells import COUNTS, KINDS, Chances, Made, bits_of_file
 
 DRAWN = 224
 LEAST_MN = 2.6
@@ -37,7 +37,7 @@ def hard_cells(indices: range, seed: int, giemsa: float = 0.75, counts: Chances 
         neighbours = int(rng.integers(1, 4)) if rng.uniform() < 0.3 else None
         width = float(rng.uniform(0.2, 0.45)) if rng.uniform() < 0.5 else None
         slide = harder_slide(rng, draw_slide_appearance(rng, stain))
-        deep = stain == "fluorescence" and rng.uniform() < DEEP
+        bits = bits_of_file(rng, stain)
         spec = CellSpec(
             stain,
             wanted,
@@ -45,14 +45,14 @@ def hard_cells(indices: range, seed: int, giemsa: float = 0.75, counts: Chances 
             DRAWN,
             nucleus_fraction=width,
             neighbours=neighbours,
-            bits=16 if deep else 8,
+            bits=bits,
             hard=True,
         )
         cell = simulate_cell(rng, spec, slide)
         yield as_file(rng, cell, stain), cell.n_mn
 
 
-def as_file(rng: np.random.Generator, cell: SimulatedCell, stain: Stain) -> UInt8Array | UInt16Array:
+def as_file(rng: np.random.Generator, cell: SimulatedCell, stain: Stain) -> Decoded:
     """The cell as a gallery might hold it: sampled at 60 to 300 pixels and, mostly if stained, JPEG with coarse colour.
 
     A cell of 16 bits stays one, without compression.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from mnbatch.assay.cells import Stain
-from mnbatch.imaging.preparation import Preparation, network_input, prepare_crop
+from mnbatch.imaging.preparation import Decoded, Preparation, network_input, prepare_crop
 from mnbatch.processes import end_with_parent
 from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
 from mnbatch.simulate.cell_plan import Kind
@@ -27,8 +27,7 @@ from mnbatch.training.real_pieces import PatchLibrary
 # and in parts by several processes. Even indices are the cells with micronuclei.
 
 
-UInt16Array = npt.NDArray[np.uint16]
-Made = tuple[UInt8Array | UInt16Array, int]
+Made = tuple[Decoded, int]
 
 UNCOUNTED = -1
 
@@ -105,17 +104,15 @@ def simulated(indices: range, seed: int, giemsa: float = 0.75, counts: Chances =
         if wanted == 0 and rng.uniform() < 0.08:
             kind = "apoptotic"
         slide = draw_slide_appearance(rng, stain)
-        deep = stain == "fluorescence" and rng.uniform() < DEEP
-        spec = CellSpec(
-            stain, wanted, kind, nucleus_fraction=width, decoys=decoys, debris=debris, bits=16 if deep else 8
-        )
+        bits = bits_of_file(rng, stain)
+        spec = CellSpec(stain, wanted, kind, nucleus_fraction=width, decoys=decoys, debris=debris, bits=bits)
         cell = simulate_cell(rng, spec, slide)
-        yield (cell.image if deep else _in_colour(cell.image)), cell.n_mn
+        yield (cell.image if bits == 16 else np.asarray(Image.fromarray(cell.image).convert("RGB"))), cell.n_mn
 
 
-def _in_colour(picture: UInt8Array | UInt16Array) -> UInt8Array:
-    """An 8-bit picture with three channels."""
-    return np.asarray(Image.fromarray(picture).convert("RGB"))
+def bits_of_file(rng: np.random.Generator, stain: Stain) -> Literal[8, 16]:
+    """8 or 16, as `DEEP` says; stained cells have 8."""
+    return 16 if stain == "fluorescence" and rng.uniform() < DEEP else 8
 
 
 # What a process that makes cells runs. It imports no torch: that takes longer than making many cells does.
@@ -132,7 +129,7 @@ class Preparer:
     preparation: Preparation
     colour_shares: tuple[float, float, float] | None
 
-    def picture(self, picture: UInt8Array | UInt16Array) -> UInt8Array:
+    def picture(self, picture: Decoded) -> UInt8Array:
         """A picture as decoded -> (S, S, C)."""
         return self.crop(prepare_crop(picture, self.preparation))
 

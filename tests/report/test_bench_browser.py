@@ -134,6 +134,11 @@ def take_name(page: Any, reviewer: str) -> None:
     field.send_keys(reviewer + "\n")
 
 
+def another_tab(page: Any, address: str) -> None:
+    page.switch_to.new_window("tab")
+    page.get(address + "#review")
+
+
 def test_decisions_stay_with_who_took_them_whoever_is_named_when_they_are_sent(page: Any, built: Store) -> None:
     """The name changes while the server is away, the page is closed, and another page tells of them and sends them."""
     with serving(built) as address:
@@ -171,8 +176,7 @@ def test_a_page_that_says_a_key_decides_does_not_change_its_cell_when_another_ta
             " window.sending = true; new BroadcastChannel('sent').onmessage = end; }))"
         )
         wait(lambda: bool(js(page, "window.sending")))
-        page.switch_to.new_window("tab")
-        page.get(address + "#review")
+        another_tab(page, address)
         wait(lambda: ready(page))
         page.set_script_timeout(60)
         rows = page.execute_async_script(
@@ -195,8 +199,7 @@ def test_two_tabs_have_a_reviewer_each_and_one_tells_and_sends_what_the_other_co
     with serving(built) as address:
         begin(page, address)
         wait(lambda: ready(page))
-        page.switch_to.new_window("tab")
-        page.get(address + "#review")
+        another_tab(page, address)
         take_name(page, "Bo")
         wait(lambda: ready(page))
         page.switch_to.window(first)

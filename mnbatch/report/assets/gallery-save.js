@@ -119,7 +119,7 @@ mnbatch.save = (() => {
   // page that opened its first cell after the sending would change the cell under a person who decides already.
   function pull() {
     if (!served) return Promise.resolve(true);
-    const read = last.then(async () => {
+    last = last.then(async () => {
       try {
         for (const slide of mnbatch.page.slides) {
           if (!slide.cells) continue;
@@ -136,11 +136,10 @@ mnbatch.save = (() => {
       if (older) mnbatch.bench.text("saved", `${older} unsaved decision${older > 1 ? "s were" : " was"} left out: the same person decided later in another browser.`);
       mnbatch.state.load(mnbatch.state.reviewer);
       tell();
+      push();
       return true;
     });
-    last = read;
-    read.then((well) => { if (well) push(); });
-    return read;
+    return last;
   }
 
   // Why nothing can be decided now; "" where it can.
