@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import operator
 import os
 import time
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ TICK_SECONDS = 0.03
 
 _SECOND = 10**9
 _LOCK = "lock.json"
+_NAME = operator.attrgetter("name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,22 +152,25 @@ def _files(paths: OutPaths) -> Iterator[tuple[str, os.stat_result]]:
         if folder.is_symlink():
             raise _LinkError
         if folder.is_dir():
-            yield from _below(folder, folder.name)
+            found: list[tuple[str, os.stat_result]] = []
+            _add_below(folder, folder.name, found)
+            yield from found
 
 
-def _below(folder: Path | str, name: str) -> Iterator[tuple[str, os.stat_result]]:
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
+def _add_below(folder: Path | str, name: str, found: list[tuple[str, os.stat_result]]) -> None:
+    """To a list, because each level of nested generators would pass on every one of tens of thousands of files."""
+    with os.scandir(folder) as entries:
+        in_order = sorted(entries, key=_NAME)
+    for entry in in_order:
         if entry.name == _LOCK:
             continue
         if entry.is_symlink():
             raise _LinkError
         within = f"{name}/{entry.name}"
         if entry.is_dir(follow_symlinks=False):
-            yield from _below(entry.path, within)
+            _add_below(entry.path, within, found)
         else:
-            yield within, entry.stat(follow_symlinks=False)
+            found.append((within, entry.stat(follow_symlinks=False)))
 
 
 def _is_given(name: str) -> bool:
