@@ -24,9 +24,6 @@ WIDEST = 16
 FEWEST_CHANNELS = 32
 """On either side: the transforms of a channel are shared by all channels of the other side."""
 
-PROCESSORS = frozenset(("AVX2",))
-"""Instruction sets, as torch names them, on which it was measured to be faster. AVX-512 was not."""
-
 
 class FourierConvolution(nn.Module):
     """A convolution of stride 1.
@@ -91,9 +88,17 @@ class GreyFirstConvolution(nn.Module):
         return F.conv2d(blocks.contiguous(memory_format=torch.channels_last), self.weight, self.coloured.bias)
 
 
-def are_faster_here() -> bool:
-    """Whether this processor is of a kind that gains, and torch has what it takes."""
-    return torch.backends.cpu.get_cpu_capability() in PROCESSORS and has_nnpack()
+Kinds = tuple[type[nn.Module], ...]
+
+ALL: Kinds = (FourierConvolution, GreyFirstConvolution)
+
+BY_PROCESSOR: dict[str, Kinds] = {"AVX2": ALL, "AVX512": (FourierConvolution,)}
+"""What was measured to be faster with an instruction set, as torch names it (docs/benchmarks.md)."""
+
+
+def faster_here() -> Kinds:
+    """Kinds of convolutions by which this processor gains; none where torch lacks what they take."""
+    return BY_PROCESSOR.get(torch.backends.cpu.get_cpu_capability(), ()) if has_nnpack() else ()
 
 
 def has_nnpack() -> bool:
@@ -102,14 +107,14 @@ def has_nnpack() -> bool:
     return there and bool(torch.backends.nnpack.is_available())  # type: ignore[no-untyped-call]
 
 
-def with_faster_convolutions(network: nn.Module) -> nn.Module:
-    """The network itself, for inference in float32, with such convolutions in the place of its own where they fit."""
+def with_faster_convolutions(network: nn.Module, kinds: Kinds = ALL) -> nn.Module:
+    """The network itself, for inference in float32, with convolutions of these kinds where they fit."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Conv2d) and _is_plain(child):
-                if _is_wide(child):
+                if FourierConvolution in kinds and _is_wide(child):
                     setattr(parent, name, FourierConvolution(child))
-                elif _is_first(child):
+                elif GreyFirstConvolution in kinds and _is_first(child):
                     setattr(parent, name, GreyFirstConvolution(child))
     return network
 

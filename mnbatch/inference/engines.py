@@ -21,7 +21,7 @@ from torch import Tensor
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.errors import MnbatchError
 from mnbatch.imaging.preparation import fill_input
-from mnbatch.inference.cpu_convolutions import are_faster_here, with_faster_convolutions
+from mnbatch.inference.cpu_convolutions import faster_here, with_faster_convolutions
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.network_scores import (
     PRECISIONS,
@@ -120,8 +120,8 @@ class CpuEngine:
         self.device_name = f"cpu ({threads} threads)"
         self._card = model.card
         self._network = _own_network(model, device)
-        if convolutions == torch.float32 and are_faster_here():
-            with_faster_convolutions(self._network)
+        if convolutions == torch.float32:
+            with_faster_convolutions(self._network, faster_here())
         self._normalise = Normaliser(model.card, device)
         self._second_look = SecondLook.of(model.card)
         self._pool = ThreadPoolExecutor(threads, "score", initializer=torch.set_num_threads, initargs=(1,))

@@ -71,8 +71,12 @@ class FreshPools:
         self.close()
 
     def close(self) -> None:
-        """End the processes; what they were drawing is given up."""
-        self._processes.shutdown(wait=False, cancel_futures=True)
+        """End the processes; what waits to be drawn is given up.
+
+        What one of them is drawing takes some seconds more, which is waited for: left behind, the pool may write an
+        error to the terminal when the program ends (Python closes its pipes under it), after all had gone well.
+        """
+        self._processes.shutdown(wait=True, cancel_futures=True)
 
     def _begun(self, drawing: int) -> dict[str, list[Future[Part]]]:
         makers = self.maker.fresh_makers(self.own, drawing)

@@ -8,8 +8,11 @@ from torch import nn
 
 from mnbatch.inference import engines
 from mnbatch.inference.cpu_convolutions import (
+    ALL,
+    BY_PROCESSOR,
     FourierConvolution,
     GreyFirstConvolution,
+    faster_here,
     has_nnpack,
     with_faster_convolutions,
 )
@@ -81,10 +84,27 @@ def test_every_network_says_the_same(name):
 
 
 @nnpack
-def test_which_layers_are_replaced():
-    network = with_faster_convolutions(ARCHITECTURES["attention-alexnet"]().eval())
+@pytest.mark.parametrize(
+    ("asked", "first", "second"),
+    [
+        (ALL, "GreyFirstConvolution", "FourierConvolution"),
+        (BY_PROCESSOR["AVX512"], "Conv2d", "FourierConvolution"),
+        ((GreyFirstConvolution,), "GreyFirstConvolution", "Conv2d"),
+        ((), "Conv2d", "Conv2d"),
+    ],
+)
+def test_which_layers_are_replaced(asked, first, second):
+    network = with_faster_convolutions(ARCHITECTURES["attention-alexnet"]().eval(), asked)
     kinds = [type(layer).__name__ for layer in network.features if hasattr(layer, "weight")]
-    assert kinds == ["GreyFirstConvolution", "FourierConvolution", "Conv2d", "Conv2d", "Conv2d"]
+    assert kinds == [first, second, "Conv2d", "Conv2d", "Conv2d"]
+
+
+@pytest.mark.parametrize("processor", [*BY_PROCESSOR, "DEFAULT"])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_processor_gets_what_was_measured_on_its_kind(monkeypatch, processor, there):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
+    monkeypatch.setattr("mnbatch.inference.cpu_convolutions.has_nnpack", lambda: there)
+    assert faster_here() == (BY_PROCESSOR.get(processor, ()) if there else ())
 
 
 @nnpack
@@ -103,7 +123,7 @@ def test_a_score_depends_on_neither_company_nor_place():
 @pytest.mark.parametrize("faster", [False, True])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_the_engine_takes_them_in_float32_where_they_are_faster(monkeypatch, model, faster, precision):
-    monkeypatch.setattr(engines, "are_faster_here", lambda: faster and has_nnpack())
+    monkeypatch.setattr(engines, "faster_here", lambda: ALL if faster and has_nnpack() else ())
     engine = engines.CpuEngine(model, convolutions=precision)
     engine.close()
     taken = any(isinstance(part, FourierConvolution) for part in engine._network.modules())
