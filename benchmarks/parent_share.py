@@ -14,6 +14,9 @@ from __future__ import annotations
 import argparse
 import cProfile
 import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is loaded
+
 import pstats
 import tempfile
 import time
