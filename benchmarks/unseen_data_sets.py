@@ -258,6 +258,8 @@ def adapt(asked: argparse.Namespace) -> None:
     for name in names:
         for number in LABELS:
             these = [row for row in rows if (row["set"], row["labels"]) == (name, number)]
+            if not these:
+                continue  # too few cells would be left to judge
             cells = []
             for what in ("auc", "specificity"):
                 before, after = (np.array([row[f"{what}_{when}"] for row in these]) for when in ("before", "after"))

@@ -46,6 +46,7 @@ def night(out: Path, outcome: RunOutcome | None, error: MnbatchError | None, exi
         "waiting": [] if found is None else [asdict(slide) for slide in found.waiting],
         "verdict": "" if found is None else found.verdict,
         "controls": "" if found is None else found.controls,
+        "not_in_any_slide": [] if outcome is None else list(outcome.unplaced),
     }
     return {**content, "summary": page(content)}
 
@@ -133,6 +134,7 @@ def _failed(content: Mapping[str, Any], failed: Sequence[FailedSlide], waiting: 
     lines += [f"* {slide.slide_id}{_of(slide.donor)}: {slide.reason}" for slide in failed]
     lines += [f"* {_capital(said_of_controls(content['controls']))}"] if content["controls"] else []
     lines += [f"* {slide.slide_id} waits: {slide.reason}" for slide in waiting]
+    lines += [f"* In no slide: {sentence}" for sentence in content["not_in_any_slide"]]
     return _short(lines) or ["* Nothing."]
 
 

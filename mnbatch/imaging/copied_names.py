@@ -1,7 +1,8 @@
 """Names that file managers, editors, viewers and sync programs give to copies of a file; one table for all readers.
 
 A name alone proves nothing: it is a copy only where the file that it is named after is next to it. Otherwise it is an
-image like any other.
+image like any other. So is one whose bytes are others, unless its name says that it is a small version: who keeps both
+of two files with one name (`cell (2).tif`) has two cells.
 """
 
 from __future__ import annotations
@@ -23,6 +24,15 @@ _SMALL = (
 )
 _KEPT = r"bak|backup|back-?up|orig|original|old|sav|saved|tmp|temp|autosave|edited|bearbeitet"
 
+_SMALL_PATTERNS: tuple[str, ...] = (
+    rf"(?P<of>.+?)[-_. ](?:{_SMALL})(?:[-_ ]?[0-9]+(?:px)?)?",
+    rf"(?P<of>.+?) ?\((?:{_SMALL})\)",
+    rf"(?:{_SMALL})[-_. ](?P<of>.+)",
+    r"(?P<of>.+?)[-_][0-9]{2,4}x[0-9]{2,4}",
+    r"(?P<of>.+?)@[23]x",
+)
+"""Of versions with other pixels: smaller, or for a page."""
+
 PATTERNS: tuple[str, ...] = (
     rf"(?:{_COPY})(?: ?\([0-9]+\))? (?:(?:{_OF}) )?(?P<of>.+)",
     rf"(?P<of>.+?) ?[-–—_. ] ?(?:{_COPY})(?: ?\(?[0-9]+\)?)?",
@@ -30,11 +40,7 @@ PATTERNS: tuple[str, ...] = (
     rf"(?P<of>.+?)(?:の|的|의 )(?:{_COPY})(?: ?[0-9]+)?",
     r"(?P<of>.+?) ?\([^()]*conflict(?:ed)?[^()]*\)",
     r"(?P<of>.+?)[.~-](?:sync-)?conflict[-0-9A-Za-z]*",
-    rf"(?P<of>.+?)[-_. ](?:{_SMALL})(?:[-_ ]?[0-9]+(?:px)?)?",
-    rf"(?P<of>.+?) ?\((?:{_SMALL})\)",
-    rf"(?:{_SMALL})[-_. ](?P<of>.+)",
-    r"(?P<of>.+?)[-_][0-9]{2,4}x[0-9]{2,4}",
-    r"(?P<of>.+?)@[23]x",
+    *_SMALL_PATTERNS,
     rf"(?P<of>.+?)[-_. ](?:{_KEPT})[0-9]*",
     r"(?P<of>.+?)~[0-9]*~?",
     r"[#~]\$?(?P<of>.+?)#?",
@@ -53,6 +59,7 @@ COPY_FOLDERS = re.compile(
 """Folders that hold copies of what is in the folder above them."""
 
 _COMPILED = tuple(re.compile(pattern, re.IGNORECASE) for pattern in PATTERNS)
+_SMALL_COMPILED = tuple(re.compile(pattern, re.IGNORECASE) for pattern in _SMALL_PATTERNS)
 
 
 def copies_among(stems: Iterable[str], originals: Collection[str] | None = None) -> Mapping[str, str]:
@@ -74,6 +81,11 @@ def copies_among(stems: Iterable[str], originals: Collection[str] | None = None)
         if original is not None:
             found[stem] = original
     return {copy: _last(original, found) for copy, original in found.items()}
+
+
+def is_small_version(stem: str) -> bool:
+    """Whether a copy is named as one with other pixels, so that its bytes are others than its original's."""
+    return any(pattern.fullmatch(stem) for pattern in _SMALL_COMPILED)
 
 
 def is_copy_folder(name: str) -> bool:

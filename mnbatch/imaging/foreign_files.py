@@ -116,9 +116,12 @@ def _packs_images(name: str) -> bool:
 
 
 def is_nameless_image(path: str) -> bool:
-    """Whether a file without an extension (or with a number for one) begins as TIFF, PNG, JPEG or DICOM do."""
+    """Whether a file without an extension begins as TIFF, PNG, JPEG or DICOM do.
+
+    A number is none, nor is what has other signs than letters and digits (`tif ` with a blank after it).
+    """
     extension = extension_of(path.rpartition("/")[2])
-    if extension and not extension.isdigit():
+    if extension.isascii() and extension.isalnum() and not extension.isdigit():
         return False
     try:
         with open(path, "rb") as stream:

@@ -23,7 +23,7 @@ from mnbatch.imaging.companions import (
     shadows_images,
     whole_slide_companions,
 )
-from mnbatch.imaging.copied_names import copies_among, is_copy_folder
+from mnbatch.imaging.copied_names import copies_among, is_copy_folder, is_small_version
 from mnbatch.imaging.foreign_files import (
     ARCHIVES,
     CAMERAS,
@@ -39,6 +39,7 @@ from mnbatch.imaging.identity import slide_id
 from mnbatch.imaging.layouts import (
     EXTENSIONS,
     FIELD_FILES,
+    PRESETS,
     WHOLE_SLIDE_PRESETS,
     WHOLE_SLIDES,
     Layout,
@@ -61,6 +62,12 @@ _TAKEN: dict[InputKind, frozenset[str]] = {
     "fields": frozenset(EXTENSIONS),
     "wsi": frozenset((*WHOLE_SLIDES, "tif", "tiff")),
 }
+UNFITTING = "does not fit the layout"
+"""Begins why an image is left out for which the layout has no place."""
+
+EMPTY = "an empty folder where the layout has a slide"
+"""Why a folder is said: its copy may have failed."""
+
 _FOREIGN = "of a format or kind that is not read: a slide that is failed"
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -131,7 +138,7 @@ class Walk:
         self.explain = explain
         self._seen: set[tuple[int, int]] = set()
         self._open: dict[str, _Group] = {}
-        self._above: dict[str, frozenset[str]] = {}
+        self._above: dict[str, dict[str, str]] = {}
         self.unfitting = 0
 
     def slides(self) -> Iterator[Slide]:
@@ -218,7 +225,14 @@ class Walk:
             else:
                 self._refuse_folder(folder, error)
             return None
+        if not found and folder and self._is_slide_folder(folder):
+            self._skip(folder, EMPTY)
         return self._sorted(folder, found)
+
+    def _is_slide_folder(self, folder: str) -> bool:
+        """Whether images directly in this folder would be a slide named after it."""
+        place = self.layout.place(_join(folder, "0.tif"), self.root.name)
+        return place is not None and place.path == folder
 
     def _refuse_folder(self, folder: str, error: OSError) -> None:
         """A folder that cannot be read may hold slides: it is one, and failed."""
@@ -449,21 +463,33 @@ class Walk:
         return self.layout.name in _WHOLE_LAYOUTS
 
     def _without_copies(self, folder: str, listing: _Listing, fitting: list[_Fitting]) -> list[_Fitting]:
-        """Leave out what is named as a copy of an image that is taken: next to it, or in the folder above."""
+        """Leave out copies, by name and bytes, and small versions of an image that is taken: next to it, or above.
+
+        Of other bytes a file is one of its own, whatever its name: that it shows the same would be found later.
+        """
         stems = [self._stem(entry.name) for entry, _, _ in fitting]
-        above = self._above.pop(folder, frozenset())
+        above = self._above.pop(folder, {})
         copies = {**(copies_among(stems, above) if above else {}), **copies_among(stems)}
+        there = {stem: entry.path for stem, (entry, _, _) in zip(stems, fitting, strict=True)}
         for below in listing.folders:
             if stems and is_copy_folder(below.name):
-                self._above[_join(folder, below.name)] = frozenset(stems)
+                self._above[_join(folder, below.name)] = there
         kept = []
         for stem, item in zip(stems, fitting, strict=True):
-            if stem not in copies:
+            original = copies.get(stem)
+            if original is None or not self._is_copy(item[0].path, stem, there.get(original) or above[original]):
                 kept.append(item)
                 continue
-            skipped = self._skip(item[1], f"by its name a copy or small version of {copies[stem]}, which is taken")
+            skipped = self._skip(item[1], f"by its name a copy or small version of {original}, which is taken")
             listing.skipped.append(skipped)
         return kept
+
+    def _is_copy(self, path: str, stem: str, original: str) -> bool:
+        """Whether a file that is named as a copy is one."""
+        folder = os.path.dirname(path)
+        other_format = _FAMILIES.get(_extension(path)) != _FAMILIES.get(_extension(original))
+        below = folder != os.path.dirname(original)
+        return other_format or below or is_small_version(stem) or _same_bytes(path, original)
 
     def _stem(self, name: str) -> str:
         return field_stem(name) if self._kind == "fields" else name.rpartition(".")[0]
@@ -488,17 +514,27 @@ class Walk:
             self._open[place.path].companions.append(Companion(path, _source_file(name, relative)))
 
     def _fitting(self, folder: str, listing: _Listing) -> list[_Fitting]:
-        """Files that the layout knows a place for; the others are said."""
-        fitting = []
-        for entry in listing.files:
-            path = _join(folder, entry.name)
-            place = self.layout.place(path, self.root.name)
-            if place is not None:
-                fitting.append((entry, path, place))
-                continue
-            self.unfitting += 1
-            listing.skipped.append(self._skip(path, f"does not fit the layout '{self.layout.name}'"))
-        return fitting
+        """Files that the layout knows a place for; the others are said, and fail their folder where it has no place."""
+        places = {entry.name: self.layout.place(_join(folder, entry.name), self.root.name) for entry in listing.files}
+        left = [entry for entry in listing.files if places[entry.name] is None]
+        self.unfitting += len(left)
+        if folder and left and len(left) == len(listing.files) and self.layout.name in PRESETS:
+            self._fail_folder(folder, left)
+        else:
+            skipped = [self._skip(_join(folder, entry.name), f"{UNFITTING} '{self.layout.name}'") for entry in left]
+            listing.skipped.extend(skipped)
+        taken = [(entry, places[entry.name]) for entry in listing.files]
+        return [(entry, _join(folder, entry.name), place) for entry, place in taken if place is not None]
+
+    def _fail_folder(self, folder: str, images: list[os.DirEntry[str]]) -> None:
+        """A whole folder of images at a place where the layout has none may be a slide: it is one, and failed."""
+        group = self._open.setdefault(folder, _Group(Place(folder.rpartition("/")[2], None, folder, folder)))
+        group.files = [_source_file(entry.path, _join(folder, entry.name)) for entry in images]
+        layout = self.layout
+        group.refused = (
+            say("no-place", count=len(images), layout=layout.name, pattern=layout.pattern),
+            say("no-place-do"),
+        )
 
     def _take(self, entry: os.DirEntry[str], path: str, place: Place) -> None:
         try:

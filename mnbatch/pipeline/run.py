@@ -33,6 +33,7 @@ from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.fields.field_options import CropScale
 from mnbatch.imaging.inputs import recognise_input
 from mnbatch.inference.catalogue import ModelSet
+from mnbatch.pipeline.cluster_opening import check_cluster
 from mnbatch.pipeline.committing import copy_record
 from mnbatch.pipeline.covering import Cover, covering
 from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
@@ -40,19 +41,21 @@ from mnbatch.pipeline.planning import Plan, Stamps, plan_slides
 from mnbatch.pipeline.reading import SlideJob, default_workers
 from mnbatch.pipeline.regrouped import Regrouped
 from mnbatch.pipeline.reuse import Reuse
+from mnbatch.pipeline.unplaced import Unplaced
 from mnbatch.pipeline.waiting import has_rested, waiting_record
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
 from mnbatch.report.unchanged import bring_up_to_date
 from mnbatch.report.verifying import Finding, verify_out
 from mnbatch.results.annotations import load_samples, save_samples
-from mnbatch.results.batch import Batch, open_batch, read_batch, refuse_out_in_export, write_batch
+from mnbatch.results.batch import Batch, bound_to, open_batch, refuse_out_in_export, write_batch
 from mnbatch.results.keys import stat_key
 from mnbatch.results.laboratory_file import keep_laboratory
 from mnbatch.results.lock import hold_out
 from mnbatch.results.manifest import Manifest, RunLog, noting_false_start
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import OutPaths
+from mnbatch.results.planned_slides import end_plans
 from mnbatch.results.pseudonyms import Pseudonyms
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
@@ -83,6 +86,7 @@ class RunOutcome:
         log: the JSON-lines log of the run.
         reused: slide_ids whose scores were taken over from another OUT.
         told: slides of which a warning has already said what is wrong.
+        unplaced: sentences about images and empty folders that are in no slide.
     """
 
     exit_code: int = EXIT_OK
@@ -96,6 +100,7 @@ class RunOutcome:
     log: Path | None = None
     told: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
+    unplaced: list[str] = field(default_factory=list)
 
 
 def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunOutcome:
@@ -119,6 +124,8 @@ def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> Run
             "--cluster cannot be used with --pseudonymise: the key and the names of OUT stay with one process.",
             "Leave out one of them.",
         )
+    if settings.cluster is not None:
+        check_cluster(settings.cluster)
     if not os.path.isdir(settings.export):
         raise NoInputError(
             f"The export {settings.export} is not a directory that can be read.",
@@ -132,7 +139,7 @@ def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> Run
     with hold_out(store.paths), stop_on_signals() as stop, workers as pool:
         stop.when_set(lambda: pool.hurry(STOP_SECONDS))
         kind = _input_kind(settings, store, models, progress, pool)
-        if read_batch(store.paths) is None:
+        if bound_to(store.paths) is None:
             check_something_is_there(settings, kind)
         cover.pseudonyms = _bind(settings, store, kind)
         store.sweep()
@@ -211,7 +218,7 @@ def check_something_is_there(settings: RunSettings, kind: InputKind) -> None:
 
 def _bind(settings: RunSettings, store: Store, kind: InputKind) -> Pseudonyms | None:
     """Bind OUT to the export; under pseudonyms neither its path nor a pattern is written where it may be shared."""
-    known, pseudonyms = read_batch(store.paths), None
+    known, pseudonyms = bound_to(store.paths), None
     batch = Batch(str(settings.export.resolve()), settings.layout, settings.pseudonymise, kind)
     # An OUT that was made without pseudonyms is refused below, and gets no key.
     if settings.pseudonymise and (known is None or known.pseudonymised):
@@ -228,7 +235,7 @@ def _input_kind(
     settings: RunSettings, store: Store, models: ModelSet, progress: RunProgress, pool: WorkerPool
 ) -> InputKind:
     """What the export holds: as it was asked for, as OUT knows it, or recognised."""
-    known = read_batch(store.paths)
+    known = bound_to(store.paths)
     kind: InputKind
     if settings.input != "auto":
         kind = settings.input
@@ -262,6 +269,7 @@ class _Run:
     outcome: RunOutcome = field(default_factory=RunOutcome)
     pseudonyms: Pseudonyms | None = None
     precisions: Counter[str] = field(default_factory=Counter)
+    unplaced: Unplaced = field(default_factory=Unplaced)
     regrouped: Regrouped = field(init=False)
 
     @property
@@ -272,6 +280,7 @@ class _Run:
         if self.pseudonyms is not None:
             self.pseudonyms.tell = lambda of, text: self.log.write("reason", of=of, text=text)
         plans = self._plan()
+        self._say_unplaced()
         pending = [plan for plan in plans if plan.action == "score"]
         for plan in plans:
             self._settle(plan)
@@ -283,6 +292,7 @@ class _Run:
             if self.pseudonyms is not None:
                 self.pseudonyms.save()
         self.stop.check()
+        end_plans(self.store.paths)
         self._report()
         self._finish()
         return self.outcome
@@ -352,6 +362,13 @@ class _Run:
     def _note_skipped(self, skipped: Skipped) -> None:
         self.log.write("skipped", path=skipped.path, reason=skipped.reason)
         self.manifest.content["skipped_files"] += 1
+        self.unplaced.note(skipped)
+
+    def _say_unplaced(self) -> None:
+        """What may hold cells and is in no slide is said where a person reads."""
+        self.outcome.unplaced = self.unplaced.sentences(self.settings.layout, named=self.pseudonyms is None)
+        for sentence in self.outcome.unplaced:
+            self.progress.warning(sentence)
 
     def _settle(self, plan: Plan) -> None:
         """Do what needs no scoring; say why the rest is scored."""

@@ -128,7 +128,7 @@ def test_on_finish_is_told_of_the_night(place) -> None:
     content = json.loads(told.read_text())
     assert list(content) == [
         *("schema_version", "mnbatch", "out", "exit_code", "outcome", "message", "next_step", "started", "finished"),
-        *("this_run", "slides", "failed", "waiting", "verdict", "controls", "summary"),
+        *("this_run", "slides", "failed", "waiting", "verdict", "controls", "not_in_any_slide", "summary"),
     ]
     assert (content["exit_code"], content["outcome"]) == (3, "finished")
     assert content["slides"] == {"total": 3, "done": 2, "failed": 1, "waiting": 0, "copies": 0}

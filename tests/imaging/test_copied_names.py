@@ -81,7 +81,7 @@ def test_a_copy_of_a_copy_is_one_of_the_original() -> None:
 def test_the_crawl_takes_the_original_and_says_the_copy(export: Path, layout: str, original: str) -> None:
     extension = "tif" if layout == "tiff-galleries" else "png"
     put(export, f"{original}.{extension}")
-    put(export, f"{original} (1).{extension}", seed=1)
+    put(export, f"{original} (1).{extension}")
     put(export, f"{original}_thumb.{extension}", seed=2)
     put(export, f"{original.replace('x', 'lonely') if 'x' in original else 'd_s_2'}_thumb.{extension}", seed=3)
     skipped: list[Skipped] = []
@@ -91,6 +91,14 @@ def test_the_crawl_takes_the_original_and_says_the_copy(export: Path, layout: st
     assert f"{original}.{extension}" in taken
     assert sorted(item.path for item in skipped) == [f"{original} (1).{extension}", f"{original}_thumb.{extension}"]
     assert all("copy or small version of" in item.reason for item in skipped)
+
+
+@pytest.mark.parametrize("name", ["x (2)", "x - Copy", "x (conflicted copy)", "x~", "Kopie von x", "x_old"])
+def test_a_file_with_other_bytes_is_a_cell_of_its_own_though_it_is_named_as_a_copy(export: Path, name: str) -> None:
+    put(export, "s/x.png")
+    put(export, f"s/{name}.png", seed=1)
+    [slide] = find_slides(export)
+    assert sorted(file.path for file in slide.files) == sorted(["s/x.png", f"s/{name}.png"])
 
 
 @pytest.mark.parametrize("folder", ["Thumbs", "thumbnails", "previews", "backup", "Copies"])

@@ -303,3 +303,15 @@ def test_two_walks_give_the_same_slides(export: Path) -> None:
     for seed in range(20):
         put(export, f"s{seed % 4}/{seed}.png", seed=seed)
     assert found(export)[0] == found(export)[0]
+
+
+@pytest.mark.parametrize("name", ["x.tif ", "x.tif\t", "x.t\u0131f", "x.tif_"])
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_image_whose_extension_is_misspelled_fails_its_slide(export: Path, name: str, alone: bool) -> None:
+    put(export, "s/1.tif")
+    (export / "s" / name).write_bytes((export / "s/1.tif").read_bytes())
+    if alone:
+        (export / "s/1.tif").unlink()
+    [slide] = find_slides(export)
+    assert slide.refused is not None
+    assert slide.path == "s"

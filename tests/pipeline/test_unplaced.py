@@ -1,0 +1,82 @@
+"""Images and empty folders that are in no slide are said where a person reads, or fail a slide."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mnbatch.app.night_summary import night
+from mnbatch.assay.cells import Skipped
+from mnbatch.imaging.walk import EMPTY, UNFITTING
+from mnbatch.pipeline.run import run
+from mnbatch.pipeline.unplaced import Unplaced
+
+
+class Told:
+    """A progress that keeps warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def __getattr__(self, name: str):
+        return lambda *_, **__: None
+
+
+def rows(out: Path) -> dict[str, dict[str, str]]:
+    with (out / "slides.csv").open(encoding="utf-8-sig", newline="") as stream:
+        return {row["slide"]: row for row in csv.DictReader(stream)}
+
+
+def test_a_folder_of_images_one_level_too_high_is_a_failed_slide(settings, export: Path, tmp_path: Path) -> None:
+    shutil.copytree(export / "D1/A", export / "D5")
+    outcome = run(settings(layout="donor-slide-folders"))
+    assert outcome.exit_code == 3
+    failed = rows(tmp_path / "out")["D5"]
+    assert failed["status"] == "failed"
+    assert "6 images lie where the layout donor-slide-folders" in failed["reason"]
+    assert outcome.unplaced == []
+
+
+def test_images_beside_the_folders_and_an_empty_folder_are_said(settings, export: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        shutil.copy(export / "D1/A/cell_000.png", export / f"stray{number}.png")
+    (export / "D1/C").mkdir()
+    told = Told()
+    outcome = run(settings(layout="donor-slide-folders"), told)
+    assert outcome.exit_code == 0
+    images, empty = outcome.unplaced
+    assert images.startswith("2 images without a place in the layout donor-slide-folders are in no slide")
+    assert "(the export itself: 2)" in images
+    assert "1 folder where a slide would be is empty (D1/C)" in empty
+    assert [text for text in told.warnings if text in outcome.unplaced] == [images, empty]
+    summary = night(tmp_path / "out", outcome, None, 0)["summary"]
+    assert f"* In no slide: {images}\n" in summary
+    assert f"* In no slide: {empty}\n" in summary
+
+
+def test_no_name_is_said_under_pseudonyms(settings, export: Path) -> None:
+    (export / "D1/Meier").mkdir()
+    told = Told()
+    outcome = run(settings(pseudonymise=True), told)
+    (empty,) = outcome.unplaced
+    assert "1 folder where a slide would be is empty: was" in empty
+    assert not [text for text in (*told.warnings, *outcome.unplaced) if "Meier" in text]
+
+
+@pytest.mark.parametrize("folders", [1, 3, 5])
+def test_of_many_folders_some_are_named(folders: int) -> None:
+    unplaced = Unplaced()
+    for number in range(folders):
+        unplaced.note(Skipped(f"F{number}/a.png", f"{UNFITTING} 'x'"))
+        unplaced.note(Skipped(f"E{number}", EMPTY))
+    unplaced.note(Skipped("other.txt", "not an image file by its extension"))
+    images, empty = unplaced.sentences("x", named=True)
+    assert ("and 2 more" in images) == ("and 2 more" in empty) == (folders == 5)
+    assert images.startswith(f"{folders} image")
+    assert Unplaced().sentences("x", named=True) == []
