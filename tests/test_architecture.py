@@ -203,7 +203,6 @@ def test_file_names_are_unique():
 
 
 READ_PLAINLY = {
-    "intake.py": "what reads for all",
     "processes.py": "/proc",
     "pipeline/worker_process.py": "/proc",
     "inference/onnx_file.py": "a file that was just written",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
@@ -235,7 +235,9 @@ def call_slide(
     counted = [cell for cell in cells if cell.mn is not None]
     excluded = len(cells) - len(counted)
     flagged = sum(bool(cell.qc) for cell in counted)
-    reason = _failure(len(rows), unreadable, len(counted), rules) or _shared_failure(copies, len(rows) - unreadable)
+    reason = _failure(len(rows), unreadable, rules) or _shared_failure(copies, len(rows) - unreadable)
+    if not reason and not counted:
+        reason = _nothing_counted(copies, foreign)
     if reason:
         return SlideCall(
             status="failed", reason=reason, cells=cells, frequency=None, excluded_cells=excluded, flagged_cells=flagged
@@ -414,7 +416,7 @@ def _stain_warnings(strange: int, readable: int, stain: SlideStain | None) -> li
     return [f"{strange} of {_cells(readable)} not counted: another stain than the slide's {NAMES[stain.stain]}"]
 
 
-def _failure(total: int, unreadable: int, counted: int, rules: CallRules) -> str:
+def _failure(total: int, unreadable: int, rules: CallRules) -> str:
     if total == 0:
         return "the slide has no cell"
     if unreadable == total:
@@ -422,9 +424,29 @@ def _failure(total: int, unreadable: int, counted: int, rules: CallRules) -> str
     if too_many_unreadable(unreadable, total, rules.max_bad_fraction):
         share = f"{unreadable} of {total} cells ({unreadable / total:.1%})"
         return f"{share} could not be read; at most {rules.max_bad_fraction:.1%} are accepted (--max-bad-fraction)"
-    if counted == 0:
-        return "every readable cell is a copy of a cell that is counted in another slide"
     return ""
+
+
+def _nothing_counted(copies: Elsewhere, foreign: Collection[int]) -> str:
+    """Why a slide has readable cells and counts none of them.
+
+    Other slides are named by their ids, which are codes under pseudonyms.
+
+    Args:
+        foreign: rows of cells of another stain.
+    """
+    others = [cell for i, cell in copies.items() if i not in foreign]
+    copied = [cell.cell_id.split(":", 1)[0] for cell in others if isinstance(cell, Copied)]
+    shared = [cell.slide_id for cell in others if isinstance(cell, SharedCell)]
+    parts = []
+    if copied:
+        parts.append(f"{_are(len(copied), 'a copy of a cell', 'copies of cells')} of {_slides(copied)}, counted there")
+    if shared:
+        same = _are(len(shared), "the same picture as a cell", "the same pictures as cells")
+        parts.append(f"{same} of {_slides(shared)} of another donor, counted for neither")
+    if foreign:
+        parts.append(f"{_are(len(foreign), 'a cell', 'cells')} of another stain")
+    return f"none of its readable cells is counted: {'; '.join(parts)}"
 
 
 def _shared_failure(copies: Elsewhere, readable: int) -> str:
@@ -441,6 +463,15 @@ def _shared_failure(copies: Elsewhere, readable: int) -> str:
 def _of_these_near(cells: Sequence[Copied | Original | SharedCell]) -> str:
     near = sum(cell.near for cell in cells)
     return f", {near} of them with other pixels (saved again, turned or shifted)" if near else ""
+
+
+def _are(number: int, one: str, several: str) -> str:
+    return f"1 is {one}" if number == 1 else f"{number} are {several}"
+
+
+def _slides(slide_ids: Iterable[str]) -> str:
+    named = sorted(set(slide_ids))
+    return f"slide{'s' * (len(named) != 1)} {' and '.join(named)}"
 
 
 def _cells(number: int) -> str:

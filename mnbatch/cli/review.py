@@ -43,8 +43,9 @@ def import_(
 ) -> None:
     """Check that REVIEW belongs to the results in OUT, append it to the trail and bring the reports up to date.
 
-    Exit codes: 0 imported; 2 broken rows; 4 OUT holds no results; 5 a review of another batch, model, plan or result;
-    10 unreadable or disk full; 11 another import did not end in time.
+    Exit codes: 0 imported; 2 broken rows, or a reviewer whose name reads the same as another one's; 4 OUT holds no
+    results; 5 a review of another batch, model, plan or result; 10 unreadable or disk full; 11 another import did not
+    end in time.
     """
     from mnbatch.app.review_service import import_decisions
 

@@ -48,7 +48,7 @@ from mnbatch.report.build import ReportOptions, ReportSummary, build_reports
 from mnbatch.report.unchanged import bring_up_to_date
 from mnbatch.report.verifying import Finding, verify_out
 from mnbatch.results.annotations import load_samples, save_samples
-from mnbatch.results.batch import Batch, bound_to, open_batch, refuse_out_in_export, write_batch
+from mnbatch.results.batch import Batch, bound_to, open_batch, read_batch, refuse_out_in_export, write_batch
 from mnbatch.results.keys import stat_key
 from mnbatch.results.laboratory_file import keep_laboratory
 from mnbatch.results.lock import hold_out
@@ -218,7 +218,7 @@ def check_something_is_there(settings: RunSettings, kind: InputKind) -> None:
 
 def _bind(settings: RunSettings, store: Store, kind: InputKind) -> Pseudonyms | None:
     """Bind OUT to the export; under pseudonyms neither its path nor a pattern is written where it may be shared."""
-    known, pseudonyms = bound_to(store.paths), None
+    known, pseudonyms = read_batch(store.paths), None
     batch = Batch(str(settings.export.resolve()), settings.layout, settings.pseudonymise, kind)
     # An OUT that was made without pseudonyms is refused below, and gets no key.
     if settings.pseudonymise and (known is None or known.pseudonymised):
@@ -524,8 +524,8 @@ class _Run:
         make = build_reports if self.settings.verify else bring_up_to_date
         self.outcome.report = make(self.store, options, load_samples(self.store.paths))
 
-    def _warn_of_alike_donors(self, report: ReportSummary) -> None:
-        """Under pseudonyms the names are compared, and their codes named."""
+    def _warn_of_donors(self, report: ReportSummary) -> None:
+        """What is wrong with donors' codes and particulars; under pseudonyms names are compared, and codes named."""
         groups = report.alike_donors
         if self.pseudonyms is not None:
             codes = {name: code for code, name in self.pseudonyms.names.items() if code.startswith("donor-")}
@@ -533,11 +533,13 @@ class _Run:
         for first, *others in groups:
             self.progress.warning(alike_warning(first, others))
             self.log.write("alike donors", level="warning", donors=[first, *others])
+        for donor, warning in report.contradicted:
+            self.progress.warning(f"donor {donor}: {warning}")
 
     def _finish(self) -> None:
         report = self.outcome.report
         assert report is not None
-        self._warn_of_alike_donors(report)
+        self._warn_of_donors(report)
         self._warn_of_two_precisions()
         for slide in report.slides:
             self.manifest.slide(slide.slide_id, status=slide.status, reason=slide.reason)

@@ -70,6 +70,7 @@ class ReportSummary:
         doses: of all donors, in their order; empty where no curve is in force.
         bases: donor -> what a sign-off of the donor is about.
         alike_donors: groups of donors whose codes read the same.
+        contradicted: donors of whose slides the sample sheet says what cannot all be true, each with one sentence.
         controls: the batch's control samples against their ranges.
         damaged: whether a record or stored result was not what was written, or could not be read.
     """
@@ -83,6 +84,7 @@ class ReportSummary:
     doses: tuple[DonorDose, ...] = ()
     bases: Mapping[str, Basis] = field(default_factory=dict)
     alike_donors: tuple[tuple[str, ...], ...] = ()
+    contradicted: tuple[tuple[str, str], ...] = ()
     controls: BatchControls = NO_CONTROLS
     damaged: bool = False
 
@@ -154,6 +156,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         doses=tuple(donor.dose for donor in donors if donor.dose),
         bases=Bases(donors),
         alike_donors=alike_names(donor.call.donor for donor in donors),
+        contradicted=tuple((d.call.donor, one.warning) for d in donors for one in d.contradictions if one.certain),
         controls=context.batch_controls,
         damaged=slides.damaged or any(map(is_damaged, roster.records)),
     )

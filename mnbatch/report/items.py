@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ from mnbatch.assay.field_records import FieldCounts
 from mnbatch.assay.heterogeneity import Heterogeneity
 from mnbatch.assay.laboratory import NO_LABORATORY, Laboratory
 from mnbatch.assay.reader_slips import NO_SLIPS, Slips
+from mnbatch.assay.sheet_contradictions import Contradiction, contradictions
 from mnbatch.report.confirmation import ConfirmedFrequency
 from mnbatch.report.control_samples import NO_CONTROLS, BatchControls
 from mnbatch.report.dose_report import DonorDose
@@ -135,8 +137,15 @@ class DonorItem:
         return tuple(self.done[i] for i in self.heterogeneity.disagreeing) if self.heterogeneity else ()
 
     @cached_property
+    def contradictions(self) -> tuple[Contradiction, ...]:
+        """What the sample sheet says in several ways of the donor's slides."""
+        names = Counter(slide.record.name for slide in self.slides)
+        known = ((slide.record, slide.sample) for slide in self.slides)
+        return contradictions([(r.slide_id if names[r.name] > 1 else r.name, sample) for r, sample in known])
+
+    @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings of the pooling, of the statistics and of slides that disagree."""
+        """Warnings of the sample sheet, of the pooling, of the statistics and of slides that disagree."""
         stated = self.statistics.warnings if self.statistics else ()
         odd = [slide.record.name for slide in self.disagreeing]
         known = self.heterogeneity is not None and self.heterogeneity.spread_known
@@ -146,6 +155,7 @@ class DonorItem:
         counts = self.fields
         return (
             *same,
+            *(one.warning for one in self.contradictions),
             *self.call.warnings,
             *((waits,) if newer else ()),
             *stated,

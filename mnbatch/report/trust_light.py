@@ -55,6 +55,9 @@ def donor_light(item: DonorItem) -> TrustLight:
             reasons.append(("amber", "the dose is beyond the doses that the curve was measured at"))
         if item.statistics is not None and item.statistics.estimates.shifted:
             reasons.append(_shifted(item))
+        if certain := [one.column for one in item.contradictions if one.certain]:
+            said = f"the sample sheet contradicts itself on {', '.join(certain)}"
+            reasons.append(("amber", f"{said}: its slides may be of two people or samples, or it has a typing slip"))
         if item.disagreeing:
             names = ", ".join(slide.record.name for slide in item.disagreeing)
             reasons.append(("amber", f"the slides disagree: {names} differs from the others"))

@@ -90,6 +90,7 @@ def _known(paths: OutPaths, key: str, now: _States) -> ReportSummary | None:
             donors_built=0,
             index_built=False,
             alike_donors=tuple(tuple(group) for group in content["alike_donors"]),
+            contradicted=tuple((donor, warning) for donor, warning in content["contradicted"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -112,6 +113,7 @@ def _remember(paths: OutPaths, key: str, before: _States, made: ReportSummary) -
         "copies": made.copies,
         "donors": made.donors,
         "alike_donors": [list(group) for group in made.alike_donors],
+        "contradicted": [list(one) for one in made.contradicted],
     }
     text = json.dumps({**content, CHECKSUM: content_checksum(content)})
     # Without it the next report takes longer; that is no reason to fail this one.

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnbatch.errors import MismatchError, NoInputError
+from mnbatch.assay.alike_names import alike_names, spelled
+from mnbatch.errors import MismatchError, NoInputError, UsageError
 from mnbatch.results.manifest import now
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.roster import Roster, open_roster
@@ -43,7 +44,7 @@ def import_review(store: Store, path: Path, *, keep_outdated: bool = False) -> I
         keep_outdated: also keep decisions on an earlier result of a slide; they are not used.
 
     Raises:
-        UsageError: broken rows.
+        UsageError: broken rows, or a reviewer whose name reads the same as another one's.
         MismatchError: slides or cells that are not in OUT, another model, plan or result.
         LockHeldError: another import did not end in time.
     """
@@ -59,8 +60,13 @@ def save_decisions(
     keep_outdated: bool = False,
     where: str = "The review",
     queues: Mapping[str, Queue | None] | None = None,
+    names_asked: bool = False,
 ) -> Imported:
-    """As `import_review`, for decisions at hand (the local server's), with the slides' queues where they are known."""
+    """As `import_review`, for decisions at hand (the local server's), with the slides' queues where they are known.
+
+    Args:
+        names_asked: a person was asked whether a name that reads the same as a known one is theirs (by the gallery).
+    """
     by_slide: dict[str, list[Decision]] = {}
     for decision in decisions:
         by_slide.setdefault(decision.slide_id, []).append(decision)
@@ -74,6 +80,8 @@ def save_decisions(
             "result in the trail, where they are not used.",
         )
     with trail.writing(store.paths):
+        if not names_asked:
+            _refuse_alike(store.paths, by_slide, where)
         added = trail.append_all(store.paths, by_slide, source)
     old = sum(d.result_key != queue.result_key for s, queue in queues.items() if queue for d in by_slide[s])
     old += sum(len(by_slide[slide_id]) for slide_id, queue in queues.items() if queue is None)
@@ -85,6 +93,27 @@ def save_decisions(
         reviewers=tuple(sorted({decision.reviewer for decision in decisions})),
         ahead=sum(trail.is_ahead(decision, now()) for decision in decisions),
     )
+
+
+def _refuse_alike(paths: OutPaths, by_slide: Mapping[str, Sequence[Decision]], where: str) -> None:
+    """One person under two names would be two readers, whose agreement says nothing.
+
+    A name that is in OUT is taken as it is: whoever gave it first was asked, or imported it by an earlier version.
+    """
+    new = dict.fromkeys(decision.reviewer for said in by_slide.values() for decision in said)
+    ids = trail.reviewed_slides(paths)
+    known = dict.fromkeys(one.reviewer for slide_id in ids for one in trail.read_trail(paths, slide_id).entries)
+    for first, *others in alike_names([*known, *new]):
+        fresh = [name for name in others if name not in known]
+        if fresh:
+            there = "has decided in OUT already" if first in known else "is in it, too"
+            raise UsageError(
+                f"{where}: the reviewer {spelled(fresh[0])} reads the same as {spelled(first)}, who {there}: two names "
+                "would count as two people.",
+                f"Nothing of it was imported. If they are one person, write {spelled(first)} as the reviewer; if "
+                "they are two, give them names that differ in more than case, blanks, dashes or letters that look "
+                "alike.",
+            )
 
 
 def queues_of(

@@ -79,6 +79,36 @@ def test_a_slide_that_cannot_be_trusted_fails_and_has_no_number(scores, copies, 
     assert call.frequency is None
 
 
+@pytest.mark.parametrize(
+    ("copies", "reason"),
+    [
+        ({0: Copied("a:0"), 1: Copied("b:1")}, "2 are copies of cells of slides a and b, counted there"),
+        (
+            {0: SharedCell("x:0", "x"), 1: SharedCell("x:1", "x")},
+            "2 are the same pictures as cells of slide x of another donor, counted for neither",
+        ),
+        (
+            {0: Copied("a:0"), 1: SharedCell("x:1", "x")},
+            "1 is a copy of a cell of slide a, counted there; "
+            "1 is the same picture as a cell of slide x of another donor, counted for neither",
+        ),
+    ],
+)
+def test_a_slide_of_cells_of_others_names_their_slides_and_says_what_is_true(copies, reason):
+    """All of it was said to be counted in another slide, also where no slide counts it."""
+    call = call_slide(rows(0.9, 0.1), CallRules(0.5), copies)
+    assert (call.status, call.reason) == ("failed", f"none of its readable cells is counted: {reason}")
+
+
+def test_a_slide_that_is_wholly_of_another_donor_says_so():
+    copies = {i: SharedCell(f"x:{i}", "x", fails=4) for i in range(4)}
+    call = call_slide(rows(0.9, 0.1, 0.1, 0.1), CallRules(0.5), copies)
+    assert call.reason == (
+        "4 of its 4 readable cells are the same pictures as cells of slide x, which is of another donor: "
+        "one of the two is wrong"
+    )
+
+
 def test_the_accepted_share_of_unreadable_cells_is_inclusive():
     assert call_slide(rows(*[0.9] * 9, None), CallRules(0.5, max_bad_fraction=0.1), {}).status == "done"
 

@@ -34,3 +34,22 @@ def test_alike_donors_are_named(settings, tmp_path: Path, pseudonymise: bool) ->
         assert "in case, blanks or invisible letters" in (tmp_path / "out/donors.csv").read_text(encoding="utf-8-sig")
         assert "in case, blanks or invisible letters" in (tmp_path / "out/index.html").read_text(encoding="utf-8")
         assert "'d01 '" in mnbatch("report", tmp_path / "out").stderr
+
+
+@pytest.mark.parametrize("pseudonymise", [False, True])
+def test_what_a_sheet_says_twice_of_a_donor_is_told(settings, tmp_path: Path, pseudonymise: bool) -> None:
+    for slide in ("A", "B"):
+        write_slide(tmp_path / f"e/D01/{slide}", seed=ord(slide), cells=3)
+    sheet = tmp_path / "sheet.csv"
+    sheet.write_text("slide,donor,sex\nA,Meier,f\nB,Meier,m\n")
+    heard = Heard()
+    outcome = run(settings(export=tmp_path / "e", samples=sheet, pseudonymise=pseudonymise), heard)
+    assert outcome.exit_code == 0
+    (warning,) = [text for text in heard.warnings if "two people under one donor code" in text]
+    # Donor codes of a sheet are taken as they are; slides have their codes.
+    assert warning.startswith("donor Meier: ")
+    assert ("(A)" in warning) is not pseudonymise
+    for _ in range(2):
+        said = mnbatch("report", tmp_path / "out").stderr
+        assert "two people under one donor code" in said
+        assert ("(A)" in said) is not pseudonymise

@@ -34,3 +34,18 @@ def test_the_sheet_says_whose_the_slides_are(store, add_slide, read_csv):
     build_reports(store, ReportOptions(gallery=0), {"b1": {"donor": "A"}})
     rows = {row["slide_id"]: row for row in read_csv(store.paths.slides_csv)}
     assert [rows[name]["bn_cells"] for name in ("a1", "b1")] == ["10", "4"]
+
+
+def test_slides_that_show_the_same_cells_alone_name_each_other(store, add_slide, read_csv):
+    """Both said that their cells are counted in another slide, and neither was."""
+    for slide_id, cells in (("a1", 10), ("b1", 10), ("c1", 2), ("d1", 2)):
+        first = 1 if cells == 10 else 500
+        donor = slide_id[0].upper()
+        add_slide(store, slide_id, [0.1] * cells, first_digest=first, keep_crops=False, donor=donor)
+    build_reports(store, ReportOptions(gallery=0), {})
+    rows = {row["slide_id"]: row for row in read_csv(store.paths.slides_csv)}
+    assert {row["status"] for row in rows.values()} == {"failed"}
+    for one, other in (("a1", "b1"), ("b1", "a1"), ("c1", "d1"), ("d1", "c1")):
+        assert "counted in another slide" not in rows[one]["reason"]
+        assert f"of slide {other}" in rows[one]["reason"]
+        assert "of another donor" in rows[one]["reason"]

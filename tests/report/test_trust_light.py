@@ -3,7 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
-from mnbatch.report.trust_light import slide_light
+from mnbatch.report.trust_light import donor_light, slide_light
 from mnbatch.review.estimate import Disagreement
 from mnbatch.review.review_status import NO_REVIEW
 
@@ -22,3 +22,23 @@ def test_cells_that_reviewers_left_open_are_a_reason() -> None:
     assert "Reviewers differ on 2 cells: have a third person decide." in found.reasons
     settled = light(Disagreement("c2", two, ("mn",)))
     assert not any("differ" in text for text in settled.reasons)
+
+
+def test_a_sample_sheet_that_contradicts_itself_is_a_reason_of_the_donors_light() -> None:
+    said = SimpleNamespace(column="sex", certain=True), SimpleNamespace(column="sampling_date", certain=False)
+    donor = SimpleNamespace(
+        call=SimpleNamespace(frequency=SimpleNamespace(bn_cells=900), status="done", reason=""),
+        review=replace(NO_REVIEW, status="complete"),
+        headline=SimpleNamespace(kind="reviewed", per_1000=9.0),
+        controls=SimpleNamespace(flagged=()),
+        statistics=None,
+        dose=None,
+        disagreeing=(),
+        contradictions=said,
+        slides=(),
+    )
+    found = donor_light(donor)  # type: ignore[arg-type]
+    assert (found.colour, len(found.reasons)) == ("amber", 1)
+    assert found.reasons[0].startswith("The sample sheet contradicts itself on sex: ")
+    donor.contradictions = said[1:]
+    assert donor_light(donor).colour == "green"  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from mnbatch.results.lock import hold_lock
 from mnbatch.results.store import Store
 from mnbatch.review import trail
 from mnbatch.review.decisions import read_review
-from mnbatch.review.review_import import import_review, queues_of
+from mnbatch.review.review_import import import_review, queues_of, save_decisions
 from mnbatch.review.review_status import slide_review
 
 
@@ -173,3 +173,36 @@ def test_a_review_that_a_spreadsheet_saved_again_is_the_same(out, queue, tools, 
     lines += [";".join([*row[:place], row[place].replace(".", ","), *row[place + 1 :], "x"]) for row in rows[1:]]
     path.write_text("\r\n".join(lines), encoding="utf-16")
     assert read_review(path) == plain
+
+
+@pytest.mark.parametrize("name", ["ada", "ADA", "A da", "\u0410da", "Ada\u00a0"])
+def test_a_name_that_reads_the_same_as_one_that_is_there_is_refused(out, queue, tools, tmp_path, name):
+    """One person was two readers, who agreed on every cell, and their slips were those of two people."""
+    import_review(out, tools.write(tmp_path / "a.csv", tools.decide(queue, not_mn)[:3]))
+    before = out.paths.review_trail("s1").read_bytes()
+    other = queues_of(out, {"s2": None})["s2"]
+    row = tools.decide(other, not_mn, reviewer="Ada")[0]
+    path = tmp_path / "b.json"
+    path.write_text(json.dumps({"format": "mnbatch-review", "decisions": [row.fields() | {"reviewer": name}]}))
+    if name.strip() == "Ada":
+        assert import_review(out, path).reviewers == ("Ada",)
+        return
+    with pytest.raises(UsageError, match="reads the same as 'Ada', who has decided") as refused:
+        import_review(out, path)
+    assert f"'{name}'" in refused.value.message
+    assert "write 'Ada' as the reviewer" in refused.value.next_step
+    assert out.paths.review_trail("s1").read_bytes() == before
+    assert trail.reviewed_slides(out.paths) == ["s1"]
+
+
+def test_two_such_names_in_one_file_are_refused(out, queue, tools, tmp_path):
+    rows = tools.decide(queue, not_mn)[:2]
+    rows[1] = tools.change(rows[1], reviewer="ADA")
+    refuse(out, tools.write(tmp_path / "r.csv", rows), UsageError, "'ADA' reads the same as 'Ada', who is in it, too")
+
+
+def test_two_people_of_whom_the_gallery_was_told_stay_two(out, queue, tools, tmp_path):
+    first, second, third, *_ = tools.decide(queue, not_mn)
+    save_decisions(out, [first, tools.change(first, reviewer="ada")], "review serve", names_asked=True)
+    done = import_review(out, tools.write(tmp_path / "r.csv", [second, tools.change(third, reviewer="ada")]))
+    assert (done.added, done.reviewers) == (2, ("Ada", "ada"))

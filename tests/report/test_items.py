@@ -1,0 +1,63 @@
+"""What a donor's lines of the sample sheet contradict each other in is told wherever the donor's number is."""
+
+from mnbatch.report.build import ReportOptions, build_reports
+
+TWO_PEOPLE = {
+    "a1": {"donor": "D1", "sex": "f", "age": "30", "dose_gy": "0.5", "control": "yes"},
+    "a2": {"donor": "D1", "sex": "m", "age": "50", "dose_gy": "1.5", "sampling_date": "2026-04-01"},
+}
+
+
+def reported(store, add_slide, read_csv, sheet):
+    for number, slide_id in enumerate(sheet):
+        add_slide(store, slide_id, [0.9] * 5 + [0.1] * 295, first_digest=1 + 1000 * number, keep_crops=False)
+    build_reports(store, ReportOptions(gallery=0), sheet)
+    (row,) = read_csv(store.paths.donors_csv)
+    (folder,) = store.paths.donors.iterdir()
+    pages = [(folder / name).read_text(encoding="utf-8") for name in ("index.html", "sheet.html")]
+    return row, [*pages, store.paths.index.read_text(encoding="utf-8")]
+
+
+def test_two_people_under_one_code_are_named_in_the_table_on_the_pages_and_in_the_light(store, add_slide, read_csv):
+    """They were pooled without a word."""
+    row, pages = reported(store, add_slide, read_csv, TWO_PEOPLE)
+    for said in (
+        "sex is f (a1) and m (a2) in the sample sheet: two people under one donor code, or a typing slip",
+        "age is 30 (a1) and 50 (a2)",
+        "dose_gy is 0.5 (a1) and 1.5 (a2)",
+        "control is negative (a1) and not marked (a2)",
+    ):
+        assert said in row["warnings"]
+        assert all(said in page for page in pages)
+    assert row["light"] != "green"
+    assert "The sample sheet contradicts itself on sex, age, dose_gy, control: " in row["light_reasons"]
+    assert "The sample sheet contradicts itself on sex" in pages[0]
+    assert row["bn_cells"] == "600", "the batch is not refused, and nothing is left out"
+
+
+def test_a_sheet_that_is_corrected_makes_the_pages_again(store, add_slide, read_csv):
+    reported(store, add_slide, read_csv, TWO_PEOPLE)
+    build_reports(store, ReportOptions(gallery=0), dict.fromkeys(TWO_PEOPLE, TWO_PEOPLE["a1"]))
+    (row,) = read_csv(store.paths.donors_csv)
+    assert "in the sample sheet" not in row["warnings"]
+    assert "contradicts itself" not in row["light_reasons"]
+
+
+def test_two_days_of_sampling_are_told_and_change_no_light(store, add_slide, read_csv):
+    sheet = {
+        name: {"donor": "D1", "sex": "f", "age": "41", "sampling_date": day}
+        for name, day in (("a1", "2026-03-01"), ("a2", "2026-04-01"))
+    }
+    row, pages = reported(store, add_slide, read_csv, sheet)
+    said = "sampling_date is 2026-03-01 (a1) and 2026-04-01 (a2) in the sample sheet"
+    assert said in row["warnings"]
+    assert all(said in page for page in pages)
+    assert "contradicts" not in row["light_reasons"]
+
+
+def test_slides_of_one_name_are_told_apart(store, add_slide, read_csv):
+    for number, slide_id in enumerate(("p-s2", "q-s2")):
+        add_slide(store, slide_id, [0.1] * 3, first_digest=1 + 1000 * number, keep_crops=False, name="s2")
+    build_reports(store, ReportOptions(gallery=0), {"p-s2": {"sex": "f"}, "q-s2": {"sex": "m"}})
+    (row,) = read_csv(store.paths.donors_csv)
+    assert "sex is f (p-s2) and m (q-s2)" in row["warnings"]
