@@ -19,6 +19,7 @@ from mnbatch.results.batch import read_batch
 from mnbatch.results.forgetting import Removal, begin, complete, left_mentions
 from mnbatch.results.lock import hold_out
 from mnbatch.results.manifest import now
+from mnbatch.results.planned_slides import settle_plans
 from mnbatch.results.roster import donor_of
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def forget(out: Path, *, slide: str | None = None, donor: str | None = None, dry
     with hold_out(store.paths):
         if not dry_run:
             complete(store.paths)
+            # Slides that no job scored are slides of OUT: what is to go is told from what stays by the names of all.
+            settle_plans(store)
         records, samples = store.records(), load_samples(store.paths)
         going = _of_slide(records, slide) if slide is not None else _of_donor(records, samples, donor or "")
         removal = _removal(store, records, going, samples)

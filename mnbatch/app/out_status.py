@@ -61,6 +61,7 @@ class WaitingSlide:
         since: when a run first did, UTC.
         scored: an earlier result of it is counted.
         overdue: it waits for longer than a day, or than twice --settle.
+        planned: it waits for no files: a job of `mnbatch score` was given it, and none has scored it.
     """
 
     slide_id: str
@@ -69,6 +70,7 @@ class WaitingSlide:
     reason: str
     scored: bool
     overdue: bool
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,11 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
     holder = current_holder(paths.lock)
     held_by = None if holder is None else f"{holder.host}:{holder.pid}"
     records = read_views(paths)
+    if any(path.stat().st_size for path in paths.plan_notes):
+        # Seldom there, and it takes longer to load.
+        from mnbatch.results.planned_slides import with_planned
+
+        records = with_planned(paths, records)
     states = {record.slide_id: _reported(paths, record) for record in records}
     failed = tuple(_failed(r, states[r.slide_id]) for r in records if "failed" in (r.status, states[r.slide_id].status))
     # A copy under another donor is reported as failed, not taken once.
@@ -145,7 +152,9 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
     known = run or ({} if records else {"status": None})
     controls = _controls(paths, held_by is None and any(s.status in _IN_TABLE for s in states.values()))
     unknown = sum(not slide.acknowledged for slide in failed)
-    exit_code, verdict = _verdict(known, unknown, waiting, max_age, controls)
+    # While jobs score, that some slides are not scored yet is no news.
+    missed = tuple(slide for slide in waiting if slide.overdue or not (slide.planned and held_by))
+    exit_code, verdict = _verdict(known, unknown, missed, max_age, controls)
     return OutStatus(
         out=str(out),
         slides=len(records) - len(copies),
@@ -226,6 +235,7 @@ def _waiting(record: RecordView) -> WaitingSlide:
         reason=text,
         scored=record.status != "waiting",
         overdue=overdue,
+        planned=record.planned,
     )
 
 
@@ -253,7 +263,8 @@ def _verdict(
 ) -> tuple[int, str]:
     """Exit code and line: all that is wrong is said, the worst first, and the worst gives the code."""
     overdue = sum(slide.overdue for slide in waiting)
-    still = len(waiting) - overdue
+    planned = sum(slide.planned and not slide.overdue for slide in waiting)
+    still = len(waiting) - overdue - planned
     found = [_run_verdict(run), _age_verdict(run, max_age)]
     if failed:
         found.append((EXIT_SLIDES_FAILED, f"{_slides(failed)} failed"))
@@ -262,6 +273,8 @@ def _verdict(
         found.append((EXIT_SLIDES_FAILED, said_of_controls(short)))
     if overdue:
         found.append((EXIT_SLIDES_FAILED, f"{_slides(overdue)} waiting for too long"))
+    if planned:
+        found.append((EXIT_WAITING, f"{_slides(planned)} planned and not scored"))
     if still:
         found.append((EXIT_WAITING, f"{_slides(still)} waiting for files"))
     wrong = [one for one in found if one is not None]

@@ -14,6 +14,7 @@ from mnbatch.results.laboratory_file import keep_laboratory
 from mnbatch.results.lock import hold_out
 from mnbatch.results.manifest import read_manifest
 from mnbatch.results.paths import OutPaths
+from mnbatch.results.planned_slides import refuse_unknown_token, settle_plans
 from mnbatch.results.roster import Missing, Samples
 from mnbatch.results.store import Store
 from mnbatch.review.review_import import check_out
@@ -54,6 +55,7 @@ class Rebuilt:
         notes: what a person should know of the options.
         validation: own scored cells that were kept; None where none were given.
         contact_sheets: pictures that were written; None where none were asked for.
+        planned: slides that jobs of `mnbatch score` were given and none scored; some have an earlier result.
     """
 
     index: Path
@@ -62,6 +64,7 @@ class Rebuilt:
     notes: tuple[str, ...] = ()
     validation: tuple[ValidatedCell, ...] | None = None
     contact_sheets: tuple[Path, ...] | None = None
+    planned: tuple[Missing, ...] = ()
 
     @property
     def slides(self) -> tuple[ReportedSlide, ...]:
@@ -175,12 +178,14 @@ def rebuild(
 
     Raises:
         LockHeldError: another command holds OUT.
-        UsageError: a line of `validation`, or `laboratory`, cannot be used.
+        UsageError: a line of `validation`, or `laboratory`, cannot be used; or `after` is the token of no job here.
         StorageError: a file cannot be read or written.
     """
     from mnbatch.report.page_pictures import write_contact_sheets
     from mnbatch.results.model_errors import keep_validation
 
+    if after:
+        refuse_unknown_token(store.paths, after)
     with hold_out(store.paths, over=after):
         if laboratory is not None:
             keep_laboratory(store.paths, laboratory)
@@ -232,7 +237,8 @@ def make_reports(
     from mnbatch.report.unchanged import bring_up_to_date
 
     complete(store.paths)
+    planned = settle_plans(store)
     choice = choose_options(store.paths) if options is None else ReportChoice(options)
     make = build_reports if whole else bring_up_to_date
     made = make(store, choice.options, load_samples(store.paths) if samples is None else samples)
-    return Rebuilt(store.paths.index, made, notes=choice.notes)
+    return Rebuilt(store.paths.index, made, notes=choice.notes, planned=planned)

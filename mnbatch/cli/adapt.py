@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import tempfile
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mnbatch.cli.common import counted, name_missing
-from mnbatch.errors import EXIT_SLIDES_FAILED
+from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, Interrupted, NoInputError, UsageError
 
 if TYPE_CHECKING:
+    from mnbatch.app.review_service import Exported
     from mnbatch.inference.catalogue import VerifiedModel
+    from mnbatch.results.roster import Missing
+    from mnbatch.review.review_export import ScoredBy
     from mnbatch.training.adaptation import Adapted
 
 
@@ -44,24 +53,31 @@ def adapt(
 
     Better means: on cells of donors (else slides) that the new model has not seen, its AUC is larger than that of the
     old one by DeLong's paired test (p below 0.05). OUT is not changed. The same command goes on where it was stopped.
+    Reviewed slides that cannot be used, since their trail was changed by hand for example, are named first.
 
-    Exit codes: 0 a model was written; 2 too few cells, of one class or of one slide; 3 the new model is not better,
-    nothing was written; 4 OUT holds no results or no decision; 5 another model scored than the one given;
-    10 MODEL_DIR exists or cannot be written; 12 the model cannot be read.
+    Exit codes: 0 a model was written; 2 too few cells, of one class or of one slide, or an option that cannot be used;
+    3 the new model is not better, nothing was written; 4 OUT holds no results or no decision; 5 another model scored
+    than the one given; 10 MODEL_DIR exists or cannot be written, or MODEL_DIR.training is of something else; 12 the
+    model cannot be read; 130, 143 stopped.
     """
-    from mnbatch.app.review_service import export_for_model
     from mnbatch.app.scoring_model import model_that_scored
     from mnbatch.training.adaptation import AdaptRequest
     from mnbatch.training.adaptation import adapt as adapt_model
+    from mnbatch.training.adapting_place import adapting_place
+    from mnbatch.training.card_writing import check_card_words
+    from mnbatch.training.training_run import chosen_device
 
+    _check_stain(stain)
+    chosen_device(device)
+    check_card_words(name or "", version, "not stated")
     changes = {"epochs": epochs, "cells_per_epoch": cells}
-    with tempfile.TemporaryDirectory(prefix="mnbatch-adapt-") as place:
-        exported, scored_by = export_for_model(out_dir, Path(place) / "labels", stain, reviewer)
+    with _ended_by_signals(), adapting_place() as place:
+        exported, scored_by = _exported(out_dir, place / "labels", stain, reviewer)
         for reason, number in sorted(exported.left_out.items()):
             typer.echo(f"left out: {number} {reason}", err=True)
         base = model_that_scored(out_dir, scored_by, model)
         request = AdaptRequest(
-            data=Path(place) / "labels" / "labels.csv",
+            data=place / "labels" / "labels.csv",
             base=base,
             stain=scored_by.stain,
             out=out,
@@ -75,8 +91,95 @@ def adapt(
         )
         done = adapt_model(request, lambda line: typer.echo(line, err=True))
     _tell(done, base, out)
-    missing = name_missing(exported.missing)
-    raise typer.Exit(missing if done.card is not None else EXIT_SLIDES_FAILED)
+    raise typer.Exit(EXIT_OK if done.card is not None else EXIT_SLIDES_FAILED)
+
+
+def _check_stain(stain: str | None) -> None:
+    from mnbatch.assay.cells import STAINS
+    from mnbatch.intake import nearest, short
+
+    if stain is None or stain in STAINS:
+        return
+    like = nearest(stain.strip().lower(), STAINS)
+    raise UsageError(
+        f"--stain {short(stain)!r} is no stain that is known.",
+        f"{f'Did you mean {like}? ' if like else ''}Give {' or '.join(STAINS)}, or leave --stain out.",
+    )
+
+
+def _exported(out: Path, folder: Path, stain: str | None, reviewer: str | None) -> tuple[Exported, ScoredBy]:
+    """The cells to learn from; slides that were reviewed and cannot be used are named before anything is learned."""
+    from mnbatch.app.review_service import export_for_model
+
+    altered, stains = _reviewed(out)
+    name_missing(altered)
+    try:
+        exported, scored_by = export_for_model(out, folder, stain, reviewer)
+    except NoInputError as error:
+        if altered:
+            raise NoInputError(
+                f"{error.message} The trails of {counted(len(altered), 'reviewed slide')} were changed by hand.",
+                "Restore them from a copy, or move them away and import the reviews again.",
+            ) from error
+        if stain is not None and stains and stain not in stains:
+            raise NoInputError(
+                error.message, f"The slides that were reviewed are of the stain {' and '.join(stains)}: give that."
+            ) from error
+        raise
+    name_missing([slide for slide in exported.missing if slide not in altered])
+    return exported, scored_by
+
+
+def _reviewed(out: Path) -> tuple[tuple[Missing, ...], list[str]]:
+    """Slides whose trail was changed by hand, and the stains of all slides with a review."""
+    from mnbatch.app.rebuild import open_store
+    from mnbatch.results.roster import Missing
+    from mnbatch.review.review_status import altered_review
+    from mnbatch.review.trail import read_trail, reviewed_slides
+
+    store = open_store(out)
+    stains = {record.slide_id: record.stain for record in store.records()}
+    trails = {slide: read_trail(store.paths, slide) for slide in reviewed_slides(store.paths) if slide in stains}
+    altered = [Missing(slide, altered_review(trail).reason) for slide, trail in trails.items() if trail.altered]
+    return tuple(altered), sorted({stain for slide in trails if (stain := stains[slide])})
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Leave the block in order at the first SIGINT or SIGTERM, so that no crop of a donor stays behind.
+
+    A second signal ends the process in a moment, whatever is stuck.
+    """
+    from mnbatch.pipeline.interrupts import LAST_SECONDS, SIGNALS
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stopped: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stopped:
+            timer = threading.Timer(LAST_SECONDS, os._exit, [128 + number])
+            timer.daemon = True
+            timer.start()
+            return
+        stopped.append(number)
+        for drawing in multiprocessing.active_children():
+            drawing.terminate()  # else the end waits until they have drawn their cells
+        raise KeyboardInterrupt  # no library takes it for an error of its own
+
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield
+    except BaseException as error:
+        if not stopped:
+            raise
+        stop = Interrupted(stopped[0])
+        stop.message = "Interrupted; the folds that are finished are kept."
+        raise stop from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _tell(done: Adapted, base: VerifiedModel, out: Path) -> None:

@@ -63,8 +63,8 @@ def report(
 ) -> None:
     """Make tables and pages of OUT again, from the stored results: no model, no export and no GPU is needed.
 
-    Exit codes: 0 all slides done; 3 some slides failed, or control samples are out of their range; 4 OUT holds
-    no results; 10 unreadable or disk full; 11 OUT is held by a run.
+    Exit codes: 0 all slides done; 2 usage; 3 some slides failed, or were planned and not scored, or control samples
+    are out of their range; 4 OUT holds no results; 10 unreadable or disk full; 11 OUT is held by a run.
     """
     from mnbatch.app.pdf_export import find_browser, write_pdfs
     from mnbatch.app.rebuild import choose_options, open_store, rebuild
@@ -102,8 +102,14 @@ def _say(done: Rebuilt) -> None:
     typer.echo(f"pages made again: {pages}" if pages else "every page was up to date")
     for first, *others in done.made.alike_donors if done.made else ():
         typer.echo(f"warning: {alike_warning(first, others)}", err=True)
+    for donor, warning in done.made.contradicted if done.made else ():
+        typer.echo(f"warning: donor {donor}: {warning}", err=True)
     for slide in waiting:
         typer.echo(f"waiting: {slide}")
+    listed = {slide.slide_id for slide in waiting}
+    for slide in done.planned:
+        if slide.slide_id not in listed:
+            typer.echo(f"not scored again: {slide}")
     for slide in failed:
         typer.echo(f"failed: {slide}")
     if done.contact_sheets is not None:
@@ -111,5 +117,11 @@ def _say(done: Rebuilt) -> None:
     if done.controls:
         typer.echo(f"warning: {done.controls}", err=True)
     typer.echo(done.text)
-    unacknowledged = any(not slide.acknowledged for slide in failed)
-    raise typer.Exit(EXIT_SLIDES_FAILED if unacknowledged or done.controls else EXIT_OK)
+    if done.planned:
+        missed = f"{len(done.planned)} planned slide{'s' * (len(done.planned) != 1)}"
+        typer.echo(
+            f"warning: {missed} not scored: start the jobs of `mnbatch score` that are missing, or use `mnbatch run`",
+            err=True,
+        )
+    wrong = done.planned or done.controls or any(not slide.acknowledged for slide in failed)
+    raise typer.Exit(EXIT_SLIDES_FAILED if wrong else EXIT_OK)

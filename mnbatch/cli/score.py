@@ -27,7 +27,7 @@ def score(
     """Score slides of a plan and commit each as a run would; several jobs with the same token may do so at once. Makes
     no report: `mnbatch report OUT --after TOKEN` does when all jobs have ended.
 
-    Exit codes: 0 all slides scored; 2 usage; 3 some slides failed; 4 no input; 5 other versions or models than
+    Exit codes: 0 all slides scored; 2 usage; 3 some slides failed; 4 no input; 5 other versions, models or OUT than
     the plan's; 10 unreadable or disk full; 11 OUT is held by another run; 12 model missing or altered; 130/143
     interrupted (the same command goes on).
     """

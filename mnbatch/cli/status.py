@@ -19,8 +19,8 @@ def status(
     """Report what is done, failed, waiting and running in OUT; the first line says whether somebody has to look.
 
     Exit codes: 0 nobody has to; 6 the latest run failed, could not start, or was stopped or killed; 7 it is older than
-    --max-age, or has been going on for longer; 3 slides failed or wait for too long; 8 slides wait for files; 4 OUT
-    holds no results. The first of these that is true is given, and the line names all of them.
+    --max-age, or has been going on for longer; 3 slides failed or wait for too long; 8 slides wait for files, or were
+    planned and not scored; 4 OUT holds no results. The first of these that is true is given, and the line names all.
     """
     from mnbatch.cli.status_text import print_status
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mnbatch.app.out_status import OutStatus
+    from mnbatch.app.out_status import OutStatus, WaitingSlide
 
 
 def quick_status(words: Sequence[str]) -> int | None:
@@ -69,7 +69,7 @@ def _as_text(found: OutStatus) -> str:
     lines = [
         found.verdict,
         f"{found.out}: {_counted(found.slides, 'slide')}, {found.done} done, {len(found.failed)} failed{more}",
-        f"latest run: {run.get('status', 'unknown')}, started {run.get('started')}, exit code {run.get('exit_code')}",
+        _run_text(found),
     ]
     if "workers" in run:
         lines.append(f"workers of the cluster: {run['workers']}")
@@ -77,9 +77,23 @@ def _as_text(found: OutStatus) -> str:
         lines.append(f"held by {found.held_by}")
     lines += [said_of_controls(found.controls)] if found.controls else []
     lines += [f"failed: {slide.slide_id}: {slide.reason}" for slide in found.failed]
-    lines += [f"{'newer files' if s.scored else 'waiting'}: {s.slide_id}: {s.reason}" for s in found.waiting]
+    lines += [f"{_kind_of_wait(slide)}: {slide.slide_id}: {slide.reason}" for slide in found.waiting]
     lines += [f"copy, counted once: {slide_id}" for slide_id in found.copies]
     return "\n".join(lines)
+
+
+def _run_text(found: OutStatus) -> str:
+    run = found.latest_run
+    if not run:
+        return "latest run: not known, since OUT has no manifest.json: its slides were scored by jobs, or it is a copy"
+    code = "" if run.get("exit_code") is None else f", exit code {run['exit_code']}"
+    return f"latest run: {run.get('status') or 'not known'}, started {run.get('started') or 'at no known time'}{code}"
+
+
+def _kind_of_wait(slide: WaitingSlide) -> str:
+    if not slide.scored:
+        return "waiting"
+    return "not scored again" if slide.planned else "newer files"
 
 
 def _counted(number: int, what: str) -> str:

@@ -60,6 +60,23 @@ _JOB_OPTIONS = {
 }
 
 
+def check_cluster(said: str) -> None:
+    """Refuse what names no cluster, before OUT is touched.
+
+    Raises:
+        UsageError: it is neither an address, nor `local:N`, nor a file of jobs that can be used.
+    """
+    if _LOCAL.fullmatch(said) or _ADDRESS.fullmatch(said):
+        return
+    if said.endswith(".toml"):
+        read_jobs(Path(said))
+    else:
+        raise UsageError(
+            f"--cluster cannot be {short(said)!r}.",
+            "Give the address of a Dask scheduler (tcp://host:8786), local:N, or a file such as slurm.toml.",
+        )
+
+
 @contextlib.contextmanager
 def open_cluster(said: str) -> Iterator[Client]:
     """A client of the cluster; what was started for it ends with the block.
@@ -71,19 +88,15 @@ def open_cluster(said: str) -> Iterator[Client]:
         UsageError: it is none of these, or the file cannot be used.
         ClusterError: no scheduler answers there.
     """
+    check_cluster(said)
     with contextlib.ExitStack() as stack:
         local = _LOCAL.fullmatch(said)
         if local is not None:
             target: Any = stack.enter_context(local_cluster(int(local[1])))
         elif _ADDRESS.fullmatch(said):
             target = said
-        elif said.endswith(".toml"):
-            target = stack.enter_context(_jobs(Path(said)))
         else:
-            raise UsageError(
-                f"--cluster cannot be {short(said)!r}.",
-                "Give the address of a Dask scheduler (tcp://host:8786), local:N, or a file such as slurm.toml.",
-            )
+            target = stack.enter_context(_jobs(Path(said)))
         yield stack.enter_context(_client(target))
 
 

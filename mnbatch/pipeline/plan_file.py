@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import re
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from mnbatch.inference.catalogue import ModelSet, models_directory
 from mnbatch.intake import read_json, reason, short
 from mnbatch.pipeline.planning import Plan
 from mnbatch.results.manifest import versions
-from mnbatch.results.records import SlideRecord
+from mnbatch.results.planned_slides import state_of
 from mnbatch.settings import RunSettings
 
 # Of every slide a few plain fields are for people, and for scripts that share slides out; `slide` is for
@@ -30,7 +30,6 @@ from mnbatch.settings import RunSettings
 
 PLAN_VERSION = 1
 _SLIDE_ID = re.compile(r"[^/\\\0]{1,255}")
-_LETTERS = 24
 T = TypeVar("T")
 
 
@@ -58,6 +57,7 @@ class PlanFile:
         model: digest of the set of models.
         versions: of mnbatch and of the packages that numbers may depend on.
         slides: those to be scored.
+        out: for which it was made.
     """
 
     run: str
@@ -65,17 +65,13 @@ class PlanFile:
     model: str
     versions: Mapping[str, str]
     slides: tuple[PlannedScore, ...]
+    out: Path | None = None
 
     def part(self, number: int, parts: int) -> PlanFile:
         """The `number`th (from 1) of so many parts that are about alike: slides in turn, the largest first."""
         order = sorted(range(len(self.slides)), key=lambda i: (-len(self.slides[i].slide.files), i))
         mine = sorted(order[number - 1 :: parts])
         return dataclasses.replace(self, slides=tuple(self.slides[i] for i in mine))
-
-
-def state_of(record: SlideRecord | None) -> str:
-    """What tells a record from any other of its slide; "" for none."""
-    return "" if record is None else hashlib.blake2b(record.model_dump_json().encode()).hexdigest()[:_LETTERS]
 
 
 def settings_elsewhere(settings: RunSettings, models: ModelSet) -> RunSettings:
@@ -87,7 +83,11 @@ def settings_elsewhere(settings: RunSettings, models: ModelSet) -> RunSettings:
 
 def plan_lines(plans: Sequence[Plan], settings: RunSettings, models: ModelSet) -> Iterator[str]:
     """The JSON text of a plan, slide by slide: with all their files they need not be in memory as text."""
-    head: dict[str, Any] = {"plan": PLAN_VERSION, "out": str(settings.out), "pseudonymised": settings.pseudonymise}
+    head: dict[str, Any] = {
+        "plan": PLAN_VERSION,
+        "out": str(settings.out.resolve()),
+        "pseudonymised": settings.pseudonymise,
+    }
     if not settings.pseudonymise:
         known = settings_elsewhere(settings, models).model_dump(mode="json")
         head |= {"run": secrets.token_hex(16), "model": models.digest, "versions": versions(), "settings": known}
@@ -153,7 +153,7 @@ def _parsed(content: Any) -> PlanFile:
             "Slides of a plan under pseudonyms cannot be scored apart: names and codes are kept by one run.",
             "Use `mnbatch run --pseudonymise`.",
         )
-    return PlanFile(
+    plan = PlanFile(
         run=_text(content["run"]),
         settings=RunSettings.model_validate(content["settings"]),
         model=_text(content["model"]),
@@ -163,7 +163,21 @@ def _parsed(content: Any) -> PlanFile:
             for one in content["slides"]
             if one["action"] == "score"
         ),
+        out=Path(_text(content["out"])),
     )
+    _refuse_twice([one.slide.slide_id for one in plan.slides])
+    return plan
+
+
+def _refuse_twice(slide_ids: Sequence[str]) -> None:
+    """Two plans that were joined: of a slide that is scored twice at once neither result would be whole."""
+    twice = sorted(slide_id for slide_id, number in Counter(slide_ids).items() if number > 1)
+    if twice:
+        more = f" (and {len(twice) - 1} more)" if len(twice) > 1 else ""
+        raise UsageError(
+            f"The plan holds the slide {short(twice[0])} twice{more}.",
+            "Give each slide once: make one plan with `mnbatch run EXPORT --out OUT --plan-only --json`.",
+        )
 
 
 def _slide(plain: Any) -> Slide:

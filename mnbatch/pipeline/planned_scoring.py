@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnbatch.console import RunProgress, SilentProgress
-from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, NoInputError
+from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, MismatchError, NoInputError
 from mnbatch.inference.catalogue import ModelSet
+from mnbatch.pipeline.committing import unscored_record
 from mnbatch.pipeline.interrupts import stop_on_signals
-from mnbatch.pipeline.plan_file import PlanFile, PlannedScore, read_plan, refuse_other_versions, state_of
+from mnbatch.pipeline.plan_file import PlanFile, PlannedScore, read_plan, refuse_other_versions
 from mnbatch.pipeline.planning import Plan, Stamps
 from mnbatch.pipeline.reading import default_workers
 from mnbatch.pipeline.workers import WorkerPool
+from mnbatch.results.acknowledged import Acknowledgements, load_acknowledgements
 from mnbatch.results.batch import Batch, open_batch, refuse_out_in_export
 from mnbatch.results.commit import is_damaged
 from mnbatch.results.manifest import RunLog
+from mnbatch.results.planned_slides import NotedSlide, note_plan, state_of
 from mnbatch.results.records import SlideRecord
-from mnbatch.results.shared_lock import share_out
+from mnbatch.results.roster import Roster
+from mnbatch.results.shared_lock import check_token, share_out
 from mnbatch.results.store import Store
 
 if TYPE_CHECKING:
@@ -32,19 +36,21 @@ class Scored:
     """What became of some slides of a plan.
 
     Attributes:
-        scored, failed: slide_ids, as they were committed now; there: committed by an earlier attempt.
+        scored: slide_ids that were committed now; there: by an earlier attempt; none of either that failed.
+        failed: of either, those that reports will not count; known: of these, those that a person acknowledged.
         log: JSON-lines log of this process.
     """
 
     scored: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     there: list[str] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
     log: Path | None = None
 
     @property
     def exit_code(self) -> int:
-        """3 where a slide failed."""
-        return EXIT_SLIDES_FAILED if self.failed else EXIT_OK
+        """3 where a slide failed and nobody has said that they know."""
+        return EXIT_SLIDES_FAILED if set(self.failed) - set(self.known) else EXIT_OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,36 +72,41 @@ class Share:
 def score_planned(out: Path, plan_path: Path, share: Share, progress: RunProgress | None = None) -> Scored:
     """Score slides of a plan; no report is made.
 
-    Slides that another attempt committed since the plan was made are left as they are.
+    Slides that another attempt committed since the plan was made are left as they are. All slides of the plan are noted
+    in OUT first, so that reports name those that no job scores.
 
     Raises:
         UsageError: no plan, or one under pseudonyms, or no token.
-        MismatchError: other versions or models, or OUT belongs to another export.
+        MismatchError: other versions or models, the plan of another OUT, or OUT belongs to another export.
         LockHeldError: OUT is held by a run of another token, or was taken over by one.
         Interrupted: stopped by a signal; what was whole is committed.
         MnbatchError: what else would end a run.
     """
-    plan = _settled(read_plan(plan_path), share)
+    whole = read_plan(plan_path)
+    plan = _settled(whole, share)
     settings, token = plan.settings.model_copy(update={"out": out}), share.token or plan.run
-    _check(plan, out)
+    check_token(token)
+    _check(plan, plan_path, out)
     models, store = ModelSet.open(settings.model), Store(out)
     refuse_other_versions(plan, models.digest)
-    if not plan.slides:
+    noted = [NotedSlide(unscored_record(one.slide, settings), one.was) for one in whole.slides]
+    if not noted:
+        if store.paths.batch.exists():
+            # The report that follows asks for the token, also where there was nothing to do.
+            note_plan(store.paths, token, noted)
         return Scored()
     workers = WorkerPool(settings.workers or default_workers(), settings.file_deadline, settings.file_memory)
     with share_out(store.paths, token), stop_on_signals() as stop, workers as pool:
-        kind = plan.slides[0].slide.kind
+        kind = whole.slides[0].slide.kind
         batch = Batch(str(settings.export.resolve()), settings.layout, False, kind)
         open_batch(store.paths, batch, moved=settings.export_moved)
+        note_plan(store.paths, token, noted)
         stop.when_set(lambda: pool.hurry(5.0))
         log = RunLog.start(store.paths)
         done = Scored(log=log.path)
+        job = _Job(store, pool, stop, log, done, progress or SilentProgress(), load_acknowledgements(store.paths))
         try:
-            _score(
-                _pending(plan.slides, store, done),
-                Stamps(models, settings),
-                _Job(store, pool, stop, log, done, progress),
-            )
+            _score(_pending(plan.slides, job), Stamps(models, settings), job)
         finally:
             log.close()
         stop.check()
@@ -106,11 +117,16 @@ def _settled(plan: PlanFile, share: Share) -> PlanFile:
     given = {"device": share.device, "workers": share.workers}
     settings = plan.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     mine = plan.part(*share.part) if share.part else plan
-    return PlanFile(plan.run, settings, plan.model, plan.versions, mine.slides)
+    return PlanFile(plan.run, settings, plan.model, plan.versions, mine.slides, plan.out)
 
 
-def _check(plan: PlanFile, out: Path) -> None:
+def _check(plan: PlanFile, plan_path: Path, out: Path) -> None:
     settings = plan.settings
+    if plan.out is not None and plan.out != out.resolve():
+        raise MismatchError(
+            f"The plan {plan_path} was made for {plan.out}, not for {out.resolve()}.",
+            "Give the OUT of the plan, or plan again with this --out.",
+        )
     refuse_out_in_export(settings.export, out)
     if not settings.export.is_dir():
         raise NoInputError(
@@ -126,7 +142,27 @@ class _Job:
     stop: Callable[[], bool]
     log: RunLog
     done: Scored
-    progress: RunProgress | None
+    progress: RunProgress
+    known: Acknowledgements
+
+    def failure(self, record: SlideRecord) -> tuple[str, str, bool]:
+        """Why reports will not count a slide, what to do, and whether a person knows; "" for one that they will.
+
+        What only the batch as a whole shows (copies in other slides, cells of two donors) is for the report to say.
+        """
+        call, next_step = Roster(self.store, (record,), (), {}, self.known).call(record)
+        if call.status != "failed":
+            return "", "", False
+        return call.reason, next_step or record.next_step, call.acknowledged
+
+    def note_failed(self, record: SlideRecord) -> bool:
+        """Say of a slide that failed that it did; False for one that did not."""
+        why, next_step, known = self.failure(record)
+        if why:
+            self.done.failed.append(record.slide_id)
+            self.done.known += [record.slide_id] if known else []
+            self.progress.warning(f"{record.name} failed: {why} {next_step}".rstrip())
+        return bool(why)
 
 
 def committed_since(record: SlideRecord | None, was: str) -> bool:
@@ -136,13 +172,13 @@ def committed_since(record: SlideRecord | None, was: str) -> bool:
     return record.status == "scored" or (record.status == "failed" and not record.transient)
 
 
-def _pending(slides: tuple[PlannedScore, ...], store: Store, done: Scored) -> list[Plan]:
+def _pending(slides: tuple[PlannedScore, ...], job: _Job) -> list[Plan]:
     pending = []
     for one in slides:
-        record = store.record(one.slide.slide_id)
-        there = committed_since(record, one.was) and not (record and store.damage(record))
-        if there:
-            done.there.append(one.slide.slide_id)
+        record = job.store.record(one.slide.slide_id)
+        if record is not None and committed_since(record, one.was) and not job.store.damage(record):
+            if not job.note_failed(record):
+                job.done.there.append(one.slide.slide_id)
         else:
             pending.append(Plan(one.slide, "score", one.why, record))
     return pending
@@ -153,23 +189,19 @@ def _score(pending: list[Plan], stamps: Stamps, job: _Job) -> None:
         return
     from mnbatch.pipeline.scoring import Tools, score_slides
 
-    progress = job.progress or SilentProgress()
-
     def loaded(classifier: Classifier) -> None:
-        progress.message(f"model {classifier.model.card.name} on {classifier.device_name}, {classifier.precision}")
+        name = classifier.model.card.name
+        job.progress.message(f"model {name} on {classifier.device_name}, {classifier.precision}")
 
-    for slide_job, record in score_slides(
-        pending, job.store, stamps, Tools(progress, None, job.stop, loaded, job.pool)
-    ):
-        _note(slide_job, record, job, progress)
+    tools = Tools(job.progress, None, job.stop, loaded, job.pool)
+    for slide_job, record in score_slides(pending, job.store, stamps, tools):
+        _note(slide_job, record, job)
 
 
-def _note(slide_job: SlideJob, record: SlideRecord, job: _Job, progress: RunProgress) -> None:
-    failed = record.status == "failed"
-    (job.done.failed if failed else job.done.scored).append(record.slide_id)
+def _note(slide_job: SlideJob, record: SlideRecord, job: _Job) -> None:
+    failed = job.note_failed(record)
     known = {"status": record.status, "cells": record.cells, "reason": record.reason}
     job.log.write("slide", level="error" if failed else "info", error=slide_job.cause, slide=record.slide_id, **known)
-    if failed:
-        progress.warning(f"{record.name} failed: {record.reason} {record.next_step}")
-    else:
-        progress.slide(record.name, f"{record.cells} cells scored ({slide_job.why})")
+    if not failed:
+        job.done.scored.append(record.slide_id)
+        job.progress.slide(record.name, f"{record.cells} cells scored ({slide_job.why})")

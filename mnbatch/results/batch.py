@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from mnbatch.assay.field_records import InputKind
 from mnbatch.errors import MismatchError, StorageError, UsageError
+from mnbatch.files import TEMPORARY_PREFIX
 from mnbatch.intake import read_json, reason
 from mnbatch.renamed import stored_input
 from mnbatch.results.out_files import storage_errors, write_atomically
@@ -49,6 +50,9 @@ def refuse_out_in_export(export: Path, out: Path) -> None:
 def open_batch(paths: OutPaths, batch: Batch, *, moved: bool, private: bool = False) -> None:
     """Bind OUT to `batch`, or check that it is bound to it already.
 
+    One that holds neither a slide nor a person's work is bound anew to another layout or kind of input, and where its
+    names are open to another export: under pseudonyms it holds a key, and codes of names.
+
     Args:
         moved: the export may have another path than before.
         private: only the owner may read the logs.
@@ -64,7 +68,8 @@ def open_batch(paths: OutPaths, batch: Batch, *, moved: bool, private: bool = Fa
             paths.runs.chmod(0o700)
     known = read_batch(paths)
     if known is not None:
-        _check_same(known, batch, paths, moved)
+        used = _is_used(paths)
+        _check_same(known, batch, paths, moved=moved or not (used or known.pseudonymised), used=used)
     if known != batch:
         write_batch(paths, batch)
 
@@ -78,6 +83,29 @@ def write_batch(paths: OutPaths, batch: Batch) -> None:
         "input": batch.kind,
     }
     write_atomically(paths.batch, json.dumps(known_as, indent=1).encode() + b"\n", durable=True)
+
+
+def bound_to(paths: OutPaths) -> Batch | None:
+    """What OUT belongs to; None also where it holds neither a slide nor a person's work.
+
+    A run that was refused before its first slide must not bind OUT to a layout that nobody wants (see `open_batch`).
+
+    Raises:
+        StorageError: as `read_batch`.
+    """
+    known = read_batch(paths)
+    return known if known is not None and _is_used(paths) else None
+
+
+def _is_used(paths: OutPaths) -> bool:
+    with storage_errors(paths.root):
+        slides = paths.slides.is_dir() and any(paths.slides.iterdir())
+        return slides or (paths.annotations.is_dir() and any(map(_is_work, paths.annotations.iterdir())))
+
+
+def _is_work(path: Path) -> bool:
+    # The checksums are of the other files, and the lock is of the moment.
+    return path.name not in ("lock.json", "checksums.json") and not path.name.startswith(TEMPORARY_PREFIX)
 
 
 def read_batch(paths: OutPaths) -> Batch | None:
@@ -101,7 +129,7 @@ def read_batch(paths: OutPaths) -> Batch | None:
         ) from error
 
 
-def _check_same(known: Batch, batch: Batch, paths: OutPaths, moved: bool) -> None:
+def _check_same(known: Batch, batch: Batch, paths: OutPaths, *, moved: bool, used: bool) -> None:
     if known.pseudonymised != batch.pseudonymised:
         raise MismatchError(
             f"{paths.root} was made {'with' if known.pseudonymised else 'without'} --pseudonymise.",
@@ -112,13 +140,13 @@ def _check_same(known: Batch, batch: Batch, paths: OutPaths, moved: bool) -> Non
             f"{paths.root} holds the results of the export {known.export}, not of {batch.export}.",
             "Choose another --out; if the same export has only moved, add --export-moved.",
         )
-    if known.layout != batch.layout:
+    if used and known.layout != batch.layout:
         raise MismatchError(
             f"{paths.root} was made with --layout {known.layout}, this run asks for {batch.layout}: "
             "slides would be counted twice.",
             "Use the same layout, or choose another --out.",
         )
-    if known.kind != batch.kind:
+    if used and known.kind != batch.kind:
         raise MismatchError(
             f"{paths.root} was made from {known.kind} input, this run reads the export as {batch.kind}.",
             "Use the same --input, or choose another --out.",

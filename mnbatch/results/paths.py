@@ -185,6 +185,11 @@ class OutPaths:
         return self.root / "report.json"
 
     @property
+    def plan_notes(self) -> list[Path]:
+        """Slides that jobs of `mnbatch score` were given, a file a plan, named by its token; empty once settled."""
+        return sorted(self.runs.glob("planned-*.jsonl"))
+
+    @property
     def report_state(self) -> Path:
         """The states of all files when the latest report ended; of this machine alone, and no part of the results."""
         return self.runs / "report-state.json"

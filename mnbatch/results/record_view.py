@@ -16,6 +16,8 @@ from mnbatch.results.checksums import content_checksum
 from mnbatch.results.paths import OutPaths, SlidePaths
 
 CHECKSUM = "checksum"
+PLANNED = "planned"
+"""State of the files of a slide that waits for no files: jobs were given it (`mnbatch.results.planned_slides`)."""
 KNOWN = (
     "slide_id",
     "name",
@@ -37,6 +39,7 @@ class RecordView:
 
     Attributes:
         waits: of `waiting`: since, text and overdue; None for a slide that does not wait.
+        planned: it waits for a job of `mnbatch score`, not for files.
     """
 
     slide_id: str
@@ -51,6 +54,7 @@ class RecordView:
     checksums: Mapping[str, str]
     cells: int
     waits: tuple[str, str, bool] | None
+    planned: bool = False
 
 
 def read_views(paths: OutPaths) -> list[RecordView]:
@@ -70,9 +74,17 @@ def _view(paths: SlidePaths) -> RecordView | None:
         if record is None:
             return None
         content = record.model_dump()
+    return view_of(content)
+
+
+def view_of(content: Mapping[str, Any]) -> RecordView:
+    """The view of a record's content."""
     waiting = content["waiting"]
-    waits = None if waiting is None else (waiting["since"], waiting["text"], waiting["overdue"])
-    return RecordView(**{name: content[name] for name in KNOWN}, waits=waits)
+    known = {name: content[name] for name in KNOWN}
+    if waiting is None:
+        return RecordView(**known, waits=None)
+    waits = waiting["since"], waiting["text"], waiting["overdue"]
+    return RecordView(**known, waits=waits, planned=waiting["state"] == PLANNED)
 
 
 def _as_written(paths: SlidePaths) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import shutil
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,8 +40,10 @@ from mnbatch.inference.catalogue import VerifiedModel
 from mnbatch.inference.model_directory import write_model_directory
 from mnbatch.intake import read_json
 from mnbatch.training.augmentation import normalise_for
-from mnbatch.training.card_writing import card_fields
+from mnbatch.training.card_writing import card_fields, check_card_words
+from mnbatch.training.held_out_groups import alike_lines, held_out_names
 from mnbatch.training.initial_weights import started, tied_shares
+from mnbatch.training.kept_folder import KeptFolder, folder_beside
 from mnbatch.training.pool_feed import Pool, pool_trainer, score
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Preparer
@@ -59,6 +61,17 @@ ALPHA = 0.05
 
 STATE = "adaptation.json"
 """Beside the model: the held-out scores of the folds that are done."""
+
+
+def _is_kept_in(folder: Path) -> bool:
+    try:
+        state = read_json(folder / STATE)
+    except (OSError, ValueError):
+        return False
+    return isinstance(state, dict) and state.keys() == {"of", "folds"}
+
+
+KEPT = KeptFolder("adapt", re.compile(re.escape(STATE)), _is_kept_in)
 
 ADAPTING: dict[str, Any] = {
     "epochs": 3,
@@ -174,15 +187,21 @@ def adapt(request: AdaptRequest, say: Callable[[str], None]) -> Adapted:
 
     Raises:
         TrainingError: cells that nothing can be learned from, or a model that cannot be trained further.
-        StorageError: `out` is there already, or a file cannot be read or written.
+        StorageError: `out` is there already, the folder beside it is of something else, or a file cannot be read or
+            written.
+        UsageError: a device that is not there, or a name that no card may have.
     """
+    device = chosen_device(request.device)
+    check_card_words(request.name, request.version, request.licence)
     if request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())):
         raise StorageError(f"{request.out} exists already.", "Choose a new directory; nothing is written over.")
+    KEPT.check(folder_beside(request.out))
     cells = told_cells(request.data, say)
     grouped_by = check_cells(cells)
+    for line in _alike(cells, grouped_by):
+        say(line)
     folds = divide(cells, request.seed)
     recipe = recipe_for(request.base.card, request.stain, _shares(request.base), request.changes)
-    device = chosen_device(request.device)
     if request.threads:
         torch.set_num_threads(request.threads)
     run = _Run(request, recipe, device, cells, say)
@@ -207,7 +226,7 @@ def adapt(request: AdaptRequest, say: Callable[[str], None]) -> Adapted:
     )
     if result.better:
         result = replace(result, card=run.written(held_out, weights, result))
-    shutil.rmtree(run.folder, ignore_errors=True)
+    KEPT.remove(run.folder)
     return result
 
 
@@ -240,13 +259,26 @@ def check_cells(cells: Sequence[LabelledCell]) -> str:
 
 
 def _by_donor(cells: Sequence[LabelledCell]) -> bool:
-    donors = {cell.donor for cell in cells}
+    donors = set(held_out_names(cell.donor for cell in cells).values())
     return "" not in donors and len(donors) > 1
 
 
 def groups_of(cells: Sequence[LabelledCell]) -> list[str]:
-    """What is held out together: the donor where all cells have one and there are two, else the slide."""
-    return [cell.donor if _by_donor(cells) else cell.slide for cell in cells]
+    """What is held out together: the donor where all cells have one and there are two, else the slide.
+
+    Donors (slides) that read the same are one here: a person on both sides of a fold would flatter the new model.
+    """
+    names = [cell.donor for cell in cells] if _by_donor(cells) else [cell.slide for cell in cells]
+    together = held_out_names(names)
+    return [together[name] for name in names]
+
+
+def _alike(cells: Sequence[LabelledCell], grouped_by: str) -> list[str]:
+    """What a person is to be told of donors and slides that read the same."""
+    donors, slides = [cell.donor for cell in cells], [cell.slide for cell in cells]
+    # Where some cells have no donor, donors are not asked for.
+    lines = [] if "" in donors else alike_lines(donors, "donors")
+    return lines if grouped_by == "donor" else lines + alike_lines(slides, "slides")
 
 
 def divide(cells: Sequence[LabelledCell], seed: int) -> list[int]:
@@ -340,7 +372,7 @@ class _Run:
         say: Callable[[str], None],
     ) -> None:
         self.request, self.recipe, self.device, self.cells, self.say = request, recipe, device, cells, say
-        self.folder = request.out.absolute().with_name(f"{request.out.absolute().name}.training")
+        self.folder = folder_beside(request.out)
         self.preparation: Preparation = preparation_of(recipe)
         self.preparer = Preparer(self.preparation, recipe.colour_shares)
         self.own = Labelled(*load_crops(cells, self.preparation))

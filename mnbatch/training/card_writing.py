@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from mnbatch.assay.score_mixture import ScoreHistogram
-from mnbatch.errors import TrainingError
+from mnbatch.errors import TrainingError, UsageError
 from mnbatch.evaluation.metrics import (
     Confusion,
     Scores,
@@ -22,6 +23,7 @@ from mnbatch.evaluation.metrics import (
 )
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.stain_recognition import recognise_stain
+from mnbatch.inference.card import ModelCard
 
 if TYPE_CHECKING:
     from mnbatch.training.pool_feed import Pool
@@ -54,6 +56,33 @@ HOW_TO_TRAIN = (
     "label, slide, donor), then: mnbatch train DATA --out MODEL_DIR --init imagenet. Keep some donors for "
     "validation. A calibration curve must be made with the same model and threshold."
 )
+
+
+LONGEST_NAME = 64
+_SHOWN = 80
+
+
+def check_card_words(name: str, version: str, licence: str) -> None:
+    """Refuse what a card may not say, before hours are spent on a model that could not be written.
+
+    Args:
+        name: "" where none was given.
+
+    Raises:
+        UsageError: says which letters a name may have.
+    """
+    pattern = next(rule.pattern for rule in ModelCard.model_fields["name"].metadata if hasattr(rule, "pattern"))
+    # Not `match`: Python's $ allows a line break behind it.
+    if name and not re.fullmatch(pattern, name):
+        like = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_NAME].rstrip("-") or "my-model"
+        raise UsageError(
+            f"--name {name[:_SHOWN]!r} cannot be the name of a model: allowed are lower-case letters (a to z), digits "
+            f"and hyphens, {LONGEST_NAME} at most, with a letter or a digit first.",
+            f"For example --name {like}.",
+        )
+    for option, text in (("--model-version", version), ("--licence", licence)):
+        if not text:
+            raise UsageError(f"{option} is empty.", "Say what the card is to state, or leave the option out.")
 
 
 def card_fields(

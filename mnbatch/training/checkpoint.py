@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -19,6 +18,7 @@ from torch import nn
 from mnbatch.errors import MismatchError, StorageError, TrainingError
 from mnbatch.files import storage_errors, sweep_folder, write_atomically
 from mnbatch.intake import read_bytes
+from mnbatch.training.kept_folder import KeptFolder, folder_beside
 from mnbatch.training.pool_feed import Pool
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.training_pools import Labelled
@@ -86,6 +86,22 @@ def _digest(arrays: Iterable[npt.NDArray[np.generic]]) -> str:
 RECORD = "checkpoint.json"
 RESTART = "Give the arguments it was started with to go on, or --restart to give it up and start anew."
 
+_TENSORS = re.compile(r"(state-\d+-\d+|best-\d+)\.safetensors")
+_BEGINNING = re.compile(rb'\{\s*"schema_version": *\d+,\s*"key"')
+"""Of a record, also of one that is cut: a training with a damaged record can be given up."""
+
+
+def _is_kept_in(folder: Path) -> bool:
+    try:
+        if _BEGINNING.match(read_bytes(folder / RECORD)):
+            return True
+    except OSError:
+        pass  # a kill before the first record leaves tensors alone
+    return any(_TENSORS.fullmatch(file.name) for file in folder.iterdir())
+
+
+KEPT = KeptFolder("train", re.compile(rf"{re.escape(RECORD)}|{_TENSORS.pattern}|curves\.svg|history\.csv"), _is_kept_in)
+
 Key = Mapping[str, JsonValue]
 """What decides the weights, by name: recipe, seed, network, start, digests of the cells."""
 
@@ -138,12 +154,16 @@ class Checkpoint:
 
     Args:
         out: the model directory.
-        restart: whatever is there counts for nothing, and is not even read.
+        restart: a training that is there counts for nothing, and is not even read.
+
+    Raises:
+        StorageError: what is there is no training of `mnbatch train`: it is neither gone on from nor removed.
+        TrainingError: the record is damaged.
     """
 
     def __init__(self, out: Path, restart: bool = False) -> None:
-        out = Path(os.path.abspath(out))  # "." has no name to put beside
-        self.folder = out.with_name(f"{out.name}.training")
+        self.folder = folder_beside(out)
+        KEPT.check(self.folder)
         self.record = None if restart else self._read()
 
     def check(self, key: Key) -> None:
@@ -174,8 +194,8 @@ class Checkpoint:
         return f"{state} training of {len(self.record.history)} epochs{within}"
 
     def discard(self) -> None:
-        """Give up what was kept."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Give up what was kept; what else is in the folder stays."""
+        KEPT.remove(self.folder)
         self.record = None
 
     def save(self, snapshot: Snapshot, key: Key, card: Key) -> None:
@@ -262,7 +282,7 @@ class Checkpoint:
         self.record = record
         with storage_errors(self.folder):
             for file in self.folder.glob("*.safetensors"):
-                if file.name not in (record.state, record.best_weights):
+                if _TENSORS.fullmatch(file.name) and file.name not in (record.state, record.best_weights):
                     file.unlink()
 
 

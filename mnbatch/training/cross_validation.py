@@ -21,6 +21,7 @@ from mnbatch.files import write_files
 from mnbatch.inference.card import View
 from mnbatch.intake import read_json
 from mnbatch.training.augmentation import normalise_for
+from mnbatch.training.held_out_groups import held_out_together
 from mnbatch.training.initial_weights import started
 from mnbatch.training.pool_feed import Pool, pool_trainer, score
 from mnbatch.training.recipe import Recipe
@@ -47,7 +48,8 @@ class Fold:
     """One group held out, scored one way.
 
     Attributes:
-        group: the value of the column that was held out; views: how it was scored (`VIEWS`).
+        group: the value of the column that was held out, all of them (`D1 and d1`) where some read the same.
+        views: how it was scored (`VIEWS`).
         n, n_mn: its cells, and those with a micronucleus.
         auc, low, high: with the 95 % bootstrap interval over cells; nan where the group has one class only.
     """
@@ -64,13 +66,16 @@ class Fold:
 def cross_validate(request: Request, recipe: Recipe, say: Callable[[str], None]) -> list[Fold]:
     """Hold out every group of the labels (donor, else slide) in turn; tables are written to `request.out`.
 
+    Donors (slides) whose names read the same are one group: of one person, cells on both sides would flatter the AUC.
     A group that an earlier, interrupted call has finished is not trained again.
 
     Raises:
         TrainingError: fewer than two groups, a folder that holds the cross-validation of something else, or training
             data that cannot give a model.
+        UsageError: a device that is not there.
     """
-    cells = told_cells(request.data, say, request.options)
+    chosen_device(request.device)
+    cells = held_out_together(told_cells(request.data, say, request.options), say)
     groups = sorted({cell.group for cell in cells})
     if len(groups) < 2 or "" in groups:
         raise TrainingError(

@@ -24,7 +24,7 @@ from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.networks.network import StreamNetwork
 from mnbatch.training.augmentation import normalise_for
-from mnbatch.training.card_writing import card_fields, served_stains
+from mnbatch.training.card_writing import card_fields, check_card_words, served_stains
 from mnbatch.training.pool_feed import Pool, score
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Preparer
@@ -66,6 +66,7 @@ def average_models(ingredients: Ingredients, request: Request, recipe: Recipe, s
         ModelError: a model that is missing, altered or of another kind.
         TrainingError: models that cannot be averaged, or crops on which nothing can be measured.
     """
+    check_card_words(request.name, request.version, request.licence)
     models = [_without_counter(load_model(path)) for path in ingredients.models]
     _check(models, ingredients, recipe)
     network = _average(models, ingredients.shares)

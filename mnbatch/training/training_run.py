@@ -11,18 +11,20 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from mnbatch.errors import ModelError, TrainingError
+from mnbatch.errors import ModelError
 from mnbatch.evaluation.labelled_cells import LabelledCell, in_both, load_crops, split_cells, told_cells
 from mnbatch.files import write_files
 from mnbatch.imaging.preparation import ContrastRule, Preparation, ZoomRule
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.catalogue import verify_model
+from mnbatch.inference.classifier import pick_device
 from mnbatch.inference.model_directory import write_model_directory
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
 from mnbatch.training.augmentation import Normalise, normalise_for
-from mnbatch.training.card_writing import asked_stains, card_fields, served_stains
+from mnbatch.training.card_writing import asked_stains, card_fields, check_card_words, served_stains
 from mnbatch.training.checkpoint import Checkpoint, Key, card_only, made_key, training_key
 from mnbatch.training.fresh_pools import FreshPools
+from mnbatch.training.held_out_groups import held_out_together
 from mnbatch.training.initial_weights import started, tie_colours
 from mnbatch.training.pool_feed import Pool, pool_trainer, score
 from mnbatch.training.recipe import Recipe
@@ -49,8 +51,12 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
     Raises:
         TrainingError: data, recipe or weights that cannot give a model, found before training where possible.
         MismatchError: another training is kept beside the model directory.
+        StorageError: the folder beside it is of something else.
+        UsageError: a device that is not there, or a name that no card may have.
     """
     chosen_device(request.device)
+    # Without a name the model has the network's; one that is not known is refused with the names that are.
+    check_card_words(request.name if request.name != request.network else "", request.version, request.licence)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     if request.threads:
         torch.set_num_threads(request.threads)
@@ -257,7 +263,7 @@ def _cells(request: Request, say: Callable[[str], None]) -> tuple[list[LabelledC
     cells = told_cells(request.data, say, request.options)
     if request.validation is not None:
         return cells, told_cells(request.validation, say, request.options)
-    return split_cells(cells, request.validation_share, request.seed)
+    return split_cells(held_out_together(cells, say), request.validation_share, request.seed)
 
 
 def _split_warning(request: Request, cells: Sequence[LabelledCell]) -> str:
@@ -272,16 +278,12 @@ def _split_warning(request: Request, cells: Sequence[LabelledCell]) -> str:
 
 
 def chosen_device(name: str) -> torch.device:
-    """The device of a name, `auto` for a GPU where there is one.
+    """The one device of a name, `auto` for a GPU where there is one.
 
     Raises:
-        TrainingError: a GPU was asked for and there is none.
+        UsageError: not a device, or not there.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise TrainingError("There is no CUDA device here.", "Train with --device cpu.")
-    return torch.device(name)
+    return pick_device(name)
 
 
 def finished_network(network: nn.Module, recipe: Recipe) -> nn.Module:

@@ -12,6 +12,7 @@ from mnbatch.app.inspection import NothingFoundError, draw_history, scan_export,
 from mnbatch.app.out_status import out_status
 from mnbatch.app.rebuild import rebuild_after_change
 from mnbatch.errors import NoInputError, UsageError
+from mnbatch.imaging.walk import EMPTY
 from mnbatch.results.commit import write_record
 from mnbatch.results.lock import hold_lock
 from mnbatch.results.paths import OutPaths
@@ -114,4 +115,5 @@ def test_refusals(export, tmp_path):
     with pytest.raises(NothingFoundError) as refused:
         scan_export(export, input="crops")
     assert refused.value.exit_code == 4
+    assert refused.value.found.reasons.pop(EMPTY) == 1
     assert list(refused.value.found.reasons.values()) == [1]

@@ -3,6 +3,7 @@
 import pytest
 
 from mnbatch.cli.status_text import quick_status
+from mnbatch.results.batch import Batch, write_batch
 from mnbatch.results.store import Store
 from tests.in_process import mnbatch
 from tests.report.conftest import add_failed, add_slide
@@ -45,3 +46,13 @@ def test_what_it_does_not_know_is_left_to_typer(words, capsys):
 def test_a_settings_file_in_the_environment_is_left_to_typer(monkeypatch):
     monkeypatch.setenv("MNBATCH_CONFIG", "settings.toml")
     assert quick_status(["status", "x"]) is None
+
+
+def test_an_out_without_a_manifest_says_so_in_words(tmp_path):
+    store = Store(tmp_path / "out")
+    add_failed(store, "s1", "no model serves its stain")
+    write_batch(store.paths, Batch("/e", "donor-slide", False))
+    out = store.paths.root
+    line = next(line for line in mnbatch("status", out).stdout.splitlines() if line.startswith("latest run: "))
+    assert line.startswith("latest run: not known, since OUT has no manifest.json: its slides were scored by jobs")
+    assert "None" not in line

@@ -1,5 +1,6 @@
 """`mnbatch score`: jobs of a batch system score the slides of one plan beside each other."""
 
+import csv
 import json
 import shutil
 import signal
@@ -95,6 +96,141 @@ def test_a_killed_job_is_done_again_and_its_hold_is_taken_over_at_once(planned):
     assert mnbatch("score", out, "--slides", plan, "--run", "other").returncode == 11  # node17 may live
     assert mnbatch("score", out, "--slides", plan, "--run", "array-79").returncode == 0
     assert mnbatch("report", out, "--after", "array-79").returncode == 0
+
+
+def test_what_no_job_scored_waits_in_the_tables_until_it_is_scored(planned, arguments):
+    """Half of the plan: its slides wait, their donors are partial, and neither report nor status says all is well."""
+    out, plan = planned
+    assert mnbatch("score", out, "--slides", plan, "--part", "1/2").returncode == 0
+    before = mnbatch("status", out)
+    assert (before.returncode, "look: 2 slides planned and not scored (0 of 4" in before.stdout) == (8, True)
+    assert "4 slides, 0 done, 0 failed, 2 waiting" in before.stdout
+    token = json.loads(plan.read_text())["run"]
+    for _ in range(2):
+        done = mnbatch("report", out, "--after", token, "--min-cells", 1)
+        assert (done.returncode, "slides: 4, 2 done, 0 failed, 2 waiting" in done.stdout) == (3, True), done.stdout
+        assert "not scored by any job" in done.stdout
+        assert "2 planned slides not scored" in done.stderr
+    after = mnbatch("status", out)
+    assert (after.returncode, "look: 2 slides planned and not scored (2 of 4" in after.stdout) == (8, True)
+    with (out / "donors.csv").open() as table:
+        assert {row["status"] for row in csv.DictReader(table)} == {"partial"}
+    assert mnbatch("score", out, "--slides", plan, "--part", "2/2").returncode == 0
+    done = mnbatch("report", out, "--after", token, "--min-cells", 1)
+    assert (done.returncode, "planned" in done.stderr) == (0, False), done.stdout
+    assert mnbatch("status", out).stdout.startswith("ok:")
+    assert "nothing to do, 4 slides" in mnbatch("run", *arguments, "--out", out).stdout
+
+
+def test_a_run_scores_what_no_job_did_and_forgets_the_plan(planned, arguments):
+    """Also a slide that is gone from the export by then."""
+    out, plan = planned
+    assert mnbatch("score", out, "--slides", plan, "--part", "4/4").returncode == 0
+    assert mnbatch("report", out, "--min-cells", 1).returncode == 3
+    (waiting, *_) = [record for record in Store(out).records() if record.status == "waiting"]
+    shutil.rmtree(arguments[0] / waiting.path)
+    done = mnbatch("run", *arguments, "--out", out)
+    assert (done.returncode, "slides: 3 in OUT, 3 done" in done.stdout) == (0, True), done.stderr
+    assert mnbatch("report", out, "--min-cells", 1).returncode == 0
+    assert mnbatch("status", out).returncode == 0
+
+
+def test_slides_that_were_to_be_scored_again_and_were_not_keep_their_result_and_say_so(planned, arguments):
+    out, plan = planned
+    assert mnbatch("run", *arguments, "--out", out).returncode == 0
+    plan.write_text(mnbatch("run", *arguments, "--out", out, "--no-crops", "--plan-only", "--json").stdout)
+    assert mnbatch("score", out, "--slides", plan, "--run", "again", "--part", "1/2").returncode == 0
+    assert "look: 2 slides planned and not scored (4 of 4" in mnbatch("status", out).stdout
+    done = mnbatch("report", out, "--after", "again")
+    assert (done.returncode, done.stdout.count("not scored again: ")) == (3, 2), done.stdout
+    assert mnbatch("status", out).stdout.count("not scored again: ") == 2
+    done = mnbatch("score", out, "--slides", plan, "--run", "again")
+    assert done.stdout == "slides: 2 scored, 0 failed, 2 were there\n"
+    assert mnbatch("report", out, "--after", "again").returncode == 0
+    assert mnbatch("status", out).returncode == 0
+
+
+def test_a_job_that_is_killed_before_its_first_slide_has_noted_the_plan(planned):
+    out, plan = planned
+    command = [sys.executable, "-c", KILLED, str(out), str(plan)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    done = mnbatch("report", out, "--after", "killed")
+    assert (done.returncode, "slides: 4, 0 done, 0 failed, 4 waiting" in done.stdout) == (3, True), done.stderr
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mnbatch.pipeline import planned_scoring
+planned_scoring._score = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+share = planned_scoring.Share(token="killed", part=(1, 2))
+planned_scoring.score_planned(Path(sys.argv[1]), Path(sys.argv[2]), share)
+"""
+
+
+def test_a_token_that_no_job_had_is_refused(planned):
+    out, plan = planned
+    assert mnbatch("score", out, "--slides", plan, "--run", "array-81").returncode == 0
+    done = mnbatch("report", out, "--after", "array-18")
+    assert (done.returncode, "known are array-81" in done.stderr) == (2, True), done.stderr
+    assert mnbatch("report", out, "--after", "array-81", "--min-cells", 1).returncode == 0
+    assert mnbatch("report", out, "--after", "array-81", "--min-cells", 1).returncode == 0
+
+
+def test_a_report_follows_jobs_that_had_nothing_to_do(planned, arguments):
+    out, plan = planned
+    assert mnbatch("score", out, "--slides", plan, "--run", "array-82").returncode == 0
+    plan.write_text(mnbatch("run", *arguments, "--out", out, "--plan-only", "--json").stdout)
+    assert mnbatch("score", out, "--slides", plan, "--run", "array-83", "--part", "3/9").returncode == 0
+    assert mnbatch("report", out, "--after", "array-83", "--min-cells", 1).returncode == 0
+
+
+def test_the_plan_of_another_out_is_refused(planned, tmp_path):
+    out, plan = planned
+    done = mnbatch("score", tmp_path / "slip", "--slides", plan)
+    assert (done.returncode, f"was made for {out}, not for" in done.stderr) == (5, True), done.stderr
+    assert not (tmp_path / "slip").exists()
+
+
+def test_a_slide_that_is_twice_in_a_plan_is_named(planned):
+    """Two plans that were joined."""
+    out, plan = planned
+    content = json.loads(plan.read_text())
+    content["slides"].append(content["slides"][0])
+    plan.write_text(json.dumps(content))
+    done = mnbatch("score", out, "--slides", plan)
+    said = f"holds the slide {content['slides'][0]['slide_id']} twice"
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert not out.exists()
+
+
+def test_a_slide_of_which_no_cell_can_be_read_counts_as_failed_as_in_the_report(export, arguments, tmp_path):
+    for path in (export / "D1" / "A").iterdir():
+        path.write_bytes(b"")
+    out, plan = tmp_path / "out", tmp_path / "plan.json"
+    plan.write_text(mnbatch("run", *arguments, "--out", out, "--plan-only", "--json").stdout)
+    done = mnbatch("score", out, "--slides", plan)
+    assert (done.returncode, done.stdout) == (3, "slides: 3 scored, 1 failed\n"), done.stderr
+    assert done.stderr.count("failed: ") == 1
+    again = mnbatch("score", out, "--slides", plan)
+    assert (again.returncode, again.stdout) == (3, "slides: 0 scored, 1 failed, 3 were there\n"), again.stderr
+    reported = mnbatch("report", out, "--min-cells", 1)
+    assert (reported.returncode, "3 done, 1 failed" in reported.stdout) == (3, True)
+    said = mnbatch("ack", out, "--slide", "D1/A", "--reason", "the glass is broken", "--by", "A. Person")
+    assert said.returncode == 0, said.stderr
+    known = mnbatch("score", out, "--slides", plan)
+    assert (known.returncode, known.stdout) == (0, "slides: 0 scored, 1 failed, 3 were there\n")
+
+
+def test_what_must_go_goes_from_the_notes_of_a_plan_too(planned):
+    """`forget` before the report of half a plan: no slide of the donor comes back, and none of the text stays."""
+    out, plan = planned
+    assert mnbatch("score", out, "--slides", plan, "--part", "1/2").returncode == 0
+    done = mnbatch("forget", out, "--donor", "D1")
+    assert "D1/" not in "".join(path.read_text() for path in (out / "runs").glob("*.jsonl")), done.stderr
+    again = mnbatch("report", out, "--min-cells", 1)
+    assert "slides: 2, " in again.stdout, again.stdout
+    assert [record.path for record in Store(out).records()] == ["D2/A", "D2/B"]
 
 
 HOLD = """

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
 
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from mnbatch.errors import StorageError, TrainingError
+from mnbatch.errors import StorageError, TrainingError, UsageError
 from mnbatch.evaluation.labelled_cells import LabelledCell, read_labels
 from mnbatch.inference.catalogue import ModelSet, verify_model
 from mnbatch.inference.model_directory import load_model, write_model_directory
@@ -108,6 +109,30 @@ def test_donors_are_held_out_whole_and_every_fold_leaves_both_classes():
     assert all(len(found) == 1 for found in by_donor.values())
     assert set(folds) == set(range(5))
     assert divide(labelled, seed=1) == folds
+
+
+def test_a_donor_under_two_spellings_is_held_out_as_one():
+    told = [(f"s{d}", d, i % 2 == 0) for d in ("D1", "d1", "D1 ", "D2") for i in range(10)]
+    labelled = cells(*told)
+    assert check_cells(labelled) == "donor"
+    folds = divide(labelled, seed=1)
+    assert len({fold for cell, fold in zip(labelled, folds, strict=True) if cell.donor != "D2"}) == 1
+    assert set(folds) == {0, 1}
+    (line,) = adaptation._alike(labelled, "donor")
+    assert "the donors 'D1' and 'D1 ' and 'd1' read the same" in line
+    rates: Any = rates_of_slides(labelled, np.full(len(told), 0.9), 0.5, np.ones(len(told)))
+    assert [row["slide"] for row in rates] == ["sD1", "sD1 ", "sD2", "sd1"], "no report merges them"
+
+
+def test_one_donor_under_two_spellings_is_no_reason_to_hold_out_by_donor():
+    labelled = cells(*[(f"s{d}", d, i % 2 == 0) for d in ("D1", "d1") for i in range(20)])
+    with pytest.raises(TrainingError, match="All cells are of one slide"):
+        check_cells(labelled)  # nor are these two slides: s D1 and s d1 read the same
+    others = cells(*[(slide, d, i % 2 == 0) for slide, d in (("a", "D1"), ("b", "d1")) for i in range(20)])
+    assert check_cells(others) == "slide"
+    assert set(groups_of(others)) == {"a", "b"}
+    (line,) = adaptation._alike(others, "slide")
+    assert "the donors 'D1' and 'd1' read the same: they are one" in line
 
 
 def test_a_class_of_one_slide_alone_cannot_be_judged():
@@ -230,6 +255,23 @@ def test_nothing_is_written_over(tmp_path, base):
     with pytest.raises(StorageError, match="exists already"):
         adapt(request(tmp_path, data, base, SMALL), lambda _: None)
     assert (tmp_path / "own" / "a.png").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "checkpoint.json"])
+def test_a_folder_beside_the_model_that_no_adaptation_made_is_left_alone(tmp_path, base, name):
+    kept = tmp_path / "own.training" / name
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    with pytest.raises(StorageError, match="keeps no training of `mnbatch adapt`"):
+        adapt(request(tmp_path, write_set(tmp_path / "set"), base, SMALL), lambda _: None)
+    assert kept.read_text() == "mine"
+
+
+def test_what_no_training_could_end_with_is_refused_before_the_labels_are_read(tmp_path, base):
+    asked = request(tmp_path, tmp_path / "absent.csv", base, SMALL)
+    for change, words in (({"device": "foo"}, "Unknown device 'foo'"), ({"name": "My Lab"}, "--name 'My Lab' cannot")):
+        with pytest.raises(UsageError, match=words):
+            adapt(replace(asked, **change), lambda _: None)
 
 
 def test_a_chance_that_is_none_is_refused(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnbatch.errors import TrainingError
+from mnbatch.errors import TrainingError, UsageError
 from mnbatch.inference.model_directory import load_model
 from mnbatch.training.model_average import Ingredients, average_models
 from mnbatch.training.recipe import Recipe
@@ -96,3 +96,9 @@ def test_a_recipe_that_prepares_crops_otherwise_is_refused(
     recipe = RECIPE.model_copy(update={"polarity": "as_is"})
     with pytest.raises(TrainingError, match="polarity or contrast"):
         average_models(Ingredients(two_models, (0.5, 0.5)), request_for(crop_folder, tmp_path / "x"), recipe, silent)
+
+
+def test_a_name_that_no_card_may_have_is_refused_before_a_model_is_read(tmp_path: Path) -> None:
+    request = Request(data=tmp_path / "absent", out=tmp_path / "m", name="My Lab")
+    with pytest.raises(UsageError, match="lower-case letters"):
+        average_models(Ingredients((tmp_path / "absent",), (1.0,)), request, RECIPE, silent)

@@ -251,3 +251,23 @@ def test_a_training_stopped_within_an_epoch_ends_with_the_same_weights(pool, tmp
         assert [(e.loss, e.aucs) for e in again.history] == [(e.loss, e.aucs) for e in whole.history]
         for name, tensor in whole.network.state_dict().items():
             assert torch.equal(tensor, again.network.state_dict()[name]), name
+
+
+def test_a_folder_of_something_else_is_neither_gone_on_from_nor_removed(crop_folder, tmp_path):
+    notes = tmp_path / "m.training" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    for restart in (False, True):
+        with pytest.raises(StorageError, match="keeps no training of `mnbatch train`"):
+            train_model(request(crop_folder, tmp_path / "m", restart=restart), TINY, lambda line: None)
+    assert notes.read_text() == "mine"
+
+
+def test_a_person_s_files_beside_a_training_outlive_it_and_its_restart(stopped):
+    folder = stopped.out.with_name("m.training")
+    for name in ("notes.txt", "weights.safetensors"):
+        (folder / name).write_text("mine")
+    train_model(stopped, TINY, lambda line: None)
+    with pytest.raises(Killed):
+        train_model(replace(stopped, restart=True), TINY, killed_after(1))
+    assert [(folder / name).read_text() for name in ("notes.txt", "weights.safetensors")] == ["mine", "mine"]

@@ -2,14 +2,14 @@
 
 import csv
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mnbatch.errors import TrainingError
+from mnbatch.errors import TrainingError, UsageError
 from mnbatch.training import cross_validation
 from mnbatch.training.cross_validation import VIEWS, Fold, cross_validate, spread
 from mnbatch.training.recipe import Recipe
@@ -140,3 +140,27 @@ def test_a_group_with_one_class_has_no_auc_and_leaves_the_spread(three_slides: P
 def test_the_spread_is_mean_smallest_and_largest() -> None:
     folds = [Fold(g, "one pass", 9, 4, value, 0.0, 1.0) for g, value in (("a", 0.9), ("b", 0.7), ("c", float("nan")))]
     assert spread(folds, "one pass") == (pytest.approx(0.8), 0.7, 0.9)  # type: ignore[comparison-overlap]
+
+
+def test_a_device_that_is_none_is_refused_before_anything_is_trained(three_slides: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(UsageError, match="Unknown device 'foo'"):
+        cross_validate(replace(request_for(three_slides, tmp_path / "out"), device="foo"), RECIPE, said.append)
+    assert said == []
+
+
+def test_slides_that_read_the_same_are_one_group(
+    three_slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_slides.write_text(three_slides.read_text().replace(",b\n", ",A\n"))
+    held: list[tuple[str, set[str]]] = []
+
+    def watched(self, group, rest, held_out):
+        held.append((group, {cell.slide for cell in held_out}))
+        return []
+
+    monkeypatch.setattr(cross_validation._Folds, "fold", watched)
+    said: list[str] = []
+    cross_validate(request_for(three_slides, tmp_path / "out"), RECIPE, said.append)
+    assert held == [("A and a", {"A", "a"}), ("c", {"c"})]
+    assert "'A' and 'a' read the same" in said[0]

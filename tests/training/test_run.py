@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from mnbatch.training import training_pools
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_request import Request
-from mnbatch.training.training_run import train_model
+from mnbatch.training.training_run import _cells, train_model
+from tests.in_process import mnbatch
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
@@ -134,6 +136,43 @@ def test_errors_of_the_data_come_before_anything_is_made(tmp_path, crop_folder):
         train_model(Request(crop_folder, tmp_path / "m", crop_folder, init="absent.pth"), TINY, lines.append)
     assert [line for line in lines if not line.startswith("warning")] == []
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "word", "said"),
+    [
+        ("--device", "foo", "Unknown device 'foo'"),
+        ("--device", "cuda:99", "this machine offers"),
+        ("--name", "My Lab", "For example --name my-lab."),
+        ("--licence", "", "--licence is empty"),
+    ],
+)
+@pytest.mark.parametrize("way", [[], ["--cross-validate"], ["--counts"]])
+def test_what_no_training_could_end_with_is_refused_at_the_start(crop_folder, tmp_path, option, word, said, way):
+    done = mnbatch("train", crop_folder, "--out", tmp_path / "m", "--init", "random", option, word, *way)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+    assert list(tmp_path.glob("m*")) == []
+
+
+def test_a_network_that_is_not_known_is_no_matter_of_the_name(crop_folder, tmp_path):
+    done = mnbatch("train", crop_folder, "--out", tmp_path / "m", "--init", "random", "--network", "ResNet 18")
+    assert done.returncode == 2
+    assert "--name" not in done.stderr
+
+
+def test_a_donor_under_two_spellings_is_not_divided(crop_folder, tmp_path):
+    table = crop_folder / "labels.csv"
+    rows = [f"{label}/{n}.png,{label},{('D1', 'd1', 'D2', 'D3')[n % 4]}" for label in ("mn", "nomn") for n in range(8)]
+    table.write_text("\n".join(["file,label,donor", *rows]))
+    asked = Request(table, tmp_path / "m", init="random", device="cpu")
+    for seed in range(6):
+        said: list[str] = []
+        parts = _cells(replace(asked, seed=seed), said.append)
+        sides = [{cell.path.stem for cell in part if int(cell.path.stem) % 4 < 2} for part in parts]
+        assert set() in sides, "D1 and d1 are on one side"
+        assert any("'D1' and 'd1' read the same" in line for line in said)
 
 
 def damage(folder, what):

@@ -20,6 +20,7 @@ from mnbatch.inference.model_directory import LoadedModel, load_model, write_mod
 from mnbatch.inference.network_features import Described, describe, stream_network
 from mnbatch.training.counting.counter_fit import PRIOR, Counts, Features, Ratio, fit_ratio, prior_weights
 from mnbatch.training.counting.counter_material import Material, Own, Source
+from mnbatch.training.held_out_groups import held_out_together
 from mnbatch.training.training_pools import Sources
 
 # What the card of a counting model says: how the counter was fitted, and how good its counts are.
@@ -236,7 +237,7 @@ def counted_cells(request: ExtendRequest, say: Say) -> tuple[list[LabelledCell],
     if request.validation is not None:
         held_out = told_cells(request.validation, say, request.options)
     else:
-        cells, held_out = split_cells(cells, request.validation_share, request.seed)
+        cells, held_out = split_cells(held_out_together(cells, say), request.validation_share, request.seed)
     for part, where in ((cells, request.data), (held_out, request.validation or request.data)):
         if not any(cell.n_mn for cell in part):
             raise TrainingError(

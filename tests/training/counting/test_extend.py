@@ -20,7 +20,13 @@ from mnbatch.evaluation.evaluation_run import evaluate
 from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.model_directory import load_model, write_model_directory
 from mnbatch.networks import ARCHITECTURES
-from mnbatch.training.counting.counting_model import COUNTS_NOTHING, COUNTS_ROUGHLY, ExtendRequest, extend_model
+from mnbatch.training.counting.counting_model import (
+    COUNTS_NOTHING,
+    COUNTS_ROUGHLY,
+    ExtendRequest,
+    counted_cells,
+    extend_model,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -204,6 +210,17 @@ class Dense(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classifier(x.flatten(1))
+
+
+def test_slides_that_read_the_same_are_held_out_together(labels, tmp_path):
+    table = labels.with_name("alike.csv")
+    table.write_text(labels.read_text().replace("S1", "s0"))
+    for seed in range(6):
+        said: list[str] = []
+        parts = counted_cells(ExtendRequest(tmp_path, table, tmp_path, seed=seed), said.append)
+        sides = [{cell.slide for cell in part} for part in parts]
+        assert sum(bool(side & {"S0", "s0"}) for side in sides) == 1
+        assert any("'S0' and 's0' read the same" in line for line in said)
 
 
 def test_a_network_that_cannot_count_is_refused(labels, tmp_path, monkeypatch):

@@ -1,0 +1,211 @@
+"""Slides that jobs of `mnbatch score` were given: what none of them scored is known to reports and to `status`.
+
+Each job notes all slides of its plan in `runs/` before it scores, not its own part alone: a job that never starts can
+say nothing of its slides. All jobs of a plan write the same file, whole, so it matters neither who is first nor who
+is killed. A line is a slide, as in a log, so that `forget` removes those of slides that must go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mnbatch.errors import StorageError, UsageError
+from mnbatch.intake import parse_json, read_bytes, reason
+from mnbatch.results.commit import is_damaged, read_record
+from mnbatch.results.lock import check_still_held, read_holder
+from mnbatch.results.manifest import now
+from mnbatch.results.out_files import storage_errors, write_atomically
+from mnbatch.results.paths import OutPaths
+from mnbatch.results.record_view import PLANNED, RecordView, view_of
+from mnbatch.results.records import SlideRecord, Waiting
+from mnbatch.results.roster import Missing
+from mnbatch.results.store import Store
+
+LONGEST_WAIT = 86_400.0
+"""Seconds after which a planned slide waits for too long, as one that waits for its files does."""
+
+_NOTE = re.compile(r"planned-([A-Za-z0-9._-]{1,64})-[0-9a-f]{16}\.jsonl")
+_LETTERS = 24
+_NEXT_STEP = "Start its job of `mnbatch score` again, or use `mnbatch run` on the export."
+
+
+@dataclass(frozen=True, slots=True)
+class NotedSlide:
+    """A slide of a plan.
+
+    Attributes:
+        record: what a record says of it before it is scored.
+        was: `state_of` its record when the plan was made.
+        since: when a job first noted it, UTC; "" before one did.
+    """
+
+    record: SlideRecord
+    was: str
+    since: str = ""
+
+
+def state_of(record: SlideRecord | None) -> str:
+    """What tells a result from any other of its slide; "" for none. That newer files wait makes no other result."""
+    if record is None:
+        return ""
+    text = record.model_copy(update={"waiting": None}).model_dump_json()
+    return hashlib.blake2b(text.encode()).hexdigest()[:_LETTERS]
+
+
+def note_plan(paths: OutPaths, token: str, slides: Sequence[NotedSlide]) -> None:
+    """Note the slides of a plan, and that jobs of this token work in OUT.
+
+    Raises:
+        LockHeldError: another run took OUT over.
+        StorageError: it cannot be written.
+    """
+    lines = [json.dumps({"was": one.was, "record": one.record.model_dump(mode="json")}) for one in slides]
+    digest = hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
+    path = paths.runs / f"planned-{token}-{digest}.jsonl"
+    with storage_errors(path):
+        # One that is there keeps since when its slides wait.
+        if path.exists() and (path.stat().st_size or not lines):
+            return
+    head = [json.dumps({"since": now()})] if lines else []
+    check_still_held(paths.lock)
+    write_atomically(path, "".join(f"{line}\n" for line in head + lines).encode(), durable=True)
+
+
+def refuse_unknown_token(paths: OutPaths, token: str) -> None:
+    """Refuse a token under which no job worked in OUT, where jobs of others are known to have done.
+
+    Raises:
+        UsageError: it is none of theirs.
+    """
+    known = {match[1] for path in paths.plan_notes if (match := _NOTE.fullmatch(path.name))}
+    holder = read_holder(paths.lock)
+    if known and token not in known and (holder is None or holder.token != token):
+        raise UsageError(
+            f"No job of `mnbatch score` with the token {token[:80]!r} has worked in {paths.root}; "
+            f"known are {', '.join(sorted(known)[:5])}.",
+            "Check --after and the logs of the jobs; without --after a report is made of what is there.",
+        )
+
+
+def settle_plans(store: Store) -> tuple[Missing, ...]:
+    """Let slides that were planned and are not scored wait in the tables, and forget plans of which all are.
+
+    The caller holds OUT.
+
+    Returns:
+        Slides that were planned and are not scored.
+
+    Raises:
+        StorageError: a note cannot be read, or a record not be written.
+    """
+    missing: dict[str, Missing] = {}
+    for path in _written(store.paths):
+        left = [(one, record) for one in _read(path) if not _is_tried(record := _record(store.paths, one), one.was)]
+        for one, record in left:
+            waits = _as_waiting(one, record)
+            assert waits.waiting is not None
+            if waits != record:
+                store.put_record(waits)
+            missing.setdefault(waits.slide_id, Missing(waits.slide_id, waits.waiting.text))
+        if not left:
+            _end(path)
+    return tuple(missing.values())
+
+
+def end_plans(paths: OutPaths) -> None:
+    """Forget all plans: a run has settled every slide of the export. The caller holds OUT."""
+    for path in _written(paths):
+        _end(path)
+
+
+def with_planned(paths: OutPaths, views: Sequence[RecordView]) -> list[RecordView]:
+    """The records, with slides that are planned and not scored among them; nothing is written.
+
+    Raises:
+        StorageError: a note cannot be read.
+    """
+    known = {view.slide_id: view for view in views}
+    for path in _written(paths):
+        for one in _read(path):
+            slide_id = one.record.slide_id
+            view = known.get(slide_id)
+            if view is not None and not one.was:
+                # Its first result came since, or it waits as it is.
+                continue
+            record = _record(paths, one)
+            if _is_tried(record, one.was):
+                continue
+            found = view_of(_as_waiting(one, record).model_dump())
+            known[slide_id] = found if view is None else replace(view, waits=found.waits, planned=True)
+    return sorted(known.values(), key=lambda view: (view.path, view.slide_id))
+
+
+def _written(paths: OutPaths) -> list[Path]:
+    with storage_errors(paths.runs):
+        return [path for path in paths.plan_notes if path.stat().st_size]
+
+
+def _end(path: Path) -> None:
+    # Its name still tells the token, for `mnbatch report --after`.
+    write_atomically(path, b"")
+
+
+def _record(paths: OutPaths, one: NotedSlide) -> SlideRecord | None:
+    return read_record(paths.slide(one.record.slide_id))
+
+
+def _is_tried(record: SlideRecord | None, was: str) -> bool:
+    """Whether a slide has what it had not when it was planned, also a failure; a damaged record is reported as one."""
+    if record is None:
+        return False
+    return is_damaged(record) or (record.status != "waiting" and state_of(record) != was)
+
+
+def _as_waiting(one: NotedSlide, record: SlideRecord | None) -> SlideRecord:
+    """The record of a planned slide that is not scored; an earlier result stays, and its record says so."""
+    since = f"{one.since[:10]} {one.since[11:16]} UTC"
+    new = record is None or record.status in ("waiting", "copy")
+    text = f"planned to be scored{'' if new else ' again'} since {since}, and not scored by any job"
+    waiting = Waiting(
+        since=one.since,
+        seen=one.since,
+        runs=1,
+        state=PLANNED,
+        same_since=one.since,
+        overdue=_age(one.since) > LONGEST_WAIT,
+        text=text,
+    )
+    if record is not None and not new:
+        return record.model_copy(update={"waiting": waiting})
+    said = {"status": "waiting", "reason": text, "next_step": _NEXT_STEP, "waiting": waiting}
+    return one.record.model_copy(update=said)
+
+
+def _age(since: str) -> float:
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _read(path: Path) -> list[NotedSlide]:
+    since, found = "", []
+    try:
+        for line in read_bytes(path).splitlines():
+            row = parse_json(line)
+            if "since" in row:
+                since = str(row["since"])
+            else:
+                found.append(NotedSlide(SlideRecord.model_validate(row["record"]), str(row["was"]), since))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{path}, the slides of a plan, cannot be understood: {reason(error)}.",
+            "Remove it, then use `mnbatch run` on the export: it scores what is not scored.",
+        ) from error
+    return found
