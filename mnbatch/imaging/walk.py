@@ -139,6 +139,8 @@ class Walk:
         self._seen: set[tuple[int, int]] = set()
         self._open: dict[str, _Group] = {}
         self._above: dict[str, dict[str, str]] = {}
+        self._misplaced: list[_Group] = []
+        self._placed = False
         self.unfitting = 0
 
     def slides(self) -> Iterator[Slide]:
@@ -155,6 +157,16 @@ class Walk:
                 yield from self._closed(None)
             stack.extend(_join(folder, entry.name) for entry in reversed(listing.folders))
         yield from self._closed(None)
+        yield from self._folders_without_place()
+
+    def _folders_without_place(self) -> Iterator[Slide]:
+        """Failed slides where other images have a place; where none has, the layout is at fault, not the folders."""
+        for group in self._misplaced:
+            if self._placed:
+                yield self._slide(group)
+            else:
+                for file in group.files:
+                    self._skip(file.path, f"{UNFITTING} '{self.layout.name}'")
 
     def _closed(self, folder: str | None) -> Iterator[Slide]:
         """Slides to which nothing can come any more when the walk enters `folder` (None: all of them)."""
@@ -527,14 +539,12 @@ class Walk:
         return [(entry, _join(folder, entry.name), place) for entry, place in taken if place is not None]
 
     def _fail_folder(self, folder: str, images: list[os.DirEntry[str]]) -> None:
-        """A whole folder of images at a place where the layout has none may be a slide: it is one, and failed."""
-        group = self._open.setdefault(folder, _Group(Place(folder.rpartition("/")[2], None, folder, folder)))
+        """A whole folder of images at a place where the layout has none may be a slide (`_folders_without_place`)."""
+        group = _Group(Place(folder.rpartition("/")[2], None, folder, folder))
         group.files = [_source_file(entry.path, _join(folder, entry.name)) for entry in images]
-        layout = self.layout
-        group.refused = (
-            say("no-place", count=len(images), layout=layout.name, pattern=layout.pattern),
-            say("no-place-do"),
-        )
+        why = say("no-place", count=len(images), layout=self.layout.name, pattern=self.layout.pattern)
+        group.refused = why, say("no-place-do")
+        self._misplaced.append(group)
 
     def _take(self, entry: os.DirEntry[str], path: str, place: Place) -> None:
         try:
@@ -546,6 +556,7 @@ class Walk:
         except OSError:
             # It is there and cannot be examined: the reader will say so, and the cell counts as unreadable.
             file = SourceFile(path, 0, 0)
+        self._placed = True
         self._open.setdefault(place.path, _Group(place)).files.append(file)
 
     def _skip(self, path: str, reason: str) -> Skipped:

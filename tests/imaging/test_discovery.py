@@ -315,3 +315,34 @@ def test_an_image_whose_extension_is_misspelled_fails_its_slide(export: Path, na
     [slide] = find_slides(export)
     assert slide.refused is not None
     assert slide.path == "s"
+
+
+def test_a_folder_without_a_place_fails_where_other_images_have_one(export: Path) -> None:
+    put(export, "D1/a/1.png")
+    put(export, "D5/1.png", seed=1)
+    put(export, "D5/2.png", seed=2)
+    slides, skipped = found(export, layout="donor-slide-folders")
+    taken, failed = slides
+    assert (taken.path, taken.refused) == ("D1/a", None)
+    assert failed.path == "D5"
+    assert paths(failed) == ["D5/1.png", "D5/2.png"]
+    assert failed.refused is not None
+    assert skipped == {}
+
+
+def test_where_no_image_has_a_place_the_layout_is_at_fault(export: Path) -> None:
+    put(export, "D1/1.png")
+    put(export, "D5/1.png", seed=1)
+    skipped: list[Skipped] = []
+    with pytest.raises(NoInputError, match="2 image files do not fit"):
+        list(find_slides(export, layout="donor-slide-folders", explain=skipped.append))
+    assert sorted(item.path for item in skipped) == ["D1/1.png", "D5/1.png"]
+
+
+def test_an_empty_folder_at_the_place_of_a_slide_is_said(export: Path) -> None:
+    put(export, "D1/a/1.png")
+    (export / "D1/b").mkdir()
+    (export / "empty").mkdir()
+    slides, skipped = found(export, layout="donor-slide-folders")
+    assert [slide.path for slide in slides] == ["D1/a"]
+    assert skipped == {"D1/b": walk.EMPTY}
