@@ -237,7 +237,7 @@ class Walk:
             else:
                 self._refuse_folder(folder, error)
             return None
-        if not found and folder and self._is_slide_folder(folder):
+        if folder and all(is_system_litter(entry.name) for entry in found) and self._is_slide_folder(folder):
             self._skip(folder, EMPTY)
         return self._sorted(folder, found)
 

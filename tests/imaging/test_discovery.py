@@ -342,7 +342,10 @@ def test_where_no_image_has_a_place_the_layout_is_at_fault(export: Path) -> None
 def test_an_empty_folder_at_the_place_of_a_slide_is_said(export: Path) -> None:
     put(export, "D1/a/1.png")
     (export / "D1/b").mkdir()
+    (export / "D1/c").mkdir()
+    (export / "D1/c/Thumbs.db").write_bytes(b"")
     (export / "empty").mkdir()
     slides, skipped = found(export, layout="donor-slide-folders")
     assert [slide.path for slide in slides] == ["D1/a"]
-    assert skipped == {"D1/b": walk.EMPTY}
+    assert skipped.pop("D1/c/Thumbs.db")
+    assert skipped == dict.fromkeys(("D1/b", "D1/c"), walk.EMPTY)
