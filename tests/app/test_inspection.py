@@ -116,5 +116,5 @@ def test_refusals(export, tmp_path):
         scan_export(export, input="crops")
     assert refused.value.exit_code == 4
     reasons = refused.value.found.reasons
-    assert reasons[EMPTY] == 1
+    assert reasons[EMPTY] == 2
     assert [number for reason, number in reasons.items() if reason != EMPTY] == [1]
