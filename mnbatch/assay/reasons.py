@@ -165,7 +165,7 @@ TEXTS: dict[str, str] = {
     "vendor-file-do": "{step}, and use that in its place; see docs/exports.md.",
     "folder-unreadable": "The folder {folder} cannot be read ({error}): which slides it holds is not known.",
     "folder-unreadable-do": "Give this user the right to read it, or check the share and the disk; then run again.",
-    "no-place": "{count} images lie where the layout {layout} ({pattern}) has no slide, so they are not counted.",
+    "no-place": "its images ({count}) lie where the layout {layout} ({pattern}) has no slide, so they are not counted.",
     "no-place-do": "Move them to the folder of their slide, choose a layout that fits (--layout; `mnbatch scan EXPORT "
     "--explain`), or take the folder out of the export.",
     "archive-files": "{files}: an archive, which mnbatch does not unpack.",

@@ -130,6 +130,13 @@ EMOJI = (
 )
 
 
+def _write_review(path: Path, columns: Sequence[str], rows: Sequence[dict[str, object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, quoting=csv.QUOTE_ALL)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def make_names(seed: int, count: int) -> list[str]:
     """Names of file systems (bytes that are no UTF-8 as surrogates), all different, none that a crawl leaves out."""
     rng = random.Random(seed)
@@ -376,6 +383,7 @@ class _Round:
         self._said(self._mnbatch(*run, "--samples", str(sheet)), (0, 2))
 
     def _reviews(self) -> None:
+        from mnbatch.assay.alike_names import alike_names
         from mnbatch.results.store import Store
         from mnbatch.review.decisions import COLUMNS, parse_decision
         from mnbatch.review.review_import import queues_of
@@ -392,11 +400,16 @@ class _Round:
                     continue
                 taken.append(replace(decision, reviewer=name))
                 rows.append(row)
+        # Of names that read the same one is taken, and the other refused.
+        groups = alike_names([decision.reviewer.strip() for decision in taken])
+        second = {name for _, *others in groups for name in others}
         path = self._folder / "review.csv"
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, quoting=csv.QUOTE_ALL)
-            writer.writeheader()
-            writer.writerows(rows)
+        if second:
+            _write_review(path, COLUMNS, rows)
+            self._said(self._mnbatch("review", "import", str(self._out), str(path)), (2,))
+            both = [one for one in zip(taken, rows, strict=True) if one[0].reviewer.strip() not in second]
+            taken, rows = [decision for decision, _ in both], [row for _, row in both]
+        _write_review(path, COLUMNS, rows)
         if rows and self._said(self._mnbatch("review", "import", str(self._out), str(path)), (0,)):
             said = self._mnbatch("review", "status", str(self._out), "--json")
             known = json.dumps(json.loads(said.stdout), ensure_ascii=False) if said.code == 0 else ""

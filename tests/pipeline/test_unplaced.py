@@ -39,7 +39,7 @@ def test_a_folder_of_images_one_level_too_high_is_a_failed_slide(settings, expor
     assert outcome.exit_code == 3
     failed = rows(tmp_path / "out")["D5"]
     assert failed["status"] == "failed"
-    assert "6 images lie where the layout donor-slide-folders" in failed["reason"]
+    assert "its images (6) lie where the layout donor-slide-folders" in failed["reason"]
     assert outcome.unplaced == []
 
 
