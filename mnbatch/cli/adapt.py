@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -61,14 +58,14 @@ def adapt(
     model cannot be read; 130, 143 stopped.
     """
     from mnbatch.app.scoring_model import model_that_scored
+    from mnbatch.inference.classifier import pick_device
     from mnbatch.training.adaptation import AdaptRequest
     from mnbatch.training.adaptation import adapt as adapt_model
     from mnbatch.training.adapting_place import adapting_place
     from mnbatch.training.card_writing import check_card_words
-    from mnbatch.training.training_run import chosen_device
 
     _check_stain(stain)
-    chosen_device(device)
+    pick_device(device)
     check_card_words(name or "", version, "not stated")
     changes = {"epochs": epochs, "cells_per_epoch": cells}
     with _ended_by_signals(), adapting_place() as place:
@@ -150,36 +147,28 @@ def _ended_by_signals() -> Iterator[None]:
 
     A second signal ends the process in a moment, whatever is stuck.
     """
-    from mnbatch.pipeline.interrupts import LAST_SECONDS, SIGNALS
+    from mnbatch.pipeline.interrupts import handling_signals, leave_soon
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     stopped: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stopped:
-            timer = threading.Timer(LAST_SECONDS, os._exit, [128 + number])
-            timer.daemon = True
-            timer.start()
+            leave_soon(number)
             return
         stopped.append(number)
         for drawing in multiprocessing.active_children():
             drawing.terminate()  # else the end waits until they have drawn their cells
         raise KeyboardInterrupt  # no library takes it for an error of its own
 
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
-    try:
-        yield
-    except BaseException as error:
-        if not stopped:
-            raise
-        stop = Interrupted(stopped[0])
-        stop.message = "Interrupted; the folds that are finished are kept."
-        raise stop from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handling_signals(handle):
+        try:
+            yield
+        except BaseException as error:
+            if not stopped:
+                raise
+            stop = Interrupted(stopped[0])
+            stop.message = "Interrupted; the folds that are finished are kept."
+            raise stop from error
 
 
 def _tell(done: Adapted, base: VerifiedModel, out: Path) -> None:

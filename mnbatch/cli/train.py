@@ -112,14 +112,15 @@ def train(
 
     The training is kept in MODEL_DIR.training/ after every epoch: the same command again goes on from there.
     """
+    from mnbatch.inference.classifier import pick_device
     from mnbatch.training.card_writing import check_card_words
     from mnbatch.training.counting.counting_model import ExtendRequest, counted_cells, extend_model
     from mnbatch.training.recipe import load_recipe
     from mnbatch.training.training_pools import Sources
     from mnbatch.training.training_request import Request
-    from mnbatch.training.training_run import chosen_device, train_model
+    from mnbatch.training.training_run import train_model
 
-    chosen_device(device)
+    pick_device(device)
     check_card_words(name or "", version, licence)
     said = page_options(nuclear_channel, planes, time, pages, names)
     sources, counting = Sources(nuclei, smears), {} if synthetic_cells is None else {"synthetic_cells": synthetic_cells}

@@ -166,7 +166,7 @@ class Walk:
                 yield self._slide(group)
             else:
                 for file in group.files:
-                    self._skip(file.path, f"{UNFITTING} '{self.layout.name}'")
+                    self._skip_unfitting(file.path)
 
     def _closed(self, folder: str | None) -> Iterator[Slide]:
         """Slides to which nothing can come any more when the walk enters `folder` (None: all of them)."""
@@ -237,20 +237,18 @@ class Walk:
             else:
                 self._refuse_folder(folder, error)
             return None
-        if folder and all(is_system_litter(entry.name) for entry in found) and self._is_slide_folder(folder):
+        if folder and all(is_system_litter(entry.name) for entry in found) and self._slide_at(folder):
             self._skip(folder, EMPTY)
         return self._sorted(folder, found)
 
-    def _is_slide_folder(self, folder: str) -> bool:
-        """Whether images directly in this folder would be a slide named after it."""
+    def _slide_at(self, folder: str) -> Place | None:
+        """Where images directly in this folder would belong, if to a slide that is the folder."""
         place = self.layout.place(_join(folder, "0.tif"), self.root.name)
-        return place is not None and place.path == folder
+        return place if place is not None and place.path == folder else None
 
     def _refuse_folder(self, folder: str, error: OSError) -> None:
         """A folder that cannot be read may hold slides: it is one, and failed."""
-        place = self.layout.place(_join(folder, "0.tif"), self.root.name)
-        if place is None or place.path != folder:
-            place = Place(folder.rpartition("/")[2], None, folder, folder)
+        place = self._slide_at(folder) or _named_after(folder)
         group = self._open.setdefault(folder, _Group(place))
         group.files = [SourceFile(folder, 0, 0)]
         why = say("folder-unreadable", folder=Named("folder", folder), error=foreign_os(error))
@@ -527,20 +525,28 @@ class Walk:
 
     def _fitting(self, folder: str, listing: _Listing) -> list[_Fitting]:
         """Files that the layout knows a place for; the others are said, and fail their folder where it has no place."""
-        places = {entry.name: self.layout.place(_join(folder, entry.name), self.root.name) for entry in listing.files}
-        left = [entry for entry in listing.files if places[entry.name] is None]
+        fitting: list[_Fitting] = []
+        left: list[os.DirEntry[str]] = []
+        for entry in listing.files:
+            path = _join(folder, entry.name)
+            place = self.layout.place(path, self.root.name)
+            if place is None:
+                left.append(entry)
+            else:
+                fitting.append((entry, path, place))
         self.unfitting += len(left)
-        if folder and left and len(left) == len(listing.files) and self.layout.name in PRESETS:
+        if folder and left and not fitting and self.layout.name in PRESETS:
             self._fail_folder(folder, left)
         else:
-            skipped = [self._skip(_join(folder, entry.name), f"{UNFITTING} '{self.layout.name}'") for entry in left]
-            listing.skipped.extend(skipped)
-        taken = [(entry, places[entry.name]) for entry in listing.files]
-        return [(entry, _join(folder, entry.name), place) for entry, place in taken if place is not None]
+            listing.skipped.extend(self._skip_unfitting(_join(folder, entry.name)) for entry in left)
+        return fitting
+
+    def _skip_unfitting(self, path: str) -> Skipped:
+        return self._skip(path, f"{UNFITTING} '{self.layout.name}'")
 
     def _fail_folder(self, folder: str, images: list[os.DirEntry[str]]) -> None:
         """A whole folder of images at a place where the layout has none may be a slide (`_folders_without_place`)."""
-        group = _Group(Place(folder.rpartition("/")[2], None, folder, folder))
+        group = _Group(_named_after(folder))
         group.files = [_source_file(entry.path, _join(folder, entry.name)) for entry in images]
         why = say("no-place", count=len(images), layout=self.layout.name, pattern=self.layout.pattern)
         group.refused = why, say("no-place-do")
@@ -563,6 +569,11 @@ class Walk:
         skipped = Skipped(path, reason)
         self.explain(skipped)
         return skipped
+
+
+def _named_after(folder: str) -> Place:
+    """Of a failed slide that is a folder to which the layout gives no place."""
+    return Place(folder.rpartition("/")[2], None, folder, folder)
 
 
 def _join(folder: str, name: str) -> str:

@@ -51,29 +51,38 @@ class StopFlag:
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[StopFlag]:
+def handling_signals(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Catch the signals while the block runs; outside the main thread, where that is not possible, do nothing."""
-    flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
-        yield flag
+        yield
         return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if flag.signal_number:
-            # Whatever is stuck (a disk, a device, a library): the process is gone in time. All that is true is on disk.
-            _leave_soon(number)
-            raise Interrupted(number)
-        flag.set(number)
-
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
-        yield flag
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _leave_soon(number: int) -> None:
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[StopFlag]:
+    """A flag that the signals set while the block runs."""
+    flag = StopFlag()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if flag.signal_number:
+            # Whatever is stuck (a disk, a device, a library): the process is gone in time. All that is true is on disk.
+            leave_soon(number)
+            raise Interrupted(number)
+        flag.set(number)
+
+    with handling_signals(handle):
+        yield flag
+
+
+def leave_soon(number: int) -> None:
+    """End the process in `LAST_SECONDS`, with the exit code of a signal, if it has not ended by itself."""
+
     def leave() -> None:
         from mnbatch.pipeline.workers import kill_workers
 

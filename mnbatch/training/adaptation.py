@@ -37,6 +37,7 @@ from mnbatch.files import write_files
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.catalogue import VerifiedModel
+from mnbatch.inference.classifier import pick_device
 from mnbatch.inference.model_directory import write_model_directory
 from mnbatch.intake import read_json
 from mnbatch.training.augmentation import normalise_for
@@ -50,7 +51,7 @@ from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_loop import Trained
 from mnbatch.training.training_pools import Labelled, PoolMaker, Sources, labelled_pool
 from mnbatch.training.training_request import Request
-from mnbatch.training.training_run import Clock, chosen_device, finished_network, precision, preparation_of
+from mnbatch.training.training_run import Clock, finished_network, precision, preparation_of
 from mnbatch.training.training_state import Epoch, mean_of
 
 FEWEST_CELLS = 30
@@ -191,7 +192,7 @@ def adapt(request: AdaptRequest, say: Callable[[str], None]) -> Adapted:
             written.
         UsageError: a device that is not there, or a name that no card may have.
     """
-    device = chosen_device(request.device)
+    device = pick_device(request.device)
     check_card_words(request.name, request.version, request.licence)
     if request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())):
         raise StorageError(f"{request.out} exists already.", "Choose a new directory; nothing is written over.")

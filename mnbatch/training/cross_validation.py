@@ -19,6 +19,7 @@ from mnbatch.evaluation.labelled_cells import LabelledCell, load_crops, told_cel
 from mnbatch.evaluation.metrics import Labels, Scores, auc, bootstrap
 from mnbatch.files import write_files
 from mnbatch.inference.card import View
+from mnbatch.inference.classifier import pick_device
 from mnbatch.intake import read_json
 from mnbatch.training.augmentation import normalise_for
 from mnbatch.training.held_out_groups import held_out_together
@@ -29,7 +30,7 @@ from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_loop import Trained
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request
-from mnbatch.training.training_run import chosen_device, preparation_of
+from mnbatch.training.training_run import preparation_of
 from mnbatch.training.training_state import Epoch
 
 STATE = "cross_validation.json"
@@ -74,7 +75,7 @@ def cross_validate(request: Request, recipe: Recipe, say: Callable[[str], None])
             data that cannot give a model.
         UsageError: a device that is not there.
     """
-    chosen_device(request.device)
+    pick_device(request.device)
     cells = held_out_together(told_cells(request.data, say, request.options), say)
     groups = sorted({cell.group for cell in cells})
     if len(groups) < 2 or "" in groups:
@@ -120,7 +121,7 @@ class _Folds:
         pixels = np.stack([self.preparer.crop(crop) for crop in crops])
         watched = [Pool("held out", pixels, labels)] if 0 < labels.sum() < len(labels) else []
         network = self._trained(Labelled(*load_crops(rest, self.preparation)), watched)
-        device, to_input = chosen_device(self.request.device), normalise_for(network, self.recipe.coloured)
+        device, to_input = pick_device(self.request.device), normalise_for(network, self.recipe.coloured)
         return [
             _fold(group, name, score(network, pixels, to_input, device, views), labels) for name, views in VIEWS.items()
         ]
@@ -133,7 +134,7 @@ class _Folds:
             held = ", ".join(f"{value:.3f}" for value in epoch.aucs.values())
             self.say(f"  epoch {epoch.number}/{recipe.epochs}: loss {epoch.loss:.4f}, held out {held}")
 
-        device = chosen_device(request.device)
+        device = pick_device(request.device)
         pools, to_input = self.maker.training(own), normalise_for(network, recipe.coloured)
         trainer = pool_trainer(
             network=network,

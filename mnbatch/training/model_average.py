@@ -21,6 +21,7 @@ from mnbatch.evaluation.labelled_cells import load_crops, told_cells
 from mnbatch.evaluation.metrics import auc
 from mnbatch.evaluation.pointing_game import Pointing
 from mnbatch.inference.card import ModelCard
+from mnbatch.inference.classifier import pick_device
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.networks.network import StreamNetwork
 from mnbatch.training.augmentation import normalise_for
@@ -31,7 +32,7 @@ from mnbatch.training.synthetic_cells import Preparer
 from mnbatch.training.training_loop import Trained
 from mnbatch.training.training_pools import Labelled, PoolMaker
 from mnbatch.training.training_request import Request
-from mnbatch.training.training_run import chosen_device, preparation_of
+from mnbatch.training.training_run import preparation_of
 from mnbatch.training.training_state import Epoch, mean_of
 
 DRAWN = "evidence_drawn"
@@ -74,7 +75,7 @@ def average_models(ingredients: Ingredients, request: Request, recipe: Recipe, s
     sets = _validation(
         crops=crops, ingredients=ingredients, request=request, recipe=recipe, card=models[0].card, say=say
     )
-    device = chosen_device(request.device)
+    device = pick_device(request.device)
     normalise = normalise_for(network, recipe.coloured)
     scores = {pool.name: score(network.to(device), pool.pixels, normalise, device) for pool in sets}
     aucs = {pool.name: auc(scores[pool.name], pool.labels) for pool in sets}

@@ -54,7 +54,7 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         StorageError: the folder beside it is of something else.
         UsageError: a device that is not there, or a name that no card may have.
     """
-    chosen_device(request.device)
+    pick_device(request.device)
     # Without a name the model has the network's; one that is not known is refused with the names that are.
     check_card_words(request.name if request.name != request.network else "", request.version, request.licence)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
@@ -89,7 +89,7 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
     key |= made_key(training, validation)
     checkpoint.check(key)
     say(f"training on {_numbers(training, fresh)}, starting from {started_from}")
-    say(f"computing in {precision(recipe, chosen_device(request.device))}")
+    say(f"computing in {precision(recipe, pick_device(request.device))}")
     with fresh or nullcontext():
         pools = fresh or training
         return fit(
@@ -137,7 +137,7 @@ def fit(
         kept: where the training is kept after every epoch, and gone on from, and its key; None keeps nothing.
         labelled_looks: of the labelled validation crops, see `card_fields`.
     """
-    device = chosen_device(request.device)
+    device = pick_device(request.device)
     normalise = normalise_for(network, recipe.coloured)
     clock = Clock(recipe, say)
 
@@ -275,15 +275,6 @@ def _split_warning(request: Request, cells: Sequence[LabelledCell]) -> str:
         f"{alone} of {len(cells)} labelled cells have no donor or slide and were divided at random between training "
         "and validation: cells of one slide are alike, so the validation figures are higher than on a new slide."
     )
-
-
-def chosen_device(name: str) -> torch.device:
-    """The one device of a name, `auto` for a GPU where there is one.
-
-    Raises:
-        UsageError: not a device, or not there.
-    """
-    return pick_device(name)
 
 
 def finished_network(network: nn.Module, recipe: Recipe) -> nn.Module:
