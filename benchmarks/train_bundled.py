@@ -137,7 +137,7 @@ def main() -> None:
         init=str(asked.init),
         name=f"attention-alexnet-{asked.stain}",
         crop_width=CROP_WIDTH,
-        version="6",
+        version="7",
         serves=(asked.stain,),
         seed=31,
         network=asked.network,

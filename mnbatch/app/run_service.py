@@ -66,15 +66,19 @@ class PlannedSlide:
     bytes: int
 
 
-def plan_of_run(resolved: ResolvedSettings) -> list[PlannedSlide]:
+def plan_of_run(resolved: ResolvedSettings) -> tuple[list[PlannedSlide], list[str]]:
     """What a run with these settings would do now; nothing is written, and OUT is not held.
+
+    Returns:
+        Its slides, and sentences about images and empty folders that are in no slide.
 
     Raises:
         MnbatchError: what would stop the run before its first slide.
     """
     from mnbatch.pipeline.run import plan_only
 
-    return [
+    plans, unplaced = plan_only(resolved.settings)
+    planned = [
         PlannedSlide(
             slide_id=plan.slide.slide_id,
             path=plan.slide.path,
@@ -83,12 +87,13 @@ def plan_of_run(resolved: ResolvedSettings) -> list[PlannedSlide]:
             files=len(plan.slide.files),
             bytes=sum(file.size for file in plan.slide.files),
         )
-        for plan in plan_only(resolved.settings)
+        for plan in plans
     ]
+    return planned, unplaced
 
 
-def plan_text(resolved: ResolvedSettings) -> Iterator[str]:
-    """The same as one JSON document, in pieces, with all that `mnbatch score` needs.
+def plan_text(resolved: ResolvedSettings) -> tuple[Iterator[str], list[str]]:
+    """The same, the slides as one JSON document, in pieces, with all that `mnbatch score` needs.
 
     Raises:
         MnbatchError: what would stop the run before its first slide.
@@ -97,8 +102,9 @@ def plan_text(resolved: ResolvedSettings) -> Iterator[str]:
     from mnbatch.pipeline.plan_file import plan_lines
     from mnbatch.pipeline.run import plan_only
 
-    plans = plan_only(resolved.settings)
-    return plan_lines(plans, resolved.settings, ModelSet.open(resolved.settings.model))
+    plans, unplaced = plan_only(resolved.settings)
+    models = ModelSet.open(resolved.settings.model)
+    return plan_lines(plans, resolved.settings, models, unplaced), unplaced
 
 
 def _finish(

@@ -285,11 +285,15 @@ def _print_plan(resolved: ResolvedSettings, plan_only: bool, as_json: bool) -> N
     if not plan_only:
         raise UsageError("--json is for --plan-only.", "`mnbatch status OUT --json` is about a run that was made.")
     if as_json:
-        for piece in plan_text(resolved):
+        pieces, unplaced = plan_text(resolved)
+        for piece in pieces:
             typer.echo(piece, nl=False)
-        return
-    for plan in plan_of_run(resolved):
-        typer.echo(f"{plan.action}: {plan.slide_id}{f': {plan.why}' if plan.why else ''}")
+    else:
+        plans, unplaced = plan_of_run(resolved)
+        for plan in plans:
+            typer.echo(f"{plan.action}: {plan.slide_id}{f': {plan.why}' if plan.why else ''}")
+    for sentence in unplaced:
+        typer.echo(f"warning: {sentence}", err=True)
 
 
 def _print_failures(outcome: RunOutcome) -> None:

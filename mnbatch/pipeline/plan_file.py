@@ -58,6 +58,7 @@ class PlanFile:
         versions: of mnbatch and of the packages that numbers may depend on.
         slides: those to be scored.
         out: for which it was made.
+        unplaced: sentences about images and empty folders that are in no slide.
     """
 
     run: str
@@ -66,6 +67,7 @@ class PlanFile:
     versions: Mapping[str, str]
     slides: tuple[PlannedScore, ...]
     out: Path | None = None
+    unplaced: tuple[str, ...] = ()
 
     def part(self, number: int, parts: int) -> PlanFile:
         """The `number`th (from 1) of so many parts that are about alike: slides in turn, the largest first."""
@@ -81,12 +83,19 @@ def settings_elsewhere(settings: RunSettings, models: ModelSet) -> RunSettings:
     return settings.model_copy(update={"export": settings.export.resolve(), "model": model})
 
 
-def plan_lines(plans: Sequence[Plan], settings: RunSettings, models: ModelSet) -> Iterator[str]:
-    """The JSON text of a plan, slide by slide: with all their files they need not be in memory as text."""
+def plan_lines(
+    plans: Sequence[Plan], settings: RunSettings, models: ModelSet, unplaced: Sequence[str] = ()
+) -> Iterator[str]:
+    """The JSON text of a plan, slide by slide: with all their files they need not be in memory as text.
+
+    Args:
+        unplaced: sentences about images and empty folders that are in no slide.
+    """
     head: dict[str, Any] = {
         "plan": PLAN_VERSION,
         "out": str(settings.out.resolve()),
         "pseudonymised": settings.pseudonymise,
+        "not_in_any_slide": list(unplaced),
     }
     if not settings.pseudonymise:
         known = settings_elsewhere(settings, models).model_dump(mode="json")
@@ -164,6 +173,7 @@ def _parsed(content: Any) -> PlanFile:
             if one["action"] == "score"
         ),
         out=Path(_text(content["out"])),
+        unplaced=tuple(map(_text, content.get("not_in_any_slide", ()))),
     )
     _refuse_twice([one.slide.slide_id for one in plan.slides])
     return plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,9 @@ def score_planned(out: Path, plan_path: Path, share: Share, progress: RunProgres
     _check(plan, plan_path, out)
     models, store = ModelSet.open(settings.model), Store(out)
     refuse_other_versions(plan, models.digest)
+    progress = progress or SilentProgress()
+    for sentence in plan.unplaced:
+        progress.warning(sentence)
     noted = [NotedSlide(unscored_record(one.slide, settings), one.was) for one in whole.slides]
     if not noted:
         if store.paths.batch.exists():
@@ -104,7 +108,7 @@ def score_planned(out: Path, plan_path: Path, share: Share, progress: RunProgres
         stop.when_set(lambda: pool.hurry(5.0))
         log = RunLog.start(store.paths)
         done = Scored(log=log.path)
-        job = _Job(store, pool, stop, log, done, progress or SilentProgress(), load_acknowledgements(store.paths))
+        job = _Job(store, pool, stop, log, done, progress, load_acknowledgements(store.paths))
         try:
             _score(_pending(plan.slides, job), Stamps(models, settings), job)
         finally:
@@ -117,7 +121,7 @@ def _settled(plan: PlanFile, share: Share) -> PlanFile:
     given = {"device": share.device, "workers": share.workers}
     settings = plan.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     mine = plan.part(*share.part) if share.part else plan
-    return PlanFile(plan.run, settings, plan.model, plan.versions, mine.slides, plan.out)
+    return dataclasses.replace(plan, settings=settings, slides=mine.slides)
 
 
 def _check(plan: PlanFile, plan_path: Path, out: Path) -> None:

@@ -168,8 +168,8 @@ def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> Run
             log.close()
 
 
-def plan_only(settings: RunSettings) -> list[Plan]:
-    """What a run would do with each slide; nothing is written.
+def plan_only(settings: RunSettings) -> tuple[list[Plan], list[str]]:
+    """What a run would do with each slide, and sentences about what is in no slide; nothing is written.
 
     Raises:
         UsageError: under pseudonyms an OUT has no key before its first run.
@@ -181,11 +181,12 @@ def plan_only(settings: RunSettings) -> list[Plan]:
         raise UsageError("--plan-only needs the codes of an earlier run.", "Leave out --pseudonymise, or run first.")
     with WorkerPool(settings.workers or default_workers(), settings.file_deadline, settings.file_memory) as pool:
         kind = _input_kind(settings, store, models, SilentProgress(), pool)
-    stamps = Stamps(models, settings)
+    stamps, unplaced = Stamps(models, settings), Unplaced()
     slides: Iterator[Slide] = find_slides(
         settings.export,
         layout=settings.layout,
         settle_seconds=settings.settle,
+        explain=unplaced.note,
         kind=kind,
         stated=settings.input != "auto",
         options=stamps.fields.page_options,
@@ -194,7 +195,8 @@ def plan_only(settings: RunSettings) -> list[Plan]:
         slides = _sized(list(slides), settings.samples)
     if settings.pseudonymise:
         slides = map(Pseudonyms(store.paths).slide, slides)
-    return list(plan_slides(slides, store, stamps))
+    plans = list(plan_slides(slides, store, stamps))
+    return plans, unplaced.sentences(settings.layout, named=not settings.pseudonymise)
 
 
 def _sized(slides: list[Slide], sheet: Path) -> Iterator[Slide]:

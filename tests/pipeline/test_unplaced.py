@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from mnbatch.assay.cells import Skipped
 from mnbatch.imaging.walk import EMPTY, UNFITTING
 from mnbatch.pipeline.run import run
 from mnbatch.pipeline.unplaced import Unplaced
+from tests.in_process import mnbatch
 
 
 class Told:
@@ -58,6 +60,27 @@ def test_images_beside_the_folders_and_an_empty_folder_are_said(settings, export
     summary = night(tmp_path / "out", outcome, None, 0)["summary"]
     assert f"* In no slide: {images}\n" in summary
     assert f"* In no slide: {empty}\n" in summary
+
+
+def test_a_plan_says_them_and_every_job_that_scores_it_does(export: Path, models, tmp_path: Path) -> None:
+    shutil.copy(export / "D1/A/cell_000.png", export / "stray.png")
+    (export / "D1/C").mkdir()
+    out = tmp_path / "out"
+    arguments = [export, "--out", out, "--layout", "donor-slide-folders", "--model", models["one"], "--plan-only"]
+    for_people = mnbatch("run", *arguments)
+    planned = mnbatch("run", *arguments, "--json")
+    plan = tmp_path / "plan.json"
+    plan.write_text(planned.stdout)
+    images, empty = json.loads(planned.stdout)["not_in_any_slide"]
+    assert images.startswith("1 image without a place")
+    assert empty.startswith("1 folder where a slide would be is empty (D1/C)")
+    for done in (for_people, planned):
+        assert done.returncode == 0
+        assert done.stderr.splitlines() == [f"warning: {images}", f"warning: {empty}"]
+    job = mnbatch("score", out, "--slides", plan, "--run", "one", "-q")
+    assert job.returncode == 0
+    for sentence in (images, empty):
+        assert " ".join(sentence.split()) in " ".join(job.stderr.split())
 
 
 def test_no_name_is_said_under_pseudonyms(settings, export: Path) -> None:
