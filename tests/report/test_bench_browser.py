@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mnbatch.app.review_service import served
+from mnbatch.assay.alike_names import alike_names
 from mnbatch.report.build import ReportOptions, build_reports
 from mnbatch.results.store import Store
 from mnbatch.review.queue import ReviewPlan, save_plan
@@ -461,6 +462,48 @@ def test_names_that_differ_in_case_are_asked_about(page: Any, built: Store) -> N
         page.execute_script("document.getElementById('who-same').click()")
         assert js(page, "mnbatch.state.reviewer") == "Hold"
         assert len(decided(page)) == 1
+
+
+@pytest.mark.parametrize("other", ["Ho ld", "H\u043eld", "Hol\u200bd", "\uff28old"])
+def test_a_name_that_reads_the_same_is_never_a_second_reviewer(page: Any, built: Store, other: str) -> None:
+    """The import would refuse it: the page asks for another one before a cell is decided under it."""
+    with serving(built) as address:
+        begin(page, address, reviewer="Hold")
+        wait(lambda: ready(page))
+        key(page, "n")
+        wait(lambda: len(read_trail(built.paths, "s1").entries) == 1)
+        take_name(page, other)
+        page.execute_script("document.getElementById('who-other').click()")
+        assert "differs from “Hold” in more than case" in js(page, "document.getElementById('who').innerText")
+        assert js(page, "mnbatch.state.reviewer") == ""  # the field was emptied first
+        take_name(page, "Bo")
+        assert js(page, "mnbatch.state.reviewer") == "Bo"
+        assert js(page, "document.getElementById('who').hidden")
+
+
+def test_the_page_and_the_import_have_one_rule_of_what_reads_the_same(page: Any, built: Store) -> None:
+    names = [
+        "Ada",
+        "ada",
+        "a-da",
+        "a\u2013da",
+        "\u0410da",
+        "ADA ",
+        "Bo",
+        "\u0392\u03bf",
+        "Bö",
+        "Bo\u0308",
+        "B",
+        "Straße",
+    ]
+    with serving(built) as address:
+        begin(page, address)
+        wait(lambda: ready(page))
+        found = page.execute_script("return arguments[0].map(mnbatch.state.readAs)", names)
+    groups: dict[str, list[str]] = {}
+    for name, read in zip(names, found, strict=True):
+        groups.setdefault(read, []).append(name)
+    assert {tuple(group) for group in groups.values() if len(group) > 1} == set(alike_names(names))
 
 
 def two_decide_otherwise(page: Any, address: str) -> None:

@@ -409,16 +409,20 @@ mnbatch.start = () => {
   for (const name of mnbatch.keys.PRESETS) part("preset").append(new Option(name, name));
   part("preset").addEventListener("input", () => { mnbatch.keys.preset(part("preset").value); mnbatch.keys.table(part("key-table")); });
 
-  // A name that differs from a known one only in case or blanks may be the same person: they are two reviewers if not.
-  const spelled = (name) => name.trim().replace(/\s+/g, " ").toLowerCase();
   function named(name) {
-    const alike = name.trim() && state.names().find((known) => known !== name.trim() && spelled(known) === spelled(name));
+    const alike = name.trim() && state.names().find((known) => known !== name.trim() && state.readAs(known) === state.readAs(name));
     part("who").hidden = !alike || state.names().includes(name.trim());
     if (!part("who").hidden) {
       bench.text("who-text", `Decisions of “${alike}” are here already. Are you the same person?`);
       part("who-same").textContent = `Yes, I am ${alike}`;
       part("who-same").onclick = () => { part("who").hidden = true; part("reviewer").value = alike; named(alike); };
-      part("who-other").onclick = () => { part("who").hidden = true; begin(name); };
+      part("who-other").hidden = false;
+      part("who-other").onclick = () => {
+        bench.text("who-text", `Then give a name that differs from “${alike}” in more than case, blanks, dashes or letters that look alike: two names that read the same would count as one person.`);
+        part("who-other").hidden = true;
+        part("reviewer").focus();
+        part("reviewer").select();
+      };
       part("who-same").focus();
       return;
     }

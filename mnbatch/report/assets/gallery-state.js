@@ -25,6 +25,12 @@ mnbatch.state = (() => {
   }
   const prefix = (slide, who = reviewer) => ["mnbatch", slide.id, slide.key, encodeURIComponent(who), ""].join("|");
   const allKeys = () => (lasting ? Object.keys(localStorage) : [...memory.keys()]);
+  // Names that read the same would be two reviewers for one person, and `mnbatch review import` refuses them
+  // (mnbatch/assay/alike_names.py has the same rule).
+  const LOOK_ALIKE = new Map(Array.from("\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0456\u0458\u0455"
+    + "\u03b1\u03b2\u03b5\u03b6\u03b7\u03b9\u03ba\u03bc\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7", (letter, i) => [letter, "abekmhopctyxijsabezhikmnoptyx"[i]]));
+  const readAs = (name) => Array.from(name.normalize("NFKC").toUpperCase().toLowerCase().replace(/[\p{Z}\p{C}]/gu, "").replace(/\p{Pd}/gu, "-"),
+    (letter) => LOOK_ALIKE.get(letter) ?? letter).join("");
   // Each tab has a reviewer of its own, also after a reload; a new tab begins with the last one.
   function remembered() {
     let own = null;
@@ -270,6 +276,7 @@ mnbatch.state = (() => {
   }
 
   return {
+    readAs,
     load, of, decide, undo, recent, sent, adopt, filed, rows, csv, json, row, everyone, differs, names, remember, remembered, prefs: { get, put },
     unconfirmed: (cell) => { const value = of(cell); return Boolean(value) && value.d === "mn" && !value.look; },
     loose: () => [...loose].map(([who, places]) => [who, places.size]).filter((pair) => pair[1]),
