@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mnbatch import __version__
 from mnbatch.app.out_status import NOT_KNOWN, FailedSlide, OutStatus, WaitingSlide, out_status, said_of_controls
 from mnbatch.errors import MnbatchError
+from mnbatch.results.paths import OutPaths
 
 if TYPE_CHECKING:
     from mnbatch.pipeline.run import RunOutcome
@@ -48,7 +49,7 @@ def night(out: Path, outcome: RunOutcome | None, error: MnbatchError | None, exi
         "controls": "" if found is None else found.controls,
         "not_in_any_slide": [] if outcome is None else list(outcome.unplaced),
     }
-    return {**content, "summary": page(content)}
+    return {**content, "summary": page(content, has_index=OutPaths(out).index.exists())}
 
 
 _SIGNALS = 128
@@ -82,8 +83,12 @@ def _slides(found: OutStatus | None) -> dict[str, int] | None:
     return {**known, "copies": len(found.copies)}
 
 
-def page(content: Mapping[str, Any]) -> str:
-    """The summary for a person, Markdown: what is done, what failed and why, what to do."""
+def page(content: Mapping[str, Any], *, has_index: bool) -> str:
+    """The summary for a person, Markdown: what is done, what failed and why, what to do.
+
+    Args:
+        has_index: there are tables and pages of this or an earlier run.
+    """
     failed = [FailedSlide(**slide) for slide in content["failed"]]
     waiting = [WaitingSlide(**slide) for slide in content["waiting"]]
     lines = [
@@ -94,7 +99,7 @@ def page(content: Mapping[str, Any]) -> str:
         "",
         "## Done",
         "",
-        *_done(content),
+        *_done(content, has_index=has_index),
         "",
         "## Failed",
         "",
@@ -115,11 +120,12 @@ def _headline(content: Mapping[str, Any]) -> str:
     return f"{ended[content['outcome']]}, {counted}"
 
 
-def _done(content: Mapping[str, Any]) -> list[str]:
+def _done(content: Mapping[str, Any], *, has_index: bool) -> list[str]:
     slides, this = content["slides"], content["this_run"]
     lines = []
     if slides:
-        lines.append(f"* {slides['done']} of {slides['total']} slides are counted; tables and pages: index.html.")
+        where = "; tables and pages: index.html" if has_index else "; no tables and pages were made"
+        lines.append(f"* {slides['done']} of {slides['total']} slides are counted{where}.")
     if this:
         lines.append(f"* This run scored {this['scored']} slides; {this['unchanged']} were unchanged.")
         if this["taken_over"]:
@@ -150,6 +156,11 @@ def _to_do(content: Mapping[str, Any], failed: Sequence[FailedSlide], waiting: S
             continue
         steps.setdefault(slide.next_step or "See the slide's page.", []).append(slide.slide_id)
     lines += [f"* {step} ({', '.join(_some(slides))})" for step, slides in steps.items()]
+    if content["not_in_any_slide"]:
+        lines.append(
+            "* See to what is in no slide: put the images where the layout has a place, copy a slide again that broke "
+            "off, or take the folder away; then run again."
+        )
     if any(slide.overdue for slide in waiting):
         lines.append("* Find out why slides wait for longer than a day: is the scanner still writing them?")
     return _short(lines) or ["* Nothing."]

@@ -61,7 +61,7 @@ class WaitingSlide:
         since: when a run first did, UTC.
         scored: an earlier result of it is counted.
         overdue: it waits for longer than a day, or than twice --settle.
-        planned: it waits for no files: a job of `mnbatch score` was given it, and none has scored it.
+        planned: it waits for no files: a run or a job of `mnbatch score` was to score it, and has not.
     """
 
     slide_id: str
@@ -89,6 +89,7 @@ class OutStatus:
         verdict: the same in one line.
         controls: what is wrong with the batch's control samples by the latest report; "" for nothing; `not known: ...`
             where its table is damaged, missing or cannot be read.
+        not_in_any_slide: what the latest run said of images without a place and empty folders.
     """
 
     out: str
@@ -102,6 +103,7 @@ class OutStatus:
     exit_code: int = EXIT_OK
     verdict: str = ""
     controls: str = ""
+    not_in_any_slide: tuple[str, ...] = ()
 
 
 def seconds_of(text: str) -> float:
@@ -141,7 +143,7 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
         # Seldom there, and it takes longer to load.
         from mnbatch.results.planned_slides import with_planned
 
-        records = with_planned(paths, records)
+        records = with_planned(paths, records, held=held_by is not None)
     states = {record.slide_id: _reported(paths, record) for record in records}
     failed = tuple(_failed(r, states[r.slide_id]) for r in records if "failed" in (r.status, states[r.slide_id].status))
     # A copy under another donor is reported as failed, not taken once.
@@ -155,6 +157,9 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
     # While jobs score, that some slides are not scored yet is no news.
     missed = tuple(slide for slide in waiting if slide.overdue or not (slide.planned and held_by))
     exit_code, verdict = _verdict(known, unknown, missed, max_age, controls)
+    unplaced = run.pop("not_in_any_slide", ())
+    if unplaced:
+        verdict += "; images or folders are in no slide"
     return OutStatus(
         out=str(out),
         slides=len(records) - len(copies),
@@ -167,6 +172,7 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
         exit_code=exit_code,
         verdict=f"{verdict} ({done} of {len(records) - len(copies)} slides counted)",
         controls=controls,
+        not_in_any_slide=unplaced,
     )
 
 
@@ -250,6 +256,8 @@ def _latest_run(paths: OutPaths, held_by: str | None) -> dict[str, Any]:
         if run["status"] == "running" and held_by is not None and isinstance(workers, list):
             run["workers"] = len(workers)
         run["message"] = str(manifest.get("message") or "")
+        unplaced = manifest.get("not_in_any_slide")
+        run["not_in_any_slide"] = tuple(map(str, unplaced)) if isinstance(unplaced, list) else ()
         if run["status"] == "running" and held_by is None:
             run["status"] = "killed"
     ended = read_false_start(paths)

@@ -55,7 +55,7 @@ class Rebuilt:
         notes: what a person should know of the options.
         validation: own scored cells that were kept; None where none were given.
         contact_sheets: pictures that were written; None where none were asked for.
-        planned: slides that jobs of `mnbatch score` were given and none scored; some have an earlier result.
+        planned: slides that a run or jobs of `mnbatch score` were to score and have not; some have an earlier result.
     """
 
     index: Path

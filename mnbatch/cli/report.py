@@ -120,7 +120,8 @@ def _say(done: Rebuilt) -> None:
     if done.planned:
         missed = f"{len(done.planned)} planned slide{'s' * (len(done.planned) != 1)}"
         typer.echo(
-            f"warning: {missed} not scored: start the jobs of `mnbatch score` that are missing, or use `mnbatch run`",
+            f"warning: {missed} not scored: use `mnbatch run` on the export, or start the jobs of `mnbatch score` that "
+            "are missing",
             err=True,
         )
     wrong = done.planned or done.controls or any(not slide.acknowledged for slide in failed)

@@ -78,6 +78,7 @@ def _as_text(found: OutStatus) -> str:
     lines += [said_of_controls(found.controls)] if found.controls else []
     lines += [f"failed: {slide.slide_id}: {slide.reason}" for slide in found.failed]
     lines += [f"{_kind_of_wait(slide)}: {slide.slide_id}: {slide.reason}" for slide in found.waiting]
+    lines += [f"in no slide: {sentence}" for sentence in found.not_in_any_slide]
     lines += [f"copy, counted once: {slide_id}" for slide_id in found.copies]
     return "\n".join(lines)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnbatch.assay.cells import Slide
 from mnbatch.console import RunProgress, SilentProgress
 from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, MismatchError, NoInputError
 from mnbatch.inference.catalogue import ModelSet
@@ -16,6 +17,7 @@ from mnbatch.pipeline.interrupts import stop_on_signals
 from mnbatch.pipeline.plan_file import PlanFile, PlannedScore, read_plan, refuse_other_versions
 from mnbatch.pipeline.planning import Plan, Stamps
 from mnbatch.pipeline.reading import default_workers
+from mnbatch.pipeline.since_planned import arrived, said_of
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.results.acknowledged import Acknowledgements, load_acknowledgements
 from mnbatch.results.batch import Batch, open_batch, refuse_out_in_export
@@ -168,6 +170,12 @@ class _Job:
             self.progress.warning(f"{record.name} failed: {why} {next_step}".rstrip())
         return bool(why)
 
+    def leave(self, slide: Slide, why: str) -> None:
+        """Say of a slide that it is not scored; reports have it wait, as one that no job was given."""
+        self.done.failed.append(slide.slide_id)
+        self.log.write("left", level="error", slide=slide.slide_id, reason=why)
+        self.progress.warning(f"{slide.name} is not scored: {why}")
+
 
 def committed_since(record: SlideRecord | None, was: str) -> bool:
     """Whether a slide has a result that it had not when its plan was made, and that need not be made again."""
@@ -183,6 +191,8 @@ def _pending(slides: tuple[PlannedScore, ...], job: _Job) -> list[Plan]:
         if record is not None and committed_since(record, one.was) and not job.store.damage(record):
             if not job.note_failed(record):
                 job.done.there.append(one.slide.slide_id)
+        elif came := arrived(one.slide):
+            job.leave(one.slide, f"{said_of(came)}: plan again, or use `mnbatch run`")
         else:
             pending.append(Plan(one.slide, "score", one.why, record))
     return pending

@@ -15,7 +15,7 @@ from mnbatch.assay.cells import Skipped, Slide
 from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.page_options import PageOptions
 from mnbatch.assay.reasons import one_of, shareable
-from mnbatch.assay.sample_sheet import match_samples, read_samples, unread_columns
+from mnbatch.assay.sample_sheet import match_samples, read_samples, sheet_notes, unread_columns
 from mnbatch.console import RunProgress, SilentProgress
 from mnbatch.errors import (
     EXIT_INTERNAL,
@@ -34,7 +34,7 @@ from mnbatch.imaging.fields.field_options import CropScale
 from mnbatch.imaging.inputs import recognise_input
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.pipeline.cluster_opening import check_cluster
-from mnbatch.pipeline.committing import copy_record
+from mnbatch.pipeline.committing import copy_record, unscored_record
 from mnbatch.pipeline.covering import Cover, covering
 from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
 from mnbatch.pipeline.planning import Plan, Stamps, plan_slides
@@ -55,7 +55,7 @@ from mnbatch.results.lock import hold_out
 from mnbatch.results.manifest import Manifest, RunLog, noting_false_start
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import OutPaths
-from mnbatch.results.planned_slides import end_plans
+from mnbatch.results.planned_slides import NotedSlide, end_plans, note_run, state_of
 from mnbatch.results.pseudonyms import Pseudonyms
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
@@ -68,6 +68,8 @@ if TYPE_CHECKING:
 BYTES_A_FILE = {"crops": 13_000, "fields": 400_000, "wsi": 100_000_000}
 """Room that the disk must have for each file that is still to be scored: crops, maps, rows, and its share of pages."""
 
+BYTES_WITHOUT_CROPS = {"crops": 5_000, "fields": 150_000, "wsi": 40_000_000}
+"""The same with --no-crops: rows and pages."""
 BYTES_AT_LEAST = 50_000_000
 
 STOP_SECONDS = 5.0
@@ -284,6 +286,9 @@ class _Run:
         plans = self._plan()
         self._say_unplaced()
         pending = [plan for plan in plans if plan.action == "score"]
+        if pending:
+            noted = (NotedSlide(unscored_record(p.slide, self.settings), state_of(p.record)) for p in pending)
+            note_run(self.store.paths, tuple(noted))
         for plan in plans:
             self._settle(plan)
         try:
@@ -349,7 +354,10 @@ class _Run:
             # Names are known before any message about the sheet.
             for slide in slides:
                 self.pseudonyms.slide(slide)
-        matched = match_samples(read_samples(sheet), [(slide.slide_id, slide.name, slide.path) for slide in slides])
+        rows = read_samples(sheet)
+        matched = match_samples(rows, [(slide.slide_id, slide.name, slide.path) for slide in slides])
+        for note in sheet_notes(rows):
+            self.progress.warning(f"sample sheet: {note}")
         own = unread_columns(sheet)
         if own:
             # A column's name may be a person's, so it is not said where names are covered.
@@ -369,6 +377,7 @@ class _Run:
     def _say_unplaced(self) -> None:
         """What may hold cells and is in no slide is said where a person reads."""
         self.outcome.unplaced = self.unplaced.sentences(self.settings.layout, named=self.pseudonyms is None)
+        self.manifest.content["not_in_any_slide"] = self.outcome.unplaced
         for sentence in self.outcome.unplaced:
             self.progress.warning(sentence)
 
@@ -446,14 +455,14 @@ class _Run:
 
     def _check_room(self, pending: list[Plan]) -> None:
         files = sum(len(plan.slide.files) for plan in pending)
-        bytes_a_file = BYTES_A_FILE[self.kind] if self.settings.keep_crops else BYTES_A_FILE[self.kind] // 16
+        bytes_a_file = (BYTES_A_FILE if self.settings.keep_crops else BYTES_WITHOUT_CROPS)[self.kind]
         needed = BYTES_AT_LEAST + files * bytes_a_file
         free = shutil.disk_usage(self.store.paths.root).free
         if free < needed:
             raise StorageError(
                 f"The disk of {self.store.paths.root} has {free / 1e9:.2f} GB free; "
                 f"this run needs about {needed / 1e9:.2f} GB.",
-                "Free some space, choose another --out, or use --no-crops (about 0.5 kB a cell).",
+                "Free some space, choose another --out, or use --no-crops (about 5 kB a cell in place of 13).",
             )
 
     def _score(self, pending: list[Plan]) -> None:

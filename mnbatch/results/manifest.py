@@ -83,6 +83,7 @@ class Manifest:
             "models": [],
             "slides": {},
             "skipped_files": 0,
+            "not_in_any_slide": [],
         }
 
     def slide(self, slide_id: str, **fields: Any) -> None:

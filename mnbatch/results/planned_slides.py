@@ -1,8 +1,10 @@
-"""Slides that jobs of `mnbatch score` were given: what none of them scored is known to reports and to `status`.
+"""Slides that a run or jobs of `mnbatch score` were to score: what none scored is known to reports and to `status`.
 
-Each job notes all slides of its plan in `runs/` before it scores, not its own part alone: a job that never starts can
-say nothing of its slides. All jobs of a plan write the same file, whole, so it matters neither who is first nor who
-is killed. A line is a slide, as in a log, so that `forget` removes those of slides that must go.
+A run notes its slides before the first is scored and forgets them at its end: where it is killed or stopped, donors of
+whose slides some are missing must not look complete. Each job notes all slides of its plan in `runs/` before it scores,
+not its own part alone: a job that never starts can say nothing of its slides. All jobs of a plan write the same file,
+whole, so it matters neither who is first nor who is killed. A line is a slide, as in a log, so that `forget` removes
+those of slides that must go.
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ LONGEST_WAIT = 86_400.0
 _NOTE = re.compile(r"planned-([A-Za-z0-9._-]{1,64})-[0-9a-f]{16}\.jsonl")
 _LETTERS = 24
 _NEXT_STEP = "Start its job of `mnbatch score` again, or use `mnbatch run` on the export."
+_NEXT_RUN = "Use `mnbatch run` on the export again: it goes on where the last one ended."
+_RUN = "+run"
+"""In the place of a token, which has no such sign: the note of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,14 @@ class NotedSlide:
     Attributes:
         record: what a record says of it before it is scored.
         was: `state_of` its record when the plan was made.
-        since: when a job first noted it, UTC; "" before one did.
+        since: when it was first noted, UTC; "" before.
+        by_run: a run was to score it, not a job.
     """
 
     record: SlideRecord
     was: str
     since: str = ""
+    by_run: bool = False
 
 
 def state_of(record: SlideRecord | None) -> str:
@@ -77,6 +84,16 @@ def note_plan(paths: OutPaths, token: str, slides: Sequence[NotedSlide]) -> None
     write_atomically(path, "".join(f"{line}\n" for line in head + lines).encode(), durable=True)
 
 
+def note_run(paths: OutPaths, slides: Sequence[NotedSlide]) -> None:
+    """Note the slides that a run is to score, of which there is at least one. The caller holds OUT.
+
+    Raises:
+        LockHeldError: another run took OUT over.
+        StorageError: it cannot be written.
+    """
+    note_plan(paths, _RUN, slides)
+
+
 def refuse_unknown_token(paths: OutPaths, token: str) -> None:
     """Refuse a token under which no job worked in OUT, where jobs of others are known to have done.
 
@@ -94,7 +111,7 @@ def refuse_unknown_token(paths: OutPaths, token: str) -> None:
 
 
 def settle_plans(store: Store) -> tuple[Missing, ...]:
-    """Let slides that were planned and are not scored wait in the tables, and forget plans of which all are.
+    """Let slides that were planned and are not scored wait in the tables; forget plans of which all are scored.
 
     The caller holds OUT.
 
@@ -124,14 +141,19 @@ def end_plans(paths: OutPaths) -> None:
         _end(path)
 
 
-def with_planned(paths: OutPaths, views: Sequence[RecordView]) -> list[RecordView]:
+def with_planned(paths: OutPaths, views: Sequence[RecordView], *, held: bool) -> list[RecordView]:
     """The records, with slides that are planned and not scored among them; nothing is written.
+
+    Args:
+        held: OUT is held: the run that noted its slides is still at them, and they are left out.
 
     Raises:
         StorageError: a note cannot be read.
     """
     known = {view.slide_id: view for view in views}
     for path in _written(paths):
+        if held and _is_of_run(path):
+            continue
         for one in _read(path):
             slide_id = one.record.slide_id
             view = known.get(slide_id)
@@ -152,8 +174,15 @@ def _written(paths: OutPaths) -> list[Path]:
 
 
 def _end(path: Path) -> None:
-    # Its name still tells the token, for `mnbatch report --after`.
-    write_atomically(path, b"")
+    if _is_of_run(path):
+        path.unlink(missing_ok=True)
+    else:
+        # Its name still tells the token, for `mnbatch report --after`.
+        write_atomically(path, b"")
+
+
+def _is_of_run(path: Path) -> bool:
+    return path.name.startswith(f"planned-{_RUN}-")
 
 
 def _record(paths: OutPaths, one: NotedSlide) -> SlideRecord | None:
@@ -171,7 +200,11 @@ def _as_waiting(one: NotedSlide, record: SlideRecord | None) -> SlideRecord:
     """The record of a planned slide that is not scored; an earlier result stays, and its record says so."""
     since = f"{one.since[:10]} {one.since[11:16]} UTC"
     new = record is None or record.status in ("waiting", "copy")
-    text = f"planned to be scored{'' if new else ' again'} since {since}, and not scored by any job"
+    again = "" if new else " again"
+    if one.by_run:
+        text = f"the run of {since} was to score it{again}, and has not"
+    else:
+        text = f"planned to be scored{again} since {since}, and not scored by any job"
     waiting = Waiting(
         since=one.since,
         seen=one.since,
@@ -183,7 +216,8 @@ def _as_waiting(one: NotedSlide, record: SlideRecord | None) -> SlideRecord:
     )
     if record is not None and not new:
         return record.model_copy(update={"waiting": waiting})
-    said = {"status": "waiting", "reason": text, "next_step": _NEXT_STEP, "waiting": waiting}
+    next_step = _NEXT_RUN if one.by_run else _NEXT_STEP
+    said = {"status": "waiting", "reason": text, "next_step": next_step, "waiting": waiting}
     return one.record.model_copy(update=said)
 
 
@@ -195,14 +229,14 @@ def _age(since: str) -> float:
 
 
 def _read(path: Path) -> list[NotedSlide]:
-    since, found = "", []
+    since, found, of_run = "", [], _is_of_run(path)
     try:
         for line in read_bytes(path).splitlines():
             row = parse_json(line)
             if "since" in row:
                 since = str(row["since"])
             else:
-                found.append(NotedSlide(SlideRecord.model_validate(row["record"]), str(row["was"]), since))
+                found.append(NotedSlide(SlideRecord.model_validate(row["record"]), str(row["was"]), since, of_run))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"{path}, the slides of a plan, cannot be understood: {reason(error)}.",

@@ -17,7 +17,7 @@ from mnbatch.results.paths import OutPaths, SlidePaths
 
 CHECKSUM = "checksum"
 PLANNED = "planned"
-"""State of the files of a slide that waits for no files: jobs were given it (`mnbatch.results.planned_slides`)."""
+"""State of the files of a slide that waits for no files: it was to be scored (`mnbatch.results.planned_slides`)."""
 KNOWN = (
     "slide_id",
     "name",
@@ -39,7 +39,7 @@ class RecordView:
 
     Attributes:
         waits: of `waiting`: since, text and overdue; None for a slide that does not wait.
-        planned: it waits for a job of `mnbatch score`, not for files.
+        planned: it waits for a run or a job of `mnbatch score`, not for files.
     """
 
     slide_id: str

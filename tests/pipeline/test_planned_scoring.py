@@ -13,6 +13,7 @@ from mnbatch.assay.cells import Companion, SceneNames, Skipped, Slide, SourceFil
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.pipeline.plan_file import different_versions, plan_lines, read_plan
 from mnbatch.pipeline.planning import Plan
+from mnbatch.pipeline.since_planned import arrived
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.shared_lock import share_out
@@ -295,6 +296,39 @@ def test_names_do_not_leave_a_plan_under_pseudonyms(arguments, tmp_path):
     assert "export" not in plan.read_text()
     done = mnbatch("score", out, "--slides", plan)
     assert (done.returncode, "under pseudonyms" in done.stderr) == (2, True)
+
+
+def test_a_slide_into_which_images_came_after_the_plan_waits(planned, arguments, export):
+    """A count without them would look whole; other slides are scored, and a new plan takes all."""
+    out, plan = planned
+    shutil.copy(export / "D2/A/cell_000.png", export / "D1/A/late.png")
+    (export / "D1/B/notes.txt").write_text("no image")
+    done = mnbatch("score", out, "--slides", plan)
+    assert (done.returncode, done.stdout) == (3, "slides: 3 scored, 1 failed\n"), done.stderr
+    said = " ".join(done.stderr.split())
+    assert "A is not scored: 1 image came after the plan was made (D1/A/late.png): plan again" in said
+    report = mnbatch("report", out, "--min-cells", 1)
+    assert report.returncode == 3
+    assert "not scored by any job" in report.stdout
+    with (out / "donors.csv").open(encoding="utf-8-sig", newline="") as stream:
+        assert {row["donor"]: row["status"] for row in csv.DictReader(stream)} == {"D1": "partial", "D2": "done"}
+    assert mnbatch("run", *arguments, "--out", out).returncode == 0
+    assert mnbatch("status", out).returncode == 0
+
+
+@pytest.mark.parametrize("layout", ["{donor}_{slide}_{cell}.png", "**/{slide}/{cell}.png", "donor-slide-folders"])
+def test_what_came_into_a_folder_is_of_the_slide_that_the_layout_says(layout, tmp_path):
+    flat = layout.startswith("{donor}_")
+    names = ["D1_A_1.png", "D1_A_2.png", "D1_B_1.png"] if flat else ["D1/A/1.png", "D1/A/2.png", "D1/B/1.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    path = "D1_A" if flat else "D1/A"
+    of_a = (SourceFile(names[0], 1, 1),)
+    slide = Slide("a", "A", path, "D1", tmp_path, of_a, layout)
+    assert arrived(slide) == [names[1]]
+    whole = Slide("a", "A", path, "D1", tmp_path, of_a, layout, skipped=(Skipped(names[1], "copy"),))
+    assert arrived(whole) == []
 
 
 def test_a_slide_comes_back_from_a_plan_as_it_was(settings, tmp_path):

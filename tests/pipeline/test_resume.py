@@ -1,5 +1,6 @@
 """What is done again, and why; and that a kill costs nothing but time."""
 
+import csv
 import json
 import os
 import shutil
@@ -195,6 +196,34 @@ def test_a_killed_run_ends_with_the_same_bytes_as_one_that_was_not(moment, undis
     assert done.returncode == 0, done.stderr
     assert results_without_times(killed) == whole
     assert not list(killed.glob("slides/*/.staging-*"))
+
+
+@pytest.mark.parametrize("killed_at", ["first staging", "third record"])
+def test_a_report_after_a_killed_run_says_what_is_not_scored(killed_at, undisturbed, tmp_path, models):
+    """Donors of whose slides some are missing must not look complete, nor a donor be missing."""
+    export, whole = undisturbed
+    out = tmp_path / "killed"
+    run_with_signal(command(export, out, models), **MOMENTS[killed_at], signum=signal.SIGKILL)
+    scored = len(list(out.glob("slides/*/record.json")))
+    done = mnbatch("report", out, "--min-cells", 1)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.count("and has not") == 5 - scored
+    assert f"{5 - scored} planned slides not scored: use `mnbatch run`" in " ".join(done.stderr.split())
+    assert statuses(out / "slides.csv") == ["done"] * scored + ["waiting"] * (5 - scored)
+    assert statuses(out / "donors.csv") == (["partial", "waiting"] if scored else ["waiting", "waiting"])
+    status = mnbatch("status", out)
+    assert status.returncode == 6, status.stdout
+    assert f"{5 - scored} slides planned and not scored" in status.stdout
+    assert mnbatch(*command(export, out, models)).returncode == 0
+    assert results_without_times(out) == whole
+    assert not list(out.glob("runs/planned*"))
+    assert mnbatch("report", out, "--min-cells", 1).returncode == 0
+
+
+def statuses(table):
+    """The column `status`, in alphabetical order."""
+    with table.open(encoding="utf-8-sig", newline="") as stream:
+        return sorted(row["status"] for row in csv.DictReader(stream))
 
 
 def test_sigterm_commits_what_is_whole_and_leaves_with_143(long_export, tmp_path, models, settings):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mnbatch.app.night_summary import night
+from mnbatch.app.out_status import out_status
 from mnbatch.assay.cells import Skipped
 from mnbatch.imaging.walk import EMPTY, UNFITTING
 from mnbatch.pipeline.run import run
@@ -60,6 +61,12 @@ def test_images_beside_the_folders_and_an_empty_folder_are_said(settings, export
     summary = night(tmp_path / "out", outcome, None, 0)["summary"]
     assert f"* In no slide: {images}\n" in summary
     assert f"* In no slide: {empty}\n" in summary
+    assert "* See to what is in no slide" in summary
+    found = out_status(tmp_path / "out")
+    assert found.not_in_any_slide == (images, empty)
+    assert found.exit_code == 0
+    assert "images or folders are in no slide" in found.verdict
+    assert f"in no slide: {images}\n" in mnbatch("status", tmp_path / "out").stdout
 
 
 def test_a_plan_says_them_and_every_job_that_scores_it_does(export: Path, models, tmp_path: Path) -> None:
