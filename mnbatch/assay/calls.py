@@ -244,7 +244,7 @@ def call_slide(
         )
     frequency = Frequency.of(sum(bool(cell.mn) for cell in counted), len(counted))
     warnings = (
-        *_slide_warnings(counted, copies, flagged),
+        *_slide_warnings(counted, copies, flagged, _slide_of(rows[0].cell_id) if rows else ""),
         *_stain_warnings(len(strange), len(rows) - unreadable, stain),
     )
     counts = [cell.count.n for cell in counted if cell.count is not None]
@@ -482,19 +482,24 @@ def _fails(cell: SharedCell) -> int:
     return cell.fails
 
 
-def _slide_warnings(counted: Sequence[CalledCell], copies: Elsewhere, flagged: int) -> tuple[str, ...]:
+def _slide_of(cell_id: str) -> str:
+    return cell_id.partition(":")[0]
+
+
+def _slide_warnings(counted: Sequence[CalledCell], copies: Elsewhere, flagged: int, slide_id: str) -> tuple[str, ...]:
     warnings = []
     copied = [cell for cell in copies.values() if isinstance(cell, Copied)]
-    originals = [cell for cell in copies.values() if isinstance(cell, Original)]
+    within = [cell for cell in copied if _slide_of(cell.cell_id) == slide_id]
+    outside = [cell for cell in copied if _slide_of(cell.cell_id) != slide_id]
+    # What comes again in this slide itself is said of the copies.
+    again = [cell for cell in copies.values() if isinstance(cell, Original) and cell.slide_id != slide_id]
     shared = [cell for cell in copies.values() if isinstance(cell, SharedCell)]
-    if copied:
-        what = f"{_cells(len(copied))} not counted: copies of cells counted elsewhere"
-        warnings.append(f"{what}{_of_these_near(copied)}")
-    if originals:
-        slides = ", ".join(sorted({cell.slide_id for cell in originals}))
-        warnings.append(
-            f"{_cells(len(originals))} found again in {slides}{_of_these_near(originals)}: counted here only"
-        )
+    for of, where in ((within, "copies of other cells of this slide"), (outside, "copies of cells counted elsewhere")):
+        if of:
+            warnings.append(f"{_cells(len(of))} not counted: {where}{_of_these_near(of)}")
+    if again:
+        slides = ", ".join(sorted({cell.slide_id for cell in again}))
+        warnings.append(f"{_cells(len(again))} found again in {slides}{_of_these_near(again)}: counted here only")
     if shared:
         slides = ", ".join(sorted({cell.slide_id for cell in shared}))
         what = f"{_cells(len(shared))} not counted: the same pictures as cells of another donor ({slides})"

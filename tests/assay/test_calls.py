@@ -40,6 +40,16 @@ def test_copies_are_counted_once_and_named():
     assert any("copies of cells counted elsewhere" in warning for warning in call.warnings)
 
 
+def test_copies_within_a_slide_are_said_to_be_of_this_slide():
+    again = {0: Original("s"), 1: Copied("s:0"), 2: Copied("b:7"), 3: Original("c")}
+    call = call_slide(rows(0.9, 0.9, 0.1, 0.2), CallRules(0.5), again)
+    assert "1 cell not counted: copies of other cells of this slide" in call.warnings
+    assert "1 cell not counted: copies of cells counted elsewhere" in call.warnings
+    assert [warning for warning in call.warnings if "found again" in warning] == [
+        "1 cell found again in c: counted here only"
+    ]
+
+
 def test_it_is_said_on_both_sides_and_that_pixels_are_others():
     again = {
         0: Original("b", near=True),
