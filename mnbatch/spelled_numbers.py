@@ -1,7 +1,8 @@
 """Numbers as people and spreadsheets spell them: read rightly, or refused where a spelling has two readings.
 
 A mark between groups of three digits (1,000; 1.000; 1 000; 1'000) is a thousand in one country and a fraction in
-another. Nothing here guesses which.
+another. Nothing here guesses which. Codes that a spreadsheet has replaced (an error, a number, a day, a truth value)
+are known here, too: all lines that hold the same one would be one donor.
 """
 
 from __future__ import annotations
@@ -27,6 +28,31 @@ _MONTH = re.compile(
 """How names of months begin."""
 
 _SPOILED = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]{2}")
+_ERROR_VALUE = re.compile(
+    r"#[\u00a1\u00bf]?[^\W\d_][\w/ ]*[!?]|#[^\W\d_]/[^\W\d_]|#N[VD]|#GETTING_DATA|#{2,}|Err:[0-9]{3}", re.IGNORECASE
+)
+"""`#REF!`, `#DIV/0!`, `#NAME?` and `#N/A` in any language, a column that is too narrow, and what LibreOffice writes."""
+_TRUTH_VALUES = {"true", "false", "wahr", "falsch", "vrai", "faux", "verdadero", "falso", "waar", "onwaar"}
+_NOTHING = {"NA", "None", "NULL", "NaT", "<NA>", "<na>"}
+"""What programs write for an empty field, besides NaN and n/a; in other case they may be codes."""
+_CODE_AS_DAY = re.compile(r"(?:0?[1-9]|[12][0-9]|3[01])[-./ ]+([^\W\d_]{3,9})\.?|([^\W\d_]{3,9})\.?[-./ ]+[0-9]{2}")
+"""`01-Mar`, `Mar-01`, `1. Mrz`: without a year, or without a day, nobody means a day by it."""
+_MONTH_WORD = re.compile(
+    "jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec|january|february|march|april|june|july|august|september|october|"
+    "november|december|mär|mrz|märz|mai|juni|juli|okt|dez|januar|februar|oktober|dezember|janv|févr|mars|avr|avril|juin|"
+    "juil|juillet|août|déc|ene|abr|ago|dic|gen|mag|giu|lug|set|ott|mrt|mei|maj|fev|out|"
+    "янв|фев|мар|апр|май|июн|июл|авг|сен|окт|ноя|дек",
+    re.IGNORECASE,
+)
+"""Names of months as spreadsheets write them: whole words, since `Marker 12` and `Maria-01` are codes."""
+_TIME = r"(?:[ T]+[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)?"
+_DAY_FIRST = re.compile(r"([0-9]{1,2})([-./])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})" + _TIME)
+_YEAR_FIRST = re.compile(r"[0-9]{4}([-./])([0-9]{1,2})\1([0-9]{1,2})" + _TIME)
+_DAY_IN_WORDS = re.compile(
+    r"[0-9]{1,2}[-./ ]+([^\W\d_]{3,9})\.?[-./ ,]+(?:[0-9]{4}|[0-9]{2})"
+    r"|([^\W\d_]{3,9})\.?[-./ ]+(?:[0-9]{1,2}[-./ ,]+)?[0-9]{4}"
+)
+_LAST_DAY, _LAST_MONTH = 31, 12
 _WRITTEN_PLAINLY = "write it without marks between digits, such as 1000"
 
 
@@ -117,10 +143,48 @@ def _two_readings(found: re.Match[str], separator: str) -> bool:
 
 
 def spoiled_name(text: str) -> str:
-    """Why a code or name is one that a spreadsheet has made a number of; "" where it is not."""
-    if _SPOILED.fullmatch(text.strip()):
+    """Why a code or name is one that a spreadsheet, or a program that saved the table, has put in place of another.
+
+    A sentence without a full stop; "" where it is not. Days with a year are no such thing: see `is_day_name`.
+    """
+    bare = text.strip()
+    shown = short(text)
+    found = _CODE_AS_DAY.fullmatch(bare)
+    if found and _is_month(found[1] or found[2]):
+        return f"'{shown}' was another code before a spreadsheet made a date of it: format the column as text"
+    if bare.casefold() in _TRUTH_VALUES:
+        return f"'{shown}' is a truth value that a spreadsheet writes, not a code: format the column as text"
+    if bare in _NOTHING or bare.casefold() in ("nan", "n/a"):
+        return f"'{shown}' is what programs write for an empty field, not a code"
+    return failed_value(text)
+
+
+def failed_value(text: str) -> str:
+    """As `spoiled_name`, for names that may well be a day or a word: an error, or digits that are lost."""
+    bare = text.strip()
+    if _ERROR_VALUE.fullmatch(bare):
+        return f"'{short(text)}' is a spreadsheet's error, not a code: mend the formula or the width of its column"
+    if _SPOILED.fullmatch(bare):
         return f"'{short(text)}' was a longer code before a spreadsheet made a number of it: format the column as text"
     return ""
+
+
+def is_day_name(text: str) -> bool:
+    """Whether a name is a day with its year: `2026-03-01`, `01.03.2026`, `3/1/26`, `1 March 2026`."""
+    bare = text.strip()
+    if found := _DAY_FIRST.fullmatch(bare):
+        # 01-02-03 is a donor, a culture and a slide rather than a day.
+        low, high = sorted((int(found[1]), int(found[3])))
+        return 1 <= low <= _LAST_MONTH and high <= _LAST_DAY and (found[2] != "-" or len(found[4]) > 2)
+    if found := _YEAR_FIRST.fullmatch(bare):
+        return 1 <= int(found[2]) <= _LAST_MONTH and 1 <= int(found[3]) <= _LAST_DAY
+    found = _DAY_IN_WORDS.fullmatch(bare)
+    return found is not None and _is_month(found[1] or found[2])
+
+
+def _is_month(word: str) -> bool:
+    """Spreadsheets write no month in capitals alone: SET-01 and 12-GEN are codes."""
+    return _MONTH_WORD.fullmatch(word) is not None and not word.isupper()
 
 
 def _date_hint(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mnbatch.spelled_numbers import SpellingError, count_of, decimal_of, spoiled_name
+from mnbatch.spelled_numbers import SpellingError, count_of, decimal_of, failed_value, is_day_name, spoiled_name
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,54 @@ def test_a_decimal_with_two_readings_or_none_is_refused(text, separator):
 def test_a_code_that_became_a_number_is_known():
     assert "format the column as text" in spoiled_name("1.23457E+11")
     assert [spoiled_name(code) for code in ("D01", "12E5", "A-1E+3", "")] == [""] * 4
+
+
+ERRORS = [
+    *("#N/A", "#NV", "#REF!", "#NAME?", "#VALUE!", "#WERT!", "#BEZUG!", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!"),
+    *("#####", "##", "#n/a", " #REF! ", "#ÜBERLAUF!", "#¿NOMBRE?", "#¡REF!", "#Н/Д", "#ССЫЛКА!", "Err:502"),
+]
+
+
+@pytest.mark.parametrize("text", ERRORS)
+def test_a_spreadsheets_error_is_no_code(text):
+    assert "is a spreadsheet's error, not a code" in spoiled_name(text)
+    assert failed_value(text) == spoiled_name(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("01-Mar", "a date"), ("1-Mar", "a date"), ("Mar-01", "a date"), ("1. Mrz", "a date"), ("01. März", "a date"),
+     ("Mrz 26", "a date"), ("01-févr", "a date"), ("1-mrt", "a date"), ("31.мар", "a date"), ("TRUE", "truth"),
+     ("False", "truth"), ("WAHR", "truth"), ("FALSCH", "truth"), ("NaN", "empty"), ("nan", "empty"), ("NA", "empty"),
+     ("N/A", "empty")],
+)  # fmt: skip
+def test_what_a_spreadsheet_or_a_program_puts_in_a_codes_place_is_known(text, why):
+    assert why in spoiled_name(text)
+    assert failed_value(text) == "", "a slide may be named so"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("D01", "12E5", "#1", "#", "#D01", "Maria-01", "Marker 12", "SET-01", "12-GEN", "45-Mar", "01-02-03", "na"),
+        *("2026-03-01", "01.03.2026", "01-Mar-2026", "true1", "None1", "P7", "1.5"),
+    ],
+)
+def test_other_codes_are_taken(code):
+    assert spoiled_name(code) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2026-03-01", "2026/3/1", "01.03.2026", "1.3.26", "3/1/2026", "31/12/26", "01-03-2026", "01-Mar-26"),
+        *("1. März 2026", "Mar 1, 2026", "Mar-2026", "2026-03-01 00:00:00"),
+    ],
+)
+def test_a_day_with_its_year_is_known(text):
+    assert is_day_name(text)
+
+
+@pytest.mark.parametrize("text", ["D01", "01-02-03", "12.34.56", "2026-13-01", "2026-00-10", "1.5", "Maria 2026", ""])
+def test_other_names_are_no_days(text):
+    assert not is_day_name(text)

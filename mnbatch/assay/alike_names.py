@@ -1,9 +1,14 @@
-"""Donor codes that a person can hardly tell apart: case, blanks, dashes, invisible letters, letters that look alike."""
+"""Names that a person can hardly tell apart: case, blanks, dashes, invisible letters, letters that look alike.
+
+Of donors' codes also those that differ in zeros before a number alone: a spreadsheet makes 7 of 007, and people write
+D1 for D01. Reviewers' names have no such rule (the gallery has the same one, `readAs`).
+"""
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 _BLANK = ("Z", "C")
 """First letters of the Unicode categories of blanks, and of controls and format marks, which show nothing."""
@@ -15,13 +20,34 @@ _LATIN = str.maketrans(
     "abekmhopctyxijs" + "abezhikmnoptyx",
 )
 """Cyrillic and Greek letters of which the capitals look like Latin ones, all in lower case."""
+_LEADING_ZEROS = re.compile(r"(?<![0-9])(?<![0-9][.,])0+(?=[0-9])")
+"""Before a number, not behind a decimal point: 1.05 is not 1.5."""
 
 
 def alike_names(names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     """Groups of two or more different names that read the same, each in the order of the names."""
+    return _groups(names, _read_as)
+
+
+def alike_donors(names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """As `alike_names`, for donors' codes: with those that differ in zeros before a number (`007` and `7`)."""
+    return _groups(names, donor_read_as)
+
+
+def donor_read_as(name: str) -> str:
+    """What a donor's code reads as; codes that read the same may be of one person."""
+    return _LEADING_ZEROS.sub("", _read_as(name))
+
+
+def shows_nothing(name: str) -> bool:
+    """Whether a name holds nothing but blanks and invisible letters."""
+    return all(unicodedata.category(letter)[0] in _BLANK for letter in name)
+
+
+def _groups(names: Iterable[str], read_as: Callable[[str], str]) -> tuple[tuple[str, ...], ...]:
     groups: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
-        groups.setdefault(_read_as(name), []).append(name)
+        groups.setdefault(read_as(name), []).append(name)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
@@ -35,9 +61,9 @@ def alike_warning(name: str, others: Iterable[str]) -> str:
     """What a reader of a donor's number must know."""
     said = " and ".join(spelled(other) for other in others)
     return (
-        f"the donor {spelled(name)} differs from {said} in case, blanks or invisible letters, dashes or letters that "
-        "look alike, and in nothing else: if they are one person, their slides must be pooled; write one code in the "
-        "sample sheet (or name the folders alike)"
+        f"the donor {spelled(name)} differs from {said} in case, blanks or invisible letters, dashes, letters that "
+        "look alike or zeros before a number, and in nothing else: if they are one person, their slides must be "
+        "pooled; write one code in the sample sheet (or name the folders alike)"
     )
 
 

@@ -9,14 +9,15 @@ from mnbatch.csvfile import CsvError
 from mnbatch.errors import StorageError, UsageError
 from mnbatch.handed_table import column_key, needs, parse_table
 from mnbatch.intake import read_bytes, reason, short
+from mnbatch.spelled_numbers import spoiled_name
 
 
 def read_blind_doses(path: Path) -> dict[str, float]:
     """Donor -> given dose, Gy.
 
     Raises:
-        UsageError: a column that is missing or there twice, a line without donor or dose, a donor twice; names the
-            line.
+        UsageError: a column that is missing or there twice, a line without donor or dose, a donor twice or spoiled by a
+            spreadsheet; names the line.
         StorageError: the file cannot be read.
     """
     try:
@@ -34,6 +35,8 @@ def read_blind_doses(path: Path) -> dict[str, float]:
     for line, fields in table.rows:
         cells = dict(zip(keys, map(str.strip, fields), strict=True))
         donor, dose = composed(cells["donor"]), stated_dose(path, line, cells, table.separator)
+        if spoiled := spoiled_name(donor):
+            raise UsageError(f"{path}, line {line}: {spoiled}.", "Write the donor anew.")
         if not donor or dose is None or donor in found:
             what = "it is there twice" if donor in found else "a donor and a dose are needed"
             raise UsageError(f"{path}, line {line}: {short(donor) or 'no donor'}: {what}.", "Correct the line.")

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from mnbatch.assay.alike_names import shows_nothing
 from mnbatch.assay.reasons import Foreign, Named, say
 from mnbatch.csvfile import CsvError
 from mnbatch.errors import StorageError, UsageError
 from mnbatch.handed_table import Table, column_key, parse_table, unread
 from mnbatch.intake import nearest, read_bytes, reason, short
-from mnbatch.spelled_numbers import SpellingError, decimal_of, spoiled_name
+from mnbatch.spelled_numbers import SpellingError, decimal_of, failed_value, is_day_name, spoiled_name
 
 TARGETS: tuple[str, str] = ("target_low_per_1000", "target_high_per_1000")
 """The range that a control's count must be in, MNBN cells called per 1000 BN cells."""
@@ -33,6 +34,11 @@ COLUMNS: tuple[str, ...] = (
 REQUIRED: tuple[str, ...] = ("slide", "donor")
 DOSE_COLUMNS = {"dose_gy": 1, "dose_cgy": 100, "dose_mgy": 1000}
 """Columns of the known dose, and how many of their units a Gy has."""
+MOST_GY = 100.0
+"""No blood is irradiated with more for a curve, and nobody survives it: such a number has another unit."""
+MUCH_GY = 20.0
+"""Above the doses of curves; a number to be looked at."""
+_SMALLER_UNIT = {"dose_gy": "mGy", "dose_cgy": "mGy", "dose_mgy": "\u00b5Gy"}
 _WITHOUT_UNIT = ("dose", "d")
 _OF_NUMBERS = ("dose_gy", "control", "um_per_pixel", *TARGETS)
 """A column that is misspelled must not be taken for the laboratory's own where numbers depend on it."""
@@ -108,8 +114,8 @@ def read_samples(path: Path) -> list[SampleRow]:
     """Read a sample sheet as `mnbatch.handed_table` does; columns of other names are the laboratory's own.
 
     Raises:
-        UsageError: a column that is missing, there twice or misspelled, a line without slide or donor, a bad number;
-            names the line.
+        UsageError: a column that is missing, there twice or misspelled, a line without slide or donor, what a
+            spreadsheet puts in a code's place, a bad number; names the line.
         StorageError: the file cannot be read.
     """
     table = _table(path)
@@ -118,6 +124,26 @@ def read_samples(path: Path) -> list[SampleRow]:
         _row(path, line, dict(zip(header, map(str.strip, cells), strict=True)), table.separator)
         for line, cells in table.rows
     ]
+
+
+def sheet_notes(rows: Sequence[SampleRow]) -> tuple[str, ...]:
+    """What a person is to look at before hours are spent; no names, which may be covered."""
+    if not rows:
+        return ("it names no slide; donors are those of the folders again",)
+    much = [row.line for row in rows if row.dose_gy is not None and row.dose_gy > MUCH_GY]
+    days = [row.line for row in rows if is_day_name(row.donor)]
+    notes = []
+    if much:
+        notes.append(f"{_lines(much)}: a dose of more than {MUCH_GY:g} Gy: is it in Gy?")
+    if days:
+        notes.append(f"{_lines(days)}: the donor is a day: is it a code, or a date of a slide or culture?")
+    return tuple(notes)
+
+
+def _lines(numbers: Sequence[int]) -> str:
+    left = len(numbers) - _SHOWN
+    shown = ", ".join(map(str, numbers[:_SHOWN])) + (f" and {left} more" if left > 0 else "")
+    return f"line{'s' * (len(numbers) > 1)} {shown}"
 
 
 def unread_columns(path: Path) -> str:
@@ -257,10 +283,13 @@ def _misspelled(header: Sequence[str]) -> str:
 
 def _row(path: Path, line: int, cells: dict[str, str], separator: str) -> SampleRow:
     for column in REQUIRED:
-        if not cells[column]:
+        if shows_nothing(cells[column]):
             raise UsageError(f"{path}, line {line}: no {column} is given.", "Fill it in, or delete the line.")
-        if spoiled_name(cells[column]):
-            raise UsageError(f"{path}, line {line}: {column} {spoiled_name(cells[column])}.", "Write the code anew.")
+    # A slide may be named `01-Mar`: one that is not is in no export, and is refused as such.
+    for column, spoiled in (("slide", failed_value), ("donor", spoiled_name), ("culture", failed_value)):
+        why = spoiled(cells.get(column, ""))
+        if why:
+            raise UsageError(f"{path}, line {line}: {column} {why}.", "Write the code anew.")
     sex = cells.get("sex", "").lower()
     if sex not in _SEXES:
         raise UsageError(f"{path}, line {line}: sex '{sex}' is not known.", "Use f, m, or leave it empty.")
@@ -344,11 +373,20 @@ def stated_dose(path: Path, line: int, cells: dict[str, str], separator: str) ->
         cells: column key -> text; one of `DOSE_COLUMNS` is read.
 
     Raises:
-        UsageError: no number of 0 or more; names the line.
+        UsageError: no number of 0 or more, or a dose that no blood is given; names the line.
     """
     column = next((name for name in DOSE_COLUMNS if name in cells), "dose_gy")
     stated = _number(path=path, line=line, column=column, cells=cells, separator=separator, largest=math.inf)
-    return None if stated is None else stated / DOSE_COLUMNS[column]
+    if stated is None:
+        return None
+    dose = stated / DOSE_COLUMNS[column]
+    if dose > MOST_GY:
+        raise UsageError(
+            f"{path}, line {line}: {column} '{short(cells[column])}' is more than {MOST_GY:g} Gy: is it in "
+            f"{_SMALLER_UNIT[column]}?",
+            f"Name the column by its unit ({', '.join(DOSE_COLUMNS)}), or correct the number.",
+        )
+    return dose
 
 
 def _pixel_size(path: Path, line: int, cells: dict[str, str], separator: str) -> float | None:
@@ -367,7 +405,8 @@ def _number(path: Path, line: int, column: str, cells: dict[str, str], separator
     text = cells.get(column, "")
     if not text:
         return None
-    advice = "Write a number of 0 or more without a unit, or leave it empty."
+    wanted = f"from 0 to {largest:g}" if math.isfinite(largest) else "of 0 or more"
+    advice = f"Write a number {wanted} without a unit, or leave it empty."
     try:
         value = decimal_of(text, separator, column)
     except SpellingError as error:

@@ -59,7 +59,7 @@ class Contradiction:
     @property
     def warning(self) -> str:
         """What a reader of the donor's number must know."""
-        shown = [f"{value} ({_listed(slides)})" for value, slides in self.values[:_VALUES_SHOWN]]
+        shown = [f"{value} ({listed(slides)})" for value, slides in self.values[:_VALUES_SHOWN]]
         left = len(self.values) - len(shown)
         said = ", ".join([*shown, f"{left} more"]) if left else " and ".join([", ".join(shown[:-1]), shown[-1]])
         return f"{self.column} is {said} in the sample sheet: {_MEANS[self.column]}"
@@ -123,6 +123,7 @@ def _day(row: Mapping[str, str]) -> date | None:
         return None
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names of slides; a long list is cut and counted."""
     left = len(names) - _SLIDES_SHOWN
     return ", ".join([*names[:_SLIDES_SHOWN], *([f"{left} more"] if left > 0 else [])])

@@ -18,7 +18,7 @@ from mnbatch.dosimetry.case_tables import (
 from mnbatch.dosimetry.likelihood_fits import DosePoint
 from mnbatch.dosimetry.plausible_curves import HIGHEST_DOSE
 from mnbatch.errors import CurveError, UsageError
-from mnbatch.spelled_numbers import SpellingError, decimal_of
+from mnbatch.spelled_numbers import SpellingError, decimal_of, spoiled_name
 
 _COLUMNS = "Columns are D (or dose_gy, dose_cgy, dose_mgy) and C0..C5, or D, N and X."
 PERSON = "donor"
@@ -86,6 +86,8 @@ def _point(row: Mapping[str, str], column: str, endpoint: str, name: str) -> Dos
         raise RowError(str(error)) from error
     if stated < 0:
         raise RowError(f"the dose '{row[column]}' is no number of 0 Gy or more")
+    if spoiled := spoiled_name(row.get(PERSON, "")):
+        raise RowError(spoiled)
     case = CaseCounts.from_row(row, endpoint)
     return DosePoint(
         dose=stated / DOSE_PARTS[column],

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnbatch.assay.alike_names import alike_names, alike_warning
+from mnbatch.assay.alike_names import alike_donors, alike_warning
 from mnbatch.assay.cells import Skipped, Slide
 from mnbatch.assay.field_records import InputKind
 from mnbatch.assay.page_options import PageOptions
@@ -540,7 +540,7 @@ class _Run:
         groups = report.alike_donors
         if self.pseudonyms is not None:
             codes = {name: code for code, name in self.pseudonyms.names.items() if code.startswith("donor-")}
-            groups = tuple(tuple(codes[name] for name in group) for group in alike_names(sorted(codes)))
+            groups = tuple(tuple(codes[name] for name in group) for group in alike_donors(sorted(codes)))
         for first, *others in groups:
             self.progress.warning(alike_warning(first, others))
             self.log.write("alike donors", level="warning", donors=[first, *others])

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 
-from mnbatch.assay.alike_names import alike_names
+from mnbatch.assay.alike_names import alike_donors
 from mnbatch.assay.calls import SlideStatus, pool_donor
 from mnbatch.assay.estimates import pooled_estimates
 from mnbatch.assay.heterogeneity import Heterogeneity, compare_slides
 from mnbatch.assay.reader_slips import Slips
 from mnbatch.assay.sample_sheet import is_background
+from mnbatch.assay.sheet_doubts import Doubt, donor_doubts
+from mnbatch.assay.sheet_regrouping import GroupedSlide, regroupings
 from mnbatch.errors import StorageError
 from mnbatch.intake import parse_json
 from mnbatch.report import gallery_page, page_content, rendering, tables
@@ -70,7 +74,8 @@ class ReportSummary:
         doses: of all donors, in their order; empty where no curve is in force.
         bases: donor -> what a sign-off of the donor is about.
         alike_donors: groups of donors whose codes read the same.
-        contradicted: donors of whose slides the sample sheet says what cannot all be true, each with one sentence.
+        contradicted: donors of whose slides the sample sheet says what cannot all be true, or can hardly be, each with
+            one sentence.
         controls: the batch's control samples against their ranges.
         damaged: whether a record or stored result was not what was written, or could not be read.
     """
@@ -155,11 +160,16 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         index_built=index_built,
         doses=tuple(donor.dose for donor in donors if donor.dose),
         bases=Bases(donors),
-        alike_donors=alike_names(donor.call.donor for donor in donors),
-        contradicted=tuple((d.call.donor, one.warning) for d in donors for one in d.contradictions if one.certain),
+        alike_donors=alike_donors(donor.call.donor for donor in donors),
+        contradicted=tuple((donor.call.donor, said) for donor in donors for said in _told_of_sheet(donor)),
         controls=context.batch_controls,
         damaged=slides.damaged or any(map(is_damaged, roster.records)),
     )
+
+
+def _told_of_sheet(donor: DonorItem) -> list[str]:
+    """What a run says of the donor's code and lines of the sample sheet."""
+    return [one.warning for one in donor.contradictions if one.certain] + [one.warning for one in donor.doubts]
 
 
 def _export_name(paths: OutPaths) -> str:
@@ -210,7 +220,8 @@ def _pool(items: Sequence[SlideItem], options: ReportOptions, context: Context, 
             groups.setdefault(item.donor, []).append(item)
     donors = []
     slips = _slips(items)
-    alike = {name: group for group in alike_names(sorted(groups)) for name in group}
+    alike = {name: group for group in alike_donors(sorted(groups)) for name in group}
+    doubts = _doubts(groups)
     for donor in sorted(groups):
         slides = groups[donor]
         call = pool_donor(donor, [(item.record.slide_id, item.call) for item in slides], options.min_cells)
@@ -220,12 +231,36 @@ def _pool(items: Sequence[SlideItem], options: ReportOptions, context: Context, 
             slides[0].donor_folder,
             tuple(slides),
             alike=others,
+            doubts=doubts[donor],
             controls=context.batch_controls,
             laboratory=context.laboratory,
             slips=slips,
         )
         donors.append(_with_statistics(pooled, context, kept))
     return donors
+
+
+def _doubts(groups: Mapping[str, Sequence[SlideItem]]) -> dict[str, tuple[Doubt, ...]]:
+    """Donor -> what can hardly be true of its code, its lines of the sample sheet and how it groups the slides."""
+    names = Counter(item.record.name for items in groups.values() for item in items)
+    known = {
+        donor: [(i.record.slide_id if names[i.record.name] > 1 else i.record.name, i) for i in items]
+        for donor, items in groups.items()
+    }
+    regrouped = regroupings(
+        GroupedSlide(name, item.record.donor, donor)
+        for donor, items in known.items()
+        for name, item in items
+        if item.record.donor
+    )
+    today = datetime.now(UTC).date()
+    return {
+        donor: (
+            *((regrouped[donor],) if donor in regrouped else ()),
+            *donor_doubts(donor, [(name, item.sample) for name, item in items], today),
+        )
+        for donor, items in known.items()
+    }
 
 
 def _with_statistics(donor: DonorItem, context: Context, kept: KeptRows) -> DonorItem:

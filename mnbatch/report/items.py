@@ -15,6 +15,7 @@ from mnbatch.assay.heterogeneity import Heterogeneity
 from mnbatch.assay.laboratory import NO_LABORATORY, Laboratory
 from mnbatch.assay.reader_slips import NO_SLIPS, Slips
 from mnbatch.assay.sheet_contradictions import Contradiction, contradictions
+from mnbatch.assay.sheet_doubts import Doubt
 from mnbatch.report.confirmation import ConfirmedFrequency
 from mnbatch.report.control_samples import NO_CONTROLS, BatchControls
 from mnbatch.report.dose_report import DonorDose
@@ -104,6 +105,7 @@ class DonorItem:
         basis: what a sign-off of the donor would be about; None until it is needed.
         signatures: who signed the donor's result, in the order in which they did.
         alike: codes of other donors that are hardly told from this one (`mnbatch.assay.alike_names`).
+        doubts: what of its code and of the sample sheet can hardly be true (`mnbatch.assay.sheet_doubts`).
         confirmed: what complete confirmations of its slides say; None without them.
         slips: what double readings in the whole OUT say of the reviewers' slips.
         torn_signatures: lines of OUT's trail of sign-offs that cannot be read, whosever they were.
@@ -121,6 +123,7 @@ class DonorItem:
     signatures: tuple[Signed, ...] = ()
     torn_signatures: int = 0
     alike: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     controls: BatchControls = NO_CONTROLS
     laboratory: Laboratory = NO_LABORATORY
     confirmed: ConfirmedFrequency | None = None
@@ -156,6 +159,7 @@ class DonorItem:
         return (
             *same,
             *(one.warning for one in self.contradictions),
+            *(one.warning for one in self.doubts),
             *self.call.warnings,
             *((waits,) if newer else ()),
             *stated,

@@ -58,6 +58,7 @@ def donor_light(item: DonorItem) -> TrustLight:
         if certain := [one.column for one in item.contradictions if one.certain]:
             said = f"the sample sheet contradicts itself on {', '.join(certain)}"
             reasons.append(("amber", f"{said}: its slides may be of two people or samples, or it has a typing slip"))
+        reasons += [("amber", one.light) for one in item.doubts if one.light]
         if item.disagreeing:
             names = ", ".join(slide.record.name for slide in item.disagreeing)
             reasons.append(("amber", f"the slides disagree: {names} differs from the others"))

@@ -13,7 +13,7 @@ from mnbatch.csvfile import CsvError
 from mnbatch.errors import StorageError, UsageError
 from mnbatch.handed_table import column_key, misfit, needs, parse_table
 from mnbatch.intake import parse_json, read_bytes, reason
-from mnbatch.spelled_numbers import SpellingError, count_of, decimal_of
+from mnbatch.spelled_numbers import SpellingError, count_of, decimal_of, failed_value
 
 Choice = Literal["mn", "not_mn", "unsure", "not_scorable"]
 CHOICES: tuple[str, ...] = get_args(Choice)
@@ -162,7 +162,7 @@ def person_name(text: str, what: str) -> str:
     """A person's name as it is kept.
 
     Raises:
-        ValueError: it is empty, too long or holds control characters; `what` says whose it is.
+        ValueError: it is empty, too long, a spreadsheet's error or holds control characters; `what` says whose it is.
     """
     text = text.strip()
     # The gallery writes an apostrophe before what a spreadsheet would take for a formula.
@@ -171,6 +171,8 @@ def person_name(text: str, what: str) -> str:
         raise ValueError(f"{what} must be a name of 1 to {LONGEST_NAME} letters")
     if not name.isprintable():
         raise ValueError(f"{what} holds control characters")
+    if spoiled := failed_value(name):
+        raise ValueError(f"{what}: {spoiled}")
     return name
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mnbatch.assay.sample_sheet import SampleRow, match_samples, read_samples, unread_columns
+from mnbatch.assay.sample_sheet import SampleRow, match_samples, read_samples, sheet_notes, unread_columns
 from mnbatch.errors import UsageError
 
 SLIDES = [("s1-aaaaaa", "s1", "D1/s1"), ("s2-bbbbbb", "s2", "D1/s2"), ("s2-cccccc", "s2", "D2/s2")]
@@ -61,6 +61,16 @@ def test_a_short_line_may_leave_out_text_and_no_number(tmp_path: Path) -> None:
         ("slide,donor,dose_gy\ns1,D1,1_0\n", "line 2: dose_gy '1_0'"),
         ("slide,donor,age,dose_gy\ns1,D1,2\n", "line 2: 3 entries for 4 columns, none for dose_gy"),
         ("slide,donor\ns1,1.23457E+11\n", "line 2: donor '1.23457E+11' was a longer code"),
+        ("slide,donor\ns1,D1\ns2,#N/A\n", "line 3: donor '#N/A' is a spreadsheet's error"),
+        ("slide,donor\ns1,01-Mar\n", "line 2: donor '01-Mar' was another code before a spreadsheet made a date"),
+        ("slide,donor\ns1,TRUE\n", "line 2: donor 'TRUE' is a truth value"),
+        ("slide,donor\ns1,NaN\n", "line 2: donor 'NaN' is what programs write for an empty field"),
+        ("slide,donor\ns1,\u200b\n", "line 2: no donor"),
+        ("donor,slide\nD1,#REF!\n", "line 2: slide '#REF!' is a spreadsheet's error"),
+        ("slide,donor,culture\ns1,D1,#WERT!\n", "line 2: culture '#WERT!' is a spreadsheet's error"),
+        ("slide,donor,dose_gy\ns1,D1,500\n", "line 2: dose_gy '500' is more than 100 Gy: is it in mGy?"),
+        ("slide,donor,dose_gy\ns1,D1,1e9\n", "line 2: dose_gy '1e9' is more than 100 Gy"),
+        ("slide,donor,dose_mgy\ns1,D1,100001\n", "line 2: dose_mgy '100001' is more than 100 Gy"),
         ("slide,donor\ns1,Müller\n".encode("latin-1"), "not UTF-8"),
     ],
 )
@@ -132,3 +142,33 @@ def test_units_that_a_column_states_and_own_columns_are_taken(tmp_path: Path, te
 def test_own_columns_are_said(tmp_path: Path) -> None:
     path = sheet(tmp_path, "slide,donor,Dose (cGy),hospital\ns1,D7,50,Bonn\n")
     assert unread_columns(path) == "columns that are not read: hospital"
+
+
+def test_the_limit_of_a_number_is_said(tmp_path: Path) -> None:
+    """200 is a number of 0 or more, which was asked for."""
+    with pytest.raises(UsageError) as caught:
+        read_samples(sheet(tmp_path, "slide,donor,age\ns1,D1,200\n"))
+    assert "from 0 to 130" in caught.value.next_step
+
+
+def test_days_and_words_that_name_a_slide_or_culture_are_taken(tmp_path: Path) -> None:
+    text = "slide,donor,culture,dose_cgy\n2026-03-01,D1,01.03.2026,10000\n01-Mar,D1,TRUE,\n"
+    assert [(row.slide, row.culture) for row in read_samples(sheet(tmp_path, text))] == [
+        ("2026-03-01", "01.03.2026"),
+        ("01-Mar", "TRUE"),
+    ]
+
+
+def test_what_a_person_is_to_look_at_in_a_sheet_is_said_with_its_line(tmp_path: Path) -> None:
+    text = "slide,donor,dose_gy\ns1,01.03.2026,20.5\ns2,2026-03-01,20\ns3,D3,50\n"
+    assert sheet_notes(read_samples(sheet(tmp_path, text))) == (
+        "lines 2, 4: a dose of more than 20 Gy: is it in Gy?",
+        "lines 2, 3: the donor is a day: is it a code, or a date of a slide or culture?",
+    )
+    assert sheet_notes(read_samples(sheet(tmp_path, "slide,donor\ns1,D1\n"))) == ()
+
+
+def test_a_sheet_without_a_line_is_said(tmp_path: Path) -> None:
+    """It takes the place of the sheet that was kept before, and every donor was its folder's without a word."""
+    (said,) = sheet_notes(read_samples(sheet(tmp_path, "slide,donor\n")))
+    assert said == "it names no slide; donors are those of the folders again"

@@ -1,5 +1,7 @@
 """What a donor's lines of the sample sheet contradict each other in is told wherever the donor's number is."""
 
+import html
+
 from mnbatch.report.build import ReportOptions, build_reports
 
 TWO_PEOPLE = {
@@ -61,3 +63,35 @@ def test_slides_of_one_name_are_told_apart(store, add_slide, read_csv):
     build_reports(store, ReportOptions(gallery=0), {"p-s2": {"sex": "f"}, "q-s2": {"sex": "m"}})
     (row,) = read_csv(store.paths.donors_csv)
     assert "sex is f (p-s2) and m (q-s2)" in row["warnings"]
+
+
+def test_folders_that_the_sheet_joins_are_told_and_counted_as_it_says(store, add_slide, read_csv):
+    for number, (name, folder) in enumerate((("D01-1", "D01"), ("D01-2", "D01"), ("D02-1", "D02"), ("D02-2", "D02"))):
+        add_slide(store, name, [0.9, 0.1] * 150, first_digest=1 + 1000 * number, keep_crops=False, donor=folder)
+    mixed = {"D01-1": "P1", "D01-2": "P2", "D02-1": "P1", "D02-2": "P2"}
+    report = build_reports(store, ReportOptions(gallery=0), {name: {"donor": donor} for name, donor in mixed.items()})
+    joined = "it joins the folders &#39;D01&#39; (D01-1) and &#39;D02&#39; (D02-1)"
+    rows = {row["donor"]: row for row in read_csv(store.paths.donors_csv)}
+    assert html.unescape(joined) in rows["P1"]["warnings"]
+    assert rows["P1"]["bn_cells"] == "600", "counted as the sheet says"
+    for row in rows.values():
+        assert "the sample sheet groups slides otherwise" in row["warnings"]
+        assert "The sample sheet groups slides otherwise than their donors" in row["light_reasons"]
+    assert [donor for donor, said in report.contradicted if "groups slides otherwise" in said] == ["P1", "P2"]
+    pages = [html.unescape(page.read_text(encoding="utf-8")) for page in store.paths.donors.glob("*/index.html")]
+    assert sum(html.unescape(joined) in page for page in pages) == 1
+    one_to_one = {name: {"donor": "P1" if name.startswith("D01") else "P2"} for name in mixed}
+    assert build_reports(store, ReportOptions(gallery=0), one_to_one).contradicted == ()
+    assert not any("otherwise" in row["warnings"] for row in read_csv(store.paths.donors_csv))
+
+
+def test_days_that_cannot_be_true_are_told(store, add_slide, read_csv):
+    days = {"exposure_date": "2026-05-01", "sampling_date": "2026-03-01", "report_date": "2999-01-01"}
+    row, pages = reported(store, add_slide, read_csv, {"a1": {"donor": "D1", **days}})
+    for said in (
+        "sampling_date 2026-03-01 is before exposure_date 2026-05-01 (a1)",
+        "report_date 2999-01-01 lies in the future (a1)",
+    ):
+        assert said in row["warnings"]
+        assert all(said in page for page in pages)
+    assert "The sample sheet has days that cannot be true" in row["light_reasons"]

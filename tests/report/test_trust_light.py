@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+from mnbatch.assay.sheet_doubts import Doubt
 from mnbatch.report.trust_light import donor_light, slide_light
 from mnbatch.review.estimate import Disagreement
 from mnbatch.review.review_status import NO_REVIEW
@@ -35,6 +36,7 @@ def test_a_sample_sheet_that_contradicts_itself_is_a_reason_of_the_donors_light(
         dose=None,
         disagreeing=(),
         contradictions=said,
+        doubts=(),
         slides=(),
     )
     found = donor_light(donor)  # type: ignore[arg-type]
@@ -42,3 +44,8 @@ def test_a_sample_sheet_that_contradicts_itself_is_a_reason_of_the_donors_light(
     assert found.reasons[0].startswith("The sample sheet contradicts itself on sex: ")
     donor.contradictions = said[1:]
     assert donor_light(donor).colour == "green"  # type: ignore[arg-type]
+    donor.doubts = (Doubt("a warning alone"),)
+    assert donor_light(donor).colour == "green"  # type: ignore[arg-type]
+    donor.doubts = (Doubt("days", "the sample sheet has days that cannot be true"),)
+    found = donor_light(donor)  # type: ignore[arg-type]
+    assert (found.colour, found.reasons) == ("amber", ("The sample sheet has days that cannot be true.",))

@@ -103,6 +103,7 @@ def test_a_broken_line_is_named(out, queue, tools, tmp_path):
         ({"reviewer": ""}, "name of 1 to"),
         ({"reviewer": "x" * 101}, "name of 1 to"),
         ({"reviewer": "Ada\u202e"}, "control characters"),
+        ({"reviewer": "#NAME?"}, "spreadsheet's error"),
         ({"inclusion_probability": 7}, "inclusion_probability"),
     ],
 )
