@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from mnbatch.app.confirmation_plan import changed_halfway, plan_confirmation
 from mnbatch.app.deciding_service import served_verdicts
+from mnbatch.app.learning_plan import LearningPlan, LearningRequest, choose_learning
 from mnbatch.app.rebuild import Rebuilt, open_store, rebuild_after_change
 from mnbatch.app.scoring_model import one_scoring
 from mnbatch.app.signing_service import Signed, SignRequest, sign_donor
 from mnbatch.assay.sequential_verdict import ERROR
-from mnbatch.errors import StorageError, TrainingError
+from mnbatch.errors import StorageError, TrainingError, UsageError
 from mnbatch.results.annotations import load_samples
 from mnbatch.results.roster import Missing, Roster, open_roster
 from mnbatch.results.store import Store
@@ -26,6 +27,9 @@ from mnbatch.review.review_status import SlideReview, review_without_result, sli
 from mnbatch.review.served_place import ServedPlace, check_writable, read_place, set_due, write_place
 from mnbatch.review.server import DonorVerdicts, ReviewServer
 from mnbatch.review.trail import read_trail
+
+MODE_FIELDS = {"confirm": ("negatives",), "complete": ("band", "sample", "least_band", "least_sample")}
+"""Fields of a plan that only one mode uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,16 @@ class ReviewState:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The plan of a review, whether it was changed just now, and what is to be said of the change."""
+    """The plan of a review, whether it was changed just now, and what is to be said of the change.
+
+    Attributes:
+        learning: cells that were chosen for a model's training; None where nobody asked.
+    """
 
     plan: ReviewPlan
     changed: bool
     notes: tuple[str, ...] = ()
+    learning: LearningPlan | None = None
 
 
 class Listener(Protocol):
@@ -141,27 +150,82 @@ def _reviews(roster: Roster) -> dict[str, SlideReview]:
     return found
 
 
-def review_plan(out: Path, changes: Mapping[str, Any] | None = None) -> Planned:
+def review_plan(
+    out: Path, changes: Mapping[str, Any] | None = None, learning: LearningRequest | None = None
+) -> Planned:
     """How much a review covers, after `changes` (fields of `ReviewPlan`) are kept; `rebuild_after_change` shows them.
 
+    All of the change is kept, or nothing.
+
+    Args:
+        learning: cells for a model's training to be added.
+
     Raises:
-        NoInputError: OUT holds no results.
-        UsageError: no review can be drawn so.
+        NoInputError: OUT holds no results, or no cell is left to choose for the training.
+        UsageError: no review can be drawn so, or a field that the plan's mode does not use.
+        MismatchError, ModelError: as `choose_learning`.
         StorageError: a file cannot be read or written.
     """
     store, typed = open_store(out), dict(changes or {})
     before = load_plan(store.paths)
     plan = replace(before, **typed)
-    if not typed:
+    if not typed and learning is None:
         return Planned(plan, False)
+    _refuse_other_mode(plan.mode, typed)
     notes: tuple[str, ...] = ()
-    if plan.mode == "confirm":
-        laid = plan_confirmation(store, plan, typed.get("negatives"), typed.get("double"))
-        plan, notes = laid.plan, laid.notes
-    elif before.mode == "confirm":
-        plan = replace(plan, quotas={}, double=typed.get("double", 0.0))
+    if typed:
+        plan, notes = _laid(store, before, plan, typed)
+    chosen = None
+    if learning is not None:
+        plan, chosen = choose_learning(store, plan, learning)
     save_plan(store.paths, plan)
-    return Planned(plan, True, (*notes, *changed_halfway(store, before, plan)))
+    halfway = changed_halfway(store, before, replace(plan, learn=before.learn))
+    return Planned(plan, True, (*_told_changes(before, plan), *notes, *halfway), chosen)
+
+
+def _refuse_other_mode(mode: str, typed: Mapping[str, Any]) -> None:
+    """A number that the plan does not use is no wish that was heard."""
+    for of, names in MODE_FIELDS.items():
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in names if name in typed)
+        if options and of != mode:
+            raise UsageError(
+                f"{options}: only with --mode {of}, and the mode of this plan is {mode}.",
+                f"Leave it out, or add --mode {of}; the plan was not changed.",
+            )
+
+
+def _laid(
+    store: Store, before: ReviewPlan, plan: ReviewPlan, typed: Mapping[str, Any]
+) -> tuple[ReviewPlan, tuple[str, ...]]:
+    """The plan with what follows from its mode; what was set before and is not changed now stays."""
+    if plan.mode != "confirm":
+        # Of a confirmation the share may have been proposed, and nobody asked for it here.
+        return (replace(plan, quotas={}, double=typed.get("double", 0.0)) if before.mode == "confirm" else plan), ()
+    if before.mode != "confirm":
+        fresh = replace(plan, negatives=typed.get("negatives", ReviewPlan().negatives))
+        laid = plan_confirmation(store, fresh, typed.get("negatives"), typed.get("double", before.double or None))
+        return laid.plan, laid.notes
+    laid = plan_confirmation(store, plan, plan.negatives, plan.double)
+    if not {"mode", "negatives"} & typed.keys() and laid.plan.quotas.keys() == before.quotas.keys():
+        # Donors of two models may have two numbers, of which `negatives` is the larger one.
+        return replace(laid.plan, quotas=before.quotas), laid.notes
+    return laid.plan, laid.notes
+
+
+def _told_changes(before: ReviewPlan, plan: ReviewPlan) -> tuple[str, ...]:
+    """Each number of the plan that is another one now: old -> new."""
+    lines = []
+    for field in fields(ReviewPlan):
+        old, new = (_short(getattr(one, field.name)) for one in (before, plan))
+        lines += [f"{field.name}: {old} -> {new}"] if old != new else []
+    return tuple(lines)
+
+
+def _short(value: Any) -> str:
+    """A number, the sum of a slide's numbers, or how many cells."""
+    if isinstance(value, dict):
+        return str(sum(value.values()))
+    return value if isinstance(value, str) else f"{len(value) if isinstance(value, tuple) else value:g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ TEXTS: dict[str, str] = {
     "many-tags": "damaged TIFF (an image directory of {count} entries)",
     "many-values": "damaged TIFF (tag {tag} promises {count} values)",
     "many-segments": "TIFF of {count} strips or tiles a page (decompression bomb?)",
+    "several-pictures": "{kind} of {count} pictures, of which one alone would be read; save each in a file of its own",
     "many-scans": "JPEG of more than {most} passes (decompression bomb?)",
     "shared-segments": "damaged TIFF (its strips or tiles are read over and over; decompression bomb?)",
     "circle": "damaged TIFF (its image directories point in a circle)",
@@ -129,6 +130,7 @@ TEXTS: dict[str, str] = {
     "pages-unclear-do": "Give that option for the whole export; `mnbatch scan EXPORT --explain` shows what files say.",
     # A file that could not be read.
     "vanished": "file disappeared during the run",
+    "link-lost": "it is a link that leads nowhere ({error}): is the share or disk mounted?",
     "no-permission": "no permission to read the file",
     "io-error": "file could not be read: {error}",
     # A field, or a region of a whole slide.
@@ -165,6 +167,8 @@ TEXTS: dict[str, str] = {
     "vendor-file-do": "{step}, and use that in its place; see docs/exports.md.",
     "folder-unreadable": "The folder {folder} cannot be read ({error}): which slides it holds is not known.",
     "folder-unreadable-do": "Give this user the right to read it, or check the share and the disk; then run again.",
+    "folder-link-lost": "The folder {folder} is a link that leads nowhere ({error}): its slides are not known.",
+    "folder-link-lost-do": "Mount the share or disk that it leads to, or mend or remove the link; then run again.",
     "no-place": "its images ({count}) lie where the layout {layout} ({pattern}) has no slide, so they are not counted.",
     "no-place-do": "Move them to the folder of their slide, choose a layout that fits (--layout; `mnbatch scan EXPORT "
     "--explain`), or take the folder out of the export.",

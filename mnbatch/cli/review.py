@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mnbatch.cli.common import App, counted, name_missing, say_notes, say_rebuilt
-from mnbatch.errors import MnbatchError
+from mnbatch.errors import MnbatchError, UsageError
 
 if TYPE_CHECKING:
+    from mnbatch.app.learning_plan import LearningPlan
     from mnbatch.app.rebuild import Rebuilt
     from mnbatch.app.review_service import ReviewState
     from mnbatch.app.signing_service import Signed
@@ -43,9 +44,9 @@ def import_(
 ) -> None:
     """Check that REVIEW belongs to the results in OUT, append it to the trail and bring the reports up to date.
 
-    Exit codes: 0 imported; 2 broken rows, or a reviewer whose name reads the same as another one's; 4 OUT holds no
-    results; 5 a review of another batch, model, plan or result; 10 unreadable or disk full; 11 another import did not
-    end in time.
+    Exit codes: 0 imported; 2 broken rows, a reviewer whose name reads the same as another one's, or an adjudication by
+    one of those who differ; 4 OUT holds no results; 5 a review of another batch, model, plan or result; 10 unreadable
+    or disk full; 11 another import did not end in time.
     """
     from mnbatch.app.review_service import import_decisions
 
@@ -69,7 +70,8 @@ def export(
 ) -> None:
     """Write the reviewed cells as a labelled set: give DIR/labels.csv to `mnbatch train` or `mnbatch evaluate`.
 
-    Exit codes: 0 written; 3 written, without slides that were reviewed and are not counted now; 4 nothing to write.
+    Exit codes: 0 written; 2 DIR is not empty, or nobody of this name decided; 3 written, without slides that were
+    reviewed and are not counted now; 4 nothing to write.
     """
     from mnbatch.app.review_service import export_reviewed
 
@@ -111,11 +113,18 @@ def _document(state: ReviewState) -> list[dict[str, Any]]:
 def plan(
     out: Out,
     band: Annotated[
-        float | None, typer.Option("--band", help="Share of the cells: negatives near the threshold.")
+        float | None,
+        typer.Option("--band", help="With --mode complete. Share of the cells: negatives near the threshold."),
     ] = None,
-    sample: Annotated[float | None, typer.Option("--sample", help="Share of the other negatives, at random.")] = None,
-    least_band: Annotated[int | None, typer.Option("--least-band", help="Cells of the band at least.")] = None,
-    least_sample: Annotated[int | None, typer.Option("--least-sample", help="Cells of the sample at least.")] = None,
+    sample: Annotated[
+        float | None, typer.Option("--sample", help="With --mode complete. Share of the other negatives, at random.")
+    ] = None,
+    least_band: Annotated[
+        int | None, typer.Option("--least-band", help="With --mode complete. Cells of the band at least.")
+    ] = None,
+    least_sample: Annotated[
+        int | None, typer.Option("--least-sample", help="With --mode complete. Cells of the sample at least.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the random order.")] = None,
     mode: Annotated[
         Literal["complete", "confirm"] | None,
@@ -123,7 +132,7 @@ def plan(
     ] = None,
     negatives: Annotated[
         int | None,
-        typer.Option("--negatives", min=0, metavar="N", help="With --mode confirm: of a donor; else as proposed."),
+        typer.Option("--negatives", min=0, metavar="N", help="With --mode confirm: of a donor; at first as proposed."),
     ] = None,
     double: Annotated[
         float | None,
@@ -131,7 +140,9 @@ def plan(
     ] = None,
     learn: Annotated[
         int | None,
-        typer.Option("--learn", min=0, metavar="N", help="Besides, N cells that teach the model most; 0: none."),
+        typer.Option(
+            "--learn", min=0, metavar="N", help="Besides, N more cells that teach the model most; 0: take all out."
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="With --learn: the model that scored, where it is elsewhere now.")
@@ -143,14 +154,24 @@ def plan(
     """Show how much a review covers, or change it; a larger sample includes the smaller one, so no work is lost.
 
     --mode confirm draws every called cell and a random sample of the negatives. Its size is computed from what is known
-    of the model's sensitivity (validation slides of its card, or --validation), proposed and said; --negatives sets it.
+    of the model's sensitivity (validation slides of its card, or of `mnbatch report --validation`), proposed and said;
+    --negatives sets it. Numbers of a confirmation stay until they are set anew; each number that changes is named with
+    the old one.
 
-    --learn adds cells at the end of the queue for `mnbatch adapt`: uncertain ones that differ from each other, and a
-    fifth at random. The estimate of the review is made without them.
+    --learn adds N cells at the end of the queue for `mnbatch adapt`: uncertain ones that differ from each other, and a
+    fifth at random; cells that were chosen or decided before are not chosen again. The estimate of the review is made
+    without them.
+
+    Exit codes: 0; 2 no such review can be drawn, or an option of the other mode; 4 OUT holds no results, or no cell is
+    left to choose; 5 another model scored the cells; 10 unreadable or disk full; 12 the model cannot be read. Where it
+    is refused nothing is changed.
     """
-    from mnbatch.app.learning_plan import plan_learning
+    from mnbatch.app.learning_plan import LearningRequest
     from mnbatch.app.review_service import review_plan
 
+    for option, value in (("--model", model), ("--stain", stain)):
+        if value is not None and not learn:
+            raise UsageError(f"{option}: only with --learn N.", "Leave it out, or add --learn; nothing was changed.")
     typed: dict[str, Any] = {
         "band": band,
         "sample": sample,
@@ -161,18 +182,23 @@ def plan(
         "negatives": negatives,
         "double": double,
     }
-    done = review_plan(out, {name: value for name, value in typed.items() if value is not None})
-    chosen = None if learn is None else plan_learning(out, learn, model, stain)
-    plan = done.plan if chosen is None else review_plan(out).plan
-    for name, value in _plan_lines(plan):
+    changes = {name: value for name, value in typed.items() if value is not None}
+    done = review_plan(out, changes, None if learn is None else LearningRequest(learn, model, stain))
+    for name, value in _plan_lines(done.plan):
         typer.echo(f"{name:13} {value}")
     for note in done.notes:
         typer.echo(note)
-    if chosen is not None and learn:
-        typer.echo(f"chosen from {counted(chosen.compared, 'cell')}:")
-        typer.echo("\n".join(f"{slide_id}: {number}" for slide_id, number in chosen.by_slide.items()))
-    if done.changed or chosen is not None:
+    if done.learning is not None and learn:
+        typer.echo("\n".join(_learning_lines(done.learning)))
+    if done.changed:
         _rebuild(out)
+
+
+def _learning_lines(chosen: LearningPlan) -> Iterator[str]:
+    few = f" ({chosen.asked} were asked for: no more are left)" if chosen.new < chosen.asked else ""
+    before = f" (chosen before and not decided: {chosen.waiting})" if chosen.waiting else ""
+    yield f"{counted(chosen.new, 'new cell')} for the training{few}, chosen from {chosen.compared}{before}:"
+    yield from (f"{slide_id}: {number}" for slide_id, number in chosen.by_slide.items())
 
 
 def _plan_lines(plan: ReviewPlan) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ import configparser
 import os
 import re
 
+from mnbatch.imaging.entries import is_folder, what_is
 from mnbatch.imaging.formats.size_limits import MAX_COMPANIONS
 from mnbatch.imaging.layouts import EXTENSIONS
 
@@ -71,7 +72,7 @@ def dicom_files(folder: str) -> list[str]:
 
 def _files_in(folder: str) -> list[str]:
     try:
-        return sorted(entry.path for entry in os.scandir(folder) if entry.is_file())
+        return sorted(entry.path for entry in os.scandir(folder) if what_is(entry) == "file")
     except OSError:
         return []
 
@@ -123,7 +124,7 @@ def _names_below(folder: str) -> list[tuple[str, str]]:
 
 def _folders_in(folder: str) -> list[os.DirEntry[str]]:
     try:
-        found = [entry for entry in os.scandir(folder) if entry.is_dir() and not entry.is_symlink()]
+        found = [entry for entry in os.scandir(folder) if not entry.is_symlink() and is_folder(entry)]
     except OSError:
         return []
     return sorted(found, key=lambda entry: entry.name)

@@ -39,6 +39,7 @@ class _Known:
     slide_id: str
     root: Path
     paths: str
+    real: str | None = None
     probe: bytes | None = None
     content: bytes | None = None
 
@@ -52,7 +53,8 @@ class SlideCopies:
     def original_of(self, slide: Slide) -> str | None:
         """Slide-id of an earlier slide with byte-identical files under whatever names, or None.
 
-        A slide that cannot be read whole, or that has no content, is nobody's copy.
+        Files that two slides share by a link are the same, also where they cannot be read. Otherwise a slide that
+        cannot be read whole, or that has no content, is nobody's copy.
         """
         slide = replace(slide, namesakes=())  # they are not counted
         if not any(file.size for file in slide.everything):
@@ -60,7 +62,7 @@ class SlideCopies:
         new = _Known(slide.slide_id, slide.root, "\0".join(file.path for file in slide.everything))
         same_sizes = self._by_sizes.setdefault(_sizes(slide), [])
         for known in same_sizes:
-            if _same_probe(known, new) and _same_content(known, new):
+            if _same_files(known, new) or (_same_probe(known, new) and _same_content(known, new)):
                 return known.slide_id
         same_sizes.append(new)
         return None
@@ -69,6 +71,20 @@ class SlideCopies:
 def _sizes(slide: Slide) -> bytes:
     sizes = ",".join(map(str, sorted(file.size for file in slide.everything)))
     return hashlib.blake2b(sizes.encode(), digest_size=16).digest()
+
+
+def _same_files(known: _Known, new: _Known) -> bool:
+    """Whether both are the same files of the disk; the first of them is asked about first, which mostly answers it."""
+    for slide in (known, new):
+        if slide.real is None:
+            slide.real = os.path.realpath(os.path.join(slide.root, slide.paths.split("\0", 1)[0]))
+    if known.real != new.real:
+        return False
+    places = (
+        sorted(os.path.realpath(os.path.join(slide.root, path)) for path in slide.paths.split("\0"))
+        for slide in (known, new)
+    )
+    return next(places) == next(places)
 
 
 def _same_probe(known: _Known, new: _Known) -> bool:

@@ -96,6 +96,8 @@ class Layout:
         root_is_slide: images directly in the export are a slide named after the export.
         slide_in_file_name: the slide is no folder; its name is part of its files' names.
         has_cell: a slide may have many files.
+        folders: expressions of the folders of the pattern from the export on, up to the first `**`.
+        any_depth: there is such a `**`.
     """
 
     name: str
@@ -106,6 +108,8 @@ class Layout:
     slide_in_file_name: bool
     has_cell: bool
     regex: re.Pattern[str]
+    folders: tuple[str, ...] = ()
+    any_depth: bool = True
 
     def place(self, path: str, root_name: str) -> Place | None:
         """Find the slide of the file at `path` (relative to the root), or None when it does not fit."""
@@ -120,6 +124,19 @@ class Layout:
             return Place(fields["slide"], fields.get("donor"), anchor, self._slide_path(match, anchor))
         end = path.index("/", match.end("slide"))
         return Place(fields["slide"], fields.get("donor"), path[:end], path[:end])
+
+    def may_lie_in(self, folder: str) -> bool:
+        """Whether files that fit may be in this folder, or further below it."""
+        parts = folder.split("/")
+        depth = len(self.folders)
+        if len(parts) > depth and not self.any_depth:
+            return False
+        return all(re.fullmatch(want, part, re.DOTALL) for want, part in zip(self.folders, parts, strict=False))
+
+    @property
+    def names_donors(self) -> bool:
+        """Whether paths say whose a slide is."""
+        return "donor" in self.regex.groupindex
 
     @property
     def says_scenes(self) -> bool:
@@ -185,6 +202,7 @@ def _compile(name: str, pattern: str, explanation: str) -> Layout:
     parts = normal.split("/")
     slide_part = next(index for index, part in enumerate(parts) if "{slide}" in part)
     last = len(parts) - 1
+    fixed = parts[: parts.index("**")] if "**" in parts else parts[:-1]
     return Layout(
         name=name,
         pattern=pattern,
@@ -194,6 +212,8 @@ def _compile(name: str, pattern: str, explanation: str) -> Layout:
         slide_in_file_name=slide_part == last,
         has_cell=any(f"{{{name}}}" in normal for name in _OF_CELLS),
         regex=re.compile("".join(_expressions(normal)), re.DOTALL),
+        folders=tuple("".join(_expressions(part)) for part in fixed),
+        any_depth="**" in parts,
     )
 
 

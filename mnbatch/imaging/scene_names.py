@@ -13,6 +13,7 @@ from mnbatch.assay.cells import Companion, SceneNames, Skipped, Slide, SourceFil
 from mnbatch.assay.page_options import PageOptions
 from mnbatch.assay.reasons import Foreign, Named, Reason, say
 from mnbatch.errors import SlideError
+from mnbatch.imaging.entries import is_folder
 from mnbatch.imaging.formats.page_choice import says_nuclear
 from mnbatch.imaging.identity import slide_id
 from mnbatch.imaging.instruments import FOLDERS
@@ -70,7 +71,7 @@ def _folders_of_scene(slide: Slide) -> int:
     if kind is None:
         return 0
     try:
-        names = [entry.name for entry in os.scandir(os.path.join(slide.root, parent)) if entry.is_dir()]
+        names = [entry.name for entry in os.scandir(os.path.join(slide.root, parent)) if is_folder(entry)]
     except OSError:
         return 0
     alike = sum(_kind_of_folder(other) == kind for other in names)

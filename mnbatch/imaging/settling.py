@@ -166,7 +166,8 @@ def _state(root: Path, path: str) -> tuple[int, int]:
     except PermissionError:
         return 0, 0
     except OSError:
-        return -1, -1
+        # As the walk has it: what is there and cannot be examined (a link that leads nowhere) has not changed.
+        return (0, 0) if os.path.lexists(os.path.join(root, path)) else (-1, -1)
     return state.size, state.mtime_ns
 
 

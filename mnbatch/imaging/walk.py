@@ -6,7 +6,7 @@ import filecmp
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mnbatch.assay.cells import Companion, Skipped, Slide, SourceFile
@@ -24,6 +24,7 @@ from mnbatch.imaging.companions import (
     whole_slide_companions,
 )
 from mnbatch.imaging.copied_names import copies_among, is_copy_folder, is_small_version
+from mnbatch.imaging.entries import What, is_link_to_nowhere, lost_link_above, what_is
 from mnbatch.imaging.foreign_files import (
     ARCHIVES,
     CAMERAS,
@@ -46,6 +47,7 @@ from mnbatch.imaging.layouts import (
     Place,
     parse_layout,
 )
+from mnbatch.imaging.links import NOWHERE, Reached, is_document, leads_to_image
 from mnbatch.imaging.litter import (
     OVERVIEW,
     SMALL_VERSIONS,
@@ -133,10 +135,9 @@ class Walk:
         self.root = root
         self._kind = kind
         self._stated = stated
-        self._real_root = os.path.realpath(root)
         self.layout = layout
         self.explain = explain
-        self._seen: set[tuple[int, int]] = set()
+        self._reached = Reached(root, layout)
         self._open: dict[str, _Group] = {}
         self._above: dict[str, dict[str, str]] = {}
         self._misplaced: list[_Group] = []
@@ -219,11 +220,9 @@ class Walk:
         """Read one folder; None when it was taken before or cannot be read (which is said)."""
         path = os.path.join(self.root, folder) if folder else os.fspath(self.root)
         try:
-            status = os.stat(path)
-            if (status.st_dev, status.st_ino) in self._seen:
-                self._skip(folder, "reached before by another way (a link)")
+            if why := self._reached.why_not_folder(folder, os.stat(path)):
+                self._skip(folder, why)
                 return None
-            self._seen.add((status.st_dev, status.st_ino))
             with os.scandir(path) as entries:
                 found = sorted(entries, key=lambda entry: natural_key(entry.name))
         except OSError as error:
@@ -232,7 +231,7 @@ class Walk:
                     f"The export {self.root} cannot be read: {error.strerror}.",
                     "Check that the share is mounted and that this user may read it.",
                 ) from error
-            if isinstance(error, FileNotFoundError):
+            if isinstance(error, FileNotFoundError) and not lost_link_above(self.root, folder):
                 self._skip(folder, "vanished while the export was read")
             else:
                 self._refuse_folder(folder, error)
@@ -247,35 +246,50 @@ class Walk:
         return place if place is not None and place.path == folder else None
 
     def _refuse_folder(self, folder: str, error: OSError) -> None:
-        """A folder that cannot be read may hold slides: it is one, and failed."""
-        place = self._slide_at(folder) or _named_after(folder)
-        group = self._open.setdefault(folder, _Group(place))
-        group.files = [SourceFile(folder, 0, 0)]
-        why = say("folder-unreadable", folder=Named("folder", folder), error=foreign_os(error))
-        group.refused = (why, say("folder-unreadable-do"))
+        """A folder that cannot be read may hold slides: it is one, and failed; or it is a part of one, which fails."""
+        place = self._place_in(folder) or self._place_of_lost(folder)
+        group = self._open.setdefault(place.path, _Group(place))
+        group.files.append(SourceFile(folder, 0, 0))
+        code = "folder-link-lost" if is_link_to_nowhere(os.path.join(self.root, folder), error) else "folder-unreadable"
+        why = say(code, folder=Named("folder", folder), error=foreign_os(error))
+        group.refused = (why, say(f"{code}-do"))
         self._skip(folder, f"folder cannot be read: {error.strerror}")
+
+    def _place_in(self, folder: str) -> Place | None:
+        """Where images directly in this folder belong, if slides are folders."""
+        if self.layout.slide_in_file_name:
+            return None
+        places = (self.layout.place(_join(folder, f"0.{extension}"), self.root.name) for extension in EXTENSIONS)
+        return next((place for place in places if place is not None), None)
+
+    def _place_of_lost(self, folder: str) -> Place:
+        """Of a failed slide that stands for all in a folder; of the donor whose folder it is."""
+        place = _named_after(folder)
+        ways = (_join(folder, inside) for inside in ("0/0.tif", "0.tif"))
+        below = [self.layout.place(way, self.root.name) for way in ways]
+        own = any(found is not None and found.donor == place.slide for found in below)
+        return replace(place, donor=place.slide) if own else place
 
     def _sorted(self, folder: str, entries: list[os.DirEntry[str]]) -> _Listing:
         listing = _Listing()
         for entry in entries:
-            path = _join(folder, entry.name)
-            reason = self._why_not(entry, path)
+            path, what = _join(folder, entry.name), what_is(entry)
+            reason = self._why_not(entry, path, what)
             if reason == _FOREIGN:
                 listing.foreign.append(entry)
             elif reason:
                 listing.skipped.append(self._skip(path, reason))
-                if self._is_unfinished(entry):
+                if what in ("file", "lost") and self._is_unfinished(entry):
                     listing.unfinished.append(entry)
-            elif entry.is_dir() and not is_folder_image(entry.name):
-                listing.folders.append(entry)
             else:
-                listing.files.append(entry)
+                file = self._is_taken(entry.name) if what == "lost" else what == "file" or is_folder_image(entry.name)
+                (listing.files if file else listing.folders).append(entry)
         return listing
 
     def _is_unfinished(self, entry: os.DirEntry[str]) -> bool:
         """Whether an entry will be a file that counts, once its copy is finished."""
         name = finished_name(entry.name)
-        if not name or not entry.is_file() or litter_reason(name, folder=False):
+        if not name or litter_reason(name, folder=False):
             return False
         return what_it_is(name, self._kind) != "" or self._is_taken(name)
 
@@ -283,25 +297,43 @@ class Walk:
         extension = _extension(name) if "." in name else ""
         return extension in _TAKEN[self._kind] or (self._kind == "fields" and extension in readable_field_files())
 
-    def _why_not(self, entry: os.DirEntry[str], path: str) -> str:
+    def _why_not(self, entry: os.DirEntry[str], path: str, what: What) -> str:
         """Why an entry is left out before any layout is asked; "" for a candidate."""
         name = entry.name
-        reason = litter_reason(name, folder=entry.is_dir())
+        reason = litter_reason(name, folder=what == "folder")
+        if what == "lost" and not self._is_taken(name):
+            reason = reason or litter_reason(name, folder=True)
         if reason == SMALL_VERSIONS and not (holds_images(os.path.dirname(entry.path)) or shadows_images(entry.path)):
             reason = ""
-        if not reason and entry.is_symlink():
-            reason = self._why_not_link(entry, path)
         if reason:
             return reason
-        if entry.is_dir():
+        if what == "gone":
+            return "vanished while the folder was read"
+        if what == "lost":
+            return self._why_not_lost(entry, path)
+        if entry.is_symlink() and (reason := self._reached.why_not_link(entry, path)):
+            return reason
+        if what == "folder":
             return self._why_not_folder(entry)
-        if not entry.is_file():
+        if what == "other":
             return "neither a file nor a folder"
         if what_it_is(name, self._kind):
             return _FOREIGN
         if not self._is_taken(name):
             return _FOREIGN if is_nameless_image(entry.path) else "not an image file by its extension"
         return ""
+
+    def _why_not_lost(self, entry: os.DirEntry[str], path: str) -> str:
+        """What cannot be examined is by its name an image, and cannot be read; or a folder, and may hold slides."""
+        if what_it_is(entry.name, self._kind):
+            return _FOREIGN
+        if self._is_taken(entry.name):
+            return ""
+        if leads_to_image(entry):
+            return _FOREIGN
+        if is_document(entry) or not self.layout.may_lie_in(path):
+            return NOWHERE
+        return self._why_not_folder(entry)
 
     def _why_not_folder(self, entry: os.DirEntry[str]) -> str:
         if is_folder_image(entry.name):
@@ -313,32 +345,6 @@ class Walk:
         if self._kind == "wsi" and os.path.isfile(f"{entry.path}.mrxs"):
             return f"data of {entry.name}.mrxs, which is taken"
         return ""
-
-    def _why_not_link(self, entry: os.DirEntry[str], path: str) -> str:
-        """Links are followed, unless they lead to what is reached anyway, was taken, or holds the export."""
-        target = os.path.realpath(os.path.join(self.root, path))
-        if not os.path.exists(target):
-            return "link that leads nowhere"
-        if f"{self._real_root}{os.sep}".startswith(target.rstrip(os.sep) + os.sep):
-            return "link that leads back to a folder above (a loop)"
-        if target.startswith(self._real_root + os.sep):
-            inside = os.path.relpath(target, self._real_root).replace(os.sep, "/")
-            if self._is_walked(inside, entry.is_dir()):
-                return f"link to {inside}, which is taken there"
-        if entry.is_dir():
-            return ""
-        status = entry.stat()
-        if (status.st_dev, status.st_ino) in self._seen:
-            return "link to a file that was taken before"
-        self._seen.add((status.st_dev, status.st_ino))
-        return ""
-
-    def _is_walked(self, path: str, is_folder: bool) -> bool:
-        """The walk comes to this path by itself (it is not hidden, and a file fits the layout)."""
-        parts = path.split("/")
-        if any(is_system_litter(part) for part in parts):
-            return False
-        return is_folder or self.layout.place(path, self.root.name) is not None
 
     def _gather(self, folder: str, listing: _Listing) -> None:
         """Put the files of one folder into their slides."""
@@ -556,10 +562,10 @@ class Walk:
         try:
             state = state_of(entry.path)
             file = SourceFile(path, state.size, state.mtime_ns)
-        except FileNotFoundError:
-            self._skip(path, "vanished while the folder was read")
-            return
         except OSError:
+            if not os.path.lexists(entry.path):
+                self._skip(path, "vanished while the folder was read")
+                return
             # It is there and cannot be examined: the reader will say so, and the cell counts as unreadable.
             file = SourceFile(path, 0, 0)
         self._placed = True

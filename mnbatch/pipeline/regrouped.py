@@ -26,6 +26,7 @@ class Regrouped:
         self._found: set[str] = set()
         self._wholes: dict[str, str] = {}
         self._parents: set[str] = set()
+        self._above: set[str] = set()
 
     def note(self, slide: Slide) -> Slide:
         """Remember a slide as the crawl found it."""
@@ -35,10 +36,16 @@ class Regrouped:
             self._wholes[self._code(slide_id(parent))] = parent
         else:
             self._parents.add(slide.path)
+        self._note_above(parent)
         return slide
 
+    def _note_above(self, folder: str) -> None:
+        while folder not in ("", ".") and folder not in self._above:
+            self._above.add(folder)
+            folder = os.path.dirname(folder)
+
     def settle(self, root: str) -> None:
-        """Forget failed slides that are others now.
+        """Forget failed slides that are others now, and what stood for slides of a folder that could not be read then.
 
         Args:
             root: of the export.
@@ -46,7 +53,14 @@ class Regrouped:
         Raises:
             MismatchError: one of them has results, which would be counted in addition.
         """
-        for record in self._store.records():
+        records = list(self._store.records())
+        failed = {record.slide_id for record in records if record.status == "failed" and record.generation is None}
+        # Codes are made, and kept, for what may have to go alone.
+        stood = {self._code(slide_id(folder)) for folder in self._above} if failed - self._found else set()
+        for record in records:
+            if record.slide_id in failed & stood - self._found:
+                self._store.forget(record.slide_id)
+                continue
             if record.slide_id in self._found or not self._is_other_now(record, root):
                 continue
             if record.status == "scored":

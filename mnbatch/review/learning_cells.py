@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 def choose_cells(
     features: Floats,
     p_mn: Floats,
-    threshold: float,
+    threshold: Floats | float,
     taken: npt.NDArray[np.bool_],
     chances: Sequence[bytes],
     number: int,
@@ -32,8 +32,8 @@ def choose_cells(
     approach", 2018, weighted by uncertainty).
 
     Args:
-        features: (n, d), as the network sees the cells; p_mn: (n,); threshold: of the model.
-        taken: (n,), cells that are in the review anyway.
+        features: (n, d), as the network sees the cells; p_mn: (n,); threshold: of the calls, one or (n,).
+        taken: (n,), cells that are in the review anyway, or decided.
         chances: (n,), a permanent random number of each cell.
         number: cells to choose; fewer are given where there are no more.
     """
@@ -45,7 +45,7 @@ def choose_cells(
     nearest = np.full(len(taken), np.inf)
     for place in [*np.flatnonzero(taken).tolist(), *chosen]:
         nearest = np.minimum(nearest, _squared(scaled, place))
-    uncertain = np.exp(-np.abs(_logit(p_mn) - _logit(np.array([threshold]))) / WIDTH)
+    uncertain = np.exp(-np.abs(_logit(p_mn) - _logit(np.atleast_1d(np.asarray(threshold, np.float64)))) / WIDTH)
     closed = taken.copy()
     closed[chosen] = True
     while len(chosen) < number:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnbatch.assay.alike_names import alike_names, spelled
 from mnbatch.csvfile import Value, csv_bytes, guarded
 from mnbatch.errors import NoInputError, UsageError
 from mnbatch.files import staging_folder, storage_errors, sweep_folder
@@ -22,6 +23,7 @@ COLUMNS = (
     *("file", "label", "mn_count", "slide", "donor", "cell_id", "p_mn", "reviewers"),
     *("stratum", "inclusion_probability"),
 )
+REVIEWERS_SHOWN = 20
 DIFFERENT = "decided differently by reviewers"
 LABELS = {"mn": "mn", "not_mn": "nomn"}
 
@@ -84,6 +86,8 @@ def export_labels(
     crops: list[tuple[str, bytes]] = []
     missing: list[Missing] = []
     models: set[ScoredBy] = set()
+    if reviewer is not None:
+        _check_reviewer(store, reviewer)
     roster = open_roster(store)
     known = {record.slide_id for record in (*roster.records, *roster.copied)}
     queues = queues_of(store, dict.fromkeys(s for s in reviewed_slides(store.paths) if s in known), "OUT", roster)
@@ -122,6 +126,21 @@ def export_labels(
     _write(folder, rows, crops)
     mn = sum(row[1] == "mn" for row in rows)
     return Exported(mn, len(rows) - mn, left_out, tuple(missing), tuple(sorted(models)))
+
+
+def _check_reviewer(store: Store, reviewer: str) -> None:
+    """A name that nobody in OUT has is a slip of the keyboard: those who have decided are named."""
+    slides = reviewed_slides(store.paths)
+    people = sorted({entry.reviewer for slide_id in slides for entry in read_trail(store.paths, slide_id).entries})
+    if not people or reviewer in people:
+        return
+    alike = next((group for group in alike_names([*people, reviewer]) if reviewer in group), ())
+    meant = "".join(f" Did you mean {spelled(name)}?" for name in alike[:1])
+    more = f" and {len(people) - REVIEWERS_SHOWN} more" if len(people) > REVIEWERS_SHOWN else ""
+    raise UsageError(
+        f"Nobody named {spelled(reviewer)} decided in {store.paths.root}.{meant}",
+        f"Reviewers in it: {', '.join(map(spelled, people[:REVIEWERS_SHOWN]))}{more}.",
+    )
 
 
 def _nothing(out: Path, reviewer: str | None, left_out: Mapping[str, int]) -> NoInputError:

@@ -13,7 +13,8 @@ from mnbatch.results.paths import OutPaths
 from mnbatch.results.roster import Roster, open_roster
 from mnbatch.results.store import Store
 from mnbatch.review import trail
-from mnbatch.review.decisions import FAULTS_SHOWN, Decision, read_review
+from mnbatch.review.adjudication import adjudication_faults, adjudications_last
+from mnbatch.review.decisions import ADJUDICATION, FAULTS_SHOWN, Decision, read_review
 from mnbatch.review.queue import Queue, ReviewPlan, draw_queue, load_plan
 from mnbatch.review.review_status import SAME_PROBABILITY
 
@@ -44,7 +45,8 @@ def import_review(store: Store, path: Path, *, keep_outdated: bool = False) -> I
         keep_outdated: also keep decisions on an earlier result of a slide; they are not used.
 
     Raises:
-        UsageError: broken rows, or a reviewer whose name reads the same as another one's.
+        UsageError: broken rows, a reviewer whose name reads the same as another one's, or an adjudication by one who
+            may not adjudicate the cell.
         MismatchError: slides or cells that are not in OUT, another model, plan or result.
         LockHeldError: another import did not end in time.
     """
@@ -70,6 +72,7 @@ def save_decisions(
     by_slide: dict[str, list[Decision]] = {}
     for decision in decisions:
         by_slide.setdefault(decision.slide_id, []).append(decision)
+    by_slide = {slide_id: adjudications_last(said) for slide_id, said in by_slide.items()}
     queues = queues_of(store, by_slide, where) if queues is None else queues
     faults = [fault for slide_id, said in by_slide.items() for fault in _faults(queues[slide_id], said, keep_outdated)]
     if faults:
@@ -82,6 +85,7 @@ def save_decisions(
     with trail.writing(store.paths):
         if not names_asked:
             _refuse_alike(store.paths, by_slide, where)
+        _refuse_adjudications(store.paths, by_slide, where)
         added = trail.append_all(store.paths, by_slide, source)
     old = sum(d.result_key != queue.result_key for s, queue in queues.items() if queue for d in by_slide[s])
     old += sum(len(by_slide[slide_id]) for slide_id, queue in queues.items() if queue is None)
@@ -116,13 +120,35 @@ def _refuse_alike(paths: OutPaths, by_slide: Mapping[str, Sequence[Decision]], w
             )
 
 
+def _refuse_adjudications(paths: OutPaths, by_slide: Mapping[str, Sequence[Decision]], where: str) -> None:
+    """One of two readers who differ cannot settle it: their difference would be in no statistic any more."""
+    faults = [
+        fault
+        for slide_id, said in by_slide.items()
+        if any(decision.look == ADJUDICATION for decision in said)
+        for fault in adjudication_faults(trail.read_trail(paths, slide_id).entries, said)
+    ]
+    if faults:
+        more = f" and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
+        raise UsageError(
+            f"{where} has adjudications by one who may not adjudicate: {'; '.join(faults[:FAULTS_SHOWN])}{more}.",
+            "Nothing of it was imported. A third person adjudicates a cell that two others decided: import the reviews "
+            "of those two first; where it is a reader's own first or second look, leave the column look empty.",
+        )
+
+
 def queues_of(
-    store: Store, slide_ids: Mapping[str, object], where: str = "OUT", roster: Roster | None = None
+    store: Store,
+    slide_ids: Mapping[str, object],
+    where: str = "OUT",
+    roster: Roster | None = None,
+    plan: ReviewPlan | None = None,
 ) -> dict[str, Queue | None]:
     """The queue of each slide as the present results and plan have it; None for a slide that has no result now.
 
     Args:
         roster: which slides count, where that is known already.
+        plan: None takes the one in force.
 
     Raises:
         MismatchError: a slide that is not in OUT at all.
@@ -134,7 +160,7 @@ def queues_of(
             f"{where} names slides that are not in {store.paths.root}: {', '.join(unknown[:FAULTS_SHOWN])}.",
             "It is the review of another batch; give the OUT that it was made from.",
         )
-    plan = load_plan(store.paths)
+    plan = load_plan(store.paths) if plan is None else plan
     return {slide_id: _queue_of(roster, slide_id, plan) for slide_id in slide_ids}
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any, Literal
 
-from mnbatch.review.decisions import ADJUDICATION, CLASSES, FAULTS_SHOWN, WITHDRAWN, Decision
+from mnbatch.review.adjudication import Standing, follow
+from mnbatch.review.decisions import ADJUDICATION, CLASSES, FAULTS_SHOWN, Decision
 from mnbatch.review.estimate import (
     COUNT,
     Agreement,
@@ -102,14 +103,19 @@ def latest(entries: Sequence[Decision], key: str) -> dict[str, dict[str, Decisio
     """reviewer -> cell_id -> the valid decision, among those on the result `key`.
 
     The one that was saved last is valid, whatever its time: a clock that was wrong once must not decide for ever.
-    Withdrawn ones are left out.
+    Withdrawn ones are left out. An adjudication by one of the readers is not used, and one where fewer than two others
+    had decided is a look as any other (see `mnbatch.review.adjudication`).
     """
-    valid: dict[str, dict[str, Decision]] = {}
+    standing: Standing = {}
+    people: dict[str, dict[str, Decision]] = {}
     for entry in entries:
         if entry.result_key == key:
-            valid.setdefault(entry.reviewer, {})[entry.cell_id] = entry
-    kept = {who: {c: d for c, d in said.items() if d.decision != WITHDRAWN} for who, said in valid.items()}
-    return {who: said for who, said in kept.items() if said}
+            people.setdefault(entry.reviewer, {})
+            follow(standing, entry)
+    for cell_id, on_cell in standing.items():
+        for who, decision in on_cell.items():
+            people[who][cell_id] = decision
+    return {who: said for who, said in people.items() if said}
 
 
 def combined(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> dict[str, str]:
@@ -372,8 +378,10 @@ def _digest(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> str:
 
 
 def _ahead(by_reviewer: Mapping[str, Mapping[str, Decision]], trail: Trail) -> int:
-    valid = {decision for decisions in by_reviewer.values() for decision in decisions.values()}
-    return len(valid & trail.ahead)
+    # Of an adjudication that is taken as another look the trail has the look as it was saved.
+    ahead = {replace(decision, look="") for decision in trail.ahead}
+    valid = {replace(d, look="") for decisions in by_reviewer.values() for d in decisions.values()} if ahead else set()
+    return len(valid & ahead)
 
 
 def _people(reviews: Sequence[SlideReview]) -> tuple[ReviewerState, ...]:

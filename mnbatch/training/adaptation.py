@@ -6,6 +6,7 @@ on the same cells. Synthetic cells of the same stain are in every minibatch, so 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -33,7 +34,7 @@ from mnbatch.evaluation.metrics import (
     youden_of_weighted,
 )
 from mnbatch.evaluation.paired_tests import DeLong, delong
-from mnbatch.files import write_files
+from mnbatch.files import storage_errors, temporary_name, write_files
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.catalogue import VerifiedModel
@@ -60,6 +61,8 @@ FOLDS = 5
 ALPHA = 0.05
 """Of the paired test, two-sided."""
 
+TRIAL_BYTES = 1 << 16
+"""Written beside the model before anything is learned, and removed."""
 STATE = "adaptation.json"
 """Beside the model: the held-out scores of the folds that are done."""
 
@@ -197,6 +200,7 @@ def adapt(request: AdaptRequest, say: Callable[[str], None]) -> Adapted:
     if request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())):
         raise StorageError(f"{request.out} exists already.", "Choose a new directory; nothing is written over.")
     KEPT.check(folder_beside(request.out))
+    check_place(folder_beside(request.out))
     cells = told_cells(request.data, say)
     grouped_by = check_cells(cells)
     for line in _alike(cells, grouped_by):
@@ -229,6 +233,29 @@ def adapt(request: AdaptRequest, say: Callable[[str], None]) -> Adapted:
         result = replace(result, card=run.written(held_out, weights, result))
     KEPT.remove(run.folder)
     return result
+
+
+def check_place(folder: Path) -> None:
+    """Whether a folder can be made and written; nothing of the trial is left behind.
+
+    Raises:
+        StorageError: it cannot.
+    """
+    made: list[Path] = []
+    with storage_errors(folder):
+        try:
+            for place in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
+                place.mkdir()
+                made.append(place)
+            trial = temporary_name(folder)
+            try:
+                trial.write_bytes(bytes(TRIAL_BYTES))
+            finally:
+                trial.unlink(missing_ok=True)
+        finally:
+            for place in reversed(made):
+                with contextlib.suppress(OSError):
+                    place.rmdir()
 
 
 def check_cells(cells: Sequence[LabelledCell]) -> str:

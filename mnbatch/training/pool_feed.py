@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from mnbatch.errors import TrainingError
 from mnbatch.evaluation.metrics import Labels, Scores, auc
 from mnbatch.inference.card import View
 from mnbatch.inference.second_look import shown
@@ -19,6 +20,7 @@ from mnbatch.training.augmentation import augmented
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.training_loop import Progress, Report, Trainer
 
+MORE_CELLS = "Ask for more synthetic cells (--made-cells, or synthetic_cells in the recipe)."
 UInt8Array = npt.NDArray[np.uint8]
 
 
@@ -50,16 +52,35 @@ class ToInput(Protocol):
         ...
 
 
+def one_class(pool: Pool, label: bool) -> TrainingError:
+    """That a pool has no cell with micronuclei (`label`) or none without."""
+    next_step = "Give labelled cells of both classes." if pool.name == "labelled" else MORE_CELLS
+    word = "with" if label else "without"
+    return TrainingError(
+        f"None of the {len(pool.labels)} {pool.name} cells is {word} micronuclei: nothing can be learned.", next_step
+    )
+
+
 def epoch_order(
     pools: Sequence[Pool], cells: int, rng: np.random.Generator, with_mn: float = 0.5
 ) -> list[tuple[int, int]]:
-    """Draw one epoch: (pool, cell) pairs, `with_mn` of each pool's with micronuclei, in random order."""
+    """Draw one epoch: (pool, cell) pairs, `with_mn` of each pool's with micronuclei, in random order.
+
+    Raises:
+        TrainingError: a pool has none of the cells that are to be drawn from it, or no pool is to be drawn from.
+    """
     total = sum(pool.share for pool in pools)
+    if total <= 0:
+        raise TrainingError("No source of cells has a share above 0.", "Give one in the recipe.")
     drawn: list[tuple[int, int]] = []
     for index, pool in enumerate(pools):
         for label in (True, False):
             wanted = round(cells * pool.share / total * (with_mn if label else 1 - with_mn))
             members = np.flatnonzero(pool.labels == label)
+            if not wanted:
+                continue
+            if not len(members):
+                raise one_class(pool, label)
             rounds = [rng.permutation(members) for _ in range(math.ceil(wanted / len(members)))]
             drawn += [(index, int(i)) for i in np.concatenate([*rounds, members[:0]])[:wanted]]
     return [drawn[i] for i in rng.permutation(len(drawn))]

@@ -21,7 +21,7 @@ from mnbatch.training import synthetic_cells
 from mnbatch.training.composite_scene import CANVAS
 from mnbatch.training.dressed_cells import SmearCell, smear_cells
 from mnbatch.training.hard_cells import hard_cells
-from mnbatch.training.pool_feed import Pool
+from mnbatch.training.pool_feed import MORE_CELLS, Pool, one_class
 from mnbatch.training.real_pieces import PatchLibrary, load_library
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.synthetic_cells import Maker, Preparer, begin_drawing, made_part
@@ -29,6 +29,8 @@ from mnbatch.training.synthetic_cells import Maker, Preparer, begin_drawing, mad
 SMEARS_FOR_TRAINING = 0.75
 """Share of the smear images (in name order) that feed training; validation composites are made from the rest."""
 VALIDATION_CELLS = 200
+FEWEST_MADE = 2
+"""Cells of a synthetic source: one with micronuclei and one without."""
 VALIDATION_SEED_STEP = 98
 """Added to the seed for validation cells, so that none of them is a training cell."""
 FRESH_SEED_STEP = 10_000
@@ -49,7 +51,11 @@ class Sources:
 
 
 def made_pool(name: str, maker: Maker, count: int, preparer: Preparer, share: float, workers: int) -> Pool:
-    """Make `count` cells and prepare them, in `workers` processes (0: in this one); the result is the same."""
+    """Make `count` cells and prepare them, in `workers` processes (0: in this one); the result is the same.
+
+    Raises:
+        TrainingError: no cell could be made.
+    """
     if workers == 0:
         parts = [made_part(maker, preparer, range(count))]
     else:
@@ -57,9 +63,18 @@ def made_pool(name: str, maker: Maker, count: int, preparer: Preparer, share: fl
         ranges = [range(start, min(start + step, count)) for start in range(0, count, step)]
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=begin_drawing) as processes:
             parts = list(processes.map(partial(made_part, maker, preparer), ranges))
+    if not any(numbers for _, numbers in parts):
+        raise TrainingError(f"None of {count} {name} cells could be made.", MORE_CELLS)
     pixels = np.stack([cell for part, _ in parts for cell in part])
     counts = np.array([n_mn for _, part in parts for n_mn in part], np.int16)
     return Pool(name, pixels, counts != 0, share, counts)
+
+
+def _check_both_classes(pool: Pool) -> None:
+    """Said here, and not when the cells of every other source are drawn, too."""
+    for label in (True, False):
+        if not (pool.labels == label).any():
+            raise one_class(pool, label)
 
 
 def labelled_pool(name: str, crops: UInt8Array, labels: Labels, preparer: Preparer, share: float) -> Pool:
@@ -131,16 +146,34 @@ class PoolMaker:
         return pools + self._made("validation", makers, lambda _: self.validation_cells)
 
     def _made(self, part: str, makers: dict[str, Maker], count: Callable[[str], int]) -> list[Pool]:
-        """Pools by name; those that do not depend on the labelled crops are drawn once, for cross-validation."""
+        """Pools by name; those that do not depend on the labelled crops are drawn once, for cross-validation.
+
+        Raises:
+            TrainingError: too few cells are asked for, or those of a source are all of one class.
+        """
+        wanted = {name: count(name) for name in makers}
+        for name, number in wanted.items():
+            if number < FEWEST_MADE:
+                raise TrainingError(
+                    f"Too few synthetic cells are asked for: {number} would be {name} cells, and one with and one "
+                    "without micronuclei are needed.",
+                    MORE_CELLS,
+                )
         pools = []
         for name, maker in makers.items():
             pool = self._drawn.get((part, name))
             if pool is None:
-                self.say(f"making {count(name)} {name} cells")
+                self.say(f"making {wanted[name]} {name} cells")
                 share = float(getattr(self.recipe, name))
                 pool = made_pool(
-                    name=name, maker=maker, count=count(name), preparer=self.preparer, share=share, workers=self.workers
+                    name=name,
+                    maker=maker,
+                    count=wanted[name],
+                    preparer=self.preparer,
+                    share=share,
+                    workers=self.workers,
                 )
+                _check_both_classes(pool)
             if name != "dressed":
                 self._drawn[part, name] = pool
             pools.append(pool)

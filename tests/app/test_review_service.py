@@ -7,7 +7,14 @@ import threading
 import pytest
 
 from mnbatch.app.rebuild import rebuild_after_change
-from mnbatch.app.review_service import export_reviewed, import_decisions, review_plan, review_server, review_state
+from mnbatch.app.review_service import (
+    export_reviewed,
+    import_decisions,
+    review_plan,
+    review_server,
+    review_state,
+    served,
+)
 from mnbatch.errors import MismatchError, NoInputError, StorageError, UsageError
 from tests.in_process import mnbatch
 
@@ -113,3 +120,15 @@ def test_a_port_that_is_taken_is_refused(out):
 def test_no_server_without_results(tmp_path):
     with pytest.raises(NoInputError):
         review_server(tmp_path / "nowhere")
+
+
+def test_the_server_refuses_an_adjudication_of_the_own_difference(out, queue, tools):
+    ada = tools.decide(queue, lambda _: "mn")
+    with served(out.paths.root) as server:
+        for said in (ada, tools.decide(queue, lambda _: "not_mn", reviewer="Bo")):
+            assert ask(server, "_review", {"decisions": [d.fields() for d in said]})[0] == 200
+        own = [tools.change(d, decision="not_mn", look="adjudication").fields() for d in ada[:2]]
+        status, content = ask(server, "_review", {"decisions": own})
+        third = [{**row, "reviewer": "Cy"} for row in own]
+        assert ask(server, "_review", {"decisions": third}) == (200, {"added": 2})
+    assert (status, f"Ada decided cell {ada[0].cell_id} before, as a reader" in content["error"]) == (409, True)

@@ -184,7 +184,8 @@ def test_blind_doses(out, tmp_path):
         ("donor,dose\nb0,1\n", "has not the columns"),
         ("donor,dose_gy\nb0,1\nb0,2\n", "line 3.*twice"),
         ("donor,dose_gy\nb0,\n", "line 2"),
-        ("donor,dose_gy\n#REF!,1\n", "line 2.*spreadsheet's error"),
+        ("dose_gy,donor\n1,#REF!\n", "line 2.*spreadsheet's error"),
+        ("donor,dose_gy\n#REF!,1\n", "line 2 begins with #"),
         ("donor,dose_gy\n", "no sample"),
     ],
 )

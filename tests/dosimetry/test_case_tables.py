@@ -172,5 +172,5 @@ def test_a_number_after_the_events_is_no_rest_of_them_where_that_cannot_be(text:
 
 def test_a_spreadsheets_error_is_no_donor_of_a_calibration_point():
     text = points("D,N,X,donor", lambda d, n, x: f"{d},{n},{x},#N/A")
-    with pytest.raises(CurveError, match="line 2.*'#N/A' is a spreadsheet's error"):
+    with pytest.raises(CurveError, match=r"line 2.*'#N/A' is a spreadsheet's error"):
         read_points(text, "mn")

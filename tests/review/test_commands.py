@@ -1,6 +1,7 @@
 """The commands, from the outside."""
 
 import csv
+import json
 import sys
 from dataclasses import dataclass
 
@@ -89,6 +90,37 @@ def test_export_is_a_labelled_set_that_training_takes(mnbatch, out, queue, tools
     assert sum(cell.has_mn for cell in cells) in (3, 4)
     assert {(cell.slide, cell.donor) for cell in cells} == {("s1", "D1")}
     assert mnbatch("export", out.paths.root, tmp_path / "labels").returncode == 2
+
+
+def test_a_reviewer_that_nobody_is_is_refused_with_those_who_are(mnbatch, out, queue, tools, tmp_path):
+    root = out.paths.root
+    nobody = mnbatch("export", root, tmp_path / "labels", "--reviewer", "Bob")
+    assert (nobody.returncode, "import the review first" in nobody.stderr) == (4, True)
+    path = tools.write(tmp_path / "r.csv", tools.decide(queue, truth, reviewer="Bob"))
+    assert mnbatch("import", root, path).returncode == 0
+    for name, meant in (("bob", " Did you mean 'Bob'?"), ("Zoe", "")):
+        done = mnbatch("export", root, tmp_path / "labels", "--reviewer", name)
+        assert done.returncode == 2
+        assert f"Nobody named '{name}' decided in {root}.{meant}" in done.stderr
+        assert "Reviewers in it: 'Bob'." in done.stderr
+        assert not (tmp_path / "labels").exists()
+    assert mnbatch("export", root, tmp_path / "labels", "--reviewer", "Bob").returncode == 0
+
+
+def test_an_adjudication_of_the_own_difference_is_refused(mnbatch, out, queue, tools, tmp_path):
+    def saved(decisions):
+        path, rows = tmp_path / "review.json", [d.fields() for d in decisions]
+        path.write_text(json.dumps({"format": "mnbatch-review", "version": 1, "decisions": rows}))
+        return path
+
+    ada = tools.decide(queue, truth)
+    for said in (ada, tools.decide(queue, lambda _: "not_mn", reviewer="Bo")):
+        assert mnbatch("import", out.paths.root, saved(said)).returncode == 0
+    own = [tools.change(d, decision="not_mn", look="adjudication") for d in ada]
+    done = mnbatch("import", out.paths.root, saved(own))
+    assert done.returncode == 2
+    assert "adjudications by one who may not adjudicate" in done.stderr
+    assert mnbatch("status", out.paths.root).stdout.count("differ on") == 4
 
 
 def test_status_tells_missing_cells_and_differences(mnbatch, out, queue, tools, tmp_path):

@@ -33,6 +33,13 @@ def test_uncertain_cells_come_before_sure_ones_that_differ_as_much():
     assert sorted(chosen) == [0, 2, 4]
 
 
+def test_each_cell_is_measured_by_the_threshold_of_its_slide():
+    p = np.array([0.5, 0.1, 0.5, 0.1])
+    thresholds = np.array([0.5, 0.5, 0.1, 0.1])
+    chosen = choose_cells(np.eye(4), p, thresholds, np.zeros(4, bool), chances(4), 2, random_share=0.0)
+    assert sorted(chosen) == [0, 3]
+
+
 def test_a_share_is_drawn_by_chance_and_no_cell_twice():
     features = np.random.default_rng(1).normal(size=(50, 3))
     p = np.linspace(0.01, 0.99, 50)

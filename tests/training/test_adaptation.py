@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -246,6 +248,27 @@ def test_folds_that_are_done_are_not_trained_again(tmp_path, base, monkeypatch):
     adapt(asked, again.append)
     assert "fold 1/2" not in again
     assert "fold 2/2" in again
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="no folder here that nobody may write")
+def test_a_place_that_cannot_be_written_is_found_before_anything_is_learned(tmp_path, base):
+    asked = replace(request(tmp_path, tmp_path / "no.csv", base, SMALL), out=Path("/proc/nope/m"))
+    with pytest.raises(StorageError, match="/proc/nope"):
+        adapt(asked, lambda _: pytest.fail("something was begun"))
+
+
+def test_a_place_that_is_a_file_is_found_and_the_trial_leaves_nothing(tmp_path, base):
+    (tmp_path / "file").write_bytes(b"x")
+    asked = request(tmp_path, write_set(tmp_path / "set", each=2), base, SMALL)
+    with pytest.raises(StorageError):
+        adapt(replace(asked, out=tmp_path / "file" / "own"), lambda _: None)
+    with pytest.raises(TrainingError, match="too few"):
+        adapt(replace(asked, out=tmp_path / "new" / "er" / "own"), lambda _: None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "set"]
+    kept = tmp_path / "own.training"
+    kept.mkdir()
+    adaptation.check_place(kept)
+    assert list(kept.iterdir()) == []
 
 
 def test_nothing_is_written_over(tmp_path, base):

@@ -57,6 +57,18 @@ def test_an_epoch_draws_both_classes_alike_and_pools_by_their_shares():
     assert {few.count(i) for i in range(3)} == {50}
 
 
+@pytest.mark.parametrize(("label", "word"), [(True, "without"), (False, "with")])
+def test_a_pool_of_one_class_is_refused_by_its_name(label, word):
+    pool = Pool("dressed", np.zeros((2, 1, 1, 1), np.uint8), np.full(2, label))
+    with pytest.raises(TrainingError, match=f"None of the 2 dressed cells is {word} micronuclei.*--made-cells"):
+        epoch_order([pool], 16, np.random.default_rng(0))
+    none = Pool("labelled", np.zeros((0, 1, 1, 1), np.uint8), np.zeros(0, bool), 0.0)
+    with pytest.raises(TrainingError, match="share above 0"):
+        epoch_order([none], 16, np.random.default_rng(0))
+    both = Pool("hard", np.zeros((2, 1, 1, 1), np.uint8), np.array([True, False]))
+    assert len(epoch_order([none, both], 16, np.random.default_rng(0))) == 16
+
+
 def test_a_run_is_the_same_for_a_seed_and_another_for_another(pool):
     def weights(seed: int) -> torch.Tensor:
         trained = pool_trainer(TinyNetwork(), [pool], [pool], SMALL, to_input, seed, CPU).run()

@@ -15,7 +15,7 @@ from mnbatch.cli.train import train
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.labelled_cells import load_crops, read_labels
 from mnbatch.evaluation.metrics import auc
-from mnbatch.imaging.preparation import network_input
+from mnbatch.imaging.preparation import Preparation, network_input
 from mnbatch.inference.model_directory import load_model
 from mnbatch.training import training_pools
 from mnbatch.training.recipe import Recipe
@@ -77,7 +77,6 @@ def test_the_same_seed_gives_the_same_weights(crop_folder, tmp_path):
 def test_made_cells_are_the_same_from_one_process_and_from_two():
     from functools import partial
 
-    from mnbatch.imaging.preparation import Preparation
     from mnbatch.training.synthetic_cells import simulated
 
     preparer = Preparer(Preparation(polarity="density"), (0.4, 0.4, 0.2))
@@ -87,6 +86,32 @@ def test_made_cells_are_the_same_from_one_process_and_from_two():
     ]
     assert np.array_equal(pools[0].pixels, pools[1].pixels)
     assert np.array_equal(pools[0].labels, pools[1].labels)
+
+
+def test_too_few_made_cells_are_refused_before_one_is_drawn(crop_folder, tmp_path):
+    recipe = TINY.model_copy(update={"synthetic_cells": 3, "simulated": 0.0})
+    lines: list[str] = []
+    with pytest.raises(TrainingError, match=r"1 would be dressed cells.*--made-cells"):
+        train_model(Request(crop_folder, tmp_path / "m", crop_folder, init="random"), recipe, lines.append)
+    assert [line for line in lines if line.startswith("making")] == []
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_source_that_gives_one_class_is_named_when_it_is_drawn():
+    recipe = TINY.model_copy(update={"labelled": 0.0, "dressed": 0.0, "composite": 0.0, "hard": 1.0})
+    preparer = Preparer(Preparation(polarity="density"), (0.4, 0.4, 0.2))
+    lines: list[str] = []
+    maker = training_pools.PoolMaker(recipe, training_pools.Sources(), preparer, 1, 0, lines.append)
+    picture = np.zeros((64, 64, 3), np.uint8)
+    makers = {
+        "simulated": lambda indices: ((picture, 1) for _ in indices),
+        "hard": lambda indices: ((picture, 0) for _ in indices),
+    }
+    with pytest.raises(TrainingError, match="None of the 6 simulated cells is without micronuclei"):
+        maker._made("training", makers, lambda _: 6)
+    assert lines == ["making 6 simulated cells"]
+    with pytest.raises(TrainingError, match="None of 6 hard cells could be made"):
+        maker._made("training", {"hard": lambda _: iter(())}, lambda _: 6)
 
 
 def test_a_process_that_makes_cells_imports_no_torch():

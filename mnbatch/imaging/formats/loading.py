@@ -18,6 +18,7 @@ from mnbatch.assay.cells import ReadTask
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.assay.reasons import Named, Reason, foreign, foreign_os, reason_of, say
 from mnbatch.errors import SlideError
+from mnbatch.imaging.entries import is_link_to_nowhere
 from mnbatch.imaging.formats.colour_choice import one_colour
 from mnbatch.imaging.formats.decoding import decode_plain, kind_of, reraise_io
 from mnbatch.imaging.formats.page_choice import UnclearError
@@ -105,6 +106,8 @@ def _explained(found: Iterator[DecodedPage], pages: tuple[int | None, ...]) -> I
 
 def io_reason(error: OSError) -> Reason:
     """What an I/O error means for a cell or a field."""
+    if isinstance(error.filename, str) and is_link_to_nowhere(error.filename, error):
+        return say("link-lost", error=foreign_os(error))
     if isinstance(error, FileNotFoundError):
         return say("vanished")
     if isinstance(error, PermissionError):

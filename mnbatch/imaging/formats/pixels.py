@@ -100,6 +100,16 @@ def check_size(width: int, height: int) -> None:
         raise UndecodableError(say("too-small", width=width, height=height, least=MIN_SIDE))
 
 
+def check_single(kind: str, pictures: int) -> None:
+    """Refuse a file of several pictures in a format of which one alone is read: the others would be lost unseen.
+
+    Raises:
+        UndecodableError: there are more than one.
+    """
+    if pictures > 1:
+        raise UndecodableError(say("several-pictures", kind=kind, count=pictures))
+
+
 def check_bytes(size: int) -> None:
     """Refuse an image whose decoded values take more than `MAX_BYTES`, before any of them is decoded.
 

@@ -14,6 +14,7 @@ from mnbatch.imaging.formats.pixels import (
     Decoded,
     PictureFormat,
     check_bytes,
+    check_single,
     check_size,
     decode_with_pillow,
     without_alpha,
@@ -23,6 +24,7 @@ _PNG_HEADER = struct.Struct(">8s4x4sIIBB")
 _PNG_CHUNK = struct.Struct(">I4s")
 _PNG_CRC = struct.Struct(">I")
 _GREY, _RGB = 0, 2
+_FRAMES = struct.Struct(">I")
 _INTERLACED_AT = 28
 _ZLIB_HEAD = b"\x78\x01"
 _BLOCK = struct.Struct("<BHH")
@@ -40,6 +42,7 @@ def _decode_png(data: bytes) -> Decoded:
     check_size(width, height)
     check_bytes(width * height * _PNG_CHANNELS.get(colour, 4) * (2 if depth == 16 else 1))
     chunks = _checked_chunks(data)
+    check_single("PNG", _pictures(data, chunks))
     # Pillow reduces 16-bit colour to 8 bit; imagecodecs does not, and is faster.
     if depth == 16 or (depth == 8 and colour in (_GREY, _RGB)):
         plain = _unpacked(data, chunks, height * (1 + width * _PNG_CHANNELS[colour] * depth // 8))
@@ -64,6 +67,19 @@ def _checked_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
         chunks.append((kind, start, end + 4))
         start = end + 4
     return chunks
+
+
+def _pictures(data: bytes, chunks: Sequence[tuple[bytes, int, int]]) -> int:
+    """Pictures of an animated PNG (PNG 3rd edition, 11.3.6): its frames, and the one that is shown in their place.
+
+    That one is itself a frame where the control chunk of a frame comes before its pixels.
+    """
+    kinds = [kind for kind, _, _ in chunks]
+    if b"acTL" not in kinds and b"fcTL" not in kinds:
+        return 1
+    stated: list[int] = [_FRAMES.unpack_from(data, start + 8)[0] for kind, start, _ in chunks if kind == b"acTL"]
+    before = kinds[: kinds.index(b"IDAT")] if b"IDAT" in kinds else kinds
+    return max(kinds.count(b"fcTL"), *stated, 0) + (b"fcTL" not in before)
 
 
 def _unpacked(data: bytes, chunks: Sequence[tuple[bytes, int, int]], size: int) -> bytes | None:
