@@ -80,7 +80,7 @@ def _slides(found: OutStatus | None) -> dict[str, int] | None:
         return None
     new = sum(not slide.scored for slide in found.waiting)
     known = {"total": found.slides, "done": found.done, "failed": len(found.failed), "waiting": new}
-    return {**known, "copies": len(found.copies)}
+    return {**known, "copies": len(found.copies), "not_in_tables": found.unreported}
 
 
 def page(content: Mapping[str, Any], *, has_index: bool) -> str:
@@ -126,6 +126,10 @@ def _done(content: Mapping[str, Any], *, has_index: bool) -> list[str]:
     if slides:
         where = "; tables and pages: index.html" if has_index else "; no tables and pages were made"
         lines.append(f"* {slides['done']} of {slides['total']} slides are counted{where}.")
+        if slides["not_in_tables"]:
+            lines.append(
+                f"* {slides['not_in_tables']} are scored and in no table yet: run again, or mnbatch report."
+            )
     if this:
         lines.append(f"* This run scored {this['scored']} slides; {this['unchanged']} were unchanged.")
         if this["taken_over"]:

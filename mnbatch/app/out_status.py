@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 NOT_KNOWN = "not known"
 REPORTED = ("done", "partial", "failed", "waiting")
+NOT_REPORTED = "not reported yet"
 _IN_TABLE = ("done", "partial", "failed")
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -89,6 +90,7 @@ class OutStatus:
         verdict: the same in one line.
         controls: what is wrong with the batch's control samples by the latest report; "" for nothing; `not known: ...`
             where its table is damaged, missing or cannot be read.
+        unreported: slides that are scored and in no table: no report was made since.
         not_in_any_slide: what the latest run said of images without a place and empty folders.
     """
 
@@ -104,6 +106,7 @@ class OutStatus:
     verdict: str = ""
     controls: str = ""
     not_in_any_slide: tuple[str, ...] = ()
+    unreported: int = 0
 
 
 def seconds_of(text: str) -> float:
@@ -158,6 +161,10 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
     missed = tuple(slide for slide in waiting if slide.overdue or not (slide.planned and held_by))
     exit_code, verdict = _verdict(known, unknown, missed, max_age, controls)
     unplaced = run.pop("not_in_any_slide", ())
+    unreported = sum(r.status == "scored" and states[r.slide_id].status == NOT_REPORTED for r in records)
+    counted = f"{done} of {len(records) - len(copies)} slides counted"
+    if unreported:
+        counted += f", {unreported} scored and in no table yet"
     if unplaced:
         verdict += "; images or folders are in no slide"
     return OutStatus(
@@ -170,9 +177,10 @@ def out_status(out: Path, *, max_age: float | None = None) -> OutStatus:
         latest_run=run,
         waiting=waiting,
         exit_code=exit_code,
-        verdict=f"{verdict} ({done} of {len(records) - len(copies)} slides counted)",
+        verdict=f"{verdict} ({counted})",
         controls=controls,
         not_in_any_slide=unplaced,
+        unreported=unreported,
     )
 
 
@@ -360,7 +368,7 @@ def _reported(paths: OutPaths, record: RecordView) -> _Reported:
         summary = read_json(slide.summary, finite=False)
         found = _Reported(summary["status"], summary.get("reason", ""), summary.get("acknowledged") is True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return _Reported("not reported yet")
+        return _Reported(NOT_REPORTED)
     if found.status not in REPORTED or not isinstance(found.reason, str):
-        return _Reported("not reported yet")
+        return _Reported(NOT_REPORTED)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
@@ -17,7 +17,9 @@ _IN_A_TUBE = (
     ("sampling_date", "arrival_date", "culture_date", "report_date"),
     ("exposure_date", "culture_date", "report_date"),
 )
-"""Orders of the days where the dose is known: blood of a calibration is irradiated after it was taken."""
+"""Orders of the days of blood that was irradiated after it was taken."""
+_TAKEN = ("sampling_date", "arrival_date")
+"""Days of which the first that is known says when the blood was there."""
 _AHEAD = timedelta(days=1)
 """Elsewhere it may be tomorrow."""
 _SAYINGS_SHOWN = 5
@@ -64,40 +66,75 @@ def _of_the_dose(rows: Rows) -> Iterator[Doubt]:
         if is_number(text) and float(text) > MUCH_GY:
             found.setdefault(f"{float(text):g}", []).append(name)
     if found:
-        said = _joined([f"{dose} ({listed(slides)})" for dose, slides in found.items()])
         yield Doubt(
-            f"dose_gy is {said} in the sample sheet, more than {MUCH_GY:g} Gy: is it in Gy?",
+            f"dose_gy is {_named(found)} in the sample sheet, more than {MUCH_GY:g} Gy: is it in Gy?",
             f"the sample sheet states a dose of more than {MUCH_GY:g} Gy",
         )
 
 
 def _of_the_days(rows: Rows, today: date) -> Iterator[Doubt]:
-    found: dict[str, list[str]] = {}
+    cannot: dict[str, list[str]] = {}
+    may: dict[str, list[str]] = {}
     for name, row in rows:
-        for saying in dict.fromkeys(_sayings(_known_days(row, rows), row, today)):
-            found.setdefault(saying, []).append(name)
-    if found:
-        said = _joined([f"{saying} ({listed(slides)})" for saying, slides in found.items()])
+        days = _known_days(row, rows)
+        later = "" if row.get("dose_gy") or row.get("control") else _exposed_later(days)
+        if later and not _exposed_last(days):
+            # The doses of blind samples are kept from the sheet, so that the order of the days must do.
+            may.setdefault(later, []).append(name)
+        for saying in dict.fromkeys(_sayings(days, _orders(row, days), today)):
+            cannot.setdefault(saying, []).append(name)
+    if cannot:
         yield Doubt(
-            f"the sample sheet has days that cannot be true: {said}. Correct the sheet, a report states these days",
+            f"the sample sheet has days that cannot be true: {_named(cannot)}. Correct the sheet, a report states "
+            "these days",
             "the sample sheet has days that cannot be true",
         )
+    if may:
+        yield Doubt(f"{_named(may)}: right for blood that was irradiated in a tube, else correct the sheet")
 
 
 def _known_days(row: Mapping[str, str], rows: Rows) -> dict[str, date]:
     """The days of a line; what it leaves open is as the donor's other lines have it, where they agree."""
     days: dict[str, date] = {}
     for column in DATES:
-        stated = {row[column]} if row.get(column) else {other[column] for _, other in rows if other.get(column)}
+        stated = {row[column]} if row.get(column) else _of_other_lines(column, row, rows)
         day = _day(stated.pop()) if len(stated) == 1 else None
         if day is not None:
             days[column] = day
     return days
 
 
-def _sayings(days: Mapping[str, date], row: Mapping[str, str], today: date) -> Iterator[str]:
-    in_a_tube = row.get("dose_gy") or row.get("control")
-    for order in _IN_A_TUBE if in_a_tube else (DATES,):
+def _of_other_lines(column: str, row: Mapping[str, str], rows: Rows) -> set[str]:
+    """What other lines state in a column; nothing where all that do are of another arrival, by any of their days."""
+    others = [other for _, other in rows if other.get(column)]
+    same = any(all(row[day] == other[day] for day in DATES if row.get(day) and other.get(day)) for other in others)
+    return {other[column] for other in others} if same else set()
+
+
+def _orders(row: Mapping[str, str], days: Mapping[str, date]) -> tuple[Sequence[str], ...]:
+    """Orders in which a line's days must be."""
+    if row.get("dose_gy") or row.get("control"):
+        return _IN_A_TUBE
+    if not _exposed_later(days):
+        return (DATES,)
+    return (DATES, *_IN_A_TUBE) if _exposed_last(days) else _IN_A_TUBE
+
+
+def _exposed_later(days: Mapping[str, date]) -> str:
+    """That the exposure is after the day on which the blood was there; "" where it is not, or one is not known."""
+    taken = next((column for column in _TAKEN if column in days), None)
+    if taken is None or "exposure_date" not in days or days["exposure_date"] <= days[taken]:
+        return ""
+    return f"exposure_date {days['exposure_date']} is after {taken} {days[taken]}"
+
+
+def _exposed_last(days: Mapping[str, date]) -> bool:
+    """Whether the exposure is after the culture or the report, which no blood's is."""
+    return any(days[then] < days["exposure_date"] for then in ("culture_date", "report_date") if then in days)
+
+
+def _sayings(days: Mapping[str, date], orders: Iterable[Sequence[str]], today: date) -> Iterator[str]:
+    for order in orders:
         for first, then in pairwise(column for column in order if column in days):
             if days[then] < days[first]:
                 yield f"{then} {days[then]} is before {first} {days[first]}"
@@ -111,6 +148,10 @@ def _day(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
+
+
+def _named(found: Mapping[str, list[str]]) -> str:
+    return _joined([f"{saying} ({listed(slides)})" for saying, slides in found.items()])
 
 
 def _joined(sayings: list[str]) -> str:

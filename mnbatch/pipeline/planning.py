@@ -15,6 +15,7 @@ from mnbatch.inference.catalogue import ModelSet, VerifiedModel
 from mnbatch.results.commit import is_damaged
 from mnbatch.results.keys import content_key, stat_key
 from mnbatch.results.out_files import hash_file
+from mnbatch.results.record_view import PLANNED
 from mnbatch.results.records import (
     CallStamp,
     ModelStamp,
@@ -210,7 +211,9 @@ def _plan(slide: Slide, record: SlideRecord | None, stamps: Stamps) -> Plan:
     if is_damaged(record):
         return Plan(slide, "score", "its record is damaged", record)
     if record.status == "waiting":
-        return Plan(slide, "score", "it waited until its files did not change any more", record)
+        planned = record.waiting is not None and record.waiting.state == PLANNED
+        why = "it was to be scored before, and was not" if planned else "it waited until its files did not change"
+        return Plan(slide, "score", why, record)
     if record.status == "copy":
         return Plan(slide, "score", "no longer a copy of another slide", record)
     if record.status == "failed" and (record.transient or stamps.settings.retry_failed):

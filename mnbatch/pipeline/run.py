@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +55,7 @@ from mnbatch.results.lock import hold_out
 from mnbatch.results.manifest import Manifest, RunLog, noting_false_start
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import OutPaths
-from mnbatch.results.planned_slides import NotedSlide, end_plans, note_run, state_of
+from mnbatch.results.planned_slides import TODO, NotedSlide, end_plans, note_run, state_of
 from mnbatch.results.pseudonyms import Pseudonyms
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
@@ -283,13 +283,14 @@ class _Run:
     def go(self) -> RunOutcome:
         if self.pseudonyms is not None:
             self.pseudonyms.tell = lambda of, text: self.log.write("reason", of=of, text=text)
-        plans = self._plan()
+        reuse = None if self.settings.reuse is None else Reuse(self.settings.reuse, self.store, self.stamps)
+        found = self._plan()
         self._say_unplaced()
+        self._note(found)
+        plans = self._taken_over(found, reuse)
         pending = [plan for plan in plans if plan.action == "score"]
-        if pending:
-            noted = (NotedSlide(unscored_record(p.slide, self.settings), state_of(p.record)) for p in pending)
-            note_run(self.store.paths, tuple(noted))
         for plan in plans:
+            self.stop.check()
             self._settle(plan)
         try:
             if pending:
@@ -308,14 +309,11 @@ class _Run:
         plans = []
         coded = self.pseudonyms
         self.regrouped = Regrouped(self.store, (lambda known: known) if coded is None else coded.slide_code)
-        reuse = None if self.settings.reuse is None else Reuse(self.settings.reuse, self.store, self.stamps)
-        for found in plan_slides(self._found(), self.store, self.stamps):
+        for plan in plan_slides(self._found(), self.store, self.stamps):
             self.stop.check()
-            plan = found if reuse is None else reuse.plan(found)
             plans.append(plan)
             if plan.action == "wait" and self.pseudonyms is not None:
-                plan = plans[-1] = replace(plan, why=shareable(plan.why, self.pseudonyms.code))
-            self.log.write("planned", slide=plan.slide.slide_id, action=plan.action, why=plan.why)
+                plans[-1] = replace(plan, why=shareable(plan.why, self.pseudonyms.code))
         self.regrouped.settle(str(self.settings.export))
         if not plans:
             raise NoInputError(
@@ -324,6 +322,26 @@ class _Run:
             )
         self._forget_gone(plans)
         return plans
+
+    def _note(self, plans: Sequence[Plan]) -> None:
+        """Before anything is committed: should the run be ended, reports name what it did not come to."""
+        noted = tuple(
+            NotedSlide(unscored_record(plan.slide, self.settings), state_of(plan.record), todo=plan.action)
+            for plan in plans
+            if plan.action in TODO
+        )
+        if noted:
+            note_run(self.store.paths, noted)
+
+    def _taken_over(self, plans: Sequence[Plan], reuse: Reuse | None) -> list[Plan]:
+        """The plans once --reuse has taken over what it can."""
+        done = []
+        for found in plans:
+            self.stop.check()
+            plan = found if reuse is None else reuse.plan(found)
+            self.log.write("planned", slide=plan.slide.slide_id, action=plan.action, why=plan.why)
+            done.append(plan)
+        return done
 
     def _found(self) -> Iterator[Slide]:
         settings = self.settings

@@ -248,7 +248,7 @@ def _doubts(groups: Mapping[str, Sequence[SlideItem]]) -> dict[str, tuple[Doubt,
         for donor, items in groups.items()
     }
     regrouped = regroupings(
-        GroupedSlide(name, item.record.donor, donor)
+        GroupedSlide(name, item.record.donor, donor, item.sample.get("dose_gy", ""), item.sample.get("control", ""))
         for donor, items in known.items()
         for name, item in items
         if item.record.donor

@@ -21,6 +21,7 @@ from mnbatch.report.control_samples import NO_CONTROLS, BatchControls
 from mnbatch.report.dose_report import DonorDose
 from mnbatch.report.headline import Headline, headline_of
 from mnbatch.report.statistics import Statistics, disagreement, division_warnings
+from mnbatch.results.record_view import PLANNED
 from mnbatch.results.records import SlideRecord
 from mnbatch.review.estimate import with_slips
 from mnbatch.review.review_status import NO_REVIEW, SlideReview, pool
@@ -153,15 +154,18 @@ class DonorItem:
         odd = [slide.record.name for slide in self.disagreeing]
         known = self.heterogeneity is not None and self.heterogeneity.spread_known
         same = (alike_warning(self.call.donor, self.alike),) if self.alike else ()
-        newer = [s.record.slide_id for s in self.slides if s.record.waiting and s.record.status != "waiting"]
-        waits = f"newer files of these slides wait to be scored: {', '.join(newer)}"
+        left = [s.record for s in self.slides if s.record.waiting and s.record.status != "waiting"]
+        newer = [r.slide_id for r in left if r.waiting and r.waiting.state != PLANNED]
+        again = [r.slide_id for r in left if r.waiting and r.waiting.state == PLANNED]
+        what = {"newer files of these slides wait to be scored": newer}
+        what["these slides were to be scored or called again, and have not been"] = again
         counts = self.fields
         return (
             *same,
             *(one.warning for one in self.contradictions),
             *(one.warning for one in self.doubts),
             *self.call.warnings,
-            *((waits,) if newer else ()),
+            *(f"{said}: {', '.join(slides)}" for said, slides in what.items() if slides),
             *stated,
             *((disagreement(odd, len(self.done), known),) if odd else ()),
             *(division_warnings(counts) if counts else ()),

@@ -32,6 +32,9 @@ from mnbatch.results.store import Store
 LONGEST_WAIT = 86_400.0
 """Seconds after which a planned slide waits for too long, as one that waits for its files does."""
 
+TODO = {"score": "score it", "call": "call it by another threshold"}
+"""What a run was to do with a slide, by the action of its plan."""
+
 _NOTE = re.compile(r"planned-([A-Za-z0-9._-]{1,64})-[0-9a-f]{16}\.jsonl")
 _LETTERS = 24
 _NEXT_STEP = "Start its job of `mnbatch score` again, or use `mnbatch run` on the export."
@@ -49,12 +52,14 @@ class NotedSlide:
         was: `state_of` its record when the plan was made.
         since: when it was first noted, UTC; "" before.
         by_run: a run was to score it, not a job.
+        todo: of `TODO`, what was to be done with it.
     """
 
     record: SlideRecord
     was: str
     since: str = ""
     by_run: bool = False
+    todo: str = "score"
 
 
 def state_of(record: SlideRecord | None) -> str:
@@ -72,7 +77,9 @@ def note_plan(paths: OutPaths, token: str, slides: Sequence[NotedSlide]) -> None
         LockHeldError: another run took OUT over.
         StorageError: it cannot be written.
     """
-    lines = [json.dumps({"was": one.was, "record": one.record.model_dump(mode="json")}) for one in slides]
+    lines = [
+        json.dumps({"was": one.was, "todo": one.todo, "record": one.record.model_dump(mode="json")}) for one in slides
+    ]
     digest = hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
     path = paths.runs / f"planned-{token}-{digest}.jsonl"
     with storage_errors(path):
@@ -202,7 +209,8 @@ def _as_waiting(one: NotedSlide, record: SlideRecord | None) -> SlideRecord:
     new = record is None or record.status in ("waiting", "copy")
     again = "" if new else " again"
     if one.by_run:
-        text = f"the run of {since} was to score it{again}, and has not"
+        what = TODO["call"] if one.todo == "call" else f"{TODO['score']}{again}"
+        text = f"the run of {since} was to {what}, and has not"
     else:
         text = f"planned to be scored{again} since {since}, and not scored by any job"
     waiting = Waiting(
@@ -236,7 +244,8 @@ def _read(path: Path) -> list[NotedSlide]:
             if "since" in row:
                 since = str(row["since"])
             else:
-                found.append(NotedSlide(SlideRecord.model_validate(row["record"]), str(row["was"]), since, of_run))
+                record, todo = SlideRecord.model_validate(row["record"]), str(row.get("todo", "score"))
+                found.append(NotedSlide(record, str(row["was"]), since, of_run, todo))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"{path}, the slides of a plan, cannot be understood: {reason(error)}.",

@@ -55,8 +55,21 @@ def test_days_are_compared_across_one_that_is_not_stated() -> None:
 
 def test_days_of_a_donors_other_lines_are_taken_where_they_agree() -> None:
     first, then = {"exposure_date": "2026-05-01"}, {"sampling_date": "2026-03-01"}
-    assert "sampling_date 2026-03-01 is before exposure_date 2026-05-01 (s1, s2)" in "".join(said(first, then))
+    assert "exposure_date 2026-05-01 is after sampling_date 2026-03-01 (s1, s2)" in "".join(said(first, then))
     assert said(first, then, {"exposure_date": "2026-02-01", "sampling_date": "2026-05-05"}) == []
+
+
+def test_a_day_of_another_arrival_is_not_taken_for_one_that_is_left_open() -> None:
+    """A day that nobody wrote of that slide made an amber light."""
+    first = {"sampling_date": "2025-11-01", "arrival_date": "2025-11-02", "culture_date": "2025-11-03"}
+    assert said(first, {"sampling_date": "2025-11-10"}) == []
+    assert said(first, {"arrival_date": "2025-11-11"}) == []
+    assert said(first, {"culture_date": "2025-11-12", "arrival_date": "2025-11-02"}) == []
+    assert said({"culture_date": "2025-11-03"}, {"sampling_date": "2025-11-10", "culture_date": "2025-11-12"}) == []
+    exposed = {"exposure_date": "2025-11-09", "sampling_date": "2025-11-10"}
+    assert said(first | {"exposure_date": "2025-10-30"}, exposed) == []
+    same = {"sampling_date": "2025-11-01", "report_date": "2025-11-02"}
+    assert "report_date 2025-11-02 is before culture_date 2025-11-03 (s1, s2)" in "".join(said(first, same))
 
 
 @pytest.mark.parametrize("column", sorted(DAYS))
@@ -69,11 +82,43 @@ def test_a_day_in_the_future_is_doubted(column: str) -> None:
 @pytest.mark.parametrize("known", [{"dose_gy": "1.0"}, {"control": "yes"}])
 def test_blood_of_a_calibration_is_irradiated_after_it_was_taken(known: dict[str, str]) -> None:
     taken = DAYS | {"exposure_date": "2026-03-03"}
-    assert "sampling_date" in "".join(said(taken))
+    assert said(taken) != []
     assert said(taken | known) == []
     assert "culture_date 2026-03-03 is before exposure_date" in "".join(
         said(taken | known | {"exposure_date": "2026-03-04"})
     )
+
+
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [
+        (DAYS | {"exposure_date": "2026-03-03"}, "exposure_date 2026-03-03 is after sampling_date 2026-03-02"),
+        (
+            {"exposure_date": "2026-03-03", "arrival_date": "2026-03-02"},
+            "exposure_date 2026-03-03 is after arrival_date 2026-03-02",
+        ),
+    ],
+)
+def test_blind_samples_irradiated_in_a_tube_have_no_light(days: dict[str, str], told: str) -> None:
+    """Their doses must not be in the sheet (docs/validation.md), and the right days gave an amber light."""
+    (found,) = donor_doubts("D1", [("s1", days)], TODAY)
+    assert found.warning == f"{told} (s1): right for blood that was irradiated in a tube, else correct the sheet"
+    assert found.light == ""
+
+
+@pytest.mark.parametrize("then", ["culture_date", "report_date"])
+def test_an_exposure_after_the_culture_is_amber_also_without_a_dose(then: str) -> None:
+    row = {"exposure_date": "2026-03-05", "sampling_date": "2026-03-02", then: "2026-03-04"}
+    (found,) = donor_doubts("D1", [("s1", row)], TODAY)
+    assert f"{then} 2026-03-04 is before exposure_date 2026-03-05 (s1)" in found.warning
+    assert found.light
+
+
+def test_other_days_of_a_blind_sample_are_amber_as_ever() -> None:
+    row = DAYS | {"exposure_date": "2026-03-03", "arrival_date": "2026-03-01"}
+    found = donor_doubts("D1", [("s1", row)], TODAY)
+    assert [bool(doubt.light) for doubt in found] == [True, False]
+    assert "arrival_date 2026-03-01 is before sampling_date 2026-03-02 (s1)" in found[0].warning
 
 
 def test_a_dose_beyond_those_of_curves_is_doubted() -> None:

@@ -205,6 +205,8 @@ def test_a_report_after_a_killed_run_says_what_is_not_scored(killed_at, undistur
     out = tmp_path / "killed"
     run_with_signal(command(export, out, models), **MOMENTS[killed_at], signum=signal.SIGKILL)
     scored = len(list(out.glob("slides/*/record.json")))
+    in_no_table = f", {scored} scored and in no table yet" * (scored > 0)
+    assert f"(0 of 5 slides counted{in_no_table})" in mnbatch("status", out).stdout
     done = mnbatch("report", out, "--min-cells", 1)
     assert done.returncode == 3, done.stderr
     assert done.stdout.count("and has not") == 5 - scored
@@ -217,6 +219,41 @@ def test_a_report_after_a_killed_run_says_what_is_not_scored(killed_at, undistur
     assert mnbatch(*command(export, out, models)).returncode == 0
     assert results_without_times(out) == whole
     assert not list(out.glob("runs/planned*"))
+    assert mnbatch("report", out, "--min-cells", 1).returncode == 0
+
+
+def test_a_run_that_is_killed_while_it_takes_slides_over_leaves_none_out(undisturbed, tmp_path, models):
+    """--reuse commits before anything is scored."""
+    export, _ = undisturbed
+    first, out = tmp_path / "first", tmp_path / "second"
+    assert mnbatch(*command(export, first, models)).returncode == 0
+    words = [*command(export, out, models), "--reuse", first]
+    run_with_signal(words, event="os.rename", path=r"second/.*record\.json$", number=3, signum=signal.SIGKILL)
+    taken = len(list(out.glob("slides/*/record.json")))
+    assert 0 < taken < 5
+    done = mnbatch("report", out, "--min-cells", 1)
+    assert done.returncode == 3, done.stdout
+    assert statuses(out / "slides.csv") == ["done"] * taken + ["waiting"] * (5 - taken)
+    assert statuses(out / "donors.csv") == ["partial", "waiting"]
+    assert mnbatch(*words).returncode == 0
+    assert set(statuses(out / "slides.csv")) == {"done"}
+    assert not list(out.glob("runs/planned*"))
+
+
+def test_a_run_that_is_killed_among_thresholds_says_which_slides_have_the_old_one(undisturbed, tmp_path, models):
+    export, _ = undisturbed
+    out = tmp_path / "out"
+    assert mnbatch(*command(export, out, models)).returncode == 0
+    words = [*command(export, out, models), "--threshold", "0.123"]
+    run_with_signal(words, event="os.rename", path=r"record\.json$", number=3, signum=signal.SIGKILL)
+    done = mnbatch("report", out, "--min-cells", 1)
+    assert done.returncode == 3, done.stdout
+    assert done.stdout.count("was to call it by another threshold, and has not") == 3
+    with (out / "donors.csv").open(encoding="utf-8-sig", newline="") as stream:
+        warnings = [row["warnings"] for row in csv.DictReader(stream)]
+    assert all("were to be scored or called again, and have not been: " in text for text in warnings)
+    assert not any("newer files" in text for text in warnings)
+    assert mnbatch(*words).returncode == 0
     assert mnbatch("report", out, "--min-cells", 1).returncode == 0
 
 

@@ -2,6 +2,8 @@
 
 import html
 
+import pytest
+
 from mnbatch.report.build import ReportOptions, build_reports
 
 TWO_PEOPLE = {
@@ -86,12 +88,85 @@ def test_folders_that_the_sheet_joins_are_told_and_counted_as_it_says(store, add
 
 
 def test_days_that_cannot_be_true_are_told(store, add_slide, read_csv):
-    days = {"exposure_date": "2026-05-01", "sampling_date": "2026-03-01", "report_date": "2999-01-01"}
+    days = {"sampling_date": "2026-05-01", "culture_date": "2026-03-01", "report_date": "2999-01-01"}
     row, pages = reported(store, add_slide, read_csv, {"a1": {"donor": "D1", **days}})
     for said in (
-        "sampling_date 2026-03-01 is before exposure_date 2026-05-01 (a1)",
+        "culture_date 2026-03-01 is before sampling_date 2026-05-01 (a1)",
         "report_date 2999-01-01 lies in the future (a1)",
     ):
         assert said in row["warnings"]
         assert all(said in page for page in pages)
     assert "The sample sheet has days that cannot be true" in row["light_reasons"]
+
+
+DOSED = {"exposure_date": "2026-03-02", "sampling_date": "2026-03-01", "culture_date": "2026-03-02"}
+ORDINARY = {
+    "two cultures": {
+        "D01/1": {"donor": "D01", "culture": "A", "sex": "f", "age": "41", "sampling_date": "2026-03-01"},
+        "D01/2": {"donor": "D01", "culture": "B", "sex": "f", "age": "41", "arrival_date": "2026-03-02"},
+    },
+    "codes alone": {"D01/1": {"donor": "D01"}, "D01/2": {"donor": "D01"}, "D02/1": {"donor": "D02"}},
+    "a sheet of some slides": {"D01/1": {"donor": "D01"}, "D01/2": {}, "D02/1": {}},
+    "controls": {
+        "Controls/1": {"donor": "NEG-1", "control": "yes", "dose_gy": "0.0"},
+        "Controls/2": {"donor": "POS-1", "control": "positive"},
+        "D01/1": {"donor": "D01"},
+    },
+    "calibration": {
+        "D01/1": {"donor": "D01-0", "dose_gy": "0.0", **DOSED},
+        "D01/2": {"donor": "D01-1", "dose_gy": "1.0", **DOSED},
+        "D02/1": {"donor": "D02-0", "dose_gy": "0.0", **DOSED},
+        "D02/2": {"donor": "D02-1", "dose_gy": "1.0", **DOSED},
+    },
+    "folders of days": {
+        "2026-03-01/1": {"donor": "D01"},
+        "2026-03-01/2": {"donor": "D02"},
+        "2026-03-02/1": {"donor": "D01"},
+    },
+    "a folder without a name": {"\u00a0/1": {"donor": "D01"}, "\u00a0/2": {"donor": "D02"}},
+    "arrivals in one folder": {
+        "D01/1": {"donor": "D01", "arrival_date": "2026-03-02", "culture_date": "2026-03-03"},
+        "D01/2": {"donor": "D01", "arrival_date": "2026-03-09"},
+    },
+}
+
+
+def doubted(store, add_slide, read_csv, sheet):
+    """Warnings and reasons of the lights of all donors, of slides whose folders are their donors."""
+    for number, name in enumerate(sheet):
+        folder, _, last = name.partition("/")
+        add_slide(
+            store,
+            f"s{number}",
+            [0.9] * 5 + [0.1] * 295,
+            first_digest=1 + 1000 * number,
+            keep_crops=False,
+            name=f"{folder}-{last}",
+            path=name,
+            donor=folder,
+        )
+    made = build_reports(
+        store, ReportOptions(gallery=0), {f"s{number}": row for number, row in enumerate(sheet.values()) if row}
+    )
+    return made.contradicted, "".join(row["light_reasons"].lower() for row in read_csv(store.paths.donors_csv))
+
+
+@pytest.mark.parametrize("sheet", ORDINARY.values(), ids=ORDINARY)
+def test_an_ordinary_sheet_is_not_doubted(store, add_slide, read_csv, sheet):
+    told, reasons = doubted(store, add_slide, read_csv, sheet)
+    assert told == ()
+    assert "sheet" not in reasons
+
+
+def test_blind_samples_are_told_and_change_no_light(store, add_slide, read_csv):
+    told, reasons = doubted(store, add_slide, read_csv, {"B1/1": {"donor": "B1", **DOSED}, "B2/1": {"donor": "B2"}})
+    assert [donor for donor, _ in told] == ["B1"]
+    assert told[0][1].startswith("exposure_date 2026-03-02 is after sampling_date 2026-03-01 (B1-1): right for blood")
+    assert "sheet" not in reasons
+
+
+def test_two_arrivals_in_two_folders_are_told(store, add_slide, read_csv):
+    sheet = {"D01/1": {"donor": "D01"}, "D01b/1": {"donor": "D01"}}
+    ((donor, said),), reasons = doubted(store, add_slide, read_csv, sheet)
+    assert (donor, "it joins the folders 'D01' (D01-1) and 'D01b' (D01b-1)" in said) == ("D01", True)
+    assert "groups slides otherwise" in reasons
