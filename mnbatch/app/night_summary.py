@@ -127,9 +127,7 @@ def _done(content: Mapping[str, Any], *, has_index: bool) -> list[str]:
         where = "; tables and pages: index.html" if has_index else "; no tables and pages were made"
         lines.append(f"* {slides['done']} of {slides['total']} slides are counted{where}.")
         if slides["not_in_tables"]:
-            lines.append(
-                f"* {slides['not_in_tables']} are scored and in no table yet: run again, or mnbatch report."
-            )
+            lines.append(f"* {slides['not_in_tables']} are scored and in no table yet: run again, or mnbatch report.")
     if this:
         lines.append(f"* This run scored {this['scored']} slides; {this['unchanged']} were unchanged.")
         if this["taken_over"]:

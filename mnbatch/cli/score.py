@@ -27,9 +27,9 @@ def score(
     """Score slides of a plan and commit each as a run would; several jobs with the same token may do so at once. Makes
     no report: `mnbatch report OUT --after TOKEN` does when all jobs have ended.
 
-    Exit codes: 0 all slides scored; 2 usage; 3 some slides failed; 4 no input; 5 other versions, models or OUT than
-    the plan's; 10 unreadable or disk full; 11 OUT is held by another run; 12 model missing or altered; 130/143
-    interrupted (the same command goes on).
+    Exit codes: 0 all slides scored; 2 usage; 3 some slides failed, or wait for their files by the plan; 4 no input;
+    5 other versions, models or OUT than the plan's; 10 unreadable or disk full; 11 OUT is held by another run; 12 model
+    missing or altered; 130/143 interrupted (the same command goes on).
     """
     from mnbatch.console import ConsoleProgress
     from mnbatch.pipeline.planned_scoring import Share, score_planned
@@ -39,7 +39,8 @@ def score(
         done = score_planned(out, slides, share, progress)
     if not quiet:
         there = f", {len(done.there)} were there" if done.there else ""
-        typer.echo(f"slides: {len(done.scored)} scored, {len(done.failed)} failed{there}")
+        waiting = f", {len(done.waiting)} waiting" if done.waiting else ""
+        typer.echo(f"slides: {len(done.scored)} scored, {len(done.failed)} failed{there}{waiting}")
     raise typer.Exit(done.exit_code)
 
 

@@ -170,6 +170,28 @@ def find_slides(
     return _find(Walk(top, parsed, explain or (lambda _: None), kind, stated=stated), settle_seconds, options, rested)
 
 
+def slides_in_folder(root: Path, folder: str, known: Slide, options: PageOptions, *, stated: bool) -> list[list[Slide]]:
+    """The slides of one folder of an export by the rules of `find_slides`, unsettled; each list is one place's.
+
+    Args:
+        folder: relative to the root; "" for the root itself. Folders below it are read where the layout has files of
+            one slide in several.
+        known: of it layout and kind are taken.
+        stated: as for `find_slides`.
+    """
+    layout = parse_layout(known.layout, known.kind)
+    return list(_places(Walk(root, layout, lambda _: None, known.kind, stated=stated), options, folder))
+
+
+def _places(walk: Walk, options: PageOptions, folder: str | None = None) -> Iterator[list[Slide]]:
+    """The slides of each place of an export, or of a folder of it."""
+    naming = _naming_of_layout(walk.layout)
+    for place in walk.slides() if folder is None else walk.slides_in(folder):
+        yield [
+            well for named in slides_by_names(place, options, walk.explain, naming) for well in slides_of_plates(named)
+        ]
+
+
 def _naming_of_layout(layout: Layout) -> Naming | None:
     """What a pattern with placeholders for channels, planes or wells says of the files' names."""
 
@@ -184,9 +206,7 @@ def _find(walk: Walk, settle_seconds: float | None, options: PageOptions, rested
     root, layout, explain = walk.root, walk.layout, walk.explain
     copies = SlideCopies()
     ids: set[str] = set()
-    naming = _naming_of_layout(layout)
-    named = (slide for place in walk.slides() for slide in slides_by_names(place, options, explain, naming))
-    wells = (well for slide in named for well in slides_of_plates(slide))
+    wells = (well for place in _places(walk, options) for well in place)
     slides = (_marked_copy(slide, copies, explain) for slide in wells)
     for slide in when_settled(slides, settle_seconds, explain, rested):
         if slide.slide_id in ids:

@@ -146,7 +146,14 @@ class Walk:
 
     def slides(self) -> Iterator[Slide]:
         """Depth first, each folder's own slides before those of its subfolders."""
-        stack = [""]
+        return self._slides_from("", deep=True)
+
+    def slides_in(self, folder: str) -> Iterator[Slide]:
+        """Those of one folder ("": of the export itself); with its subfolders where slides have files in several."""
+        return self._slides_from(folder, deep=self.layout.nested and folder != "")
+
+    def _slides_from(self, top: str, *, deep: bool) -> Iterator[Slide]:
+        stack = [top]
         while stack:
             folder = stack.pop()
             yield from self._closed(folder)
@@ -156,7 +163,8 @@ class Walk:
             self._gather(folder, listing)
             if not self.layout.nested:
                 yield from self._closed(None)
-            stack.extend(_join(folder, entry.name) for entry in reversed(listing.folders))
+            if deep:
+                stack.extend(_join(folder, entry.name) for entry in reversed(listing.folders))
         yield from self._closed(None)
         yield from self._folders_without_place()
 

@@ -48,6 +48,23 @@ class PlannedScore:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedWait:
+    """A slide whose files were still being written when the plan was made; no job of the plan scores it.
+
+    Attributes:
+        why: why it waits.
+        slide: None in a plan of an earlier version, which has its name alone.
+        was: `state_of` its record when the plan was made.
+    """
+
+    slide_id: str
+    name: str
+    why: str
+    slide: Slide | None = None
+    was: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PlanFile:
     """A plan that was written down.
 
@@ -59,6 +76,8 @@ class PlanFile:
         slides: those to be scored.
         out: for which it was made.
         unplaced: sentences about images and empty folders that are in no slide.
+        waiting: those that wait for their files.
+        copies: name of a slide that is a copy, and slide_id of the one that is counted.
     """
 
     run: str
@@ -68,6 +87,8 @@ class PlanFile:
     slides: tuple[PlannedScore, ...]
     out: Path | None = None
     unplaced: tuple[str, ...] = ()
+    waiting: tuple[PlannedWait, ...] = ()
+    copies: tuple[tuple[str, str], ...] = ()
 
     def part(self, number: int, parts: int) -> PlanFile:
         """The `number`th (from 1) of so many parts that are about alike: slides in turn, the largest first."""
@@ -116,8 +137,10 @@ def _planned(plan: Plan, *, whole: bool) -> dict[str, Any]:
         "files": len(slide.files),
         "bytes": sum(file.size for file in slide.files),
     }
-    if plan.action == "score" and whole:
+    if plan.action in ("score", "wait") and whole:
         known |= {"was": state_of(plan.record), "slide": _plain_slide(slide)}
+    if plan.action == "copy" and whole:
+        known |= {"name": slide.name, "copy_of": slide.copy_of}
     return known
 
 
@@ -174,9 +197,30 @@ def _parsed(content: Any) -> PlanFile:
         ),
         out=Path(_text(content["out"])),
         unplaced=tuple(map(_text, content.get("not_in_any_slide", ()))),
+        waiting=tuple(_wait(one) for one in content["slides"] if one["action"] == "wait"),
+        copies=tuple(
+            (_text(one["name"]), _text(one["copy_of"]))
+            for one in content["slides"]
+            if one["action"] == "copy" and "copy_of" in one
+        ),
     )
-    _refuse_twice([one.slide.slide_id for one in plan.slides])
+    _refuse_twice([one.slide.slide_id for one in plan.slides] + [one.slide_id for one in plan.waiting])
     return plan
+
+
+def _wait(plain: Any) -> PlannedWait:
+    why = _text(plain["why"])
+    if "slide" not in plain:
+        return PlannedWait(_slide_id(plain["slide_id"]), _text(plain["path"]), why)
+    slide = _slide(plain["slide"])
+    return PlannedWait(slide.slide_id, slide.name, why, slide, _text(plain["was"]))
+
+
+def _slide_id(value: Any) -> str:
+    slide_id = _text(value)
+    if not _SLIDE_ID.fullmatch(slide_id) or slide_id.startswith("."):
+        raise ValueError(f"{short(slide_id)} is no slide_id")
+    return slide_id
 
 
 def _refuse_twice(slide_ids: Sequence[str]) -> None:
@@ -192,11 +236,9 @@ def _refuse_twice(slide_ids: Sequence[str]) -> None:
 
 def _slide(plain: Any) -> Slide:
     kind: InputKind = plain["kind"]
-    slide_id = _text(plain["slide_id"])
+    slide_id = _slide_id(plain["slide_id"])
     if kind not in get_args(InputKind):
         raise ValueError(f"{short(str(kind))} is no kind of input")
-    if not _SLIDE_ID.fullmatch(slide_id) or slide_id.startswith("."):
-        raise ValueError(f"{short(slide_id)} is no slide_id")
     size = plain["um_per_pixel"]
     refused = plain["refused"]
     return Slide(

@@ -14,10 +14,10 @@ from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, MismatchError, NoInputEr
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.pipeline.committing import unscored_record
 from mnbatch.pipeline.interrupts import stop_on_signals
-from mnbatch.pipeline.plan_file import PlanFile, PlannedScore, read_plan, refuse_other_versions
+from mnbatch.pipeline.plan_file import PlanFile, PlannedScore, PlannedWait, read_plan, refuse_other_versions
 from mnbatch.pipeline.planning import Plan, Stamps
 from mnbatch.pipeline.reading import default_workers
-from mnbatch.pipeline.since_planned import arrived, said_of
+from mnbatch.pipeline.since_planned import Arrivals, said_of
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.results.acknowledged import Acknowledgements, load_acknowledgements
 from mnbatch.results.batch import Batch, open_batch, refuse_out_in_export
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from mnbatch.pipeline.reading import SlideJob
 
 
+_SHOWN = 3
+
+
 @dataclass(slots=True)
 class Scored:
     """What became of some slides of a plan.
@@ -41,6 +44,7 @@ class Scored:
     Attributes:
         scored: slide_ids that were committed now; there: by an earlier attempt; none of either that failed.
         failed: of either, those that reports will not count; known: of these, those that a person acknowledged.
+        waiting: slides of the plan that wait for their files: no job of it scores them.
         log: JSON-lines log of this process.
     """
 
@@ -48,12 +52,13 @@ class Scored:
     failed: list[str] = field(default_factory=list)
     there: list[str] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
     log: Path | None = None
 
     @property
     def exit_code(self) -> int:
-        """3 where a slide failed and nobody has said that they know."""
-        return EXIT_SLIDES_FAILED if set(self.failed) - set(self.known) else EXIT_OK
+        """3 where a slide failed and nobody has said that they know, or where the plan leaves some to wait."""
+        return EXIT_SLIDES_FAILED if set(self.failed) - set(self.known) or self.waiting else EXIT_OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ def score_planned(out: Path, plan_path: Path, share: Share, progress: RunProgres
     """Score slides of a plan; no report is made.
 
     Slides that another attempt committed since the plan was made are left as they are. All slides of the plan are noted
-    in OUT first, so that reports name those that no job scores.
+    in OUT first, also those that wait for their files, so that reports name those that no job scores.
 
     Raises:
         UsageError: no plan, or one under pseudonyms, or no token.
@@ -95,28 +100,55 @@ def score_planned(out: Path, plan_path: Path, share: Share, progress: RunProgres
     progress = progress or SilentProgress()
     for sentence in plan.unplaced:
         progress.warning(sentence)
-    noted = [NotedSlide(unscored_record(one.slide, settings), one.was) for one in whole.slides]
+    for name, original in plan.copies:
+        progress.warning(f"{name} is a copy of {original} and is counted once")
+    waiting = [one for one in whole.waiting if not _came_since(one, store)]
+    _warn_of_waiting(waiting, progress)
+    done = Scored(waiting=[one.slide_id for one in waiting])
+    to_note = [(one.slide, one.was) for one in whole.slides]
+    to_note += [(one.slide, one.was) for one in whole.waiting if one.slide is not None]
+    noted = [NotedSlide(unscored_record(slide, settings), was) for slide, was in to_note]
     if not noted:
         if store.paths.batch.exists():
             # The report that follows asks for the token, also where there was nothing to do.
             note_plan(store.paths, token, noted)
-        return Scored()
+        return done
     workers = WorkerPool(settings.workers or default_workers(), settings.file_deadline, settings.file_memory)
     with share_out(store.paths, token), stop_on_signals() as stop, workers as pool:
-        kind = whole.slides[0].slide.kind
-        batch = Batch(str(settings.export.resolve()), settings.layout, False, kind)
+        batch = Batch(str(settings.export.resolve()), settings.layout, False, to_note[0][0].kind)
         open_batch(store.paths, batch, moved=settings.export_moved)
         note_plan(store.paths, token, noted)
         stop.when_set(lambda: pool.hurry(5.0))
         log = RunLog.start(store.paths)
-        done = Scored(log=log.path)
+        done.log = log.path
+        for one in waiting:
+            log.write("waits", level="warning", slide=one.slide_id, reason=one.why)
+        stamps = Stamps(models, settings)
         job = _Job(store, pool, stop, log, done, progress, load_acknowledgements(store.paths))
         try:
-            _score(_pending(plan.slides, job), Stamps(models, settings), job)
+            _score(_pending(plan.slides, job, stamps), stamps, job)
         finally:
             log.close()
         stop.check()
     return done
+
+
+def _came_since(one: PlannedWait, store: Store) -> bool:
+    """Whether a slide that was to wait has been scored since, by a run or by jobs of another plan."""
+    return one.slide is not None and committed_since(store.record(one.slide_id), one.was)
+
+
+def _warn_of_waiting(waiting: list[PlannedWait], progress: RunProgress) -> None:
+    if not waiting:
+        return
+    shown = "; ".join(f"{one.name}: {one.why}" for one in waiting[:_SHOWN])
+    more = f"; and {len(waiting) - _SHOWN} more" if len(waiting) > _SHOWN else ""
+    what = "1 slide waits for its files" if len(waiting) == 1 else f"{len(waiting)} slides wait for their files"
+    them = "it" if len(waiting) == 1 else "them"
+    progress.warning(
+        f"{what}, and no job of this plan scores {them} ({shown}{more}): plan again when all files are there, or use "
+        "`mnbatch run`"
+    )
 
 
 def _settled(plan: PlanFile, share: Share) -> PlanFile:
@@ -184,14 +216,15 @@ def committed_since(record: SlideRecord | None, was: str) -> bool:
     return record.status == "scored" or (record.status == "failed" and not record.transient)
 
 
-def _pending(slides: tuple[PlannedScore, ...], job: _Job) -> list[Plan]:
+def _pending(slides: tuple[PlannedScore, ...], job: _Job, stamps: Stamps) -> list[Plan]:
+    arrivals = Arrivals(stamps.fields.page_options, stated=stamps.settings.input != "auto")
     pending = []
     for one in slides:
         record = job.store.record(one.slide.slide_id)
         if record is not None and committed_since(record, one.was) and not job.store.damage(record):
             if not job.note_failed(record):
                 job.done.there.append(one.slide.slide_id)
-        elif came := arrived(one.slide):
+        elif came := arrivals.of(one.slide):
             job.leave(one.slide, f"{said_of(came)}: plan again, or use `mnbatch run`")
         else:
             pending.append(Plan(one.slide, "score", one.why, record))

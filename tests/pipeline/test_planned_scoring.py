@@ -13,7 +13,7 @@ from mnbatch.assay.cells import Companion, SceneNames, Skipped, Slide, SourceFil
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.pipeline.plan_file import different_versions, plan_lines, read_plan
 from mnbatch.pipeline.planning import Plan
-from mnbatch.pipeline.since_planned import arrived
+from mnbatch.pipeline.since_planned import Arrivals
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.shared_lock import share_out
@@ -316,6 +316,26 @@ def test_a_slide_into_which_images_came_after_the_plan_waits(planned, arguments,
     assert mnbatch("status", out).returncode == 0
 
 
+def test_a_slide_that_the_plan_leaves_to_wait_waits_in_the_tables(arguments, export, tmp_path):
+    """No job scores it, and the recipes end with the report: its donor must not look complete."""
+    out, plan = tmp_path / "out", tmp_path / "plan.json"
+    (export / "D1/B/cell_099.png.part").write_bytes(b"still being copied")
+    done = mnbatch("run", *arguments, "--out", out, "--plan-only", "--json")
+    assert {one["path"]: one["action"] for one in json.loads(done.stdout)["slides"]}["D1/B"] == "wait"
+    plan.write_text(done.stdout)
+    for part in ("1/2", "2/2"):
+        job = mnbatch("score", out, "--slides", plan, "--run", "one", "--part", part)
+        assert job.returncode == 3
+        assert "0 failed, 1 waiting" in job.stdout
+        assert "1 slide waits for its files, and no job of this plan scores it (B: " in " ".join(job.stderr.split())
+    assert mnbatch("report", out, "--after", "one", "--min-cells", 1).returncode == 3
+    with (out / "donors.csv").open(encoding="utf-8-sig", newline="") as stream:
+        assert {row["donor"]: row["status"] for row in csv.DictReader(stream)} == {"D1": "partial", "D2": "done"}
+    (export / "D1/B/cell_099.png.part").unlink()
+    assert mnbatch("run", *arguments, "--out", out).returncode == 0
+    assert mnbatch("status", out).returncode == 0
+
+
 @pytest.mark.parametrize("layout", ["{donor}_{slide}_{cell}.png", "**/{slide}/{cell}.png", "donor-slide-folders"])
 def test_what_came_into_a_folder_is_of_the_slide_that_the_layout_says(layout, tmp_path):
     flat = layout.startswith("{donor}_")
@@ -326,9 +346,9 @@ def test_what_came_into_a_folder_is_of_the_slide_that_the_layout_says(layout, tm
     path = "D1_A" if flat else "D1/A"
     of_a = (SourceFile(names[0], 1, 1),)
     slide = Slide("a", "A", path, "D1", tmp_path, of_a, layout)
-    assert arrived(slide) == [names[1]]
+    assert Arrivals().of(slide) == [names[1]]
     whole = Slide("a", "A", path, "D1", tmp_path, of_a, layout, skipped=(Skipped(names[1], "copy"),))
-    assert arrived(whole) == []
+    assert Arrivals().of(whole) == []
 
 
 def test_a_slide_comes_back_from_a_plan_as_it_was(settings, tmp_path):
