@@ -55,7 +55,7 @@ from mnbatch.results.lock import hold_out
 from mnbatch.results.manifest import Manifest, RunLog, noting_false_start
 from mnbatch.results.out_files import storage_errors
 from mnbatch.results.paths import OutPaths
-from mnbatch.results.planned_slides import TODO, NotedSlide, end_plans, note_run, state_of
+from mnbatch.results.planned_slides import WORK, NotedSlide, end_plans, note_run, state_of
 from mnbatch.results.pseudonyms import Pseudonyms
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.store import Store
@@ -326,9 +326,9 @@ class _Run:
     def _note(self, plans: Sequence[Plan]) -> None:
         """Before anything is committed: should the run be ended, reports name what it did not come to."""
         noted = tuple(
-            NotedSlide(unscored_record(plan.slide, self.settings), state_of(plan.record), todo=plan.action)
+            NotedSlide(unscored_record(plan.slide, self.settings), state_of(plan.record), work=plan.action)
             for plan in plans
-            if plan.action in TODO
+            if plan.action in WORK
         )
         if noted:
             note_run(self.store.paths, noted)

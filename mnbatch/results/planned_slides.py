@@ -32,7 +32,7 @@ from mnbatch.results.store import Store
 LONGEST_WAIT = 86_400.0
 """Seconds after which a planned slide waits for too long, as one that waits for its files does."""
 
-TODO = {"score": "score it", "call": "call it by another threshold"}
+WORK = {"score": "score it", "call": "call it by another threshold"}
 """What a run was to do with a slide, by the action of its plan."""
 
 _NOTE = re.compile(r"planned-([A-Za-z0-9._-]{1,64})-[0-9a-f]{16}\.jsonl")
@@ -52,14 +52,14 @@ class NotedSlide:
         was: `state_of` its record when the plan was made.
         since: when it was first noted, UTC; "" before.
         by_run: a run was to score it, not a job.
-        todo: of `TODO`, what was to be done with it.
+        work: of `WORK`, what was to be done with it.
     """
 
     record: SlideRecord
     was: str
     since: str = ""
     by_run: bool = False
-    todo: str = "score"
+    work: str = "score"
 
 
 def state_of(record: SlideRecord | None) -> str:
@@ -78,7 +78,7 @@ def note_plan(paths: OutPaths, token: str, slides: Sequence[NotedSlide]) -> None
         StorageError: it cannot be written.
     """
     lines = [
-        json.dumps({"was": one.was, "todo": one.todo, "record": one.record.model_dump(mode="json")}) for one in slides
+        json.dumps({"was": one.was, "work": one.work, "record": one.record.model_dump(mode="json")}) for one in slides
     ]
     digest = hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
     path = paths.runs / f"planned-{token}-{digest}.jsonl"
@@ -209,7 +209,7 @@ def _as_waiting(one: NotedSlide, record: SlideRecord | None) -> SlideRecord:
     new = record is None or record.status in ("waiting", "copy")
     again = "" if new else " again"
     if one.by_run:
-        what = TODO["call"] if one.todo == "call" else f"{TODO['score']}{again}"
+        what = WORK["call"] if one.work == "call" else f"{WORK['score']}{again}"
         text = f"the run of {since} was to {what}, and has not"
     else:
         text = f"planned to be scored{again} since {since}, and not scored by any job"
@@ -244,8 +244,8 @@ def _read(path: Path) -> list[NotedSlide]:
             if "since" in row:
                 since = str(row["since"])
             else:
-                record, todo = SlideRecord.model_validate(row["record"]), str(row.get("todo", "score"))
-                found.append(NotedSlide(record, str(row["was"]), since, of_run, todo))
+                record, work = SlideRecord.model_validate(row["record"]), str(row.get("work", "score"))
+                found.append(NotedSlide(record, str(row["was"]), since, of_run, work))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"{path}, the slides of a plan, cannot be understood: {reason(error)}.",

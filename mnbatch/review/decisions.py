@@ -112,9 +112,8 @@ def read_review(path: Path) -> list[Decision]:
             faults.append(f"{where}: {error}")
     faults += _duplicates(decisions, [where for where, _ in rows]) if not faults else []
     if faults:
-        more = f" and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
         raise UsageError(
-            f"{path} has broken rows: {'; '.join(faults[:FAULTS_SHOWN])}{more}.",
+            f"{path} has broken rows: {told_faults(faults)}.",
             "Correct them, or save the review again; nothing of this file was imported.",
         )
     return decisions
@@ -156,6 +155,12 @@ def parse_decision(row: Mapping[str, Any], *, withdrawn: bool = False) -> Decisi
         classes=_classes(row.get("classes")),
         comment=_comment(row.get("comment")),
     )
+
+
+def told_faults(faults: Sequence[str]) -> str:
+    """The first faults of a review, and how many there are besides."""
+    more = f" and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
+    return f"{'; '.join(faults[:FAULTS_SHOWN])}{more}"
 
 
 def person_name(text: str, what: str) -> str:

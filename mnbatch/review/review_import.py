@@ -14,7 +14,7 @@ from mnbatch.results.roster import Roster, open_roster
 from mnbatch.results.store import Store
 from mnbatch.review import trail
 from mnbatch.review.adjudication import adjudication_faults, adjudications_last
-from mnbatch.review.decisions import ADJUDICATION, FAULTS_SHOWN, Decision, read_review
+from mnbatch.review.decisions import ADJUDICATION, FAULTS_SHOWN, Decision, read_review, told_faults
 from mnbatch.review.queue import Queue, ReviewPlan, draw_queue, load_plan
 from mnbatch.review.review_status import SAME_PROBABILITY
 
@@ -76,9 +76,8 @@ def save_decisions(
     queues = queues_of(store, by_slide, where) if queues is None else queues
     faults = [fault for slide_id, said in by_slide.items() for fault in _faults(queues[slide_id], said, keep_outdated)]
     if faults:
-        more = f" and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
         raise MismatchError(
-            f"{where} does not belong to these results: {'; '.join(faults[:FAULTS_SHOWN])}{more}.",
+            f"{where} does not belong to these results: {told_faults(faults)}.",
             "Nothing of it was imported. Review the present pages again; --keep-outdated keeps decisions on an earlier "
             "result in the trail, where they are not used.",
         )
@@ -129,9 +128,8 @@ def _refuse_adjudications(paths: OutPaths, by_slide: Mapping[str, Sequence[Decis
         for fault in adjudication_faults(trail.read_trail(paths, slide_id).entries, said)
     ]
     if faults:
-        more = f" and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
         raise UsageError(
-            f"{where} has adjudications by one who may not adjudicate: {'; '.join(faults[:FAULTS_SHOWN])}{more}.",
+            f"{where} has adjudications by one who may not adjudicate: {told_faults(faults)}.",
             "Nothing of it was imported. A third person adjudicates a cell that two others decided: import the reviews "
             "of those two first; where it is a reader's own first or second look, leave the column look empty.",
         )
