@@ -13,6 +13,7 @@ from mnbatch.console import RunProgress, SilentProgress
 from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, MismatchError, NoInputError
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.pipeline.committing import unscored_record
+from mnbatch.pipeline.grown_slides import note_grown
 from mnbatch.pipeline.interrupts import stop_on_signals
 from mnbatch.pipeline.plan_file import PlanFile, PlannedScore, PlannedWait, read_plan, refuse_other_versions
 from mnbatch.pipeline.planning import Plan, Stamps
@@ -216,8 +217,12 @@ def committed_since(record: SlideRecord | None, was: str) -> bool:
     return record.status == "scored" or (record.status == "failed" and not record.transient)
 
 
+def _arrivals(stamps: Stamps) -> Arrivals:
+    return Arrivals(stamps.fields.page_options, stated=stamps.settings.input != "auto")
+
+
 def _pending(slides: tuple[PlannedScore, ...], job: _Job, stamps: Stamps) -> list[Plan]:
-    arrivals = Arrivals(stamps.fields.page_options, stated=stamps.settings.input != "auto")
+    arrivals = _arrivals(stamps)
     pending = []
     for one in slides:
         record = job.store.record(one.slide.slide_id)
@@ -243,6 +248,10 @@ def _score(pending: list[Plan], stamps: Stamps, job: _Job) -> None:
     tools = Tools(job.progress, None, job.stop, loaded, job.pool)
     for slide_job, record in score_slides(pending, job.store, stamps, tools):
         _note(slide_job, record, job)
+    arrivals, scored = _arrivals(stamps), set(job.done.scored)
+    for plan in pending:
+        if plan.slide.slide_id in scored:
+            note_grown(plan.slide, job.store, arrivals, job.progress.warning, job.log)
 
 
 def _note(slide_job: SlideJob, record: SlideRecord, job: _Job) -> None:

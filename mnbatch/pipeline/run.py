@@ -36,11 +36,13 @@ from mnbatch.inference.catalogue import ModelSet
 from mnbatch.pipeline.cluster_opening import check_cluster
 from mnbatch.pipeline.committing import copy_record, unscored_record
 from mnbatch.pipeline.covering import Cover, covering
+from mnbatch.pipeline.grown_slides import note_grown
 from mnbatch.pipeline.interrupts import StopFlag, stop_on_signals
 from mnbatch.pipeline.planning import Plan, Stamps, plan_slides
 from mnbatch.pipeline.reading import SlideJob, default_workers
 from mnbatch.pipeline.regrouped import Regrouped
 from mnbatch.pipeline.reuse import Reuse
+from mnbatch.pipeline.since_planned import Arrivals
 from mnbatch.pipeline.unplaced import Unplaced
 from mnbatch.pipeline.waiting import has_rested, waiting_record
 from mnbatch.pipeline.workers import WorkerPool
@@ -275,6 +277,8 @@ class _Run:
     precisions: Counter[str] = field(default_factory=Counter)
     unplaced: Unplaced = field(default_factory=Unplaced)
     regrouped: Regrouped = field(init=False)
+    # Of slides under codes: where they lie, and by which layout, with names.
+    places: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def stamps(self) -> Stamps:
@@ -300,6 +304,7 @@ class _Run:
             if self.pseudonyms is not None:
                 self.pseudonyms.save()
         self.stop.check()
+        self._look_again(pending)
         end_plans(self.store.paths)
         self._report()
         self._finish()
@@ -360,7 +365,13 @@ class _Run:
             keep_laboratory(self.store.paths, settings.laboratory)
         if settings.samples is not None:
             slides = iter(self._with_samples(list(slides), settings.samples))
-        return slides if self.pseudonyms is None else map(self.pseudonyms.slide, slides)
+        return slides if self.pseudonyms is None else map(self._under_its_code, slides)
+
+    def _under_its_code(self, slide: Slide) -> Slide:
+        assert self.pseudonyms is not None
+        coded = self.pseudonyms.slide(slide)
+        self.places[coded.slide_id] = {"path": slide.path, "layout": slide.layout, "skipped": slide.skipped}
+        return coded
 
     def _has_rested(self, slide: Slide, state: str) -> bool:
         slide_id = slide.slide_id if self.pseudonyms is None else self.pseudonyms.slide_code(slide.slide_id)
@@ -493,6 +504,15 @@ class _Run:
         tools = Tools(self.progress, self.pseudonyms, self.stop, self._note_classifier, self.pool)
         for job, record in score_slides(pending, self.store, self.stamps, tools):
             self._note_finished(job, record)
+
+    def _look_again(self, scored: list[Plan]) -> None:
+        arrivals = Arrivals(self.stamps.fields.page_options, stated=self.settings.input != "auto")
+        code = None if self.pseudonyms is None else self.pseudonyms.code
+        for plan in scored:
+            self.stop.check()
+            slide = replace(plan.slide, **self.places.get(plan.slide.slide_id, {}))
+            if note_grown(slide, self.store, arrivals, self.progress.warning, self.log, code):
+                self.outcome.waiting.append(slide.slide_id)
 
     def _score_on_cluster(self, pending: list[Plan]) -> None:
         from mnbatch.pipeline.cluster import ClusterTools, score_on_cluster

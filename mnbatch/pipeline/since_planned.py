@@ -1,4 +1,4 @@
-"""Images that came into a slide's folders after its plan was made: what a job scores without them is no whole slide."""
+"""Images that came into a slide's folders after it was planned: what is scored without them is no whole slide."""
 
 from __future__ import annotations
 

@@ -67,6 +67,13 @@ def waiting_record(slide: Slide, record: SlideRecord | None, settings: RunSettin
     return made, said
 
 
+def grown_record(record: SlideRecord, said: str) -> SlideRecord:
+    """The record of a slide that was scored while more of its images came: its count stays, and says so."""
+    at = _iso(clock())
+    # Nobody has seen them at rest yet, so the state is that of no files.
+    return record.model_copy(update={"waiting": Waiting(since=at, seen=at, runs=1, state="", same_since=at, text=said)})
+
+
 def spoken_age(seconds: float) -> str:
     """3 days, 5 hours or 12 minutes; the largest unit of which there are two, else one."""
     if seconds >= 2 * _DAY:

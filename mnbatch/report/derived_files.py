@@ -22,7 +22,7 @@ from mnbatch.results.checksums import content_checksum, file_checksum
 from mnbatch.results.out_files import storage_errors, write_atomically
 from mnbatch.review.review_status import SlideReview
 
-REPORT_VERSION = 17
+REPORT_VERSION = 18
 """Part of every stamp: raised when the same results are to give other pages or tables."""
 
 CHECKSUM = "checksum"

@@ -68,9 +68,13 @@ class SlideItem:
         """Warnings of the scoring, of the call, of the statistics, and of what was taken once."""
         twice = (f"also found as {name}; counted once" for name in self.also_found)
         stated = self.statistics.warnings if self.statistics else ()
-        newer = self.record.waiting is not None and self.record.status != "waiting"
-        waits = (self.record.waiting.text,) if newer and self.record.waiting else ()
-        return (*waits, *self.record.warnings, *self.call.warnings, *stated, *twice)
+        return (*self.behind, *self.record.warnings, *self.call.warnings, *stated, *twice)
+
+    @cached_property
+    def behind(self) -> tuple[str, ...]:
+        """What is waiting to be counted of a slide that has a count."""
+        waits = self.record.waiting
+        return () if waits is None or self.record.status == "waiting" else (waits.text,)
 
     @cached_property
     def headline(self) -> Headline | None:
@@ -154,22 +158,27 @@ class DonorItem:
         odd = [slide.record.name for slide in self.disagreeing]
         known = self.heterogeneity is not None and self.heterogeneity.spread_known
         same = (alike_warning(self.call.donor, self.alike),) if self.alike else ()
-        left = [s.record for s in self.slides if s.record.waiting and s.record.status != "waiting"]
-        newer = [r.slide_id for r in left if r.waiting and r.waiting.state != PLANNED]
-        again = [r.slide_id for r in left if r.waiting and r.waiting.state == PLANNED]
-        what = {"newer files of these slides wait to be scored": newer}
-        what["these slides were to be scored or called again, and have not been"] = again
         counts = self.fields
         return (
             *same,
             *(one.warning for one in self.contradictions),
             *(one.warning for one in self.doubts),
             *self.call.warnings,
-            *(f"{said}: {', '.join(slides)}" for said, slides in what.items() if slides),
+            *self.behind,
             *stated,
             *((disagreement(odd, len(self.done), known),) if odd else ()),
             *(division_warnings(counts) if counts else ()),
         )
+
+    @cached_property
+    def behind(self) -> tuple[str, ...]:
+        """Which slides have a count that something is waiting to change."""
+        left = [slide.record for slide in self.slides if slide.behind]
+        newer = [r.slide_id for r in left if r.waiting and r.waiting.state != PLANNED]
+        again = [r.slide_id for r in left if r.waiting and r.waiting.state == PLANNED]
+        what = {"newer files of these slides wait to be scored": newer}
+        what["these slides were to be scored or called again, and have not been"] = again
+        return tuple(f"{said}: {', '.join(slides)}" for said, slides in what.items() if slides)
 
     @cached_property
     def fields(self) -> FieldCounts | None:

@@ -83,6 +83,8 @@ def _common(item: DonorItem | SlideItem, status: str, reason: str) -> Reasons:
     found: Reasons = []
     if item.call.frequency is None:
         found.append(("red", f"{'waits to be scored' if status == 'waiting' else 'nothing was counted'}: {reason}"))
+    elif item.behind:
+        found += [("amber", said) for said in item.behind]
     if item.controls.flagged:
         found.append(("red", "the control samples of this batch are out of their range, or could not be judged"))
     return found
