@@ -34,9 +34,10 @@ from mnbatch.imaging.readers import read_cells, read_tasks
 from mnbatch.inference import engines
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.inference.classifier import Classifier
-from mnbatch.inference.engines import CPU_MINIBATCH, available_cores
+from mnbatch.inference.engines import CPU_MINIBATCH
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.network_scores import Normaliser, cpu_has_bfloat16, explained, packed, unpacked
+from mnbatch.processes import available_cores
 from mnbatch.simulate.export_plan import ExportPlan
 from mnbatch.simulate.simulated_export import simulate_export
 

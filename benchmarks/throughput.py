@@ -50,12 +50,12 @@ from mnbatch.imaging.readers import read_cells, read_tasks
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.inference.classifier import Classifier
-from mnbatch.inference.engines import available_cores
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.inference.network_scores import Normaliser
 from mnbatch.inference.prefetch import ordered_map
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
 from mnbatch.pipeline.run import run
+from mnbatch.processes import available_cores
 from mnbatch.settings import resolve
 from mnbatch.simulate.export_plan import ExportPlan
 from mnbatch.simulate.simulated_export import simulate_export

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import site
 import socket
 import threading
 import time
@@ -109,6 +110,17 @@ def _answers(pid: int) -> bool | None:
     except (PermissionError, OverflowError):
         return True
     return True
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def search_path() -> list[str]:
+    """Where a new process finds this very program, where it is not installed."""
+    root = str(Path(__file__).resolve().parents[1])
+    return [] if root in site.getsitepackages() else [root]
 
 
 @functools.cache

@@ -10,10 +10,11 @@ import torch
 
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.errors import UsageError
-from mnbatch.inference.engines import CpuEngine, DeviceEngine, Engine, Pending, available_cores
+from mnbatch.inference.engines import CpuEngine, DeviceEngine, Engine, Pending
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.network_scores import Scores, convolutions_for, maps_of
 from mnbatch.inference.several_devices import SeveralDevices
+from mnbatch.processes import available_cores
 
 __all__ = ["Classifier", "Pending", "Scores", "pick_device"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
@@ -35,6 +34,7 @@ from mnbatch.inference.network_scores import (
 )
 from mnbatch.inference.second_look import SecondLook
 from mnbatch.networks.network import Network
+from mnbatch.processes import available_cores
 
 CPU_MINIBATCH = 16
 """Activations of 16 cells stay below the size at which the allocator asks for fresh pages each time."""
@@ -81,11 +81,6 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Wait for what is under way and free the workers."""
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _own_network(model: LoadedModel, device: torch.device) -> Network:

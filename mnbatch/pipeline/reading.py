@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +25,7 @@ from mnbatch.pipeline.remote_source import RemoteSource
 from mnbatch.pipeline.sources import Task
 from mnbatch.pipeline.worker_messages import Opening
 from mnbatch.pipeline.workers import HurriedError, WorkerPool
+from mnbatch.processes import available_cores
 from mnbatch.results.pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
@@ -275,8 +275,7 @@ def one_slide(job: SlideJob, file: Named | None = None) -> Iterator[None]:
 
 def default_workers() -> int:
     """Processes that decode: one a core that this process may use, at most 16."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(16, usable))
+    return max(1, min(16, available_cores()))
 
 
 def _wanted(job: SlideJob, items: list[StreamItem]) -> list[StreamItem]:

@@ -11,12 +11,10 @@ import contextlib
 import itertools
 import os
 import signal
-import site
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -25,7 +23,6 @@ try:
 except ImportError:
     fcntl = None  # type: ignore[assignment]
 
-import mnbatch
 from mnbatch.assay.cells import Slide
 from mnbatch.assay.page_options import PageOptions
 from mnbatch.assay.reasons import Reason, say
@@ -34,6 +31,7 @@ from mnbatch.imaging.inputs import Vote
 from mnbatch.imaging.slide_look import SlideLook
 from mnbatch.pipeline.shared_slots import open_slots
 from mnbatch.pipeline.worker_messages import Answer, Known, Opening, Request, receive, send
+from mnbatch.processes import search_path
 
 GIB = 1 << 30
 LOOK_SECONDS = 0.1
@@ -84,7 +82,7 @@ class _Worker:
         shared = () if self._slots is None else (self._slots.number,)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, str(memory_bytes), work, str(*shared or (-1,)), *_search_path()],
+                [sys.executable, "-P", "-c", _START, str(memory_bytes), work, str(*shared or (-1,)), *search_path()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -341,12 +339,6 @@ def opening_key() -> str:
 def kill_workers() -> None:
     """End the free workers of this process at once (before it ends without `atexit`)."""
     _spare.end()
-
-
-def _search_path() -> list[str]:
-    """Where a worker finds this very program, where it is not installed."""
-    root = str(Path(mnbatch.__file__).resolve().parents[1])
-    return [] if root in site.getsitepackages() else [root]
 
 
 def _widen(*pipes: IO[bytes] | None) -> None:

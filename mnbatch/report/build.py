@@ -31,6 +31,7 @@ from mnbatch.report.page_pictures import gallery_view
 from mnbatch.report.sign_off_basis import Bases, basis_of, with_basis
 from mnbatch.report.signature_lines import short_signature, with_signatures
 from mnbatch.report.slide_reports import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
+from mnbatch.report.slides_beside import make_beside
 from mnbatch.report.spreadsheet import donor_cells, donors_xlsx
 from mnbatch.report.statistics import ground_of, person_of, statistics_of
 from mnbatch.report.verifying import write_seal
@@ -123,6 +124,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         export=_export_name(store.paths),
     )
     slides = SlideBuilder(store, options, context)
+    slides.were_made(make_beside(store, options, context, slides.out_of_date(records)))
     items = [slides.item(record) for record in records]
     for record in copied:
         sweep_gallery(store.paths.slide(record.slide_id).root, ())

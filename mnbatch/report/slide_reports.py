@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -131,6 +131,7 @@ class SlideBuilder:
         self._planned = asdict(self._plan)
         self._reviewed = frozenset(reviewed_slides(store.paths))
         self._validated = digest([asdict(cell) for cell in context.validated])
+        self._beside: set[str] = set()
         self.built = 0
         self.stamps: dict[str, str] = {}
         self.damaged = False
@@ -140,13 +141,28 @@ class SlideBuilder:
         """Name of the export, for pages."""
         return self._context.export
 
+    def out_of_date(self, records: Iterable[SlideRecord]) -> list[SlideRecord]:
+        """Slides whose files were made of something else than what is there now; the files are not looked at."""
+        return [record for record in records if self._known(record, self._stamp(record)) is None]
+
+    def were_made(self, slide_ids: Set[str]) -> None:
+        """Slides of which another process has just made the files."""
+        self._beside |= slide_ids
+        self.built += len(slide_ids)
+
+    def _known(self, record: SlideRecord, stamp: str) -> SlideSummary | None:
+        if self._options.force and record.slide_id not in self._beside:
+            return None
+        known = read_summary(self._store.paths.slide(record.slide_id).summary)
+        return known if known is not None and known.stamp == stamp else None
+
     def item(self, record: SlideRecord) -> SlideItem:
         """The slide as other pages show it; its own files are made again if anything in them has changed."""
         paths = self._store.paths.slide(record.slide_id)
         stamp = self._stamp(record)
         self.stamps[record.slide_id] = stamp
-        known = None if self._options.force else read_summary(paths.summary)
-        if known is not None and known.stamp == stamp and self._match(paths, known):
+        known = self._known(record, stamp)
+        if known is not None and self._match(paths, known):
             return self._item(record, known.call(), known.next_step, known.review, known.estimates, known.confirmed)
         return self._build(record, stamp)
 
