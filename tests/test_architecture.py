@@ -32,10 +32,10 @@ MAY_IMPORT = {
     "dosimetry": {"errors", "assay"},
     "imaging": {"errors", "assay"},
     "networks": set(),
-    "inference": {"errors", "files", "assay", "imaging", "networks"},
+    "inference": {"errors", "files", "processes", "assay", "imaging", "networks"},
     "results": {"errors", "files", "processes", "assay", "dosimetry", "settings"},
     "review": {"errors", "files", "assay", "results"},
-    "report": {"errors", "files", "assay", "dosimetry", "results", "review"},
+    "report": {"errors", "files", "processes", "assay", "dosimetry", "results", "review"},
     "pipeline": {
         *("errors", "files", "processes", "streams", "settings", "console", "assay", "imaging", "inference", "results"),
         "report",

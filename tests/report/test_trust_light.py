@@ -37,6 +37,7 @@ def test_a_sample_sheet_that_contradicts_itself_is_a_reason_of_the_donors_light(
         disagreeing=(),
         contradictions=said,
         doubts=(),
+        behind=(),
         slides=(),
     )
     found = donor_light(donor)  # type: ignore[arg-type]
@@ -49,3 +50,6 @@ def test_a_sample_sheet_that_contradicts_itself_is_a_reason_of_the_donors_light(
     donor.doubts = (Doubt("days", "the sample sheet has days that cannot be true"),)
     found = donor_light(donor)  # type: ignore[arg-type]
     assert (found.colour, found.reasons) == ("amber", ("The sample sheet has days that cannot be true.",))
+    donor.doubts, donor.behind = (), ("newer files of these slides wait to be scored: s1",)
+    found = donor_light(donor)  # type: ignore[arg-type]
+    assert (found.colour, found.reasons) == ("amber", ("Newer files of these slides wait to be scored: s1.",))
