@@ -18,6 +18,7 @@ from mnbatch.pipeline.interrupts import stop_on_signals
 from mnbatch.pipeline.plan_file import PlanFile, PlannedScore, PlannedWait, read_plan, refuse_other_versions
 from mnbatch.pipeline.planning import Plan, Stamps
 from mnbatch.pipeline.reading import default_workers
+from mnbatch.pipeline.same_files import other_file
 from mnbatch.pipeline.since_planned import Arrivals, said_of
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.results.acknowledged import Acknowledgements, load_acknowledgements
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 
 _SHOWN = 3
+
+
+_CHANGED = "its files changed after the plan was made, or another export lies under its path on this machine"
 
 
 @dataclass(slots=True)
@@ -231,6 +235,8 @@ def _pending(slides: tuple[PlannedScore, ...], job: _Job, stamps: Stamps) -> lis
                 job.done.there.append(one.slide.slide_id)
         elif came := arrivals.of(one.slide):
             job.leave(one.slide, f"{said_of(came)}: plan again, or use `mnbatch run`")
+        elif other := other_file(one.slide):
+            job.leave(one.slide, f"{_CHANGED} ({other}): mount the planned export, or plan again")
         else:
             pending.append(Plan(one.slide, "score", one.why, record))
     return pending
