@@ -24,14 +24,14 @@ from mnbatch.report.confirmation import confirmed_frequency
 from mnbatch.report.control_charts import called_with, find_controls
 from mnbatch.report.control_samples import NO_CONTROLS, BatchControls, check_controls
 from mnbatch.report.derived_files import digest, page_stamp, remove_files, write_if_changed
+from mnbatch.report.donor_reports import DonorBuilder
 from mnbatch.report.dose_report import CountedDonor, DonorDose, donor_doses
 from mnbatch.report.items import DonorItem, SlideItem
 from mnbatch.report.kept_rows import KeptRows, read_rows
-from mnbatch.report.page_pictures import gallery_view
-from mnbatch.report.sign_off_basis import Bases, basis_of, with_basis
+from mnbatch.report.pages_beside import make_donors_beside, make_slides_beside
+from mnbatch.report.sign_off_basis import Bases, basis_of
 from mnbatch.report.signature_lines import short_signature, with_signatures
 from mnbatch.report.slide_reports import DERIVED, Context, ReportOptions, SlideBuilder, sweep_gallery
-from mnbatch.report.slides_beside import make_beside
 from mnbatch.report.spreadsheet import donor_cells, donors_xlsx
 from mnbatch.report.statistics import ground_of, person_of, statistics_of
 from mnbatch.report.verifying import write_seal
@@ -42,7 +42,7 @@ from mnbatch.results.dosing_settings import load_dosing, scoring_mode
 from mnbatch.results.laboratory_file import load_laboratory
 from mnbatch.results.lock import check_still_held
 from mnbatch.results.model_errors import load_validation, validation_of
-from mnbatch.results.out_files import storage_errors, stream_if_changed, write_atomically
+from mnbatch.results.out_files import stream_if_changed, write_atomically
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.records import SlideRecord
 from mnbatch.results.roster import Samples, open_roster
@@ -123,17 +123,17 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         laboratory=load_laboratory(store.paths),
         export=_export_name(store.paths),
     )
-    slides = SlideBuilder(store, options, context)
-    slides.were_made(make_beside(store, options, context, slides.out_of_date(records)))
+    slides = SlideBuilder(store, context, options)
+    make_slides_beside(slides, slides.out_of_date(records))
     items = [slides.item(record) for record in records]
     for record in copied:
         sweep_gallery(store.paths.slide(record.slide_id).root, ())
         remove_files(store.paths.slide(record.slide_id).root, DERIVED)
     pooled = _with_doses(store.paths, _pool(items, options, context, kept))
     donors = with_signatures(store.paths, pooled, basis_of)
-    stated = asdict(context.laboratory)
-    written = [_write_donor(store.paths, donor, slides, options, stated) for donor in donors]
-    stamps = {donor.call.donor: stamp for donor, (stamp, _) in zip(donors, written, strict=True)}
+    pages = DonorBuilder(slides, asdict(context.laboratory))
+    make_donors_beside(pages, pages.out_of_date(donors))
+    stamps = {donor.call.donor: pages.write(donor) for donor in donors}
     rows = BatchRows(kept, slides.stamps, stamps, repr(context.batch_controls))
     _sweep_donors(store.paths, {donor.folder for donor in donors})
     _write_tables(store.paths, items, donors, rows)
@@ -158,7 +158,7 @@ def build_reports(store: Store, options: ReportOptions, samples: Samples | None 
         copies=len(copied),
         donors=len(donors),
         slides_built=slides.built,
-        donors_built=sum(built for _, built in written),
+        donors_built=pages.built,
         index_built=index_built,
         doses=tuple(donor.dose for donor in donors if donor.dose),
         bases=Bases(donors),
@@ -312,75 +312,6 @@ def _with_doses(paths: OutPaths, donors: list[DonorItem]) -> list[DonorItem]:
 def _counted_donor(donor: DonorItem) -> CountedDonor:
     cells = tuple(item.call.frequency.bn_cells for item in donor.done if item.call.frequency is not None)
     return CountedDonor(donor.call, tuple(item.record for item in donor.done), cells, donor.review)
-
-
-def _write_donor(
-    paths: OutPaths, donor: DonorItem, slides: SlideBuilder, options: ReportOptions, stated: Mapping[str, object]
-) -> tuple[str, bool]:
-    """The stamp of all that is shown of the donor, and whether its pages were made again.
-
-    Args:
-        stated: what the laboratory states, as plain values.
-    """
-    check_still_held(paths.lock)
-    folder = paths.donors / donor.folder
-    stamps = [slides.stamps[item.record.slide_id] for item in donor.slides]
-    place = Place(donor.laboratory.text("laboratory.name"), slides.export)
-    doses = donor.dose.dosing.key if donor.dose else ""
-    signed = [asdict(one) for one in donor.signatures]
-    stamp = digest(
-        donor.call.donor,
-        stamps,
-        options.min_cells,
-        options.gallery,
-        doses,
-        _numbers(donor),
-        signed,
-        donor.torn_signatures,
-        donor.alike,
-        donor.controls.state,
-        stated,
-        place.export,
-    )
-    page_path, sheet_path = folder / "index.html", folder / "sheet.html"
-    if not options.force and page_stamp(page_path) == page_stamp(sheet_path) == stamp:
-        return stamp, False
-    donor = with_basis(donor)
-    candidates = [cell for item in donor.slides for cell in slides.candidates(item.record)]
-    gallery = _donor_gallery(paths, donor)
-    page = page_content.donor_page(
-        donor, gallery_view(candidates, options.gallery), gallery_page.PAGE if gallery else "", place
-    )
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    if gallery is None:
-        remove_files(folder, [gallery_page.PAGE])
-        folder.mkdir(parents=True, exist_ok=True)
-    else:
-        write_atomically(folder / gallery_page.PAGE, rendering.render_gallery(gallery, stamp))
-    # A PDF is of the page that it was made of, and is removed with it.
-    remove_files(folder, ["sheet.pdf"])
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(sheet_path, rendering.render_sheet(page_content.donor_sheet(donor), stamp))
-    write_atomically(page_path, rendering.render_donor(page, stamp))
-    return stamp, True
-
-
-def _numbers(donor: DonorItem) -> str:
-    """All that a donor's pages show beyond its slides, sign-offs and what the laboratory states."""
-    pooled = (donor.call, donor.statistics, donor.heterogeneity, donor.dose, donor.confirmed, donor.slips, donor.review)
-    return repr((*pooled, [(item.record.slide_id, item.call, item.statistics) for item in donor.slides]))
-
-
-def _donor_gallery(paths: OutPaths, donor: DonorItem) -> gallery_page.CellPage | None:
-    """The gallery over the slides that have one; their files are shared."""
-    ids = [(item.record.slide_id, item.record.name) for item in donor.slides]
-    shown = tuple(
-        (slide_id, name, rendering.href(f"../../slides/{slide_id}/{gallery_page.FOLDER}/"))
-        for slide_id, name in ids
-        if (paths.slide(slide_id).root / gallery_page.PAGE).exists()
-    )
-    return gallery_page.CellPage(donor.call.donor, "Donor", "index.html", "../../index.html", shown) if shown else None
 
 
 def _sweep_donors(paths: OutPaths, folders: set[str]) -> None:

@@ -123,10 +123,10 @@ class SlideBuilder:
         damaged: whether a stored result was not what was written, or could not be read.
     """
 
-    def __init__(self, store: Store, options: ReportOptions, context: Context) -> None:
-        self._store = store
-        self._options = options
-        self._context = context
+    def __init__(self, store: Store, context: Context, options: ReportOptions) -> None:
+        self.store = store
+        self.options = options
+        self.context = context
         self._plan = load_plan(store.paths)
         self._planned = asdict(self._plan)
         self._reviewed = frozenset(reviewed_slides(store.paths))
@@ -135,11 +135,6 @@ class SlideBuilder:
         self.built = 0
         self.stamps: dict[str, str] = {}
         self.damaged = False
-
-    @property
-    def export(self) -> str:
-        """Name of the export, for pages."""
-        return self._context.export
 
     def out_of_date(self, records: Iterable[SlideRecord]) -> list[SlideRecord]:
         """Slides whose files were made of something else than what is there now; the files are not looked at."""
@@ -151,14 +146,14 @@ class SlideBuilder:
         self.built += len(slide_ids)
 
     def _known(self, record: SlideRecord, stamp: str) -> SlideSummary | None:
-        if self._options.force and record.slide_id not in self._beside:
+        if self.options.force and record.slide_id not in self._beside:
             return None
-        known = read_summary(self._store.paths.slide(record.slide_id).summary)
+        known = read_summary(self.store.paths.slide(record.slide_id).summary)
         return known if known is not None and known.stamp == stamp else None
 
     def item(self, record: SlideRecord) -> SlideItem:
         """The slide as other pages show it; its own files are made again if anything in them has changed."""
-        paths = self._store.paths.slide(record.slide_id)
+        paths = self.store.paths.slide(record.slide_id)
         stamp = self._stamp(record)
         self.stamps[record.slide_id] = stamp
         known = self._known(record, stamp)
@@ -168,7 +163,7 @@ class SlideBuilder:
 
     def _match(self, paths: SlidePaths, known: SlideSummary) -> bool:
         """Whether the slide's files are those that were written."""
-        whole, name, stated = self._store.whole, f"pages/{paths.root.name}", [known.sizes, known.checksums]
+        whole, name, stated = self.store.whole, f"pages/{paths.root.name}", [known.sizes, known.checksums]
         state = state_of(paths.root, known.sizes)
         if whole is not None and whole.has(name, stated, state):
             return True
@@ -179,57 +174,57 @@ class SlideBuilder:
 
     def candidates(self, record: SlideRecord) -> list[Candidate]:
         """The slide's counted cells for a donor's gallery; none, and nothing is read, where no cells are shown."""
-        if not self._options.gallery:
+        if not self.options.gallery:
             return []
-        call, _ = self._context.roster.call(record, pictures=True)
+        call, _ = self.context.roster.call(record, pictures=True)
         href = rendering.href(f"../../slides/{record.slide_id}/index.html")
         return self._candidates(record, call, self._crops(record, call), record.name, href) if call.frequency else []
 
     def _stamp(self, record: SlideRecord) -> str:
-        slide_id, context = record.slide_id, self._context
-        damage = self._store.damage(record)
+        slide_id, context = record.slide_id, self.context
+        damage = self.store.damage(record)
         self.damaged = self.damaged or bool(damage)
         return digest(
             record.model_dump_json(),
             [(row, str(other)) for row, other in sorted(context.roster.copies.get(slide_id, {}).items())],
             dict(context.samples.get(slide_id, {})),
             context.also_found.get(slide_id, ()),
-            [self._options.gallery, *self._options.more] if self._options.more else self._options.gallery,
+            [self.options.gallery, *self.options.more] if self.options.more else self.options.gallery,
             self._planned,
-            trail_digest(self._store.paths, slide_id) if slide_id in self._reviewed else "",
+            trail_digest(self.store.paths, slide_id) if slide_id in self._reviewed else "",
             self._validated,
             repr(context.controls.get(called_with(record))),
             # Not where OUT is on this machine.
-            damage.replace(f"{self._store.paths.root}{os.sep}", ""),
+            damage.replace(f"{self.store.paths.root}{os.sep}", ""),
             *((asdict(context.roster.known[slide_id]),) if slide_id in context.roster.known else ()),
             *filter(None, [context.batch_controls.state]),
         )
 
     def _read(self, record: SlideRecord) -> SlideData:
-        call, next_step = self._context.roster.call(record, pictures=bool(self._options.gallery))
-        trail = read_trail(self._store.paths, record.slide_id)
+        call, next_step = self.context.roster.call(record, pictures=bool(self.options.gallery))
+        trail = read_trail(self.store.paths, record.slide_id)
         return SlideData(record, call, next_step, self._crops(record, call), trail)
 
     def _crops(self, record: SlideRecord, call: SlideCall) -> StoredCrops | None:
-        return self._store.crops(record) if call.cells and self._options.gallery else None
+        return self.store.crops(record) if call.cells and self.options.gallery else None
 
     def _build(self, record: SlideRecord, stamp: str) -> SlideItem:
         data = self._read(record)
         call = data.call
-        if self._options.gallery and self._store.damage(record, pictures=True):
+        if self.options.gallery and self.store.damage(record, pictures=True):
             # Pictures are checked only when pages are made: the next report has to check again.
             self.damaged = True
             self.stamps[record.slide_id] = stamp = digest(stamp, "pictures")
         review, queue = self._review(data)
-        validation = validation_of(record, self._context.validated)
+        validation = validation_of(record, self.context.validated)
         estimates = slide_estimates(call, validation)
         confirmed = confirmed_frequency([review], [validation], estimates)
         item = self._item(record, call, data.next_step, review, estimates, confirmed)
         candidates = self._candidates(record, call, data.crops, "", "")
         extra = self._gallery(item, data, queue, stamp)
         link = gallery_page.PAGE if extra else ""
-        fields = fields_view(self._store, record, call.cells, self._options.gallery)
-        page = page_content.slide_page(item, call.cells, gallery_view(candidates, self._options.gallery), link, fields)
+        fields = fields_view(self.store, record, call.cells, self.options.gallery)
+        page = page_content.slide_page(item, call.cells, gallery_view(candidates, self.options.gallery), link, fields)
         self._write(record, stamp, item, {"index.html": rendering.render_slide(page, stamp)} | extra)
         self.built += 1
         # What is listed of the slide elsewhere holds no cells: a batch of 2000 slides would not fit
@@ -241,14 +236,14 @@ class SlideBuilder:
         record = item.record
         if queue is None or data.crops is None:
             return {}
-        given = self._context.samples.get(record.slide_id, {}).get("um_per_pixel", "")
+        given = self.context.samples.get(record.slide_id, {}).get("um_per_pixel", "")
         files = gallery_page.slide_files(
             record,
             item.call.cells,
             data.crops,
             queue,
             data.trail,
-            around=surroundings(self._store, record, item.call.cells, geojson=self._options.geojson),
+            around=surroundings(self.store, record, item.call.cells, geojson=self.options.geojson),
             um_per_pixel=float(given) if is_number(given) else None,
         )
         if not files:
@@ -261,7 +256,7 @@ class SlideBuilder:
         return {gallery_page.PAGE: rendering.render_gallery(page, stamp)} | files
 
     def _write(self, record: SlideRecord, stamp: str, item: SlideItem, pages_: dict[str, bytes]) -> None:
-        paths, call = self._store.paths.slide(record.slide_id), item.call
+        paths, call = self.store.paths.slide(record.slide_id), item.call
         check_still_held(paths.lock)
         files = dict(pages_)
         if call.cells:
@@ -271,8 +266,8 @@ class SlideBuilder:
         with storage_errors(paths.root):
             shutil.rmtree(paths.root / FOLDER, ignore_errors=True)
             paths.root.mkdir(parents=True, exist_ok=True)
-            if self._options.geojson and record.fields is not None and call.cells:
-                files |= geojson_files(self._store, record, call.cells)
+            if self.options.geojson and record.fields is not None and call.cells:
+                files |= geojson_files(self.store, record, call.cells)
                 (paths.root / FOLDER).mkdir()
             masks = self._write_masks(record, call, paths.root)
         sweep_gallery(paths.root, files)
@@ -304,10 +299,10 @@ class SlideBuilder:
     def _write_masks(self, record: SlideRecord, call: SlideCall, root: Path) -> dict[str, int]:
         """Label images of a slide of fields, straight to the disk: they grow with the slide. Name -> bytes."""
         shutil.rmtree(root / MASKS, ignore_errors=True)
-        if not self._options.label_masks or record.fields is None or not call.cells:
+        if not self.options.label_masks or record.fields is None or not call.cells:
             return {}
         (root / MASKS).mkdir()
-        return write_label_masks(self._store, record, call.cells, root / MASKS)
+        return write_label_masks(self.store, record, call.cells, root / MASKS)
 
     def _review(self, data: SlideData) -> tuple[SlideReview, Queue | None]:
         """The state of the slide's review, and what is to be reviewed; none of a slide that is not counted."""
@@ -319,7 +314,7 @@ class SlideBuilder:
     def _candidates(
         self, record: SlideRecord, call: SlideCall, crops: StoredCrops | None, name: str, href: str
     ) -> list[Candidate]:
-        if record.call is None or self._options.gallery == 0:
+        if record.call is None or self.options.gallery == 0:
             return []
         return [
             Candidate(
@@ -338,12 +333,12 @@ class SlideBuilder:
         estimates: Estimates,
         confirmed: ConfirmedFrequency | None,
     ) -> SlideItem:
-        row = self._context.samples.get(record.slide_id, {})
+        row = self.context.samples.get(record.slide_id, {})
         sample = sample_columns(row, record.pseudonymised)
         donor = row.get("donor") or record.donor
         folder = donor_folder(donor) if donor else ""
-        also_found = self._context.also_found.get(record.slide_id, ())
-        control = self._context.controls.get(called_with(record))
+        also_found = self.context.also_found.get(record.slide_id, ())
+        control = self.context.controls.get(called_with(record))
         ground = ground_of(is_background(row), control, [scoring_mode(record)], review.number, person_of([row]))
         statistics = statistics_of(call.frequency, call.mn, estimates, ground)
         return SlideItem(
@@ -357,7 +352,7 @@ class SlideBuilder:
             review=review,
             estimates=estimates,
             statistics=statistics,
-            controls=self._context.batch_controls,
+            controls=self.context.batch_controls,
             confirmed=confirmed,
         )
 

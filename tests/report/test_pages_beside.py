@@ -10,41 +10,47 @@ from pathlib import Path
 import pytest
 
 from mnbatch.errors import LockHeldError
-from mnbatch.report import slides_beside
+from mnbatch.report import pages_beside
 from mnbatch.report.build import ReportOptions, build_reports
+from mnbatch.report.donor_reports import DonorBuilder
 from mnbatch.report.slide_reports import SlideBuilder
 from mnbatch.results.lock import hold_out
 from mnbatch.results.store import Store
 from tests.report.conftest import add_slide
 
 OPTIONS = ReportOptions(gallery=3, min_cells=5)
-SLIDES = 7
+SLIDES, DONORS = 7, 4
 
 
 @pytest.fixture
 def several(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three processes for seven slides."""
-    monkeypatch.setattr(slides_beside, "SLIDES_A_PROCESS", 1)
-    monkeypatch.setattr(slides_beside, "available_cores", lambda: 3)
+    monkeypatch.setattr(pages_beside, "PAGES_A_PROCESS", 1)
+    monkeypatch.setattr(pages_beside, "available_cores", lambda: 3)
 
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From its call on, one process makes all."""
-    return lambda: monkeypatch.setattr(slides_beside, "available_cores", lambda: 1)
+    return lambda: monkeypatch.setattr(pages_beside, "available_cores", lambda: 1)
 
 
 @pytest.fixture
 def made_here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Slides whose files this process makes."""
+    """Slides and donors whose files this process makes."""
     here: list[str] = []
-    build = SlideBuilder._build
+    slide, donor = SlideBuilder._build, DonorBuilder._build
 
-    def watched(self, record, stamp):
+    def made_slide(self, record, stamp):
         here.append(record.slide_id)
-        return build(self, record, stamp)
+        return slide(self, record, stamp)
 
-    monkeypatch.setattr(SlideBuilder, "_build", watched)
+    def made_donor(self, item, stamp):
+        here.append(item.call.donor)
+        return donor(self, item, stamp)
+
+    monkeypatch.setattr(SlideBuilder, "_build", made_slide)
+    monkeypatch.setattr(DonorBuilder, "_build", made_donor)
     return here
 
 
@@ -72,8 +78,9 @@ def test_the_bytes_are_those_of_one_process(several, made_here, alone, tmp_path:
     assert made_here == []
     alone()
     single = build_reports(a_batch(tmp_path / "alone"), OPTIONS, SAMPLES)
-    assert len(made_here) == SLIDES
+    assert len(made_here) == SLIDES + DONORS
     assert (beside.slides_built, beside.slides, beside.damaged) == (SLIDES, single.slides, single.damaged)
+    assert (beside.donors_built, beside.donors) == (DONORS, DONORS)
     assert times_apart(files(tmp_path / "beside")) == times_apart(files(tmp_path / "alone"))
 
 
@@ -88,9 +95,11 @@ def times_apart(found: dict[str, bytes]) -> dict[str, bytes]:
 def test_only_what_is_out_of_date_is_made_again(several, made_here, tmp_path: Path) -> None:
     store = a_batch(tmp_path)
     assert build_reports(store, OPTIONS).slides_built == SLIDES
-    assert build_reports(store, OPTIONS).slides_built == 0
+    again = build_reports(store, OPTIONS)
+    assert (again.slides_built, again.donors_built) == (0, 0)
     before = files(tmp_path)
-    assert build_reports(store, replace(OPTIONS, force=True)).slides_built == SLIDES
+    forced = build_reports(store, replace(OPTIONS, force=True))
+    assert (forced.slides_built, forced.donors_built) == (SLIDES, 3)
     assert made_here == []
     assert files(tmp_path) == before
     # A page that somebody changed has the right stamp: it is found by the look at the files, here.
@@ -110,7 +119,7 @@ def test_only_what_is_out_of_date_is_made_again(several, made_here, tmp_path: Pa
     ids=["killed", "says what it did not do", "ends"],
 )
 def test_a_process_that_ends_early_costs_nothing_but_time(several, alone, tmp_path: Path, monkeypatch, start) -> None:
-    monkeypatch.setattr(slides_beside, "_START", start)
+    monkeypatch.setattr(pages_beside, "_START", start)
     broken = build_reports(a_batch(tmp_path / "broken"), OPTIONS, SAMPLES)
     alone()
     single = build_reports(a_batch(tmp_path / "alone"), OPTIONS, SAMPLES)
@@ -126,10 +135,10 @@ def test_a_process_that_is_killed_at_its_second_slide(several, made_here, tmp_pa
         "    return os._exit(9) if len(n) == 2 else first(self, record)\n"
         "B.item = item\n"
     )
-    start = slides_beside._START.replace("; main()", "\n" + kill + "main()")
-    monkeypatch.setattr(slides_beside, "_START", start)
+    start = pages_beside._START.replace("; main()", "\n" + kill + "main()")
+    monkeypatch.setattr(pages_beside, "_START", start)
     made = build_reports(a_batch(tmp_path), OPTIONS)
-    assert sorted(made_here) == ["s3", "s4", "s5", "s6"]
+    assert sorted(made_here) == ["s3", "s4", "s5", "s6"]  # its donors' pages have another kind of share
     assert made.slides_built == SLIDES
 
 
