@@ -1,10 +1,12 @@
 """What reports over thousands of finished slides cost, in processor time, and how fast their batch page opens.
 
 Makes an OUT of many simulated results through the store's own writer (no network runs: scores, pixels and digests are
-random numbers), then makes its reports in processes of their own: all of them, again with nothing changed, and again
-with one slide's result replaced. `batch_page.py` opens the batch page of so many slides in Chromium.
+random numbers), then makes its reports in processes of their own: all of them, again with nothing changed, again with
+one slide's result replaced, and all again in one process and in several (peak memory is that of the report's own
+process). With `--crops` slides have pictures, and pages show them. `batch_page.py` opens the batch page of so many
+slides in Chromium.
 
-    python benchmarks/report_scale.py [--slides 5000] [--cells 50] [--out FOLDER]
+    python benchmarks/report_scale.py [--slides 5000] [--cells 50] [--crops] [--out FOLDER]
 """
 
 from __future__ import annotations
@@ -35,10 +37,14 @@ import json, resource, sys, time
 from pathlib import Path
 from mnbatch.app.rebuild import open_store, rebuild
 from mnbatch.report.build import ReportOptions
+from mnbatch.report import pages_beside
+if sys.argv[2] == "alone":
+    pages_beside.MOST_PROCESSES = 1
 begun = time.perf_counter(), time.process_time()
 store = open_store(Path(sys.argv[1]))
-made = rebuild(store, ReportOptions()).made
-used = time.perf_counter() - begun[0], time.process_time() - begun[1]
+made = rebuild(store, ReportOptions(force=sys.argv[2] != "as ever")).made
+others = resource.getrusage(resource.RUSAGE_CHILDREN)
+used = time.perf_counter() - begun[0], time.process_time() - begun[1] + others.ru_utime + others.ru_stime
 print(json.dumps([*used, made.slides_built, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
 """
 
@@ -53,8 +59,8 @@ class Cost:
     peak_mb: float
 
 
-def add_slide(store: Store, number: int, cells: int, seed: int) -> None:
-    """Commit a slide of random results without crops."""
+def add_slide(store: Store, number: int, cells: int, seed: int, crops: bool = False) -> None:
+    """Commit a slide of random results."""
     rng = np.random.default_rng([seed, number])
     slide_id = f"slide{number:05d}"
     call = CallStamp(key="key", threshold=0.5, max_bad_fraction=0.5, quality_rules=1)
@@ -69,8 +75,8 @@ def add_slide(store: Store, number: int, cells: int, seed: int) -> None:
         status="scored", stat_key="stat", model=MODEL, call=call, scored=scored, stain="fluorescence",
         score_key="score",
     )  # fmt: skip
-    pixels = np.zeros((224, 224, 3), np.uint8)
-    with store.writer(slide_id, keep_crops=False) as writer:
+    pixels = rng.integers(0, 255, (224, 224, 3), np.uint8) if crops else np.zeros((224, 224, 3), np.uint8)
+    with store.writer(slide_id, keep_crops=crops) as writer:
         for cell in range(cells):
             source = f"{donor}/{slide_id}/cell{cell:04d}.tif"
             likeness = Likeness(rng.bytes(SPECTRUM_BYTES), rng.bytes(THUMBNAIL_BYTES))
@@ -78,25 +84,31 @@ def add_slide(store: Store, number: int, cells: int, seed: int) -> None:
                 slide_id=slide_id, cell_id=f"{slide_id}:{source}", source=source, page=None, pixels=pixels,
                 digest=rng.bytes(16).hex(), stain="fluorescence", quality=QUALITY, likeness=likeness,
             )  # fmt: skip
-            writer.add(CellScore(crop, float(rng.beta(0.3, 6)), np.zeros((3, 13, 13), np.float32)))
+            writer.add(CellScore(crop, float(rng.beta(0.3, 6)), rng.random((3, 13, 13), np.float32)))
         writer.commit(record)
 
 
-def report(out: Path) -> Cost:
-    """Reports of OUT, in a process of their own."""
-    done = subprocess.run([sys.executable, "-c", REPORT, str(out)], stdout=subprocess.PIPE, check=True)
+def report(out: Path, how: str = "as ever") -> Cost:
+    """Reports of OUT, in a process of their own.
+
+    Args:
+        how: "alone" or "beside" make all pages again, in one process or in several.
+    """
+    done = subprocess.run([sys.executable, "-c", REPORT, str(out), how], stdout=subprocess.PIPE, check=True)
     wall, cpu, built, peak = json.loads(done.stdout)
     return Cost(wall, cpu, built, peak / (1024**2 if sys.platform == "darwin" else 1024))
 
 
-def report_table(out: Path, slides: int, cells: int) -> None:
+def report_table(out: Path, slides: int, cells: int, crops: bool) -> None:
     """Cost of reports: all, nothing changed, one changed."""
     first = report(out)
     same = [report(out) for _ in range(3)]
-    add_slide(Store(out), slides // 2, cells, seed=2)
+    add_slide(Store(out), slides // 2, cells, 2, crops)
     changed = report(out)
+    alone, beside = report(out, "alone"), report(out, "beside")
     idle = statistics.median(cost.cpu for cost in same)
     rows = {"all made": [first], "nothing changed": same, "one slide changed": [changed]}
+    rows |= {"all again, one process": [alone], "all again, several": [beside]}
     title = f"report over {slides} slides"
     print(f"{title:>28} {'wall s':>8} {'CPU s':>8} {'ms a slide':>11} {'built':>6} {'MB':>6}")
     for name, costs in rows.items():
@@ -112,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slides", type=int, default=5000)
     parser.add_argument("--cells", type=int, default=50)
+    parser.add_argument("--crops", action="store_true", help="slides keep pictures of their cells")
     parser.add_argument("--out", type=Path, help="keep OUT there; one that is there is used as it is")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mnbatch-report-scale-") as name:
@@ -120,12 +133,12 @@ def main() -> None:
         store = Store(out)
         for number in range(arguments.slides):
             if not store.paths.slide(f"slide{number:05d}").record.exists():
-                add_slide(store, number, arguments.cells, seed=1)
+                add_slide(store, number, arguments.cells, 1, arguments.crops)
         print(
             f"OUT of {arguments.slides} slides of {arguments.cells} cells made in {time.perf_counter() - begun:.0f} s"
         )
         print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        report_table(out, arguments.slides, arguments.cells)
+        report_table(out, arguments.slides, arguments.cells, arguments.crops)
 
 
 if __name__ == "__main__":

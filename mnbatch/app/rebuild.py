@@ -1,4 +1,4 @@
-"""Open an OUT, choose report options as the last run had them, make its reports again."""
+"""Open an OUT, choose report options as the last run or plan had them, make its reports again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mnbatch.results.laboratory_file import keep_laboratory
 from mnbatch.results.lock import hold_out
 from mnbatch.results.manifest import read_manifest
 from mnbatch.results.paths import OutPaths
-from mnbatch.results.planned_slides import refuse_unknown_token, settle_plans
+from mnbatch.results.planned_slides import planned_options, refuse_unknown_token, settle_plans
 from mnbatch.results.roster import Missing, Samples
 from mnbatch.results.store import Store
 from mnbatch.review.review_import import check_out
@@ -129,10 +129,12 @@ def choose_options(
     label_masks: bool | None = None,
     force: bool = False,
 ) -> ReportChoice:
-    """What is given, else what the last run used, else the defaults; a default that is taken is noted."""
+    """What is given, else what a plan said whose jobs came after the last run, else what that run used, else the
+    defaults; a default that is taken is noted."""
     from mnbatch.report.build import ReportOptions
 
     last = (read_manifest(paths) or {}).get("settings") or {}
+    last = {**last, **planned_options(paths)}
     if paths.archived.exists():
         last = {**last, "gallery": 0}
     default = ReportOptions()
@@ -226,7 +228,7 @@ def make_reports(
     """The reports brought up to date; the caller holds OUT.
 
     Args:
-        options: None: as the last run had them.
+        options: None: as the last run, or the plan after it, had them.
         samples: by slide_id; None: the sample sheet in force.
         whole: the summary has doses and bases, too, also where nothing changed.
 

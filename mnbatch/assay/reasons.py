@@ -202,6 +202,29 @@ TEXTS: dict[str, str] = {
     "other-kind-do": "Score them from a folder of their own, or into another --out with --input {kind}.",
     "mixed-files": "{images} images read as {kind}, and beside them {files}: what is to be counted is not clear.",
     "mixed-files-do": "Take out what does not belong to the slide, or give --input {kind} to count the images alone.",
+    "packed-beside": (
+        "{images} images read as {kind}, and beside them {files}: packed, so that more of the slide may be in there."
+    ),
+    "packed-beside-do": (
+        "Unpack what belongs to the slide, and take what is packed out of its folder; or give --input {kind} to count "
+        "the images alone."
+    ),
+    "misnamed-beside": (
+        "{images} images read as {kind}, and beside them {files}: an image by its content, not by its extension."
+    ),
+    "misnamed-beside-do": (
+        "Give what belongs to the slide the extension of its format (.tif, .png, .jpg), and take the rest out of its "
+        "folder; or give --input {kind} to count the images alone."
+    ),
+    "hidden-beside": (
+        "{images} images read as {kind}, and beside them {files}: images that are packed, or have another extension."
+    ),
+    "hidden-beside-do": (
+        "Unpack and rename (.tif, .png, .jpg) what belongs to the slide, and take the rest out of its folder; or give "
+        "--input {kind} to count the images alone."
+    ),
+    "hidden-files": "{files}: images that are packed, or have another extension than those of images.",
+    "hidden-files-do": "Unpack them, and give them the extension of their format (.tif, .png, .jpg).",
     "same-name": "{file} has the name of another image in its folder, but other bytes: a copy, or another field?",
     "same-name-do": "Remove it if it is a copy; else give it a name of its own.",
     "namesake": "{file} differs from {other} in its extension alone, {problem}.",
@@ -316,6 +339,8 @@ TEXTS: dict[str, str] = {
     "slide-failed-do": "The log in OUT/runs has the traceback; please report it.",
     "workers-died": "Slide {slide} was at {number} workers of the cluster when they died.",
     "workers-died-do": "Look at their logs (memory?); the next run tries again.",
+    "files-changed": "Files of slide {slide} changed after this run had found them: {what}.",
+    "files-changed-do": "Nothing if the scanner or a copy was still at work: the next run scores it.",
     "not-committed": "Slide {slide} was scored, and its files are not whole on the disk.",
     "not-committed-do": "Check the share that holds OUT; the next run scores it again.",
     "unreachable": "The files of slide {slide} cannot be reached ({error}).",

@@ -59,16 +59,19 @@ def adapt(
     """
     from mnbatch.app.scoring_model import model_that_scored
     from mnbatch.inference.classifier import pick_device
-    from mnbatch.training.adaptation import AdaptRequest
+    from mnbatch.training.adaptation import STATE, AdaptRequest
     from mnbatch.training.adaptation import adapt as adapt_model
     from mnbatch.training.adapting_place import adapting_place
     from mnbatch.training.card_writing import check_card_words
+    from mnbatch.training.kept_folder import folder_beside, full_disk_told
 
     _check_stain(stain)
     pick_device(device)
     check_card_words(name or "", version, "not stated")
     changes = {"epochs": epochs, "cells_per_epoch": cells}
-    with _ended_by_signals(), adapting_place() as place:
+    folder = folder_beside(out)
+    full = full_disk_told(folder / STATE, f"the folds that are finished are kept in {folder}")
+    with _ended_by_signals(), full, adapting_place() as place:
         exported, scored_by = _exported(out_dir, place / "labels", stain, reviewer)
         for reason, number in sorted(exported.left_out.items()):
             typer.echo(f"left out: {number} {reason}", err=True)
@@ -174,7 +177,8 @@ def _ended_by_signals() -> Iterator[None]:
 def _tell(done: Adapted, base: VerifiedModel, out: Path) -> None:
     test = done.test
     typer.echo(
-        f"{counted(done.cells, 'cell')}, {done.with_mn} with micronuclei, {counted(done.groups, done.grouped_by)}; "
+        f"{counted(done.cells, 'cell')}, {done.with_mn} with micronuclei, "
+        f"{counted(done.groups, done.grouped_by, done.groups_word)}; "
         f"each {done.grouped_by} was scored by a model that had not seen it"
     )
     for word, figures in ((f"{base.card.name} {base.card.version}", done.old), ("adapted", done.new)):

@@ -58,9 +58,11 @@ def compare(
     import torch
 
     from mnbatch.comparison import comparison_settings as known
+    from mnbatch.comparison.comparison_run import FOLDER
     from mnbatch.comparison.comparison_run import compare as compare_networks
     from mnbatch.comparison.comparison_tables import comparison_csv, comparison_figure, comparison_markdown
     from mnbatch.files import write_files
+    from mnbatch.training.kept_folder import full_disk_told
 
     if prevalence is not None and not 0 < prevalence < 1:
         raise typer.BadParameter("--prevalence is a share between 0 and 1.")
@@ -83,16 +85,17 @@ def compare(
         page = {"comparison.csv": comparison_csv(table), "comparison.md": comparison_markdown(table).encode()}
         write_files(out, page)
 
-    found = compare_networks(
-        data_path=data,
-        out=out,
-        settings=wanted,
-        say=lambda line: typer.echo(line, err=True),
-        retry_failed=retry_failed,
-        publish=publish,
-    )
-    publish(found)
-    write_files(out, comparison_figure(found))
+    with full_disk_told(out / FOLDER, f"the runs that are finished are kept in {out / FOLDER}"):
+        found = compare_networks(
+            data_path=data,
+            out=out,
+            settings=wanted,
+            say=lambda line: typer.echo(line, err=True),
+            retry_failed=retry_failed,
+            publish=publish,
+        )
+        publish(found)
+        write_files(out, comparison_figure(found))
     failed = sum(outcome.status == "failed" for outcome in found.outcomes)
     typer.echo(f"{len(found.outcomes)} of {found.planned} runs in {out}/comparison.md; {failed} failed.")
 

@@ -91,6 +91,8 @@ def summary_line(found: Evaluation) -> str:
     """The summary of an evaluation for stdout."""
     measured = found.overall
     parts = [f"{measured.cells} cells, {measured.with_mn} with MN, {len(found.not_scored)} not scored"]
+    if measured.stood_for is not None:
+        parts.append(f"weighted, standing for {measured.stood_for.cells:.0f} cells")
     names = {"auc": "AUC", "average_precision": "AP", "f1": "F1", "sensitivity": "Se", "specificity": "Sp"}
     parts += [f"{word} {measured[name].value:.3f}" for name, word in names.items() if measured[name].value is not None]
     if found.request.prevalence is not None:
@@ -101,8 +103,8 @@ def summary_line(found: Evaluation) -> str:
         called, true = found.counts["mn_per_1000"].value, found.counts["true_mn_per_1000"].value
         parts.append(f"MN per 1000 {called:.0f} called, {true:.0f} true")
         parts.append(f"count error {found.counts['count_error'].value:.3f} MN a cell")
-    if found.comparison is not None:
-        tests = found.comparison
+    tests = found.comparison
+    if tests is not None and tests.delong is not None and tests.mcnemar is not None:
         parts.append(f"AUC difference {tests.delong.difference:+.3f} (DeLong p {tests.delong.p_value:.2g}")
         parts[-1] += f", McNemar p {tests.mcnemar.p_value:.2g})"
     played = [game for game in found.pointing if game.target == "any" and game.name in ("attention5", "evidence_drawn")]

@@ -114,7 +114,9 @@ def train(
     """
     from mnbatch.inference.classifier import pick_device
     from mnbatch.training.card_writing import check_card_words
+    from mnbatch.training.checkpoint import RECORD
     from mnbatch.training.counting.counting_model import ExtendRequest, counted_cells, extend_model
+    from mnbatch.training.kept_folder import folder_beside, full_disk_told
     from mnbatch.training.recipe import load_recipe
     from mnbatch.training.training_pools import Sources
     from mnbatch.training.training_request import Request
@@ -137,8 +139,11 @@ def train(
         options=said,
         **counting,
     )
+    checkpoint = folder_beside(out) / RECORD
+    goes_on = f"it goes on from the checkpoint in {folder_beside(out)}"
     if extend is not None:
-        card = extend_model(extension, lambda line: typer.echo(line, err=True))
+        with full_disk_told(checkpoint, goes_on):
+            card = extend_model(extension, lambda line: typer.echo(line, err=True))
         typer.echo(f"Model {card.name} {card.version} is in {out}; it counts, and calls the cells that {extend} calls.")
         return
     if counts:
@@ -171,9 +176,10 @@ def train(
     if cross_validation:
         _cross_validate(request, chosen)
         return
-    card = train_model(request, chosen, lambda line: typer.echo(line, err=True))
-    if counts:
-        card = extend_model(extension, lambda line: typer.echo(line, err=True))
+    with full_disk_told(checkpoint, goes_on):
+        card = train_model(request, chosen, lambda line: typer.echo(line, err=True))
+        if counts:
+            card = extend_model(extension, lambda line: typer.echo(line, err=True))
     typer.echo(f"Model {card.name} {card.version} is in {out}; threshold {card.threshold:g}.")
 
 
@@ -192,9 +198,11 @@ def _check_network_counts(network: str) -> None:
 
 
 def _cross_validate(request: Request, recipe: Recipe) -> None:
-    from mnbatch.training.cross_validation import VIEWS, cross_validate, spread
+    from mnbatch.training.cross_validation import STATE, VIEWS, cross_validate, spread
+    from mnbatch.training.kept_folder import full_disk_told
 
-    folds = cross_validate(request, recipe, lambda line: typer.echo(line, err=True))
+    with full_disk_told(request.out / STATE, f"the groups that are finished are kept in {request.out}"):
+        folds = cross_validate(request, recipe, lambda line: typer.echo(line, err=True))
     for views in VIEWS:
         mean, low, high = spread(folds, views)
         typer.echo(f"{views}: mean AUC {mean:.3f} over the held-out groups, {low:.3f} to {high:.3f}")

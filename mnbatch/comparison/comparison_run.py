@@ -60,8 +60,8 @@ def compare(
     torch.set_num_threads(settings.threads)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     data = read_data(data_path)
-    if data.warning:
-        say(f"warning: {data.warning}")
+    for note in filter(None, (data.note, *data.people.notes, data.warning)):
+        say(f"warning: {note}")
     offered = read_weights(settings.init)
     start_weights = {name: fitting_weights(name, offered) for name in settings.networks}
     cells = table_cells(settings, lambda name: start_weights[name] is not None)

@@ -176,9 +176,10 @@ def _about(found: Comparison) -> Iterable[str]:
         yield f"**Not finished: {len(found.outcomes)} of {found.planned} runs are here.**"
     with_mn = int(data.labels.sum())
     split = f"by donor or slide ({data.groups})" if not data.warning else "at random"
+    said = " ".join(filter(None, (data.note, data.warning)))
     lines = [
         f"Data: {len(data.labels)} cells, {with_mn} with micronuclei ({100 * with_mn / len(data.labels):.1f} %), "
-        f"split 6:2:2 {split}; the test part is neither augmented nor cut. {data.warning}".strip(),
+        f"split 6:2:2 {split}; the test part is neither augmented nor cut. {said}".strip(),
         f"Training: {recipe.epochs} epochs of SGD, rate {recipe.learning_rate:g} divided by 10 after each third, "
         f"momentum {recipe.momentum:g}, minibatch {recipe.minibatch}, focal loss (gamma {recipe.gamma:g}) unless "
         f"marked, {'bfloat16 autocast' if recipe.bf16 else 'float32'}; tested in float32; checkpoint: validation AUC.",

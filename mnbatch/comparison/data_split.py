@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.errors import TrainingError
-from mnbatch.evaluation.labelled_cells import LabelledCell, content_of, first_places, read_labels
+from mnbatch.evaluation.labelled_cells import LabelledCell, content_of, distinct_cells, read_labels
+from mnbatch.evaluation.people import People, people_of
 
 Integers = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
@@ -29,32 +30,31 @@ class Cells:
     """Labelled cells with what must stay together.
 
     Attributes:
-        cells: as `read_labels` gives them.
+        cells: as `read_labels` gives them, each picture once.
         contents: SHA-256 of each file, hex.
         labels: the cell has a micronucleus, (n,).
-        units: a name for each cell; cells of one name are never divided: its donor, else its slide, else its
-            file's content (so that two copies of a picture do not end up in training and in test).
+        units: a name for each cell; cells of one name are never divided: its person (`people_of`), else its file's
+            content.
+        people: who the cells are of.
+        note: which copies were left out, for a person; "" where none.
     """
 
     cells: tuple[LabelledCell, ...]
     contents: tuple[str, ...]
     labels: Bools
     units: tuple[str, ...]
-
-    @property
-    def grouped(self) -> int:
-        """How many cells have a donor or slide."""
-        return sum(bool(cell.group) for cell in self.cells)
+    people: People
+    note: str = ""
 
     @property
     def groups(self) -> int:
-        """Number of donors or slides."""
-        return len({cell.group for cell in self.cells if cell.group})
+        """Number of people (else slides)."""
+        return self.people.count
 
     @property
     def warning(self) -> str:
         """Why figures from a split of these cells flatter, or ""."""
-        alone = len(self.cells) - self.grouped
+        alone = self.people.names.count("")
         if alone == 0:
             return ""
         return (
@@ -70,19 +70,19 @@ class Cells:
 
 
 def read_data(data: Path) -> Cells:
-    """Labelled cells of `mn/` and `nomn/` folders or of a CSV.
+    """Labelled cells of `mn/` and `nomn/` folders or of a CSV; of copies the first is kept, as `mnbatch train` does.
 
     Raises:
         TrainingError: as `read_labels`; or one picture has both labels.
         StorageError: a file cannot be read.
     """
-    cells = tuple(read_labels(data))
+    labelled = read_labels(data)
+    found = distinct_cells(labelled, named=data.is_dir())
+    cells = tuple(labelled[place] for place in found.places)
     contents = tuple(content_of(cell.path) for cell in cells)
-    first_places(cells, contents)  # refuses a picture with both labels
-    units = tuple(
-        f"group {cell.group}" if cell.group else content for cell, content in zip(cells, contents, strict=True)
-    )
-    return Cells(cells, contents, np.array([cell.has_mn for cell in cells]), units)
+    people = people_of(cells)
+    units = tuple(f"group {name}" if name else content for name, content in zip(people.names, contents, strict=True))
+    return Cells(cells, contents, np.array([cell.has_mn for cell in cells]), units, people, found.note)
 
 
 def split_in_three(labels: Bools, units: Sequence[str], seed: int) -> tuple[Integers, Integers, Integers]:

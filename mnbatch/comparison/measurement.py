@@ -255,7 +255,7 @@ def _training_facts(fitted: Fitted, cells: int) -> dict[str, object]:
 
 
 def _test_facts(scores: Scores, labels: Labels, settings: Settings, data: Cells, plan: Plan) -> dict[str, object]:
-    units = units_of([data.cells[place].group for place in plan.test.places], "donor or slide")
+    units = units_of([data.people.names[place] for place in plan.test.places], "donor or slide")
     sample = Sample(scores, labels, scores >= THRESHOLD, units)
     found = measure(sample, prevalence=settings.prevalence, resamples=RESAMPLES, seed=1)
     figures = {

@@ -107,6 +107,8 @@ class ScoredCells:
         thresholds: of the models that were used, by stain.
         ratios: continuation ratios of a counting model (n, 2); NaN where there are none.
         notes: what a person should know of stains.
+        digests: of the pixels as they are in the file, equal for a copy in another format; "" where not scored.
+        colourless: see `CellCrop`, (n,); False where not scored.
     """
 
     scores: npt.NDArray[np.float64]
@@ -117,7 +119,26 @@ class ScoredCells:
     reasons: tuple[str, ...]
     thresholds: dict[str, float]
     ratios: npt.NDArray[np.float64]
+    digests: tuple[str, ...]
+    colourless: npt.NDArray[np.bool_]
     notes: tuple[str, ...] = ()
+
+    def without(self, reasons: Mapping[int, str]) -> ScoredCells:
+        """The same with some scored cells taken for not scored.
+
+        Args:
+            reasons: place to why it is in no figure; a cell that was not scored anyway keeps its own reason.
+        """
+        left_out = {place: why for place, why in reasons.items() if not self.reasons[place]}
+        places = list(left_out)
+        blanked = {name: getattr(self, name).copy() for name in ("scores", "maps", "cams", "ratios")}
+        for array in blanked.values():
+            array[places] = np.nan
+        called, colourless = self.called.copy(), self.colourless.copy()
+        called[places] = colourless[places] = False
+        kept = [left_out.get(place, why) for place, why in enumerate(self.reasons)]
+        digests = tuple("" if place in left_out else digest for place, digest in enumerate(self.digests))
+        return replace(self, **blanked, called=called, colourless=colourless, reasons=tuple(kept), digests=digests)
 
 
 class Scorer:
@@ -161,6 +182,8 @@ class Scorer:
             reasons=tuple(result.reasons),
             thresholds=thresholds,
             ratios=result.ratios,
+            digests=tuple(result.digests),
+            colourless=result.colourless,
             notes=tuple(result.notes),
         )
 
@@ -274,6 +297,8 @@ class _Result:
         self.cams = np.full((count, side, side), np.nan, np.float32)
         self.zooms = np.ones(count)
         self.ratios = np.full((count, 2), np.nan)
+        self.colourless = np.zeros(count, bool)
+        self.digests = [""] * count
         self.cam_for = cam_for
         self.reasons = [""] * count
         self.notes: list[str] = []
@@ -285,7 +310,8 @@ class _Result:
     def clear(self, places: Sequence[int], reason: str) -> None:
         """Forget the scores of cells, and say why."""
         for place in places:
-            self.reasons[place] = reason
+            self.reasons[place], self.digests[place] = reason, ""
+        self.colourless[list(places)] = False
         self.scores[list(places)] = np.nan
         self.called[list(places)] = False
         for array in (self.maps, self.cams, self.ratios):
@@ -294,8 +320,9 @@ class _Result:
     def add(self, classifier: Classifier, crops: Sequence[tuple[int, CellCrop]]) -> None:
         scores = classifier.score(np.stack([crop.pixels for _, crop in crops]))
         places = [place for place, _ in crops]
-        for place in places:
-            self.reasons[place] = ""
+        for place, crop in crops:
+            self.reasons[place], self.digests[place] = "", crop.digest
+        self.colourless[places] = [crop.colourless for _, crop in crops]
         self.scores[places] = scores.p_mn
         self.called[places] = scores.p_mn >= classifier.model.card.threshold
         self.maps[places] = scores.maps

@@ -43,6 +43,13 @@ def confusion(counted: Counted) -> npt.NDArray[np.int64]:
     return matrix
 
 
+def weighted_confusion(counted: Counted, weights: Floats) -> tuple[tuple[float, ...], ...]:
+    """`confusion` in sums of the cells' weights, (n,)."""
+    matrix = np.zeros((len(CLASSES), len(CLASSES)))
+    np.add.at(matrix, (counted.true, counted.called), weights)
+    return tuple(tuple(float(number) for number in row) for row in matrix)
+
+
 def mean_absolute_error(true: Counts, called: npt.NDArray[np.integer | np.floating]) -> float:
     """Mean over the cells of |called - true|, micronuclei a cell."""
     return float(np.abs(called - true).mean())

@@ -58,7 +58,8 @@ def reliability_chart(bins: Sequence[Bin]) -> Markup:
     most = max((part.cells for part in bins), default=1) or 1
     for part in bins:
         if part.mean_p is not None and part.observed is not None:
-            inside.append(_line([part.mean_p] * 2, [part.low or 0.0, part.high or 0.0], "whisker"))
+            if part.low is not None and part.high is not None:
+                inside.append(_line([part.mean_p] * 2, [part.low, part.high], "whisker"))
             inside.append(_dot(part.mean_p, part.observed))
         inside.append(_count_bar(part, most))
     label = "Observed share of cells with micronuclei against the probability, with counts"
@@ -209,10 +210,9 @@ def _charts(found: Evaluation) -> Charts:
     roc, curve = measured.roc, measured.precision_recall
     precision, recall = measured["precision"].value, measured["sensitivity"].value
     point = None if precision is None or recall is None else (recall, precision)
-    prevalence = measured.with_mn / measured.cells
     return Charts(
         roc=roc_chart(roc, _roc_point(measured)) if roc else Markup(""),
-        precision_recall=precision_recall_chart(curve, point, prevalence) if curve else Markup(""),
+        precision_recall=precision_recall_chart(curve, point, measured.share_with_mn) if curve else Markup(""),
         reliability=reliability_chart(found.calibration),
     )
 

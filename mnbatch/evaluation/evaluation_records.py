@@ -13,7 +13,7 @@ from mnbatch.evaluation.cell_scoring import ScoredCells
 from mnbatch.evaluation.count_quality import CountsMeasured
 from mnbatch.evaluation.evaluation_set import LabelledSet
 from mnbatch.evaluation.paired_tests import DeLong, McNemar
-from mnbatch.evaluation.performance import Bin, Measured
+from mnbatch.evaluation.performance import Bin, Floats, Measured
 from mnbatch.evaluation.pointing_game import Pointing
 
 
@@ -74,12 +74,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A second model on the same cells: those that both models scored."""
+    """A second model on the same cells: those that both models scored.
+
+    Attributes:
+        delong, mcnemar: None of drawn cells: both tests count every cell alike, and are not made of weighted ones.
+    """
 
     model: ModelFacts
     measured: Measured
-    delong: DeLong
-    mcnemar: McNemar
+    delong: DeLong | None
+    mcnemar: McNemar | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class Evaluation:
         pointing: of the first model, where masks were given.
         warnings: sentences for the reader.
         counts: of the first model; None where it or the labels know no numbers of micronuclei.
+        weights: how many cells each one stands for, in the order of `data.cells`; None where each stands for itself.
     """
 
     request: Request
@@ -106,6 +111,7 @@ class Evaluation:
     pointing: tuple[Pointing, ...]
     warnings: tuple[str, ...]
     counts: CountsMeasured | None = None
+    weights: Floats | None = None
 
     @property
     def not_scored(self) -> list[tuple[str, str]]:

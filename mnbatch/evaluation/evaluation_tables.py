@@ -13,7 +13,8 @@ from dataclasses import asdict
 
 from mnbatch import __version__
 from mnbatch.csvfile import Value, csv_bytes, shown
-from mnbatch.evaluation.count_quality import counts_of
+from mnbatch.evaluation.cell_weights import PROBABILITY
+from mnbatch.evaluation.count_quality import CountsMeasured, counts_of
 from mnbatch.evaluation.evaluation_records import Evaluation, ModelFacts
 from mnbatch.evaluation.performance import Figure, Measured
 
@@ -83,7 +84,7 @@ def metrics_json(found: Evaluation) -> bytes:
         "group_by": request.group_by,
         "groups": [{"name": group.name, **_measured(group.measured)} for group in found.groups],
         "against": _comparison(found),
-        "counts": None if found.counts is None else asdict(found.counts),
+        "counts": None if found.counts is None else _counts(found.counts),
         "pointing": [asdict(game) for game in found.pointing],
         "warnings": list(found.warnings),
     }
@@ -100,14 +101,35 @@ def _model(facts: ModelFacts) -> dict[str, object]:
     }
 
 
+def _counts(counts: CountsMeasured) -> dict[str, object]:
+    content = asdict(counts)
+    stood_for = content.pop("stood_for")
+    if stood_for is not None:
+        content["confusion_as_labelled"], content["confusion"] = content["confusion"], stood_for
+    return content
+
+
 def _measured(measured: Measured) -> dict[str, object]:
     return {
         "cells": measured.cells,
         "with_mn": measured.with_mn,
-        "confusion": asdict(measured.confusion),
+        **_confusion(measured),
         "best_f1_threshold": measured.best_threshold,
         "figures": [asdict(figure) for figure in measured.figures],
         "warning": measured.warning,
+    }
+
+
+def _confusion(measured: Measured) -> dict[str, object]:
+    """Right and wrong calls; of drawn cells those that they stand for, and their own numbers beside them."""
+    counts = asdict(measured.confusion)
+    stood_for = measured.stood_for
+    if stood_for is None:
+        return {"confusion": counts}
+    return {
+        "stands_for": {"cells": stood_for.cells, "with_mn": stood_for.with_mn},
+        "confusion": asdict(stood_for),
+        "confusion_as_labelled": counts,
     }
 
 
@@ -120,14 +142,15 @@ def _comparison(found: Evaluation) -> dict[str, object] | None:
     against = found.comparison
     if against is None:
         return None
-    delong = asdict(against.delong)
+    delong = None if against.delong is None else asdict(against.delong)
     # JSON has no infinity: a difference without any error has no z.
-    delong["z"] = None if against.delong.z in (float("inf"), float("-inf")) else against.delong.z
+    if delong is not None and delong["z"] in (float("inf"), float("-inf")):
+        delong["z"] = None
     return {
         "model": _model(against.model),
         **_measured(against.measured),
         "delong": delong,
-        "mcnemar": asdict(against.mcnemar),
+        "mcnemar": None if against.mcnemar is None else asdict(against.mcnemar),
     }
 
 
@@ -135,7 +158,8 @@ def scores_csv(found: Evaluation) -> bytes:
     """One row a cell, in the order of the data; cells that were not scored keep their row with the reason."""
     second = found.scored_against
     against = ("p_mn_against", "called_mn_against", "reason_against") if second else ()
-    columns = (*SCORE_COLUMNS, *against, *COUNT_COLUMNS)
+    chance = (PROBABILITY,) if found.weights is not None else ()
+    columns = (*SCORE_COLUMNS, *against, *COUNT_COLUMNS, *chance)
     rows = []
     for place, (cell, file) in enumerate(zip(found.data.cells, found.data.files, strict=True)):
         row: list[Value] = [file, cell.slide, cell.donor, int(cell.has_mn)]
@@ -144,6 +168,7 @@ def scores_csv(found: Evaluation) -> bytes:
             score: list[Value] = [None, None] if why else [float(scored.scores[place]), int(scored.called[place])]
             row += [*score, why]
         row += [cell.n_mn, counts_of(found.scored, place)]
+        row += [found.data.columns[PROBABILITY][place]] if chance else []
         rows.append(row)
     return _csv(columns, rows)
 

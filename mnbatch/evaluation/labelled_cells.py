@@ -19,6 +19,7 @@ from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.csvfile import CsvError
 from mnbatch.errors import StorageError, TrainingError
 from mnbatch.evaluation.labelled_folders import cells_below
+from mnbatch.evaluation.people import people_of
 from mnbatch.handed_table import Table, column_key, needs, parse_table
 from mnbatch.imaging.copied_names import copies_among
 from mnbatch.imaging.preparation import Preparation
@@ -62,7 +63,7 @@ class LabelledCell:
 
     @property
     def group(self) -> str:
-        """What must not be divided between training and validation: the donor, else the slide, else ""."""
+        """What this cell's own labels say: the donor, else the slide, else "". Cells are divided by `people_of`."""
         return self.donor or self.slide
 
 
@@ -221,7 +222,7 @@ def _truth(row: dict[str, str], data: Path, number: int) -> tuple[bool, int | No
 def split_cells(
     cells: Sequence[LabelledCell], share: float, seed: int
 ) -> tuple[list[LabelledCell], list[LabelledCell]]:
-    """Divide cells into training and validation, by donor or slide where the labels have one, else at random.
+    """Divide cells into training and validation, by person (`people_of`) where the labels say, else at random.
 
     Args:
         share: of the cells that go to validation, about.
@@ -230,8 +231,8 @@ def split_cells(
         TrainingError: a side is left without one of the classes (only one slide, for example).
     """
     groups: dict[str, list[LabelledCell]] = defaultdict(list)
-    for index, cell in enumerate(cells):
-        groups[cell.group or f"#{index}"].append(cell)
+    for index, (cell, name) in enumerate(zip(cells, people_of(cells).names, strict=True)):
+        groups[name or f"#{index}"].append(cell)
     names = sorted(groups)
     order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
     validation: list[LabelledCell] = []
@@ -373,6 +374,19 @@ def in_both(training: Sequence[LabelledCell], validation: Sequence[LabelledCell]
     )
 
 
+def people_in_both(training: Sequence[LabelledCell], validation: Sequence[LabelledCell]) -> str:
+    """What a person should know where donors (else slides) of validation cells are trained on, too; "" where none."""
+    names = people_of([*training, *validation]).names
+    trained, validated = set(names[: len(training)]), names[len(training) :]
+    shared = sorted(trained & set(validated) - {""})
+    if not shared:
+        return ""
+    return (
+        f"{sum(name in shared for name in validated)} of {len(validation)} validation cells are of donors or slides "
+        f"that training cells are of, too ({_short_list(shared)}): validation figures are higher than on new ones."
+    )
+
+
 def content_of(path: Path) -> str:
     """Digest of a file.
 
@@ -400,5 +414,9 @@ def _note(copies: Sequence[LabelledCell], total: int) -> str:
 
 
 def _names(cells: Sequence[LabelledCell]) -> str:
-    names = ", ".join(cell.path.name for cell in cells[:_SHOWN])
-    return names if len(cells) <= _SHOWN else f"{names} and {len(cells) - _SHOWN} more"
+    return _short_list([cell.path.name for cell in cells])
+
+
+def _short_list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from mnbatch.evaluation.metrics import Confusion
 
 
 _VALUES_AT_ONCE = 2_000_000
+_ROUNDING = 1e-12
 FEW_CLUSTERS = 10
 """Below this many clusters an interval of a cluster bootstrap is usually too narrow, and that is said."""
 
@@ -213,7 +214,8 @@ class Bin:
 
     Attributes:
         mean_p: mean probability; None in an empty bin.
-        observed: share with MN, with its exact (Clopper-Pearson) 95 % interval; None in an empty bin.
+        observed: share with MN, with its exact (Clopper-Pearson) 95 % interval; None in an empty bin, the interval also
+            where cells of the bin stand for different numbers of cells.
     """
 
     from_p: float
@@ -226,17 +228,30 @@ class Bin:
     high: float | None
 
 
-def reliability(scores: Floats, labels: Bools, bins: int = 10) -> tuple[Bin, ...]:
-    """Bins of equal width over 0..1 with their counts."""
+def reliability(scores: Floats, labels: Bools, bins: int = 10, weights: Floats | None = None) -> tuple[Bin, ...]:
+    """Bins of equal width over 0..1 with their counts.
+
+    Args:
+        weights: how many cells each one stands for, (n,); None where each stands for itself. Mean probability and
+            observed share are weighted by it; counts are of the cells that are there.
+    """
     place = np.minimum((scores * bins).astype(int), bins - 1)
-    return tuple(_bin(number, bins, scores[place == number], labels[place == number]) for number in range(bins))
+    inside = [place == number for number in range(bins)]
+    return tuple(
+        _bin(number, bins, scores[here], labels[here], None if weights is None else weights[here])
+        for number, here in enumerate(inside)
+    )
 
 
-def _bin(number: int, bins: int, scores: Floats, labels: Bools) -> Bin:
+def _bin(number: int, bins: int, scores: Floats, labels: Bools, weights: Floats | None) -> Bin:
     edges = number / bins, (number + 1) / bins
     cells, with_mn = len(labels), int(labels.sum())
     if cells == 0:
         return Bin(*edges, 0, 0, None, None, None, None)
+    if weights is not None and not (weights == weights[0]).all():
+        # An exact interval is of cells that count alike.
+        mean_p, observed = (float(np.average(values, weights=weights)) for values in (scores, labels))
+        return Bin(*edges, cells, with_mn, mean_p, observed, None, None)
     return Bin(*edges, cells, with_mn, float(scores.mean()), with_mn / cells, *clopper_pearson(with_mn, cells))
 
 
@@ -244,6 +259,9 @@ def _bin(number: int, bins: int, scores: Floats, labels: Bools) -> Bin:
 
 
 EXACT = "Clopper-Pearson over cells"
+WEIGHTED = "cells weighted by 1 / inclusion probability"
+ALIKE = "no interval: the figure is the same in all resamples"
+"""Of drawn cells: where none of a few drawn ones is wrong, no resample has an error, and others may well."""
 GRID = np.linspace(0.0, 1.0, 101)
 """False-positive rates and recalls at which the bands of the curves are given."""
 
@@ -257,12 +275,29 @@ class Sample:
         labels: the cell has a micronucleus, (n,).
         called: the model calls it MN at its card's threshold, (n,).
         units: what a bootstrap draws.
+        weights: how many cells each one stands for, (n,); None where each stands for itself.
     """
 
     scores: Floats
     labels: Bools
     called: Bools
     units: Units
+    weights: Floats | None = None
+
+    @property
+    def base(self) -> Floats:
+        """The weights of the data as it is, (1, n)."""
+        return np.ones((1, len(self.labels))) if self.weights is None else self.weights[None]
+
+    @property
+    def method(self) -> str:
+        """How bootstrap intervals were made, for tables and pages."""
+        return self.units.method if self.weights is None else f"{self.units.method}; {WEIGHTED}"
+
+    def resampled(self, resamples: int, seed: int) -> Iterator[Floats]:
+        """Weights of the cells in resamples, as `resampled_weights` gives them."""
+        for drawn in resampled_weights(self.labels, self.units, resamples, seed):
+            yield drawn if self.weights is None else drawn * self.weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,9 +334,34 @@ class Curve:
     high: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class StoodFor:
+    """Right and wrong calls of the cells that drawn ones stand for: sums of their weights, as in `Confusion`."""
+
+    true_positive: float
+    false_negative: float
+    true_negative: float
+    false_positive: float
+
+    @property
+    def with_mn(self) -> float:
+        """Cells with micronuclei."""
+        return self.true_positive + self.false_negative
+
+    @property
+    def cells(self) -> float:
+        """All cells."""
+        return self.with_mn + self.true_negative + self.false_positive
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """Figures of a set of cells; curves only where both classes are there and they were asked for."""
+    """Figures of a set of cells; curves only where both classes are there and they were asked for.
+
+    Attributes:
+        cells, with_mn, confusion: of the cells that are there.
+        stood_for: what they stand for, where they were drawn with probabilities; else None.
+    """
 
     cells: int
     with_mn: int
@@ -311,6 +371,13 @@ class Measured:
     best_threshold: float | None
     roc: Curve | None = None
     precision_recall: Curve | None = None
+    stood_for: StoodFor | None = None
+
+    @property
+    def share_with_mn(self) -> float:
+        """Share of cells with MN for which AP, precision and F1 hold when no other is stated."""
+        counted = self.stood_for or self
+        return counted.with_mn / counted.cells
 
     def __getitem__(self, name: str) -> Figure:
         """The figure of this name, at the data's own prevalence."""
@@ -332,27 +399,31 @@ def measure(
         curves: also the ROC and precision-recall curves with their bands.
     """
     ranking = Ranking.of(sample.scores, sample.labels)
-    ones = np.ones((1, len(sample.labels)))
-    values = _figures(sample, ranking, ones, prevalence)
+    base = sample.base
+    values = _figures(sample, ranking, base, prevalence)
     drawn: list[dict[tuple[str, float | None], Floats]] = []
     bands = _Bands(curves and bool(sample.labels.any() and not sample.labels.all()))
-    for weights in resampled_weights(sample.labels, sample.units, resamples, seed):
+    for weights in sample.resampled(resamples, seed):
         drawn.append(_figures(sample, ranking, weights, prevalence))
         bands.add(ranking, weights)
     figures = []
     for key, value in values.items():
         over = np.concatenate([block[key] for block in drawn]) if drawn else np.zeros(0)
-        figures.append(_figure(key, float(value[0]), over, sample.units.method))
+        made = bootstrap_figure if sample.weights is None else weighted_figure
+        figures.append(made(key, float(value[0]), over, sample.method))
     counts = _confusion(sample)
+    if sample.weights is None:
+        figures += _rates(counts)
     return Measured(
         cells=len(sample.labels),
         with_mn=int(sample.labels.sum()),
         confusion=counts,
-        figures=(*figures, *_rates(counts)),
+        figures=tuple(figures),
         warning=sample.units.warning if resamples else "",
-        best_threshold=_best_threshold(ranking, ones[0]),
-        roc=bands.roc(ranking, ones),
-        precision_recall=bands.precision_recall(ranking, ones),
+        best_threshold=_best_threshold(ranking, base[0]),
+        roc=bands.roc(ranking, base),
+        precision_recall=bands.precision_recall(ranking, base),
+        stood_for=_stood_for(sample),
     )
 
 
@@ -373,15 +444,45 @@ def _figures(
         found["precision", share] = ratio(true_positive, true_positive + false_positive)
         found["f1", share] = f1_of(true_positive, false_positive, used @ sample.labels)
         found["best_f1", share] = best_f1(*counts)
+    if sample.weights is not None:
+        found["sensitivity", None] = ratio(weights @ (sample.called & sample.labels), weights @ sample.labels)
+        found["specificity", None] = ratio(weights @ (~sample.called & ~sample.labels), weights @ ~sample.labels)
     return found
 
 
-def _figure(key: tuple[str, float | None], value: float, over: Floats, method: str) -> Figure:
+def bootstrap_figure(key: tuple[str, float | None], value: float, over: Floats, method: str) -> Figure:
+    """A figure with the percentile interval of its resamples.
+
+    Args:
+        key: name and stated prevalence; value: NaN where it is undefined; over: of the resamples, (m,).
+    """
     interval = percentile_interval(over)
     if np.isnan(value):
         return Figure(name=key[0], value=None, low=None, high=None, method="", prevalence=key[1])
     low, high = interval or (None, None)
     return Figure(name=key[0], value=value, low=low, high=high, method=method if interval else "", prevalence=key[1])
+
+
+def weighted_figure(key: tuple[str, float | None], value: float, over: Floats, method: str) -> Figure:
+    """`bootstrap_figure` of drawn cells: without an interval where the resamples do not differ."""
+    figure = bootstrap_figure(key, value, over, method)
+    if figure.value is None or figure.low is None or figure.high is None:
+        return figure if figure.value is None else replace(figure, method=WEIGHTED)
+    if figure.high - figure.low > _ROUNDING:
+        return figure
+    return replace(figure, low=None, high=None, method=f"{ALIKE}; {WEIGHTED}")
+
+
+def _stood_for(sample: Sample) -> StoodFor | None:
+    if sample.weights is None:
+        return None
+    weights, called, labels = sample.weights, sample.called, sample.labels
+    return StoodFor(
+        true_positive=float(weights[called & labels].sum()),
+        false_negative=float(weights[~called & labels].sum()),
+        true_negative=float(weights[~called & ~labels].sum()),
+        false_positive=float(weights[called & ~labels].sum()),
+    )
 
 
 def _confusion(sample: Sample) -> Confusion:
@@ -408,9 +509,9 @@ def exact_rate(name: str, right: int, total: int) -> Figure:
     return Figure(name, right / total, low, high, EXACT)
 
 
-def _best_threshold(ranking: Ranking, ones: Floats) -> float | None:
+def _best_threshold(ranking: Ranking, base: Floats) -> float | None:
     """The highest score at or above which calling MN gives the largest F1."""
-    true_positive, false_positive = ranking.counts(ones)
+    true_positive, false_positive = ranking.counts(base)
     if true_positive[-1] == 0:
         return None
     f1 = f1_of(true_positive, false_positive, true_positive[-1:])
@@ -434,16 +535,16 @@ class _Bands:
                 self._roc.append(np.interp(GRID, x, y))
                 self._precision.append(precision_at(GRID, true_positive, false_positive))
 
-    def roc(self, ranking: Ranking, ones: Floats) -> Curve | None:
+    def roc(self, ranking: Ranking, base: Floats) -> Curve | None:
         if not self.wanted:
             return None
-        true_positive, false_positive = (count[0] for count in ranking.counts(ones))
+        true_positive, false_positive = (count[0] for count in ranking.counts(base))
         return Curve(*roc_points(true_positive, false_positive), *_band(self._roc))
 
-    def precision_recall(self, ranking: Ranking, ones: Floats) -> Curve | None:
+    def precision_recall(self, ranking: Ranking, base: Floats) -> Curve | None:
         if not self.wanted:
             return None
-        true_positive, false_positive = (count[0] for count in ranking.counts(ones))
+        true_positive, false_positive = (count[0] for count in ranking.counts(base))
         recall = true_positive / true_positive[-1]
         precision = true_positive / (true_positive + false_positive)
         return Curve(recall, precision, *_band(self._precision))
@@ -459,7 +560,7 @@ def roc_points(true_positive: Floats, false_positive: Floats) -> tuple[Floats, F
 def precision_at(recalls: Floats, true_positive: Floats, false_positive: Floats) -> Floats:
     """Precision at the highest threshold that reaches each recall (a step function, as average precision sums)."""
     reached = true_positive / true_positive[-1]
-    # Sums of weights are whole numbers here, but their quotients are not: 1e-12 keeps 0.3 from missing 0.3.
+    # Quotients of sums are rounded: 1e-12 keeps 0.3 from missing 0.3.
     place = np.minimum(np.searchsorted(reached, recalls - 1e-12), len(reached) - 1)
     # Levels without weight come first where a resample lacks the highest scores; they hold no precision.
     first = int(np.argmax(true_positive + false_positive > 0))

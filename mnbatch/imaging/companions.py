@@ -70,6 +70,25 @@ def dicom_files(folder: str) -> list[str]:
     return [name for name in _files_in(folder) if name.lower().endswith(".dcm") and "/." not in name]
 
 
+def belongs_to_file_above(root: str | os.PathLike[str], folder: str) -> bool:
+    """Whether a folder, or one around it, holds the data of a file next to it (`S1/` of `S1.mrxs`, `_a_` of `a.vsi`).
+
+    Args:
+        root: the export.
+        folder: relative to it, with forward slashes.
+    """
+    parts = folder.split("/")
+    for depth, name in enumerate(parts):
+        try:
+            beside = os.listdir(os.path.join(root, *parts[:depth]))
+        except OSError:
+            continue
+        owners = {name.strip("_"), name.removesuffix(".files"), name.removesuffix("_files")}
+        if any(other in owners - {name} or other.rpartition(".")[0] in owners for other in beside):
+            return True
+    return False
+
+
 def _files_in(folder: str) -> list[str]:
     try:
         return sorted(entry.path for entry in os.scandir(folder) if what_is(entry) == "file")

@@ -50,14 +50,11 @@ _STEPS = {
 
 ARCHIVES = frozenset(extension for extension, maker in VENDOR_FORMATS.items() if maker == "an archive")
 CAMERAS = frozenset(extension for extension, maker in VENDOR_FORMATS.items() if maker == "a camera")
-_PACKED_FILES = ("gz", "bz2", "xz", "zst")
+PACKED_FILES = ("gz", "bz2", "xz", "zst")
 """Archives of one file; what is in it is told by the name (`a.tif.gz`)."""
 
 NAMELESS = "nameless"
-"""An image by its content, in a file whose name has no extension, as DICOM files often have."""
-
-_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG\r\n", b"\xff\xd8\xff")
-_DICOM_AT = 128
+"""An image by its content, in a file whose name has no extension of images, as DICOM files often have."""
 
 _PER_FIELD = CAMERAS | {
     *(
@@ -78,7 +75,7 @@ _PER_FIELD = CAMERAS | {
         "jfif",
         "jpe",
     ),
-    *("pgm", "ppm", "pnm", "tga", "pcx", *_PACKED_FILES),
+    *("pgm", "ppm", "pnm", "tga", "pcx", *PACKED_FILES),
 }
 """Formats of which a slide has many files: those of a folder are one slide."""
 
@@ -102,7 +99,7 @@ def what_it_is(name: str, kind: InputKind) -> str:
     if extension in readable_field_files():
         return "" if kind == "fields" else "fields"
     if extension in VENDOR_FORMATS:
-        return "vendor" if extension not in _PACKED_FILES or _packs_images(name) else ""
+        return "vendor" if extension not in PACKED_FILES or packs_image(name) else ""
     if kind != "wsi" and extension in WHOLE_SLIDES:
         return "wsi"
     if kind == "wsi" and extension in EXTENSIONS and extension not in ("tif", "tiff"):
@@ -110,25 +107,18 @@ def what_it_is(name: str, kind: InputKind) -> str:
     return ""
 
 
-def _packs_images(name: str) -> bool:
+def packs_image(name: str) -> bool:
+    """Whether an archive of one file holds an image, or more files, by its name (`a.tif.gz`, `a.tar.gz`)."""
     inside = name.rpartition(".")[0].rpartition(".")[2].lower()
     return inside == "tar" or inside in EXTENSIONS or inside in WHOLE_SLIDES or inside in VENDOR_FORMATS
 
 
-def is_nameless_image(path: str) -> bool:
-    """Whether a file without an extension begins as TIFF, PNG, JPEG or DICOM do.
+def is_hidden_image(path: str, kind: InputKind) -> bool:
+    """Whether a file that was set apart holds images of any kind, which its name hides: packed, or misnamed.
 
-    A number is none, nor is what has other signs than letters and digits (`tif ` with a blank after it).
+    Other files of formats that are not read are of another kind than the images beside them, and can be left out.
     """
-    extension = extension_of(path.rpartition("/")[2])
-    if extension.isascii() and extension.isalnum() and not extension.isdigit():
-        return False
-    try:
-        with open(path, "rb") as stream:
-            first = stream.read(_DICOM_AT + 4)
-    except OSError:
-        return False
-    return first.startswith(_BEGINNINGS) or first[_DICOM_AT:] == b"DICM"
+    return extension_of(path) in ARCHIVES or not what_it_is(path.rpartition("/")[2], kind)
 
 
 def is_one_of_many(name: str, what: str) -> bool:
@@ -144,25 +134,36 @@ def refusal(files: list[SourceFile], images: int, kind: InputKind) -> tuple[Reas
         images: of the export's kind beside them.
     """
     whats = {what_it_is(file.path, kind) for file in files}
+    hidden = _how_hidden(files, kind)
     seen = _described(files)
     if images:
-        code = "mixed-files"
-        return say(code, images=images, kind=_WORDS[kind], files=seen), say("mixed-files-do", kind=kind)
+        code = f"{hidden}-beside" if hidden else "mixed-files"
+        return say(code, images=images, kind=_WORDS[kind], files=seen), say(f"{code}-do", kind=kind)
+    if hidden:
+        code = _HIDDEN_ALONE[hidden]
+        return say(code, files=seen), say(f"{code}-do")
     if whats == {"wsi"}:
         return say("other-kind", files=seen, kind=_WORDS["wsi"], other=_WORDS[kind]), say("other-kind-do", kind="wsi")
     if whats == {"pictures"}:
         return say("other-kind", files=seen, kind="images", other=_WORDS[kind]), say("other-kind-do", kind="crops")
     if whats == {"fields"}:
         return say("other-kind", files=seen, kind="fields", other=_WORDS[kind]), say("other-kind-do", kind="fields")
-    if whats == {""}:
-        return say("nameless-files", files=seen), say("nameless-files-do")
     makers = sorted({VENDOR_FORMATS.get(extension_of(file.path), "") for file in files} - {""})
-    if makers == ["an archive"]:
-        return say("archive-files", files=seen), say("archive-files-do")
     readable = {extension for known in VENDORS for extension in known.extensions}
     installable = {extension_of(file.path) for file in files} <= readable
     advice = say("vendor-install-do", install=INSTALL) if installable else say("vendor-file-do", step=_step(makers))
     return say("vendor-file", files=seen, maker=", ".join(makers)), advice
+
+
+_HIDDEN_ALONE = {"packed": "archive-files", "misnamed": "nameless-files", "hidden": "hidden-files"}
+
+
+def _how_hidden(files: list[SourceFile], kind: InputKind) -> str:
+    """How all of these hold images: packed, misnamed, or hidden in one or the other way; "" where not all do."""
+    if not all(is_hidden_image(file.path, kind) for file in files):
+        return ""
+    packed = [extension_of(file.path) in ARCHIVES for file in files]
+    return "packed" if all(packed) else "hidden" if any(packed) else "misnamed"
 
 
 def _step(makers: list[str]) -> str:

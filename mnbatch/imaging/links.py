@@ -14,7 +14,7 @@ NOWHERE = "link that leads nowhere"
 LOOP = "link that leads back to a folder above (a loop)"
 AGAIN = "reached before by another way (a link)"
 
-_DOCUMENTS = frozenset(
+DOCUMENTS = frozenset(
     (
         *("txt", "text", "csv", "tsv", "xml", "json", "yaml", "yml", "toml", "ini", "cfg", "conf", "log", "md", "rst"),
         *("pdf", "doc", "docx", "odt", "rtf", "xls", "xlsx", "xlsm", "ods", "ppt", "pptx", "html", "htm", "css", "js"),
@@ -29,7 +29,7 @@ _PROBES = tuple(f"0.{extension}" for extension in (*EXTENSIONS, *WHOLE_SLIDES))
 
 def is_document(entry: os.DirEntry[str]) -> bool:
     """Whether a link that leads nowhere was one to a file without cells, by its name or that of its target."""
-    return any(_extension(name) in _DOCUMENTS for name in (entry.name, _target_name(entry)))
+    return any(_extension(name) in DOCUMENTS for name in (entry.name, _target_name(entry)))
 
 
 def leads_to_image(entry: os.DirEntry[str]) -> bool:

@@ -15,6 +15,7 @@ from mnbatch.assay.reasons import Named, foreign_os, say
 from mnbatch.assay.sample_sheet import composed
 from mnbatch.errors import StorageError
 from mnbatch.imaging.companions import (
+    belongs_to_file_above,
     field_of_mask,
     field_stem,
     holds_images,
@@ -25,11 +26,13 @@ from mnbatch.imaging.companions import (
 )
 from mnbatch.imaging.copied_names import copies_among, is_copy_folder, is_small_version
 from mnbatch.imaging.entries import What, is_link_to_nowhere, lost_link_above, what_is
+from mnbatch.imaging.first_bytes import NO_IMAGES, explained_among, is_nameless, look_at
 from mnbatch.imaging.foreign_files import (
     ARCHIVES,
     CAMERAS,
     NAMELESS,
-    is_nameless_image,
+    extension_of,
+    is_hidden_image,
     is_one_of_many,
     readable_field_files,
     refusal,
@@ -56,6 +59,7 @@ from mnbatch.imaging.litter import (
     litter_reason,
     overviews_among,
 )
+from mnbatch.imaging.packed_images import what_is_packed
 from mnbatch.imaging.settling import UNFINISHED_SECONDS, unfinished_since
 
 _RANK = {extension: rank for rank, extension in enumerate((*WHOLE_SLIDES, *EXTENSIONS, *FIELD_FILES))}
@@ -70,6 +74,14 @@ UNFITTING = "does not fit the layout"
 EMPTY = "an empty folder where the layout has a slide"
 """Why a folder is said: its copy may have failed."""
 
+UNREAD = "a folder where the layout has a slide, with files of which none is read as an image"
+"""Why a folder is said: what it holds may be images of a format that mnbatch does not know."""
+
+HIDDEN_IMAGES = "packed or misnamed images beside those of their slide, left out as --input says"
+"""Why a file is said that may be more of a slide which was counted without it."""
+
+_NO_IMAGE = "not an image file by its extension"
+_UNKNOWN = "not known by its extension: it is looked at"
 _FOREIGN = "of a format or kind that is not read: a slide that is failed"
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -114,6 +126,13 @@ class _Listing:
     foreign: list[os.DirEntry[str]] = field(default_factory=list)
     unfinished: list[os.DirEntry[str]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    unknown: list[os.DirEntry[str]] = field(default_factory=list)
+    unread: bool = False
+
+    def images(self) -> set[str]:
+        """Names of what holds images here, with and without their extensions."""
+        names = [entry.name for entry in (*self.files, *self.foreign) if extension_of(entry.name) not in ARCHIVES]
+        return {*names, *(field_stem(name) for name in names), *(name.rpartition(".")[0] for name in names)} - {""}
 
 
 class Walk:
@@ -189,9 +208,7 @@ class Walk:
     def _slide(self, group: _Group) -> Slide:
         place, refused = group.place, group.refused
         if group.foreign and group.files and self._stated:
-            group.skipped += [
-                self._skip(file.path, f"no image that --input {self._kind} reads") for file in group.foreign
-            ]
+            group.skipped += [self._skip(file.path, self._why_left_out(file)) for file in group.foreign]
         elif group.foreign:
             refused = refusal(group.foreign, len(group.files), self._kind)
             if group.files:
@@ -215,6 +232,10 @@ class Walk:
             refused=refused,
             unfinished=tuple(group.unfinished),
         )
+
+    def _why_left_out(self, file: SourceFile) -> str:
+        hidden = is_hidden_image(file.path, self._kind)
+        return HIDDEN_IMAGES if hidden else f"no image that --input {self._kind} reads"
 
     def _refused_for_broken_copies(self, group: _Group) -> tuple[str, str]:
         left = group.broken_off
@@ -246,7 +267,62 @@ class Walk:
             return None
         if folder and all(is_system_litter(entry.name) for entry in found) and self._slide_at(folder):
             self._skip(folder, EMPTY)
-        return self._sorted(folder, found)
+        listing = self._sorted(folder, found)
+        self._look_into_archives(folder, listing)
+        self._look_at_unknown(folder, listing)
+        if (
+            folder
+            and listing.unread
+            and not (listing.files or listing.foreign or listing.folders or listing.unfinished)
+        ):
+            self._say_unread(folder)
+        return listing
+
+    def _look_into_archives(self, folder: str, listing: _Listing) -> None:
+        """Leave out those that hold no image, or only what lies unpacked beside them."""
+        beside = listing.images()
+        for entry in [entry for entry in listing.foreign if extension_of(entry.name) in ARCHIVES]:
+            packed = what_is_packed(entry.path, beside)
+            if packed != "images":
+                listing.foreign.remove(entry)
+                reason = "an archive of what lies beside it" if packed == "copies" else "an archive without images"
+                listing.skipped.append(self._skip(_join(folder, entry.name), f"{reason}, which is not unpacked"))
+
+    def _look_at_unknown(self, folder: str, listing: _Listing) -> None:
+        """Files whose names do not say what they hold: images among them are foreign; of others it is noted."""
+        beside = listing.images()
+        packed = {entry.name for entry in listing.unknown if extension_of(entry.name) in ARCHIVES}
+        left = packed | explained_among([entry.name for entry in listing.unknown], beside)
+        contents = look_at([entry for entry in listing.unknown if entry.name not in left])
+        # A picture beside a whole slide shows its label or the like, whatever its extension.
+        images = ("scan",) if self._kind == "wsi" and listing.files else ("scan", "picture")
+        for entry in listing.unknown:
+            content = contents.get(entry.name)
+            if content in images or (entry.name in packed and what_is_packed(entry.path, beside) == "images"):
+                listing.foreign.append(entry)
+                continue
+            listing.unread = listing.unread or content == "other"
+            listing.skipped.append(self._skip(_join(folder, entry.name), _NO_IMAGE))
+            if self._is_unfinished(entry):
+                listing.unfinished.append(entry)
+        listing.foreign.sort(key=lambda entry: natural_key(entry.name))
+
+    def _say_unread(self, folder: str) -> None:
+        """A slide's folder whose files are not read as images; unless they belong to a slide or a file above it."""
+        place = self.layout.place(_join(folder, "0.tif"), self.root.name)
+        above = folder.rpartition("/")[0]
+        # With a preset a folder `images` is the only place of a slide's fields below the slide.
+        of_slide_above = self.layout.name in PRESETS and place is not None and place.path == above not in self._open
+        if self._slide_at(folder) is None and not of_slide_above:
+            return
+        if not self._lies_in_slide(folder) and not belongs_to_file_above(self.root, folder):
+            self._skip(folder, UNREAD)
+
+    def _lies_in_slide(self, folder: str) -> bool:
+        """Whether images of a slide lie directly in a folder around this one."""
+        parts = folder.split("/")
+        around = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+        return any(self._slide_at(one) and holds_images(os.path.join(self.root, one)) for one in around)
 
     def _slide_at(self, folder: str) -> Place | None:
         """Where images directly in this folder would belong, if to a slide that is the folder."""
@@ -285,6 +361,8 @@ class Walk:
             reason = self._why_not(entry, path, what)
             if reason == _FOREIGN:
                 listing.foreign.append(entry)
+            elif reason == _UNKNOWN:
+                listing.unknown.append(entry)
             elif reason:
                 listing.skipped.append(self._skip(path, reason))
                 if what in ("file", "lost") and self._is_unfinished(entry):
@@ -328,7 +406,7 @@ class Walk:
         if what_it_is(name, self._kind):
             return _FOREIGN
         if not self._is_taken(name):
-            return _FOREIGN if is_nameless_image(entry.path) else "not an image file by its extension"
+            return _UNKNOWN if is_nameless(name) or extension_of(name) not in NO_IMAGES else _NO_IMAGE
         return ""
 
     def _why_not_lost(self, entry: os.DirEntry[str], path: str) -> str:
@@ -446,8 +524,6 @@ class Walk:
                 reason = "picture beside a whole slide, which is taken"
             elif path.rpartition(".")[2].lower() in _PICTURE_LIKE and copies_among([self._stem(entry.name)], held):
                 reason = "by its name a small or raw version of an image beside it"
-            elif _extension(entry.name) in ARCHIVES and held:
-                reason = "an archive beside images, which is not unpacked"
             else:
                 place = self._place_of_foreign(folder, entry.name, what, alone=len(listing.foreign) == 1)
                 self._open.setdefault(place.path, _Group(place)).foreign.append(_source_file(entry.path, path))
@@ -456,7 +532,9 @@ class Walk:
 
     def _note_unfinished(self, folder: str, listing: _Listing) -> None:
         """Copies that are not finished make their slide wait; one that broke off and left no whole file fails it."""
+        archives = (skipped.path for skipped in listing.skipped if extension_of(skipped.path) in ARCHIVES)
         there = {entry.name for entry in (*listing.files, *listing.foreign)}
+        there |= {path.rpartition("/")[2] for path in archives}
         for entry in listing.unfinished:
             name = finished_name(entry.name)
             place = self.layout.place(_join(folder, name), self.root.name)
@@ -478,6 +556,8 @@ class Walk:
         together = is_one_of_many(name, what) or (alone and folder != "")
         if as_image is not None and (as_image.path in self._open or together):
             return as_image
+        if is_hidden_image(name, self._kind) and (around := self._open.get(folder or ".")) is not None:
+            return around.place
         own = _WHOLE_LAYOUTS[self.layout.name].place(_join(folder, f"{stem}.svs"), "") if self._is_preset else None
         path = _join(folder, name)
         return Place(own.slide if own else stem, own.donor if own else None, folder or ".", path)

@@ -8,12 +8,12 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnbatch.assay.reasons import Named, say
+from mnbatch.assay.reasons import Foreign, Named, say
 from mnbatch.console import RunProgress
 from mnbatch.errors import (
     ClusterError,
@@ -27,12 +27,13 @@ from mnbatch.errors import (
 )
 from mnbatch.files import storage_errors
 from mnbatch.intake import short
-from mnbatch.pipeline.cluster_opening import open_cluster
+from mnbatch.pipeline.cluster_opening import open_cluster, submissions_of
 from mnbatch.pipeline.cluster_worker import Finished, Order, describe_worker, score_shard
 from mnbatch.pipeline.committing import failed_record
 from mnbatch.pipeline.plan_file import different_versions, settings_elsewhere
 from mnbatch.pipeline.planning import Plan, Stamps
 from mnbatch.pipeline.reading import SlideJob
+from mnbatch.pipeline.same_files import other_file
 from mnbatch.pipeline.sharding import MOST_DEATHS, Shard, Shards
 from mnbatch.results.commit import is_damaged
 from mnbatch.results.lock import check_still_held, run_of
@@ -55,6 +56,16 @@ RESULT_SECONDS = 300.0
 LOST_SECONDS = 60.0
 """A scheduler that does not answer for so long is gone."""
 
+MARK_SECONDS = 15.0
+"""For the file that a worker writes into OUT to be seen here: a share may show new files late."""
+
+RECORD_SECONDS = 75.0
+"""For a record to be seen here that a worker has written. This process looked for it before it was there, and an NFS
+client believes for up to a minute what it saw of a folder."""
+
+_MARK = ".worker-"
+"""How the name of a worker's file in OUT/runs begins."""
+
 FILES_ASKED = 8
 """Files of the export that a new worker is asked for: it sees half of them, or not the export."""
 
@@ -73,12 +84,14 @@ class ClusterTools:
         stop: asked between two looks.
         on_workers: told, by their addresses, which workers take part when that changes.
         timeout: seconds without any worker after which the run ends.
+        log: writes an event and what is known of it into the run's log.
     """
 
     progress: RunProgress
     stop: Callable[[], bool]
     on_workers: Callable[[list[dict[str, Any]]], None]
     timeout: float
+    log: Callable[..., None] = lambda event, **known: None
 
 
 def score_on_cluster(
@@ -87,10 +100,11 @@ def score_on_cluster(
     """Score slides on the workers of `settings.cluster`; yields each finished slide with its record.
 
     A worker that dies costs what it had not committed: those slides go out again, each alone. A slide at which
-    `MOST_DEATHS` workers died fails, as one that a later run tries again.
+    `MOST_DEATHS` workers died fails, as one that a later run tries again; so does one that so many times was finished
+    without a record that this process sees.
 
     Raises:
-        ClusterError: no worker came within the timeout, or the scheduler is gone.
+        ClusterError: no worker came within the timeout, no job was accepted, or the scheduler is gone.
         MismatchError: all workers that came run something else.
         LockHeldError: another run took OUT over.
     """
@@ -107,7 +121,9 @@ class _Worker:
     """A worker as the coordinator knows it.
 
     Attributes:
-        asked: its answer to what it is, under way; None once it is known.
+        asked: its answer to what it is, under way; None once it may be used.
+        mark: the file that it was asked to write into OUT.
+        answer: to what it is, while its mark is not seen yet; since: when the answer came.
         device: of it, once it may be used.
         shard, future: what it is at.
     """
@@ -115,6 +131,9 @@ class _Worker:
     address: str
     threads: int
     asked: Future[Any] | None
+    mark: Path
+    answer: dict[str, Any] | None = None
+    since: float = 0.0
     device: str = ""
     host: str = ""
     shard: Shard | None = None
@@ -123,6 +142,32 @@ class _Worker:
     @property
     def idle(self) -> bool:
         return self.asked is None and self.shard is None
+
+    @property
+    def awaited(self) -> Future[Any] | None:
+        """What it will send back."""
+        return self.future or (self.asked if self.answer is None else None)
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"worker {self.address} ({self.host})" if self.host else f"worker {self.address}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Unseen:
+    """A shard that its worker has finished, and of which not all records are seen yet.
+
+    Attributes:
+        worker: its name.
+        causes: slide_id -> traceback of what went wrong.
+        since: when it came back.
+    """
+
+    shard: Shard
+    worker: str
+    causes: dict[str, str]
+    since: float
 
 
 @dataclass(slots=True)
@@ -138,6 +183,8 @@ class _Coordinator:
     workers: dict[str, _Worker] = field(default_factory=dict)
     refused: dict[str, MnbatchError] = field(default_factory=dict)
     noted: set[str] = field(default_factory=set)
+    unseen: list[_Unseen] = field(default_factory=list)
+    told_of_jobs: bool = False
     device: str = ""
     since: float = field(default_factory=time.monotonic)
     answered: float = field(default_factory=time.monotonic)
@@ -145,11 +192,20 @@ class _Coordinator:
     def go(self) -> Iterator[tuple[SlideJob, SlideRecord]]:
         self.token = run_of(self.store.paths.lock)
         self.digest = self.stamps.models.digest
+        # Nobody else holds OUT now; at the end another run may.
+        self._remove_marks(_MARK)
+        try:
+            yield from self._go()
+        finally:
+            self._remove_marks(self._mark)
+
+    def _go(self) -> Iterator[tuple[SlideJob, SlideRecord]]:
         self._wait_for_the_first()
         self.shards = Shards(self.pending, max(len(self.workers), 1))
         while self.shards.left and not self.tools.stop():
             check_still_held(self.store.paths.lock)
             yield from self._bury(self._look())
+            yield from self._look_for_records()
             self._refuse_to_wait_for_ever()
             for worker in self.workers.values():
                 if worker.idle and self.shards.waiting:
@@ -164,7 +220,7 @@ class _Coordinator:
         while not any(worker.asked is None for worker in self.workers.values()) and not self.tools.stop():
             self._look()
             self._refuse_to_wait_for_ever()
-            self._pause([worker.asked for worker in self.workers.values()])
+            self._pause([worker.awaited for worker in self.workers.values()])
 
     def _look(self) -> list[_Worker]:
         """See which workers are connected, and ask new ones what they are; returns those that are gone."""
@@ -176,8 +232,9 @@ class _Coordinator:
             del self.workers[worker.address]
         for address, known in there.items():
             if address not in self.workers and address not in self.refused:
-                worker = _Worker(address, int(known.get("nthreads", 1)), self._ask(address))
-                self.workers[address] = worker
+                mark = self.store.paths.runs / f"{self._mark}{secrets.token_hex(8)}"
+                asked = self._ask(address, mark)
+                self.workers[address] = _Worker(address, int(known.get("nthreads", 1)), asked, mark)
         for worker in list(self.workers.values()):
             if worker.asked is not None and worker.asked.done():
                 self._judge(worker)
@@ -205,24 +262,29 @@ class _Coordinator:
         self.answered = time.monotonic()
         return found
 
-    def _ask(self, address: str) -> Future[Any]:
-        settings = settings_elsewhere(self.stamps.settings, self.stamps.models)
+    def _ask(self, address: str, mark: Path) -> Future[Any]:
+        settings, files = settings_elsewhere(self.stamps.settings, self.stamps.models), self._some_files()
         question = {
             "out": str(self.store.paths.root),
             "export": str(settings.export),
             "token": self.token,
             "model": settings.model,
             "device": settings.device,
-            "files": self._some_files(),
+            "files": [path for path, _ in files],
+            "states": [state for _, state in files],
+            "mark": mark.name,
         }
         return self._submit(describe_worker, question, address)
 
-    def _some_files(self) -> list[str]:
-        """Files that are there for this process, of slides from all over the batch."""
+    def _some_files(self) -> list[tuple[str, tuple[int, int]]]:
+        """Files that are there for this process, of slides from all over the batch, with their sizes and times."""
         step = max(1, len(self.pending) // FILES_ASKED)
         slides = [plan.slide for plan in self.pending[::step][:FILES_ASKED]]
         return [
-            path for slide in slides for file in slide.files[:1] if os.path.exists(path := f"{slide.root / file.path}")
+            (path, (file.size, file.mtime_ns))
+            for slide in slides
+            for file in slide.files[:1]
+            if os.path.exists(path := f"{slide.root / file.path}")
         ]
 
     def _submit(self, function: Callable[[Any], Any], argument: object, address: str) -> Future[Any]:
@@ -243,21 +305,48 @@ class _Coordinator:
             raise
 
     def _judge(self, worker: _Worker) -> None:
-        """Let it take part, or refuse it and say why."""
-        assert worker.asked is not None
-        future, worker.asked = worker.asked, None
+        """Let it take part, or refuse it and say why, or look for its mark again later."""
         try:
-            answer = future.result(timeout=RESULT_SECONDS)
-            wrong = self._differences(answer)
+            if worker.answer is None:
+                worker.answer, worker.since = self._answer(worker), time.monotonic()
+            wrong = self._differences(worker.answer)
         except Exception as error:  # noqa: BLE001 - what cannot be loaded there may say so in any words
             wrong = ModelError(f"it cannot run mnbatch: {type(error).__name__}: {error}", "Install it there.")
-            answer = {}
+        if wrong is None and not _is_seen(worker.mark):
+            if time.monotonic() - worker.since < MARK_SECONDS:
+                return
+            wrong = self._other_folder()
+        _remove(worker.mark)
+        worker.asked = None
         if wrong is not None:
             self._refuse(worker, wrong)
             return
-        worker.device, worker.host = answer["device"], answer["host"]
-        self.device = worker.device
+        assert worker.answer is not None
+        self.device = worker.device = worker.answer["device"]
+        worker.answer = None
         self._tell_workers()
+
+    def _answer(self, worker: _Worker) -> dict[str, Any]:
+        assert worker.asked is not None
+        answer: dict[str, Any] = worker.asked.result(timeout=RESULT_SECONDS)
+        worker.host = answer["host"]
+        return answer
+
+    def _other_folder(self) -> StorageError:
+        return StorageError(
+            f"its {self.store.paths.root} is not the folder of this run but a copy of it: a file that the worker wrote "
+            "there is not seen here",
+            "Mount the share that holds OUT there, under the same path.",
+        )
+
+    @property
+    def _mark(self) -> str:
+        return f"{_MARK}{self.token[:8]}-"
+
+    def _remove_marks(self, prefix: str) -> None:
+        """Of workers that were lost before they were judged."""
+        for path in self.store.paths.runs.glob(f"{prefix}*"):
+            _remove(path)
 
     def _differences(self, answer: dict[str, Any]) -> MnbatchError | None:
         """What keeps a worker from taking part; the message is of the worker alone."""
@@ -273,19 +362,45 @@ class _Coordinator:
             where = {"out": self.store.paths.root, "export": self.stamps.settings.export.resolve()}
             paths = " and ".join(str(where[name]) for name in unseen)
             return StorageError(f"it does not see {paths}", "Mount the share there, under the same path.")
+        if answer["other"]:
+            text = f"it sees another export under {self.stamps.settings.export}: {answer['other']}"
+            return StorageError(text, "Mount the export of the run there, under the same path.")
+        if answer["unwritable"]:
+            text = f"it cannot write into {self.store.paths.runs}: {answer['unwritable']}"
+            return StorageError(text, "Let it write there: its user, and how the share is mounted.")
         return None
 
     def _refuse(self, worker: _Worker, wrong: MnbatchError) -> None:
         self.workers.pop(worker.address, None)
         self.refused[worker.address] = wrong
-        self.tools.progress.warning(f"worker {worker.address} takes no part: {wrong.message}. {wrong.next_step}")
+        self.tools.progress.warning(f"{worker.name} takes no part: {wrong.message}. {wrong.next_step}")
+        self.tools.log("refused", level="warning", worker=worker.address, host=worker.host, reason=wrong.message)
         self._tell_workers()
 
     def _tell_workers(self) -> None:
         there = sorted((w for w in self.workers.values() if w.asked is None), key=lambda w: w.address)
         self.tools.on_workers([{"address": w.address, "host": w.host, "device": w.device} for w in there])
 
+    def _hear_of_jobs(self) -> None:
+        """What the batch system said of the jobs that this run asked it for, once.
+
+        Raises:
+            ClusterError: it accepted none: nobody will come.
+        """
+        jobs = submissions_of(self.client)
+        if self.told_of_jobs or jobs is None or not jobs.over:
+            return
+        self.told_of_jobs = True
+        if not jobs.accepted:
+            next_step = "Correct the file of --cluster, or run where jobs can be submitted. Finished slides are kept."
+            raise ClusterError(f"No job was started: {jobs.refused[0]}.", next_step)
+        if jobs.refused:
+            text = f"{len(jobs.refused)} of {jobs.wanted} jobs were not started: {jobs.refused[0]}"
+            self.tools.progress.warning(f"{text}. The run goes on with the others.")
+            self.tools.log("jobs", level="warning", reason=text)
+
     def _refuse_to_wait_for_ever(self) -> None:
+        self._hear_of_jobs()
         # A worker that is connected loads mnbatch before it answers, which may take longer than the timeout.
         patience = max(self.tools.timeout, ANSWER_SECONDS) if self.workers else self.tools.timeout
         if any(worker.asked is None for worker in self.workers.values()):
@@ -312,7 +427,7 @@ class _Coordinator:
 
     def _gather(self) -> Iterator[tuple[SlideJob, SlideRecord]]:
         """Wait a moment for what comes back."""
-        self._pause([worker.future or worker.asked for worker in self.workers.values()])
+        self._pause([worker.awaited for worker in self.workers.values()])
         for worker in list(self.workers.values()):
             if worker.future is not None and worker.future.done():
                 yield from self._take(worker)
@@ -352,6 +467,8 @@ class _Coordinator:
             check_still_held(self.store.paths.lock)
             if isinstance(error, StorageError):
                 check_room(self.store.paths.root)
+                if (yield from self._changed_here(shard)):
+                    return
             self._refuse(worker, type(error)(error.message.rstrip("."), error.next_step))
             yield from self._noted(shard, {})
             self.shards.back(shard, self._committed)
@@ -363,11 +480,46 @@ class _Coordinator:
                 lost = ClusterError(f"its device was lost ({short(str(error))})", "Start that worker again")
                 self._refuse(worker, lost)
             return
-        yield from self._noted(shard, {one.slide_id: one.cause for one in finished})
-        if all(plan.slide.slide_id in self.noted for plan in shard.plans):
-            self.shards.done(shard)
-        else:
-            self.shards.back(shard, self._committed)
+        causes = {one.slide_id: one.cause for one in finished}
+        self.unseen.append(_Unseen(shard, worker.name, causes, time.monotonic()))
+        yield from self._look_for_records()
+
+    def _changed_here(self, shard: Shard) -> Generator[tuple[SlideJob, SlideRecord], None, bool]:
+        """Whether files of the shard are no longer those that this run found: then the worker is not at fault. Such
+        slides are left to the next run, and the others go out again."""
+        changed = [(plan, other) for plan in shard.plans if (other := other_file(plan.slide))]
+        for plan, other in changed:
+            said = say("files-changed", slide=Named("slide", plan.slide.name), what=Foreign(other, "see the log"))
+            yield self._fail(plan, SlideError(said, say("files-changed-do"), transient=True))
+        if changed:
+            yield from self._noted(shard, {})
+            self.shards.back(shard, lambda plan: plan.slide.slide_id in self.noted)
+        return bool(changed)
+
+    def _look_for_records(self) -> Iterator[tuple[SlideJob, SlideRecord]]:
+        """Of shards that came back. What is not seen after a while goes out again, as after a death: a worker may write
+        to another folder than this process reads, and it will do so each time."""
+        for one in list(self.unseen):
+            yield from self._noted(one.shard, one.causes)
+            if all(plan.slide.slide_id in self.noted for plan in one.shard.plans):
+                self.unseen.remove(one)
+                self.shards.done(one.shard)
+            elif time.monotonic() - one.since >= RECORD_SECONDS:
+                self.unseen.remove(one)
+                yield from self._give_up_looking(one)
+
+    def _give_up_looking(self, one: _Unseen) -> Iterator[tuple[SlideJob, SlideRecord]]:
+        left = [plan.slide.slide_id for plan in one.shard.plans if plan.slide.slide_id not in self.noted]
+        given_up = self.shards.lost(one.shard, lambda plan: plan.slide.slide_id in self.noted)
+        slides = "1 slide" if len(left) == 1 else f"{len(left)} slides"
+        text = f"{one.worker} says that it has finished, and {self.store.paths.slides} shows nothing new of {slides}"
+        # Either all of them had tries before, alone, or none.
+        now = f"After {MOST_DEATHS} tries this is left to the next run" if given_up else "This goes out again"
+        self.tools.progress.warning(f"{text}. {now}. Check that the worker has the same share mounted.")
+        self.tools.log("unseen", level="warning", worker=one.worker, slides=left, reason=text)
+        for plan in given_up:
+            said = say("not-committed", slide=Named("slide", plan.slide.name))
+            yield self._fail(plan, SlideError(said, say("not-committed-do"), transient=True))
 
     def _bury(self, gone: list[_Worker]) -> Iterator[tuple[SlideJob, SlideRecord]]:
         """Shards of workers that are no longer connected."""
@@ -384,7 +536,7 @@ class _Coordinator:
     def _lost(self, worker: _Worker, shard: Shard, why: str) -> Iterator[tuple[SlideJob, SlideRecord]]:
         yield from self._noted(shard, {})
         left = [plan for plan in shard.plans if not self._committed(plan)]
-        self.tools.progress.message(f"worker {worker.address} was lost ({why}); {len(left)} slides go out again")
+        self.tools.progress.message(f"{worker.name} was lost ({why}); {len(left)} slides go out again")
         for plan in self.shards.lost(shard, self._committed):
             said = say("workers-died", slide=Named("slide", plan.slide.name), number=MOST_DEATHS)
             yield self._fail(plan, SlideError(said, say("workers-died-do"), transient=True))
@@ -427,6 +579,20 @@ class _Coordinator:
             if not whole:
                 said = say("not-committed", slide=Named("slide", plan.slide.name))
                 yield self._fail(plan, SlideError(said, say("not-committed-do"), transient=True))
+
+
+def _is_seen(path: Path) -> bool:
+    try:
+        return os.path.lexists(path)
+    except OSError:
+        # Of a share that is away for a moment.
+        return False
+
+
+def _remove(path: Path) -> None:
+    """It may be of another user, whose files this process cannot remove."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def check_room(out: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +21,17 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^\s]+")
 _LOCAL = re.compile(r"local:([1-9][0-9]{0,3})")
+_WALLTIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|infinite|unlimited", re.ASCII | re.IGNORECASE)
+"""Slurm's forms: minutes, M:S, H:M:S, days-H, days-H:M, days-H:M:S, and no limit."""
+
 CONNECT_SECONDS = 30.0
 MOST_JOBS = 10_000
+_JOBS_DO = "Write [slurm] with jobs, cores and memory; docs/operations.md has an example."
+_LONGEST_WORDS = 500
+"""Letters of what a batch system says."""
+
+LEAST_MEMORY = 1 << 20
+"""Bytes; a number without a unit is one of bytes, and no job runs with so few."""
 
 _START = "forkserver" if sys.platform == "linux" else "spawn"
 """How a worker of this machine is started. Loading torch and the rest takes ten seconds of a core: a process that does
@@ -58,6 +69,25 @@ _JOB_OPTIONS = {
     "worker_extra_args": list,
     "python": str,
 }
+
+
+@dataclass(slots=True)
+class Submissions:
+    """What became of the jobs that a run asked its batch system for.
+
+    Attributes:
+        wanted, accepted: jobs.
+        refused: of each job that was not accepted, why.
+    """
+
+    wanted: int
+    accepted: int = 0
+    refused: list[str] = field(default_factory=list)
+
+    @property
+    def over(self) -> bool:
+        """Whether the batch system has answered for all of them."""
+        return self.accepted + len(self.refused) >= self.wanted
 
 
 def check_cluster(said: str) -> None:
@@ -156,12 +186,74 @@ def _load_once() -> None:
 def _jobs(path: Path) -> Iterator[Any]:
     """Jobs of Slurm, each a worker, that end with the run."""
     options, jobs = read_jobs(path)
-    from dask_jobqueue import SLURMCluster
-
-    cluster = SLURMCluster(**options)
+    submissions = Submissions(jobs)
+    make = _slurm_cluster(submissions)
+    try:
+        cluster = make(**options)
+    except Exception as error:
+        # A ValueError, RuntimeError or OSError, whose text says what it could not use.
+        raise UsageError(f"{path} cannot be used: {reason(error)}.", _JOBS_DO) from error
+    cluster.submissions = submissions
     with _closing(cluster):
         cluster.scale(jobs=jobs)
         yield cluster
+
+
+def submissions_of(client: Client) -> Submissions | None:
+    """What became of the jobs that were started for a client; None where none were."""
+    found = getattr(getattr(client, "cluster", None), "submissions", None)
+    return found if isinstance(found, Submissions) else None
+
+
+def _slurm_cluster(submissions: Submissions) -> Callable[..., Any]:
+    """A SLURMCluster that notes what becomes of each job. Dask itself prints a traceback, and tells nobody."""
+    from dask_jobqueue.slurm import SLURMCluster, SLURMJob
+    from distributed.core import Status
+
+    class NotedJob(SLURMJob):
+        async def start(self) -> None:
+            try:
+                await super().start()  # type: ignore[no-untyped-call]
+                submissions.accepted += 1
+            except Exception as error:  # noqa: BLE001 - whatever it is, there is no job
+                submissions.refused.append(_one_line(str(error)))
+                # For Dask it runs: a job without a number, which nobody has to cancel.
+                self.status = Status.running
+
+        async def _submit_job(self, script_filename: str) -> str:
+            return await _submit(shlex.split(self.submit_command), script_filename)
+
+    class NotedCluster(SLURMCluster):
+        job_cls = NotedJob
+
+    return NotedCluster
+
+
+async def _submit(command: list[str], script: str) -> str:
+    """What the batch system says of a job that it accepted.
+
+    Raises:
+        ClusterError: its command cannot be run, refuses the job, or gives no number of it.
+    """
+    import asyncio
+
+    pipe = asyncio.subprocess.PIPE
+    try:
+        process = await asyncio.create_subprocess_exec(*command, script, stdout=pipe, stderr=pipe)
+    except OSError as error:
+        raise ClusterError(f"{command[0]} cannot be run: {reason(error)}") from error
+    said, wrong = (text.decode(errors="replace") for text in await process.communicate())
+    if process.returncode:
+        words = _one_line(wrong) or _one_line(said) or f"exit status {process.returncode}"
+        raise ClusterError(f"{command[0]} refuses the job: {words}")
+    if not re.search(r"\d", said):
+        raise ClusterError(f"{command[0]} does not say the number of its job: {_one_line(said)}")
+    return said
+
+
+def _one_line(text: str) -> str:
+    """The words of a command on one line, without the full stop."""
+    return " ".join(text.split())[:_LONGEST_WORDS].rstrip(". ")
 
 
 @contextlib.contextmanager
@@ -178,23 +270,63 @@ def read_jobs(path: Path) -> tuple[dict[str, Any], int]:
     """Options of the jobs, and how many.
 
     Raises:
-        UsageError: the file cannot be read, or holds what is no option.
+        UsageError: the file cannot be read, or holds what is no option, or a value that cannot be right.
     """
-    wrong = "Write [slurm] with jobs, cores and memory; docs/operations.md has an example."
     try:
         table = tomllib.loads(read_text(path))
         options = dict(table["slurm"])
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {reason(error)}.", "Check --cluster.") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{path} does not describe jobs: {reason(error)}.", wrong) from error
+        raise UsageError(f"{path} does not describe jobs: {reason(error)}.", _JOBS_DO) from error
     jobs = options.pop("jobs", None)
     if not isinstance(jobs, int) or isinstance(jobs, bool) or not 1 <= jobs <= MOST_JOBS:
-        raise UsageError(f"{path}: jobs is {short(repr(jobs))}.", wrong)
+        raise UsageError(f"{path}: jobs is {short(repr(jobs))}.", _JOBS_DO)
     for name, value in options.items():
         if name not in _JOB_OPTIONS or not isinstance(value, _JOB_OPTIONS[name]):
-            raise UsageError(f"{path}: {short(name)} cannot be {short(repr(value))}.", wrong)
+            raise UsageError(f"{path}: {short(name)} cannot be {short(repr(value))}.", _JOBS_DO)
     if not {"cores", "memory"} <= options.keys() or len(table) != 1:
-        raise UsageError(f"{path} does not state cores and memory of a job, or has more than [slurm].", wrong)
+        raise UsageError(f"{path} does not state cores and memory of a job, or has more than [slurm].", _JOBS_DO)
     # One worker a job: it shares its cores itself.
-    return {"processes": 1} | options, jobs
+    options = {"processes": 1} | options
+    # In the order of the table: cores come before what they are compared with.
+    for name in filter(options.__contains__, _JOB_OPTIONS):
+        if wrong := _wrong_with(name, options[name], options):
+            raise UsageError(f"{path}: {name} cannot be {short(repr(options[name]))}: {wrong}.", _JOBS_DO)
+    return options, jobs
+
+
+def _wrong_with(name: str, value: Any, options: Mapping[str, Any]) -> str:
+    """Why an option of the right kind cannot have this value; "" where it can."""
+    if isinstance(value, int) and (isinstance(value, bool) or value < 1):
+        return "it is a whole number from 1"
+    if name == "processes" and value > options["cores"]:
+        return f"cores is {options['cores']}"
+    if isinstance(value, list) and not all(isinstance(one, str) for one in value):
+        return "it is a list of texts"
+    if name == "walltime" and not _WALLTIME.fullmatch(value):
+        return 'Slurm takes minutes, "H:MM:SS" or "days-HH:MM:SS"'
+    if name == "memory":
+        return _wrong_memory(value)
+    return _wrong_interface(value) if name == "interface" else ""
+
+
+def _wrong_memory(text: str) -> str:
+    from dask.utils import parse_bytes
+
+    try:
+        enough = parse_bytes(text) >= LEAST_MEMORY
+    except (ValueError, OverflowError):
+        return 'give a number and its unit, such as "24GB"'
+    return "" if enough else 'that is less than one megabyte; give the unit, such as "24GB"'
+
+
+def _wrong_interface(name: str) -> str:
+    """The scheduler, which is of this machine, listens there, too."""
+    from distributed.utils import get_ip_interface
+
+    try:
+        get_ip_interface(name)
+    except ValueError as error:
+        return reason(error)
+    return ""

@@ -9,15 +9,18 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mnbatch.assay.cells import Slide
 from mnbatch.console import SilentProgress
+from mnbatch.errors import StorageError
 from mnbatch.inference.catalogue import ModelSet
+from mnbatch.intake import reason
 from mnbatch.pipeline.planning import Plan, Stamps
+from mnbatch.pipeline.same_files import difference, other_file
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.results.lock import join_run, read_holder
 from mnbatch.results.manifest import versions
@@ -69,11 +72,15 @@ def describe_worker(question: Mapping[str, Any]) -> dict[str, Any]:
     """What this worker is and sees, in plain values: it may run another version.
 
     Args:
-        question: out, export, token, model and device of the run, and some files of the export.
+        question: out, export, token, model and device of the run, some files of the export with their sizes and times,
+            and the name of a file in OUT/runs that this worker is to write: where the run does not find it, this OUT is
+            a copy.
     """
     from mnbatch.inference.classifier import pick_device
 
-    holder = read_holder(OutPaths(Path(question["out"])).lock)
+    paths = OutPaths(Path(question["out"]))
+    holder = read_holder(paths.lock)
+    sees_out = holder is not None and holder.token == question["token"]
     files = question["files"]
     return {
         "host": socket.gethostname(),
@@ -81,11 +88,35 @@ def describe_worker(question: Mapping[str, Any]) -> dict[str, Any]:
         "versions": dict(versions()),
         "model": ModelSet.open(question["model"]).digest,
         "device": pick_device(question["device"]).type,
-        "out": holder is not None and holder.token == question["token"],
+        "out": sees_out,
+        "unwritable": _leave_mark(paths.runs / question["mark"]) if sees_out else "",
         # The folder that a share is mounted on is there without the share, and empty; a part of an export may be on a
         # share of its own. A file or two may be gone since they were seen.
         "export": os.path.isdir(question["export"]) and 2 * sum(map(os.path.exists, files)) >= len(files),
+        "other": _other_export(files, question["states"]),
     }
+
+
+def _other_export(files: Sequence[str], states: Sequence[tuple[int, int]]) -> str:
+    """One of the files in words, where most of those that are there are not the run's; "" for its own export.
+
+    One or two may have changed since the run saw them.
+    """
+    others = [(path, difference(path, *state)) for path, state in zip(files, states, strict=True)]
+    different = [f"{path} {other}" for path, other in others if other]
+    return different[0] if 2 * len(different) > sum(map(os.path.exists, files)) else ""
+
+
+def _leave_mark(path: Path) -> str:
+    """Write a small file; returns why that failed, "" where it did not."""
+    try:
+        with open(path, "wb") as file:
+            file.write(b"A worker of the cluster was here; the run removes this file.\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return reason(error)
+    return ""
 
 
 _one_at_a_time = threading.Lock()
@@ -136,6 +167,12 @@ def _score(order: Order, stop: Callable[[], bool]) -> list[Finished]:
     kit = _kit(settings, order.threads)
     store = Store(order.out)
     pending = [Plan(slide, "score", why, None) for slide, why in order.slides]
+    for slide, _ in order.slides:
+        if other := other_file(slide):
+            raise StorageError(
+                f"it sees other files under {settings.export}: {other}",
+                "Mount the export of the run there, under the same path.",
+            )
     finished = []
     with WorkerPool(size, settings.file_deadline, settings.file_memory) as pool:
         tools = Tools(SilentProgress(), None, stop, lambda _: None, pool, kit.classifiers)

@@ -21,7 +21,8 @@ from mnbatch.inference.catalogue import ModelSet, models_directory
 from mnbatch.intake import read_json, reason, short
 from mnbatch.pipeline.planning import Plan
 from mnbatch.results.manifest import versions
-from mnbatch.results.planned_slides import state_of
+from mnbatch.results.paths import OutPaths
+from mnbatch.results.planned_slides import PlannedReport, latest_run, state_of
 from mnbatch.settings import RunSettings
 
 # Of every slide a few plain fields are for people, and for scripts that share slides out; `slide` is for
@@ -78,6 +79,7 @@ class PlanFile:
         unplaced: sentences about images and empty folders that are in no slide.
         waiting: those that wait for their files.
         copies: name of a slide that is a copy, and slide_id of the one that is counted.
+        after: `latest_run` of OUT when the plan was made; "" in a plan of an earlier version.
     """
 
     run: str
@@ -89,6 +91,12 @@ class PlanFile:
     unplaced: tuple[str, ...] = ()
     waiting: tuple[PlannedWait, ...] = ()
     copies: tuple[tuple[str, str], ...] = ()
+    after: str = ""
+
+    @property
+    def report(self) -> PlannedReport:
+        """How the report after its jobs is to be made."""
+        return PlannedReport(self.settings.model_dump(mode="json"), self.after)
 
     def part(self, number: int, parts: int) -> PlanFile:
         """The `number`th (from 1) of so many parts that are about alike: slides in turn, the largest first."""
@@ -121,6 +129,7 @@ def plan_lines(
     if not settings.pseudonymise:
         known = settings_elsewhere(settings, models).model_dump(mode="json")
         head |= {"run": secrets.token_hex(16), "model": models.digest, "versions": versions(), "settings": known}
+        head["after"] = latest_run(OutPaths(settings.out.resolve()))
     yield json.dumps(head, indent=1)[:-2] + ',\n "slides": ['
     for number, plan in enumerate(plans):
         yield (",\n" if number else "\n") + json.dumps(_planned(plan, whole=not settings.pseudonymise))
@@ -203,6 +212,7 @@ def _parsed(content: Any) -> PlanFile:
             for one in content["slides"]
             if one["action"] == "copy" and "copy_of" in one
         ),
+        after=_text(content.get("after", "")),
     )
     _refuse_twice([one.slide.slide_id for one in plan.slides] + [one.slide_id for one in plan.waiting])
     return plan

@@ -116,13 +116,13 @@ def score_planned(out: Path, plan_path: Path, share: Share, progress: RunProgres
     if not noted:
         if store.paths.batch.exists():
             # The report that follows asks for the token, also where there was nothing to do.
-            note_plan(store.paths, token, noted)
+            note_plan(store.paths, token, noted, plan.report)
         return done
     workers = WorkerPool(settings.workers or default_workers(), settings.file_deadline, settings.file_memory)
     with share_out(store.paths, token), stop_on_signals() as stop, workers as pool:
         batch = Batch(str(settings.export.resolve()), settings.layout, False, to_note[0][0].kind)
         open_batch(store.paths, batch, moved=settings.export_moved)
-        note_plan(store.paths, token, noted)
+        note_plan(store.paths, token, noted, plan.report)
         stop.when_set(lambda: pool.hurry(5.0))
         log = RunLog.start(store.paths)
         done.log = log.path

@@ -517,7 +517,8 @@ class _Run:
     def _score_on_cluster(self, pending: list[Plan]) -> None:
         from mnbatch.pipeline.cluster import ClusterTools, score_on_cluster
 
-        tools = ClusterTools(self.progress, self.stop, self._note_workers, self.settings.cluster_timeout)
+        timeout, log = self.settings.cluster_timeout, self.log.write
+        tools = ClusterTools(self.progress, self.stop, self._note_workers, timeout, log)
         for job, record in score_on_cluster(pending, self.store, self.stamps, tools):
             self._note_model(record)
             self._note_finished(job, record)

@@ -23,13 +23,21 @@ def other_file(slide: Slide) -> str:
     unreadable, which the next run looks at again.
     """
     for file in slide.everything:
-        try:
-            found = state_of(os.path.join(slide.root, file.path))
-        except OSError:
-            continue
-        known = file.size or file.mtime_ns
-        if known and (found.size != file.size or abs(found.mtime_ns - file.mtime_ns) > CLOCK_STEP * 1e9):
-            return f"{file.path} has {_said(found.size, found.mtime_ns)}, not {_said(file.size, file.mtime_ns)}"
+        other = difference(os.path.join(slide.root, file.path), file.size, file.mtime_ns)
+        if other:
+            return f"{file.path} {other}"
+    return ""
+
+
+def difference(path: str, size: int, mtime_ns: int) -> str:
+    """How the file at `path` is another one than that of this size and time; "" where it is the same, or not there."""
+    try:
+        found = state_of(path)
+    except OSError:
+        return ""
+    known = size or mtime_ns
+    if known and (found.size != size or abs(found.mtime_ns - mtime_ns) > CLOCK_STEP * 1e9):
+        return f"has {_said(found.size, found.mtime_ns)}, not {_said(size, mtime_ns)}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Which slides go to which worker, and what becomes of those whose worker died; knows nothing of clusters."""
+"""Which slides go to which worker, and what becomes of those that it did not commit; knows nothing of clusters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mnbatch.pipeline.planning import Plan
 
 MOST_DEATHS = 3
-"""A slide at which so many workers died is left."""
+"""A slide is left at which so many workers died, or whose result was not seen after they had finished it."""
 
 WEIGHT = {"crops": 1, "fields": 100, "wsi": 20_000}
 """Cells that a file is taken for, when slides are shared out."""
@@ -43,7 +43,7 @@ class Shards:
 
     def __init__(self, pending: Iterable[Plan], workers: int) -> None:
         self._waiting: deque[tuple[Plan, ...]] = deque(_cut(list(pending), max(1, workers)))
-        self._deaths: Counter[str] = Counter()
+        self._tries: Counter[str] = Counter()
         self._out: dict[int, Shard] = {}
         self._number = 0
 
@@ -76,15 +76,15 @@ class Shards:
             self._waiting.appendleft(rest)
 
     def lost(self, shard: Shard, committed: Callable[[Plan], bool]) -> list[Plan]:
-        """Its worker died: each slide that is not committed goes out again, alone; those that have had all their tries
-        come back."""
+        """Its worker died, or finished what nobody sees: each slide that is not committed goes out again, alone; those
+        that have had all their tries come back."""
         self.done(shard)
         given_up = []
         for plan in shard.plans:
             if committed(plan):
                 continue
-            self._deaths[plan.slide.slide_id] += 1
-            if self._deaths[plan.slide.slide_id] >= MOST_DEATHS:
+            self._tries[plan.slide.slide_id] += 1
+            if self._tries[plan.slide.slide_id] >= MOST_DEATHS:
                 given_up.append(plan)
             else:
                 self._waiting.append((plan,))

@@ -5,23 +5,28 @@ whose slides some are missing must not look complete. Each job notes all slides 
 not its own part alone: a job that never starts can say nothing of its slides. All jobs of a plan write the same file,
 whole, so it matters neither who is first nor who is killed. A line is a slide, as in a log, so that `forget` removes
 those of slides that must go.
+
+How the report after the jobs is to be made is noted as well, in `runs/plan-options.json`, which stays when all slides
+of the plan are settled: reports have the plan's options until a run comes with its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from mnbatch.errors import StorageError, UsageError
-from mnbatch.intake import parse_json, read_bytes, reason
+from mnbatch.intake import parse_json, read_bytes, read_json, reason
 from mnbatch.results.commit import is_damaged, read_record
 from mnbatch.results.lock import check_still_held, read_holder
-from mnbatch.results.manifest import now
+from mnbatch.results.manifest import now, read_manifest
 from mnbatch.results.out_files import storage_errors, write_atomically
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.record_view import PLANNED, RecordView, view_of
@@ -39,6 +44,9 @@ _NOTE = re.compile(r"planned-([A-Za-z0-9._-]{1,64})-[0-9a-f]{16}\.jsonl")
 _LETTERS = 24
 _NEXT_STEP = "Start its job of `mnbatch score` again, or use `mnbatch run` on the export."
 _NEXT_RUN = "Use `mnbatch run` on the export again: it goes on where the last one ended."
+_OPTIONS = ("gallery", "min_cells", "geojson", "label_masks")
+"""What of a plan's settings no job needs, and the report after them does."""
+
 _RUN = "+run"
 """In the place of a token, which has no such sign: the note of a run."""
 
@@ -62,6 +70,27 @@ class NotedSlide:
     work: str = "score"
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedReport:
+    """How the report after the jobs of a plan is to be made.
+
+    Attributes:
+        settings: of the plan.
+        after: `latest_run` of OUT when the plan was made; "" where it had none. A run that came since had settings of
+            its own.
+    """
+
+    settings: Mapping[str, Any]
+    after: str
+
+
+def latest_run(paths: OutPaths) -> str:
+    """What tells the latest run of OUT from any other; "" where there was none, or its manifest cannot be read."""
+    manifest = read_manifest(paths) or {}
+    started = manifest.get("started")
+    return f"{started} {manifest.get('pid')}" if isinstance(started, str) else ""
+
+
 def state_of(record: SlideRecord | None) -> str:
     """What tells a result from any other of its slide; "" for none. That newer files wait makes no other result."""
     if record is None:
@@ -70,13 +99,18 @@ def state_of(record: SlideRecord | None) -> str:
     return hashlib.blake2b(text.encode()).hexdigest()[:_LETTERS]
 
 
-def note_plan(paths: OutPaths, token: str, slides: Sequence[NotedSlide]) -> None:
+def note_plan(paths: OutPaths, token: str, slides: Sequence[NotedSlide], report: PlannedReport | None = None) -> None:
     """Note the slides of a plan, and that jobs of this token work in OUT.
+
+    Args:
+        report: how the report after its jobs is to be made; None leaves that as it is.
 
     Raises:
         LockHeldError: another run took OUT over.
         StorageError: it cannot be written.
     """
+    if report is not None:
+        _note_report(paths, report)
     lines = [
         json.dumps({"was": one.was, "work": one.work, "record": one.record.model_dump(mode="json")}) for one in slides
     ]
@@ -89,6 +123,37 @@ def note_plan(paths: OutPaths, token: str, slides: Sequence[NotedSlide]) -> None
     head = [json.dumps({"since": now()})] if lines else []
     check_still_held(paths.lock)
     write_atomically(path, "".join(f"{line}\n" for line in head + lines).encode(), durable=True)
+
+
+def planned_options(paths: OutPaths) -> dict[str, Any]:
+    """Options of reports by the plan whose jobs worked in OUT last: gallery, min_cells, geojson, label_masks.
+
+    Empty where there was no plan, where a run came after it, or where the note of it cannot be read.
+    """
+    try:
+        content = read_json(_report_note(paths))
+        options, after = dict(content["options"]), content["after"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {name: options[name] for name in _OPTIONS if name in options} if after == latest_run(paths) else {}
+
+
+def _note_report(paths: OutPaths, report: PlannedReport) -> None:
+    if report.after != latest_run(paths):
+        # A job that was started again late: the run's options are newer, and so may be those of another plan.
+        return
+    options = {name: report.settings[name] for name in _OPTIONS if name in report.settings}
+    data = json.dumps({"after": report.after, "options": options}).encode() + b"\n"
+    path = _report_note(paths)
+    with contextlib.suppress(OSError, ValueError):
+        if read_bytes(path) == data:
+            return
+    check_still_held(paths.lock)
+    write_atomically(path, data, durable=True)
+
+
+def _report_note(paths: OutPaths) -> Path:
+    return paths.runs / "plan-options.json"
 
 
 def note_run(paths: OutPaths, slides: Sequence[NotedSlide]) -> None:

@@ -34,6 +34,7 @@ from mnbatch.evaluation.metrics import (
     youden_of_weighted,
 )
 from mnbatch.evaluation.paired_tests import DeLong, delong
+from mnbatch.evaluation.people import people_of
 from mnbatch.files import storage_errors, temporary_name, write_files
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.inference.card import ModelCard
@@ -43,7 +44,7 @@ from mnbatch.inference.model_directory import write_model_directory
 from mnbatch.intake import read_json
 from mnbatch.training.augmentation import normalise_for
 from mnbatch.training.card_writing import card_fields, check_card_words
-from mnbatch.training.held_out_groups import alike_lines, held_out_names
+from mnbatch.training.held_out_groups import people_or_slides
 from mnbatch.training.initial_weights import started, tied_shares
 from mnbatch.training.kept_folder import KeptFolder, folder_beside
 from mnbatch.training.pool_feed import Pool, pool_trainer, score
@@ -163,7 +164,7 @@ class Adapted:
     """How old and new compare on held-out cells.
 
     Attributes:
-        cells, with_mn, groups: what was learned from; grouped_by: donor or slide.
+        cells, with_mn, groups: what was learned from; grouped_by: "donor", "slide", or "donor or slide".
         old, new: figures on the same cells; new ones are of models that had not seen the cell's group.
         test: DeLong's, new against old.
         card: of the model that was written; None where the new one is not better.
@@ -179,9 +180,19 @@ class Adapted:
     card: ModelCard | None
 
     @property
+    def groups_word(self) -> str:
+        """What the groups are, in the plural."""
+        return in_plural(self.grouped_by)
+
+    @property
     def better(self) -> bool:
         """Whether the new model has the larger AUC, with a two-sided p-value below `ALPHA`."""
         return self.test.difference > 0 and self.test.p_value < ALPHA
+
+
+def in_plural(kind: str) -> str:
+    """Several of a kind of group: `donors or slides`."""
+    return " or ".join(f"{word}s" for word in kind.split(" or "))
 
 
 def adapt(request: AdaptRequest, say: Callable[[str], None]) -> Adapted:
@@ -203,8 +214,8 @@ def adapt(request: AdaptRequest, say: Callable[[str], None]) -> Adapted:
     check_place(folder_beside(request.out))
     cells = told_cells(request.data, say)
     grouped_by = check_cells(cells)
-    for line in _alike(cells, grouped_by):
-        say(line)
+    for note in people_or_slides(cells).notes:
+        say(f"warning: {note}")
     folds = divide(cells, request.seed)
     recipe = recipe_for(request.base.card, request.stain, _shares(request.base), request.changes)
     if request.threads:
@@ -212,7 +223,7 @@ def adapt(request: AdaptRequest, say: Callable[[str], None]) -> Adapted:
     run = _Run(request, recipe, device, cells, say)
     say(
         f"{len(cells)} cells ({int(run.own.labels.sum())} with micronuclei) of {len(set(groups_of(cells)))} "
-        f"{grouped_by}s, {max(folds) + 1} folds; computing in {precision(recipe, device)}"
+        f"{in_plural(grouped_by)}, {max(folds) + 1} folds; computing in {precision(recipe, device)}"
     )
     held_out = run.held_out_scores(folds)
     old = run.old_scores()
@@ -259,7 +270,7 @@ def check_place(folder: Path) -> None:
 
 
 def check_cells(cells: Sequence[LabelledCell]) -> str:
-    """Whether cells are held out by donor or by slide.
+    """What cells are held out by: "donor", "slide", or, where some slides have no donor, "donor or slide".
 
     Raises:
         TrainingError: too few cells, too few of a class, or one slide only.
@@ -275,38 +286,23 @@ def check_cells(cells: Sequence[LabelledCell]) -> str:
                 f"{number} of {len(cells)} reviewed cells are {word} micronuclei: too few to learn from.",
                 f"Review more cells; {FEWEST_OF_A_CLASS} of each class are needed.",
             )
-    names = groups_of(cells)
-    if "" in names:
+    people = people_or_slides(cells)
+    if "" in people.names:
         raise TrainingError("Some cells have neither donor nor slide.", "Fill in the column slide.")
-    if len(set(names)) < 2:
+    if people.count < 2:
         raise TrainingError(
-            f"All cells are of one slide ({names[0]}), so nothing says how the new model does on another one.",
+            f"All cells are of one slide ({people.names[0]}), so nothing says how the new model does on another one.",
             "Review cells of two slides at least.",
         )
-    return "donor" if _by_donor(cells) else "slide"
-
-
-def _by_donor(cells: Sequence[LabelledCell]) -> bool:
-    donors = set(held_out_names(cell.donor for cell in cells).values())
-    return "" not in donors and len(donors) > 1
+    return people.kind
 
 
 def groups_of(cells: Sequence[LabelledCell]) -> list[str]:
-    """What is held out together: the donor where all cells have one and there are two, else the slide.
+    """What is held out together: the donor where one is known, the slide of the rest; slides of a single donor.
 
-    Donors (slides) that read the same are one here: a person on both sides of a fold would flatter the new model.
+    A person on both sides of a fold would flatter the new model.
     """
-    names = [cell.donor for cell in cells] if _by_donor(cells) else [cell.slide for cell in cells]
-    together = held_out_names(names)
-    return [together[name] for name in names]
-
-
-def _alike(cells: Sequence[LabelledCell], grouped_by: str) -> list[str]:
-    """What a person is to be told of donors and slides that read the same."""
-    donors, slides = [cell.donor for cell in cells], [cell.slide for cell in cells]
-    # Where some cells have no donor, donors are not asked for.
-    lines = [] if "" in donors else alike_lines(donors, "donors")
-    return lines if grouped_by == "donor" else lines + alike_lines(slides, "slides")
+    return list(people_or_slides(cells).names)
 
 
 def divide(cells: Sequence[LabelledCell], seed: int) -> list[int]:
@@ -578,10 +574,17 @@ class _Run:
         """Scores of the folds that an earlier call of this adaptation has finished."""
         try:
             state = read_json(self.folder / STATE)
+            folds = {fold: [float(p) for p in scores] for fold, scores in state["folds"].items()}
             if state["of"] == described:
-                return {fold: [float(p) for p in scores] for fold, scores in state["folds"].items()}
+                return folds
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            pass  # nothing that can be used: the folds are trained again
+            return {}  # nothing that can be used: the folds are trained again
+        if folds:
+            self.say(
+                f"warning: {self.folder} keeps {len(folds)} finished {'fold' if len(folds) == 1 else 'folds'} of "
+                "another seed, recipe, model or other cells: they cannot be used here and are replaced when the first "
+                "fold is done. To keep them, stop now and choose another --out."
+            )
         return {}
 
     def _keep(self, described: str, kept: dict[str, list[float]]) -> None:
@@ -597,7 +600,7 @@ def rates_of_slides(
     """
     rows: list[JsonValue] = []
     labels = np.array([cell.has_mn for cell in cells])
-    slides = np.array([cell.slide for cell in cells])
+    slides = np.array(people_of(cells).slides)
     called = scores >= threshold
     for slide in sorted(set(slides.tolist())):
         here = slides == slide

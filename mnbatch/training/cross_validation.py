@@ -17,12 +17,13 @@ from mnbatch.csvfile import csv_bytes, shown
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.labelled_cells import LabelledCell, load_crops, told_cells
 from mnbatch.evaluation.metrics import Labels, Scores, auc, bootstrap
+from mnbatch.evaluation.people import people_of
 from mnbatch.files import write_files
 from mnbatch.inference.card import View
 from mnbatch.inference.classifier import pick_device
 from mnbatch.intake import read_json
 from mnbatch.training.augmentation import normalise_for
-from mnbatch.training.held_out_groups import held_out_together
+from mnbatch.training.held_out_groups import tell_people
 from mnbatch.training.initial_weights import started
 from mnbatch.training.pool_feed import Pool, pool_trainer, score
 from mnbatch.training.recipe import Recipe
@@ -49,7 +50,7 @@ class Fold:
     """One group held out, scored one way.
 
     Attributes:
-        group: the value of the column that was held out, all of them (`D1 and d1`) where some read the same.
+        group: the donor (else slide) that was held out, all spellings (`D1 and d1`) where some read the same.
         views: how it was scored (`VIEWS`).
         n, n_mn: its cells, and those with a micronucleus.
         auc, low, high: with the 95 % bootstrap interval over cells; nan where the group has one class only.
@@ -76,21 +77,26 @@ def cross_validate(request: Request, recipe: Recipe, say: Callable[[str], None])
         UsageError: a device that is not there.
     """
     pick_device(request.device)
-    cells = held_out_together(told_cells(request.data, say, request.options), say)
-    groups = sorted({cell.group for cell in cells})
+    cells = told_cells(request.data, say, request.options)
+    tell_people(cells, say)
+    names = people_of(cells).names
+    groups = sorted(set(names))
     if len(groups) < 2 or "" in groups:
         raise TrainingError(
             f"{request.data} does not say for every cell of which donor or slide it is ({len(groups)} groups).",
             "Give a CSV with a column donor or slide; two groups at least are needed.",
         )
-    described = _description(request, recipe, cells)
+    described = _description(request, recipe, cells, names)
     folds = _finished(request, described)
     run = _Folds(request, recipe, say)
     for number, group in enumerate(groups, start=1):
         say(f"group {number}/{len(groups)}: {group}")
         if group in {fold.group for fold in folds}:
             continue
-        folds += run.fold(group, [c for c in cells if c.group != group], [c for c in cells if c.group == group])
+        rest, held_out = (
+            [cell for cell, name in zip(cells, names, strict=True) if (name == group) == held] for held in (False, True)
+        )
+        folds += run.fold(group, rest, held_out)
         _keep(request, described, folds)
     return folds
 
@@ -172,12 +178,14 @@ def _keep(request: Request, described: dict[str, object], folds: Sequence[Fold])
     write_files(request.out, {"cross_validation.csv": table, STATE: json.dumps(state, indent=1).encode()})
 
 
-def _description(request: Request, recipe: Recipe, cells: Sequence[LabelledCell]) -> dict[str, object]:
+def _description(
+    request: Request, recipe: Recipe, cells: Sequence[LabelledCell], names: Sequence[str]
+) -> dict[str, object]:
     return {
         "recipe": recipe.model_dump(mode="json"),
         "init": request.init,
         "seed": request.seed,
-        "cells": sorted([cell.path.name, cell.has_mn, cell.group] for cell in cells),
+        "cells": sorted([cell.path.name, cell.has_mn, name] for cell, name in zip(cells, names, strict=True)),
     }
 
 

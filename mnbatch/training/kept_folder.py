@@ -6,23 +6,47 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnbatch.errors import StorageError
-from mnbatch.files import TEMPORARY_PREFIX, sweep_folder
+from mnbatch.errors import MnbatchError, StorageError
+from mnbatch.files import TEMPORARY_PREFIX, as_storage_error, storage_error, sweep_folder
 from mnbatch.intake import short
 
 _TOLD = 3
+_ADVICE_OF_A_RUN = storage_error(OSError(errno.ENOSPC, ""), "").next_step
+"""What is said of a full disk elsewhere: it speaks of slides, of which a training keeps none."""
 
 
 def folder_beside(out: Path) -> Path:
     """MODEL_DIR.training of a model directory."""
     out = Path(os.path.abspath(out))  # "." has no name to put beside
     return out.with_name(f"{out.name}.training")
+
+
+@contextlib.contextmanager
+def full_disk_told(there: Path, kept: str) -> Iterator[None]:
+    """Say of a full disk what this command keeps.
+
+    Args:
+        there: what exists as soon as anything is kept; kept: what that is, in words.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        known = None if isinstance(error, MnbatchError) and not isinstance(error, StorageError) else error
+        full = as_storage_error(known) if known is not None else None
+        if full is None or full.next_step != _ADVICE_OF_A_RUN:
+            raise
+        what = kept if there.exists() else "nothing is kept yet, so it starts anew"
+        raise StorageError(full.message, f"Free some space and run the same command again; {what}.") from error
 
 
 @dataclass(frozen=True, slots=True)

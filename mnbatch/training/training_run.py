@@ -12,7 +12,16 @@ import torch
 from torch import nn
 
 from mnbatch.errors import ModelError
-from mnbatch.evaluation.labelled_cells import LabelledCell, in_both, load_crops, split_cells, told_cells
+from mnbatch.evaluation.labelled_cells import (
+    LabelledCell,
+    in_both,
+    load_crops,
+    people_in_both,
+    split_cells,
+    told_cells,
+)
+from mnbatch.evaluation.missing_colour import training_colour_note
+from mnbatch.evaluation.people import people_of
 from mnbatch.files import write_files
 from mnbatch.imaging.preparation import ContrastRule, Preparation, ZoomRule
 from mnbatch.inference.card import ModelCard
@@ -24,7 +33,7 @@ from mnbatch.training.augmentation import Normalise, normalise_for
 from mnbatch.training.card_writing import asked_stains, card_fields, check_card_words, served_stains
 from mnbatch.training.checkpoint import Checkpoint, Key, card_only, made_key, training_key
 from mnbatch.training.fresh_pools import FreshPools
-from mnbatch.training.held_out_groups import held_out_together
+from mnbatch.training.held_out_groups import tell_people
 from mnbatch.training.initial_weights import started, tie_colours
 from mnbatch.training.pool_feed import Pool, pool_trainer, score
 from mnbatch.training.recipe import Recipe
@@ -64,14 +73,18 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
     training_cells, validation_cells = _cells(request, say)
     for flattering in (
         _split_warning(request, [*training_cells, *validation_cells]),
-        # What was divided here has each picture once.
+        # What was divided here has each picture and each person once.
         in_both(training_cells, validation_cells) if request.validation is not None else "",
+        people_in_both(training_cells, validation_cells) if request.validation is not None else "",
     ):
         if flattering:
             say(f"warning: {flattering}")
             request = replace(request, note=f"{request.note} {flattering}".strip())
     own = Labelled(*load_crops(training_cells, preparation))
     held_out = Labelled(*load_crops(validation_cells, preparation))
+    if grey := training_colour_note([*own.crops, *held_out.crops], preparation):
+        say(f"warning: {grey}")
+        request = replace(request, note=f"{request.note} {grey}".strip())
     network, started_from = started(request.network, request.init, request.seed, recipe.colour_shares, recipe.coloured)
     stains = asked_stains(request.serves, served_stains(list(own.crops), recipe.has_synthetic_stained))
     checkpoint, key = Checkpoint(request.out, request.restart), training_key(request, recipe, network, own, held_out)
@@ -263,12 +276,13 @@ def _cells(request: Request, say: Callable[[str], None]) -> tuple[list[LabelledC
     cells = told_cells(request.data, say, request.options)
     if request.validation is not None:
         return cells, told_cells(request.validation, say, request.options)
-    return split_cells(held_out_together(cells, say), request.validation_share, request.seed)
+    tell_people(cells, say)
+    return split_cells(cells, request.validation_share, request.seed)
 
 
 def _split_warning(request: Request, cells: Sequence[LabelledCell]) -> str:
     """Why validation figures of this split flatter, for the reader of the card; "" where they do not."""
-    alone = sum(not cell.group for cell in cells)
+    alone = people_of(cells).names.count("")
     if request.validation is not None or alone == 0:
         return ""
     return (

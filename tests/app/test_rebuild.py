@@ -9,6 +9,7 @@ from mnbatch.app.rebuild import choose_options, make_reports, open_store, rebuil
 from mnbatch.errors import LockHeldError, NoInputError, UsageError
 from mnbatch.report.build import ReportOptions
 from mnbatch.results.lock import hold_lock, hold_out
+from mnbatch.results.planned_slides import PlannedReport, latest_run, note_plan
 from tests.in_process import mnbatch
 
 
@@ -25,6 +26,42 @@ def test_options_are_what_is_given_then_the_last_runs_then_defaults(out):
     chosen = choose_options(out.paths, min_cells=9, force=True)
     assert chosen.options == ReportOptions(gallery=5, min_cells=9, geojson=True, force=True)
     assert chosen.notes == ()
+
+
+def plan_of(out, min_cells, after=None):
+    """A job of a plan with this option notes it."""
+    options = {"gallery": 6, "min_cells": min_cells, "geojson": True, "label_masks": True, "device": "cpu"}
+    out.paths.runs.mkdir(exist_ok=True)
+    note_plan(out.paths, "t", (), PlannedReport(options, latest_run(out.paths) if after is None else after))
+
+
+def test_options_of_a_plan_are_those_of_the_report_after_its_jobs(out):
+    plan_of(out, 10)
+    planned = ReportOptions(gallery=6, min_cells=10, geojson=True, label_masks=True)
+    assert choose_options(out.paths) == service.ReportChoice(planned)
+    given = choose_options(out.paths, min_cells=9, geojson=False, label_masks=False)
+    assert given.options == ReportOptions(gallery=6, min_cells=9)
+    rebuild(out, planned)
+    assert choose_options(out.paths).options == planned  # also when all of the plan is settled
+
+
+def test_of_a_plan_and_a_run_the_later_one_says_how_reports_are_made(out):
+    plan_of(out, 10)
+    out.paths.manifest.write_text('{"started": "2026-11-01", "pid": 1, "settings": {"gallery": 5, "min_cells": 7}}')
+    assert choose_options(out.paths).options == ReportOptions(gallery=5, min_cells=7)
+    plan_of(out, 11)
+    assert choose_options(out.paths).options.min_cells == 11
+    plan_of(out, 10, after="")  # a job of the first plan, once more
+    assert choose_options(out.paths).options.min_cells == 11
+    out.paths.manifest.write_text('{"started": "2026-11-01", "pid": 2, "settings": {"gallery": 5, "min_cells": 8}}')
+    assert choose_options(out.paths).options.min_cells == 8
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"after": ""}', '{"after": "", "options": 7}'])
+def test_a_note_of_options_that_cannot_be_read_leaves_those_of_the_run(out, text):
+    out.paths.runs.mkdir(exist_ok=True)
+    (out.paths.runs / "plan-options.json").write_text(text)
+    assert choose_options(out.paths).options == ReportOptions()
 
 
 def test_reports_are_made_again_and_the_command_prints_what_is_returned(out):

@@ -48,6 +48,16 @@ def test_cheaper_networks_come_first_and_a_second_call_trains_nothing(crops, tmp
     assert again.outcomes == first.outcomes
 
 
+def test_copies_and_donors_that_read_the_same_are_said(crops, tmp_path):
+    (crops.parent / "again.png").write_bytes((crops.parent / "0.png").read_bytes())
+    crops.write_text(crops.read_text().replace("57.png,mn,d9", "57.png,mn,D9") + "again.png,mn,d3\n")
+    said = []
+    found = compare(crops, tmp_path / "out", replace(SETTINGS, networks=("tiny",), protocols=("tad",)), said.append)
+    assert any(line.startswith("warning: The donors 'D9' and 'd9' read the same") for line in said)
+    assert "warning: 1 of 61 labelled files are copies of others and were left out: again.png." in said
+    assert "1 of 61 labelled files are copies of others" in comparison_markdown(found)
+
+
 def test_a_killed_comparison_goes_on_where_it_was(crops, tmp_path, trained, monkeypatch):
     write = story.write_files
 

@@ -8,6 +8,7 @@ import torch
 
 from mnbatch.comparison.data_split import Cells, read_data
 from mnbatch.comparison.protocols import COPIES, SCALES, UNCHANGED, Change, balanced, changed, draw_change, make_plan
+from mnbatch.evaluation.people import people_of
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def rare() -> Cells:
     """As the paper's: 1000 cells, 6.5 % with micronuclei, no donors."""
     labels = np.arange(1000) < 65
     names = tuple(str(i) for i in range(1000))
-    return Cells((), names, labels, names)
+    return Cells((), names, labels, names, people_of(()))
 
 
 @pytest.mark.parametrize("protocol", ["tad", "tvad"])

@@ -48,7 +48,7 @@ def test_labels_with_donors_give_no_warning(crops):
     assert len(set(data.units)) == 10
 
 
-def test_labels_without_donors_warn_of_the_leak_and_copies_stay_together(crops, tmp_path):
+def test_labels_without_donors_warn_of_the_leak_and_copies_are_left_out(crops, tmp_path):
     folder = tmp_path / "folders"
     for name in ("mn", "nomn"):
         (folder / name).mkdir(parents=True)
@@ -56,8 +56,32 @@ def test_labels_without_donors_warn_of_the_leak_and_copies_stay_together(crops, 
         shutil.copy(crops.parent / f"{number}.png", folder / ("nomn" if number % 3 else "mn"))
     shutil.copy(crops.parent / "1.png", folder / "nomn" / "copy.png")
     data = read_data(folder)
-    assert "13 of 13 cells have no donor or slide" in data.warning
-    assert len(set(data.units)) == 12
+    assert "12 of 12 cells have no donor or slide" in data.warning
+    assert len(data.cells) == len(set(data.units)) == 12
+    assert "1 of 13 labelled files are copies of others and were left out: copy.png." in data.note
+
+
+def test_copies_under_two_donors_are_one_cell_and_the_tables_say_it(crops, tmp_path):
+    rows = list(csv.reader(crops.open()))
+    for file, label, donor in rows[1:13]:
+        shutil.copy(crops.parent / file, crops.parent / f"again-{file}")
+        rows.append([f"again-{file}", label, f"other-{donor}"])
+    with crops.open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    data = read_data(crops)
+    assert len(data.cells) == len(set(data.contents)) == 60
+    assert "12 of 72 labelled files are copies of others" in data.note
+
+
+def test_donors_that_read_the_same_are_not_divided(crops):
+    rows = list(csv.reader(crops.open()))
+    for row in rows[2::2]:
+        row[2] = row[2].upper()
+    with crops.open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    data = read_data(crops)
+    assert data.groups == len(set(data.units)) == 10
+    assert "The donors 'D0' and 'd0' read the same: they are taken as one" in data.people.notes[0]
 
 
 def test_a_picture_with_both_labels_is_refused(crops):

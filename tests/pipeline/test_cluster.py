@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -163,6 +164,64 @@ def empty_mount_point(there=0):
     cluster_worker.describe_worker = describe
 
 
+def another_export(*names):
+    """What lies under the path of the export is a mirror of another day: these files have other sizes."""
+    from dataclasses import replace
+
+    from mnbatch.pipeline import same_files
+
+    def seen(path, original=same_files.state_of):
+        state = original(path)
+        return replace(state, size=state.size + 7) if any(name in path for name in names) else state
+
+    same_files.state_of = seen
+
+
+def changed_meanwhile(file):
+    """A file grows when the first shard comes to a worker."""
+    from mnbatch.pipeline import cluster_worker
+
+    def score(order, stop, original=cluster_worker._score):
+        with open(file, "ab") as stream:
+            stream.write(bytes(3 if stream.tell() < 100_000 else 0))
+        return original(order, stop)
+
+    cluster_worker._score = score
+
+
+def copy_of_out(copy):
+    """What the worker has under the path of OUT is a copy, with the lock and its token: an overlay of a container."""
+    import shutil
+
+    from mnbatch.pipeline import cluster_worker
+
+    def describe(question, original=cluster_worker.describe_worker):
+        shutil.copytree(question["out"], copy, dirs_exist_ok=True)
+        return original({**question, "out": copy})
+
+    cluster_worker.describe_worker = describe
+
+
+def read_only():
+    """Its mark is to go where it cannot be written; root could write to a folder that is read-only."""
+    from mnbatch.pipeline import cluster_worker
+
+    def describe(question, original=cluster_worker.describe_worker):
+        return original({**question, "mark": "none/mark"})
+
+    cluster_worker.describe_worker = describe
+
+
+def finish_without_results():
+    """All slides of each shard are finished; but what was committed lies elsewhere."""
+    from mnbatch.pipeline import cluster_worker
+
+    def score(order, stop):
+        return [cluster_worker.Finished(slide.slide_id, "", "") for slide, _ in order.slides]
+
+    cluster_worker._score = score
+
+
 def full_disk():
     from mnbatch.errors import StorageError
     from mnbatch.pipeline import cluster_worker
@@ -229,11 +288,106 @@ def test_a_slide_that_kills_workers_fails_after_three_and_the_others_do_not(plac
     assert contents(out) == contents(place[0] / "plain")
 
 
+def test_a_worker_that_sees_other_files_of_one_slide_is_given_no_more(place, own_cluster, tmp_path, small_shards):
+    """Its scores would stay for good: the run keeps them under the sizes and times that it found itself."""
+    out = tmp_path / "out"
+    worker = own_cluster(functools.partial(another_export, "S5/cell_002"))
+    done = run_on(worker.scheduler_address, place, out, "--cluster-timeout", 1)
+    assert done.returncode == 10, done.stderr
+    said = " ".join(done.stderr.split())
+    assert re.search(
+        r"takes no part: it sees other files under \S+/export: D2/S5/cell_002\.png has \d+ bytes of ", said
+    )
+    assert "S5" not in {record.name for record in Store(out).records() if record.status == "scored"}
+    assert mnbatch("run", *place[1], "--out", out).returncode == 0
+    assert contents(out) == contents(place[0] / "plain")
+
+
+def test_files_that_change_during_a_run_leave_their_slide_to_the_next(place, own_cluster, tmp_path, small_shards):
+    """The worker is not at fault where the run itself sees them changed."""
+    export, out = tmp_path / "export", tmp_path / "out"
+    shutil.copytree(place[0] / "export", export)
+    arguments = [export, *place[1][1:]]
+    address = own_cluster(functools.partial(changed_meanwhile, str(export / "D3/S6/cell_001.png"))).scheduler_address
+    done = mnbatch("run", *arguments, "--out", out, "--cluster", address)
+    assert done.returncode == 3, done.stderr
+    assert "takes no part" not in done.stderr
+    failed = [record for record in Store(out).records() if record.status == "failed"]
+    assert [(record.name, record.transient) for record in failed] == [("S6", True)]
+    assert "changed after this run had found them: D3/S6/cell_001.png has" in failed[0].reason
+    assert mnbatch("run", *arguments, "--out", out).returncode == 0
+
+
+def test_a_worker_that_writes_to_a_copy_of_out_takes_no_part(place, own_cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(coordinator, "MARK_SECONDS", 0.0)
+    out, copy = tmp_path / "out", tmp_path / "copy"
+    address = own_cluster(functools.partial(copy_of_out, str(copy))).scheduler_address
+    done = run_on(address, place, out, "--cluster-timeout", 1)
+    assert (done.returncode, f"its {out} is not the folder of this run" in done.stderr) == (10, True), done.stderr
+    assert re.search(r"worker tcp://\S+ \(\S+\) takes no part", done.stderr)
+    assert (copy / "lock.json").exists()
+    assert len(list((copy / "runs").glob(".worker-*"))) == 1
+    assert list((out / "runs").glob(".worker-*")) == []
+    assert list(Store(out).records()) == list(Store(copy).records()) == []
+
+
+def test_a_mark_that_is_seen_late_is_waited_for_and_removed(place, own_cluster, tmp_path, monkeypatch):
+    looked = []
+
+    def late(path, original=coordinator._is_seen):
+        looked.append(original(path))
+        return len(looked) > 2
+
+    monkeypatch.setattr(coordinator, "_is_seen", late)
+    monkeypatch.setattr(coordinator, "MARK_SECONDS", float(LIMIT_SECONDS))
+    done = run_on(own_cluster().scheduler_address, place, tmp_path / "out")
+    assert (done.returncode, looked) == (0, [True, True, True]), done.stderr
+    assert list((tmp_path / "out/runs").glob(".worker-*")) == []
+
+
+def test_slides_that_are_finished_where_nobody_sees_it_fail_after_three_tries(
+    place, own_cluster, tmp_path, small_shards, monkeypatch
+):
+    monkeypatch.setattr(coordinator, "RECORD_SECONDS", 0.0)
+    out = tmp_path / "out"
+    done = run_on(own_cluster(finish_without_results).scheduler_address, place, out)
+    assert done.returncode == 3, done.stderr
+    assert {(record.status, record.transient) for record in Store(out).records()} == {("failed", True)}
+    assert {"not whole on the disk" in record.reason for record in Store(out).records()} == {True}
+    # Four shards of two slides, then each of the eight slides two times.
+    said = [done.stderr.count(text) for text in ("This goes out again", "After 3 tries this is left to the next run")]
+    assert said == [4 + 8, 8]
+    (log,) = (out / "runs").glob("2*.jsonl")
+    assert log.read_text().count('"event": "unseen"') == 4 + 8 + 8
+    assert f"{out.resolve()}/slides shows nothing new of 2 slides" in done.stderr
+    assert mnbatch("run", *place[1], "--out", out).returncode == 0
+    assert contents(out) == contents(place[0] / "plain")
+
+
+def test_a_record_that_is_seen_late_is_waited_for(place, cluster, tmp_path, small_shards, monkeypatch):
+    """As an NFS client shows it, which believes for a while that a file is not there."""
+    looks: dict[str, int] = {}
+
+    def late(self, plan, original=coordinator._Coordinator._new_record):
+        record = original(self, plan)
+        looks[plan.slide.name] = looks.get(plan.slide.name, 0) + (record is not None)
+        return record if looks[plan.slide.name] > 2 else None
+
+    monkeypatch.setattr(coordinator._Coordinator, "_new_record", late)
+    monkeypatch.setattr(coordinator, "RECORD_SECONDS", float(LIMIT_SECONDS))
+    done = run_on(cluster.scheduler_address, place, tmp_path / "out")
+    assert (done.returncode, "8 scored" in done.stdout, "out again" in done.stderr) == (0, True, False), done.stderr
+    assert set(looks.values()) == {3}
+    assert contents(tmp_path / "out") == contents(place[0] / "plain")
+
+
 @pytest.mark.parametrize(
     ("function", "code", "said"),
     [
+        (read_only, 10, "it cannot write into"),
         (other_torch, 5, "torch 0.1, not"),
         (no_share, 10, "Mount the share"),
+        (functools.partial(another_export, "cell_000"), 10, "it sees another export under"),
         (empty_mount_point, 10, "/export. Mount the share"),
         (functools.partial(empty_mount_point, there=3), 10, "/export. Mount the share"),
     ],
@@ -369,6 +523,19 @@ def test_an_address_nobody_answers_at_and_one_that_is_none(place, tmp_path, monk
         ("[slurm]\ncores = 4\nmemory = '8GB'", "jobs is None"),
         ("[slurm]\njobs = 2\ncores = 4", "does not state cores and memory"),
         ("[slurm]\njobs = 2\ncores = '4'\nmemory = '8GB'", "cores cannot be"),
+        ("[slurm]\njobs = 2\ncores = 0\nmemory = '8GB'", "cores cannot be 0: it is a whole number from 1"),
+        ("[slurm]\njobs = 2\ncores = -2\nmemory = '8GB'", "cores cannot be -2"),
+        ("[slurm]\njobs = 2\ncores = true\nmemory = '8GB'", "cores cannot be True"),
+        ("[slurm]\njobs = 2\ncores = 1\nprocesses = 0\nmemory = '8GB'", "processes cannot be 0"),
+        ("[slurm]\njobs = 2\ncores = 1\nprocesses = 3\nmemory = '8GB'", "processes cannot be 3: cores is 1"),
+        ("[slurm]\njobs = 2\ncores = 1\nmemory = 'abc'", "memory cannot be 'abc': give a number and its unit"),
+        ("[slurm]\njobs = 2\ncores = 1\nmemory = '1e400GB'", "memory cannot be '1e400GB': give a number"),
+        ("[slurm]\njobs = 2\ncores = 1\nmemory = '24'", "memory cannot be '24': that is less"),
+        ("[slurm]\njobs = 2\ncores = 1\nmemory = '-8GB'", "memory cannot be '-8GB'"),
+        ("[slurm]\njobs = 2\ncores = 1\nmemory = '8GB'\nwalltime = 'xx'", "walltime cannot be 'xx': Slurm takes"),
+        ("[slurm]\njobs = 2\ncores = 1\nmemory = '8GB'\nwalltime = '1:2:3:4'", "walltime cannot be"),
+        ("[slurm]\njobs = 2\ncores = 1\nmemory = '8GB'\ninterface = 'nope0'", "interface cannot be 'nope0'"),
+        ("[slurm]\njobs = 2\ncores = 1\nmemory = '8GB'\njob_extra_directives = [1, 2]", "it is a list of texts"),
         ("[slurm]\njobs = 2\ncores = 4\nmemory = '8GB'\nshebang = '/bin/rm'", "shebang cannot be"),
         ("[pbs]\njobs = 2", "does not describe jobs"),
         ("x", "does not describe jobs"),
@@ -381,6 +548,34 @@ def test_files_of_jobs_that_cannot_be_used(tmp_path, text, said):
     path.write_text(text)
     with pytest.raises(UsageError, match=said):
         read_jobs(path)
+
+
+@pytest.mark.parametrize(
+    "walltime", ["30", "90:00", "08:00:00", "2-0", "2-12:30", "2-12:30:15", "UNLIMITED", "infinite"]
+)
+def test_walltimes_that_slurm_takes(tmp_path, walltime):
+    path = tmp_path / "slurm.toml"
+    path.write_text(f"[slurm]\njobs = 1\ncores = 2\nprocesses = 2\nmemory = '1.5 GiB'\nwalltime = '{walltime}'")
+    assert read_jobs(path)[0]["walltime"] == walltime
+
+
+@pytest.mark.parametrize("only", [(), ("--plan-only",), ("--plan-only", "--json")])
+def test_what_names_no_cluster_is_refused_by_a_run_and_a_plan_alike(place, tmp_path, only):
+    """Before OUT is touched."""
+    jobs = tmp_path / "slurm.toml"
+    jobs.write_text("[slurm]\njobs = 2\ncores = 1\nmemory = 'abc'")
+    for said in ("local:0", "local:abc", "host:8786", tmp_path / "none.toml", jobs):
+        done = run_on(said, place, tmp_path / "out", *only)
+        assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (2, "", False), done.stderr
+        assert not (tmp_path / "out").exists()
+    assert "memory cannot be 'abc'" in done.stderr
+    done = run_on("local:1", place, tmp_path / "out", "--pseudonymise", *only)
+    assert (done.returncode, "--cluster cannot be used with --pseudonymise" in done.stderr) == (2, True)
+
+
+def test_a_plan_for_a_cluster_asks_no_cluster(place, tmp_path):
+    done = run_on("tcp://127.0.0.1:1", place, tmp_path / "out", "--plan-only")
+    assert (done.returncode, done.stdout.count("score: ")) == (0, 8), done.stderr
 
 
 def test_jobs_are_one_worker_each(tmp_path):

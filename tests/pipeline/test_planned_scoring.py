@@ -379,6 +379,41 @@ def test_a_slide_comes_back_from_a_plan_as_it_was(settings, tmp_path):
     assert found.settings == resolved.settings
 
 
+def test_a_plan_says_how_the_report_after_it_is_made_and_after_which_run(planned, arguments):
+    out, plan = planned
+    found = read_plan(plan)
+    assert (found.report.after, found.report.settings["min_cells"]) == ("", 1)
+    earlier = json.loads(plan.read_text())
+    del earlier["after"]
+    plan.write_text(json.dumps(earlier))
+    assert read_plan(plan) == found
+    assert mnbatch("run", *arguments, "--out", out).returncode == 0
+    plan.write_text(mnbatch("run", *arguments, "--out", out, "--plan-only", "--json").stdout)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert read_plan(plan).after == f"{manifest['started']} {manifest['pid']}"
+
+
+def test_the_report_after_the_jobs_has_the_options_of_the_plan(planned, arguments, tmp_path):
+    """Without them the default of 200 cells would make every donor insufficient."""
+    out, plan = planned
+    for part in ("1/2", "2/2"):
+        assert mnbatch("score", out, "--slides", plan, "--run", "t", "--part", part).returncode == 0
+    for command in (("report", out, "--after", "t"), ("report", out, "--force")):
+        done = mnbatch(*command)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        assert {row["status"] for row in csv.DictReader((out / "donors.csv").open())} == {"done"}
+    plain = tmp_path / "plain"
+    assert mnbatch("run", *arguments, "--out", plain).returncode == 0
+    assert results_without_times(out) == results_without_times(plain)
+    assert mnbatch("report", out, "--min-cells", 200).returncode == 0
+    assert {row["status"] for row in csv.DictReader((out / "donors.csv").open())} == {"insufficient"}
+    # A run that comes after the plan has its own, also where a job of the plan is started again after it.
+    assert mnbatch("run", *arguments, "--out", out, "--min-cells", 150).returncode == 0
+    assert mnbatch("score", out, "--slides", plan, "--run", "t").returncode == 0
+    assert mnbatch("report", out, "--after", "t").returncode == 0
+    assert {row["status"] for row in csv.DictReader((out / "donors.csv").open())} == {"insufficient"}
+
+
 def test_parts_are_alike_and_whole(settings, tmp_path):
     slides = [
         Slide(f"s{n}", "A", "A", None, tmp_path, tuple(SourceFile(str(i), 1, 1) for i in range(n % 5 + 1)), "l")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from mnbatch.app.night_summary import night
 from mnbatch.app.out_status import out_status
 from mnbatch.assay.cells import Skipped
-from mnbatch.imaging.walk import EMPTY, UNFITTING
+from mnbatch.imaging.walk import EMPTY, HIDDEN_IMAGES, UNFITTING, UNREAD
 from mnbatch.pipeline.run import run
 from mnbatch.pipeline.unplaced import Unplaced
 from tests.in_process import mnbatch
@@ -69,6 +70,57 @@ def test_images_beside_the_folders_and_an_empty_folder_are_said(settings, export
     assert f"in no slide: {images}\n" in mnbatch("status", tmp_path / "out").stdout
 
 
+RAW = bytes(range(256)) * 8
+"""Bytes that are neither an image nor text."""
+
+
+def test_a_slides_folder_in_which_no_image_is_read_is_said(settings, export: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        path = export / f"D1/C/c{number}.raw"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(RAW)
+    (export / "D1/A/scan.dat").write_bytes(RAW)
+    (export / "D1/docs").mkdir()
+    (export / "D1/docs/readme.pdf").write_bytes(b"%PDF")
+    told = Told()
+    outcome = run(settings(layout="donor-slide-folders"), told)
+    assert outcome.exit_code == 0
+    (unread,) = outcome.unplaced
+    assert unread.startswith("1 folder where a slide would be holds no image that is read (D1/C): ")
+    assert unread in told.warnings
+    assert f"* In no slide: {unread}\n" in night(tmp_path / "out", outcome, None, 0)["summary"]
+    assert out_status(tmp_path / "out").not_in_any_slide == (unread,)
+
+
+def test_packed_and_misnamed_cells_fail_their_slide(settings, export: Path, tmp_path: Path) -> None:
+    cell = export / "D1/A/cell_000.png"
+    (export / "D1/A/cell_000.png.gz").write_bytes(gzip.compress(cell.read_bytes()))
+    cell.unlink()
+    (export / "D1/B/cell_000.png").rename(export / "D1/B/cell_000.dat")
+    outcome = run(settings(layout="donor-slide-folders"))
+    assert outcome.exit_code == 3
+    with (tmp_path / "out/slides.csv").open(encoding="utf-8-sig", newline="") as stream:
+        found = {(row["donor"], row["slide"]): row for row in csv.DictReader(stream)}
+    packed, misnamed = found["D1", "A"], found["D1", "B"]
+    assert (packed["status"], misnamed["status"], found["D2", "A"]["status"]) == ("failed", "failed", "done")
+    assert "D1/A/cell_000.png.gz: packed" in packed["reason"]
+    assert "D1/B/cell_000.dat: an image by its content" in misnamed["reason"]
+    summary = night(tmp_path / "out", outcome, None, 3)["summary"]
+    assert "Unpack what belongs to the slide" in summary
+    assert "the extension of its format" in summary
+
+
+def test_where_input_is_given_what_it_leaves_out_of_a_slide_is_said(settings, export: Path) -> None:
+    cell = export / "D1/A/cell_000.png"
+    (export / "D1/A/cell_000.png.gz").write_bytes(gzip.compress(cell.read_bytes()))
+    cell.unlink()
+    outcome = run(settings(layout="donor-slide-folders", input="crops"))
+    (hidden,) = outcome.unplaced
+    assert hidden.startswith("1 file beside the images of their slides may be more of them")
+    assert "(D1/A: 1)" in hidden
+    assert outcome.exit_code == 0
+
+
 def test_a_plan_says_them_and_every_job_that_scores_it_does(export: Path, models, tmp_path: Path) -> None:
     shutil.copy(export / "D1/A/cell_000.png", export / "stray.png")
     (export / "D1/C").mkdir()
@@ -105,8 +157,15 @@ def test_of_many_folders_some_are_named(folders: int) -> None:
     for number in range(folders):
         unplaced.note(Skipped(f"F{number}/a.png", f"{UNFITTING} 'x'"))
         unplaced.note(Skipped(f"E{number}", EMPTY))
+        unplaced.note(Skipped(f"U{number}", UNREAD))
+        unplaced.note(Skipped(f"H{number}/a.tif.gz", HIDDEN_IMAGES))
     unplaced.note(Skipped("other.txt", "not an image file by its extension"))
-    images, empty = unplaced.sentences("x", named=True)
-    assert ("and 2 more" in images) == ("and 2 more" in empty) == (folders == 5)
+    said = unplaced.sentences("x", named=True)
+    images, hidden, unread, empty = said
+    assert ["and 2 more" in sentence for sentence in said] == [folders == 5] * 4
+    assert hidden.startswith(f"{folders} file")
+    assert "(U0" in unread
+    assert "(E0" in empty
+    assert not [sentence for sentence in unplaced.sentences("x", named=False) if "0" in sentence.replace("100", "")]
     assert images.startswith(f"{folders} image")
     assert Unplaced().sentences("x", named=True) == []

@@ -29,6 +29,7 @@ from mnbatch.training.adaptation import (
     rates_of_slides,
     recipe_for,
 )
+from mnbatch.training.held_out_groups import people_or_slides
 from mnbatch.training.initial_weights import started
 from tests.training.conftest import draw_cell
 
@@ -120,8 +121,8 @@ def test_a_donor_under_two_spellings_is_held_out_as_one():
     folds = divide(labelled, seed=1)
     assert len({fold for cell, fold in zip(labelled, folds, strict=True) if cell.donor != "D2"}) == 1
     assert set(folds) == {0, 1}
-    (line,) = adaptation._alike(labelled, "donor")
-    assert "the donors 'D1' and 'D1 ' and 'd1' read the same" in line
+    (line,) = people_or_slides(labelled).notes
+    assert "The donors 'D1' and 'D1 ' and 'd1' read the same" in line
     rates: Any = rates_of_slides(labelled, np.full(len(told), 0.9), 0.5, np.ones(len(told)))
     assert [row["slide"] for row in rates] == ["sD1", "sD1 ", "sD2", "sd1"], "no report merges them"
 
@@ -133,8 +134,24 @@ def test_one_donor_under_two_spellings_is_no_reason_to_hold_out_by_donor():
     others = cells(*[(slide, d, i % 2 == 0) for slide, d in (("a", "D1"), ("b", "d1")) for i in range(20)])
     assert check_cells(others) == "slide"
     assert set(groups_of(others)) == {"a", "b"}
-    (line,) = adaptation._alike(others, "slide")
-    assert "the donors 'D1' and 'd1' read the same: they are one" in line
+    alike, alone = people_or_slides(others).notes
+    assert "The donors 'D1' and 'd1' read the same: they are taken as one" in alike
+    assert "All cells are of one donor" in alone
+
+
+def test_one_slide_without_a_donor_puts_no_person_on_both_sides():
+    told = [("a", "D1"), ("b", "D1"), ("c", "D2"), ("d", "D2"), ("e", "D3"), ("f", "")]
+    labelled = cells(*[(slide, donor, i % 2 == 0) for slide, donor in told for i in range(10)])
+    assert check_cells(labelled) == "donor or slide"
+    folds = divide(labelled, seed=1)
+    of_donor = {}
+    for cell, fold in zip(labelled, folds, strict=True):
+        of_donor.setdefault(cell.donor or cell.slide, set()).add(fold)
+    assert sorted(of_donor) == ["D1", "D2", "D3", "f"]
+    assert all(len(found) == 1 for found in of_donor.values())
+    (note,) = people_or_slides(labelled).notes
+    assert "The slide 'f' has no donor" in note
+    assert adaptation.in_plural("donor or slide") == "donors or slides"
 
 
 def test_a_class_of_one_slide_alone_cannot_be_judged():
@@ -248,6 +265,23 @@ def test_folds_that_are_done_are_not_trained_again(tmp_path, base, monkeypatch):
     adapt(asked, again.append)
     assert "fold 1/2" not in again
     assert "fold 2/2" in again
+    assert not any("finished fold" in line for line in again)
+
+
+def test_folds_of_another_seed_are_given_up_with_a_word(tmp_path, base, monkeypatch):
+    asked = request(tmp_path, write_set(tmp_path / "set"), base, SMALL)
+    kept = tmp_path / "own.training" / adaptation.STATE
+    kept.parent.mkdir()
+    kept.write_text(json.dumps({"of": "another", "folds": {"0": [0.5]}}))
+    monkeypatch.setattr(adaptation._Run, "_trained", Mock(side_effect=InterruptedError))
+    said = []
+    with pytest.raises(InterruptedError):
+        adapt(replace(asked, seed=2), said.append)
+    (line,) = [line for line in said if "finished fold" in line]
+    assert line.startswith(
+        f"warning: {kept.parent} keeps 1 finished fold of another seed, recipe, model or other cells"
+    )
+    assert json.loads(kept.read_text())["folds"] == {"0": [0.5]}, "until the first fold is done"
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="no folder here that nobody may write")

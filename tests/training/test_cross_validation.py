@@ -164,3 +164,21 @@ def test_slides_that_read_the_same_are_one_group(
     cross_validate(request_for(three_slides, tmp_path / "out"), RECIPE, said.append)
     assert held == [("A and a", {"A", "a"}), ("c", {"c"})]
     assert "'A' and 'a' read the same" in said[0]
+
+
+def test_donors_that_some_cells_of_a_slide_name_make_no_second_group(
+    three_slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = three_slides.read_text().splitlines()
+    named = [f"{line},D{line[-1]}" if i % 2 else f"{line}," for i, line in enumerate(lines[1:])]
+    three_slides.write_text("\n".join([f"{lines[0]},donor", *named]) + "\n")
+    held: list[tuple[str, set[str], set[str]]] = []
+
+    def watched(self, group, rest, held_out):
+        held.append((group, {cell.slide for cell in rest}, {cell.slide for cell in held_out}))
+        return []
+
+    monkeypatch.setattr(cross_validation._Folds, "fold", watched)
+    cross_validate(request_for(three_slides, tmp_path / "out"), RECIPE, lambda _: None)
+    assert [(group, slides) for group, _, slides in held] == [("Da", {"a"}), ("Db", {"b"}), ("Dc", {"c"})]
+    assert all(not rest & slides for _, rest, slides in held)

@@ -1,13 +1,15 @@
 """MODEL_DIR.training: a command removes what it wrote there, and nothing else, whoever made the folder."""
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
 
-from mnbatch.errors import StorageError
+from mnbatch.errors import StorageError, TrainingError
+from mnbatch.files import storage_error
 from mnbatch.training import adaptation, checkpoint
-from mnbatch.training.kept_folder import folder_beside
+from mnbatch.training.kept_folder import folder_beside, full_disk_told
 
 OURS = {
     "train": (
@@ -81,3 +83,24 @@ def test_tensors_that_a_kill_left_without_a_record_can_be_given_up(tmp_path: Pat
     checkpoint.KEPT.check(folder)
     checkpoint.KEPT.remove(folder)
     assert not folder.exists()
+
+
+def full() -> OSError:
+    return OSError(errno.ENOSPC, "No space left on device", "x")
+
+
+@pytest.mark.parametrize("error", [full(), storage_error(full(), "x"), RuntimeError("write (os error 28)")])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_full_disk_says_what_this_command_keeps(tmp_path: Path, error: Exception, there: bool) -> None:
+    place = tmp_path / ("" if there else "none")
+    with pytest.raises(StorageError, match="is full") as told, full_disk_told(place, "the folds are kept"):
+        raise error
+    end = "the folds are kept." if there else "nothing is kept yet, so it starts anew."
+    assert told.value.next_step == f"Free some space and run the same command again; {end}"
+
+
+@pytest.mark.parametrize("error", [TrainingError("a", "b"), PermissionError(errno.EACCES, "no", "x"), ValueError("v")])
+def test_other_errors_stay_what_they_are(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)) as told, full_disk_told(tmp_path, "all is kept"):
+        raise error
+    assert told.value is error

@@ -237,3 +237,36 @@ def test_one_slide_cannot_be_divided(crop_folder, tmp_path):
     table.write_text("\n".join(["file,mn_count,slide", *rows]))
     with pytest.raises(TrainingError, match="1 donors or slides in all"):
         train_model(Request(table, tmp_path / "m", init="random", device="cpu"), TINY, lambda line: None)
+
+
+def table_of(folder, name, files, donors):
+    rows = [
+        f"{file},{'mn' if file.startswith('mn') else 'nomn'},{donor}" for file, donor in zip(files, donors, strict=True)
+    ]
+    (folder / name).write_text("\n".join(["file,label,donor", *rows]) + "\n")
+    return folder / name
+
+
+def test_a_person_in_both_tables_is_said_and_stands_on_the_card(crop_folder, tmp_path):
+    files = [[f"{label}/{i}.png" for label in ("mn", "nomn") for i in part] for part in (range(4), range(4, 8))]
+    training = table_of(crop_folder, "train.csv", files[0], ["D0", "D1"] * 4)
+    validation = table_of(crop_folder, "validation.csv", files[1], ["d0", "D2"] * 4)
+    said: list[str] = []
+    request = Request(training, tmp_path / "model", validation, init="random", threads=1, device="cpu")
+    short = TINY.model_copy(update={"epochs": 1, "cells_per_epoch": 8, "synthetic_cells": 4})
+    card = train_model(request, short, said.append)
+    told = "4 of 8 validation cells are of donors or slides that training cells are of, too (D0 and d0)"
+    assert any(line.startswith(f"warning: {told}") for line in said)
+    assert told in card.limitations
+
+
+def test_a_full_disk_in_a_training_speaks_of_no_slides(crop_folder, tmp_path, monkeypatch):
+    import errno
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "x")
+
+    monkeypatch.setattr("mnbatch.training.training_run.train_model", full)
+    done = mnbatch("train", str(crop_folder), "--out", str(tmp_path / "m"), "--init", "random", "--device", "cpu")
+    assert "nothing is kept yet, so it starts anew" in done.stderr
+    assert "slides" not in done.stderr

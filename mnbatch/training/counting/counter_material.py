@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mnbatch.assay.cells import Stain
 from mnbatch.evaluation.labelled_cells import LabelledCell, UInt8Array
+from mnbatch.evaluation.people import people_of
 from mnbatch.imaging.preparation import Preparation, prepare_crop
 from mnbatch.imaging.stain_recognition import recognise_stain, slide_stain
 from mnbatch.training import synthetic_cells
@@ -51,14 +52,15 @@ class Own:
     def of_stain(self, stains: tuple[str, ...], with_mn_only: bool) -> Iterator[tuple[UInt8Array, int, str]]:
         """Counted cells of donors (or slides) of these stains."""
         members: dict[str, list[int]] = defaultdict(list)
-        for place, cell in enumerate(self.cells):
-            members[cell.group].append(place)
+        people = people_of(self.cells).names
+        for place, name in enumerate(people):
+            members[name].append(place)
         served = {
             g for g, places in members.items() if slide_stain([self._stain_of_cell(i) for i in places[:SEEN]]) in stains
         }
-        for place, (cell, crop) in enumerate(zip(self.cells, self.crops, strict=True)):
-            if cell.n_mn is not None and (cell.n_mn or not with_mn_only) and cell.group in served:
-                yield crop, cell.n_mn, cell.group or f"#{place}"
+        for place, (cell, crop, name) in enumerate(zip(self.cells, self.crops, people, strict=True)):
+            if cell.n_mn is not None and (cell.n_mn or not with_mn_only) and name in served:
+                yield crop, cell.n_mn, name or f"#{place}"
 
     def _stain_of_cell(self, place: int) -> Stain:
         return recognise_stain(self.crops[place])

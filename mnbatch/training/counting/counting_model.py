@@ -14,13 +14,21 @@ from scipy.special import expit
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.count_figures import Counted, called_counts, confusion, error_interval, mean_absolute_error
-from mnbatch.evaluation.labelled_cells import LabelledCell, UInt8Array, load_crops, split_cells, told_cells
+from mnbatch.evaluation.labelled_cells import (
+    LabelledCell,
+    UInt8Array,
+    in_both,
+    load_crops,
+    people_in_both,
+    split_cells,
+    told_cells,
+)
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.inference.network_features import Described, describe, stream_network
 from mnbatch.training.counting.counter_fit import PRIOR, Counts, Features, Ratio, fit_ratio, prior_weights
 from mnbatch.training.counting.counter_material import Material, Own, Source
-from mnbatch.training.held_out_groups import held_out_together
+from mnbatch.training.held_out_groups import tell_people
 from mnbatch.training.training_pools import Sources
 
 # What the card of a counting model says: how the counter was fitted, and how good its counts are.
@@ -236,8 +244,12 @@ def counted_cells(request: ExtendRequest, say: Say) -> tuple[list[LabelledCell],
     cells = told_cells(request.data, say, request.options)
     if request.validation is not None:
         held_out = told_cells(request.validation, say, request.options)
+        for flattering in (in_both(cells, held_out), people_in_both(cells, held_out)):
+            if flattering:
+                say(f"warning: {flattering}")
     else:
-        cells, held_out = split_cells(held_out_together(cells, say), request.validation_share, request.seed)
+        tell_people(cells, say)
+        cells, held_out = split_cells(cells, request.validation_share, request.seed)
     for part, where in ((cells, request.data), (held_out, request.validation or request.data)):
         if not any(cell.n_mn for cell in part):
             raise TrainingError(

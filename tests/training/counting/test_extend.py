@@ -223,6 +223,13 @@ def test_slides_that_read_the_same_are_held_out_together(labels, tmp_path):
         assert any("'S0' and 's0' read the same" in line for line in said)
 
 
+def test_slides_and_pictures_in_both_tables_are_said(labels, tmp_path):
+    said: list[str] = []
+    counted_cells(ExtendRequest(tmp_path, labels, tmp_path, labels), said.append)
+    assert any("validation cells are training cells, too" in line for line in said)
+    assert any("validation cells are of donors or slides that training cells are of, too" in line for line in said)
+
+
 def test_a_network_that_cannot_count_is_refused(labels, tmp_path, monkeypatch):
     monkeypatch.setitem(ARCHITECTURES, "dense", Dense)
     write_model_directory(tmp_path / "dense", Dense(), fields(architecture="dense"))
