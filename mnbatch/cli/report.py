@@ -18,12 +18,16 @@ def report(
     gallery: Annotated[
         int | None,
         typer.Option(
-            min=0, max=5000, help="Cells a page shows in each part of the gallery; otherwise as in the last run."
+            min=0,
+            max=5000,
+            help="Cells a page shows in each part of the gallery; otherwise as in the last plan or run.",
         ),
     ] = None,
     min_cells: Annotated[
         int | None,
-        typer.Option(min=0, help="A donor with fewer BN cells is `insufficient`; otherwise as in the last run."),
+        typer.Option(
+            min=0, help="A donor with fewer BN cells is `insufficient`; otherwise as in the last plan or run."
+        ),
     ] = None,
     validation: Annotated[
         Path | None,
@@ -39,11 +43,15 @@ def report(
     ] = None,
     geojson: Annotated[
         bool | None,
-        typer.Option("--geojson/--no-geojson", help="Cells of fields for QuPath; otherwise as in the last run."),
+        typer.Option(
+            "--geojson/--no-geojson", help="Cells of fields for QuPath; otherwise as in the last plan or run."
+        ),
     ] = None,
     label_masks: Annotated[
         bool | None,
-        typer.Option("--label-masks/--no-label-masks", help="Label images of fields; otherwise as in the last run."),
+        typer.Option(
+            "--label-masks/--no-label-masks", help="Label images of fields; otherwise as in the last plan or run."
+        ),
     ] = None,
     contact_sheet: Annotated[
         bool, typer.Option("--contact-sheet", help="Also write slides/<id>/contact-sheet.png, for slides and talks.")
