@@ -319,7 +319,7 @@ TEXTS: dict[str, str] = {
     "waits-changed": "it changed while it was read",
     "waits-unfinished": "copies that are not finished by their names are in its place: {count} ({file})",
     "came-meanwhile": (
-        "its count is without {count} of its images, which came while the run went on ({file}); the next run scores it "
+        "{count} of its files came while the run went on and are not in its count ({file}); the next run scores it "
         "again"
     ),
     "waits-do": "Nothing if it is still being written or copied: the next run looks again.",

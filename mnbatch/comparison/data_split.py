@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.errors import TrainingError
-from mnbatch.evaluation.labelled_cells import LabelledCell, content_of, distinct_cells, read_labels
+from mnbatch.evaluation.labelled_cells import LabelledCell, content_of, distinct_cells, only_one_person, read_labels
 from mnbatch.evaluation.people import People, people_of
 
 Integers = npt.NDArray[np.intp]
@@ -102,6 +102,8 @@ def split_in_three(labels: Bools, units: Sequence[str], seed: int) -> tuple[Inte
     for place, unit in enumerate(units):
         members[unit].append(place)
     names = sorted(members)
+    if len(names) == 1:
+        raise only_one_person(len(units), names[0].removeprefix("group "))
     rng = np.random.default_rng([seed, 1])
     best: tuple[float, list[list[int]]] | None = None
     for _ in range(_ORDERS):

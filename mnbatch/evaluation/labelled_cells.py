@@ -25,7 +25,7 @@ from mnbatch.imaging.copied_names import copies_among
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.readers import read_cells
 from mnbatch.intake import is_there, read_bytes, reason, short
-from mnbatch.spelled_numbers import SpellingError, count_of, spoiled_name
+from mnbatch.spelled_numbers import SpellingError, count_of, decimal_of, spoiled_name
 
 # Labelled crops from folders `mn/` and `nomn/` or a CSV: checked before time is spent, read as `run` reads them.
 
@@ -34,6 +34,9 @@ UInt8Array = npt.NDArray[np.uint8]
 
 FOLDERS = {"mn": True, "nomn": False}
 COUNTS = ("mn_count", "n_mn")
+LEAST_PROBABILITY = 1e-6
+"""Of drawing a cell: no slide has so many cells that it could be less."""
+
 YES, NO = {"mn", "1", "true", "yes"}, {"nomn", "0", "false", "no"}
 
 
@@ -185,10 +188,11 @@ def _chance(row: dict[str, str], data: Path, number: int) -> float:
     """The cell's inclusion probability; 1 where the line has none."""
     text = (row.get("inclusion_probability") or "").strip()
     try:
-        chance = float(text) if text else 1.0
-    except ValueError:
+        # No probability has thousands, so a point or a comma is that of the decimals whatever the table's separator is.
+        chance = decimal_of(text, ",", "inclusion_probability") if text else 1.0
+    except SpellingError:
         chance = math.nan
-    if not 0 < chance <= 1:
+    if not LEAST_PROBABILITY <= chance <= 1:
         raise TrainingError(
             f"{data}, line {number}: {short(text)!r} is not a probability.",
             "Leave inclusion_probability as `mnbatch review export` wrote it, or take the column out.",
@@ -239,9 +243,19 @@ def split_cells(
     while order and len(validation) < share * len(cells):
         validation += groups[order.pop()]
     training = [cell for name in order for cell in groups[name]]
+    if len(groups) == 1:
+        raise only_one_person(len(cells), names[0])
     for part, word in ((training, "training"), (validation, "validation")):
         checked_classes(part, f"The {word} part ({len(groups)} donors or slides in all)")
     return training, validation
+
+
+def only_one_person(cells: int, name: str) -> TrainingError:
+    """What is said where nothing can be divided."""
+    return TrainingError(
+        f"All {cells} cells are of one person or slide ({short(name)}), which is never divided into parts.",
+        "Add cells of other donors, or write the donor (else the slide) for every cell.",
+    )
 
 
 def load_crops(cells: Sequence[LabelledCell], preparation: Preparation) -> tuple[UInt8Array, npt.NDArray[np.bool_]]:

@@ -28,11 +28,13 @@ class Units:
         name: "cell", or what a cluster is: "donor", "slide", or a group column.
         index: cluster number of each cell, (n,); None where cells are drawn.
         count: number of clusters, or of cells.
+        only: what all cells are of; "" where they are of several, or nothing is known of them.
     """
 
     name: str
     index: Integers | None
     count: int
+    only: str = ""
 
     @property
     def method(self) -> str:
@@ -44,6 +46,11 @@ class Units:
     @property
     def warning(self) -> str:
         """Why the intervals should not be trusted too much, or ""."""
+        if self.only:
+            return (
+                f"All cells are of one {self.only}: intervals are over cells, say nothing of other people or slides, "
+                "and are probably too narrow."
+            )
         if self.index is None or self.count >= FEW_CLUSTERS:
             return ""
         return f"Intervals come from only {self.count} clusters ({self.name}); they are probably too narrow."
@@ -54,7 +61,7 @@ def units_of(names: Sequence[str], what: str) -> Units:
     keys = [name or f"\0{number}" for number, name in enumerate(names)]
     distinct, index = np.unique(np.array(keys, dtype=object), return_inverse=True)
     if not any(names) or len(distinct) < 2:
-        return Units("cell", None, len(names))
+        return Units("cell", None, len(names), what if any(names) else "")
     return Units(what, index.astype(np.intp), len(distinct))
 
 

@@ -37,7 +37,8 @@ def difference(path: str, size: int, mtime_ns: int) -> str:
         return ""
     known = size or mtime_ns
     if known and (found.size != size or abs(found.mtime_ns - mtime_ns) > CLOCK_STEP * 1e9):
-        return f"has {_said(found.size, found.mtime_ns)}, not {_said(size, mtime_ns)}"
+        hint = "; was it copied without its time?" if found.size == size else ""
+        return f"has {_said(found.size, found.mtime_ns)}, not {_said(size, mtime_ns)}{hint}"
     return ""
 
 

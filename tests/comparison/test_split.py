@@ -100,3 +100,9 @@ def test_digest_follows_content_and_labels_not_place(crops, tmp_path):
     with crops.open("w", newline="") as stream:
         csv.writer(stream).writerows(rows)
     assert read_data(crops).digest != before
+
+
+def test_cells_of_one_person_are_refused_with_that_reason():
+    """It said that the validation part lacks cells of both classes, which nobody can add to one person."""
+    with pytest.raises(TrainingError, match=r"All 40 cells are of one person or slide \(D1 and D2\)"):
+        split_in_three(np.arange(40) % 4 == 0, ["group D1 and D2"] * 40, 1)

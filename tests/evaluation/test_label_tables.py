@@ -48,3 +48,17 @@ def test_labels_are_the_same_in_every_spelling(table, text):
 def test_labels_that_can_be_read_otherwise_are_refused_with_their_line(table, text, words):
     with pytest.raises(TrainingError, match=words):
         read_labels(table(text))
+
+
+@pytest.mark.parametrize(
+    ("spelled", "chance"), [("0.13", 0.13), ("0,13", 0.13), ("1.000", 1.0), ("0,125", 0.125), ("", 1)]
+)
+def test_probabilities_of_a_spreadsheet_have_points_or_commas(table, spelled, chance):
+    cells = read_labels(table(f"file;label;inclusion_probability\na.png;mn;{spelled}\nb.png;nomn;1\n"))
+    assert cells[0].chance == chance
+
+
+@pytest.mark.parametrize("text", ["0", "1.2", "nan", "1e-300", "0.0000001", "12%", "often"])
+def test_what_is_no_probability_is_refused(table, text):
+    with pytest.raises(TrainingError, match=r"line 2: .* is not a probability"):
+        read_labels(table(f"file,label,inclusion_probability\na.png,mn,{text}\nb.png,nomn,1\n"))

@@ -89,7 +89,7 @@ def test_split_never_divides_a_donor_and_repeats_for_a_seed():
 
 def test_split_of_a_single_slide_is_refused():
     cells = [LabelledCell(Path(f"{n}.png"), n % 2 == 0, slide="only") for n in range(10)]
-    with pytest.raises(TrainingError, match="1 donors or slides"):
+    with pytest.raises(TrainingError, match=r"All 10 cells are of one person or slide \(only\)"):
         split_cells(cells, 0.2, seed=0)
 
 

@@ -34,8 +34,11 @@ def test_cells_without_a_name_are_clusters_of_their_own():
     assert units_of(["A", "A", "", ""], "slide").count == 3
 
 
-def test_a_single_cluster_falls_back_to_cells():
-    assert units_of(["A"] * 20, "slide").index is None
+def test_a_single_cluster_falls_back_to_cells_and_says_so():
+    units = units_of(["A"] * 20, "slide")
+    assert units.index is None
+    assert "All cells are of one slide" in units.warning
+    assert units_of([""] * 20, "slide").warning == ""
 
 
 def test_cluster_interval_covers_what_the_cell_interval_misses():

@@ -47,13 +47,13 @@ def test_images_that_come_during_a_run_are_said_and_scored_by_the_next(settings,
     (waits,) = outcome.waiting
     assert outcome.exit_code == 0
     assert len(outcome.scored) == 4
-    (said,) = (warning for warning in progress.warnings if "which came" in warning)
-    assert said.startswith("B: its count is without 1 of its images")
+    (said,) = (warning for warning in progress.warnings if "came while the run" in warning)
+    assert said.startswith("B: 1 of its files came while the run went on")
     assert "D1/B/late.png" in said
     slides = {(row["donor"], row["slide"]): row for row in rows(out, "slides.csv")}
-    assert "without 1 of its images" in slides["D1", "B"]["warnings"]
-    assert "without 1 of its images" in slides["D1", "B"]["light_reasons"]
-    assert "without 1 of its images" not in slides["D1", "A"]["warnings"]
+    assert "1 of its files came" in slides["D1", "B"]["warnings"]
+    assert "1 of its files came" in slides["D1", "B"]["light_reasons"]
+    assert "1 of its files came" not in slides["D1", "A"]["warnings"]
     donors = {row["donor"]: row for row in rows(out, "donors.csv")}
     assert f"Newer files of these slides wait to be scored: {waits}" in donors["D1"]["light_reasons"]
     assert donors["D1"]["light"] != "green"
@@ -68,7 +68,7 @@ def test_images_that_come_during_a_run_are_said_and_scored_by_the_next(settings,
     assert record is not None
     assert (record.cells, record.waiting) == (CELLS + 1, None)
     assert not out_status(out).waiting
-    assert all("images" not in row["warnings"] for row in rows(out, "slides.csv"))
+    assert all("came while" not in row["warnings"] for row in rows(out, "slides.csv"))
 
 
 def test_a_job_of_a_plan_looks_again_too(settings, export: Path, models, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_job_of_a_plan_looks_again_too(settings, export: Path, models, tmp_pat
     progress = ScannerGoesOn(export / "D1" / "B")
     done = score_planned(out, plan, Share(token="n"), progress)
     assert (len(done.scored), done.exit_code) == (4, 0)
-    assert sum("which came while" in warning for warning in progress.warnings) == 1
+    assert sum("came while the run" in warning for warning in progress.warnings) == 1
     (known,) = out_status(out).waiting
     assert "D1/B/late.png" in known.reason
 
@@ -122,10 +122,10 @@ def test_under_codes_no_name_is_said(settings, export: Path, tmp_path: Path, lay
     progress = ScannerGoesOn(export / "Quuxberg" / "B")
     outcome = run(settings(pseudonymise=True, layout=layout), progress)
     (waits,) = outcome.waiting
-    (said,) = (warning for warning in progress.warnings if "which came" in warning)
+    (said,) = (warning for warning in progress.warnings if "came while the run" in warning)
     assert said.startswith(f"{waits}: ")
     text = (tmp_path / "out" / "slides.csv").read_text(encoding="utf-8-sig")
-    assert "without 1 of its images" in text
+    assert "1 of its files came" in text
     assert not {"Quuxberg", "late"} & set(said.replace("/", " ").split())
     assert "Quuxberg" not in text
     assert "late.png" not in text
