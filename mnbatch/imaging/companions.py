@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
+from collections.abc import MutableMapping
 
 from mnbatch.imaging.entries import is_folder, what_is
 from mnbatch.imaging.formats.size_limits import MAX_COMPANIONS
@@ -20,6 +21,18 @@ _MASK_FOLDER = re.compile(
 )
 _MASK_EXTENSIONS = ("tif", "tiff", "png")
 _LARGEST_INDEX = 1 << 20
+_DATA_FOLDERS = (
+    (re.compile(r"(?P<of>.+)"), (".mrxs", ".vms", ".vmu", ".xlef", ".sldy")),
+    (re.compile(r"_(?P<of>.+)_"), (".vsi",)),
+    (re.compile(r"(?P<of>.+)\.files"), ("",)),
+    (re.compile(r"(?P<of>.+)\.dir"), (".sldy",)),
+    (re.compile(r"(?P<of>.+)[-_. ](?:files|dateien|fichiers|archivos|file)"), (".htm", ".html", ".xhtml", ".dzi")),
+)
+"""How folders of data are called -> what the name of the file has behind the part that is called `of`."""
+
+_WITH_DATA_FOLDERS = frozenset(
+    ("mrxs", "vms", "vmu", "xlef", "sldy", "vsi", "oif", "oir", "htm", "html", "xhtml", "dzi")
+)
 
 
 def field_of_mask(name: str) -> str | None:
@@ -70,23 +83,41 @@ def dicom_files(folder: str) -> list[str]:
     return [name for name in _files_in(folder) if name.lower().endswith(".dcm") and "/." not in name]
 
 
-def belongs_to_file_above(root: str | os.PathLike[str], folder: str) -> bool:
+def belongs_to_file_above(
+    root: str | os.PathLike[str], folder: str, owners: MutableMapping[str, frozenset[str]]
+) -> bool:
     """Whether a folder, or one around it, holds the data of a file next to it (`S1/` of `S1.mrxs`, `_a_` of `a.vsi`).
+
+    Only of formats that keep their data in a folder: a table or report with a slide's name (`S1.csv`) owns nothing.
 
     Args:
         root: the export.
         folder: relative to it, with forward slashes.
+        owners: files that may have such folders, by the folder that they are in; filled here, so that a folder of
+            thousands of others is listed once.
     """
-    parts = folder.split("/")
+    parts = folder.casefold().split("/")
     for depth, name in enumerate(parts):
-        try:
-            beside = os.listdir(os.path.join(root, *parts[:depth]))
-        except OSError:
-            continue
-        owners = {name.strip("_"), name.removesuffix(".files"), name.removesuffix("_files")}
-        if any(other in owners - {name} or other.rpartition(".")[0] in owners for other in beside):
+        around = "/".join(folder.split("/")[:depth])
+        if around not in owners:
+            owners[around] = _owners_in(os.path.join(root, around))
+        if owners[around] and not owners[around].isdisjoint(_owners_of(name)):
             return True
     return False
+
+
+def _owners_in(folder: str) -> frozenset[str]:
+    try:
+        names = [name.casefold() for name in os.listdir(folder)]
+    except OSError:
+        return frozenset()
+    return frozenset(name for name in names if name.rpartition(".")[2] in _WITH_DATA_FOLDERS)
+
+
+def _owners_of(name: str) -> list[str]:
+    """Names of the files whose data a folder may hold by its name, which is in lower case."""
+    found = [match["of"] + end for pattern, ends in _DATA_FOLDERS if (match := pattern.fullmatch(name)) for end in ends]
+    return [owner for owner in found if owner != name]
 
 
 def _files_in(folder: str) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Collection
 
 from mnbatch.assay.cells import SourceFile
 from mnbatch.assay.field_records import InputKind
@@ -29,7 +31,8 @@ VENDOR_FORMATS: dict[str, str] = {
         ("btf", "tf8", "jp2", "j2k", "jpx", "jxl", "jxr", "gif", "webp", "dng", "heic", "avif"), "other software"
     ),
     **dict.fromkeys(("jfif", "jpe", "pgm", "ppm", "pnm", "tga", "pcx", "psd", "xcf"), "other software"),
-    **dict.fromkeys(("zip", "7z", "rar", "tar", "tgz", "gz", "bz2", "xz", "zst"), "an archive"),
+    **dict.fromkeys(("zip", "zipx", "7z", "rar", "tar", "tgz", "tbz", "tbz2", "txz", "tlz", "tzst"), "an archive"),
+    **dict.fromkeys(("gz", "bz2", "xz", "zst", "lz4", "lzma", "z"), "an archive"),
 }
 """Extension -> who writes it. Those of `VENDORS` are read as fields where their reader is installed.
 Index files beside images (`.nd`, `.xdce`, `.xml`) are none."""
@@ -50,8 +53,13 @@ _STEPS = {
 
 ARCHIVES = frozenset(extension for extension, maker in VENDOR_FORMATS.items() if maker == "an archive")
 CAMERAS = frozenset(extension for extension, maker in VENDOR_FORMATS.items() if maker == "a camera")
-PACKED_FILES = ("gz", "bz2", "xz", "zst")
+PACKED_FILES = ("gz", "bz2", "xz", "zst", "lz4", "lzma", "z")
 """Archives of one file; what is in it is told by the name (`a.tif.gz`)."""
+
+_PARTS = re.compile(
+    rf".+\.(?:(?:{'|'.join(sorted(ARCHIVES))})\.[0-9]{{2,3}}|[zr][0-9]{{2}})", re.IGNORECASE | re.DOTALL
+)
+"""Names of an archive that was cut into files: `S1.zip.001`, `S1.7z.002`, `S1.z01`, `S1.r00`."""
 
 NAMELESS = "nameless"
 """An image by its content, in a file whose name has no extension of images, as DICOM files often have."""
@@ -98,6 +106,8 @@ def what_it_is(name: str, kind: InputKind) -> str:
     extension = extension_of(name)
     if extension in readable_field_files():
         return "" if kind == "fields" else "fields"
+    if is_part_of_archive(name):
+        return "vendor"
     if extension in VENDOR_FORMATS:
         return "vendor" if extension not in PACKED_FILES or packs_image(name) else ""
     if kind != "wsi" and extension in WHOLE_SLIDES:
@@ -105,6 +115,16 @@ def what_it_is(name: str, kind: InputKind) -> str:
     if kind == "wsi" and extension in EXTENSIONS and extension not in ("tif", "tiff"):
         return "pictures"
     return ""
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file is an archive, a part of one, or packed, by its name."""
+    return extension_of(name) in ARCHIVES or is_part_of_archive(name)
+
+
+def is_part_of_archive(name: str) -> bool:
+    """Whether a file is a part of an archive that was cut into several, by its name."""
+    return _PARTS.fullmatch(name) is not None
 
 
 def packs_image(name: str) -> bool:
@@ -118,23 +138,27 @@ def is_hidden_image(path: str, kind: InputKind) -> bool:
 
     Other files of formats that are not read are of another kind than the images beside them, and can be left out.
     """
-    return extension_of(path) in ARCHIVES or not what_it_is(path.rpartition("/")[2], kind)
+    name = path.rpartition("/")[2]
+    return is_archive(name) or not what_it_is(name, kind)
 
 
 def is_one_of_many(name: str, what: str) -> bool:
     """Whether a slide has many such files, so that those of a folder are one slide."""
-    return what in ("pictures", NAMELESS) or extension_of(name) in _PER_FIELD
+    return what in ("pictures", NAMELESS) or extension_of(name) in _PER_FIELD or is_part_of_archive(name)
 
 
-def refusal(files: list[SourceFile], images: int, kind: InputKind) -> tuple[Reason, Reason]:
+def refusal(
+    files: list[SourceFile], images: int, kind: InputKind, packed: Collection[str] = ()
+) -> tuple[Reason, Reason]:
     """Why a slide with such files is failed, and what a person can do.
 
     Args:
         files: of other formats or kinds.
         images: of the export's kind beside them.
+        packed: paths of those that are archives by their content, whatever their names.
     """
     whats = {what_it_is(file.path, kind) for file in files}
-    hidden = _how_hidden(files, kind)
+    hidden = _how_hidden(files, kind, packed)
     seen = _described(files)
     if images:
         code = f"{hidden}-beside" if hidden else "mixed-files"
@@ -158,11 +182,11 @@ def refusal(files: list[SourceFile], images: int, kind: InputKind) -> tuple[Reas
 _HIDDEN_ALONE = {"packed": "archive-files", "misnamed": "nameless-files", "hidden": "hidden-files"}
 
 
-def _how_hidden(files: list[SourceFile], kind: InputKind) -> str:
+def _how_hidden(files: list[SourceFile], kind: InputKind, by_content: Collection[str]) -> str:
     """How all of these hold images: packed, misnamed, or hidden in one or the other way; "" where not all do."""
     if not all(is_hidden_image(file.path, kind) for file in files):
         return ""
-    packed = [extension_of(file.path) in ARCHIVES for file in files]
+    packed = [is_archive(file.path.rpartition("/")[2]) or file.path in by_content for file in files]
     return "packed" if all(packed) else "hidden" if any(packed) else "misnamed"
 
 

@@ -21,6 +21,7 @@ _SYSTEM = re.compile(
     r"@recycle|@recently-snapshot|@eadir|@tmp|@sharebin|@sharesnap|@appstore|@database|@syno.*|"
     r"[#~.@_]snapshots?|@gmt-[-.0-9]+|__macosx|network trash folder|temporary items|trashes|trash-[0-9]+|"
     r"system volume information|lost\+found|found\.[0-9]{3}|~\$.*|"
+    r"_gsdata_|windowsimagebackup|\$extend|lost\.dir|msdownld\.tmp|"
     r".*[@.]synoeastream|.*@synoresource|synophoto_.*|syno(?:index|video)_.*",
     re.IGNORECASE | re.DOTALL,
 )

@@ -26,12 +26,12 @@ from mnbatch.imaging.companions import (
 )
 from mnbatch.imaging.copied_names import copies_among, is_copy_folder, is_small_version
 from mnbatch.imaging.entries import What, is_link_to_nowhere, lost_link_above, what_is
-from mnbatch.imaging.first_bytes import NO_IMAGES, explained_among, is_nameless, look_at
+from mnbatch.imaging.first_bytes import NO_IMAGES, explained_among, look_at
 from mnbatch.imaging.foreign_files import (
-    ARCHIVES,
     CAMERAS,
     NAMELESS,
     extension_of,
+    is_archive,
     is_hidden_image,
     is_one_of_many,
     readable_field_files,
@@ -59,7 +59,7 @@ from mnbatch.imaging.litter import (
     litter_reason,
     overviews_among,
 )
-from mnbatch.imaging.packed_images import what_is_packed
+from mnbatch.imaging.packed_images import Packed, what_is_packed
 from mnbatch.imaging.settling import UNFINISHED_SECONDS, unfinished_since
 
 _RANK = {extension: rank for rank, extension in enumerate((*WHOLE_SLIDES, *EXTENSIONS, *FIELD_FILES))}
@@ -80,6 +80,14 @@ UNREAD = "a folder where the layout has a slide, with files of which none is rea
 HIDDEN_IMAGES = "packed or misnamed images beside those of their slide, left out as --input says"
 """Why a file is said that may be more of a slide which was counted without it."""
 
+TOO_LARGE = "an archive that is too large to look through, with no image in the part that was"
+"""Why an archive is said that may hold images further on."""
+
+_WHY_NOT_UNPACKED: dict[Packed, str] = {
+    "copies": "an archive of what lies beside it, which is not unpacked",
+    "nothing": "an archive without images, which is not unpacked",
+    "too large": TOO_LARGE,
+}
 _NO_IMAGE = "not an image file by its extension"
 _UNKNOWN = "not known by its extension: it is looked at"
 _FOREIGN = "of a format or kind that is not read: a slide that is failed"
@@ -131,7 +139,7 @@ class _Listing:
 
     def images(self) -> set[str]:
         """Names of what holds images here, with and without their extensions."""
-        names = [entry.name for entry in (*self.files, *self.foreign) if extension_of(entry.name) not in ARCHIVES]
+        names = [entry.name for entry in (*self.files, *self.foreign) if not is_archive(entry.name)]
         return {*names, *(field_stem(name) for name in names), *(name.rpartition(".")[0] for name in names)} - {""}
 
 
@@ -160,6 +168,9 @@ class Walk:
         self._open: dict[str, _Group] = {}
         self._above: dict[str, dict[str, str]] = {}
         self._misplaced: list[_Group] = []
+        self._packed: set[str] = set()
+        self._owners: dict[str, frozenset[str]] = {}
+        self._with_images: dict[str, bool] = {}
         self._placed = False
         self.unfitting = 0
 
@@ -210,7 +221,7 @@ class Walk:
         if group.foreign and group.files and self._stated:
             group.skipped += [self._skip(file.path, self._why_left_out(file)) for file in group.foreign]
         elif group.foreign:
-            refused = refusal(group.foreign, len(group.files), self._kind)
+            refused = refusal(group.foreign, len(group.files), self._kind, self._packed)
             if group.files:
                 group.companions += [Companion(group.files[0].path, file) for file in group.foreign]
             group.files = group.files or group.foreign
@@ -281,31 +292,56 @@ class Walk:
     def _look_into_archives(self, folder: str, listing: _Listing) -> None:
         """Leave out those that hold no image, or only what lies unpacked beside them."""
         beside = listing.images()
-        for entry in [entry for entry in listing.foreign if extension_of(entry.name) in ARCHIVES]:
-            packed = what_is_packed(entry.path, beside)
+        for entry in [entry for entry in listing.foreign if is_archive(entry.name)]:
+            packed = what_is_packed(entry.path, beside, os.fspath(self.root))
             if packed != "images":
                 listing.foreign.remove(entry)
-                reason = "an archive of what lies beside it" if packed == "copies" else "an archive without images"
-                listing.skipped.append(self._skip(_join(folder, entry.name), f"{reason}, which is not unpacked"))
+                listing.skipped.append(self._skip(_join(folder, entry.name), _WHY_NOT_UNPACKED[packed]))
 
     def _look_at_unknown(self, folder: str, listing: _Listing) -> None:
         """Files whose names do not say what they hold: images among them are foreign; of others it is noted."""
         beside = listing.images()
-        packed = {entry.name for entry in listing.unknown if extension_of(entry.name) in ARCHIVES}
-        left = packed | explained_among([entry.name for entry in listing.unknown], beside)
+        left = {entry.name for entry in listing.unknown if is_archive(entry.name) or self._is_unfinished(entry)}
+        left |= explained_among([entry.name for entry in listing.unknown], beside)
         contents = look_at([entry for entry in listing.unknown if entry.name not in left])
         # A picture beside a whole slide shows its label or the like, whatever its extension.
         images = ("scan",) if self._kind == "wsi" and listing.files else ("scan", "picture")
+        copied = self._copied(listing, [name for name, content in contents.items() if content in images])
         for entry in listing.unknown:
-            content = contents.get(entry.name)
-            if content in images or (entry.name in packed and what_is_packed(entry.path, beside) == "images"):
+            content, path, why = contents.get(entry.name), _join(folder, entry.name), _NO_IMAGE
+            if content == "archive" or is_archive(entry.name):
+                packed = what_is_packed(entry.path, beside, os.fspath(self.root))
+                why = _WHY_NOT_UNPACKED.get(packed, "")
+            elif content in images:
+                original = copied.get(entry.name)
+                why = f"the same bytes as {original}, which is taken" if original else ""
+            if not why:
                 listing.foreign.append(entry)
+                if content not in images:
+                    self._packed.add(path)
                 continue
             listing.unread = listing.unread or content == "other"
-            listing.skipped.append(self._skip(_join(folder, entry.name), _NO_IMAGE))
+            listing.skipped.append(self._skip(path, why))
             if self._is_unfinished(entry):
                 listing.unfinished.append(entry)
         listing.foreign.sort(key=lambda entry: natural_key(entry.name))
+
+    def _copied(self, listing: _Listing, names: list[str]) -> dict[str, str]:
+        """Backup -> image that is taken and has its bytes (`a.tif.1`, `a.tif_old`, `Kopie von a`).
+
+        Compared are only those that it is named after, as a folder of thousands cannot be compared with itself.
+        """
+        taken = {self._stem(entry.name).casefold(): entry for entry in listing.files}
+        behind = copies_among([name.casefold() for name in names], taken) if taken else {}
+        paths = {entry.name: entry.path for entry in listing.unknown}
+        found: dict[str, str] = {}
+        for name in names if taken else ():
+            folded = name.casefold()
+            stems = (*(folded[:end] for end in range(len(folded), 0, -1)), behind.get(folded, ""))
+            originals = [taken[stem] for stem in stems if stem in taken]
+            same = [original.name for original in originals if _same_bytes(paths[name], original.path)]
+            found |= {name: same[0]} if same else {}
+        return found
 
     def _say_unread(self, folder: str) -> None:
         """A slide's folder whose files are not read as images; unless they belong to a slide or a file above it."""
@@ -315,14 +351,34 @@ class Walk:
         of_slide_above = self.layout.name in PRESETS and place is not None and place.path == above not in self._open
         if self._slide_at(folder) is None and not of_slide_above:
             return
-        if not self._lies_in_slide(folder) and not belongs_to_file_above(self.root, folder):
+        if not self._lies_in_slide(folder) and not belongs_to_file_above(self.root, folder, self._owners):
             self._skip(folder, UNREAD)
 
     def _lies_in_slide(self, folder: str) -> bool:
-        """Whether images of a slide lie directly in a folder around this one."""
+        """Whether images of a slide lie directly in a folder around this one, or in its folder `images`."""
         parts = folder.split("/")
         around = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
-        return any(self._slide_at(one) and holds_images(os.path.join(self.root, one)) for one in around)
+        return any(self._has_images(one) for one in around)
+
+    def _has_images(self, folder: str) -> bool:
+        """Whether a folder is a slide with images; asked of the folder around each of thousands, so it is kept."""
+        if folder not in self._with_images:
+            ways = (folder, *self._folders_of_fields(folder))
+            slide = self._slide_at(folder) is not None
+            self._with_images[folder] = slide and any(holds_images(os.path.join(self.root, way)) for way in ways)
+        return self._with_images[folder]
+
+    def _folders_of_fields(self, folder: str) -> list[str]:
+        """Folders in this one whose images the layout gives to it (`images`, `fields` of a slide of fields)."""
+        if self.layout.name not in PRESETS or self._kind != "fields":
+            return []
+        try:
+            inside = os.listdir(os.path.join(self.root, folder))
+        except OSError:
+            return []
+        ways = [_join(folder, name) for name in inside if name.casefold() in ("images", "fields")]
+        places = [self.layout.place(_join(way, "0.tif"), self.root.name) for way in ways]
+        return [way for way, place in zip(ways, places, strict=True) if place is not None and place.path == folder]
 
     def _slide_at(self, folder: str) -> Place | None:
         """Where images directly in this folder would belong, if to a slide that is the folder."""
@@ -406,7 +462,7 @@ class Walk:
         if what_it_is(name, self._kind):
             return _FOREIGN
         if not self._is_taken(name):
-            return _UNKNOWN if is_nameless(name) or extension_of(name) not in NO_IMAGES else _NO_IMAGE
+            return _NO_IMAGE if extension_of(name) in NO_IMAGES else _UNKNOWN
         return ""
 
     def _why_not_lost(self, entry: os.DirEntry[str], path: str) -> str:
@@ -532,7 +588,7 @@ class Walk:
 
     def _note_unfinished(self, folder: str, listing: _Listing) -> None:
         """Copies that are not finished make their slide wait; one that broke off and left no whole file fails it."""
-        archives = (skipped.path for skipped in listing.skipped if extension_of(skipped.path) in ARCHIVES)
+        archives = (skipped.path for skipped in listing.skipped if is_archive(skipped.path))
         there = {entry.name for entry in (*listing.files, *listing.foreign)}
         there |= {path.rpartition("/")[2] for path in archives}
         for entry in listing.unfinished:

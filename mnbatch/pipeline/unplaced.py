@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from mnbatch.assay.cells import Skipped
-from mnbatch.imaging.walk import EMPTY, HIDDEN_IMAGES, UNFITTING, UNREAD
+from mnbatch.imaging.walk import EMPTY, HIDDEN_IMAGES, TOO_LARGE, UNFITTING, UNREAD
 
 _SHOWN = 3
 
@@ -19,12 +19,14 @@ class Unplaced:
         images: folder -> images in it that the layout has no place for.
         empty: folders without anything.
         unread: folders with files of which none is read as an image.
+        large: archives that are too large to look through.
         hidden: folder -> packed or misnamed images in it that --input leaves out of their slide.
     """
 
     images: Counter[str] = field(default_factory=Counter)
     empty: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    large: list[str] = field(default_factory=list)
     hidden: Counter[str] = field(default_factory=Counter)
 
     def note(self, skipped: Skipped) -> None:
@@ -35,6 +37,8 @@ class Unplaced:
             self.empty.append(skipped.path)
         elif skipped.reason == UNREAD:
             self.unread.append(skipped.path)
+        elif skipped.reason == TOO_LARGE:
+            self.large.append(skipped.path)
         elif skipped.reason == HIDDEN_IMAGES:
             self.hidden[_folder_of(skipped)] += 1
 
@@ -60,12 +64,19 @@ class Unplaced:
                 f"packed or under another extension, and {_be(number)} not counted, as --input says{where}: unpack or "
                 "rename them if they belong to the slide, else take them out"
             )
+        if self.large:
+            number = len(self.large)
+            where = _some(self.large) if named else ""
+            said.append(
+                f"{number} {'archive' if number == 1 else 'archives'}, too large to look through, {_hold(number)} no "
+                f"image in the part that was{where}: unpack what belongs to a slide, and take the rest out"
+            )
         if self.unread:
             number = len(self.unread)
             where = _some(self.unread) if named else ""
             said.append(
                 f"{number} {'folder' if number == 1 else 'folders'} where a slide would be "
-                f"{'holds' if number == 1 else 'hold'} no image that is read{where}: if its files are cells or fields, "
+                f"{_hold(number)} no image that is read{where}: if its files are cells or fields, "
                 "export them as TIFF or PNG; `mnbatch scan EXPORT --explain` names each"
             )
         if self.empty:
@@ -84,6 +95,10 @@ def _folder_of(skipped: Skipped) -> str:
 
 def _be(number: int) -> str:
     return "is" if number == 1 else "are"
+
+
+def _hold(number: int) -> str:
+    return "holds" if number == 1 else "hold"
 
 
 def _some(names: list[str]) -> str:

@@ -6,18 +6,20 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import tarfile
+import unicodedata
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from mnbatch.assay.cells import Skipped, Slide
-from mnbatch.imaging import first_bytes, packed_images
+from mnbatch.imaging import first_bytes, packed_images, walk
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.first_bytes import content_of
 from mnbatch.imaging.packed_images import what_is_packed
-from mnbatch.imaging.walk import HIDDEN_IMAGES, UNREAD
+from mnbatch.imaging.walk import HIDDEN_IMAGES, TOO_LARGE, UNREAD
 from tests.imaging.imaging_helpers import draw_cell, encoded, put, tiff
 
 CELL = tiff(draw_cell(size=24))
@@ -83,6 +85,29 @@ PACKED_CELLS = {
     "more.7z": b"7z\xbc\xaf\x27\x1c",
     "more.rar": b"Rar!",
     "broken.zip": b"PK\3\4",
+    "more.zipx": b"PK\3\4",
+    "more.tbz2": tarred({"cell_0006.tif": CELL}, "w:bz2"),
+    "more.tbz": tarred({"cell_0006.tif": CELL}, "w:bz2"),
+    "more.txz": tarred({"cell_0006.tif": CELL}, "w:xz"),
+    "torn.tgz": bytes(2000),
+    "torn.tar": tarred({"notes.txt": b"text"}) + bytes(2 << 20),
+    "more.zip.001": b"PK\3\4",
+    "more.zip.002": RAW,
+    "more.7z.001": b"7z\xbc\xaf\x27\x1c",
+    "more.z01": b"PK\7\x08PK\3\4",
+    "more.r00": b"Rar!\x1a\7\0",
+    "cell_0006.tif.lz4": b"\x04\x22\x4d\x18",
+    "cell_0006.tif.Z": b"\x1f\x9d",
+    "S1-2": zipped({"cell_0006.tif": CELL}),
+    "S1.backup": zipped({"cell_0006.tif": CELL}),
+    "rest.dat": tarred({"cell_0006.tif": CELL}),
+    "seven": b"7z\xbc\xaf\x27\x1c\0",
+    "rar.img": b"Rar!\x1a\7\0",
+    "one": gzip.compress(CELL),
+    "many.bin": tarred({"cell_0006.tif": CELL}, "w:bz2"),
+    "xz": lzma.compress(CELL),
+    "zstd.dat": b"\x28\xb5\x2f\xfd\0",
+    "lz4.dat": b"\x04\x22\x4d\x18\0",
 }
 
 
@@ -153,6 +178,17 @@ DOCUMENTS = {
     "messages.gz": gzip.compress(b"text"),
     "mac.zip": zipped({"__MACOSX/._a.tif": b"x", "notes.txt": b"text"}),
     "empty.zip": zipped({}),
+    "counts.txt.Z": b"\x1f\x9d",
+    "depth.z": RAW,
+    "state.dat": gzip.compress(RAW),
+    "settings": zipped({"a.xml": b"text"}),
+    "table.xlsx": zipped({"media/a.png": CELL}),
+    "slides.pptx": zipped({"media/a.png": CELL}),
+    "letter.odt": zipped({"media/a.png": CELL}),
+    "tool.jar": zipped({"icon.png": CELL}),
+    "arrays.npz": zipped({"a.npy": RAW}),
+    "book.epub": zipped({"cover.jpg": CELL}),
+    "reader.apk": zipped({"icon.png": CELL}),
 }
 
 
@@ -172,9 +208,46 @@ def test_an_archive_is_not_read_without_end(tmp_path: Path, monkeypatch: pytest.
     for name, content in (("a.zip", zipped(files)), ("a.tar", tarred(files)), ("a.tgz", tarred(files, "w:gz"))):
         path = put(tmp_path, name, content)
         assert what_is_packed(str(path), set()) == "nothing"
-    monkeypatch.setattr(packed_images, "_MOST_READ", 4000)
-    for path in tmp_path.iterdir():
-        assert what_is_packed(str(path), set()) == "images"
+    monkeypatch.setattr(packed_images, "_MOST_LISTED", 4000)
+    monkeypatch.setattr(packed_images, "_MOST_READ", {"": 4000, "gz": 4000})
+    found = [what_is_packed(str(tmp_path / name), set()) for name in ("a.zip", "a.tar", "a.tgz")]
+    assert found == ["images", "too large", "too large"]
+    monkeypatch.undo()
+    monkeypatch.setattr(packed_images, "_MOST_MEMBERS", 5)
+    assert what_is_packed(str(tmp_path / "a.tar"), set()) == "too large"
+
+
+def test_a_large_log_in_a_tar_is_looked_through(export: Path) -> None:
+    put_cells(export, "D1/S1")
+    put(export, "D1/S1/logs.tar.gz", tarred({"a.log": bytes(36 << 20)}, "w:gz"))
+    slides, said = slides_of(export, layout=DONORS)
+    assert slides["D1/S1"].refused is None
+    assert said == {"D1/S1/logs.tar.gz": "an archive without images, which is not unpacked"}
+
+
+def test_of_a_tar_that_is_too_large_what_was_seen_decides(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_cells(export, "D1/S1")
+    there = {path.name: path.read_bytes() for path in (export / "D1/S1").iterdir()}
+    log = {"a.log": bytes(200_000)}
+    put(export, "D1/S1/logs.tar.gz", tarred({**log, "cell_0009.tif": CELL}, "w:gz"))
+    put(export, "D1/S1/all.tgz", tarred({**there, **log, "b.log": b""}, "w:gz"))
+    monkeypatch.setattr(packed_images, "_MOST_READ", {"gz": 100_000})
+    slides, said = slides_of(export, layout=DONORS)
+    assert slides["D1/S1"].refused is None
+    assert said["D1/S1/logs.tar.gz"] == TOO_LARGE
+    assert "lies beside it" in said["D1/S1/all.tgz"]
+    put(export, "D1/S1/more.tgz", tarred({"cell_0007.tif": CELL, **log, "b.log": b""}, "w:gz"))
+    assert "more.tgz" in refusal_of(export, layout=DONORS)[0]
+
+
+def test_a_header_that_states_an_absurd_size_is_not_followed(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("a")
+    header.type, header.size = tarfile.XHDTYPE, 300 << 20
+    path = tmp_path / "a.tar"
+    path.write_bytes(header.tobuf())
+    with path.open("r+b") as stream:
+        stream.truncate(301 << 20)
+    assert what_is_packed(str(path), set()) == "images"
 
 
 def test_a_path_out_of_the_folder_is_no_copy(export: Path) -> None:
@@ -247,6 +320,18 @@ def test_one_image_in_a_small_series_is_found_and_a_long_series_is_looked_at_in_
     assert len(read) == 5
 
 
+def test_one_archive_in_a_long_series_makes_no_archives_of_the_others(export: Path) -> None:
+    put_cells(export, "D1/S1")
+    for number in range(20):
+        put(export, f"D1/S1/x{number:02}.dat", RAW)
+    put(export, "D1/S1/x00.dat", zipped({"notes.txt": b"text"}))
+    assert slides_of(export, layout=DONORS)[0]["D1/S1"].refused is None
+    put(export, "D1/S1/x00.dat", zipped({"cell_0006.tif": CELL}))
+    why, step = refusal_of(export, layout=DONORS)
+    assert "D1/S1/x00.dat: packed" in why
+    assert "Unpack" in step
+
+
 def test_copies_and_companions_by_their_names_are_not_opened(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_cells(export, "D1/S1")
     names = (
@@ -302,7 +387,7 @@ def test_where_input_is_given_they_are_left_out_and_said(export: Path) -> None:
         (b"BM\x10\0\0\0\0\0\0\0\x36\0\0\0\xff\0\0\0", "other"),
         ("Übersicht".encode(), "text"),
         ("text".encode("utf-16"), "text"),
-        (b"", "other"),
+        (b"", "text"),
         (b"CZDATA\0\0", "other"),
     ],
 )
@@ -360,3 +445,183 @@ def test_data_of_a_file_above_are_no_slide_of_their_own(export: Path) -> None:
         put(export, path, RAW)
     said = slides_of(export, layout=DONORS)[1]
     assert UNREAD not in said.values()
+
+
+@pytest.mark.parametrize("name", ["S2.xml", "S2.pdf", "S2.csv", "S2.svs.txt"])
+def test_a_report_with_a_slides_name_does_not_silence_its_folder(export: Path, name: str) -> None:
+    put_cells(export, "D1/S1")
+    put(export, "D1/S2/c1.raw", RAW)
+    put(export, f"D1/{name}", b"text")
+    put(export, "D1.csv", b"text")
+    assert slides_of(export, layout=DONORS)[1]["D1/S2"] == UNREAD
+
+
+def test_pages_and_files_with_a_folder_of_data_own_it(export: Path) -> None:
+    put_cells(export, "D1/S1")
+    owners = {"report.htm": "report_files", "Bericht.HTML": "Bericht-Dateien", "a.oif": "a.oif.files", "b.VMS": "b"}
+    for name, folder in owners.items():
+        put(export, f"D1/{name}", b"text")
+        put(export, f"D1/{folder}/x.raw", RAW)
+    assert UNREAD not in slides_of(export, layout=DONORS)[1].values()
+
+
+@pytest.mark.parametrize("layout", ["folder-per-slide", DONORS])
+def test_folders_beside_the_images_of_a_slide_are_a_part_of_it(export: Path, layout: str) -> None:
+    for slide in ("D1-1", "D1-2"):
+        put_cells(export, f"D1/{slide}/images")
+        put(export, f"D1/{slide}/meta/scan.bin", RAW)
+        put(export, f"D1/{slide}/meta/deeper/scan.bin", RAW)
+    put(export, "D1/D1-3/c1.raw", RAW)
+    said = slides_of(export, layout=layout, kind="fields")[1]
+    assert [path for path, why in said.items() if why == UNREAD] == ["D1/D1-3"]
+
+
+def test_of_thousands_of_folders_the_one_around_them_is_listed_once(
+    export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_cells(export, "D1/S1")
+    for number in range(40):
+        put(export, f"many/{number}/a.raw", RAW)
+    listed: list[str] = []
+    listdir = os.listdir
+
+    def noted(folder: str) -> list[str]:
+        listed.append(str(folder))
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", noted)
+    said = slides_of(export)[1]
+    assert list(said.values()).count(UNREAD) == 40
+    assert len(listed) < 10
+
+
+def test_signs_of_programs_and_systems_are_no_slide(export: Path) -> None:
+    put_cells(export, "D1/S1")
+    names = (
+        *("ldb", "accdb", "laccdb", "sqlite-wal", "sqlite-shm", "msg", "dotx", "ocx", "sys", "cat", "dmp", "etl"),
+        *("wmv", "mkv", "jar", "npz"),
+    )
+    for name in names:
+        put(export, f"D1/of {name}/a.{name}", RAW)
+    put(export, "D1/finished/done", b"")
+    for folder in ("_gsdata_", "WindowsImageBackup", "$Extend", "LOST.DIR", "msdownld.tmp"):
+        put(export, f"D1/{folder}/a.raw", RAW)
+        put(export, f"{folder}/a.raw", RAW)
+    slides, said = slides_of(export, layout=DONORS)
+    assert list(slides) == ["D1/S1"]
+    assert UNREAD not in said.values()
+
+
+# Archives of what lies somewhere near them.
+
+
+ARCHIVES_OF_THE_SLIDE = {
+    "D1/S1.tar.gz": ("", "w:gz"),
+    "D1/S1.tbz2": ("S1/", "w:bz2"),
+    "D1/zip/S1.zip": ("", ""),
+    "D1/zip/all.zip": ("S1/", ""),
+    "D1/S1_20240301.zip": ("", ""),
+    "D1/S1 2024-03-01 12.30.tar": ("", "w"),
+    "export_backup.zip": ("old name of the export/D1/S1/", ""),
+    "D1/S1/backup.dat": ("D1/S1/", ""),
+}
+
+
+@pytest.mark.parametrize("path", ARCHIVES_OF_THE_SLIDE)
+def test_an_archive_of_a_slide_near_it_is_left_out_and_said(export: Path, path: str) -> None:
+    put_cells(export, "D1/S1")
+    inside, mode = ARCHIVES_OF_THE_SLIDE[path]
+    there = {f"{inside}{cell.name}": cell.read_bytes() for cell in (export / "D1/S1").iterdir()}
+    archive = put(export, path, tarred(there, mode) if mode else zipped(there))
+    slides, said = slides_of(export, layout=DONORS)
+    assert {key: slide.refused for key, slide in slides.items()} == {"D1/S1": None}
+    assert "which is not unpacked" in said[path]
+    other = {name: tiff(draw_cell(size=24, seed=70)) for name in there}
+    assert {len(content) for content in other.values()} == {len(content) for content in there.values()}
+    archive.write_bytes(tarred(other, mode) if mode else zipped(other))
+    assert any(slide.refused for slide in slides_of(export, layout=DONORS)[0].values())
+
+
+def test_nothing_outside_of_the_export_is_a_copy(export: Path) -> None:
+    put(export.parent, "S1/cell.tif", CELL)
+    put_cells(export, "D1/S1")
+    put(export, "S1.zip", zipped({"cell.tif": CELL}))
+    assert any(slide.refused for slide in slides_of(export, layout=DONORS)[0].values())
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_in_another_form_of_unicode_are_the_same(export: Path, form: str) -> None:
+    name = unicodedata.normalize("NFD" if form == "NFC" else "NFC", "Präparat.tif")
+    put(export, f"D1/S1/{unicodedata.normalize(form, 'Präparat.tif')}", CELL)
+    put(export, "D1/S1/all.zip", zipped({name: CELL}))
+    put(export, "D1/S1/mac.zip", zipped({name.encode().decode("cp437"): CELL}))
+    assert slides_of(export, layout=DONORS)[0]["D1/S1"].refused is None
+
+
+def test_previews_that_only_an_archive_has_do_not_matter(export: Path) -> None:
+    put_cells(export, "D1/S1")
+    there = {path.name: path.read_bytes() for path in (export / "D1/S1").iterdir()}
+    previews = {"thumbs/x.jpg": CELL, "overview.jpg": CELL}
+    put(export, "D1/S1/all.zip", zipped({**there, **previews}))
+    put(export, "D1/S1/previews.zip", zipped(previews))
+    assert slides_of(export, layout=DONORS)[0]["D1/S1"].refused is None
+    put(export, "D2/previews.zip", zipped({"thumbs/x.jpg": CELL}))
+    assert [path for path, slide in slides_of(export, layout=DONORS)[0].items() if slide.refused] != []
+
+
+# Backups beside a whole file, and pictures of the slide.
+
+
+BACKUPS = (
+    *(
+        "cell_0001.tif_original",
+        "cell_0001.tif.~1~",
+        "cell_0001.tif.1",
+        "cell_0001.tif.2024-03-01",
+        "cell_0001.tif_old",
+    ),
+    *("cell_0001.tif.sync-conflict-20240301-120000-ABC", "cell_0001 - Kopie", "Kopie von cell_0001"),
+)
+
+
+@pytest.mark.parametrize("name", BACKUPS)
+def test_a_backup_with_the_bytes_of_its_image_is_left_out_and_another_one_fails(export: Path, name: str) -> None:
+    put_cells(export, "D1/S1")
+    whole = (export / "D1/S1/cell_0001.tif").read_bytes()
+    backup = put(export, f"D1/S1/{name}", whole)
+    slides, said = slides_of(export, layout=DONORS)
+    assert slides["D1/S1"].refused is None
+    assert said == {f"D1/S1/{name}": "the same bytes as cell_0001.tif, which is taken"}
+    backup.write_bytes((export / "D1/S1/cell_0002.tif").read_bytes())
+    assert name in refusal_of(export, layout=DONORS)[0]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_copy_with_a_tilde_waits_while_it_is_young_and_is_left_out_later(
+    export: Path, monkeypatch: pytest.MonkeyPatch, *, same: bool
+) -> None:
+    put_cells(export, "D1/S1")
+    put(export, "D1/S1/cell_0001.tif~", (export / f"D1/S1/cell_000{1 if same else 2}.tif").read_bytes())
+    young = slides_of(export, layout=DONORS)[0]["D1/S1"]
+    assert (young.refused, [file.path for file in young.unfinished]) == (None, ["D1/S1/cell_0001.tif~"])
+    monkeypatch.setattr(walk, "UNFINISHED_SECONDS", -1)
+    old, said = slides_of(export, layout=DONORS)
+    assert (old["D1/S1"].refused, old["D1/S1"].unfinished) == (None, ())
+    assert "D1/S1/cell_0001.tif~" in said
+    (export / "D1/S1/cell_0001.tif").unlink()
+    assert "cell_0001.tif~" in refusal_of(export, layout=DONORS)[0]
+
+
+@pytest.mark.parametrize("name", ["preview.cache", "slide_map.dat", "preview.bin", "thumbnail.cache"])
+def test_a_picture_of_the_slide_above_it_stays_silent(export: Path, name: str) -> None:
+    put_cells(export, "D1/S1")
+    for folder in ("D1/", ""):
+        put(export, f"{folder}{name}", encoded(draw_cell(size=24), "png"))
+    slides, said = slides_of(export, layout=DONORS)
+    assert (list(slides), set(said)) == (["D1/S1"], {f"D1/{name}", name})
+
+
+def test_a_folder_of_nothing_but_images_named_as_overviews_is_a_failed_slide(export: Path) -> None:
+    for number in range(5):
+        put(export, f"D1/S1/{number}_macro.dat", CELL)
+    assert "5 files" in refusal_of(export, layout=DONORS)[0]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ import pytest
 from mnbatch.app.night_summary import night
 from mnbatch.app.out_status import out_status
 from mnbatch.assay.cells import Skipped
-from mnbatch.imaging.walk import EMPTY, HIDDEN_IMAGES, UNFITTING, UNREAD
+from mnbatch.imaging import packed_images
+from mnbatch.imaging.walk import EMPTY, HIDDEN_IMAGES, TOO_LARGE, UNFITTING, UNREAD
 from mnbatch.pipeline.run import run
 from mnbatch.pipeline.unplaced import Unplaced
 from tests.in_process import mnbatch
@@ -121,6 +124,20 @@ def test_where_input_is_given_what_it_leaves_out_of_a_slide_is_said(settings, ex
     assert outcome.exit_code == 0
 
 
+def test_an_archive_that_is_too_large_to_look_through_is_said_and_fails_nothing(
+    settings, export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(export / "D1/A/logs.tar.gz", "w:gz") as tar:
+        info = tarfile.TarInfo("night.log")
+        info.size = 50_000
+        tar.addfile(info, io.BytesIO(bytes(info.size)))
+    monkeypatch.setattr(packed_images, "_MOST_READ", {"gz": 20_000})
+    outcome = run(settings(layout="donor-slide-folders"))
+    assert outcome.exit_code == 0
+    (large,) = outcome.unplaced
+    assert large.startswith("1 archive, too large to look through, holds no image in the part that was (D1/A/logs.tar")
+
+
 def test_a_plan_says_them_and_every_job_that_scores_it_does(export: Path, models, tmp_path: Path) -> None:
     shutil.copy(export / "D1/A/cell_000.png", export / "stray.png")
     (export / "D1/C").mkdir()
@@ -159,11 +176,14 @@ def test_of_many_folders_some_are_named(folders: int) -> None:
         unplaced.note(Skipped(f"E{number}", EMPTY))
         unplaced.note(Skipped(f"U{number}", UNREAD))
         unplaced.note(Skipped(f"H{number}/a.tif.gz", HIDDEN_IMAGES))
+        unplaced.note(Skipped(f"L{number}/a.tar.gz", TOO_LARGE))
     unplaced.note(Skipped("other.txt", "not an image file by its extension"))
     said = unplaced.sentences("x", named=True)
-    images, hidden, unread, empty = said
-    assert ["and 2 more" in sentence for sentence in said] == [folders == 5] * 4
+    images, hidden, large, unread, empty = said
+    assert ["and 2 more" in sentence for sentence in said] == [folders == 5] * 5
     assert hidden.startswith(f"{folders} file")
+    assert large.startswith(f"{folders} archive")
+    assert "(L0/a.tar.gz" in large
     assert "(U0" in unread
     assert "(E0" in empty
     assert not [sentence for sentence in unplaced.sentences("x", named=False) if "0" in sentence.replace("100", "")]
