@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
+
+SIGNAL_SECONDS = 0.5
+"""The main thread waits no longer at a time: see `result_of`."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,6 +30,17 @@ def ordered_map(function: Callable[[T], R], tasks: Iterator[T], workers: int, ah
     return _ordered_map(function, tasks, workers, ahead)
 
 
+def result_of(future: Future[R]) -> R:
+    """What a piece of work gives, waited for a while at a time.
+
+    Python handles signals between two steps of the main thread: one that comes just before a wait without end would be
+    handled after it, and could not end the work that is waited for.
+    """
+    while not wait((future,), SIGNAL_SECONDS).done:
+        pass
+    return future.result()
+
+
 def _ordered_map(function: Callable[[T], R], tasks: Iterator[T], workers: int, ahead: int) -> Iterator[R]:
     pool = ThreadPoolExecutor(workers, "read")
     started: deque[Future[R]] = deque()
@@ -42,7 +56,7 @@ def _ordered_map(function: Callable[[T], R], tasks: Iterator[T], workers: int, a
                 except Exception as error:  # noqa: BLE001 - raised again below, at its place
                     failure, exhausted = error, True
             if started:
-                yield started.popleft().result()
+                yield result_of(started.popleft())
         if failure is not None:
             raise failure
     finally:

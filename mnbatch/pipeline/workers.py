@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -29,6 +30,7 @@ from mnbatch.assay.reasons import Reason, say
 from mnbatch.errors import SlideError, StorageError
 from mnbatch.imaging.inputs import Vote
 from mnbatch.imaging.slide_look import SlideLook
+from mnbatch.inference.prefetch import SIGNAL_SECONDS
 from mnbatch.pipeline.shared_slots import open_slots
 from mnbatch.pipeline.worker_messages import Answer, Known, Opening, Request, receive, send
 from mnbatch.processes import search_path
@@ -197,7 +199,7 @@ class WorkerPool:
             StorageError: no worker can be started.
             Exception: what the work itself raised.
         """
-        with self._free:
+        with self._one_free():
             if self._closed.is_set():
                 raise HurriedError
             worker = self._borrow()
@@ -218,6 +220,17 @@ class WorkerPool:
         if answer.error is not None:
             raise answer.error
         return answer.value
+
+    @contextlib.contextmanager
+    def _one_free(self) -> Iterator[None]:
+        """Wait for a worker's turn, a while at a time: Python handles signals between two steps of the main thread, so
+        one that comes just before a wait without end would be handled after it, and could not end what is stuck."""
+        while not self._free.acquire(timeout=SIGNAL_SECONDS):
+            pass
+        try:
+            yield
+        finally:
+            self._free.release()
 
     def vote(self, path: str) -> Vote | None:
         """What an image file looks like (see `mnbatch.imaging.inputs`); None where it cannot be read."""

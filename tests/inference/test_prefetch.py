@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 
 import pytest
 
 from mnbatch.inference import prefetch
-from mnbatch.inference.prefetch import ordered_map
+from mnbatch.inference.prefetch import ordered_map, result_of
 
 
 def test_results_come_in_the_order_of_the_tasks() -> None:
@@ -102,3 +105,36 @@ def test_no_task_gives_no_result() -> None:
 def test_nonsense_is_refused_at_once(workers: int, ahead: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         ordered_map(lambda number: number, iter(range(3)), workers, ahead)
+
+
+def signalled_while_waiting(handle: Callable[[], object]) -> threading.Thread:
+    """Once the main thread waits, a signal comes to another thread, which does not wake it: as one that comes just
+    before a wait. `handle` is what the handler does."""
+    signal.signal(signal.SIGUSR1, lambda number, frame: handle())
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def send() -> None:
+        while sys._current_frames()[main].f_code.co_name not in {"wait", "acquire"}:
+            time.sleep(0.001)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system sends no signals to threads")
+def test_a_signal_that_does_not_wake_the_main_thread_is_handled_while_it_waits() -> None:
+    """SIGTERM did not end a run whose disk hung, where it came in the moment before the run began to wait."""
+    future: Future[int] = Future()
+    before = signal.getsignal(signal.SIGUSR1)
+    late = threading.Timer(60, future.cancel)
+    late.start()
+    try:
+        thread = signalled_while_waiting(lambda: future.set_result(7))
+        assert result_of(future) == 7
+        thread.join()
+    finally:
+        late.cancel()
+        signal.signal(signal.SIGUSR1, before)
