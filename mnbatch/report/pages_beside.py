@@ -1,4 +1,4 @@
-"""Pages of many slides and donors made beside each other: one process takes an hour for a batch of ten thousand slides.
+"""Pages of many slides and donors made beside each other: one process takes half an hour for ten thousand slides.
 
 Each process makes every n-th slide (or donor) and writes what the report itself would write, which then finds these
 files as it finds those of an earlier report. What a process does not come to (it was killed, its disk was full) the
