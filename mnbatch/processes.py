@@ -117,6 +117,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def one_thread() -> dict[str, str]:
+    """Environment of a process whose numeric libraries use one thread: there is one such process a core."""
+    return os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
 def search_path() -> list[str]:
     """Where a new process finds this very program, where it is not installed."""
     root = str(Path(__file__).resolve().parents[1])

@@ -13,7 +13,7 @@ from mnbatch.errors import MnbatchError, UsageError
 
 if TYPE_CHECKING:
     from mnbatch.pipeline.run import RunOutcome
-    from mnbatch.settings import ResolvedSettings, RunSettings
+    from mnbatch.settings import ResolvedSettings
 
 _INPUT = "What to read"
 _MODEL = "How to score and call"
@@ -284,7 +284,6 @@ def _print_plan(resolved: ResolvedSettings, plan_only: bool, as_json: bool) -> N
 
     if not plan_only:
         raise UsageError("--json is for --plan-only.", "`mnbatch status OUT --json` is about a run that was made.")
-    _check_cluster(resolved.settings)
     if as_json:
         pieces, unplaced = plan_text(resolved)
         for piece in pieces:
@@ -295,24 +294,6 @@ def _print_plan(resolved: ResolvedSettings, plan_only: bool, as_json: bool) -> N
             typer.echo(f"{plan.action}: {plan.slide_id}{f': {plan.why}' if plan.why else ''}")
     for sentence in unplaced:
         typer.echo(f"warning: {sentence}", err=True)
-
-
-def _check_cluster(settings: RunSettings) -> None:
-    """A plan scores nothing on a cluster; but what the run would refuse is refused before a night was planned with it.
-
-    Raises:
-        UsageError: --cluster names none, or cannot be used with --pseudonymise.
-    """
-    from mnbatch.pipeline.cluster_opening import check_cluster
-
-    if settings.cluster is None:
-        return
-    if settings.pseudonymise:
-        raise UsageError(
-            "--cluster cannot be used with --pseudonymise: the key and the names of OUT stay with one process.",
-            "Leave out one of them.",
-        )
-    check_cluster(settings.cluster)
 
 
 def _print_failures(outcome: RunOutcome) -> None:

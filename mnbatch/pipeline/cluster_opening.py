@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mnbatch.errors import ClusterError, UsageError
 from mnbatch.intake import read_text, reason, short
 from mnbatch.pipeline.reading import default_workers
+from mnbatch.settings import RunSettings
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -88,6 +89,22 @@ class Submissions:
     def over(self) -> bool:
         """Whether the batch system has answered for all of them."""
         return self.accepted + len(self.refused) >= self.wanted
+
+
+def check_cluster_of(settings: RunSettings) -> None:
+    """Refuse what a run could not use, before OUT is touched; a plan for it is refused alike.
+
+    Raises:
+        UsageError: --cluster names none, or cannot be used with --pseudonymise.
+    """
+    if settings.cluster is None:
+        return
+    if settings.pseudonymise:
+        raise UsageError(
+            "--cluster cannot be used with --pseudonymise: the key and the names of OUT stay with one process.",
+            "Leave out one of them.",
+        )
+    check_cluster(settings.cluster)
 
 
 def check_cluster(said: str) -> None:

@@ -33,7 +33,7 @@ from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.fields.field_options import CropScale
 from mnbatch.imaging.inputs import recognise_input
 from mnbatch.inference.catalogue import ModelSet
-from mnbatch.pipeline.cluster_opening import check_cluster
+from mnbatch.pipeline.cluster_opening import check_cluster_of
 from mnbatch.pipeline.committing import copy_record, unscored_record
 from mnbatch.pipeline.covering import Cover, covering
 from mnbatch.pipeline.grown_slides import note_grown
@@ -123,13 +123,7 @@ def run(resolved: ResolvedSettings, progress: RunProgress | None = None) -> RunO
 def _run(resolved: ResolvedSettings, progress: RunProgress, cover: Cover) -> RunOutcome:
     settings = resolved.settings
     refuse_out_in_export(settings.export, settings.out)
-    if settings.cluster is not None and settings.pseudonymise:
-        raise UsageError(
-            "--cluster cannot be used with --pseudonymise: the key and the names of OUT stay with one process.",
-            "Leave out one of them.",
-        )
-    if settings.cluster is not None:
-        check_cluster(settings.cluster)
+    check_cluster_of(settings)
     if not os.path.isdir(settings.export):
         raise NoInputError(
             f"The export {settings.export} is not a directory that can be read.",
@@ -180,6 +174,7 @@ def plan_only(settings: RunSettings) -> tuple[list[Plan], list[str]]:
         MnbatchError: what would stop the run before its first slide.
     """
     refuse_out_in_export(settings.export, settings.out)
+    check_cluster_of(settings)
     models, store = ModelSet.open(settings.model), Store(settings.out)
     if settings.pseudonymise and not (store.paths.private / "key").exists():
         raise UsageError("--plan-only needs the codes of an earlier run.", "Leave out --pseudonymise, or run first.")

@@ -33,7 +33,7 @@ from mnbatch.imaging.slide_look import SlideLook
 from mnbatch.inference.prefetch import SIGNAL_SECONDS
 from mnbatch.pipeline.shared_slots import open_slots
 from mnbatch.pipeline.worker_messages import Answer, Known, Opening, Request, receive, send
-from mnbatch.processes import search_path
+from mnbatch.processes import one_thread, search_path
 
 GIB = 1 << 30
 LOOK_SECONDS = 0.1
@@ -79,7 +79,6 @@ class _Worker:
         self._known: Known[None] = Known()
         self._ready = False
         work = "looking" if looking else "reading"
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self._slots = None if looking else open_slots()
         shared = () if self._slots is None else (self._slots.number,)
         try:
@@ -88,7 +87,7 @@ class _Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=os.environ | threads,
+                env=one_thread(),
                 start_new_session=True,
                 pass_fds=shared,
             )

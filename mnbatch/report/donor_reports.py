@@ -34,10 +34,13 @@ class DonorBuilder:
         self.stated = stated
         self.built = 0
         self._beside: set[str] = set()
+        self._asked: dict[str, str] = {}
 
     def out_of_date(self, donors: Iterable[DonorItem]) -> list[DonorItem]:
         """Donors whose pages were made of something else than what is there now."""
-        return [donor for donor in donors if not self._is_made(donor, self._stamp(donor))]
+        asked = [(donor, self._stamp(donor)) for donor in donors]
+        self._asked = {donor.folder: stamp for donor, stamp in asked}
+        return [donor for donor, stamp in asked if not self._is_made(donor, stamp)]
 
     def were_made(self, folders: Set[str]) -> None:
         """Folders of donors of which another process has just made the pages."""
@@ -48,7 +51,7 @@ class DonorBuilder:
         """Make the donor's pages again where they are out of date; the stamp of all that is shown of the donor."""
         paths = self.slides.store.paths
         check_still_held(paths.lock)
-        stamp = self._stamp(donor)
+        stamp = self._asked.pop(donor.folder, "") or self._stamp(donor)
         if not self._is_made(donor, stamp):
             self._build(with_basis(donor), stamp)
             self.built += 1

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from mnbatch.processes import available_cores, end_with_parent, search_path
+from mnbatch.processes import available_cores, end_with_parent, one_thread, search_path
 from mnbatch.report.donor_reports import DonorBuilder
 from mnbatch.report.items import DonorItem
 from mnbatch.report.slide_reports import Context, SlideBuilder
@@ -135,14 +135,13 @@ def _made(shares: Sequence[Share]) -> set[str]:
 
 def _made_of(share: bytes) -> list[str]:
     """What a process of its own has made of a share."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-c", _START, *search_path()],
             input=share,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | threads,
+            env=one_thread(),
             start_new_session=True,
             check=False,
         )

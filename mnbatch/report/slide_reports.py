@@ -132,13 +132,17 @@ class SlideBuilder:
         self._reviewed = frozenset(reviewed_slides(store.paths))
         self._validated = digest([asdict(cell) for cell in context.validated])
         self._beside: set[str] = set()
+        # Of slides that were asked about before they are made: a stamp takes a look at all of a slide's results.
+        self._asked: dict[str, str] = {}
         self.built = 0
         self.stamps: dict[str, str] = {}
         self.damaged = False
 
     def out_of_date(self, records: Iterable[SlideRecord]) -> list[SlideRecord]:
         """Slides whose files were made of something else than what is there now; the files are not looked at."""
-        return [record for record in records if self._known(record, self._stamp(record)) is None]
+        asked = [(record, self._stamp(record)) for record in records]
+        self._asked = {record.slide_id: stamp for record, stamp in asked}
+        return [record for record, stamp in asked if self._known(record, stamp) is None]
 
     def were_made(self, slide_ids: Set[str]) -> None:
         """Slides of which another process has just made the files."""
@@ -154,7 +158,7 @@ class SlideBuilder:
     def item(self, record: SlideRecord) -> SlideItem:
         """The slide as other pages show it; its own files are made again if anything in them has changed."""
         paths = self.store.paths.slide(record.slide_id)
-        stamp = self._stamp(record)
+        stamp = self._asked.pop(record.slide_id, "") or self._stamp(record)
         self.stamps[record.slide_id] = stamp
         known = self._known(record, stamp)
         if known is not None and self._match(paths, known):
