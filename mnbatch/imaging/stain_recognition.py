@@ -104,15 +104,12 @@ def density(crop: UInt8Array) -> UInt8Array:
             return np.broadcast_to(looked_up(grey, table[0])[..., None], crop.shape)
     grid = thinned(crop)
     background = background_of(grid)
-    result = np.empty(crop.shape, np.uint8)
     if background.dark:
         single = np.maximum(np.maximum(crop[..., 0], crop[..., 1]), crop[..., 2])
         table = _scaled(_linear_table(float(background.colour.max())), thinned(single))
-        single = looked_up(single, table[0])
-        for channel in range(3):
-            result[..., channel] = single
-        return result
+        return np.broadcast_to(looked_up(single, table[0])[..., None], crop.shape)
     tables = _scaled(_optical_tables(background.colour), grid)
+    result = np.empty(crop.shape, np.uint8)
     for channel in range(3):
         result[..., channel] = looked_up(crop[..., channel], tables[channel])
     return result

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.errors import MnbatchError
-from mnbatch.imaging.preparation import fill_input
-from mnbatch.inference.cpu_convolutions import faster_here, with_faster_convolutions
+from mnbatch.imaging.preparation import fill_channels, fill_input, network_input
+from mnbatch.imaging.stain_recognition import grey_of
+from mnbatch.inference.cpu_convolutions import faster_here, takes_grey, with_faster_convolutions
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.network_scores import (
     PRECISIONS,
@@ -118,6 +119,7 @@ class CpuEngine:
         if convolutions == torch.float32:
             with_faster_convolutions(self._network, faster_here())
         self._normalise = Normaliser(model.card, device)
+        self._takes_grey = self._normalise.same_in_all_channels and takes_grey(self._network)
         self._second_look = SecondLook.of(model.card)
         self._pool = ThreadPoolExecutor(threads, "score", initializer=torch.set_num_threads, initargs=(1,))
 
@@ -133,23 +135,40 @@ class CpuEngine:
         return Scores.joined(parts)
 
     def _score_minibatch(self, crops: tuple[UInt8Array, ...]) -> Scores:
-        size = self._card.preparation.size
-        filled = np.zeros((self.minibatch, size, size, 3), np.uint8)
-        for place, crop in enumerate(crops):
-            fill_input(filled[place], crop, self._card.preparation)
         with torch.inference_mode():
-            x = self._normalise(torch.from_numpy(filled))
+            x, grey = self._inputs(crops)
             values = self._look(x)[: len(crops)]
             if self._second_look:
-                values = self._second_look.joined(values, lambda places: x[places], self._look)
+                values = self._second_look.joined(values, lambda places: _of_cells(x, grey, places), self._look)
         return unpacked(values.numpy(), self._card.temperature)
 
+    def _inputs(self, crops: tuple[UInt8Array, ...]) -> tuple[Tensor, list[bool]]:
+        """Network inputs of a whole minibatch, (B, 3, S, S), or (B, 1, S, S) where all are grey; and which are grey."""
+        size = self._card.preparation.size
+        inputs = [network_input(crop, self._card.preparation) for crop in crops]
+        channels = [grey_of(values) if self._takes_grey else None for values in inputs]
+        if all(channel is not None for channel in channels):
+            filled = np.zeros((self.minibatch, size, size), np.uint8)
+            for place, channel in enumerate(channels):
+                filled[place] = channel
+            return self._normalise.grey(torch.from_numpy(filled)), [True] * len(crops)
+        filled = np.zeros((self.minibatch, size, size, 3), np.uint8)
+        for place, values in enumerate(inputs):
+            fill_channels(filled[place], values)
+        return self._normalise(torch.from_numpy(filled)), [channel is not None for channel in channels]
+
     def _look(self, x: Tensor) -> Tensor:
-        return packed(explained(self._network, x, self._convolutions))
+        return packed(explained(self._network, x.expand(-1, 3, -1, -1), self._convolutions))
 
     def close(self) -> None:
         """See `Engine`."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _of_cells(x: Tensor, grey: Sequence[bool], places: Tensor) -> Tensor:
+    """Network inputs of these cells: one channel where all of them are grey, whatever the others are."""
+    found = x[places]
+    return found[:, :1].contiguous() if all(grey[place] for place in places.tolist()) else found
 
 
 class _Slot:

@@ -70,6 +70,8 @@ class Normaliser:
         device: where the crops will be.
     """
 
+    _CHANNELS = 3
+
     def __init__(self, card: ModelCard, device: torch.device) -> None:
         mean, std = np.array(card.normalisation.mean), np.array(card.normalisation.std)
         # One row of pixels, so that the arithmetic runs over long contiguous rows, not over three channels.
@@ -82,6 +84,15 @@ class Normaliser:
         rows = crops.flatten(start_dim=2).to(torch.float32)
         rows = rows.mul_(self._scale).add_(self._shift)
         return rows.view(crops.shape).permute(0, 3, 1, 2)
+
+    @property
+    def same_in_all_channels(self) -> bool:
+        """Whether grey crops stay grey."""
+        return all(len(values[: self._CHANNELS].unique()) == 1 for values in (self._scale, self._shift))
+
+    def grey(self, crops: Tensor) -> Tensor:
+        """(B, S, S) uint8 -> (B, 1, S, S) float32: the one channel of what `__call__` gives of such crops."""
+        return crops.to(torch.float32).mul_(self._scale[0]).add_(self._shift[0])[:, None]
 
 
 def packed(explained: Explained) -> Tensor:

@@ -10,15 +10,13 @@ from mnbatch.inference import engines
 from mnbatch.inference.cpu_convolutions import (
     ALL,
     BY_PROCESSOR,
-    FourierConvolution,
     GreyFirstConvolution,
     faster_here,
-    has_nnpack,
+    takes_grey,
     with_faster_convolutions,
 )
+from mnbatch.inference.winograd import WinogradConvolution
 from mnbatch.networks import ARCHITECTURES
-
-nnpack = pytest.mark.skipif(not has_nnpack(), reason="torch has no NNPACK for this processor")
 
 
 def cells(count, channels, side, seed=0):
@@ -32,18 +30,6 @@ def grey_cells(count, side, seed=0):
 
 def close(found, wanted):
     return bool((found - wanted).abs().max() <= 1e-5 * wanted.abs().max())
-
-
-@nnpack
-@pytest.mark.parametrize(("kernel", "padding", "side"), [(5, 2, 47), (5, 0, 13), (7, 3, 20), (16, 2, 33)])
-@torch.inference_mode()
-def test_a_wide_convolution_is_the_same_sum(kernel, padding, side):
-    torch.manual_seed(1)
-    usual = nn.Conv2d(48, 64, kernel, padding=padding).eval()
-    x = cells(8, 48, side)
-    found = FourierConvolution(usual)(x)
-    assert close(found, usual(x))
-    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(11, 4, 2), (7, 2, 3), (3, 2, 1), (8, 4, 0), (5, 3, 1)])
@@ -72,7 +58,6 @@ def test_a_cell_with_colour_goes_through_the_layer_itself_and_changes_no_grey_on
     assert torch.equal(faster(coloured), usual(coloured))
 
 
-@nnpack
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 @torch.inference_mode()
 def test_every_network_says_the_same(name):
@@ -83,31 +68,51 @@ def test_every_network_says_the_same(name):
         assert torch.allclose(faster(x), network(x), rtol=1e-4, atol=1e-5)
 
 
-@nnpack
 @pytest.mark.parametrize(
-    ("asked", "first", "second"),
+    ("asked", "first", "others"),
     [
-        (ALL, "GreyFirstConvolution", "FourierConvolution"),
-        (BY_PROCESSOR["AVX512"], "Conv2d", "FourierConvolution"),
+        (ALL, "GreyFirstConvolution", "WinogradConvolution"),
+        ((WinogradConvolution,), "Conv2d", "WinogradConvolution"),
         ((GreyFirstConvolution,), "GreyFirstConvolution", "Conv2d"),
         ((), "Conv2d", "Conv2d"),
     ],
 )
-def test_which_layers_are_replaced(asked, first, second):
+def test_which_layers_are_replaced(asked, first, others):
     network = with_faster_convolutions(ARCHITECTURES["attention-alexnet"]().eval(), asked)
     kinds = [type(layer).__name__ for layer in network.features if hasattr(layer, "weight")]
-    assert kinds == [first, second, "Conv2d", "Conv2d", "Conv2d"]
+    assert kinds == [first, others, others, others, others]
+    assert takes_grey(network) == (first == "GreyFirstConvolution")
+
+
+@pytest.mark.parametrize(
+    ("usual", "replaced"),
+    [
+        (nn.Conv2d(96, 96, 3), True),
+        (nn.Conv2d(64, 96, 3), False),
+        (nn.Conv2d(96, 64, 3), False),
+        (nn.Conv2d(32, 32, 5), True),
+        (nn.Conv2d(16, 32, 5), False),
+        (nn.Conv2d(96, 96, 1), False),
+        (nn.Conv2d(96, 96, 7), False),
+        (nn.Conv2d(96, 96, (3, 5)), False),
+        (nn.Conv2d(96, 96, 3, stride=2), False),
+        (nn.Conv2d(96, 96, 3, dilation=2), False),
+        (nn.Conv2d(96, 96, 3, groups=96), False),
+        (nn.Conv2d(96, 96, 3, padding="same"), False),
+        (nn.Conv2d(96, 96, 3, padding=1, padding_mode="reflect"), False),
+    ],
+)
+def test_a_convolution_is_replaced_where_it_fits_and_has_channels_enough(usual, replaced):
+    layer = with_faster_convolutions(nn.Sequential(usual))[0]
+    assert isinstance(layer, WinogradConvolution) == replaced
 
 
 @pytest.mark.parametrize("processor", [*BY_PROCESSOR, "DEFAULT"])
-@pytest.mark.parametrize("there", [False, True])
-def test_a_processor_gets_what_was_measured_on_its_kind(monkeypatch, processor, there):
+def test_a_processor_gets_what_was_measured_on_its_kind(monkeypatch, processor):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
-    monkeypatch.setattr("mnbatch.inference.cpu_convolutions.has_nnpack", lambda: there)
-    assert faster_here() == (BY_PROCESSOR.get(processor, ()) if there else ())
+    assert faster_here() == BY_PROCESSOR.get(processor, ())
 
 
-@nnpack
 @torch.inference_mode()
 def test_a_score_depends_on_neither_company_nor_place():
     torch.manual_seed(3)
@@ -120,18 +125,20 @@ def test_a_score_depends_on_neither_company_nor_place():
     assert torch.equal(network(one.roll(3, 0)).roll(-3, 0), alone)
 
 
+@torch.inference_mode()
+def test_three_channels_in_the_same_memory_are_a_grey_cell():
+    torch.manual_seed(1)
+    faster = GreyFirstConvolution(nn.Conv2d(3, 24, 11, 4, 2).eval())
+    grey = cells(4, 1, 96)
+    assert torch.equal(faster(grey.expand(-1, 3, -1, -1)), faster(grey_cells(4, 96)))
+
+
 @pytest.mark.parametrize("faster", [False, True])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_the_engine_takes_them_in_float32_where_they_are_faster(monkeypatch, model, faster, precision):
-    monkeypatch.setattr(engines, "faster_here", lambda: ALL if faster and has_nnpack() else ())
+    monkeypatch.setattr(engines, "faster_here", lambda: ALL if faster else ())
     engine = engines.CpuEngine(model, convolutions=precision)
     engine.close()
-    taken = any(isinstance(part, FourierConvolution) for part in engine._network.modules())
-    assert taken == (faster and has_nnpack() and precision == torch.float32)
-    assert not any(isinstance(part, FourierConvolution) for part in model.network.modules())
-
-
-def test_without_nnpack_there_is_no_such_layer(monkeypatch):
-    monkeypatch.setattr("mnbatch.inference.cpu_convolutions.has_nnpack", lambda: False)
-    with pytest.raises(RuntimeError, match="NNPACK"):
-        FourierConvolution(nn.Conv2d(32, 32, 5))
+    taken = any(isinstance(part, WinogradConvolution) for part in engine._network.modules())
+    assert taken == (faster and precision == torch.float32)
+    assert not any(isinstance(part, WinogradConvolution) for part in model.network.modules())

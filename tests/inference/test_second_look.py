@@ -15,8 +15,9 @@ import torch
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.assay.map_grid import ORIGIN, STEP, positions
 from mnbatch.errors import ModelError
-from mnbatch.inference.card import SecondLook, View
+from mnbatch.inference.card import Normalisation, SecondLook, View
 from mnbatch.inference.classifier import Classifier
+from mnbatch.inference.cpu_convolutions import ALL
 from mnbatch.inference.engines import CpuEngine, DeviceEngine, DeviceLostError, Engine
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.inference.network_features import describe
@@ -105,6 +106,30 @@ def test_cells_above_the_score_get_the_mean_of_four_looks_and_the_others_keep_th
     assert both.ratios is not None
     wanted = 1 / (1 + np.exp(-np.mean(ratios, axis=0)))
     assert both.ratios[again] == pytest.approx(wanted[again], abs=1e-5)
+
+
+def test_a_grey_cell_has_the_same_scores_beside_coloured_ones(
+    zooming: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnbatch.inference.engines.faster_here", lambda: ALL)
+    card = zooming.card.model_copy(update={"normalisation": Normalisation(mean=(0.4,) * 3, std=(0.2,) * 3)})
+    model = replace(zooming, card=card)
+    cells = crops(3)
+    grey = [np.broadcast_to(cell[..., :1], cell.shape) for cell in cells]
+    coloured = cells[1].copy()
+    coloured[60:90, 60:90, 1] = 200
+    results = []
+    for some in (grey, [grey[0], coloured, grey[2]], list(cells)):
+        engine = CpuEngine(model, minibatch=4, threads=1)
+        assert engine._takes_grey
+        results.append(engine.submit(some).result())
+        engine.close()
+    alone, beside, written_out = results
+    for of in ("p_mn", "maps", "ratios"):
+        first, second, third = (np.asarray(getattr(scores, of)) for scores in (alone, beside, written_out))
+        assert np.array_equal(first[[0, 2]], second[[0, 2]])
+        assert np.array_equal(first, third)
+    assert beside.p_mn[1] != alone.p_mn[1]
 
 
 def test_the_evidence_still_adds_up_to_the_score(models: tuple[LoadedModel, LoadedModel]) -> None:
