@@ -278,7 +278,7 @@ class CellCrop:
     stain: Stain
     quality: Quality
     file_digest: str = ""
-    jpeg: bytes = b""
+    jpeg: bytes | memoryview = b""
     zoom: float = 1.0
     found: FoundAt | None = None
     likeness: Likeness | None = None

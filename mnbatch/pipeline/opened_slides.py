@@ -79,7 +79,7 @@ def _packed_crop(crop: CellCrop, keep_jpeg: bool) -> list[Any]:
     pixels = np.ascontiguousarray(crop.pixels if grey is None else grey)
     values = list(_values(crop))
     values[_PIXELS] = (*pixels.shape[:2], grey is not None, pickle.PickleBuffer(pixels))  # type: ignore[arg-type]
-    values[_JPEG] = jpeg
+    values[_JPEG] = pickle.PickleBuffer(jpeg) if jpeg else jpeg
     values[_ROW] = row_text(crop, len(jpeg) if keep_jpeg else 0)
     values[_QUALITY] = _values_of_quality(crop.quality)
     values[_LIKENESS] = crop.likeness and (crop.likeness.spectrum, crop.likeness.thumbnail)

@@ -19,7 +19,7 @@ from mnbatch.pipeline.workers import HurriedError, WorkerPool, WorkLostError, op
 if TYPE_CHECKING:
     from mnbatch.imaging.fields.regions import RegionOverlaps
 
-FILES_TOGETHER = 8
+FILES_TOGETHER = 16
 """Crops that a worker reads with one message: enough for what a message costs, few enough to be read again."""
 
 SMALL_FILE = 1 << 20
@@ -101,7 +101,7 @@ class RemoteSource:
         except (HurriedError, StorageError):
             raise
         except WorkLostError:
-            # A slow share or a hostile file: the rest of the slide must not wait for a deadline with each eight files.
+            # A slow share or a hostile file: the rest of the slide must not wait for a deadline with each message.
             self._costly = True
             return []
         except Exception:  # noqa: BLE001 - each is read alone next, and what is wrong is raised with its file

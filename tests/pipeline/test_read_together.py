@@ -20,7 +20,7 @@ from mnbatch.imaging.fields.field_options import FieldOptions
 from mnbatch.imaging.preparation import Preparation, fill_input, network_input
 from mnbatch.imaging.readers import read_cells, read_tasks, read_together
 from mnbatch.pipeline import remote_source
-from mnbatch.pipeline.remote_source import FILES_TOGETHER, RemoteSource
+from mnbatch.pipeline.remote_source import RemoteSource
 from mnbatch.pipeline.worker_messages import Opening, receive, send
 from mnbatch.pipeline.workers import WorkerPool
 from mnbatch.results.stored_crops import encode_crop
@@ -48,6 +48,12 @@ def slide_of(export: Path) -> Slide:
     return slide
 
 
+@pytest.fixture(autouse=True)
+def _eight_files_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer than the folder holds: two messages."""
+    monkeypatch.setattr(remote_source, "FILES_TOGETHER", 8)
+
+
 def same(one: Any, other: Any) -> bool:
     """Whether two cells are equal, pixels too."""
     values = ((getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
@@ -65,13 +71,13 @@ def test_together_gives_what_each_alone_does(folder: Path) -> None:
     assert isinstance(together[5][0], UnreadableCell)
 
 
-def test_a_slide_read_through_a_worker_in_eights_is_the_same(folder: Path) -> None:
+def test_a_slide_read_through_a_worker_in_messages_of_several_files_is_the_same(folder: Path) -> None:
     slide = slide_of(folder)
     alone = [cells[0] for cells in (read_cells(task, PREPARATION) for task in read_tasks(slide))]
     with WorkerPool(1, 600.0, 4) as pool:
         source = RemoteSource(pool, Opening(slide, PREPARATION, FieldOptions(), keep_jpeg=True))
         runs = list(source.runs())
-        assert [len(run) for run in runs] == [FILES_TOGETHER, 3]
+        assert [len(run) for run in runs] == [8, 3]
         read = [item for run in runs for items in source.read_together(run) for item in items]
     for one, other in zip(alone, read, strict=True):
         if isinstance(other, CellCrop):
