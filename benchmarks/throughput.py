@@ -285,7 +285,13 @@ def print_table(measured: dict[str, list[Measured]], slides: list[Slide], engine
         cpu = statistics.median(run.cpu_ms for run in runs)
         print(f"{name:<20} {middle[name]:>8.0f} {min(rates):>9.0f} {max(rates):>8.0f} {cpu:>14.2f}")
     print()
-    wanted = {"bare network": 0.9, "bare, one a core": 0.88, "engine": None, "user's loop": 1.6, "user's loop, bf16": None}
+    wanted = {
+        "bare network": 0.9,
+        "bare, one a core": 0.88,
+        "engine": None,
+        "user's loop": 1.6,
+        "user's loop, bf16": None,
+    }
     for other, least in wanted.items():
         if other not in middle:
             continue

@@ -11,26 +11,24 @@ import pytest
 from mnbatch.processes import runs, started
 
 POOL = """
-import multiprocessing, os, sys, time
+import os, time
 from concurrent.futures import ProcessPoolExecutor
-from mnbatch.training.synthetic_cells import begin_drawing
+from mnbatch.one_thread_processes import OneThreadContext
 from mnbatch.processes import end_with_parent
 
 if __name__ == "__main__":
-    first = {"drawing": begin_drawing, "end_with_parent": end_with_parent}[sys.argv[1]]
-    pool = ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), initializer=first)
+    pool = ProcessPoolExecutor(2, OneThreadContext(), initializer=end_with_parent)
     print(*{pool.submit(os.getpid).result() for _ in range(20)}, flush=True)
     time.sleep(600)
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is of POSIX")
-@pytest.mark.parametrize("first", ["drawing", "end_with_parent"])
-def test_processes_of_a_pool_end_when_the_program_is_killed(tmp_path, first):
+def test_processes_of_a_pool_end_when_the_program_is_killed(tmp_path):
     """A killed training left processes behind that drew cells for nobody, and then waited for ever."""
     script = tmp_path / "pool.py"
     script.write_text(POOL)
-    program = subprocess.Popen([sys.executable, str(script), first], stdout=subprocess.PIPE, text=True)
+    program = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
     assert program.stdout is not None
     pids = [int(word) for word in program.stdout.readline().split()]
     assert pids

@@ -147,9 +147,10 @@ class CpuEngine:
         size = self._card.preparation.size
         inputs = [network_input(crop, self._card.preparation) for crop in crops]
         channels = [grey_of(values) if self._takes_grey else None for values in inputs]
-        if all(channel is not None for channel in channels):
+        grey = [channel for channel in channels if channel is not None]
+        if len(grey) == len(crops):
             filled = np.zeros((self.minibatch, size, size), np.uint8)
-            for place, channel in enumerate(channels):
+            for place, channel in enumerate(grey):
                 filled[place] = channel
             return self._normalise.grey(torch.from_numpy(filled)), [True] * len(crops)
         filled = np.zeros((self.minibatch, size, size, 3), np.uint8)

@@ -68,12 +68,15 @@ class Normaliser:
     Args:
         card: gives mean and standard deviation a channel.
         device: where the crops will be.
+
+    Attributes:
+        same_in_all_channels: grey crops stay grey.
     """
 
-    _CHANNELS = 3
-
     def __init__(self, card: ModelCard, device: torch.device) -> None:
-        mean, std = np.array(card.normalisation.mean), np.array(card.normalisation.std)
+        asked = card.normalisation
+        self.same_in_all_channels = len(set(asked.mean)) == len(set(asked.std)) == 1
+        mean, std = np.array(asked.mean), np.array(asked.std)
         # One row of pixels, so that the arithmetic runs over long contiguous rows, not over three channels.
         size = card.preparation.size
         self._scale = torch.tensor(np.tile(1 / (255 * std), size), dtype=torch.float32, device=device)
@@ -84,11 +87,6 @@ class Normaliser:
         rows = crops.flatten(start_dim=2).to(torch.float32)
         rows = rows.mul_(self._scale).add_(self._shift)
         return rows.view(crops.shape).permute(0, 3, 1, 2)
-
-    @property
-    def same_in_all_channels(self) -> bool:
-        """Whether grey crops stay grey."""
-        return all(len(values[: self._CHANNELS].unique()) == 1 for values in (self._scale, self._shift))
 
     def grey(self, crops: Tensor) -> Tensor:
         """(B, S, S) uint8 -> (B, 1, S, S) float32: the one channel of what `__call__` gives of such crops."""

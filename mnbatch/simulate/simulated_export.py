@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from PIL import Image, ImageDraw
 from mnbatch.csvfile import CsvWriter, Value
 from mnbatch.errors import StorageError, UsageError
 from mnbatch.files import sweep_folder
+from mnbatch.one_thread_processes import OneThreadContext
 from mnbatch.processes import end_with_parent
 from mnbatch.simulate.cell_drawing import CellSpec, SimulatedCell, simulate_cell
 from mnbatch.simulate.cell_plan import MAX_MN, Kind
@@ -253,7 +253,7 @@ def _results(export: Path, plan: ExportPlan, workers: int) -> Iterator[Iterator[
         yield (simulate_slide(export, plan, job) for job in jobs)
         return
     # Spawned, not forked: the caller may have threads (a notebook, a test run with torch loaded).
-    context = multiprocessing.get_context("spawn")
+    context = OneThreadContext()
     with ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=end_with_parent) as pool:
         yield pool.map(simulate_slide, [export] * len(jobs), [plan] * len(jobs), jobs)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Self
 
 import numpy as np
 
 from mnbatch.assay.cells import UInt8Array
+from mnbatch.one_thread_processes import OneThreadContext
+from mnbatch.processes import end_with_parent
 from mnbatch.training.pool_feed import Pool
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.synthetic_cells import Maker, Preparer, begin_drawing, made_part
+from mnbatch.training.synthetic_cells import Maker, Preparer, made_part
 from mnbatch.training.training_pools import Labelled, PoolMaker, labelled_pool
 
 Part = tuple[list[UInt8Array], list[int]]
@@ -37,8 +38,7 @@ class FreshPools:
             [labelled_pool("labelled", own.crops, own.labels, preparer, recipe.labelled)] if recipe.labelled else []
         )
         # A process starts when it is first asked for something.
-        context = multiprocessing.get_context("spawn")
-        self._processes = ProcessPoolExecutor(max(1, maker.workers), context, initializer=begin_drawing)
+        self._processes = ProcessPoolExecutor(max(1, maker.workers), OneThreadContext(), initializer=end_with_parent)
         self._made: tuple[int, list[Pool]] = (0, [])
         self._ahead: tuple[int, dict[str, list[Future[Part]]]] = (0, {})
 

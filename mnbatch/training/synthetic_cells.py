@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +11,6 @@ from PIL import Image
 
 from mnbatch.assay.cells import Stain
 from mnbatch.imaging.preparation import Decoded, Preparation, network_input, prepare_crop
-from mnbatch.processes import end_with_parent
 from mnbatch.simulate.cell_drawing import CellSpec, simulate_cell
 from mnbatch.simulate.cell_plan import Kind
 from mnbatch.simulate.slide_appearance import draw_slide_appearance
@@ -148,9 +146,3 @@ def made_part(maker: Maker, preparer: Preparer, indices: range) -> tuple[list[UI
     """Make the cells of these numbers: prepared pictures, and how many micronuclei each has."""
     cells = [(preparer.picture(picture), n_mn) for picture, n_mn in maker(indices)]
     return [pixels for pixels, _ in cells], [n_mn for _, n_mn in cells]
-
-
-def begin_drawing() -> None:
-    """First call in a process that draws: one thread for numerical libraries, and the end when the training is gone."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    end_with_parent()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from mnbatch.errors import TrainingError
 from mnbatch.evaluation.labelled_cells import UInt8Array
 from mnbatch.evaluation.metrics import Labels
 from mnbatch.imaging.stain_recognition import recognise_stain
+from mnbatch.one_thread_processes import OneThreadContext
+from mnbatch.processes import end_with_parent
 from mnbatch.training import synthetic_cells
 from mnbatch.training.composite_scene import CANVAS
 from mnbatch.training.dressed_cells import SmearCell, smear_cells
@@ -24,7 +25,7 @@ from mnbatch.training.hard_cells import hard_cells
 from mnbatch.training.pool_feed import MORE_CELLS, Pool, one_class
 from mnbatch.training.real_pieces import PatchLibrary, load_library
 from mnbatch.training.recipe import Recipe
-from mnbatch.training.synthetic_cells import Maker, Preparer, begin_drawing, made_part
+from mnbatch.training.synthetic_cells import Maker, Preparer, made_part
 
 SMEARS_FOR_TRAINING = 0.75
 """Share of the smear images (in name order) that feed training; validation composites are made from the rest."""
@@ -61,7 +62,7 @@ def made_pool(name: str, maker: Maker, count: int, preparer: Preparer, share: fl
     else:
         step = math.ceil(count / workers)
         ranges = [range(start, min(start + step, count)) for start in range(0, count, step)]
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=begin_drawing) as processes:
+        with ProcessPoolExecutor(workers, OneThreadContext(), initializer=end_with_parent) as processes:
             parts = list(processes.map(partial(made_part, maker, preparer), ranges))
     if not any(numbers for _, numbers in parts):
         raise TrainingError(f"None of {count} {name} cells could be made.", MORE_CELLS)

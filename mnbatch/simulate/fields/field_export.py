@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 
 from mnbatch.csvfile import Value
 from mnbatch.errors import StorageError
+from mnbatch.one_thread_processes import OneThreadContext
 from mnbatch.processes import end_with_parent
 from mnbatch.simulate.export_plan import SlideJob, slide_jobs, slide_stain_of
 from mnbatch.simulate.fields.field_files import (
@@ -180,7 +180,7 @@ def _pool(workers: int, renderer: Renderer | None = None) -> Iterator[ProcessPoo
         yield None
         return
     # Spawned, not forked: the caller may have threads (a notebook, a test run with torch loaded).
-    context = multiprocessing.get_context("spawn")
+    context = OneThreadContext()
     start = (_take_renderer, (renderer,)) if renderer is not None else (end_with_parent, ())
     with ProcessPoolExecutor(workers, context, *start) as pool:
         yield pool
