@@ -33,6 +33,7 @@ from mnbatch.evaluation.metrics import (
     with_temperature,
     youden_of_weighted,
 )
+from mnbatch.evaluation.missing_colour import training_colour_note
 from mnbatch.evaluation.paired_tests import DeLong, delong
 from mnbatch.evaluation.people import people_of
 from mnbatch.files import storage_errors, temporary_name, write_files
@@ -221,6 +222,8 @@ def adapt(request: AdaptRequest, say: Callable[[str], None]) -> Adapted:
     if request.threads:
         torch.set_num_threads(request.threads)
     run = _Run(request, recipe, device, cells, say)
+    if run.colour_note:
+        say(f"warning: {run.colour_note}")
     say(
         f"{len(cells)} cells ({int(run.own.labels.sum())} with micronuclei) of {len(set(groups_of(cells)))} "
         f"{in_plural(grouped_by)}, {max(folds) + 1} folds; computing in {precision(recipe, device)}"
@@ -400,6 +403,7 @@ class _Run:
         self.preparation: Preparation = preparation_of(recipe)
         self.preparer = Preparer(self.preparation, recipe.colour_shares)
         self.own = Labelled(*load_crops(cells, self.preparation))
+        self.colour_note = training_colour_note(list(self.own.crops), self.preparation)
         self.pool = labelled_pool("labelled", self.own.crops, self.own.labels, self.preparer, recipe.labelled)
         self.maker = PoolMaker(
             recipe=recipe,
@@ -513,7 +517,7 @@ class _Run:
             version=asked.version,
             licence=asked.licence,
             data_licence=asked.data_licence,
-            note=note,
+            note=f"{note} {self.colour_note}".strip(),
             crop_width=asked.base.card.scale.crop_width_in_nucleus_diameters,
             serves=(asked.stain,),
             seed=asked.seed,

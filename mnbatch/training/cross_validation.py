@@ -17,6 +17,7 @@ from mnbatch.csvfile import csv_bytes, shown
 from mnbatch.errors import TrainingError
 from mnbatch.evaluation.labelled_cells import LabelledCell, load_crops, told_cells
 from mnbatch.evaluation.metrics import Labels, Scores, auc, bootstrap
+from mnbatch.evaluation.missing_colour import training_colour_note
 from mnbatch.evaluation.people import people_of
 from mnbatch.files import write_files
 from mnbatch.inference.card import View
@@ -124,6 +125,8 @@ class _Folds:
 
     def fold(self, group: str, rest: Sequence[LabelledCell], held_out: Sequence[LabelledCell]) -> list[Fold]:
         crops, labels = load_crops(held_out, self.preparation)
+        if grey := training_colour_note(list(crops), self.preparation):
+            self.say(f"  warning: of {group}, {grey}")
         pixels = np.stack([self.preparer.crop(crop) for crop in crops])
         watched = [Pool("held out", pixels, labels)] if 0 < labels.sum() < len(labels) else []
         network = self._trained(Labelled(*load_crops(rest, self.preparation)), watched)

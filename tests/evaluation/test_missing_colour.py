@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from mnbatch.evaluation.evaluation_page import render_page
 from mnbatch.evaluation.evaluation_records import Request
 from mnbatch.evaluation.evaluation_run import evaluate
 from mnbatch.evaluation.evaluation_tables import metrics_json
+from mnbatch.evaluation.labelled_cells import told_cells
+from mnbatch.inference.catalogue import verify_model
 from mnbatch.inference.model_directory import write_model_directory
 from mnbatch.networks import ARCHITECTURES
-from mnbatch.training import training_run
+from mnbatch.training import adaptation, cross_validation, training_run
 from mnbatch.training.recipe import Recipe
 from mnbatch.training.training_request import Request as TrainingRequest
 
@@ -104,3 +107,41 @@ def test_a_training_says_it_and_notes_it_on_the_card(half_grey, tmp_path, monkey
     word = "12 of 24 labelled cells have no colour (grey files)"
     assert any(line.startswith(f"warning: {word}") for line in said) == warned
     assert (word in asked[0].note) == warned
+
+
+@pytest.mark.parametrize(("polarity", "warned"), [("stains", True), ("density", False)])
+def test_a_cross_validation_says_it_of_each_group_that_is_held_out(half_grey, tmp_path, monkeypatch, polarity, warned):
+    monkeypatch.setattr(cross_validation._Folds, "_trained", Mock(side_effect=_Stop))
+    said = []
+    recipe = Recipe(epochs=1, cells_per_epoch=8, minibatch=8, bf16=False, polarity=polarity)
+    request = TrainingRequest(half_grey, tmp_path / "out", init="random", threads=1, device="cpu")
+    folds = cross_validation._Folds(request, recipe, said.append)
+    cells = told_cells(half_grey, said.append)
+    for slide in ("S0", "S1"):
+        held_out = [cell for cell in cells if cell.slide == slide]
+        with pytest.raises(_Stop):
+            folds.fold(slide, [cell for cell in cells if cell.slide != slide], held_out)
+    assert any("warning: of S0, 2 of 2 labelled cells have no colour" in line for line in said) == warned
+    assert not any("of S1" in line for line in said)
+
+
+@pytest.mark.parametrize(("polarity", "warned"), [("stains", True), ("density", False)])
+def test_an_adaptation_says_it_and_notes_it_on_the_card(half_grey, tmp_path, monkeypatch, polarity, warned):
+    monkeypatch.setattr(adaptation, "FEWEST_CELLS", 12)
+    monkeypatch.setattr(adaptation._Run, "held_out_scores", Mock(side_effect=_Stop))
+    base = verify_model(colour_model(tmp_path / "base", polarity))
+    request = adaptation.AdaptRequest(
+        data=half_grey, base=base, stain="giemsa", out=tmp_path / "own", name="own", workers=0, device="cpu"
+    )
+    said, runs, made = [], [], adaptation._Run.__init__
+
+    def watched(self, *arguments):
+        runs.append(self)
+        made(self, *arguments)
+
+    monkeypatch.setattr(adaptation._Run, "__init__", watched)
+    with pytest.raises(_Stop):
+        adaptation.adapt(request, said.append)
+    word = "6 of 12 labelled cells have no colour (grey files)"
+    assert any(line.startswith(f"warning: {word}") for line in said) == warned
+    assert (word in runs[0]._request().note) == warned
