@@ -119,7 +119,7 @@ class CpuEngine:
         if convolutions == torch.float32:
             with_faster_convolutions(self._network, faster_here())
         self._normalise = Normaliser(model.card, device)
-        self._takes_grey = self._normalise.same_in_all_channels and takes_grey(self._network)
+        self._one_channel = takes_grey(self._network)
         self._second_look = SecondLook.of(model.card)
         self._pool = ThreadPoolExecutor(threads, "score", initializer=torch.set_num_threads, initargs=(1,))
 
@@ -146,7 +146,8 @@ class CpuEngine:
         """Network inputs of a whole minibatch, (B, 3, S, S), or (B, 1, S, S) where all are grey; and which are grey."""
         size = self._card.preparation.size
         inputs = [network_input(crop, self._card.preparation) for crop in crops]
-        channels = [grey_of(values) if self._takes_grey else None for values in inputs]
+        stays_grey = self._normalise.same_in_all_channels
+        channels = [grey_of(values) if stays_grey else None for values in inputs]
         grey = [channel for channel in channels if channel is not None]
         if len(grey) == len(crops):
             filled = np.zeros((self.minibatch, size, size), np.uint8)
@@ -159,7 +160,10 @@ class CpuEngine:
         return self._normalise(torch.from_numpy(filled)), [channel is not None for channel in channels]
 
     def _look(self, x: Tensor) -> Tensor:
-        return packed(explained(self._network, x.expand(-1, 3, -1, -1), self._convolutions))
+        x = x.expand(-1, 3, -1, -1)
+        if not self._one_channel:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return packed(explained(self._network, x, self._convolutions))
 
     def close(self) -> None:
         """See `Engine`."""

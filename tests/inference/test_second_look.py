@@ -17,7 +17,7 @@ from mnbatch.assay.map_grid import ORIGIN, STEP, positions
 from mnbatch.errors import ModelError
 from mnbatch.inference.card import Normalisation, SecondLook, View
 from mnbatch.inference.classifier import Classifier
-from mnbatch.inference.cpu_convolutions import ALL
+from mnbatch.inference.cpu_convolutions import ALL, Kinds
 from mnbatch.inference.engines import CpuEngine, DeviceEngine, DeviceLostError, Engine
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.inference.network_features import describe
@@ -108,10 +108,11 @@ def test_cells_above_the_score_get_the_mean_of_four_looks_and_the_others_keep_th
     assert both.ratios[again] == pytest.approx(wanted[again], abs=1e-5)
 
 
+@pytest.mark.parametrize("kinds", [ALL, ()])
 def test_a_grey_cell_has_the_same_scores_beside_coloured_ones(
-    zooming: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    zooming: LoadedModel, monkeypatch: pytest.MonkeyPatch, kinds: Kinds
 ) -> None:
-    monkeypatch.setattr("mnbatch.inference.engines.faster_here", lambda: ALL)
+    monkeypatch.setattr("mnbatch.inference.engines.faster_here", lambda: kinds)
     card = zooming.card.model_copy(update={"normalisation": Normalisation(mean=(0.4,) * 3, std=(0.2,) * 3)})
     model = replace(zooming, card=card)
     cells = crops(3)
@@ -121,7 +122,7 @@ def test_a_grey_cell_has_the_same_scores_beside_coloured_ones(
     results = []
     for some in (grey, [grey[0], coloured, grey[2]], list(cells)):
         engine = CpuEngine(model, minibatch=4, threads=1)
-        assert engine._takes_grey
+        assert engine._one_channel == bool(kinds)
         results.append(engine.submit(some).result())
         engine.close()
     alone, beside, written_out = results
