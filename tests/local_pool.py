@@ -1,5 +1,7 @@
 """The work of worker processes done in this process, for tests that change what this process may do."""
 
+import pickle
+
 from mnbatch.pipeline.worker_messages import Known, Request
 from mnbatch.pipeline.worker_process import done
 from mnbatch.pipeline.workers import WorkerPool
@@ -14,4 +16,6 @@ class LocalPool(WorkerPool):
 
     def ask(self, operation, *arguments, key="", opening=None):
         new = opening if opening is not None and key not in self._opened else None
-        return done(Request(operation, key, new, arguments, self.deadline), self._opened)
+        answer = done(Request(operation, key, new, arguments, self.deadline), self._opened)
+        # As an answer travels, so that what is packed for the way is what comes out at its end.
+        return pickle.loads(pickle.dumps(answer, protocol=5))

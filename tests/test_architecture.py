@@ -19,6 +19,7 @@ BASE = {"csvfile", "handed_table", "intake", "renamed", "spelled_numbers"}
 MAY_IMPORT = {
     "errors": set(),
     "processes": set(),
+    "one_thread_processes": {"processes"},
     "streams": set(),
     "files": {"errors", "processes"},
     "csvfile": set(),
@@ -44,11 +45,11 @@ MAY_IMPORT = {
         *("errors", "files", "settings", "console", "assay", "dosimetry", "imaging", "inference", "results", "review"),
         *("report", "pipeline"),
     },
-    "simulate": {"errors", "files", "processes", "assay", "imaging"},
+    "simulate": {"errors", "files", "processes", "one_thread_processes", "assay", "imaging"},
     "evaluation": {"errors", "files", "settings", "assay", "imaging", "networks", "inference"},
     "training": {
-        *("errors", "files", "processes", "settings", "assay", "imaging", "networks", "inference", "simulate"),
-        "evaluation",
+        *("errors", "files", "processes", "one_thread_processes", "settings", "assay", "imaging", "networks"),
+        *("inference", "simulate", "evaluation"),
     },
     "comparison": {
         "errors",
