@@ -31,10 +31,10 @@ from mnbatch.assay.cells import CellCrop, UInt8Array
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.preparation import network_input
 from mnbatch.imaging.readers import read_cells, read_tasks
-from mnbatch.inference import engines
+from mnbatch.inference import cpu_engine
 from mnbatch.inference.catalogue import ModelSet
 from mnbatch.inference.classifier import Classifier
-from mnbatch.inference.engines import CPU_MINIBATCH
+from mnbatch.inference.cpu_engine import CPU_MINIBATCH
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.network_scores import Normaliser, cpu_has_bfloat16, explained, packed, unpacked
 from mnbatch.processes import available_cores
@@ -98,12 +98,12 @@ def engine(model: LoadedModel, crops: UInt8Array, precision: str) -> Scorer:
 
 def plain_engine(model: LoadedModel, crops: UInt8Array) -> Scorer:
     """The engine of a run without `mnbatch.inference.cpu_convolutions`."""
-    usual = engines.faster_here
-    engines.faster_here = tuple  # type: ignore[assignment]
+    usual = cpu_engine.faster_here
+    cpu_engine.faster_here = tuple  # type: ignore[assignment]
     try:
         return engine(model, crops, "fp32")
     finally:
-        engines.faster_here = usual  # type: ignore[assignment]
+        cpu_engine.faster_here = usual  # type: ignore[assignment]
 
 
 def in_threads(score: Callable[[UInt8Array], npt.NDArray[np.float64]], crops: UInt8Array) -> Scorer:

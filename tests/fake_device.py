@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mnbatch.assay.cells import UInt8Array
-from mnbatch.inference.engines import DeviceLostError, lost_device
+from mnbatch.inference.device_engine import DeviceLostError, lost_device
 from mnbatch.inference.network_scores import Scores
 
 MAPS_SIDE = 13

@@ -271,11 +271,6 @@ def _border_median(values: UInt8Array) -> tuple[int, ...]:
     return tuple(np.atleast_1d(np.median(border, axis=0)).astype(int).tolist())
 
 
-def fill_input(target: UInt8Array, pixels: UInt8Array, preparation: Preparation) -> None:
-    """Write `network_input` of one crop into (size, size, 3)."""
-    fill_channels(target, network_input(pixels, preparation))
-
-
 def fill_channels(target: UInt8Array, values: UInt8Array) -> None:
     """Write (size, size, 3) into an array of the same shape; a channel at a time where it is grey: much faster."""
     grey = grey_of(values)

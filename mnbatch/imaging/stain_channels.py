@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnbatch.assay.cells import UInt8Array
-from mnbatch.imaging.stain_recognition import Background, background_of, density, grey_of, thinned
+from mnbatch.imaging.stain_recognition import LOGARITHMS, Background, background_of, density, grey_of, thinned
 
 Vector = npt.NDArray[np.float32]
 
@@ -43,19 +43,20 @@ COLOUR_GAIN = 100.0
 LEAST_SINE = 0.12
 """Sine of the angle between the nuclei's colour and grey below which a crop counts as unicolour."""
 
-_STEADY_SINE = 0.3
+STEADY_SINE = 0.3
 """Grey and a nearly grey nucleus are told apart badly: below this sine channel 1 is that much weaker instead of
 noisy."""
 
-_CLIP_SHARE = 0.93
+CLIP_SHARE = 0.93
 """Nuclei fill more than the rest of a crop: the density of this share of the pixels is taken for that of nuclei."""
 
-_BODY_SHARE = 0.6
+BODY_SHARE = 0.6
 """Cytoplasm is paler than this share of the nuclei's density (where it is granular and dense, Otsu's threshold is too
 low)."""
 
-_GREY = np.full(3, 3**-0.5, np.float32)
-_LEVELS = np.arange(256, dtype=np.float32)
+GREY = np.full(3, 3**-0.5, np.float32)
+
+OTSU_LEVELS = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,16 +138,16 @@ def stain_vectors(optical: Vector) -> StainVectors:
         optical: (3, pixels), decadic, at least 0.
     """
     mean = optical.mean(axis=0)
-    top = float(np.quantile(mean, _CLIP_SHARE))
+    top = float(np.quantile(mean, CLIP_SHARE))
     cut = np.minimum(mean, top)
-    body = optical[:, cut > max(_otsu(cut), _BODY_SHARE * top)]
+    body = optical[:, cut > max(_otsu(cut), BODY_SHARE * top)]
     lengths = np.sqrt((body**2).sum(axis=0))
     if not body.shape[1] or float(np.median(lengths)) <= 0:
-        return StainVectors(_GREY, 1.0, True)
+        return StainVectors(GREY, 1.0, True)
     direction = np.median(body / np.maximum(lengths, 1e-6), axis=1)
     direction = np.asarray(direction / np.linalg.norm(direction), np.float32)
     unicolour = _sine(direction) < LEAST_SINE
-    nuclei = _GREY if unicolour else direction
+    nuclei = GREY if unicolour else direction
     return StainVectors(nuclei, max(float(np.median(nuclei @ body)), 1e-3), unicolour)
 
 
@@ -156,32 +157,32 @@ def _to_levels(vectors: StainVectors) -> Vector:
     columns[:, 0] = vectors.nuclei * (NUCLEI_LEVEL / vectors.absorbance)
     if not vectors.unicolour:
         sine = _sine(vectors.nuclei)
-        across = (_GREY - (_GREY @ vectors.nuclei) * vectors.nuclei) / sine
-        rest = np.cross(vectors.nuclei, _GREY) / sine
+        across = (GREY - (GREY @ vectors.nuclei) * vectors.nuclei) / sine
+        rest = np.cross(vectors.nuclei, GREY) / sine
         gain = COLOUR_GAIN / vectors.absorbance
-        columns[:, 1] = across * (gain / max(sine, _STEADY_SINE))
+        columns[:, 1] = across * (gain / max(sine, STEADY_SINE))
         columns[:, 2] = rest * gain
     return columns
 
 
 def _sine(direction: Vector) -> float:
-    return float(np.linalg.norm(np.cross(direction, _GREY)))
+    return float(np.linalg.norm(np.cross(direction, GREY)))
 
 
 def _density_tables(background: Background) -> Vector:
     """Optical density of each level of each channel, (3, 256); 0 where it is brighter than the background."""
     colour = np.broadcast_to(background.colour, (3,)).astype(np.float32)
-    return np.asarray(np.maximum(np.log10(colour + 1)[:, None] - np.log10(_LEVELS + 1), 0), np.float32)
+    return np.asarray(np.maximum(np.log10(colour + 1)[:, None] - LOGARITHMS, 0), np.float32)
 
 
 def _otsu(values: Vector) -> float:
-    """Threshold that separates two classes best (Otsu 1979), on 128 levels between 0 and the largest value."""
+    """Threshold that separates two classes best (Otsu 1979), on `OTSU_LEVELS` levels from 0 to the largest value."""
     top = float(values.max())
     if top <= 0:
         return 0.0
-    counts, edges = np.histogram(values, 128, (0.0, top))
+    counts, edges = np.histogram(values, OTSU_LEVELS, (0.0, top))
     below = np.cumsum(counts)
-    weighted = np.cumsum(counts * np.arange(128))
+    weighted = np.cumsum(counts * np.arange(OTSU_LEVELS))
     product = below * (below[-1] - below)
     between = (weighted[-1] * below / below[-1] - weighted) ** 2 / np.maximum(product, 1)
     return float(edges[int(between.argmax()) + 1])

@@ -16,8 +16,8 @@ from mnbatch.assay.cells import Stain, UInt8Array
 # Background of a crop, and on which side of it the nuclei are.
 
 
-_STEP = 4
-_SHARES = (0.005, 0.2, 0.8, 0.995)
+STEP = 4
+SHARES = (0.005, 0.2, 0.8, 0.995)
 """Shares of the pixels, in order of brightness, at which a crop's levels are read."""
 
 
@@ -46,7 +46,7 @@ def thinned(crop: UInt8Array) -> UInt8Array:
     Args:
         crop: (height, width) or (height, width, channels).
     """
-    grid = crop[::_STEP, ::_STEP]
+    grid = crop[::STEP, ::STEP]
     return np.ascontiguousarray(grid.reshape(grid.shape[0] * grid.shape[1], -1).T)
 
 
@@ -61,10 +61,10 @@ def background_of(grid: UInt8Array) -> Background:
         grid: (channels, pixels), a square crop as `thinned` gives it.
     """
     count = grid.shape[1]
-    border = np.sort(grid[:, _border_indices(count)], axis=1, kind="stable")
+    border = np.sort(grid[:, border_indices(count)], axis=1, kind="stable")
     middle = border[:, border.shape[1] // 2].astype(np.float32)
     ordered = np.sort(grid, axis=1, kind="stable")  # radix sort: three times as fast for 8 bit
-    low, dim, bright, high = (ordered[:, int(share * (count - 1))] for share in _SHARES)
+    low, dim, bright, high = (ordered[:, int(share * (count - 1))] for share in SHARES)
     lowest, highest, level = _mean(low), _mean(high), _mean(middle)
     dark = highest - level >= level - lowest
     colour = np.minimum(middle, dim) if dark else np.maximum(middle, bright)
@@ -78,7 +78,8 @@ def _mean(levels: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> float:
 
 
 @lru_cache(maxsize=8)
-def _border_indices(count: int) -> npt.NDArray[np.intp]:
+def border_indices(count: int) -> npt.NDArray[np.intp]:
+    """Places of the border in a square of so many pixels, row by row; its corners twice."""
     side = round(count**0.5)
     indices = np.arange(count).reshape(side, side)
     return np.concatenate([indices[0], indices[-1], indices[:, 0], indices[:, -1]])
@@ -90,8 +91,11 @@ def _border_indices(count: int) -> npt.NDArray[np.intp]:
 DENSITY_TOP = 230.0
 """Grey level that the densest hundredth of a crop gets in canonical polarity; leaves room above."""
 
-_DENSITY_PERCENTILE = 99.0
+DENSITY_PERCENTILE = 99.0
 _LEVELS = np.arange(256, dtype=np.float32)
+
+LOGARITHMS = np.log10(_LEVELS + 1)
+"""Of each grey level."""
 
 
 def density(crop: UInt8Array) -> UInt8Array:
@@ -128,12 +132,12 @@ def _linear_table(level: float) -> npt.NDArray[np.float32]:
 
 
 def _optical_tables(colour: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return np.asarray(np.maximum(np.log10(colour + 1)[:, None] - np.log10(_LEVELS + 1), 0))
+    return np.asarray(np.maximum(np.log10(colour + 1)[:, None] - LOGARITHMS, 0))
 
 
 def _scaled(tables: npt.NDArray[np.float32], grid: UInt8Array) -> UInt8Array:
     """Scale tables (channels, 256) so that a high percentile of the mean density on `grid` becomes 230."""
-    place = int(_DENSITY_PERCENTILE / 100 * (grid.shape[1] - 1))
+    place = int(DENSITY_PERCENTILE / 100 * (grid.shape[1] - 1))
     if len(tables) == 1 and bool((np.diff(tables[0]) >= 0).all()):
         # A table that never falls keeps the order of the levels, and bytes are sorted several times as fast.
         top = float(tables[0][np.sort(grid[0], kind="stable")[place]])

@@ -10,7 +10,9 @@ import torch
 
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.errors import UsageError
-from mnbatch.inference.engines import CpuEngine, DeviceEngine, Engine, Pending
+from mnbatch.inference.cpu_engine import CpuEngine
+from mnbatch.inference.device_engine import DeviceEngine
+from mnbatch.inference.engines import Engine, Pending
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.network_scores import Scores, convolutions_for, maps_of
 from mnbatch.inference.several_devices import SeveralDevices

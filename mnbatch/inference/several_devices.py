@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from mnbatch.assay.cells import UInt8Array
 from mnbatch.errors import MnbatchError
-from mnbatch.inference.engines import DeviceLostError, Engine, Pending
+from mnbatch.inference.device_engine import DeviceLostError
+from mnbatch.inference.engines import Engine, Pending
 from mnbatch.inference.network_scores import Scores
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import torch
 from mnbatch.errors import MnbatchError, ModelError, UsageError
 from mnbatch.imaging.preparation import Preparation, network_input
 from mnbatch.inference.classifier import Classifier, Scores, pick_device
-from mnbatch.inference.engines import DeviceEngine
+from mnbatch.inference.device_engine import DeviceEngine
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.inference.network_scores import Normaliser, convolutions_for, cpu_has_bfloat16
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
@@ -270,6 +270,18 @@ class TestDeviceEngine:
         together = engine.submit(list(pixels[:4])).result()
         assert _same_bits(alone, _row(together, 0))
 
+    def test_grey_crops_in_one_channel_have_the_scores_of_three(self, engine: DeviceEngine) -> None:
+        grey = [np.ascontiguousarray(crop[..., 0]) for crop in crops(4)]
+        one = [np.broadcast_to(channel[..., None], (*channel.shape, 3)) for channel in grey]
+        three = [np.repeat(channel[..., None], 3, axis=-1) for channel in grey]
+        expected = engine.submit(three).result()
+        # All grey, grey beside others, grey after others, and a part of a minibatch.
+        assert _same_bits(engine.submit(one).result(), expected)
+        assert _same_bits(engine.submit([*one[:2], *three[2:]]).result(), expected)
+        engine.submit(list(crops(4, seed=9))).result()
+        engine.submit(list(crops(4, seed=9))).result()
+        assert _same_bits(_row(engine.submit(one[:1]).result(), 0), _row(expected, 0))
+
     def test_out_of_memory_halves_the_minibatch_and_loses_nothing(
         self,
         engine: DeviceEngine,
@@ -331,6 +343,16 @@ class TestOnGpu:
             back = Scores(np.roll(rolled.p_mn, -shift), np.roll(rolled.maps, -shift, axis=0))
             assert _same_bits(back, reference)
         assert _same_bits(on_gpu.score(pixels[:3]), Scores(reference.p_mn[:3], reference.maps[:3]))
+
+    def test_the_pass_is_recorded_and_gives_the_bits_of_one_that_is_not(
+        self, on_gpu: Classifier, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pixels = crops(20)
+        expected = on_gpu.score(pixels)
+        assert type(on_gpu._engine._pass).__name__ == "_Recorded"  # type: ignore[attr-defined]
+        monkeypatch.setattr("mnbatch.inference.device_engine.recorded", lambda compute, _: compute)
+        with Classifier(model, device="cuda", minibatch=8) as without:
+            assert _same_bits(without.score(pixels), expected)
 
     def test_minibatch_is_chosen_from_the_memory(self, model: LoadedModel) -> None:
         if not torch.cuda.is_available():

@@ -7,7 +7,7 @@ import torch
 from mnbatch.errors import ModelError
 from mnbatch.inference.catalogue import CARD_FILE
 from mnbatch.inference.classifier import Classifier
-from mnbatch.inference.engines import DeviceEngine
+from mnbatch.inference.device_engine import DeviceEngine
 from mnbatch.inference.model_directory import load_model, write_model_directory
 from tests.inference.inference_helpers import card_fields, crops, random_network
 

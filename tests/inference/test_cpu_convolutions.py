@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from mnbatch.inference import engines
 from mnbatch.inference.cpu_convolutions import (
     ALL,
     BY_PROCESSOR,
@@ -15,6 +14,7 @@ from mnbatch.inference.cpu_convolutions import (
     takes_grey,
     with_faster_convolutions,
 )
+from mnbatch.inference.cpu_engine import CpuEngine
 from mnbatch.inference.winograd import WinogradConvolution
 from mnbatch.networks import ARCHITECTURES
 
@@ -136,8 +136,8 @@ def test_three_channels_in_the_same_memory_are_a_grey_cell():
 @pytest.mark.parametrize("faster", [False, True])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_the_engine_takes_them_in_float32_where_they_are_faster(monkeypatch, model, faster, precision):
-    monkeypatch.setattr(engines, "faster_here", lambda: ALL if faster else ())
-    engine = engines.CpuEngine(model, convolutions=precision)
+    monkeypatch.setattr("mnbatch.inference.cpu_engine.faster_here", lambda: ALL if faster else ())
+    engine = CpuEngine(model, convolutions=precision)
     engine.close()
     taken = any(isinstance(part, WinogradConvolution) for part in engine._network.modules())
     assert taken == (faster and precision == torch.float32)

@@ -7,7 +7,7 @@ from torch import nn
 
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.classifier import Classifier
-from mnbatch.inference.engines import DeviceEngine
+from mnbatch.inference.device_engine import DeviceEngine
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.network_scores import Scores
 from mnbatch.networks import ARCHITECTURES

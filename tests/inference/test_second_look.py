@@ -18,7 +18,9 @@ from mnbatch.errors import ModelError
 from mnbatch.inference.card import Normalisation, SecondLook, View
 from mnbatch.inference.classifier import Classifier
 from mnbatch.inference.cpu_convolutions import ALL, Kinds
-from mnbatch.inference.engines import CpuEngine, DeviceEngine, DeviceLostError, Engine
+from mnbatch.inference.cpu_engine import CpuEngine
+from mnbatch.inference.device_engine import DeviceEngine, DeviceLostError
+from mnbatch.inference.engines import Engine
 from mnbatch.inference.model_directory import LoadedModel, load_model, write_model_directory
 from mnbatch.inference.network_features import describe
 from mnbatch.inference.network_scores import Scores
@@ -112,7 +114,7 @@ def test_cells_above_the_score_get_the_mean_of_four_looks_and_the_others_keep_th
 def test_a_grey_cell_has_the_same_scores_beside_coloured_ones(
     zooming: LoadedModel, monkeypatch: pytest.MonkeyPatch, kinds: Kinds
 ) -> None:
-    monkeypatch.setattr("mnbatch.inference.engines.faster_here", lambda: kinds)
+    monkeypatch.setattr("mnbatch.inference.cpu_engine.faster_here", lambda: kinds)
     card = zooming.card.model_copy(update={"normalisation": Normalisation(mean=(0.4,) * 3, std=(0.2,) * 3)})
     model = replace(zooming, card=card)
     cells = crops(3)

@@ -10,7 +10,7 @@ from mnbatch.assay.cells import CellScore, SlideEnd
 from mnbatch.errors import MnbatchError, UsageError
 from mnbatch.inference import classifier as classifiers
 from mnbatch.inference.classifier import Classifier, pick_devices
-from mnbatch.inference.engines import DeviceEngine, DeviceLostError
+from mnbatch.inference.device_engine import DeviceEngine, DeviceLostError
 from mnbatch.inference.model_directory import LoadedModel
 from mnbatch.inference.packing import score_stream
 from mnbatch.inference.several_devices import SeveralDevices

@@ -17,7 +17,7 @@ from PIL import Image
 from mnbatch.assay.cells import CellCrop, Slide, UnreadableCell
 from mnbatch.imaging.discovery import find_slides
 from mnbatch.imaging.fields.field_options import FieldOptions
-from mnbatch.imaging.preparation import Preparation, fill_input, network_input
+from mnbatch.imaging.preparation import Preparation, fill_channels, network_input
 from mnbatch.imaging.readers import read_cells, read_tasks, read_together
 from mnbatch.pipeline import remote_source
 from mnbatch.pipeline.remote_source import RemoteSource
@@ -136,7 +136,7 @@ def test_a_grey_crop_in_one_channel_is_scored_and_kept_as_one_in_three(polarity:
     grey = np.asarray(Image.fromarray(grey if grey.ndim == 2 else grey[..., 0]).resize((224, 224)))
     one, three = np.broadcast_to(grey[..., None], (224, 224, 3)), np.repeat(grey[..., None], 3, axis=-1)
     filled = np.empty((224, 224, 3), np.uint8)
-    fill_input(filled, one, preparation)
+    fill_channels(filled, network_input(one, preparation))
     assert np.array_equal(filled, network_input(three, preparation))
     assert np.array_equal(network_input(one[None], preparation)[0], filled)
     assert encode_crop(one) == encode_crop(three)
