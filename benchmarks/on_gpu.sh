@@ -10,6 +10,9 @@ cd "$(dirname "$0")/.."
 out=$1
 mkdir -p "$out"
 python3 -m pytest -m gpu -p no:cacheprovider 2>&1 | tee "$out/gpu-tests.txt"
+for stain in giemsa fluorescence; do
+  python3 benchmarks/gpu_engine.py --stain $stain 2>&1 | tee "$out/gpu-engine-$stain.txt"
+done
 python3 benchmarks/throughput.py --device cuda --cells 20000 2>&1 | tee "$out/throughput-gpu.txt"
 python3 benchmarks/throughput.py --device cuda --cells 20000 --precision fp32 2>&1 | tee "$out/throughput-gpu-fp32.txt"
 python3 benchmarks/throughput.py --device cuda --cells 20000 --format jpg 2>&1 | tee "$out/throughput-gpu-jpg.txt"
