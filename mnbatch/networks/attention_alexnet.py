@@ -124,7 +124,7 @@ class AttentionAlexNet(StreamNetwork):
             layer7.shape[2] * layer7.shape[3]
         )
         share = last * w_last.view(1, -1, 1, 1) / (last.shape[2] * last.shape[3])
-        evidence = evidence.flatten(1).scatter_add(1, taken.flatten(1), share.flatten(1)).view_as(evidence)
+        evidence = credited(evidence.flatten(1), taken, share).view_as(evidence)
         vector = self.pooled((attended5, attended6, last))  # (B, 896)
         return Explained(
             logits=linear(vector, self.classifier),
@@ -134,3 +134,28 @@ class AttentionAlexNet(StreamNetwork):
             bias=self.classifier.bias[1] - self.classifier.bias[0],
             ratios=self.ratio_logits(vector),
         )
+
+
+def credited(evidence: Tensor, taken: Tensor, share: Tensor) -> Tensor:
+    """Evidence (B, positions) with the shares (B, C, m, m) added at the positions that the maximum pooling took.
+
+    A GPU adds what falls on one position in any order, so that the last bits would differ from pass to pass: there see
+    `spread_in_order`.
+    """
+    if share.device.type != "cuda":
+        return evidence.scatter_add(1, taken.flatten(1), share.flatten(1))
+    return evidence + spread_in_order(share, taken, evidence.shape[1]).sum(dim=1)
+
+
+def spread_in_order(share: Tensor, taken: Tensor, positions: int) -> Tensor:
+    """(B, C, positions): the shares of each channel where they were taken, added in one order.
+
+    Windows (3 wide, 2 apart) of every second row and column do not overlap: of these, at most one of a channel falls on
+    a position.
+    """
+    spread = share.new_zeros((*share.shape[:2], positions))
+    for row in (0, 1):
+        for column in (0, 1):
+            places, values = (part[:, :, row::2, column::2].flatten(2) for part in (taken, share))
+            spread = spread.scatter_add(2, places, values)
+    return spread

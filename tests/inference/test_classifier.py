@@ -354,6 +354,11 @@ class TestOnGpu:
         with Classifier(model, device="cuda", minibatch=8) as without:
             assert _same_bits(without.score(pixels), expected)
 
+    def test_float32_is_float32(self, model: LoadedModel, classifier: Classifier) -> None:
+        pixels = crops(20)
+        with Classifier(model, device="cuda", minibatch=8, precision="fp32") as exact:
+            assert np.abs(exact.score(pixels).p_mn - classifier.score(pixels).p_mn).max() < 1e-4
+
     def test_minibatch_is_chosen_from_the_memory(self, model: LoadedModel) -> None:
         if not torch.cuda.is_available():
             pytest.skip("no CUDA device")

@@ -9,7 +9,7 @@ from mnbatch.inference import recorded_pass
 from mnbatch.inference.recorded_pass import recorded
 
 ON_A_GPU = SimpleNamespace(device=SimpleNamespace(type="cuda"))
-VALUES = torch.arange(4.0)
+VALUES = torch.tensor([0.0, 0.5, torch.nan])  # a network without a map gives NaN
 
 
 def values(_):

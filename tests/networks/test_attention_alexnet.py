@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mnbatch.networks import ARCHITECTURES
-from mnbatch.networks.attention_alexnet import GRID, INPUT_SIZE, AttentionAlexNet
+from mnbatch.networks.attention_alexnet import GRID, INPUT_SIZE, AttentionAlexNet, spread_in_order
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +135,15 @@ def test_evidence_of_the_last_stream_lies_where_its_maxima_were_taken(network: A
                 expected[2 * j + row, 2 * k + column] += weight[channel] * window.max() / 36
     assert expected.abs().max() > 0
     assert torch.allclose(evidence, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [13, 23, 24])
+def test_shares_spread_in_order_are_those_added_at_once(side: int) -> None:
+    # What a GPU does, where the order of a scattered sum is anybody's.
+    generator = torch.Generator().manual_seed(side)
+    layer = torch.randn((3, 8, side, side), generator=generator)
+    last, taken = torch.nn.functional.max_pool2d(layer, kernel_size=3, stride=2, return_indices=True)
+    at_once = torch.zeros((3, side * side)).scatter_add(1, taken.flatten(1), last.flatten(1))
+    assert torch.allclose(spread_in_order(last, taken, side * side).sum(dim=1), at_once, atol=1e-5)
+    windows = [taken[:, :, row::2, column::2].flatten(2) for row in (0, 1) for column in (0, 1)]
+    assert all(len(set(one.tolist())) == len(one) for group in windows for cell in group for one in cell)
