@@ -164,9 +164,9 @@ class DeviceEngine:
         self.device_name = _device_name(device)
         self._convolutions = convolutions or convolutions_for(model.network, torch.device("cuda"), "auto")
         self.precision = PRECISIONS[self._convolutions]
-        if self._convolutions == torch.float32:
+        if self._convolutions == torch.float32 and device.type == "cuda":
             # By itself cuDNN takes TF32, of which 10 bits of each number count, for float32.
-            torch.backends.cudnn.conv.fp32_precision = "ieee"
+            torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
         self.minibatch = minibatch or _gpu_minibatch(device, _GPU_BYTES_PER_CELL[self._convolutions])
         self.in_flight = 2  # one being computed, one being read back or filled
         try:
