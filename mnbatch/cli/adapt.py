@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mnbatch.cli.common import counted, name_missing
-from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, Interrupted, NoInputError, UsageError
+from mnbatch.cli.ended_by_signals import ended_by_signals
+from mnbatch.errors import EXIT_OK, EXIT_SLIDES_FAILED, NoInputError, UsageError
 
 if TYPE_CHECKING:
     from mnbatch.app.review_service import Exported
@@ -71,7 +68,8 @@ def adapt(
     changes = {"epochs": epochs, "cells_per_epoch": cells}
     folder = folder_beside(out)
     full = full_disk_told(folder / STATE, f"the folds that are finished are kept in {folder}")
-    with _ended_by_signals(), full, adapting_place() as place:
+    # In order, so that no crop of a donor stays behind.
+    with ended_by_signals(lambda: "the folds that are finished are kept"), full, adapting_place() as place:
         exported, scored_by = _exported(out_dir, place / "labels", stain, reviewer)
         for reason, number in sorted(exported.left_out.items()):
             typer.echo(f"left out: {number} {reason}", err=True)
@@ -142,36 +140,6 @@ def _reviewed(out: Path) -> tuple[tuple[Missing, ...], list[str]]:
     trails = {slide: read_trail(store.paths, slide) for slide in reviewed_slides(store.paths) if slide in stains}
     altered = [Missing(slide, altered_review(trail).reason) for slide, trail in trails.items() if trail.altered]
     return tuple(altered), sorted({stain for slide in trails if (stain := stains[slide])})
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Leave the block in order at the first SIGINT or SIGTERM, so that no crop of a donor stays behind.
-
-    A second signal ends the process in a moment, whatever is stuck.
-    """
-    from mnbatch.pipeline.interrupts import handling_signals, leave_soon
-
-    stopped: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stopped:
-            leave_soon(number)
-            return
-        stopped.append(number)
-        for drawing in multiprocessing.active_children():
-            drawing.terminate()  # else the end waits until they have drawn their cells
-        raise KeyboardInterrupt  # no library takes it for an error of its own
-
-    with handling_signals(handle):
-        try:
-            yield
-        except BaseException as error:
-            if not stopped:
-                raise
-            stop = Interrupted(stopped[0])
-            stop.message = "Interrupted; the folds that are finished are kept."
-            raise stop from error
 
 
 def _tell(done: Adapted, base: VerifiedModel, out: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnbatch.cli.ended_by_signals import ended_by_signals
 from mnbatch.cli.page_questions import Names, NuclearChannel, Pages, Planes, Time, page_options
 
 if TYPE_CHECKING:
@@ -176,7 +177,12 @@ def train(
     if cross_validation:
         _cross_validate(request, chosen)
         return
-    with full_disk_told(checkpoint, goes_on):
+
+    def kept() -> str:
+        at = f"the training is kept in {checkpoint.parent}, as it was at its last checkpoint"
+        return at if checkpoint.exists() else "the training had no checkpoint yet, and nothing of it is kept"
+
+    with ended_by_signals(kept), full_disk_told(checkpoint, goes_on):
         card = train_model(request, chosen, lambda line: typer.echo(line, err=True))
         if counts:
             card = extend_model(extension, lambda line: typer.echo(line, err=True))
@@ -201,7 +207,8 @@ def _cross_validate(request: Request, recipe: Recipe) -> None:
     from mnbatch.training.cross_validation import STATE, VIEWS, cross_validate, spread
     from mnbatch.training.kept_folder import full_disk_told
 
-    with full_disk_told(request.out / STATE, f"the groups that are finished are kept in {request.out}"):
+    finished = f"the groups that are finished are kept in {request.out}"
+    with ended_by_signals(lambda: finished), full_disk_told(request.out / STATE, finished):
         folds = cross_validate(request, recipe, lambda line: typer.echo(line, err=True))
     for views in VIEWS:
         mean, low, high = spread(folds, views)

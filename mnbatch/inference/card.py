@@ -26,6 +26,10 @@ CountRow = tuple[Whole, Whole, Whole, Whole]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+UNFINISHED = "unfinished training"
+"""In the version and the recipe of a card that was written before its training ended."""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -287,6 +291,11 @@ class ModelCard(_Frozen):
     weights_sha256: Sha256
     created: AwareDatetime
     software: dict[str, str]
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the training of these weights goes on, or was broken off; the version says after which epoch."""
+        return UNFINISHED in self.recipe
 
     @model_validator(mode="after")
     def _slides_in_the_bins_of_all(self) -> Self:

@@ -543,6 +543,12 @@ class _Run:
             f"model {card.name} ({digest[:12]}) on {classifier.device_name}, {classifier.precision}, "
             f"minibatches of {classifier.minibatch}"
         )
+        if card.unfinished:
+            self.log.write("unfinished model", level="warning", model=card.name, version=card.version)
+            self.progress.warning(
+                f"model {card.name} {card.version}: its training was broken off or goes on; give the command of the "
+                "training again to finish it, then score again"
+            )
 
     def _note_finished(self, job: SlideJob, record: SlideRecord) -> None:
         failed = record.status == "failed"

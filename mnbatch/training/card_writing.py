@@ -23,7 +23,7 @@ from mnbatch.evaluation.metrics import (
 )
 from mnbatch.imaging.preparation import Preparation
 from mnbatch.imaging.stain_recognition import recognise_stain
-from mnbatch.inference.card import ModelCard
+from mnbatch.inference.card import UNFINISHED, ModelCard
 
 if TYPE_CHECKING:
     from mnbatch.training.pool_feed import Pool
@@ -129,6 +129,22 @@ def card_fields(
         "intended_use": INTENDED_USE,
         "limitations": " ".join(part for part in (request.note, LIMITATIONS) if part),
         "how_to_train_own": HOW_TO_TRAIN,
+    }
+
+
+def unfinished(fields: Mapping[str, object], epochs: int, of: int) -> dict[str, object]:
+    """What a card says otherwise while its training goes on, or after it was broken off.
+
+    The version is what every table and page shows of a model.
+
+    Args:
+        fields: of `card_fields`; epochs: that are done; of: how many there will be.
+    """
+    recipe = fields["recipe"]
+    assert isinstance(recipe, dict)
+    return {
+        "version": f"{fields['version']} ({UNFINISHED}: epoch {epochs} of {of})",
+        "recipe": recipe | {UNFINISHED: True},
     }
 
 

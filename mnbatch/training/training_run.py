@@ -30,7 +30,7 @@ from mnbatch.inference.classifier import pick_device
 from mnbatch.inference.model_directory import write_model_directory
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
 from mnbatch.training.augmentation import Normalise, normalise_for
-from mnbatch.training.card_writing import asked_stains, card_fields, check_card_words, served_stains
+from mnbatch.training.card_writing import asked_stains, card_fields, check_card_words, served_stains, unfinished
 from mnbatch.training.checkpoint import Checkpoint, Key, card_only, made_key, training_key
 from mnbatch.training.fresh_pools import FreshPools
 from mnbatch.training.held_out_groups import tell_people
@@ -54,8 +54,9 @@ to_input = Normalise(MEAN, STD)
 def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) -> ModelCard:
     """Train a network as asked and write its model directory.
 
-    The directory is written again whenever an epoch is the best so far, and the whole training is kept beside it after
-    every epoch (see `mnbatch.training.checkpoint`): the same call goes on from there and ends with the same weights.
+    The directory is written again whenever an epoch is the best so far (its card then says that the training is not
+    finished), and the whole training is kept beside it after every epoch (see `mnbatch.training.checkpoint`): the same
+    call goes on from there and ends with the same weights.
 
     Raises:
         TrainingError: data, recipe or weights that cannot give a model, found before training where possible.
@@ -154,7 +155,7 @@ def fit(
     normalise = normalise_for(network, recipe.coloured)
     clock = Clock(recipe, say)
 
-    def keep(trained: Trained) -> ModelCard:
+    def keep(trained: Trained, last: bool) -> ModelCard:
         finished = finished_network(trained.network, recipe)
         scores = {pool.name: score(trained.network, pool.pixels, normalise, device) for pool in validation}
         fields = card_fields(
@@ -170,11 +171,13 @@ def fit(
             normalisation=(normalise.mean, normalise.std),
             labelled_stains=labelled_stains,
         )
+        if not last:
+            fields |= unfinished(fields, len(trained.history), recipe.epochs)
         return write_model_directory(request.out, finished, fields)
 
     def report(epoch: Epoch, so_far: Trained) -> None:
         if so_far.best is epoch:
-            keep(so_far)
+            keep(so_far, last=False)
         if kept is not None:
             kept[0].save(trainer.snapshot(), kept[1], card_only(request))
             write_files(kept[0].folder, history_files(so_far.history, so_far.best, recipe.epochs, request.name))
@@ -197,7 +200,7 @@ def fit(
     )
     if kept is not None:
         _go_on(trainer, kept[0], recipe, say)
-    card = keep(trainer.run())
+    card = keep(trainer.run(), last=True)
     if kept is not None:
         kept[0].finish(card.weights_sha256, card_only(request))
     return card

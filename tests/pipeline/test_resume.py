@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from mnbatch.console import SilentProgress
+from mnbatch.inference.card import UNFINISHED
 from mnbatch.pipeline.run import run
 from mnbatch.results.paths import OutPaths
 from mnbatch.results.store import Store
@@ -330,3 +331,16 @@ def test_verify_looks_at_pictures_and_annotations_too(settings, tmp_path):
     _altered(out / "annotations" / "checksums.json")
     assert run(settings()).exit_code == 0
     assert run(settings(verify=True)).exit_code == 3
+
+
+def test_a_model_whose_training_is_not_finished_is_said(settings, models, tmp_path):
+    begun = tmp_path / "begun"
+    shutil.copytree(models["one"], begun)
+    card = json.loads((begun / "model.json").read_text())
+    card["version"], card["recipe"] = f"1 ({UNFINISHED}: epoch 2 of 30)", {UNFINISHED: True}
+    (begun / "model.json").write_text(json.dumps(card))
+    said = Said()
+    assert run(settings(model=str(begun)), said).exit_code == 0
+    assert [text for text in said.warnings if "(unfinished training: epoch 2 of 30): its training" in text] != []
+    assert "unfinished training: epoch 2 of 30" in (tmp_path / "out/slides.csv").read_text()
+    assert "unfinished training: epoch 2 of 30" in (tmp_path / "out/index.html").read_text()

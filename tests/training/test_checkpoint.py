@@ -123,7 +123,10 @@ def test_a_killed_process_loses_no_epoch(crop_folder, tmp_path):
             break
     assert killed.wait() == -signal.SIGKILL
     killed.stderr.close()
-    assert load_model(tmp_path / "a").card.recipe["best_epoch"] == 1
+    begun = load_model(tmp_path / "a").card
+    assert begun.recipe["best_epoch"] == 1
+    assert begun.unfinished
+    assert begun.version.endswith(" (unfinished training: epoch 1 of 3)")
     second = mnbatch(*command[3:], "--out", tmp_path / "a")
     assert second.returncode == 0, second.stderr
     done = json.loads((tmp_path / "a.training" / RECORD).read_text())
@@ -133,6 +136,28 @@ def test_a_killed_process_loses_no_epoch(crop_folder, tmp_path):
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
     cards = [load_model(tmp_path / name).card.model_dump(exclude={"created"}) for name in "ab"]
     assert cards[0] == cards[1]
+    assert not load_model(tmp_path / "a").card.unfinished
+    assert "unfinished" not in cards[0]["version"]
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_training_with_a_word_on_what_is_kept(crop_folder, tmp_path, number, expected):
+    recipe = tmp_path / "tiny.toml"
+    kept = TINY.model_dump(include={"minibatch", "averaging", "bf16", "cells_per_epoch", *OWN_ONLY})
+    recipe.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in kept.items()))
+    command = [sys.executable, "-m", "mnbatch", "train", str(crop_folder), "--validation", str(crop_folder)]
+    command += ["--init", "random", "--threads", "1", "--device", "cpu", "--recipe", str(recipe), "--epochs", "500"]
+    training = subprocess.Popen([*command, "--out", str(tmp_path / "a")], stderr=subprocess.PIPE, text=True)
+    for line in training.stderr:
+        if line.startswith("epoch 1/500"):
+            os.kill(training.pid, number)
+            break
+    said = training.stderr.read()
+    training.stderr.close()
+    assert training.wait() == expected
+    assert f"Interrupted; the training is kept in {tmp_path / 'a.training'}" in said
+    assert "Run the same command again to go on." in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.usefixtures("few_resamples")
