@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mnbatch.cli.ended_by_signals import ended_by_signals
+
 if TYPE_CHECKING:
     from mnbatch.comparison.comparison_run import Comparison
     from mnbatch.training.recipe import Recipe
@@ -85,7 +87,8 @@ def compare(
         page = {"comparison.csv": comparison_csv(table), "comparison.md": comparison_markdown(table).encode()}
         write_files(out, page)
 
-    with full_disk_told(out / FOLDER, f"the runs that are finished are kept in {out / FOLDER}"):
+    finished = f"the runs that are finished are kept in {out / FOLDER}"
+    with ended_by_signals(lambda: finished), full_disk_told(out / FOLDER, finished):
         found = compare_networks(
             data_path=data,
             out=out,

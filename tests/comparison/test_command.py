@@ -1,9 +1,13 @@
 """`mnbatch compare` from the command line."""
 
+import signal
+
+import pytest
 import typer
 from typer.testing import CliRunner
 
 from mnbatch.cli.compare import compare
+from mnbatch.errors import Interrupted
 
 app = typer.Typer()
 app.command()(compare)
@@ -39,3 +43,20 @@ def test_tables_of_a_killed_comparison_say_what_is_missing(crops, tmp_path, monk
     arguments = [str(crops), "--out", str(out), "--networks", "tiny", "--reduced", "--threads", "1", "--device", "cpu"]
     assert CliRunner().invoke(app, arguments).exit_code != 0
     assert "Not finished: 1 of 2 runs are here." in (out / "comparison.md").read_text()
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_comparison_with_a_word_on_what_is_kept(crops, tmp_path, monkeypatch, number, expected):
+    from mnbatch.comparison import comparison_run as story
+
+    def stopped(**arguments):
+        signal.raise_signal(number)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(story, "measured", stopped)
+    out = tmp_path / "out"
+    arguments = [str(crops), "--out", str(out), "--networks", "tiny", "--reduced", "--threads", "1", "--device", "cpu"]
+    error = CliRunner().invoke(app, arguments).exception
+    assert isinstance(error, Interrupted)
+    assert error.code == expected
+    assert error.message == f"Interrupted; the runs that are finished are kept in {out / 'cells'}."
