@@ -73,21 +73,22 @@ class Silence:
         """Nothing."""
 
 
-def import_decisions(out: Path, review: Path, *, keep_outdated: bool = False) -> Imported:
+def import_decisions(out: Path, review: Path, *, keep_outdated: bool = False, replace_newer: bool = False) -> Imported:
     """Check that a review file belongs to OUT and append it to the trail; `rebuild_after_change` shows it.
 
     Args:
         review: review.csv or review.json as a gallery saved it.
         keep_outdated: also keep decisions on an earlier result; they count for nothing.
+        replace_newer: take decisions that are older than those which hold.
 
     Raises:
         NoInputError: OUT holds no results.
-        UsageError: broken rows.
+        UsageError: broken rows, or an earlier save than what was imported.
         MismatchError: it is the review of another batch, model, plan or result.
         LockHeldError: another import did not end in time.
         StorageError: a file cannot be read or written.
     """
-    return import_review(open_store(out), review, keep_outdated=keep_outdated)
+    return import_review(open_store(out), review, keep_outdated=keep_outdated, replace_newer=replace_newer)
 
 
 def export_reviewed(out: Path, folder: Path, reviewer: str | None = None, stain: str | None = None) -> Exported:

@@ -41,20 +41,28 @@ def import_(
         bool,
         typer.Option("--keep-outdated", help="Keep decisions on an earlier result too; they are not used."),
     ] = False,
+    replace_newer: Annotated[
+        bool,
+        typer.Option("--replace-newer", help="Take decisions that are older than others of the same person."),
+    ] = False,
 ) -> None:
     """Check that REVIEW belongs to the results in OUT, append it to the trail and bring the reports up to date.
 
-    Exit codes: 0 imported; 2 broken rows, a reviewer whose name reads the same as another one's, or an adjudication by
-    one of those who differ; 4 OUT holds no results; 5 a review of another batch, model, plan or result; 10 unreadable
-    or disk full; 11 another import did not end in time.
+    Exit codes: 0 imported; 2 broken rows, a reviewer whose name reads the same as another one's, an adjudication by
+    one of those who differ, or an earlier save than what was imported; 4 OUT holds no results; 5 a review of another
+    batch, model, plan or result; 10 unreadable or disk full; 11 another import did not end in time.
     """
     from mnbatch.app.review_service import import_decisions
 
-    done = import_decisions(out, review, keep_outdated=keep_outdated)
+    done = import_decisions(out, review, keep_outdated=keep_outdated, replace_newer=replace_newer)
     typer.echo(
         f"{counted(done.added, 'decision')} of {', '.join(done.reviewers) or 'no reviewer'} added on "
         f"{counted(len(done.slide_ids), 'slide')}, known before: {done.known}"
     )
+    if done.replaced:
+        typer.echo(f"{done.replaced} of them take the place of other decisions of the same person on the same cell")
+    if done.overruled:
+        typer.echo(f"{done.overruled} of those known before do not hold: the same person saved another decision later")
     if done.outdated:
         typer.echo(f"{done.outdated} of them on an earlier result: kept, but not used")
     if done.ahead:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnbatch.assay.alike_names import alike_names, spelled
@@ -16,7 +16,7 @@ from mnbatch.review import trail
 from mnbatch.review.adjudication import adjudication_faults, adjudications_last
 from mnbatch.review.decisions import ADJUDICATION, FAULTS_SHOWN, Decision, read_review, told_faults
 from mnbatch.review.queue import Queue, ReviewPlan, draw_queue, load_plan
-from mnbatch.review.review_status import SAME_PROBABILITY
+from mnbatch.review.review_status import SAME_PROBABILITY, latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Imported:
         known: decisions that it had already.
         outdated: of those added, decisions on an earlier result.
         ahead: of all, decisions that say a time which is still to come.
+        replaced: of those added, decisions that take the place of another one of the same person on the same cell.
+        overruled: of those known, decisions that do not hold: the same person saved another, later one.
     """
 
     added: int
@@ -36,22 +38,29 @@ class Imported:
     slide_ids: tuple[str, ...]
     reviewers: tuple[str, ...]
     ahead: int = 0
+    replaced: int = 0
+    overruled: int = 0
 
 
-def import_review(store: Store, path: Path, *, keep_outdated: bool = False) -> Imported:
+def import_review(store: Store, path: Path, *, keep_outdated: bool = False, replace_newer: bool = False) -> Imported:
     """Check that a review belongs to the results in OUT and append it to the trail.
+
+    A decision that the trail has, and that an older one took the place of, is added again: it holds then.
 
     Args:
         keep_outdated: also keep decisions on an earlier result of a slide; they are not used.
+        replace_newer: take decisions that are older than those which hold, and differ from them.
 
     Raises:
-        UsageError: broken rows, a reviewer whose name reads the same as another one's, or an adjudication by one who
-            may not adjudicate the cell.
+        UsageError: broken rows, a reviewer whose name reads the same as another one's, an adjudication by one who
+            may not adjudicate the cell, or older decisions in place of newer ones.
         MismatchError: slides or cells that are not in OUT, another model, plan or result.
         LockHeldError: another import did not end in time.
     """
     decisions = read_review(path)
-    return save_decisions(store, decisions, path.name, keep_outdated=keep_outdated, where=str(path))
+    return save_decisions(
+        store, decisions, path.name, keep_outdated=keep_outdated, where=str(path), replace_newer=replace_newer
+    )
 
 
 def save_decisions(
@@ -63,10 +72,12 @@ def save_decisions(
     where: str = "The review",
     queues: Mapping[str, Queue | None] | None = None,
     names_asked: bool = False,
+    replace_newer: bool = True,
 ) -> Imported:
     """As `import_review`, for decisions at hand (the local server's), with the slides' queues where they are known.
 
     Args:
+        replace_newer: see `import_review`; who decides now decides last, whatever the clock of the browser says.
         names_asked: a person was asked whether a name that reads the same as a known one is theirs (by the gallery).
     """
     by_slide: dict[str, list[Decision]] = {}
@@ -85,7 +96,10 @@ def save_decisions(
         if not names_asked:
             _refuse_alike(store.paths, by_slide, where)
         _refuse_adjudications(store.paths, by_slide, where)
-        added = trail.append_all(store.paths, by_slide, source)
+        changes = _changes(store.paths, by_slide)
+        if changes.older and not replace_newer:
+            raise _older_than_what_holds(changes.older, where)
+        added = trail.append_all(store.paths, by_slide, source, again=changes.again)
     old = sum(d.result_key != queue.result_key for s, queue in queues.items() if queue for d in by_slide[s])
     old += sum(len(by_slide[slide_id]) for slide_id, queue in queues.items() if queue is None)
     return Imported(
@@ -95,6 +109,58 @@ def save_decisions(
         slide_ids=tuple(sorted(by_slide)),
         reviewers=tuple(sorted({decision.reviewer for decision in decisions})),
         ahead=sum(trail.is_ahead(decision, now()) for decision in decisions),
+        replaced=changes.replaced,
+        overruled=changes.overruled,
+    )
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What decisions would change of those that hold.
+
+    Attributes:
+        older: decisions that are new in the trail, and older than the one that holds, with it.
+        again: decisions that the trail has, and that an older one took the place of.
+        replaced, overruled: see `Imported`.
+    """
+
+    older: list[tuple[Decision, Decision]] = field(default_factory=list)
+    again: set[Decision] = field(default_factory=set)
+    replaced: int = 0
+    overruled: int = 0
+
+
+def _changes(paths: OutPaths, by_slide: Mapping[str, Sequence[Decision]]) -> _Changes:
+    """Of one person on one cell, in the same look; comments and classes change nothing that is counted."""
+    changes = _Changes()
+    for slide_id, said in by_slide.items():
+        entries = trail.read_trail(paths, slide_id).entries
+        known, holding = set(entries), {key: latest(entries, key) for key in {one.result_key for one in said}}
+        for one in said:
+            holds = holding[one.result_key].get(one.reviewer, {}).get(one.cell_id)
+            if holds is None or (holds.look, holds.decision, holds.count) == (one.look, one.decision, one.count):
+                continue
+            if holds.look != one.look:
+                continue
+            if one in known and one.moment <= holds.moment:
+                changes.overruled += 1
+                continue
+            changes.replaced += 1
+            if one in known:
+                changes.again.add(one)
+            elif one.moment + trail.TOLERANCE < holds.moment:
+                changes.older.append((one, holds))
+    return changes
+
+
+def _older_than_what_holds(older: Sequence[tuple[Decision, Decision]], where: str) -> UsageError:
+    first, holds = older[0]
+    return UsageError(
+        f"{where} is an earlier save: {len(older)} of its decisions differ from later ones of the same person, such as "
+        f"cell {first.cell_id} of slide {first.slide_id}: {first.decision} of {first.time}, where {first.reviewer} "
+        f"decided {holds.decision} at {holds.time}.",
+        "Nothing of it was imported, and the later decisions hold. Import the latest save; if the earlier decisions "
+        "are the right ones, or a clock was wrong, give --replace-newer.",
     )
 
 

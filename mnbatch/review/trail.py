@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -104,11 +104,14 @@ def append(paths: OutPaths, slide_id: str, decisions: Sequence[Decision], source
     return append_all(paths, {slide_id: decisions}, source)
 
 
-def append_all(paths: OutPaths, by_slide: Mapping[str, Sequence[Decision]], source: str) -> int:
+def append_all(
+    paths: OutPaths, by_slide: Mapping[str, Sequence[Decision]], source: str, again: Collection[Decision] = ()
+) -> int:
     """Add decisions that the trails have not yet, all or none; say how many. The caller holds the trail (`writing`).
 
     Args:
         source: where they came from: a file's name, or the local server.
+        again: decisions that are added although the trails have them, so that they are the last.
 
     Raises:
         StorageError: the trails cannot be written.
@@ -116,7 +119,8 @@ def append_all(paths: OutPaths, by_slide: Mapping[str, Sequence[Decision]], sour
     stamp, rows = {"saved": now(), "source": source}, {}
     for slide_id, decisions in by_slide.items():
         known = set(read_trail(paths, slide_id).entries)
-        fresh = [{**decision.fields(), **stamp} for decision in dict.fromkeys(decisions) if decision not in known]
+        new = [decision for decision in dict.fromkeys(decisions) if decision not in known or decision in again]
+        fresh = [{**decision.fields(), **stamp} for decision in new]
         if fresh:
             rows[paths.review_trail(slide_id)] = fresh
     if rows:

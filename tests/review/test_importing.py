@@ -12,7 +12,7 @@ from mnbatch.results.store import Store
 from mnbatch.review import trail
 from mnbatch.review.decisions import read_review
 from mnbatch.review.review_import import import_review, queues_of, save_decisions
-from mnbatch.review.review_status import slide_review
+from mnbatch.review.review_status import latest, slide_review
 
 
 def not_mn(_cell_id):
@@ -26,6 +26,49 @@ def test_a_review_is_appended_once(out, queue, tools, tmp_path):
     before = out.paths.review_trail("s1").read_bytes()
     assert import_review(out, path).added == 0
     assert out.paths.review_trail("s1").read_bytes() == before
+
+
+def saves(queue, tools, tmp_path):
+    """What Ada saved on Monday, and on Tuesday, when she had found micronuclei in the first four cells."""
+    seen = {place.cell_id for place in queue.places if place.rank is not None and place.rank < 4}
+    monday = tools.decide(queue, not_mn)
+    tuesday = tools.decide(queue, lambda cell: "mn" if cell in seen else "not_mn", minute=30)
+    return tools.write(tmp_path / "monday.csv", monday), tools.write(tmp_path / "tuesday.csv", tuesday)
+
+
+def found_with_mn(out):
+    return sum(d.decision == "mn" for d in latest_of(out).values())
+
+
+def latest_of(out):
+    entries = trail.read_trail(out.paths, "s1").entries
+    return latest(entries, entries[0].result_key)["Ada"]
+
+
+def test_an_earlier_save_does_not_undo_a_later_one_unasked(out, queue, tools, tmp_path):
+    monday, tuesday = saves(queue, tools, tmp_path)
+    import_review(out, tuesday)
+    before = out.paths.review_trail("s1").read_bytes()
+    with pytest.raises(UsageError, match="is an earlier save: 4 of its decisions differ from later ones") as refused:
+        import_review(out, monday)
+    assert "--replace-newer" in refused.value.next_step
+    assert out.paths.review_trail("s1").read_bytes() == before
+    done = import_review(out, monday, replace_newer=True)
+    assert (done.added, done.replaced, found_with_mn(out)) == (queue.drawn, 4, 0)
+    # The right file again puts it right again.
+    done = import_review(out, tuesday)
+    assert (done.added, done.replaced, found_with_mn(out)) == (4, 4, 4)
+    assert trail.read_trail(out.paths, "s1").altered == ()
+    # And the other one, which the trail has now, is not silently thought to hold.
+    done = import_review(out, monday)
+    assert (done.added, done.overruled, found_with_mn(out)) == (0, 4, 4)
+
+
+def test_a_later_save_takes_the_place_of_an_earlier_one_and_says_so(out, queue, tools, tmp_path):
+    monday, tuesday = saves(queue, tools, tmp_path)
+    import_review(out, monday)
+    done = import_review(out, tuesday)
+    assert (done.added, done.replaced, done.overruled, found_with_mn(out)) == (queue.drawn, 4, 0, 4)
 
 
 def test_json_says_the_same(out, queue, tools, tmp_path):
