@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnbatch.app.person_curve import person_points, refuse_thin_background, unsure_notes
 from mnbatch.app.rebuild import make_reports, open_store
+from mnbatch.assay.alike_names import alike_donors, spelled
 from mnbatch.assay.count_kinds import CountKind, kind_of, mode_of
 from mnbatch.assay.sample_sheet import match_samples, read_samples
 from mnbatch.dosimetry.calibration_curve import IRRADIATION, Curve, Endpoint, dump_curve, load_curve, problems
@@ -35,12 +36,14 @@ from mnbatch.results.calibration import calibration_points, known_doses
 from mnbatch.results.dosing_settings import MODE, DoseSettings, Dosing, save_dosing
 from mnbatch.results.lock import hold_out
 from mnbatch.results.roster import Missing, open_roster
+from mnbatch.results.store import Store
 
 if TYPE_CHECKING:
     from mnbatch.report.build import ReportSummary
 
 Rate = tuple[int, int]
 LONGEST_CONDITION = 400
+NAMED_SLIDES = 5
 RATES_NOTE = (
     "the stated sensitivity and specificity are those of all cells together: the intervals do not hold how much a "
     "scorer differs from slide to slide"
@@ -159,7 +162,9 @@ def dose_cases(cases: Path, dosing: Dosing, *, with_triage: bool = True) -> Dose
     seen, options = dosing.seen, dosing.options
     results = assess(read_cases(cases, seen.endpoint), seen, options)
     classes = triage(results, seen, options.g) if with_triage else [None] * len(results)
-    notes = tuple(filter(None, [unread_columns(cases), RATES_NOTE if dosing.corrected else ""]))
+    twins = [f"{' and '.join(map(spelled, group))} read the same" for group in alike_donors(r.id for r in results)]
+    alike = f"ids that may be of one person: {'; '.join(twins)}" if twins else ""
+    notes = tuple(filter(None, [unread_columns(cases), alike, RATES_NOTE if dosing.corrected else ""]))
     return Dosed(tuple(zip(results, classes, strict=True)), notes=notes)
 
 
@@ -299,11 +304,23 @@ def _unstated_conditions(curve: Curve) -> tuple[str, ...]:
 
 
 def _out_notes(out: Path, curve: Curve) -> list[str]:
-    """Slides of a curve of a person's counts on which something is open."""
-    kind, fitted = kind_of(curve.scoring), curve.about.get("fit", {})
-    if kind is None or kind == "automatic":
+    """Slides that are no part of the curve, and slides of a person's counts on which something is open."""
+    kind, store = kind_of(curve.scoring), open_store(out)
+    names = [point["name"] for point in curve.about.get("fit", {})["points"]]
+    notes = _without_dose(store, names)
+    return notes if kind is None or kind == "automatic" else [*notes, *unsure_notes(store, names, kind)]
+
+
+def _without_dose(store: Store, in_curve: Collection[str]) -> list[str]:
+    records = open_roster(store).records
+    others = [record.slide_id for record in records if record.slide_id not in in_curve]
+    if not others:
         return []
-    return unsure_notes(open_store(out), [point["name"] for point in fitted["points"]], kind)
+    more = f" and {len(others) - NAMED_SLIDES} more" if len(others) > NAMED_SLIDES else ""
+    return [
+        f"{len(in_curve)} of {len(records)} slides of OUT are in the curve; without a dose in the sheet, and left out: "
+        f"{', '.join(others[:NAMED_SLIDES])}{more}"
+    ]
 
 
 def _scored_points(

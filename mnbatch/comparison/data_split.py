@@ -77,7 +77,7 @@ def read_data(data: Path) -> Cells:
         StorageError: a file cannot be read.
     """
     labelled = read_labels(data)
-    found = distinct_cells(labelled, named=data.is_dir())
+    found = distinct_cells(labelled, data if data.is_dir() else None)
     cells = tuple(labelled[place] for place in found.places)
     contents = tuple(content_of(cell.path) for cell in cells)
     people = people_of(cells)

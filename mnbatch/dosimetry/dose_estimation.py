@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chdtri, ndtri, stdtrit, xlog1py, xlogy
 
+from mnbatch.assay.alike_names import spelled
 from mnbatch.assay.count_kinds import PLURAL, CountKind, kind_of, other_kind
 from mnbatch.assay.mn_counts import U_LIMIT, Distribution
 from mnbatch.dosimetry.calibration_curve import Curve, Endpoint, problems
-from mnbatch.dosimetry.case_tables import SEPARATOR, CaseCounts, Row, RowError, read_rows
+from mnbatch.dosimetry.case_tables import SEPARATOR, CaseCounts, Row, RowError, read_rows, table_name
 from mnbatch.dosimetry.component_doses import (
     SEARCH_TO,
     decision_threshold,
@@ -29,6 +30,7 @@ from mnbatch.dosimetry.dose_intervals import Counts, Doses, Profile, delta, merk
 from mnbatch.dosimetry.likelihood_fits import Floats
 from mnbatch.dosimetry.plausible_curves import implausible
 from mnbatch.dosimetry.variance_components import CaseSlides, Components, components_of, unknown_components
+from mnbatch.errors import UsageError
 from mnbatch.spelled_numbers import SpellingError, decimal_of, spoiled_name
 
 # Records of dosing: what goes in, how it is to be done, and what comes out.
@@ -157,10 +159,15 @@ def read_cases(source: Path | bytes, endpoint: Endpoint) -> list[Case]:
         endpoint: the curve's: what X means in a row that does not say.
 
     Raises:
-        UsageError: no such file, not UTF-8, empty, or a column named twice.
+        UsageError: no such file, not UTF-8, empty, without a row below its heading, or a column named twice.
         StorageError: the file cannot be read.
     """
     _, rows = read_rows(source)
+    if not rows:
+        raise UsageError(
+            f"The table {table_name(source)} holds no case: there is nothing below its heading.",
+            "Give one that was saved whole.",
+        )
     lines: dict[str, list[int]] = {}
     cases = [(line, _case(row, line, endpoint)) for line, row in rows]
     for line, case in cases:
@@ -179,6 +186,9 @@ def _refused_twin(case: Case, lines: Sequence[int]) -> Case:
 def _case(row: Row, line: int, curve_endpoint: Endpoint) -> Case:
     name = row.get("id", "")
     scoring = {key: row[column] for column, key in _SCORING.items() if row.get(column)}
+    if not name.isprintable():
+        problem = f"line {line}: the id holds a line break or another sign that shows nothing"
+        return Case(spelled(name), None, problem, scoring)
     endpoint = row.get("endpoint", "").lower()
     if endpoint:
         scoring["endpoint"] = endpoint

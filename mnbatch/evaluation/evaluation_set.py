@@ -83,7 +83,7 @@ def read_labelled_set(data: Path, options: PageOptions = NO_OPTIONS) -> Labelled
 
 
 def _without_copies(data: LabelledSet) -> LabelledSet:
-    found = distinct_cells(data.cells, named=data.path.is_dir())
+    found = distinct_cells(data.cells, data.path if data.path.is_dir() else None)
     return LabelledSet(
         path=data.path,
         cells=tuple(data.cells[place] for place in found.places),

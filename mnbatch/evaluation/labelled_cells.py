@@ -18,7 +18,7 @@ from mnbatch.assay.cells import CellCrop, ReadTask, SourceFile, UnreadableCell
 from mnbatch.assay.page_options import NO_OPTIONS, PageOptions
 from mnbatch.csvfile import CsvError
 from mnbatch.errors import StorageError, TrainingError
-from mnbatch.evaluation.labelled_folders import cells_below
+from mnbatch.evaluation.labelled_folders import cells_below, files_below
 from mnbatch.evaluation.people import people_of
 from mnbatch.handed_table import Table, column_key, needs, parse_table
 from mnbatch.imaging.copied_names import copies_among
@@ -321,17 +321,19 @@ class Distinct:
     note: str
 
 
-def distinct_cells(cells: Sequence[LabelledCell], named: bool) -> Distinct:
+def distinct_cells(cells: Sequence[LabelledCell], folder: Path | None) -> Distinct:
     """Leave out files that are named as copies of others next to them, and files of equal content but the first.
 
     Args:
-        named: use names, too; not where a person listed each file.
+        folder: in which a person sorted the crops: names are used, too, and its other files are told; None where each
+            file was listed.
 
     Raises:
         TrainingError: one picture is labelled with and without micronuclei.
         StorageError: a file cannot be read.
     """
-    by_name = _named_copies(cells) if named else set()
+    by_name = _named_copies(cells) if folder is not None else set()
+    others = "" if folder is None else told_files(files_not_taken(folder, cells))
     kept, copies = [], [place for place in range(len(cells)) if place in by_name]
     for place, other in enumerate(first_places(cells, [content_of(cell.path) for cell in cells])):
         if place in by_name:
@@ -340,7 +342,25 @@ def distinct_cells(cells: Sequence[LabelledCell], named: bool) -> Distinct:
             kept.append(place)
         else:
             copies.append(place)
-    return Distinct(tuple(kept), _note([cells[place] for place in copies], len(cells)))
+    note = _note([cells[place] for place in copies], len(cells))
+    return Distinct(tuple(kept), " ".join(filter(None, [note, others])))
+
+
+def files_not_taken(folder: Path, cells: Sequence[LabelledCell]) -> list[str]:
+    """Files of a folder of sorted crops that are no cells, relative to it."""
+    taken = {path for cell in cells for path in (cell.path, *cell.planes)}
+    return [path.relative_to(folder).as_posix() for path in files_below(folder) if path not in taken]
+
+
+def told_files(names: Sequence[str]) -> str:
+    """A word on files that are no cells; "" where there are none."""
+    if not names:
+        return ""
+    word = "1 file of the folder is" if len(names) == 1 else f"{len(names)} files of the folder are"
+    return (
+        f"{word} left out: {_short_list(names)} (formats that are not read, archives, second formats of a crop, "
+        "previews and label images by their names, and what lies beside mn/ and nomn/)."
+    )
 
 
 def first_places(cells: Sequence[LabelledCell], contents: Sequence[str]) -> list[int]:
@@ -370,7 +390,7 @@ def told_cells(data: Path, say: Callable[[str], None], options: PageOptions = NO
         TrainingError, SlideError: as `read_labels` and `distinct_cells`.
     """
     cells = read_labels(data, options)
-    found = distinct_cells(cells, named=data.is_dir())
+    found = distinct_cells(cells, data if data.is_dir() else None)
     if found.note:
         say(f"warning: {found.note}")
     return checked_classes([cells[place] for place in found.places], str(data))

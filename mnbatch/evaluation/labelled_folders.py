@@ -12,9 +12,10 @@ from mnbatch.assay.cells import ReadTask, Slide, SourceFile
 from mnbatch.assay.page_options import PageOptions
 from mnbatch.errors import SlideError
 from mnbatch.imaging.companions import field_stem
+from mnbatch.imaging.first_bytes import NO_IMAGES
 from mnbatch.imaging.formats.loading import load
 from mnbatch.imaging.layouts import EXTENSIONS
-from mnbatch.imaging.litter import images_below
+from mnbatch.imaging.litter import images_below, is_system_litter
 from mnbatch.imaging.namesakes import check_namesake
 from mnbatch.imaging.scene_names import slides_by_names
 from mnbatch.imaging.walk import natural_key
@@ -46,6 +47,14 @@ def cells_below(folder: Path, options: PageOptions) -> Iterator[CellFile]:
     paths = sorted(images_below(folder), key=lambda path: (path.parent, natural_key(path.name)))
     for place, images in groupby(paths, key=lambda path: path.parent):
         yield from _of_folder(place, [path.name for path in images], options)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files of a folder in which a person sorted crops, without what systems leave there, documents and tables."""
+    for place, folders, files in os.walk(folder):
+        names = (name for name in sorted(files) if not is_system_litter(name) and _extension(name) not in NO_IMAGES)
+        yield from (Path(place) / name for name in names)
+        folders[:] = sorted(name for name in folders if not is_system_litter(name))
 
 
 def _of_folder(place: Path, names: list[str], options: PageOptions) -> Iterator[CellFile]:

@@ -110,7 +110,7 @@ def write_model_directory(path: Path, network: nn.Module, card_fields: Mapping[s
     path = Path(path)
     weights = save(_cpu_state(network))
     card = _make_card(card_fields, sha256(weights).hexdigest())
-    _refuse_other_content(path)
+    refuse_other_content(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep_folder(path.parent)
@@ -153,8 +153,8 @@ def _make_card(fields: Mapping[str, object], weights_sha256: str) -> ModelCard:
         raise ModelError(f"The card of the new model is not valid: {error}", "Correct its fields.") from error
 
 
-def _refuse_other_content(path: Path) -> None:
-    """A typing error in a path must not cost a folder of images."""
+def refuse_other_content(path: Path) -> None:
+    """Raise StorageError where a model is to be written over something else: a typing error must cost no images."""
     if not path.exists():
         return
     strange = sorted(set(os.listdir(path)) - {WEIGHTS_FILE, CARD_FILE}) if path.is_dir() else [path.name]

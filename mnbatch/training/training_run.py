@@ -27,7 +27,7 @@ from mnbatch.imaging.preparation import ContrastRule, Preparation, ZoomRule
 from mnbatch.inference.card import ModelCard
 from mnbatch.inference.catalogue import verify_model
 from mnbatch.inference.classifier import pick_device
-from mnbatch.inference.model_directory import write_model_directory
+from mnbatch.inference.model_directory import refuse_other_content, write_model_directory
 from mnbatch.networks.attention_alexnet import AttentionAlexNet
 from mnbatch.training.augmentation import Normalise, normalise_for
 from mnbatch.training.card_writing import asked_stains, card_fields, check_card_words, served_stains, unfinished
@@ -65,6 +65,7 @@ def train_model(request: Request, recipe: Recipe, say: Callable[[str], None]) ->
         UsageError: a device that is not there, or a name that no card may have.
     """
     pick_device(request.device)
+    refuse_other_content(request.out)
     # Without a name the model has the network's; one that is not known is refused with the names that are.
     check_card_words(request.name if request.name != request.network else "", request.version, request.licence)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False

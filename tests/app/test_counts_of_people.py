@@ -221,7 +221,9 @@ def test_contradictory_readings_are_named_and_count_as_called(laboratory, sheet)
     look(laboratory, ["g0a"], right=6, reviewer="Bo")
     path, curve = fit(laboratory, sheet, "confirmed")
     assert curve.about["fit"]["points"][0]["x"] == 8
-    (note,) = [n for n in fit_notes(laboratory.paths.root, curve) if n.startswith("g0a")]
+    notes = fit_notes(laboratory.paths.root, curve)
+    assert "6 of 7 slides of OUT are in the curve; without a dose in the sheet, and left out: x" in notes
+    (note,) = [n for n in notes if n.startswith("g0a")]
     assert "2 called cells are unsure, or two people differ on them" in note
     dose_out(laboratory.paths.root, make_dosing(str(path)))
     row = donor(laboratory, "g0a")

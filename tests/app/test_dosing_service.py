@@ -59,6 +59,22 @@ def test_doses_of_cases_are_what_the_command_prints(curve, cases):
     assert dose_cases(cases, dosing, with_triage=False).pairs[0][1] is None
 
 
+def test_ids_that_cannot_be_told_apart_on_a_page_or_by_ear_are_said(curve, tmp_path):
+    table = tmp_path / "cases.csv"
+    rows = ['"D07\nD08",1000,100', "001,1000,60", "1,1000,300", "D-1,1000,60", "d\u20131,1000,70"]
+    table.write_text("\n".join(["id,N,X", *rows]), encoding="utf-8")
+    done = dose_cases(table, make_dosing(curve()))
+    first, *others = done.results
+    assert (first.id, first.status) == (r"'D07\nD08'", "failed")
+    assert [result.status for result in others] == ["ok"] * 4
+    (note,) = [note for note in done.notes if "one person" in note]
+    assert "'001' and '1' read the same" in note
+    assert "'D-1' and 'd\u20131' read the same" in note
+    table.write_text("id,N,X\n")
+    with pytest.raises(UsageError, match="holds no case"):
+        dose_cases(table, make_dosing(curve()))
+
+
 def test_doses_of_an_out_are_kept_there(out, curve):
     scoring = CURVE["scoring"]
     done = dose_out(out.paths.root, make_dosing(curve(scoring=scoring)))

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from mnbatch.errors import TrainingError
-from mnbatch.evaluation.labelled_cells import LabelledCell, load_crops, read_labels, split_cells
+from mnbatch.evaluation.evaluation_set import read_labelled_set
+from mnbatch.evaluation.labelled_cells import LabelledCell, load_crops, read_labels, split_cells, told_cells
 from mnbatch.imaging.preparation import Preparation
 
 
@@ -27,6 +28,20 @@ def test_hidden_files_and_other_files_are_no_cells(crop_folder):
     (crop_folder / "mn" / ".hidden.png").write_bytes(b"x")
     (crop_folder / "mn" / "notes.txt").write_text("x")
     assert len(read_labels(crop_folder)) == 16
+
+
+def test_files_of_a_folder_that_are_no_cells_are_told(crop_folder):
+    some = (crop_folder / "mn" / "0.png").read_bytes()
+    for name in ("mn/a.webp", "mn/thumbnail.png", "mn/more.zip", "nomn/b", "unsure/c.png", "d.png"):
+        (crop_folder / name).parent.mkdir(exist_ok=True)
+        (crop_folder / name).write_bytes(some)
+    for name in ("mn/Thumbs.db", "mn/.hidden.png", "notes.txt", "nomn/table.csv"):
+        (crop_folder / name).write_bytes(b"x")
+    said: list[str] = []
+    assert len(told_cells(crop_folder, said.append)) == 16
+    (told,) = said
+    assert "6 files of the folder are left out: d.png, mn/a.webp, mn/more.zip and 3 more" in told
+    assert read_labelled_set(crop_folder).note in told
 
 
 def test_csv_takes_labels_or_counts_with_slide_and_donor(crop_folder):
