@@ -9,6 +9,9 @@ import typer
 
 from mnbatch.cli.ended_by_signals import ended_by_signals
 from mnbatch.cli.page_questions import Names, NuclearChannel, Pages, Planes, Time, page_options
+from mnbatch.errors import UsageError
+
+NETWORK, INIT, RECIPE = "attention-alexnet", "imagenet", "default"
 
 if TYPE_CHECKING:
     from mnbatch.training.recipe import Recipe
@@ -41,18 +44,18 @@ def train(
     names: Names = "auto",
     network: Annotated[
         str, typer.Option("--network", help="attention-alexnet, resnet18-att, ...: the names of docs/networks.md.")
-    ] = "attention-alexnet",
+    ] = NETWORK,
     init: Annotated[
         str,
         typer.Option(
             "--init", help="imagenet (torchvision's, fetched), random, or a file of weights (.pth, .safetensors)."
         ),
-    ] = "imagenet",
-    recipe: Annotated[str, typer.Option("--recipe", help="default, paper, or a TOML file.")] = "default",
+    ] = INIT,
+    recipe: Annotated[str, typer.Option("--recipe", help="default, paper, or a TOML file.")] = RECIPE,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")] = None,
     synthetic_cells: Annotated[
         int | None,
-        typer.Option("--made-cells", min=2, help="Synthetic cells of each source, instead of the recipe's number."),
+        typer.Option("--made-cells", min=0, help="Synthetic cells of each source, instead of the recipe's number."),
     ] = None,
     nuclei: Annotated[
         Path | None,
@@ -119,10 +122,26 @@ def train(
     from mnbatch.training.counting.counting_model import ExtendRequest, counted_cells, extend_model
     from mnbatch.training.kept_folder import folder_beside, full_disk_told
     from mnbatch.training.recipe import load_recipe
-    from mnbatch.training.training_pools import Sources
+    from mnbatch.training.training_pools import FEWEST_MADE, Sources
     from mnbatch.training.training_request import Request
     from mnbatch.training.training_run import train_model
 
+    of_a_training = {
+        "--cross-validate": cross_validation,
+        "--network": network != NETWORK,
+        "--init": init != INIT,
+        "--recipe": recipe != RECIPE,
+        "--epochs": epochs is not None,
+        "--restart": restart,
+    }
+    if extend is not None and any(of_a_training.values()):
+        given = ", ".join(option for option, is_given in of_a_training.items() if is_given)
+        raise UsageError(f"--extend trains no network, and {given} would be of a training.", "Leave one of them out.")
+    if extend is None and synthetic_cells is not None and synthetic_cells < FEWEST_MADE:
+        raise UsageError(
+            f"--made-cells {synthetic_cells}: a training needs one with and one without micronuclei of each source.",
+            "Give a larger number; a recipe whose shares are 0 takes none of a source.",
+        )
     pick_device(device)
     check_card_words(name or "", version, licence)
     said = page_options(nuclear_channel, planes, time, pages, names)

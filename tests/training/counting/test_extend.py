@@ -14,7 +14,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from mnbatch.cli import app
-from mnbatch.errors import ModelError, TrainingError
+from mnbatch.errors import ModelError, TrainingError, UsageError
 from mnbatch.evaluation.evaluation_records import Request as EvaluationRequest
 from mnbatch.evaluation.evaluation_run import evaluate
 from mnbatch.inference.classifier import Classifier
@@ -110,6 +110,24 @@ def test_only_the_counter_is_new_in_the_weights(yes_no, counting):
     extends = json.loads((counting / "model.json").read_text())["counting"]["recipe"]["extends"]
     without = save({name: new[name] for name in old})
     assert hashlib.sha256(without).hexdigest() == extends["weights_sha256"] == load_model(yes_no).card.weights_sha256
+
+
+def test_options_of_a_training_beside_extend_are_refused(yes_no, labels, tmp_path):
+    arguments = ["train", str(labels), "--extend", str(yes_no), "--out", str(tmp_path / "m"), "--made-cells", "0"]
+    for more in (["--cross-validate"], ["--network", "resnet18-att", "--epochs", "3"], ["--restart"]):
+        error = CliRunner().invoke(app, [*arguments, *more]).exception
+        assert isinstance(error, UsageError)
+        assert more[0] in error.message
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_counter_on_labelled_cells_alone(yes_no, labels, tmp_path):
+    arguments = ["train", str(labels), "--extend", str(yes_no), "--out", str(tmp_path / "m"), "--threads", "1"]
+    done = CliRunner().invoke(app, [*arguments, "--validation", str(labels), "--made-cells", "0"])
+    assert done.exit_code == 0, done.output
+    counting = load_model(tmp_path / "m").card.counting
+    assert counting is not None
+    assert [data.name for data in counting.training_data] == ["labelled"]
 
 
 def test_every_score_and_map_is_the_same_to_the_last_bit(yes_no, counting):
