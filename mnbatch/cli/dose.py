@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mnbatch.app.dosing_service import Dosed
     from mnbatch.dosimetry.dose_estimation import DoseResult
     from mnbatch.dosimetry.triage import Triage
+    from mnbatch.results.dosing_settings import Dosing
 
 _Suspected = tuple[float, Sequence[float | None]]
 """A suspected dose, and of each case how likely its counts are without it."""
@@ -97,13 +98,13 @@ def dose(
     else:
         assert out is not None
         done = dose_out(out, dosing)
-    say_notes(done.notes)
+    say_notes((*done.notes, *_exposure_notes(dosing)))
     if out is not None:
         typer.echo(f"report: {done.index}", err=True)
     if as_json:
         ratios = None if suspected_gy is None else suspected_ratios(done.results, dosing, suspected_gy)
         suspected = None if suspected_gy is None or ratios is None else (suspected_gy, ratios)
-        lines = _json_lines(done, with_triage, suspected)
+        lines = _json_lines(done, with_triage, suspected, exposure_hours)
     else:
         lines = _text_lines(done.pairs)
     for line in lines:
@@ -122,9 +123,21 @@ def _leave(done: Dosed, what: str) -> None:
     raise typer.Exit(EXIT_SLIDES_FAILED if bad or done.controls else not_counted)
 
 
-def _json_lines(done: Dosed, with_triage: bool, suspected: _Suspected | None) -> Iterator[str]:
+def _exposure_notes(dosing: Dosing) -> list[str]:
+    hours = dosing.settings.exposure_hours
+    if not hours:
+        return []
+    return [
+        f"the doses are of an exposure over {hours:g} h (--exposure-hours, G = {dosing.options.g:.3f}): those of an "
+        "acute exposure are smaller"
+    ]
+
+
+def _json_lines(done: Dosed, with_triage: bool, suspected: _Suspected | None, exposure_hours: float) -> Iterator[str]:
     for i, (result, found) in enumerate(done.pairs):
         content: dict[str, Any] = result.to_json()
+        if exposure_hours:
+            content["exposure_hours"] = exposure_hours
         if result.id in done.missing:
             content["slides_not_counted"] = missing_as_json(done.missing[result.id])
         if with_triage:

@@ -140,7 +140,10 @@ def test_triage_protraction_and_scorer_error_reach_the_json(files):
     assert sum(acute["triage"]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     (suspected,) = json_of(mnbatch("dose", *arguments, "--json", "--suspected-gy", "1"))
     assert suspected["suspected"]["log10_background_over_suspected"] < -10
-    (slow,) = json_of(mnbatch("dose", *arguments, "--json", "--exposure-hours", "24"))
+    asked = mnbatch("dose", *arguments, "--json", "--exposure-hours", "24")
+    (slow,) = json_of(asked)
+    assert slow["exposure_hours"] == 24
+    assert "an exposure over 24 h (--exposure-hours, G = 0.153)" in asked.stderr
     assert slow["dose"]["estimate"] > acute["dose"]["estimate"]
     (corrected,) = json_of(
         mnbatch("dose", *arguments, "--json", "--sensitivity", "255/300", "--specificity", "1980/2000")
