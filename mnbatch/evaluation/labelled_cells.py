@@ -164,6 +164,8 @@ def read_label_table(data: Path) -> Table:
 
 def _from_row(row: dict[str, str], data: Path, number: int) -> LabelledCell:
     path = data.parent / row["file"]
+    if "\\" in row["file"] and not is_there(path):
+        path = data.parent / row["file"].replace("\\", "/")  # a table that was written on Windows
     if not row["file"].strip() or not is_there(path):
         raise TrainingError(
             f"{data}, line {number}: there is no file {short(str(path))}.", "Correct the line or add the file."

@@ -51,6 +51,8 @@ def test_csv_takes_labels_or_counts_with_slide_and_donor(crop_folder):
     assert [cell.n_mn for cell in cells] == [None, 2, 0]
     named = csv_beside(crop_folder, "file,label,n_mn\nmn/0.png,1,3\nnomn/0.png,0,\n")
     assert [cell.n_mn for cell in read_labels(named)] == [3, 0]
+    of_windows = csv_beside(crop_folder, "file,label\nmn\\0.png,mn\nnomn\\1.png,nomn\n")
+    assert [cell.path for cell in read_labels(of_windows)] == [crop_folder / "mn/0.png", crop_folder / "nomn/1.png"]
 
 
 @pytest.mark.parametrize(
