@@ -306,7 +306,7 @@ def _unstated_conditions(curve: Curve) -> tuple[str, ...]:
 def _out_notes(out: Path, curve: Curve) -> list[str]:
     """Slides that are no part of the curve, and slides of a person's counts on which something is open."""
     kind, store = kind_of(curve.scoring), open_store(out)
-    names = [point["name"] for point in curve.about.get("fit", {})["points"]]
+    names = [point["name"] for point in curve.about["fit"]["points"]]
     notes = _without_dose(store, names)
     return notes if kind is None or kind == "automatic" else [*notes, *unsure_notes(store, names, kind)]
 

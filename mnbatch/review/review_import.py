@@ -72,12 +72,13 @@ def save_decisions(
     where: str = "The review",
     queues: Mapping[str, Queue | None] | None = None,
     names_asked: bool = False,
-    replace_newer: bool = True,
+    replace_newer: bool | None = None,
 ) -> Imported:
     """As `import_review`, for decisions at hand (the local server's), with the slides' queues where they are known.
 
     Args:
-        replace_newer: see `import_review`; who decides now decides last, whatever the clock of the browser says.
+        replace_newer: see `import_review`. None: who decides now decides last, whatever the clock of the browser says,
+            and nothing is compared.
         names_asked: a person was asked whether a name that reads the same as a known one is theirs (by the gallery).
     """
     by_slide: dict[str, list[Decision]] = {}
@@ -96,7 +97,7 @@ def save_decisions(
         if not names_asked:
             _refuse_alike(store.paths, by_slide, where)
         _refuse_adjudications(store.paths, by_slide, where)
-        changes = _changes(store.paths, by_slide)
+        changes = _Changes() if replace_newer is None else _changes(store.paths, by_slide)
         if changes.older and not replace_newer:
             raise _older_than_what_holds(changes.older, where)
         added = trail.append_all(store.paths, by_slide, source, again=changes.again)
@@ -138,9 +139,7 @@ def _changes(paths: OutPaths, by_slide: Mapping[str, Sequence[Decision]]) -> _Ch
         known, holding = set(entries), {key: latest(entries, key) for key in {one.result_key for one in said}}
         for one in said:
             holds = holding[one.result_key].get(one.reviewer, {}).get(one.cell_id)
-            if holds is None or (holds.look, holds.decision, holds.count) == (one.look, one.decision, one.count):
-                continue
-            if holds.look != one.look:
+            if holds is None or holds.look != one.look or (holds.decision, holds.count) == (one.decision, one.count):
                 continue
             if one in known and one.moment <= holds.moment:
                 changes.overruled += 1
